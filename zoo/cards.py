@@ -1,0 +1,51 @@
+"""The cards of the zoo: one frozen record a model, one table of fifteen."""
+
+from dataclasses import dataclass
+
+__all__ = ["ModelCard", "PackagedWeights"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagedWeights:
+    """Weights that also come inside a Python package, where a hub cannot be reached."""
+
+    distribution: str
+    """Name to install."""
+    module: str
+    """Name to find with `importlib.util.find_spec` (never imported)."""
+    directory: str
+    """Folder inside the module that holds the file and `config.json`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A model of the zoo, with what must be known before a byte of it is fetched."""
+
+    # Identity.
+    key: str
+    repo: str
+    tier: int
+    # Pinned source: None where no public pin is known; then resolved at the first download and stored.
+    revision: str | None
+    weight_file: str | None
+    sha256: str | None
+    licence: str
+    # What it is.
+    modality: str
+    family: str
+    architecture: str
+    """encoder, decoder, encoder-decoder, cnn or hybrid."""
+    specialty: str
+    """general, multilingual, code, science, sentence-embedding, ..."""
+    objective: str
+    """Training objective: masked-lm, replaced-token-detection, causal-lm, classification, transcription, ..."""
+    is_distilled: bool
+    shares_layers: bool
+    parents: tuple[str, ...]
+    """`base_model` or teacher repositories, where stated."""
+    # Size, tied weights counted once.
+    parameters: int
+    """Of the base encoder/decoder class."""
+    parameters_with_head: int | None
+    """Of the class the checkpoint was saved from; None if that is the base class or the head is tied."""
+    packaged: PackagedWeights | None = None

@@ -1,0 +1,114 @@
+"""What a tensor of a checkpoint is: its role, its matrix view, its place in depth, its axes.
+
+Everything here is plain data; `zoo.roles` derives it from names and shapes, `pipeline.extract` reads by it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Axis", "Role", "TensorHeader", "TensorKind", "TensorSpec"]
+
+
+class Role(StrEnum):
+    """What a tensor does in its network (a closed set)."""
+
+    TOKEN_EMBEDDING = "token_embedding"
+    POSITION_EMBEDDING = "position_embedding"
+    PATCH_EMBEDDING = "patch_embedding"
+    ATTENTION_QUERY = "attention_query"
+    ATTENTION_KEY = "attention_key"
+    ATTENTION_VALUE = "attention_value"
+    ATTENTION_OUTPUT = "attention_output"
+    FFN_IN = "ffn_in"
+    FFN_OUT = "ffn_out"
+    CONVOLUTION = "convolution"
+    DEPTHWISE_CONVOLUTION = "depthwise_convolution"
+    POINTWISE_CONVOLUTION = "pointwise_convolution"
+    BOTTLENECK = "bottleneck"
+    NORM = "norm"
+    BIAS = "bias"
+    HEAD = "head"
+    OTHER = "other"
+
+
+class TensorKind(StrEnum):
+    """Whether a stored tensor is trained weights that count once, a second copy of some, or none at all."""
+
+    WEIGHT = "weight"
+    TIED = "tied"
+    BUFFER = "buffer"
+
+
+class Axis(StrEnum):
+    """What the indices along one side of a matrix view stand for, and which symmetries that side has."""
+
+    RESIDUAL = "residual"
+    """The stream all blocks read and write."""
+    ATTENTION = "attention"
+    """Heads times head dimension: permutable, and free in sign for query/key and value/output pairs."""
+    HIDDEN = "hidden"
+    """Inner units of a feed-forward pair."""
+    CHANNEL = "channel"
+    """Channels of a convolution (times kernel positions, in the column axis of its view)."""
+    VOCABULARY = "vocabulary"
+    LABEL = "label"
+    POSITION = "position"
+    """Positions of a sequence or pixels of a patch: their order is real, not a symmetry."""
+
+    @property
+    def is_permutable(self) -> bool:
+        """Whether the order of the indices is arbitrary."""
+        return self is not Axis.POSITION
+
+    @property
+    def is_sign_free(self) -> bool:
+        """Whether flipping the sign along single indices (with its counterpart elsewhere) leaves the function alone."""
+        return self is Axis.ATTENTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorHeader:
+    """A tensor as the file declares it; no values."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """safetensors' names: F64, F32, F16, BF16, I64, I32, U8, BOOL, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One matrix (or vector) to mine: a view of a tensor in the file, and what it is.
+
+    The view is taken in this order: drop `squeeze`d axes of length 1, transpose if `transposed`, keep rows
+    `row_slice` (a fused projection gives several specs), reshape to `(rows, cols)`. Vectors have `rows == 1`.
+    """
+
+    name: str
+    """Unique in the model: the tensor's name in the file, with `[query]` and the like for a part of a fused one."""
+    tensor: str
+    """Name in the file."""
+    dtype: str
+    rows: int
+    cols: int
+    role: Role
+    kind: TensorKind = TensorKind.WEIGHT
+    tied_to: str | None = None
+    """`name` of the spec this tensor is a second copy of, for `kind == TIED`."""
+    transposed: bool = False
+    row_slice: tuple[int, int] | None = None
+    block: int | None = None
+    """Index of the block in execution order, None outside the blocks (embeddings, heads)."""
+    depth: float | None = None
+    """(block + 0.5) / block count in (0, 1); 0 for embeddings, 1 for heads; None where depth has no meaning."""
+    row_axis: Axis = Axis.RESIDUAL
+    col_axis: Axis = Axis.RESIDUAL
+
+    @property
+    def num_weights(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether this is fitted and seriated: two-dimensional trained weights."""
+        return self.kind is TensorKind.WEIGHT and self.rows > 1 and self.cols > 1
