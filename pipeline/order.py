@@ -1,0 +1,234 @@
+"""Order: a canonical form of each weight matrix.
+
+The index order of neurons, heads, channels and tokens is a symmetry of the network, so in file order a matrix shows no
+pattern along its axes. Seriation puts like rows beside like rows: the order depends on the values alone, not on the
+order they came in, so a copy with permuted axes (and, where the architecture allows it, flipped signs) has the same
+canonical form. Everything that looks at positions, its null included, looks at that form.
+
+R = rows, C = columns, K = features.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.tensors import Axis
+
+__all__ = ["ORDER_VERSION", "CanonicalOrder", "canonicalise", "raw_order", "restore", "seriate"]
+
+ORDER_VERSION = "1"
+NUM_FEATURES = 16
+"""Leading singular directions that rows and columns are compared in; the rest of a trained matrix is close to noise."""
+LARGEST_CHAIN = 4096
+"""Axes up to this length are chained in one piece (a length^2 table of cosines in float64, at most 128 MiB)."""
+LEAF = 256
+GRAM_CHUNK = 8192
+
+Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanonicalOrder:
+    """Which row and column of the file stands where, and with which sign.
+
+    - `rows`, `cols`: int32, shapes (R,) and (C,): `canonical[i, j] = file[rows[i], cols[j]]` times the signs.
+    - `row_signs`, `col_signs`: int8 of +1 and -1 in canonical order, or None where signs are not free.
+    - `sorted_rows`, `sorted_cols`: False where that axis stays in file order, which costs nothing to store.
+    """
+
+    rows: npt.NDArray[np.int32]
+    cols: npt.NDArray[np.int32]
+    row_signs: npt.NDArray[np.int8] | None = None
+    col_signs: npt.NDArray[np.int8] | None = None
+    sorted_rows: bool = True
+    sorted_cols: bool = True
+
+    @property
+    def bits(self) -> float:
+        """What it costs to store: log2(R!) + log2(C!) for the sorted axes, one bit for each free sign."""
+        total = 0.0
+        for perm, signs, is_sorted in (
+            (self.rows, self.row_signs, self.sorted_rows),
+            (self.cols, self.col_signs, self.sorted_cols),
+        ):
+            total += math.lgamma(len(perm) + 1) / math.log(2) if is_sorted else 0.0
+            total += len(perm) if signs is not None else 0
+        return total
+
+
+def raw_order(num_rows: int, num_cols: int) -> CanonicalOrder:
+    """File order: nothing moved, nothing to store."""
+    return CanonicalOrder(
+        rows=np.arange(num_rows, dtype=np.int32),
+        cols=np.arange(num_cols, dtype=np.int32),
+        sorted_rows=False,
+        sorted_cols=False,
+    )
+
+
+def seriate(matrix: Float32, *, row_axis: Axis = Axis.HIDDEN, col_axis: Axis = Axis.HIDDEN) -> CanonicalOrder:
+    """The canonical order of `matrix`, float32 (R, C), finite.
+
+    Each permutable axis becomes a chain: from its vector of largest norm, always on to the vector with the largest
+    cosine not yet taken (largest absolute cosine where signs are free), seen in the leading `NUM_FEATURES` singular
+    directions. Axes longer than `LARGEST_CHAIN` are first cut by principal directions into leaves, then chained.
+    All comparisons are float64, so rounding does not decide between neighbours.
+    """
+    row_features, col_features = _features(matrix)
+    rows, row_signs = _order_axis(row_features, row_axis)
+    cols, col_signs = _order_axis(col_features, col_axis)
+    row_signs, col_signs = _fix_global_sign(matrix, rows, row_signs, cols, col_signs)
+    return CanonicalOrder(
+        rows=rows,
+        cols=cols,
+        row_signs=row_signs,
+        col_signs=col_signs,
+        sorted_rows=row_axis.is_permutable,
+        sorted_cols=col_axis.is_permutable,
+    )
+
+
+def canonicalise(matrix: Float32, order: CanonicalOrder) -> Float32:
+    """`matrix` (R, C) in its canonical form, a new float32 array."""
+    out = matrix[order.rows][:, order.cols]
+    if order.row_signs is not None:
+        out = out * order.row_signs[:, None]
+    if order.col_signs is not None:
+        out = out * order.col_signs[None, :]
+    return np.ascontiguousarray(out, dtype=np.float32)
+
+
+def restore(canonical: Float32, order: CanonicalOrder) -> Float32:
+    """The inverse of `canonicalise`: back to file order and file signs."""
+    values = canonical
+    if order.row_signs is not None:
+        values = values * order.row_signs[:, None]
+    if order.col_signs is not None:
+        values = values * order.col_signs[None, :]
+    out = np.empty_like(values, dtype=np.float32)
+    out[np.ix_(order.rows, order.cols)] = values
+    return out
+
+
+def _features(matrix: Float32) -> tuple[Float64, Float64]:
+    """Rows (R, K) and columns (C, K) in the leading singular directions, each scaled by the singular values.
+
+    Inner products between rows of the result are those of the truncated matrix, whatever basis the factorisation chose,
+    so they do not depend on the order or sign of the other axis.
+    """
+    num_rows, num_cols = matrix.shape
+    if num_rows < num_cols:
+        cols, rows = _features(np.ascontiguousarray(matrix.T))
+        return rows, cols
+    gram = np.zeros((num_cols, num_cols))
+    for start in range(0, num_rows, GRAM_CHUNK):
+        chunk = matrix[start : start + GRAM_CHUNK].astype(np.float64)
+        gram += chunk.T @ chunk
+    values, vectors = np.linalg.eigh(gram)
+    keep = min(NUM_FEATURES, num_cols)
+    vectors, singular = vectors[:, ::-1][:, :keep], np.sqrt(np.maximum(values[::-1][:keep], 0))
+    rows = np.concatenate(
+        [matrix[start : start + GRAM_CHUNK].astype(np.float64) @ vectors for start in range(0, num_rows, GRAM_CHUNK)]
+    )
+    return rows, vectors * singular
+
+
+def _order_axis(features: Float64, axis: Axis) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8] | None]:
+    """Permutation of one axis, and signs where they are free."""
+    count = len(features)
+    if not axis.is_permutable:
+        return np.arange(count, dtype=np.int32), None
+    norms = np.linalg.norm(features, axis=1)
+    unit = features / np.maximum(norms, 1e-300)[:, None]
+    largest = int(np.argmax(norms))
+    if count <= LARGEST_CHAIN:
+        perm = _chain(unit, largest, sign_free=axis.is_sign_free)
+    else:
+        perm = _chain_leaves(unit, sign_free=axis.is_sign_free)
+    if not axis.is_sign_free:
+        return perm.astype(np.int32), None
+    steps = np.sign(np.einsum("ik,ik->i", unit[perm[1:]], unit[perm[:-1]]))
+    steps[steps == 0] = 1
+    return perm.astype(np.int32), np.concatenate([[1], np.cumprod(steps)]).astype(np.int8)
+
+
+def _chain(unit: Float64, start: int, *, sign_free: bool) -> npt.NDArray[np.int64]:
+    """Greedy nearest-neighbour chain over unit vectors (N, K), N <= `LARGEST_CHAIN`; returns a permutation (N,)."""
+    cosines = unit @ unit.T
+    if sign_free:
+        np.abs(cosines, out=cosines)
+    perm = np.empty(len(unit), dtype=np.int64)
+    current = start
+    for position in range(len(unit)):
+        perm[position] = current
+        cosines[:, current] = -np.inf
+        current = int(np.argmax(cosines[current]))
+    return perm
+
+
+def _chain_leaves(unit: Float64, *, sign_free: bool) -> npt.NDArray[np.int64]:
+    """Permutation (N,) of a long axis: median cuts along principal directions, then a chain through each leaf.
+
+    A node's halves are visited nearer half first, seen from the end of the chain so far, so the result depends neither
+    on the order of the input nor on the sign of the principal direction.
+    """
+    if sign_free:  # Fold every vector onto one side, so that opposite ones fall into the same leaf.
+        leading = unit @ np.linalg.eigh(unit.T @ unit)[1][:, -1]
+        unit = unit * np.where(leading < 0, -1.0, 1.0)[:, None]
+    pieces: list[npt.NDArray[np.int64]] = []
+    stack = [np.arange(len(unit))]
+    tail: Float64 | None = None
+    while stack:
+        node = stack.pop()
+        if len(node) > LEAF:
+            stack.extend(_halves(unit, node, tail))
+            continue
+        vectors = unit[node]
+        start = int(np.argmax(vectors @ (vectors.mean(axis=0) if tail is None else tail)))
+        pieces.append(node[_chain(vectors, start, sign_free=sign_free)])
+        tail = unit[pieces[-1][-1]]
+    return np.concatenate(pieces)
+
+
+def _halves(
+    unit: Float64, node: npt.NDArray[np.int64], tail: Float64 | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The two halves of `node` by its principal direction, the one to visit first last (it goes on a stack)."""
+    vectors = unit[node]
+    centred = vectors - vectors.mean(axis=0)
+    direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    heights = centred @ direction
+    ranked = np.argsort(heights, kind="stable")
+    low, high = node[ranked[: len(node) // 2]], node[ranked[len(node) // 2 :]]
+    if tail is None:
+        low_is_first = float(np.sum(heights**3)) < 0
+    else:
+        low_is_first = float(unit[low].mean(axis=0) @ tail) >= float(unit[high].mean(axis=0) @ tail)
+    return (high, low) if low_is_first else (low, high)
+
+
+def _fix_global_sign(
+    matrix: Float32,
+    rows: npt.NDArray[np.int32],
+    row_signs: npt.NDArray[np.int8] | None,
+    cols: npt.NDArray[np.int32],
+    col_signs: npt.NDArray[np.int8] | None,
+) -> tuple[npt.NDArray[np.int8] | None, npt.NDArray[np.int8] | None]:
+    """Flip a whole signed axis, if need be, so that the canonical matrix has a sum of at least 0."""
+    if row_signs is None and col_signs is None:
+        return None, None
+    row_vector = np.zeros(len(rows)) + 1.0
+    col_vector = np.zeros(len(cols)) + 1.0
+    if row_signs is not None:
+        row_vector[rows] = row_signs
+    if col_signs is not None:
+        col_vector[cols] = col_signs
+    if float(row_vector @ matrix.astype(np.float64) @ col_vector) >= 0:
+        return row_signs, col_signs
+    if row_signs is not None:
+        return -row_signs, col_signs
+    assert col_signs is not None
+    return row_signs, -col_signs
