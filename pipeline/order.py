@@ -201,12 +201,13 @@ def _halves(
     centred = vectors - vectors.mean(axis=0)
     direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
     heights = centred @ direction
+    if (
+        float(np.sum(heights**3)) < 0
+    ):  # An eigenvector comes with either sign; an odd node must not be cut by it.
+        heights = -heights
     ranked = np.argsort(heights, kind="stable")
     low, high = node[ranked[: len(node) // 2]], node[ranked[len(node) // 2 :]]
-    if tail is None:
-        low_is_first = float(np.sum(heights**3)) < 0
-    else:
-        low_is_first = float(unit[low].mean(axis=0) @ tail) >= float(unit[high].mean(axis=0) @ tail)
+    low_is_first = tail is None or float(unit[low].mean(axis=0) @ tail) >= float(unit[high].mean(axis=0) @ tail)
     return (high, low) if low_is_first else (low, high)
 
 
