@@ -15,9 +15,11 @@ __all__ = [
     "FitRecord",
     "ModelRecord",
     "PatternRecord",
+    "PatternSummary",
     "RoleRecord",
     "RunModelRecord",
     "RunRecord",
+    "SignatureEntry",
     "SignatureRecord",
     "StageRecord",
     "Statistic",
@@ -197,6 +199,35 @@ class PatternRecord:
     frequency_profile: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Role -> band energies (null-calibrated), for `compare`'s frequency correlation."""
     artifacts: tuple[ArtifactRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternSummary:
+    """A pattern in short, for lists."""
+
+    model: ModelRecord
+    pattern_key: str
+    run: str
+    confirmed_at: dt.datetime
+    """When a run last ended with it."""
+    is_current: bool
+    """Whether it is the newest pattern of its model key."""
+    pattern_class: str
+    class_scores: Mapping[str, float]
+    class_margin: float
+    fit: FitRecord | None
+    signature_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureEntry:
+    """What comparing models takes: the signature of a model's current pattern, and what the model is."""
+
+    model: ModelRecord
+    pattern_key: str
+    pattern_class: str
+    signature: SignatureRecord
+    frequency_profile: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,80 @@
+"""Floats kept bit for bit in databases that do not keep them.
+
+SQLite turns NaN into NULL and -0.0 into 0.0, JSON has neither NaN nor infinities. So a float column is nullable, and
+one column a row, `special`, says what stands in the columns that hold no plain finite number. NULL there, as in
+nearly every row, means that NULL is None and nothing else.
+"""
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["from_json", "join_special", "pack", "split_special", "to_json", "unpack"]
+
+NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
+
+
+def special_name(value: float) -> str | None:
+    """The name of a value that a float column cannot hold, None for a plain finite one."""
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "+inf" if value > 0 else "-inf"
+    return "-0" if value == 0 and math.copysign(1, value) < 0 else None
+
+
+def split_special(values: Mapping[str, float | None]) -> dict[str, float | str | None]:
+    """Columns for the values, and `special` beside them: `z=nan,p=+inf` and the like, or None."""
+    row: dict[str, float | str | None] = {}
+    special = []
+    for name, value in values.items():
+        kind = None if value is None else special_name(value)
+        row[name] = None if value is None or kind else float(value)
+        if kind:
+            special.append(f"{name}={kind}")
+    row["special"] = ",".join(special) or None
+    return row
+
+
+def join_special(row: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `split_special`: the row without `special`, its values put back where they belong."""
+    special = row.pop("special")
+    for item in special.split(",") if special else ():
+        name, _, kind = item.partition("=")
+        row[name] = NAMES[kind]
+    return row
+
+
+def to_json(value: Any) -> Any:
+    """Numbers, nested in lists and mappings, with NaN and the infinities as their names."""
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value if math.isfinite(value) else special_name(value)
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; sequences come back as tuples."""
+    if isinstance(value, Mapping):
+        return {key: from_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    return NAMES[value] if isinstance(value, str) else value
+
+
+def pack(values: Sequence[float | None]) -> bytes:
+    """One bit a value (1 where it is there, most significant first), then all as little-endian float64."""
+    num_bytes = (len(values) + 7) // 8
+    mask = sum(1 << (8 * num_bytes - 1 - index) for index, value in enumerate(values) if value is not None)
+    floats = (0.0 if value is None else value for value in values)
+    return mask.to_bytes(num_bytes, "big") + struct.pack(f"<{len(values)}d", *floats)
+
+
+def unpack(blob: bytes, length: int) -> tuple[float | None, ...]:
+    """The inverse of `pack` for `length` values."""
+    num_bytes = (length + 7) // 8
+    mask = int.from_bytes(blob[:num_bytes], "big")
+    floats = struct.unpack(f"<{length}d", blob[num_bytes:])
+    return tuple(value if mask >> (8 * num_bytes - 1 - index) & 1 else None for index, value in enumerate(floats))

@@ -1,0 +1,245 @@
+"""Between a pattern's record and the rows it is kept as, both ways; nothing here talks to a database."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from patterndb.floats import join_special, pack, split_special, unpack
+from patterndb.records import (
+    ArtifactRecord,
+    FitRecord,
+    ModelRecord,
+    PatternRecord,
+    RoleRecord,
+    SignatureRecord,
+    Statistic,
+    TensorRecord,
+)
+
+__all__ = [
+    "MODEL_FIELDS",
+    "Row",
+    "artifact_record",
+    "artifact_rows",
+    "digest",
+    "fit_record",
+    "fit_rows",
+    "layout_row",
+    "metric_rows",
+    "model_record",
+    "model_row",
+    "pattern_row",
+    "role_records",
+    "role_rows",
+    "signature_record",
+    "signature_row",
+    "statistic",
+    "tensor_records",
+    "tensor_rows",
+]
+
+Row = dict[str, Any]
+FIT_FLOATS = tuple(field.name for field in fields(FitRecord) if "float" in str(field.type))
+STATISTIC_FLOATS = ("value", "null_mean", "null_std", "z", "p")
+MODEL_FIELDS = tuple(field.name for field in fields(ModelRecord))
+
+
+def digest(value: Any) -> str:
+    """sha256 of the value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def model_row(model: ModelRecord) -> Row:
+    """The row of `models`."""
+    row = asdict(model) | {"parents": list(model.parents)}
+    return row | {"digest": digest(row)}
+
+
+def model_record(row: Mapping[str, Any]) -> ModelRecord:
+    """The inverse of `model_row`; other columns of the row do not matter."""
+    values = {name: row[name] for name in MODEL_FIELDS}
+    return ModelRecord(**values | {"parents": tuple(values["parents"])})
+
+
+def pattern_row(pattern: PatternRecord) -> Row:
+    """The row of `patterns`, but for the columns that refer to others."""
+    return {
+        "pattern_key": pattern.pattern_key,
+        "settings": dict(pattern.settings),
+        "provenance": dict(pattern.provenance),
+        "pattern_class": pattern.pattern_class,
+        "class_scores": dict(pattern.class_scores),
+        "clusters": dict(pattern.clusters),
+        "frequency_profile": dict(pattern.frequency_profile),
+        **split_special({"class_margin": pattern.class_margin}),
+    }
+
+
+def role_rows(pattern_id: int, roles: Sequence[RoleRecord]) -> list[Row]:
+    """Rows of `role_patterns`."""
+    return [
+        {
+            "pattern_id": pattern_id,
+            "position": position,
+            "role": role.role,
+            "tensors": role.tensors,
+            "weights": role.weights,
+            "pattern_class": role.pattern_class,
+        }
+        for position, role in enumerate(roles)
+    ]
+
+
+TENSOR_FIELDS = ("name", "role", "block", "depth", "rows", "cols", "num_weights", "pattern_class")
+
+
+def tensor_rows(pattern_id: int, tensors: Sequence[TensorRecord]) -> list[Row]:
+    """Rows of `tensor_patterns`."""
+    return [
+        {"pattern_id": pattern_id, "position": position, "class_scores": dict(tensor.class_scores)}
+        | {name: getattr(tensor, name) for name in TENSOR_FIELDS}
+        for position, tensor in enumerate(tensors)
+    ]
+
+
+def owners(pattern: PatternRecord) -> Iterator[tuple[Row, FitRecord | None, tuple[Statistic, ...]]]:
+    """The model, every role and every tensor: the columns that name it, its fit, its statistics."""
+    yield {"role": None, "tensor": None}, pattern.fit, pattern.statistics
+    for position, role in enumerate(pattern.roles):
+        yield {"role": position, "tensor": None}, role.fit, role.statistics
+    for position, tensor in enumerate(pattern.tensors):
+        yield {"role": None, "tensor": position}, tensor.fit, tensor.statistics
+
+
+def fit_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
+    """Rows of `fits`; position 0 is the model's."""
+    rows = []
+    for position, (owner, fit, _) in enumerate(owners(pattern)):
+        if fit is not None:
+            values = {field.name: getattr(fit, field.name) for field in fields(FitRecord)}
+            values["null_model"] = values.pop("null")
+            floats = split_special({name: values[name] for name in FIT_FLOATS})
+            rows.append({"pattern_id": pattern_id, "position": position} | owner | values | floats)
+    return rows
+
+
+def fit_record(row: Mapping[str, Any]) -> FitRecord:
+    """The inverse of `fit_rows` for one row."""
+    values = join_special(dict(row))
+    for name in ("pattern_id", "position", "role", "tensor"):
+        values.pop(name)
+    return FitRecord(null=values.pop("null_model"), **values)
+
+
+def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
+    """Rows of `metrics`, in the order of the record."""
+    return [
+        {
+            "pattern_id": pattern_id,
+            "position": position,
+            **owner,
+            "name": statistic.name,
+            "null_model": statistic.null,
+            "num_nulls": statistic.num_nulls,
+            **split_special({name: getattr(statistic, name) for name in STATISTIC_FLOATS}),
+        }
+        for position, (owner, statistic) in enumerate(
+            (owner, each) for owner, _, statistics in owners(pattern) for each in statistics
+        )
+    ]
+
+
+def statistic(row: Mapping[str, Any]) -> Statistic:
+    """The inverse of `metric_rows` for one row."""
+    values = join_special({name: row[name] for name in (*STATISTIC_FLOATS, "special")})
+    return Statistic(name=row["name"], null=row["null_model"], num_nulls=row["num_nulls"], **values)
+
+
+def role_records(
+    rows: Iterable[Mapping[str, Any]],
+    fits: Mapping[int, FitRecord],
+    statistics: Mapping[int, Sequence[Statistic]],
+) -> tuple[RoleRecord, ...]:
+    """Roles from their rows, and from their fits and statistics by the role's position."""
+    return tuple(
+        RoleRecord(
+            role=row["role"],
+            tensors=row["tensors"],
+            weights=row["weights"],
+            pattern_class=row["pattern_class"],
+            fit=fits.get(row["position"]),
+            statistics=tuple(statistics.get(row["position"], ())),
+        )
+        for row in rows
+    )
+
+
+def tensor_records(
+    rows: Iterable[Mapping[str, Any]],
+    fits: Mapping[int, FitRecord],
+    statistics: Mapping[int, Sequence[Statistic]],
+) -> tuple[TensorRecord, ...]:
+    """Tensors from their rows, and from their fits and statistics by the tensor's position."""
+    return tuple(
+        TensorRecord(
+            **{name: row[name] for name in TENSOR_FIELDS},
+            class_scores=row["class_scores"],
+            fit=fits.get(row["position"]),
+            statistics=tuple(statistics.get(row["position"], ())),
+        )
+        for row in rows
+    )
+
+
+def layout_row(signature: SignatureRecord) -> Row:
+    """The row of `signature_layouts`."""
+    names = list(signature.names)
+    return {
+        "version": signature.version,
+        "length": len(names),
+        "names": names,
+        "digest": digest([signature.version, names]),
+    }
+
+
+def signature_row(pattern_id: int, layout_id: int, signature: SignatureRecord) -> Row:
+    """The row of `signatures`; raises `ValueError` unless there are as many values as names."""
+    for name in ("values", "z", "p"):
+        length = len(getattr(signature, name))
+        if length != len(signature.names) and (length or name == "values"):
+            raise ValueError(f"`{name}` of a signature must have length {len(signature.names)}. Got {length}.")
+    return {
+        "pattern_id": pattern_id,
+        "layout_id": layout_id,
+        "packed_values": pack(signature.values),
+        "packed_z": pack(signature.z) if signature.z else None,
+        "packed_p": pack(signature.p) if signature.p else None,
+    }
+
+
+def signature_record(row: Mapping[str, Any], names: tuple[str, ...]) -> SignatureRecord:
+    """The inverse of `signature_row` and `layout_row`."""
+    z, p = row["packed_z"], row["packed_p"]
+    return SignatureRecord(
+        version=row["version"],
+        names=names,
+        values=unpack(row["packed_values"], len(names)),
+        z=() if z is None else unpack(z, len(names)),
+        p=() if p is None else unpack(p, len(names)),
+    )
+
+
+def artifact_rows(pattern_id: int, artifacts: Sequence[ArtifactRecord]) -> list[Row]:
+    """Rows of `artifacts`."""
+    return [
+        {"pattern_id": pattern_id, "position": position} | asdict(artifact)
+        for position, artifact in enumerate(artifacts)
+    ]
+
+
+def artifact_record(row: Mapping[str, Any]) -> ArtifactRecord:
+    """The inverse of `artifact_rows` for one row."""
+    return ArtifactRecord(**{field.name: row[field.name] for field in fields(ArtifactRecord)})

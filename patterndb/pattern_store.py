@@ -1,0 +1,53 @@
+"""Patterns: saved in one transaction, loaded exactly as saved."""
+
+from collections.abc import Callable
+
+from dna_zoo.errors import StoreError
+from patterndb.loading import read_pattern, read_signatures, read_summaries
+from patterndb.records import PatternRecord, PatternSummary, SignatureEntry
+from patterndb.saving import write_pattern
+from patterndb.sessions import Sessions
+
+__all__ = ["PatternStore"]
+
+
+def ignore_step(step: str) -> None:
+    """For callers that do not watch."""
+
+
+class PatternStore(Sessions):
+    """The part of the database that keeps patterns."""
+
+    def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], None] | None = None) -> None:
+        """Keep the pattern, in place of one with the same `pattern_key`, in one transaction.
+
+        It becomes the current pattern of its model key. `on_step` is told each of `saving.SAVE_STEPS` once it is
+        written; a process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or
+        if the record holds what no database keeps.
+        """
+        try:
+            with self._writing() as session:
+                write_pattern(session, pattern, on_step or ignore_step)
+        except (TypeError, ValueError) as error:
+            raise StoreError(
+                f"The pattern of {pattern.model.key!r} cannot be kept: {error}.",
+                hint="Settings, provenance and clusters must be finite JSON; a signature as long as its names.",
+            ) from error
+
+    def load_pattern(self, name: str, *, run: str | None = None) -> PatternRecord:
+        """The current pattern of the model key `name`, or the one that `run` ended with, exactly as saved.
+
+        Raises `NotMinedError` if there is none.
+        """
+        with self._reading() as session:
+            return read_pattern(session, name, run)
+
+    def patterns(self) -> tuple[PatternSummary, ...]:
+        """Every pattern in short, by model key, the current one of each key first."""
+        with self._reading() as session:
+            return read_summaries(session)
+
+    def signatures(self) -> tuple[SignatureEntry, ...]:
+        """The signature of every model key's current pattern, by key."""
+        with self._reading() as session:
+            return read_signatures(session)

@@ -1,0 +1,196 @@
+"""The schema's version: what a database has, what this version of dna-zoo needs, and the way from one to the other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL, Connection, Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from dna_zoo.errors import SchemaVersionError, StoreError
+from patterndb.engine import IMMEDIATE, make_engine, masked, parse_url, translate
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = [
+    "AUTOGENERATE_PLUGINS",
+    "HEAD",
+    "check",
+    "current",
+    "migrations_path",
+    "prepare",
+    "require_existing",
+    "upgrade",
+]
+
+HEAD = "0001"
+"""The newest migration. Written here so that reading commands need not load alembic; a test compares."""
+
+AUTOGENERATE_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
+"""Comparing CHECK constraints is opt-in."""
+
+UPGRADE_LOCK = 0x646E617A6F6F
+"""PostgreSQL's advisory lock for one upgrade at a time ("dnazoo"); SQLite has the file's write lock."""
+
+
+def upgrade(url: str) -> str:
+    """Bring the database to this version's schema, creating it if it is empty; returns the revision.
+
+    All migrations happen in one transaction: a process killed in the middle leaves the old schema.
+    """
+    with migration_connection(parse_url(url)) as connection:
+        migrate(connection)
+    return HEAD
+
+
+def current(url: str) -> str | None:
+    """The revision that the database says it has, None for one without any."""
+    with reading(parse_url(url)) as connection:
+        return read_revision(connection)
+
+
+def check(url: str) -> tuple[str, ...]:
+    """How the database's tables differ from the ones this version declares; empty if they do not.
+
+    Raises `SchemaVersionError` if the database has another revision to begin with.
+    """
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from patterndb.models import Base
+
+    parsed = parse_url(url)
+    with reading(parsed) as connection:
+        require_head(connection, parsed)
+        options = {"autogenerate_plugins": AUTOGENERATE_PLUGINS, "render_as_batch": True, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        differences = compare_metadata(context, Base.metadata)
+        broken = foreign_key_violations(connection)
+    return tuple(str(difference) for difference in differences) + broken
+
+
+def prepare(engine: Engine, *, create: bool) -> None:
+    """Make sure that `engine`'s database has this version's schema.
+
+    An empty database is given it if `create`. Any other revision raises `SchemaVersionError`.
+    """
+    try:
+        with engine.connect() as connection:
+            is_empty = create and read_revision(connection) is None and not inspect(connection).get_table_names()
+            if not is_empty:
+                require_head(connection, engine.url)
+    except SQLAlchemyError as error:
+        raise translate(error, engine.url) from error
+    if is_empty:
+        with migration_connection(engine.url) as connection:
+            migrate(connection)
+
+
+@contextmanager
+def reading(url: URL) -> Iterator[Connection]:
+    """A connection to a database that exists; errors come out as ours."""
+    require_existing(url)
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise translate(error, url) from error
+    finally:
+        engine.dispose()
+
+
+def require_existing(url: URL) -> None:
+    """Raise `StoreError` where SQLite would create an empty file."""
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise StoreError(
+            f"There is no database at {masked(url)}.",
+            hint="Mine a model first with `dna-zoo mine`, or name another database with `--db`.",
+        )
+
+
+def read_revision(connection: Connection) -> str | None:
+    """The revision in the database's own table of it."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def require_head(connection: Connection, url: URL) -> None:
+    """Raise `SchemaVersionError`, with the command that repairs it, unless the revision is `HEAD`."""
+    revision = read_revision(connection)
+    if revision == HEAD:
+        return
+    has = "no schema of dna-zoo" if revision is None else f"schema {revision}"
+    message = f"{masked(url)} has {has}, this version of dna-zoo needs {HEAD}."
+    if revision is None or is_known(revision):
+        raise SchemaVersionError(message, hint="Run `dna-zoo db upgrade`.")
+    raise SchemaVersionError(message, hint="Install the newer dna-zoo that wrote it, or name another with `--db`.")
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version has a migration of that name."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(alembic_config())
+    return any(revision == known.revision for known in script.walk_revisions())
+
+
+def migrations_path() -> Path:
+    """The folder of migrations: beside this module in a wheel, at the top level in a checkout."""
+    installed = Path(__file__).parent / "_alembic"
+    return installed if installed.exists() else Path(__file__).parent.parent / "alembic"
+
+
+def alembic_config() -> "Config":
+    """alembic's configuration, without a file."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def migration_connection(url: URL) -> Iterator[Connection]:
+    """One transaction on an engine for migrations; errors come out as ours."""
+    engine = make_engine(url, for_migrations=True)
+    try:
+        with engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise translate(error, url) from error
+    finally:
+        engine.dispose()
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations up to `HEAD`, then look for rows that they orphaned."""
+    from alembic import command
+
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+    revision = read_revision(connection)
+    if revision == HEAD:
+        return
+    if revision is not None and not is_known(revision):
+        require_head(connection, connection.engine.url)
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    broken = foreign_key_violations(connection)
+    if broken:
+        raise StoreError(
+            f"The upgrade would orphan rows ({broken[0]}), so it was undone.", hint="Please report this as a bug."
+        )
+
+
+def foreign_key_violations(connection: Connection) -> tuple[str, ...]:
+    """Rows of a SQLite database that refer to nothing, in words; PostgreSQL never lets them be."""
+    if connection.dialect.name != "sqlite":
+        return ()
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return tuple(f"row {row[1]} of {row[0]} refers to nothing in {row[2]}" for row in rows)
