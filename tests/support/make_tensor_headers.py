@@ -19,6 +19,7 @@ from tests.support.build import build_model, make_config, state_as_saved
 __all__ = ["FIXTURES", "make_fixture"]
 
 FIXTURES = Path(__file__).parent.parent / "data" / "tensor_headers"
+_UNTOLD = {"id2label", "label2id", "transformers_version"}
 _DTYPES = {"torch.float32": "F32", "torch.float16": "F16", "torch.int64": "I64"}
 
 
@@ -28,7 +29,7 @@ def make_fixture(architecture: Architecture) -> dict[str, Any]:
     saved = build_model(architecture.saved, config, "meta")
     extras = [[name, list(shape), dtype] for name, shape, dtype in architecture.extras(config)]
     return {
-        "config": {key: value for key, value in config.to_diff_dict().items() if not key.endswith("2id")},
+        "config": {key: value for key, value in config.to_diff_dict().items() if key not in _UNTOLD},
         "file": _headers(saved, architecture.dtype) + extras,
         "base": _headers(build_model(architecture.base, config, "meta"), architecture.dtype),
         "head": _headers(build_model(architecture.head, config, "meta"), architecture.dtype),

@@ -1,0 +1,113 @@
+"""Where a tensor sits in its network: the index of its block in execution order, and its relative depth."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Place", "place_tensors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`block` and `depth` as `TensorSpec` documents them."""
+
+    block: int | None
+    depth: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """A block's place before blocks are numbered; sorts in execution order."""
+
+    stack: tuple[int, str]
+    """Decoders after encoders, feature extractors before both; then by path."""
+    indices: tuple[int, ...]
+
+    @property
+    def sort_key(self) -> tuple[tuple[int, str], tuple[int, ...]]:
+        return self.stack, self.indices
+
+
+_BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(rf"(?:^|\.){pattern}\."), indices)
+    for pattern, indices in (
+        (r"albert_layer_groups\.(\d+)\.albert_layers\.(\d+)", r"\1.\2"),
+        # MobileViT nests: a stage shrinks the image and unfolds it, runs its transformer, folds and fuses.
+        (r"encoder\.layer\.(\d+)\.layer\.(\d+)", r"\1.0.\2"),
+        (r"encoder\.layer\.(\d+)\.(?:downsampling_layer|conv_kxk|conv_1x1)", r"\1.0.0"),
+        (r"encoder\.layer\.(\d+)\.transformer\.layer\.(\d+)", r"\1.1.\2"),
+        (r"encoder\.layer\.(\d+)\.(?:layernorm|conv_projection|fusion)", r"\1.2.0"),
+        # Stages of blocks (ResNet, Swin, ConvNeXt).
+        (r"(?:stages?|layers)\.(\d+)\.(?:layers|blocks)\.(\d+)", r"\1.\2"),
+        (r"layer(\d+)\.(\d+)", r"\1.\2"),
+        # All the others; the leftmost number counts, so that what a block repeats inside keeps the block's index.
+        (r"(?:(?:\w+_)?layers?|h|(?:res)?blocks?|stages?|features)\.(\d+)", r"\1"),
+    )
+)
+"""Pattern of the path down to a block, and the numbers that order it, as a template of its groups."""
+
+_SHARED_LAYERS = re.compile(r"(?:^|\.)albert_layer_groups\.")
+
+_FRONT = re.compile(
+    r"(?:^|\.)(?:embed(?!_out)\w*|\w+_embed\w*|\w*_tokens?|wte|wpe|shared|\w*stem|(?:conv|bn|norm)[0-2]"
+    r"|pre_layrnorm|ln_pre|norm_pre|feature_projection|feature_extractor)(?:\.|$)"
+    # DeBERTa's norm of the relative embeddings lies beside them, before the first block.
+    r"|(?:^|\.)encoder\.LayerNorm\."
+)
+"""Modules before the first block. What lies outside the blocks and is not named here comes after the last."""
+
+
+def place_tensors(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, Place]:
+    """The place of every tensor.
+
+    Blocks are counted from 0 through the whole network, an encoder's before its decoder's. Layers that are stored once
+    and run many times have a block and no depth.
+    """
+    names = tuple(names)
+    positions = {name: position for name in names if (position := _position(name)) is not None}
+    ordered = sorted(set(positions.values()), key=lambda position: position.sort_key)
+    blocks = {position: index for index, position in enumerate(ordered)}
+    shares_layers = _shares_layers(names, config)
+    places = {}
+    for name in names:
+        if name in positions:
+            block = blocks[positions[name]]
+            places[name] = Place(block, None if shares_layers else (block + 0.5) / len(blocks))
+        else:
+            places[name] = Place(None, _depth_outside(name, ordered))
+    return places
+
+
+def _position(name: str) -> _Position | None:
+    for pattern, template in _BLOCK_RULES:
+        if match := pattern.search(name):
+            stack = name[: match.start()]
+            return _Position((_stack_rank(stack), stack), tuple(int(i) for i in match.expand(template).split(".")))
+    return None
+
+
+def _stack_rank(stack: str) -> int:
+    if "decoder" in stack:
+        return 2
+    return 0 if "feature_extractor" in stack else 1
+
+
+def _depth_outside(name: str, ordered: list[_Position]) -> float:
+    """0 before the blocks, 1 behind them, and the boundary for what closes one stack before the next begins."""
+    if _FRONT.search(name):
+        return 0.0
+    through = [i + 1 for i, position in enumerate(ordered) if _closes(name, position.stack[1])]
+    return max(through) / len(ordered) if through else 1.0
+
+
+def _closes(name: str, stack: str) -> bool:
+    return bool(stack) and name.startswith(f"{stack}.")
+
+
+def _shares_layers(names: tuple[str, ...], config: Mapping[str, Any]) -> bool:
+    """ALBERT stores `num_hidden_groups` layers and runs `num_hidden_layers`; nearly always 1 and 12."""
+    if not any(_SHARED_LAYERS.search(name) for name in names):
+        return False
+    groups, layers = config.get("num_hidden_groups", 1), config.get("num_hidden_layers")
+    return bool(groups != layers)

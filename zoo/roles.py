@@ -1,0 +1,243 @@
+"""What every tensor of a checkpoint is, from names, shapes and dtypes alone; no value is read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, TypeVar
+
+from zoo.blocks import Place, place_tensors
+from zoo.rules import (
+    BUFFER_RULES,
+    FUSED_RULES,
+    INTERLEAVED_TYPES,
+    KERNEL_RULES,
+    MATRIX_RULES,
+    BufferRule,
+    FusedRule,
+    Rule,
+)
+from zoo.tensors import Axis, Role, TensorHeader, TensorKind, TensorSpec
+from zoo.ties import find_ties
+
+__all__ = ["describe_tensors"]
+
+_FLOATING = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+_GAINS = frozenset({"weight", "gamma"})
+"""What the multiplying vector of a norm is called; `gamma` in checkpoints from before 2019."""
+_EMBEDDINGS = frozenset({Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING})
+_FUSED_PART = {
+    Role.ATTENTION_QUERY: "[query]",
+    Role.ATTENTION_KEY: "[key]",
+    Role.ATTENTION_VALUE: "[value]",
+}
+
+
+_AnyRule = TypeVar("_AnyRule", Rule, FusedRule, BufferRule)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What the tensors of one file have to be read together for."""
+
+    names: frozenset[str]
+    config: Mapping[str, Any]
+    has_conv1d: bool
+    norms: frozenset[str]
+    """Modules whose `weight` is a vector: they normalise or scale."""
+    ties: Mapping[str, str]
+    places: Mapping[str, Place]
+
+
+def describe_tensors(
+    headers: Sequence[TensorHeader],
+    config: Mapping[str, Any] | None = None,
+    *,
+    shared: Mapping[str, str] | None = None,
+) -> tuple[TensorSpec, ...]:
+    """A spec for every tensor, in the order of `headers`; a fused projection gives one for each part.
+
+    - `headers`: all tensors of the checkpoint, of all its shards: blocks are counted and copies found among them.
+    - `config`: the model's `config.json`. Without it names and shapes decide alone.
+    - `shared`: name -> first name of the same storage, where the reader can tell (`.bin`); wins over names.
+
+    What no rule knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
+    """
+    checkpoint = _read_together(tuple(headers), config or {}, shared or {})
+    return tuple(spec for header in headers for spec in _describe(header, checkpoint))
+
+
+def _read_together(
+    headers: tuple[TensorHeader, ...], config: Mapping[str, Any], shared: Mapping[str, str]
+) -> _Checkpoint:
+    return _Checkpoint(
+        names=frozenset(header.name for header in headers),
+        config=config,
+        has_conv1d=_has_conv1d(headers, config),
+        norms=frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS),
+        ties=find_ties(headers, config, shared),
+        places=place_tensors((header.name for header in headers), config),
+    )
+
+
+def _describe(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
+    buffer = _buffer_role(header, checkpoint)
+    if buffer is not None:
+        return (replace(_plain(header, checkpoint), role=buffer, kind=TensorKind.BUFFER),)
+    fused = _first_match(FUSED_RULES, header.name) if len(header.shape) == 2 else None
+    if fused is not None:
+        return _split(header, fused, checkpoint)
+    spec = _with_role(header, checkpoint)
+    original = checkpoint.ties.get(header.name)
+    return (spec if original is None else replace(spec, kind=TensorKind.TIED, tied_to=original),)
+
+
+def _buffer_role(header: TensorHeader, checkpoint: _Checkpoint) -> Role | None:
+    """The role of a tensor that was never trained; None for one that was.
+
+    Integers are known by dtype, never by name.
+    """
+    if header.dtype not in _FLOATING:
+        return Role.OTHER
+    rule = _first_match(BUFFER_RULES, header.name)
+    if rule is None or rule.ndim not in (None, len(header.shape)):
+        return None
+    if not any(rule.requires.search(_stem(name)) for name in checkpoint.names):
+        return None
+    return rule.role
+
+
+def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
+    spec = _plain(header, checkpoint)
+    if _is_kernel(header):
+        return _as_kernel(spec, header)
+    rule = _first_match(MATRIX_RULES, header.name)
+    if rule is not None:
+        return _by_rule(spec, rule, checkpoint)
+    return spec if spec.rows > 1 else replace(spec, role=_vector_role(header.name, checkpoint))
+
+
+def _plain(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
+    """The spec before anything is known of the role."""
+    rows, cols = _matrix_shape(header)
+    place = checkpoint.places[header.name]
+    return TensorSpec(
+        name=header.name,
+        tensor=header.name,
+        dtype=header.dtype,
+        rows=rows,
+        cols=cols,
+        role=Role.OTHER,
+        block=place.block,
+        depth=place.depth,
+    )
+
+
+def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpec:
+    spec = replace(spec, role=rule.role, row_axis=rule.row_axis, col_axis=rule.col_axis)
+    if spec.block is None and rule.role in _EMBEDDINGS:
+        spec = replace(spec, depth=0.0)
+    if spec.block is None and rule.role is Role.HEAD:
+        spec = replace(spec, depth=1.0)
+    if rule.transposed or (rule.conv1d and checkpoint.has_conv1d):
+        spec = replace(spec, rows=spec.cols, cols=spec.rows, transposed=True)
+    return spec
+
+
+def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
+    """A convolution: by name where it reads an image, else by the shape (out, in per group, kernel...)."""
+    rule = _first_match(KERNEL_RULES, header.name)
+    if rule is not None:
+        return replace(spec, role=rule.role, row_axis=rule.row_axis, col_axis=rule.col_axis)
+    spec = replace(spec, row_axis=Axis.CHANNEL, col_axis=Axis.CHANNEL)
+    if prod(header.shape[2:]) == 1:
+        return replace(spec, role=Role.POINTWISE_CONVOLUTION)
+    if header.shape[1] == 1:
+        # One input channel a group: the columns are the positions of the kernel and nothing else.
+        return replace(spec, role=Role.DEPTHWISE_CONVOLUTION, col_axis=Axis.POSITION)
+    return replace(spec, role=Role.CONVOLUTION)
+
+
+def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
+    """One spec a part, along the out dimension; one in all, of role `other`, where the parts cannot be told apart."""
+    whole = replace(_plain(header, checkpoint), row_axis=Axis.ATTENTION, col_axis=Axis.RESIDUAL)
+    if rule.conv1d and checkpoint.has_conv1d:
+        whole = replace(whole, rows=whole.cols, cols=whole.rows, transposed=True)
+    sizes = () if _is_interleaved(header.name, checkpoint.config) else _part_sizes(whole.rows, rule, checkpoint.config)
+    if not sizes:
+        return (whole,)
+    parts = []
+    start = 0
+    for role, size in zip(rule.parts, sizes, strict=True):
+        name = f"{header.name}{_FUSED_PART[role]}"
+        parts.append(replace(whole, name=name, role=role, rows=size, row_slice=(start, start + size)))
+        start += size
+    return tuple(parts)
+
+
+def _part_sizes(rows: int, rule: FusedRule, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Rows of each part; empty where they do not divide.
+
+    Grouped-query attention has fewer key and value heads than query heads, all of one size.
+    """
+    heads = config.get("num_attention_heads") or config.get("n_head") or 1
+    key_heads = 1 if config.get("multi_query") else config.get("num_key_value_heads") or heads
+    shares = tuple(heads if role is Role.ATTENTION_QUERY else key_heads for role in rule.parts)
+    unit, rest = divmod(rows, sum(shares))
+    return () if rest else tuple(share * unit for share in shares)
+
+
+def _is_interleaved(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether query, key and value alternate head by head, so that no run of rows is one of them."""
+    if "model_type" in config:
+        return config["model_type"] in INTERLEAVED_TYPES
+    return _stem(name).endswith("query_key_value")
+
+
+def _has_conv1d(headers: tuple[TensorHeader, ...], config: Mapping[str, Any]) -> bool:
+    """Whether projections are stored `(in, out)`: GPT-2's family does, and without a configuration the shape tells."""
+    if "model_type" in config:
+        return config["model_type"] in _CONV1D_TYPES
+    fused = [h.shape for h in headers if _stem(h.name).endswith("attn.c_attn") and len(h.shape) == 2]
+    return any(cols == 3 * rows for rows, cols in fused)
+
+
+def _vector_role(name: str, checkpoint: _Checkpoint) -> Role:
+    is_bias = _parameter(name) in {"bias", "beta"} or name.endswith("_bias")
+    return Role.BIAS if is_bias and _module(name) not in checkpoint.norms else Role.NORM
+
+
+def _is_kernel(header: TensorHeader) -> bool:
+    """Four dimensions (two of the image) without leading ones, or three in a module called a convolution."""
+    if len(header.shape) < 3 or header.shape[0] == 1:
+        return False
+    return len(header.shape) > 3 or "conv" in header.name
+
+
+def _matrix_shape(header: TensorHeader) -> tuple[int, int]:
+    """(rows, cols) of the view as stored: kernels (out, in * kernel), other stacks with their last axis as columns."""
+    if _is_kernel(header):
+        return header.shape[0], prod(header.shape[1:])
+    shape = header.shape
+    if len(shape) > 2:
+        shape = tuple(size for size in shape if size != 1)
+    if len(shape) < 2:
+        return 1, prod(shape)
+    return prod(shape[:-1]), shape[-1]
+
+
+def _first_match(rules: tuple[_AnyRule, ...], name: str) -> _AnyRule | None:
+    stem = _stem(name)
+    return next((rule for rule in rules if rule.pattern.search(stem)), None)
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".weight")
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _parameter(name: str) -> str:
+    return name.rpartition(".")[2]

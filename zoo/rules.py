@@ -1,0 +1,194 @@
+"""What tensor names mean: ordered tables of patterns, first match wins. Data only; `zoo.roles` reads them.
+
+A pattern of a `Rule` is matched against the end of a tensor's name, without a trailing `.weight`, from the start of a
+path component: `query` finds `encoder.layer.0.attention.self.query.weight`, and not `subquery`.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from zoo.tensors import Axis, Role
+
+__all__ = [
+    "BUFFER_RULES",
+    "FUSED_RULES",
+    "INTERLEAVED_TYPES",
+    "KERNEL_RULES",
+    "MATRIX_RULES",
+    "BufferRule",
+    "FusedRule",
+    "Rule",
+]
+
+
+def _ending(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|\.)(?:{pattern})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Tensors whose names end in `pattern` have this role and these axes."""
+
+    pattern: re.Pattern[str]
+    role: Role
+    row_axis: Axis
+    col_axis: Axis
+    transposed: bool = False
+    """Stored `(in, out)` wherever the name occurs."""
+    conv1d: bool = False
+    """Stored `(in, out)` in checkpoints that use GPT-2's `Conv1D`, `(out, in)` in the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusedRule:
+    """Several projections stacked along the out dimension, each a spec of its own."""
+
+    pattern: re.Pattern[str]
+    parts: tuple[Role, ...]
+    conv1d: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferRule:
+    """Floating-point tensors that no optimiser ever touched."""
+
+    pattern: re.Pattern[str]
+    ndim: int | None = None
+    role: Role = Role.OTHER
+    requires: re.Pattern[str] = field(default=re.compile(""))
+    """Some other name of the checkpoint must match this, where the name alone is ambiguous."""
+
+
+def _rule(pattern: str, role: Role, rows: Axis, cols: Axis, *, transposed: bool = False, conv1d: bool = False) -> Rule:
+    return Rule(_ending(pattern), role, rows, cols, transposed, conv1d)
+
+
+_QUERY, _KEY, _VALUE = Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE
+_RESIDUAL, _ATTENTION, _HIDDEN = Axis.RESIDUAL, Axis.ATTENTION, Axis.HIDDEN
+_VOCABULARY, _LABEL, _POSITION, _CHANNEL = Axis.VOCABULARY, Axis.LABEL, Axis.POSITION, Axis.CHANNEL
+
+MATRIX_RULES: tuple[Rule, ...] = (
+    # Heads. First, because `output`, `dense` and `fc` also occur inside blocks.
+    _rule(r"fit_denses\.\d+", Role.HEAD, _RESIDUAL, _RESIDUAL),  # TinyBERT: onto its teacher's width.
+    _rule(r"cls\.predictions\.dense", Role.HEAD, _VOCABULARY, _RESIDUAL, transposed=True),  # MobileBERT alone.
+    _rule(
+        r"(?:cls\.predictions|predictions|lm_head)\.decoder|(?:generator_)?lm_head|vocab_projector|proj_out|embed_out",
+        Role.HEAD,
+        _VOCABULARY,
+        _RESIDUAL,
+    ),
+    _rule(
+        r"predictions\.transform\.dense|vocab_transform|(?:lm_head|\w*predictions|head|classifier)\.dense"
+        r"|pooler(?:\.dense)?|pre_classifier|(?:text|visual)_projection",
+        Role.HEAD,
+        _RESIDUAL,
+        _RESIDUAL,
+    ),
+    _rule(
+        r"seq_relationship|\w*classifier(?:\.classifier|\.out_proj|\.\d+)?|\w*predictions\.(?:dense_prediction|classifier)"
+        r"|qa_outputs|score|heads?\.head",
+        Role.HEAD,
+        _LABEL,
+        _RESIDUAL,
+    ),
+    Rule(re.compile(r"^(?:\w+\.)?(?:fc|head|output)$"), Role.HEAD, _LABEL, _RESIDUAL),
+    # Embeddings.
+    _rule(r"relative_attention_bias|relative_position_bias_table", Role.POSITION_EMBEDDING, _POSITION, _ATTENTION),
+    _rule(
+        r"(?:position|rel)_embeddings?|positional_embedding|positions_embed|embed_positions|wpe|(?:\w+_)?pos_embed",
+        Role.POSITION_EMBEDDING,
+        _POSITION,
+        _RESIDUAL,
+    ),
+    _rule(
+        r"(?:word|token|token_type|tok|class|lang)_embeddings?|embed_tokens|tokens_embed|embed_in|wte|shared"
+        r"|(?:cls|dist|distillation|mask|register)_tokens?|word_embedding",
+        Role.TOKEN_EMBEDDING,
+        _VOCABULARY,
+        _RESIDUAL,
+    ),
+    # Changes of width between the residual stream and something narrower.
+    _rule(r"output\.bottleneck\.dense", Role.BOTTLENECK, _RESIDUAL, _HIDDEN),
+    _rule(r"bottleneck\.(?:input|attention)\.dense|project_out", Role.BOTTLENECK, _HIDDEN, _RESIDUAL),
+    _rule(
+        r"embeddings_project|embedding_hidden_mapping_in|embedding_transformation|project_in|feature_projection\.projection",
+        Role.BOTTLENECK,
+        _RESIDUAL,
+        _HIDDEN,
+    ),
+    _rule(r"downsample\.reduction", Role.BOTTLENECK, _RESIDUAL, _RESIDUAL),
+    # Attention.
+    _rule(r"q_attn", _QUERY, _ATTENTION, _RESIDUAL, conv1d=True),
+    _rule(r"query(?:_proj)?|q_proj|q_lin|linear_q|to_q|wq|q", _QUERY, _ATTENTION, _RESIDUAL),
+    _rule(r"key(?:_proj)?|k_proj|k_lin|linear_k|to_k|wk|k", _KEY, _ATTENTION, _RESIDUAL),
+    _rule(r"value(?:_proj)?|v_proj|v_lin|linear_v|to_v|wv|v", _VALUE, _ATTENTION, _RESIDUAL),
+    _rule(r"\w*attn\.c_proj|\w*attention\.c_proj", Role.ATTENTION_OUTPUT, _RESIDUAL, _ATTENTION, conv1d=True),
+    _rule(
+        r"\w*[Aa]ttention\.(?:output\.dense|dense|o|wo)|\w*attn\.(?:dense|proj|Wo)"
+        r"|out_proj|o_proj|out_lin|linear_out|to_out(?:\.0)?",
+        Role.ATTENTION_OUTPUT,
+        _RESIDUAL,
+        _ATTENTION,
+    ),
+    # Feed-forward pairs.
+    _rule(r"c_fc", Role.FFN_IN, _HIDDEN, _RESIDUAL, conv1d=True),
+    _rule(
+        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|gate_up_proj|wi(?:_\d)?|Wi"
+        r"|w1|w3|dense_h_to_4h",
+        Role.FFN_IN,
+        _HIDDEN,
+        _RESIDUAL,
+    ),
+    _rule(r"c_proj", Role.FFN_OUT, _RESIDUAL, _HIDDEN, conv1d=True),
+    _rule(
+        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|wo|Wo|w2|dense_4h_to_h",
+        Role.FFN_OUT,
+        _RESIDUAL,
+        _HIDDEN,
+    ),
+)
+"""For matrices, and for vectors and stacks that are embeddings."""
+
+KERNEL_RULES: tuple[Rule, ...] = (
+    _rule(
+        r"patch_embed\w*(?:\.\d+)?(?:\.proj(?:ection)?)?|conv_proj|visual\.conv1",
+        Role.PATCH_EMBEDDING,
+        _RESIDUAL,
+        _POSITION,
+    ),
+    # A stem reads pixels, whose order is real. On grey images its kernels have one input channel, as depthwise ones do.
+    _rule(
+        r"conv_stem(?:\.first_conv)?(?:\.convolution)?|embedder(?:\.embedder)?\.convolution|stem\.(?:0|conv1?)"
+        r"|features\.(?:0|0\.0|conv0)",
+        Role.CONVOLUTION,
+        _CHANNEL,
+        _POSITION,
+    ),
+    Rule(re.compile(r"^(?:\w+\.)?conv1$"), Role.CONVOLUTION, _CHANNEL, _POSITION),
+)
+"""For convolution kernels; what no rule names is told apart by its shape."""
+
+FUSED_RULES: tuple[FusedRule, ...] = (
+    FusedRule(_ending(r"crossattention\.c_attn"), (_KEY, _VALUE), conv1d=True),
+    FusedRule(_ending(r"c_attn"), (_QUERY, _KEY, _VALUE), conv1d=True),
+    FusedRule(_ending(r"qkv|qkv_proj|in_proj_weight|Wqkv|W_pack|query_key_value"), (_QUERY, _KEY, _VALUE)),
+)
+"""Parts lie one after another: all query rows, all key rows, all value rows."""
+
+INTERLEAVED_TYPES = frozenset({"bloom", "falcon", "gpt_neox", "gpt_neox_japanese", "persimmon"})
+"""Model types whose `query_key_value` alternates query, key and value head by head."""
+
+BUFFER_RULES: tuple[BufferRule, ...] = (
+    # Causal masks. `c_attn.bias` is a real bias, and so is an `attn.bias` of one dimension.
+    BufferRule(pattern=_ending(r"(?:attn|attention)\.bias"), ndim=4),
+    BufferRule(pattern=_ending(r"(?:attn|attention)\.masked_bias")),
+    BufferRule(pattern=_ending(r"running_mean|running_var|num_batches_tracked"), role=Role.NORM),
+    BufferRule(pattern=_ending(r"inv_freq|final_logits_bias")),
+    # Whisper's encoder adds a fixed sinusoid; BART's tensor of the same name is trained, but BART has no convolutions.
+    BufferRule(
+        pattern=_ending(r"encoder\.embed_positions"),
+        role=Role.POSITION_EMBEDDING,
+        requires=_ending(r"encoder\.conv1"),
+    ),
+)
+"""Integers are not listed: they are known by dtype, never by name."""
