@@ -1,0 +1,75 @@
+"""Heavy tails: a power law in the eigenvalues of W^T W, and the norms beside it.
+
+The fit follows Clauset, Shalizi & Newman 2009: for every candidate xmin the continuous maximum-likelihood exponent
+(their eq. 3.1), and of all candidates the one whose tail is nearest to its power law in Kolmogorov-Smirnov distance
+(section 3.3). Martin & Mahoney 2021 read the exponent of a layer as its quality. The null is `shuffle`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["PowerLaw", "fit_power_law", "measure_heavy_tail"]
+
+FEWEST_VALUES = 8
+"""With fewer eigenvalues there is no tail to speak of: alpha is NaN."""
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerLaw:
+    """p(x) ~ x^-alpha for x >= xmin, and how far the data are from it."""
+
+    alpha: float
+    xmin: float
+    distance: float
+    """Kolmogorov-Smirnov distance of the tail."""
+    num_tail: int
+
+
+def fit_power_law(values: Float64) -> PowerLaw | None:
+    """The power law of the positive `values`, (N,); None with fewer than `FEWEST_VALUES` distinct ones.
+
+    The empirical distribution at the i-th of n tail values is i / n, i from 0, as in the `powerlaw` package
+    (Alstott, Bullmore & Plenz 2014), so that the two agree.
+    """
+    data = np.sort(values[values > 0])
+    starts = np.unique(data, return_index=True)[1]
+    if len(starts) < FEWEST_VALUES:
+        return None
+    logs = np.log(data)
+    counts = len(data) - np.arange(len(data))
+    above = np.cumsum(logs[::-1])[::-1] - counts * logs
+    best: PowerLaw | None = None
+    for start in starts[:-1]:  # The largest value alone has no exponent.
+        num_tail = int(counts[start])
+        alpha = 1 + num_tail / float(above[start])
+        model = 1 - np.exp((1 - alpha) * (logs[start:] - logs[start]))
+        distance = float(np.abs(model - np.arange(num_tail) / num_tail).max())
+        if best is None or distance < best.distance:
+            best = PowerLaw(alpha=alpha, xmin=float(data[start]), distance=distance, num_tail=num_tail)
+    return best
+
+
+def measure_heavy_tail(singular: Float64) -> dict[str, float]:
+    """From all singular values of a matrix.
+
+    - `alpha`, `ks`: exponent of the power law in the eigenvalues s^2, and its distance; NaN where there is none.
+    - `stable_rank`: sum s^2 / max s^2 over their number, in (0, 1].
+    - `log_norm`: log10 of the Frobenius norm.
+    """
+    largest = float(singular.max(initial=0.0))
+    if largest == 0:
+        nothing = math.nan
+        return {f"heavy_tail.{name}": nothing for name in ("alpha", "ks", "stable_rank", "log_norm")}
+    relative = (singular / largest) ** 2
+    law = fit_power_law(relative)
+    return {
+        "heavy_tail.alpha": law.alpha if law else math.nan,
+        "heavy_tail.ks": law.distance if law else math.nan,
+        "heavy_tail.stable_rank": float(relative.sum()) / len(relative),
+        "heavy_tail.log_norm": math.log10(largest) + 0.5 * math.log10(float(relative.sum())),
+    }

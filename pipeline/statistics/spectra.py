@@ -1,0 +1,65 @@
+"""Frequencies: the two-dimensional cosine transform of a canonical matrix.
+
+The transform is the orthonormal DCT-II (Ahmed, Natarajan & Rao 1974) of the standardised matrix, so its squares are
+shares of the variance. Index i along an axis of length R means i half-cycles; the normalised frequency is i / R in
+[0, 1). The radial frequency is hypot(i / R, j / C) / sqrt(2). Position-dependent: the null is `shuffle`, put into
+canonical order as the original is.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BAND_EDGES", "LOW_SHARE", "NUM_BANDS", "energies", "measure_spectra"]
+
+LOW_SHARE = 1 / 22
+"""`low_share` looks at this part of the coefficients: both frequencies under sqrt(1 / 22)."""
+NUM_BANDS = 8
+BAND_EDGES = (0.0, *(float(edge) for edge in np.geomspace(1 / 16, 1.0, NUM_BANDS)))
+"""Radial bands, log-spaced above 1/16; below it a small matrix has too few coefficients to split."""
+
+Float64 = npt.NDArray[np.float64]
+
+
+def energies(matrix: npt.NDArray[np.float32]) -> Float64:
+    """Share of the variance at each pair of frequencies, (R, C), summing to 1; all 0 for a constant matrix."""
+    from scipy.fft import dctn
+
+    values = matrix.astype(np.float64)
+    squares: Float64 = dctn(values - values.mean(), norm="ortho") ** 2
+    squares[0, 0] = 0.0
+    total = float(squares.sum())
+    return squares / total if total > 0 else squares
+
+
+def measure_spectra(matrix: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Frequencies of a canonical matrix (R, C).
+
+    - `low_share`: energy in the lowest 1/22 of the coefficients.
+    - `band_0` ... `band_7`: energy in radial bands between `BAND_EDGES`.
+    - `centroid`: energy-weighted mean radial frequency, in [0, 1].
+    - `dominant_row`, `dominant_col`: normalised frequency along rows and columns that holds most energy, in [0, 1).
+    """
+    share = energies(matrix)
+    num_rows, num_cols = share.shape
+    radial, band = _grid(num_rows, num_cols)
+    cut = math.sqrt(LOW_SHARE)
+    low = share[: math.ceil(num_rows * cut), : math.ceil(num_cols * cut)]
+    bands = np.bincount(band, weights=share.ravel(), minlength=NUM_BANDS)
+    return {
+        "spectra.low_share": float(low.sum()),
+        **{f"spectra.band_{index}": float(energy) for index, energy in enumerate(bands)},
+        "spectra.centroid": float(np.vdot(share, radial)),
+        "spectra.dominant_row": int(np.argmax(share.sum(axis=1))) / num_rows,
+        "spectra.dominant_col": int(np.argmax(share.sum(axis=0))) / num_cols,
+    }
+
+
+@lru_cache(maxsize=8)
+def _grid(num_rows: int, num_cols: int) -> tuple[Float64, npt.NDArray[np.intp]]:
+    """Radial frequency (R, C) and, flattened, the band of each coefficient (R * C,)."""
+    rows, cols = np.arange(num_rows) / num_rows, np.arange(num_cols) / num_cols
+    radial = np.hypot(rows[:, None], cols[None, :]) / math.sqrt(2)
+    return radial, np.digitize(radial.ravel(), BAND_EDGES[1:-1])
