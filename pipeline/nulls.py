@@ -1,0 +1,95 @@
+"""Null models: what a matrix would look like if the thing under test were not there.
+
+Every null keeps the shape, and is put through exactly what the original is put through. Randomness is handed in; the
+generators that `null_rng` makes depend on where a tensor stands in its network, never on its values or on the order of
+the file, so a permuted copy of a model meets the same nulls.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.records import Statistic
+from pipeline.statistics.singular import singular_values
+
+__all__ = ["NULLS", "NullKind", "compare_with_null", "gaussian", "null_rng", "rotate", "shuffle"]
+
+NullKind = Literal["shuffle", "rotate", "gaussian"]
+Float32 = npt.NDArray[np.float32]
+
+
+def shuffle(matrix: Float32, rng: np.random.Generator) -> Float32:
+    """The matrix's own values (R, C), permuted over all positions: the null of whatever depends on position."""
+    return np.ascontiguousarray(rng.permutation(matrix.ravel()).reshape(matrix.shape))
+
+
+def rotate(matrix: Float32, rng: np.random.Generator) -> Float32:
+    """The same singular values with Haar-random singular vectors: the null of whatever goes beyond the spectrum."""
+    num_rows, num_cols = matrix.shape
+    values = singular_values(matrix)
+    left = _haar(num_rows, len(values), rng)
+    right = _haar(num_cols, len(values), rng)
+    return np.ascontiguousarray((left * values.astype(np.float32)) @ right.T)
+
+
+def gaussian(matrix: Float32, rng: np.random.Generator) -> Float32:
+    """iid normal values of the same mean and variance: the null of what a shuffle cannot change."""
+    mean, std = float(np.mean(matrix, dtype=np.float64)), float(np.std(matrix, dtype=np.float64))
+    return rng.standard_normal(matrix.shape, dtype=np.float32) * np.float32(std) + np.float32(mean)
+
+
+NULLS: Mapping[NullKind, Callable[[Float32, np.random.Generator], Float32]] = {
+    "shuffle": shuffle,
+    "rotate": rotate,
+    "gaussian": gaussian,
+}
+
+
+def null_rng(
+    kind: NullKind, draw: int, *, seed: int, role: int, block: int | None, ordinal: int, shape: tuple[int, ...]
+) -> np.random.Generator:
+    """The generator of draw number `draw` of a null, for one tensor.
+
+    - `role`: index of the role in its closed set.
+    - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
+    """
+    place = (role, 0 if block is None else block + 1, ordinal, *shape)
+    return np.random.default_rng([seed, *place, list(NULLS).index(kind), draw])
+
+
+def compare_with_null(name: str, value: float, draws: Sequence[float], kind: str | None) -> Statistic:
+    """`value` beside its null draws.
+
+    `z` is in standard deviations of the draws (n - 1 in the denominator), None with fewer than two draws or a null
+    without spread. `p` = (k + 1) / (n + 1), k the number of draws at least as far from the null mean as the value
+    (Davison & Hinkley 1997, eq. 4.11), two-sided; None without draws. Non-finite draws are left out.
+    """
+    finite = [draw for draw in draws if math.isfinite(draw)]
+    if kind is None or not finite or not math.isfinite(value):
+        return Statistic(name=name, value=value, null=kind, num_nulls=len(finite))
+    mean = math.fsum(finite) / len(finite)
+    std = math.sqrt(math.fsum((draw - mean) ** 2 for draw in finite) / (len(finite) - 1)) if len(finite) > 1 else None
+    as_extreme = sum(abs(draw - mean) >= abs(value - mean) for draw in finite)
+    return Statistic(
+        name=name,
+        value=value,
+        null=kind,
+        num_nulls=len(finite),
+        null_mean=mean,
+        null_std=std,
+        z=(value - mean) / std if std else None,
+        p=(as_extreme + 1) / (len(finite) + 1),
+    )
+
+
+def _haar(size: int, count: int, rng: np.random.Generator) -> Float32:
+    """`count` orthonormal columns (size, count) uniform on the Stiefel manifold.
+
+    QR of a Gaussian matrix is Haar only once the signs of R's diagonal are moved into Q (Mezzadri 2007, eq. 5.11).
+    """
+    q, r = np.linalg.qr(rng.standard_normal((size, count), dtype=np.float32))
+    signs = np.where(np.diagonal(r) < 0, np.float32(-1), np.float32(1))
+    return np.asarray(q * signs, dtype=np.float32)

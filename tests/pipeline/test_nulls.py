@@ -1,0 +1,83 @@
+"""Null models and the comparison with them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.nulls import NULLS, compare_with_null, null_rng
+from pipeline.statistics.singular import singular_values
+
+MATRIX = np.random.default_rng(0).standard_t(4, (40, 25)).astype(np.float32) + np.float32(0.5)
+
+
+@pytest.mark.parametrize("kind", NULLS)
+def test_a_null_keeps_shape_and_type_and_leaves_the_original_alone(kind: str) -> None:
+    before = MATRIX.copy()
+    null = NULLS[kind](MATRIX, np.random.default_rng(1))
+    assert null.shape == MATRIX.shape and null.dtype == np.float32
+    np.testing.assert_array_equal(MATRIX, before)
+    assert not np.array_equal(null, MATRIX)
+
+
+def test_shuffle_keeps_the_values() -> None:
+    null = NULLS["shuffle"](MATRIX, np.random.default_rng(1))
+    np.testing.assert_array_equal(np.sort(null, axis=None), np.sort(MATRIX, axis=None))
+
+
+@pytest.mark.parametrize("matrix", [MATRIX, MATRIX.T])
+def test_rotate_keeps_the_singular_values(matrix: np.ndarray) -> None:
+    null = NULLS["rotate"](np.ascontiguousarray(matrix), np.random.default_rng(1))
+    np.testing.assert_allclose(singular_values(null), singular_values(matrix), rtol=1e-5)
+
+
+def test_rotate_is_uniform_in_sign() -> None:
+    rank_one = np.zeros((3, 3), dtype=np.float32)
+    rank_one[0, 0] = 1
+    rng = np.random.default_rng(0)
+    corners = np.array([NULLS["rotate"](rank_one, rng)[0] for _ in range(500)])
+    assert np.abs(corners.mean(axis=0)).max() < 0.07
+
+
+def test_gaussian_keeps_mean_and_variance() -> None:
+    matrix = np.tile(MATRIX, (40, 40))
+    null = NULLS["gaussian"](matrix, np.random.default_rng(1))
+    assert null.mean(dtype=np.float64) == pytest.approx(matrix.mean(dtype=np.float64), rel=0.01)
+    assert null.std(dtype=np.float64) == pytest.approx(matrix.std(dtype=np.float64), rel=0.01)
+
+
+def test_the_generator_depends_on_the_place_alone() -> None:
+    def draw(**place: object) -> float:
+        arguments = {"seed": 0, "role": 3, "block": None, "ordinal": 0, "shape": (4, 4), **place}
+        return float(null_rng("shuffle", 0, **arguments).random())
+
+    assert draw() == draw()
+    changes = ({"seed": 1}, {"role": 2}, {"block": 0}, {"ordinal": 1}, {"shape": (4, 5)})
+    assert len({draw(), *(draw(**change) for change in changes)}) == 6
+
+
+def test_comparison_by_hand() -> None:
+    statistic = compare_with_null("x", 5.0, [1.0, 2.0, 3.0], "shuffle")
+    assert (statistic.null_mean, statistic.null_std, statistic.z, statistic.num_nulls) == (2.0, 1.0, 3.0, 3)
+    assert statistic.p == 1 / 4
+
+
+def test_p_is_two_sided() -> None:
+    assert compare_with_null("x", 1.0, [1.0, 2.0, 3.0], "shuffle").p == 3 / 4
+    assert compare_with_null("x", -9.0, [1.0, 2.0, 3.0], "shuffle").p == 1 / 4
+
+
+def test_fewer_than_two_nulls_have_no_z() -> None:
+    one = compare_with_null("x", 5.0, [1.0], "shuffle")
+    assert (one.z, one.null_std, one.null_mean, one.p) == (None, None, 1.0, 0.5)
+    none = compare_with_null("x", 5.0, [], "shuffle")
+    assert (none.z, none.null_mean, none.p, none.null) == (None, None, None, "shuffle")
+
+
+def test_a_null_without_spread_has_no_z() -> None:
+    assert compare_with_null("x", 5.0, [1.0, 1.0], "shuffle").z is None
+
+
+def test_draws_that_are_not_numbers_do_not_count() -> None:
+    assert compare_with_null("x", 5.0, [1.0, math.nan, 3.0], "shuffle").num_nulls == 2
+    assert compare_with_null("x", math.nan, [1.0, 3.0], "shuffle").z is None
