@@ -1,0 +1,215 @@
+"""Taxonomy: the tree people declare, the tree the signatures show, and how far the two agree.
+
+The found tree is average-linkage clustering of signature distances (UPGMA, Sokal & Michener 1958); its cophenetic
+correlation (Sokal & Rohlf 1962) says how well a tree fits those distances at all. At each declared level the found tree
+is cut into as many groups as the level has labels; the adjusted Rand index (Hubert & Arabie 1985) says how well the two
+partitions agree, 0 by chance, and its p-value comes from permuting the labels.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "FEWEST_MODELS",
+    "NOT_ENOUGH",
+    "DeclaredModel",
+    "LevelAgreement",
+    "Merge",
+    "Taxonomy",
+    "adjusted_rand",
+    "taxonomy",
+]
+
+FEWEST_MODELS = 4
+"""With three models every tree fits, and no permutation test can reach p < 0.05."""
+NOT_ENOUGH = "not enough models"
+LEVELS = ("modality", "architecture", "profile")
+
+Float64 = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredModel:
+    """What is known of a model apart from its weights, and the profile of its frequencies (its class, say)."""
+
+    key: str
+    modality: str | None
+    architecture: str | None
+    profile: str | None
+
+    @property
+    def path(self) -> tuple[str, str, str]:
+        return (self.modality or "unknown", self.architecture or "unknown", self.profile or "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """A node of the found tree: two groups of models joined at a mean distance."""
+
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelAgreement:
+    """Declared against found, at one level. Numbers are None, and `note` says why, where they would mean nothing."""
+
+    level: str
+    num_models: int
+    """With a declared label."""
+    num_labels: int
+    adjusted_rand: float | None = None
+    p: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taxonomy:
+    """Both trees and their agreement."""
+
+    models: tuple[str, ...]
+    declared: Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]
+    """modality -> architecture -> frequency profile -> keys, sorted."""
+    merges: tuple[Merge, ...]
+    """From the nearest pair up; one fewer than there are models."""
+    cophenetic: float | None
+    """None with fewer than `FEWEST_MODELS` models or without two different distances."""
+    agreement: tuple[LevelAgreement, ...]
+    note: str = ""
+
+
+def taxonomy(
+    models: Sequence[DeclaredModel], distances: Float64, *, seed: int = 0, num_permutations: int = 1999
+) -> Taxonomy:
+    """Compare what is declared of `models` with the tree of `distances`.
+
+    - `distances`: (N, N), symmetric, 0 on the diagonal; NaN where two signatures share no dimension, which counts
+      as the largest distance there is.
+    """
+    if distances.shape != (len(models), len(models)):
+        raise ValueError(f"`distances` must have shape {(len(models),) * 2}. Got {distances.shape}.")
+    condensed = _condense(distances)
+    keys = tuple(model.key for model in models)
+    linkage = _link(condensed) if len(models) > 1 else np.empty((0, 4))
+    enough = len(models) >= FEWEST_MODELS
+    return Taxonomy(
+        models=keys,
+        declared=_declare(models),
+        merges=_name_merges(keys, linkage),
+        cophenetic=_cophenetic(linkage, condensed) if enough else None,
+        agreement=tuple(
+            _agree(level, [_label(model, level) for model in models], condensed, seed, num_permutations)
+            for level in LEVELS
+        ),
+        note="" if enough else NOT_ENOUGH,
+    )
+
+
+def _label(model: DeclaredModel, level: str) -> str | None:
+    return {"modality": model.modality, "architecture": model.architecture, "profile": model.profile}[level]
+
+
+def _declare(models: Sequence[DeclaredModel]) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
+    tree: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+    for (modality, architecture, profile), group in itertools.groupby(
+        sorted(models, key=lambda model: (model.path, model.key)), key=lambda model: model.path
+    ):
+        tree.setdefault(modality, {}).setdefault(architecture, {})[profile] = tuple(model.key for model in group)
+    return tree
+
+
+def _condense(distances: Float64) -> Float64:
+    """The upper triangle as a vector, (N (N - 1) / 2,), unknown distances at the largest known."""
+    upper = distances[np.triu_indices(len(distances), k=1)].astype(np.float64)
+    known = upper[np.isfinite(upper)]
+    return np.where(np.isfinite(upper), upper, known.max(initial=0.0))
+
+
+def _link(condensed: Float64) -> Float64:
+    from scipy.cluster.hierarchy import linkage
+
+    return np.asarray(linkage(condensed, method="average"), dtype=np.float64)
+
+
+def _cophenetic(linkage: Float64, condensed: Float64) -> float | None:
+    from scipy.cluster.hierarchy import cophenet
+
+    if np.ptp(condensed) == 0:
+        return None
+    heights = np.asarray(cophenet(linkage), dtype=np.float64)
+    return float(np.corrcoef(heights, condensed)[0, 1]) if np.ptp(heights) > 0 else None
+
+
+def _name_merges(keys: tuple[str, ...], linkage: Float64) -> tuple[Merge, ...]:
+    groups: list[tuple[str, ...]] = [(key,) for key in keys]
+    merges = []
+    for left, right, height, _ in linkage:
+        merges.append(Merge(left=groups[int(left)], right=groups[int(right)], height=float(height)))
+        groups.append((*groups[int(left)], *groups[int(right)]))
+    return tuple(merges)
+
+
+def _agree(
+    level: str, labels: Sequence[str | None], condensed: Float64, seed: int, num_permutations: int
+) -> LevelAgreement:
+    """Agreement at one level, over the models that have a label there."""
+    known = np.array([index for index, label in enumerate(labels) if label is not None], dtype=np.intp)
+    counts = Counter(label for label in labels if label is not None)
+    found = LevelAgreement(level=level, num_models=len(known), num_labels=len(counts))
+    if len(known) < FEWEST_MODELS or len(counts) < 2 or len(counts) == len(known):
+        return _with_note(found, counts)
+    codes = np.unique([str(labels[index]) for index in known], return_inverse=True)[1]
+    groups = _cut(condensed, len(labels), known, len(counts))
+    observed = adjusted_rand(codes, groups)
+    rng = np.random.default_rng(seed)
+    draws = [adjusted_rand(rng.permutation(codes), groups) for _ in range(num_permutations)]
+    # One-sided: only more agreement than chance is agreement. The tolerance keeps equal partitions equal.
+    reached = sum(draw >= observed - 1e-12 for draw in draws)
+    return LevelAgreement(
+        level=level,
+        num_models=len(known),
+        num_labels=len(counts),
+        adjusted_rand=observed,
+        p=(reached + 1) / (num_permutations + 1),
+    )
+
+
+def _with_note(found: LevelAgreement, counts: Counter[str]) -> LevelAgreement:
+    if found.num_models < FEWEST_MODELS:
+        note = NOT_ENOUGH
+    elif len(counts) < 2:
+        note = "one label for all" if counts else NOT_ENOUGH
+    else:
+        note = "every model has a label of its own"
+    return LevelAgreement(level=found.level, num_models=found.num_models, num_labels=found.num_labels, note=note)
+
+
+def _cut(condensed: Float64, num_models: int, known: Labels, num_groups: int) -> Labels:
+    """The tree of the known models, cut into `num_groups`."""
+    from scipy.cluster.hierarchy import fcluster
+    from scipy.spatial.distance import squareform
+
+    square = np.asarray(squareform(condensed) if num_models > 1 else np.zeros((1, 1)))[np.ix_(known, known)]
+    linkage = _link(square[np.triu_indices(len(known), k=1)])
+    return np.asarray(fcluster(linkage, num_groups, criterion="maxclust"), dtype=np.intp)
+
+
+def adjusted_rand(first: Labels, second: Labels) -> float:
+    """Adjusted Rand index of two partitions of the same things (Hubert & Arabie 1985, eq. 5), at most 1."""
+    table = np.zeros((int(first.max()) + 1, int(second.max()) + 1))
+    np.add.at(table, (first, second), 1)
+    pairs, total = _pairs(table), float(_pairs(np.array([len(first)])))
+    rows, cols = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
+    expected, largest = rows * cols / total, (rows + cols) / 2
+    return 1.0 if largest == expected else (pairs - expected) / (largest - expected)
+
+
+def _pairs(counts: Float64) -> float:
+    return float((counts * (counts - 1) / 2).sum())
