@@ -32,9 +32,10 @@ from patterndb.records import (
     SignatureEntry,
     SignatureRecord,
     Statistic,
+    TensorEntry,
 )
 
-__all__ = ["read_pattern", "read_signatures", "read_summaries"]
+__all__ = ["not_mined", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
 
 PATTERN_COLUMNS = tuple(column for column in Pattern.__table__.c if not column.name.endswith("_id"))
 MODEL_COLUMNS = tuple(Model.__table__.c[name] for name in rows.MODEL_FIELDS)
@@ -184,6 +185,31 @@ def read_summaries(session: Session) -> tuple[PatternSummary, ...]:
         )
         for row in found
     )
+
+
+def read_tensors(session: Session) -> tuple[TensorEntry, ...]:
+    """The tensors of every key's current pattern, by key; four queries, however many patterns there are."""
+    current = fetch(session, only_current(headers(*PATTERN_COLUMNS)))
+    parts = {table: by_pattern(session, table) for table in (TensorPattern, Fit, Metric)}
+    entries = []
+    for header in sorted(current, key=lambda row: row["key"]):
+        tensors, fits, metrics = (parts[table][header["id"]] for table in (TensorPattern, Fit, Metric))
+        records = rows.tensor_records(tensors, fits_by_owner(fits)["tensor"], statistics_by_owner(metrics)["tensor"])
+        entries += [
+            TensorEntry(model=header["key"], pattern_key=header["pattern_key"], tensor=record) for record in records
+        ]
+    return tuple(entries)
+
+
+def by_pattern(session: Session, table: type[Base]) -> Mapping[int, Sequence[rows.Row]]:
+    """Rows of a table of parts by pattern, for current patterns, in the order of the record."""
+    columns = table.__table__.c
+    current = only_current(headers(Pattern.id)).subquery()
+    query = select(*columns).where(columns.pattern_id.in_(select(current.c.id)))
+    found: dict[int, list[rows.Row]] = defaultdict(list)
+    for row in fetch(session, query.order_by(columns.pattern_id, columns.position)):
+        found[row["pattern_id"]].append(row)
+    return found
 
 
 def not_mined(session: Session, name: str, run: str | None) -> NotMinedError:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from dna_zoo.errors import StoreError
-from patterndb.loading import read_pattern, read_signatures, read_summaries
-from patterndb.records import PatternRecord, PatternSummary, SignatureEntry
+from dna_zoo.errors import NotMinedError, StoreError
+from patterndb.loading import not_mined, read_pattern, read_signatures, read_summaries, read_tensors
+from patterndb.records import PatternRecord, PatternSummary, SignatureEntry, TensorEntry
 from patterndb.saving import write_pattern
 from patterndb.sessions import Sessions
 
@@ -51,3 +51,13 @@ class PatternStore(Sessions):
         """The signature of every model key's current pattern, by key."""
         with self._reading() as session:
             return read_signatures(session)
+
+    def tensors(self) -> tuple[TensorEntry, ...]:
+        """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
+        with self._reading() as session:
+            return read_tensors(session)
+
+    def _not_mined(self, name: str) -> NotMinedError:
+        """The error to raise for a key that has no pattern."""
+        with self._reading() as session:
+            return not_mined(session, name, None)

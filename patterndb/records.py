@@ -23,6 +23,7 @@ __all__ = [
     "SignatureRecord",
     "StageRecord",
     "Statistic",
+    "TensorEntry",
     "TensorRecord",
 ]
 
@@ -195,7 +196,8 @@ class PatternRecord:
     statistics: tuple[Statistic, ...] = ()
     """Of the model as a whole."""
     clusters: Mapping[str, Any] = field(default_factory=dict)
-    """Finite JSON for `compare`'s cluster overlap: role -> {labels or centroids}."""
+    """Finite JSON for `compare`'s cluster overlap: role -> `labels` of the rows (a list, or one for each tensor by
+    name), and `centroids` with their `weights`, or `norms` with their `sizes`."""
     frequency_profile: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Role -> band energies (null-calibrated), for `compare`'s frequency correlation."""
     artifacts: tuple[ArtifactRecord, ...] = ()
@@ -228,6 +230,15 @@ class SignatureEntry:
     pattern_class: str
     signature: SignatureRecord
     frequency_profile: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorEntry:
+    """A tensor of a model's current pattern, for tables over all models."""
+
+    model: str
+    pattern_key: str
+    tensor: TensorRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

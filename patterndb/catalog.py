@@ -1,0 +1,148 @@
+"""The database as tables for pandas and for papers.
+
+What the columns mean: `patterndb.columns.COLUMN_MEANINGS`. pandas is imported when a table is built, not before.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dna_zoo.errors import SettingsError
+from patterndb.columns import COLUMN_MEANINGS, COLUMNS, STATISTIC_SUFFIXES
+from patterndb.records import FitRecord, PatternSummary, SignatureEntry, Statistic, TensorEntry
+from patterndb.similarity import align, pairwise_distances
+from patterndb.table_files import SUFFIXES, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "COLUMN_MEANINGS",
+    "SUFFIXES",
+    "TABLES",
+    "catalog_table",
+    "distances_table",
+    "require_table",
+    "signatures_table",
+    "tensors_table",
+    "write_table",
+]
+
+Row = dict[str, Any]
+TABLES = tuple(COLUMNS)
+MODEL_FIELDS = (
+    "repo", "revision", "sha256", "tier", "modality", "family", "architecture", "specialty", "objective",
+    "is_distilled", "shares_layers", "licence", "num_weights", "num_tensors",
+)  # fmt: skip
+
+
+def catalog_table(patterns: Sequence[PatternSummary]) -> "pd.DataFrame":
+    """One row for each model key: its current pattern."""
+    return make_frame("catalog", (catalog_row(pattern) for pattern in patterns if pattern.is_current))
+
+
+def catalog_row(pattern: PatternSummary) -> Row:
+    return {
+        "model": pattern.model.key,
+        **{name: getattr(pattern.model, name) for name in MODEL_FIELDS},
+        "parents": "; ".join(pattern.model.parents),
+        "run": pattern.run,
+        "pattern_key": pattern.pattern_key,
+        "confirmed_at": pattern.confirmed_at,
+        "pattern_class": pattern.pattern_class,
+        "class_margin": pattern.class_margin,
+        "signature_version": pattern.signature_version,
+        **score_columns(pattern.class_scores),
+        **fit_columns(pattern.fit),
+    }
+
+
+def tensors_table(entries: Sequence[TensorEntry]) -> "pd.DataFrame":
+    """One row for each tensor of the current patterns, with a few columns for each statistic."""
+    rows = [tensor_row(entry) for entry in entries]
+    measured = {each.name for entry in entries for each in entry.tensor.statistics}
+    return make_frame(
+        "tensors", rows, [f"{name}{suffix}" for name in sorted(measured) for suffix in STATISTIC_SUFFIXES]
+    )
+
+
+def tensor_row(entry: TensorEntry) -> Row:
+    tensor = entry.tensor
+    return {
+        "model": entry.model,
+        "pattern_key": entry.pattern_key,
+        "tensor": tensor.name,
+        **{name: getattr(tensor, name) for name in ("role", "block", "depth", "rows", "cols", "num_weights")},
+        "pattern_class": tensor.pattern_class,
+        **score_columns(tensor.class_scores),
+        **fit_columns(tensor.fit),
+        **{name: value for each in tensor.statistics for name, value in statistic_columns(each).items()},
+    }
+
+
+def signatures_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
+    """One row for each dimension that a model's signature has."""
+    return make_frame("signatures", (row for entry in entries for row in signature_rows(entry)))
+
+
+def signature_rows(entry: SignatureEntry) -> Iterable[Row]:
+    signature = entry.signature
+    missing = (None,) * len(signature.names)
+    for name, value, z, p in zip(
+        signature.names, signature.values, signature.z or missing, signature.p or missing, strict=True
+    ):
+        if value is not None:
+            role, _, rest = name.partition("/")
+            third, _, statistic = rest.partition("/")
+            yield {
+                "model": entry.model.key, "pattern_key": entry.pattern_key, "version": signature.version,
+                "dimension": name, "role": role, "third": third, "statistic": statistic, "value": value, "z": z, "p": p,
+            }  # fmt: skip
+
+
+def distances_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
+    """One row for each pair of models whose signatures have the same version, and dimensions in common."""
+    rows = []
+    for version in sorted({entry.signature.version for entry in entries}):
+        members = [entry for entry in entries if entry.signature.version == version]
+        distances = pairwise_distances(align([entry.signature for entry in members])[1])
+        for i, j in zip(*np.triu_indices(len(members), 1), strict=True):
+            if np.isfinite(distances[i, j]):
+                rows.append({"a": members[i].model.key, "b": members[j].model.key, "distance": distances[i, j]})
+    return make_frame("distances", rows)
+
+
+def score_columns(scores: Mapping[str, float]) -> Row:
+    return {f"score_{name}": score for name, score in scores.items()}
+
+
+def fit_columns(fit: FitRecord | None) -> Row:
+    return {} if fit is None else {f"fit_{field.name}": getattr(fit, field.name) for field in fields(fit)}
+
+
+def statistic_columns(statistic: Statistic) -> Row:
+    values = (statistic.value, statistic.null_mean, statistic.null_std, statistic.z, statistic.p)
+    return {f"{statistic.name}{suffix}": value for suffix, value in zip(STATISTIC_SUFFIXES, values, strict=True)}
+
+
+def make_frame(table: str, rows: Iterable[Row], extra: Sequence[str] = ()) -> "pd.DataFrame":
+    """A frame with all columns of the table in their order and types, also when there are no rows.
+
+    `extra` are columns of floats that depend on what was measured. `attrs["table"]` names the table.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    dtypes = {name: column.dtype for name, column in COLUMNS[table].items()} | dict.fromkeys(extra, "float64")
+    columns = {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in dtypes.items()}
+    frame = pd.DataFrame(columns)
+    frame.attrs["table"] = table
+    return frame
+
+
+def require_table(table: str) -> None:
+    """Raise `SettingsError` for a name that is none of `TABLES`."""
+    if table not in TABLES:
+        raise SettingsError(f"There is no table {table!r} to export.", hint=f"Use one of: {', '.join(TABLES)}.")
