@@ -1,0 +1,134 @@
+"""Read tensors from a PyTorch `.bin`, `.pt` or `.pth` file: a pickle, so never without `weights_only`.
+
+torch refuses a pickle that calls anything but the rebuilding of tensors; its own text then suggests to switch that off.
+That text goes nowhere near a person.
+"""
+
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dna_zoo.errors import DamagedFileError, DnaZooError, ExtractError, UnsafeFileError
+from zoo.tensors import TensorHeader
+
+__all__ = ["TorchFile"]
+
+_DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+_READABLE = {"F64", "F32", "F16", "BF16"}
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+# What torch's restricted unpickler says when it meets an instruction that it knows and will not follow.
+_CALL = re.compile(r"GLOBAL ([\w.]+)")
+_INSTRUCTION = re.compile(r"Unsupported operand (\d+)")
+_OTHER = re.compile(r"unrecognized function|Can only|must be imported")
+
+
+class TorchFile:
+    """A loaded file; the zip format (torch 1.6 and later) is mapped, the older one is read into memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tensors = _tensors(_load(path), path)
+        self.headers = tuple(_header(name, tensor) for name, tensor in self._tensors.items())
+        self.shared = _shared(self._tensors)
+        """Name -> first name with the same storage, shape and strides."""
+
+    def read(self, header: TensorHeader) -> npt.NDArray[np.float32]:
+        """The tensor's values as float32 in the file's shape, as `SafetensorsFile.read` gives them."""
+        import torch
+
+        tensor = self._tensors[header.name]
+        if header.dtype not in _READABLE or tensor.layout is not torch.strided:
+            raise ExtractError(
+                f"{header.name!r} in {str(self.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
+                hint="Save the model as dense tensors in float32, float16 or bfloat16.",
+            )
+        return np.array(tensor.detach().to(torch.float32).numpy(), order="C")
+
+    def close(self) -> None:
+        self._tensors = {}
+
+
+def _load(path: Path) -> Any:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            # About pickle protocols and storages of old; nothing a reader of weights could do about them.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:
+        # torch lets through whatever its unpickler stumbles over: KeyError, EOFError, RuntimeError and more.
+        raise _translated(error, path) from error
+
+
+def _translated(error: Exception, path: Path) -> DnaZooError:
+    wish = _refused_wish(str(error)) if isinstance(error, UnpicklingError) else None
+    if wish is None:
+        return DamagedFileError(
+            f"{str(path)!r} is no intact PyTorch file.", hint="Delete it and fetch the model again."
+        )
+    return UnsafeFileError(
+        f"The pickle {str(path)!r} {wish}, and was not run.",
+        hint="Use a .safetensors version of the model, or one from a source you trust.",
+    )
+
+
+def _refused_wish(text: str) -> str | None:
+    """What the pickle wants to do that torch refused; None if it is no pickle at all, or half of one."""
+    if call := _CALL.search(text):
+        return f"wants to call {call[1]!r}"
+    instruction = _INSTRUCTION.search(text)
+    is_pickle = instruction is not None and chr(int(instruction[1])) in {known.code for known in pickletools.opcodes}
+    return "holds more than tensors" if is_pickle or _OTHER.search(text) else None
+
+
+def _tensors(loaded: Any, path: Path) -> dict[str, Any]:
+    """The state dict: the loaded mapping itself, or the one inside a training checkpoint."""
+    import torch
+
+    for candidate in (loaded, *(loaded.get(name) for name in _WRAPPERS if isinstance(loaded, Mapping))):
+        if isinstance(candidate, Mapping):
+            found = {str(name): value for name, value in candidate.items() if isinstance(value, torch.Tensor)}
+            if found:
+                return found
+    raise ExtractError(f"{str(path)!r} holds no tensors by name.", hint="Save the model's `state_dict()`.")
+
+
+def _header(name: str, tensor: Any) -> TensorHeader:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return TensorHeader(name=name, shape=tuple(tensor.shape), dtype=_DTYPES.get(dtype, dtype))
+
+
+def _shared(tensors: Mapping[str, Any]) -> dict[str, str]:
+    import torch
+
+    first: dict[Any, str] = {}
+    shared = {}
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.numel() == 0:
+            continue
+        original = first.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype), name)
+        if original != name:
+            shared[name] = original
+    return shared
