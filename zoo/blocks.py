@@ -38,9 +38,10 @@ _BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"encoder\.layer\.(\d+)\.(?:downsampling_layer|conv_kxk|conv_1x1)", r"\1.0.0"),
         (r"encoder\.layer\.(\d+)\.transformer\.layer\.(\d+)", r"\1.1.\2"),
         (r"encoder\.layer\.(\d+)\.(?:layernorm|conv_projection|fusion)", r"\1.2.0"),
-        # Stages of blocks (ResNet, Swin, ConvNeXt).
-        (r"(?:stages?|layers)\.(\d+)\.(?:layers|blocks)\.(\d+)", r"\1.\2"),
-        (r"layer(\d+)\.(\d+)", r"\1.\2"),
+        # Stages of blocks (ResNet, Swin, ConvNeXt, SegFormer).
+        (r"(?:stages?|layers)\.(\d+)\.(?:layers|blocks)\.(\d+)", r"\1.0.\2"),
+        (r"layers\.(\d+)\.downsample", r"\1.1"),
+        (r"(?:layer|block\.)(\d+)\.(\d+)", r"\1.\2"),
         # All the others; the leftmost number counts, so that what a block repeats inside keeps the block's index.
         (r"(?:(?:\w+_)?layers?|h|(?:res)?blocks?|stages?|features)\.(\d+)", r"\1"),
     )

@@ -112,7 +112,8 @@ def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
     if _is_kernel(header):
         return _as_kernel(spec, header)
     rule = _first_match(MATRIX_RULES, header.name)
-    if rule is not None:
+    # A projection of three dimensions or more is stacked or split by head: its rows are not the rule's.
+    if rule is not None and (len(header.shape) <= 2 or rule.role in _EMBEDDINGS):
         return _by_rule(spec, rule, checkpoint)
     return spec if spec.rows > 1 else replace(spec, role=_vector_role(header.name, checkpoint))
 
@@ -163,8 +164,8 @@ def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tu
     whole = replace(_plain(header, checkpoint), row_axis=Axis.ATTENTION, col_axis=Axis.RESIDUAL)
     if rule.conv1d and checkpoint.has_conv1d:
         whole = replace(whole, rows=whole.cols, cols=whole.rows, transposed=True)
-    sizes = () if _is_interleaved(header.name, checkpoint.config) else _part_sizes(whole.rows, rule, checkpoint.config)
-    if not sizes:
+    sizes = _part_sizes(whole.rows, whole.cols, rule, checkpoint.config)
+    if not sizes or _is_interleaved(header.name, checkpoint.config):
         return (whole,)
     parts = []
     start = 0
@@ -175,12 +176,16 @@ def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tu
     return tuple(parts)
 
 
-def _part_sizes(rows: int, rule: FusedRule, config: Mapping[str, Any]) -> tuple[int, ...]:
-    """Rows of each part; empty where they do not divide.
+def _part_sizes(rows: int, cols: int, rule: FusedRule, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Rows of each part; empty where they cannot be told.
 
-    Grouped-query attention has fewer key and value heads than query heads, all of one size.
+    Grouped-query attention has fewer key and value heads than query heads, all of one size. Without a configuration
+    only parts as wide as the input are believed.
     """
-    heads = config.get("num_attention_heads") or config.get("n_head") or 1
+    heads = config.get("num_attention_heads") or config.get("n_head")
+    if heads is None and rows != len(rule.parts) * cols:
+        return ()
+    heads = heads or 1
     key_heads = 1 if config.get("multi_query") else config.get("num_key_value_heads") or heads
     shares = tuple(heads if role is Role.ATTENTION_QUERY else key_heads for role in rule.parts)
     unit, rest = divmod(rows, sum(shares))
@@ -215,15 +220,11 @@ def _is_kernel(header: TensorHeader) -> bool:
 
 
 def _matrix_shape(header: TensorHeader) -> tuple[int, int]:
-    """(rows, cols) of the view as stored: kernels (out, in * kernel), other stacks with their last axis as columns."""
-    if _is_kernel(header):
-        return header.shape[0], prod(header.shape[1:])
+    """(rows, cols) of the view as stored: the first axis against all others; one row for a vector or a scalar."""
     shape = header.shape
-    if len(shape) > 2:
+    if len(shape) > 2 and not _is_kernel(header):
         shape = tuple(size for size in shape if size != 1)
-    if len(shape) < 2:
-        return 1, prod(shape)
-    return prod(shape[:-1]), shape[-1]
+    return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
 def _first_match(rules: tuple[_AnyRule, ...], name: str) -> _AnyRule | None:

@@ -72,7 +72,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     _rule(r"fit_denses\.\d+", Role.HEAD, _RESIDUAL, _RESIDUAL),  # TinyBERT: onto its teacher's width.
     _rule(r"cls\.predictions\.dense", Role.HEAD, _VOCABULARY, _RESIDUAL, transposed=True),  # MobileBERT alone.
     _rule(
-        r"(?:cls\.predictions|predictions|lm_head)\.decoder|(?:generator_)?lm_head|vocab_projector|proj_out|embed_out",
+        r"(?:cls\.predictions|predictions|lm_head)\.decoder|(?:generator_)?lm_head|lm_loss|vocab_projector|proj_out|embed_out",
         Role.HEAD,
         _VOCABULARY,
         _RESIDUAL,
@@ -92,6 +92,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
         _RESIDUAL,
     ),
     Rule(re.compile(r"^(?:\w+\.)?(?:fc|head|output)$"), Role.HEAD, _LABEL, _RESIDUAL),
+    Rule(re.compile(r"^decoder$"), Role.HEAD, _VOCABULARY, _RESIDUAL),
     # Embeddings.
     _rule(r"relative_attention_bias|relative_position_bias_table", Role.POSITION_EMBEDDING, _POSITION, _ATTENTION),
     _rule(
@@ -102,7 +103,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         r"(?:word|token|token_type|tok|class|lang)_embeddings?|embed_tokens|tokens_embed|embed_in|wte|shared"
-        r"|(?:cls|dist|distillation|mask|register)_tokens?|word_embedding",
+        r"|(?:cls|dist|distillation|mask|register)_tokens?|embeddings?",
         Role.TOKEN_EMBEDDING,
         _VOCABULARY,
         _RESIDUAL,
@@ -117,6 +118,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
         _HIDDEN,
     ),
     _rule(r"downsample\.reduction", Role.BOTTLENECK, _RESIDUAL, _RESIDUAL),
+    _rule(r"mixer\.out_proj", Role.OTHER, _RESIDUAL, _HIDDEN),  # A state space model's, not attention's.
     # Attention.
     _rule(r"q_attn", _QUERY, _ATTENTION, _RESIDUAL, conv1d=True),
     _rule(r"query(?:_proj)?|q_proj|q_lin|linear_q|to_q|wq|q", _QUERY, _ATTENTION, _RESIDUAL),
@@ -134,14 +136,15 @@ MATRIX_RULES: tuple[Rule, ...] = (
     _rule(r"c_fc", Role.FFN_IN, _HIDDEN, _RESIDUAL, conv1d=True),
     _rule(
         r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|gate_up_proj|wi(?:_\d)?|Wi"
-        r"|w1|w3|dense_h_to_4h",
+        r"|w1|w3|dense_h_to_4h|pwconv1|mlp\.dense1|ff\.layer_1",
         Role.FFN_IN,
         _HIDDEN,
         _RESIDUAL,
     ),
     _rule(r"c_proj", Role.FFN_OUT, _RESIDUAL, _HIDDEN, conv1d=True),
     _rule(
-        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|wo|Wo|w2|dense_4h_to_h",
+        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|wo|Wo|w2|dense_4h_to_h|pwconv2|mlp\.dense2"
+        r"|ff\.layer_2",
         Role.FFN_OUT,
         _RESIDUAL,
         _HIDDEN,
@@ -156,10 +159,11 @@ KERNEL_RULES: tuple[Rule, ...] = (
         _RESIDUAL,
         _POSITION,
     ),
-    # A stem reads pixels, whose order is real. On grey images its kernels have one input channel, as depthwise ones do.
+    # A stem reads pixels, whose order is real. On grey images and on sound its kernels have one input channel, as
+    # depthwise ones do.
     _rule(
         r"conv_stem(?:\.first_conv)?(?:\.convolution)?|embedder(?:\.embedder)?\.convolution|stem\.(?:0|conv1?)"
-        r"|features\.(?:0|0\.0|conv0)",
+        r"|features\.(?:0|0\.0|conv0)|conv_layers\.0\.conv",
         Role.CONVOLUTION,
         _CHANNEL,
         _POSITION,
@@ -180,8 +184,8 @@ INTERLEAVED_TYPES = frozenset({"bloom", "falcon", "gpt_neox", "gpt_neox_japanese
 
 BUFFER_RULES: tuple[BufferRule, ...] = (
     # Causal masks. `c_attn.bias` is a real bias, and so is an `attn.bias` of one dimension.
-    BufferRule(pattern=_ending(r"(?:attn|attention)\.bias"), ndim=4),
-    BufferRule(pattern=_ending(r"(?:attn|attention)\.masked_bias")),
+    BufferRule(pattern=_ending(r"(?:attn|\w*attention)\.bias"), ndim=4),
+    BufferRule(pattern=_ending(r"(?:attn|\w*attention)\.masked_bias")),
     BufferRule(pattern=_ending(r"running_mean|running_var|num_batches_tracked"), role=Role.NORM),
     BufferRule(pattern=_ending(r"inv_freq|final_logits_bias")),
     # Whisper's encoder adds a fixed sinusoid; BART's tensor of the same name is trained, but BART has no convolutions.

@@ -9,10 +9,11 @@ from zoo.tensors import TensorHeader
 __all__ = ["find_ties"]
 
 _OUTPUT_EMBEDDING = re.compile(
-    r"(?:^|\.)(?:(?:cls\.predictions|predictions|lm_head)\.decoder|(?:generator_)?lm_head|vocab_projector|proj_out)\.weight$"
+    r"(?:^|\.)(?:(?:cls\.predictions|predictions|lm_head)\.decoder|(?:generator_)?lm_head|lm_loss|vocab_projector|proj_out)\.weight$"
+    r"|^decoder\.weight$"
 )
 _INPUT_EMBEDDING = re.compile(
-    r"(?:^|\.)(?:word_embeddings?|embed_tokens|tokens_embed|wte|tok_embeddings|shared)\.weight$"
+    r"(?:^|\.)(?:word_embeddings?|embed_tokens|tokens_embed|wte|tok_embeddings|embeddings|embed_in|shared)\.weight$"
 )
 
 _TWINS: tuple[tuple[re.Pattern[str], str], ...] = (
