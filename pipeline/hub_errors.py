@@ -1,4 +1,4 @@
-"""What the hub client raises, translated: one sentence on what happened, one on what to do.
+"""What the hub client and the disk raise, translated: one sentence on what happened, one on what to do.
 
 The client's errors come from four families (its own, its HTTP library's, `OSError`, `ValueError`), and the one that
 surfaces is often not the one that matters: a 429 arrives as "check your connection" with the truth in `__cause__`.
@@ -21,7 +21,7 @@ from dna_zoo.errors import (
     UnknownModelError,
 )
 
-__all__ = ["client_errors", "disk_error", "rate_limit_error"]
+__all__ = ["client_errors", "disk_errors", "rate_limit_error"]
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TOKEN_HINT = "Accept its terms on the model's page and set HF_TOKEN, or give the file with --weights KEY=PATH."
@@ -104,7 +104,7 @@ def _from_system(error: BaseException, endpoint: str, downloading: str | None) -
     """The error for trouble with the network or the disk; None for anything else."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if isinstance(error, OSError) and (translated := disk_error(error)):
+    if isinstance(error, OSError) and (translated := _disk_error(error)):
         return translated
     if isinstance(error, OfflineModeIsEnabled):
         return OfflineError("The hub client is in offline mode.", hint="Unset HF_HUB_OFFLINE.")
@@ -120,7 +120,19 @@ def _from_system(error: BaseException, endpoint: str, downloading: str | None) -
     return None
 
 
-def disk_error(error: OSError) -> FetchError | None:
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn an `OSError` of the cache, of the home folder or of a file of weights into a `FetchError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _disk_error(error) or FetchError(
+            f"{error.filename or 'A file'} cannot be read or written ({error.strerror or error}).",
+            hint="Check the disk and the folder's permissions.",
+        ) from error
+
+
+def _disk_error(error: OSError) -> FetchError | None:
     """The error for a disk that is full or may not be written; None for any other trouble."""
     if error.errno in _NO_ROOM:
         return DiskFullError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from dna_zoo.errors import DamagedFileError, FetchError, NoWeightsError, SettingsError
+from dna_zoo.errors import DamagedFileError, NoWeightsError, SettingsError
 from zoo.cards import ModelCard
 
 __all__ = [
@@ -215,7 +215,8 @@ def _bad_config(path: Path) -> DamagedFileError:
 def refuse_stand_ins(paths: Iterable[Path]) -> None:
     """Raise `DamagedFileError` for an empty file and for a Git LFS pointer: what stands there instead of weights."""
     for path in paths:
-        start = _first_bytes(path)
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
         if not start:
             raise DamagedFileError(f"{str(path)!r} is empty.", hint="Delete it and fetch the model again.")
         if start == _LFS_POINTER:
@@ -223,13 +224,3 @@ def refuse_stand_ins(paths: Iterable[Path]) -> None:
                 f"{str(path)!r} is a Git LFS pointer, not the weights it points to.",
                 hint="Run `git lfs pull` in its folder, or download the file itself.",
             )
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise FetchError(
-            f"{str(path)!r} cannot be read ({error.strerror or error}).", hint="Check its permissions."
-        ) from error

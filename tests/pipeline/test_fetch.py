@@ -144,6 +144,12 @@ def test_unknown_name(home: Path) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", "no/such/path"])
+def test_odd_name(home: Path, name: str) -> None:
+    with pytest.raises(UnknownModelError, match="Unknown model"):
+        plan(ModelRequest(name=name), home=home)
+
+
 @pytest.mark.parametrize("revision", ["main", "abc", "g" * 40, "A" * 40])
 def test_revision_must_be_a_commit(revision: str) -> None:
     with pytest.raises(SettingsError, match="not a commit"):

@@ -310,6 +310,21 @@ def test_damaged_cache_is_found_and_named(server: LoopbackHub, home: Path, damag
     assert fetch(REQUEST, home=home).paths[0].read_bytes() == FILES["model.safetensors"]
 
 
+def test_file_kept_in_git_is_held_against_its_blob_name(server: LoopbackHub, home: Path, tmp_path: Path) -> None:
+    content = FILES["model.safetensors"]
+    repository = tmp_path / "hf" / "hub" / "models--someone--some-model"
+    blob = repository / "blobs" / hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    link = repository / "snapshots" / COMMIT / "model.safetensors"
+    for folder in (blob.parent, link.parent):
+        folder.mkdir(parents=True)
+    blob.write_bytes(content)
+    link.symlink_to(blob)
+    assert fetch(ModelRequest(name=REPO, revision=COMMIT), home=home, offline=True).origin == "cache"
+    blob.write_bytes(content[:-1] + b"!")
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        fetch(ModelRequest(name=REPO, revision=COMMIT), home=home, offline=True)
+
+
 def test_recheck_reads_what_the_clock_says_is_unchanged(server: LoopbackHub, home: Path) -> None:
     blob = fetch(REQUEST, home=home).paths[0].resolve()
     before = blob.stat()
@@ -341,13 +356,31 @@ def test_disk_that_fills_up_on_the_way(server: LoopbackHub, tmp_path: Path) -> N
     assert_clean(tmp_path)
 
 
-def test_environment_reaches_the_client_of_a_new_process(server: LoopbackHub, tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from pipeline.fetch import *; print(fetch(ModelRequest("
-    script += "name=sys.argv[1]), home=Path(sys.argv[2])).paths[0]); print('torch' in sys.modules)"
-    command = [sys.executable, "-c", script, REPO, str(tmp_path / "home")]
+FETCH = """
+import sys
+from pathlib import Path
+from pipeline.fetch import ModelRequest, fetch
+print(fetch(ModelRequest(name=sys.argv[1]), home=Path(sys.argv[2])).paths[0], "torch" in sys.modules)
+"""
+
+
+def start_fetch(server: LoopbackHub, tmp_path: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", FETCH, REPO, str(tmp_path / "home")]
     environment = {**os.environ, **server.environment(tmp_path / "hf")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    path, has_torch = done.stdout.split()
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_download_once(server: LoopbackHub, tmp_path: Path) -> None:
+    server.add(REPO, {**FILES, "model.safetensors": weights(rows=50_000)})
+    both = [start_fetch(server, tmp_path) for _ in range(2)]
+    assert len({process.communicate(timeout=60)[0] for process in both}) == 1
+    assert [process.returncode for process in both] == [0, 0]
+    downloads = [line for line in server.requests if line.startswith("GET") and line.endswith("model.safetensors")]
+    assert len(downloads) == 1
+
+
+def test_environment_reaches_the_client_of_a_new_process(server: LoopbackHub, tmp_path: Path) -> None:
+    path, has_torch = start_fetch(server, tmp_path).communicate(timeout=60)[0].split()
     assert Path(path).is_relative_to(tmp_path / "hf" / "hub") and has_torch == "False"
 
 
