@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -21,6 +22,7 @@ every_key = pytest.mark.parametrize("key", CARDS)
 with_and_without_config = pytest.mark.parametrize("use_config", [True, False], ids=["config", "names-alone"])
 
 
+@cache
 def describe(key: str, use_config: bool = True) -> tuple[TensorSpec, ...]:
     fixture = load_fixture(key)
     return describe_tensors(fixture.file, fixture.config if use_config else None)

@@ -38,6 +38,10 @@ def test_shared_storage_decides_and_the_embedding_is_the_original(shared: dict[s
     assert find_ties(GPT2, {"tie_word_embeddings": False}, shared) == expected
 
 
+def test_a_tensor_known_to_have_its_own_storage_is_no_copy() -> None:
+    assert find_ties(GPT2, {}, {"lm_head.weight": "lm_head.weight"}) == {}
+
+
 def test_shared_storage_ties_tensors_of_any_name() -> None:
     assert find_ties([table("a"), table("b"), table("c")], {}, {"c": "a"}) == {"c": "a"}
 
