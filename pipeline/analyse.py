@@ -1,0 +1,264 @@
+"""Analyse: every statistic of every tensor beside its null, and what they say together.
+
+Matrices come in canonical form, one at a time. Nothing here depends on the order or signs they had in the file: a
+permuted copy of a model gives the same numbers.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.records import SignatureRecord, Statistic
+from pipeline.classify import Classification, classify
+from pipeline.nulls import NULLS, NullKind, null_rng
+from pipeline.order import canonicalise, seriate
+from pipeline.pooling import Measured, TensorAnalysis, log_ratio, pool
+from pipeline.settings import AnalysisSettings
+from pipeline.signature import make_signature
+from pipeline.statistics.clusters import cluster_rows, measure_clusters
+from pipeline.statistics.dimension import measure_dimension
+from pipeline.statistics.distribution import measure_distribution
+from pipeline.statistics.entropy import histogram_entropy, spectral_entropy
+from pipeline.statistics.heavy_tail import measure_heavy_tail
+from pipeline.statistics.lipschitz import log_spectral_norm
+from pipeline.statistics.singular import singular_values
+from pipeline.statistics.spectra import NUM_BANDS, measure_spectra
+from zoo.tensors import Role, TensorKind, TensorSpec
+
+__all__ = ["ANALYSE_VERSION", "ModelAnalysis", "RoleAnalysis", "analyse_model", "analyse_tensor", "analyse_vector"]
+
+ANALYSE_VERSION = "1"
+DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
+"""Statistics that their null shares by construction: reported without one."""
+
+Float32 = npt.NDArray[np.float32]
+Loader = Callable[[TensorSpec], Float32]
+OnProgress = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAnalysis:
+    """All tensors of one role together."""
+
+    role: Role
+    tensors: int
+    weights: int
+    classification: Classification | None
+    """None for vectors."""
+    statistics: tuple[Statistic, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnalysis:
+    """Everything measured in one model."""
+
+    tensors: tuple[TensorAnalysis, ...]
+    """In order of name."""
+    roles: tuple[RoleAnalysis, ...]
+    classification: Classification
+    statistics: tuple[Statistic, ...]
+    """Of all matrices pooled."""
+    signature: SignatureRecord
+    clusters: Mapping[str, Mapping[str, object]]
+    """role -> {labels: {tensor: labels of its canonical rows}, sizes, norms}; plain JSON."""
+    frequency_profile: Mapping[str, tuple[float, ...]]
+    """role -> log2 of each band's energy over its null mean."""
+
+
+def analyse_model(
+    specs: Sequence[TensorSpec],
+    load: Loader,
+    *,
+    settings: AnalysisSettings,
+    seed: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> ModelAnalysis:
+    """Analyse all trained weights among `specs`.
+
+    - `load(spec)`: the canonical matrix, float32 (rows, cols), or a vector of any shape; called once each.
+    - `on_progress(weights done, weights in all)`: after each tensor.
+    """
+    trained = sorted((spec for spec in specs if spec.kind is TensorKind.WEIGHT), key=lambda spec: spec.name)
+    total, done, seen = sum(spec.num_weights for spec in trained), 0, defaultdict[object, int](int)
+    analyses: list[TensorAnalysis] = []
+    for spec in trained:
+        place = (spec.role, spec.block, spec.rows, spec.cols)
+        analyses.append(_analyse(load(spec), spec, settings=settings, seed=seed, ordinal=seen[place]))
+        seen[place] += 1
+        done += spec.num_weights
+        on_progress(done, total)
+    return summarise(analyses)
+
+
+def summarise(analyses: Sequence[TensorAnalysis]) -> ModelAnalysis:
+    """What the tensors say together."""
+    by_role: dict[Role, list[TensorAnalysis]] = defaultdict(list)
+    for item in analyses:
+        by_role[item.spec.role].append(item)
+    roles = [role for role in Role if role in by_role]
+    matrices = {role: [item for item in by_role[role] if item.spec.is_matrix] for role in roles}
+    return ModelAnalysis(
+        tensors=tuple(analyses),
+        roles=tuple(_summarise_role(role, by_role[role]) for role in roles),
+        classification=classify(analyses),
+        statistics=_pool_all([item for item in analyses if item.spec.is_matrix]),
+        signature=make_signature(analyses),
+        clusters={role.value: _cluster_summary(matrices[role]) for role in roles if matrices[role]},
+        frequency_profile={role.value: _profile(matrices[role]) for role in roles if matrices[role]},
+    )
+
+
+def analyse_tensor(
+    canonical: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int = 0
+) -> TensorAnalysis:
+    """Every statistic of a canonical matrix (rows, cols), each beside `settings.num_nulls` draws of its null.
+
+    - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
+
+    A matrix with more than `settings.max_rows` rows is represented by every k-th of its canonical rows, put into
+    canonical order once more, as its nulls are; `rows_used` says how many.
+    """
+    matrix = _sample_rows(canonical, spec, settings.max_rows)
+    draws: dict[str, list[float]] = defaultdict(list)
+    for kind in NULLS:
+        for draw in range(settings.num_nulls):
+            rng = _rng(kind, draw, spec, seed, ordinal)
+            for name, value in _measure_null(kind, NULLS[kind](matrix, rng), spec).items():
+                draws[name].append(value)
+    clusters = cluster_rows(matrix)
+    return TensorAnalysis(
+        spec=spec,
+        rows_used=len(matrix),
+        measured=tuple(
+            _measured(name, value, kind, draws) for kind in NULLS for name, value in _measure(kind, matrix).items()
+        ),
+        labels=tuple(clusters.labels.tolist()) if len(matrix) == spec.rows else (),
+        cluster_sizes=tuple(clusters.sizes.tolist()),
+        cluster_norms=tuple(clusters.norms.tolist()),
+    )
+
+
+def analyse_vector(
+    vector: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int = 0
+) -> TensorAnalysis:
+    """The distribution of a vector's values, and their entropy, beside the `gaussian` null.
+
+    The values are sorted first, so that their order leaves no trace in the last bit; where signs are free, each is
+    taken with both signs, in the vector and in its null.
+    """
+    is_sign_free = spec.row_axis.is_sign_free or spec.col_axis.is_sign_free
+    values = np.sort(np.abs(vector.ravel()) if is_sign_free else vector.ravel())
+    values = _both_signs(values) if is_sign_free else values
+    draws: dict[str, list[float]] = defaultdict(list)
+    for draw in range(settings.num_nulls):
+        null = NULLS["gaussian"](values, _rng("gaussian", draw, spec, seed, ordinal))
+        null = _both_signs(null[: vector.size]) if is_sign_free else null
+        for name, value in _measure_values(null).items():
+            draws[name].append(value)
+    measured = tuple(_measured(name, value, "gaussian", draws) for name, value in _measure_values(values).items())
+    return TensorAnalysis(spec=spec, rows_used=spec.rows, measured=measured)
+
+
+def _analyse(
+    values: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int
+) -> TensorAnalysis:
+    task = analyse_tensor if spec.is_matrix else analyse_vector
+    return task(values, spec, settings=settings, seed=seed, ordinal=ordinal)
+
+
+def _rng(kind: NullKind, draw: int, spec: TensorSpec, seed: int, ordinal: int) -> np.random.Generator:
+    return null_rng(
+        kind,
+        draw,
+        seed=seed,
+        role=list(Role).index(spec.role),
+        block=spec.block,
+        ordinal=ordinal,
+        shape=(spec.rows, spec.cols),
+    )
+
+
+def _sample_rows(canonical: Float32, spec: TensorSpec, max_rows: int) -> Float32:
+    if len(canonical) <= max_rows:
+        return canonical
+    return _reorder(canonical[np.arange(max_rows) * len(canonical) // max_rows], spec)
+
+
+def _reorder(matrix: Float32, spec: TensorSpec) -> Float32:
+    return canonicalise(matrix, seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis))
+
+
+def _both_signs(values: Float32) -> Float32:
+    return np.concatenate([values, -values])
+
+
+def _measure(kind: NullKind, matrix: Float32) -> dict[str, float]:
+    """The statistics whose null is `kind`, of a canonical matrix."""
+    if kind == "shuffle":
+        return measure_spectra(matrix) | _measure_spectrum(singular_values(matrix))
+    if kind == "rotate":
+        return measure_clusters(matrix)
+    return _measure_values(matrix)
+
+
+def _measure_null(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str, float]:
+    """The same of a null. Only frequencies depend on the order, so only their null is put into order."""
+    return _measure(kind, _reorder(matrix, spec) if kind == "shuffle" else matrix)
+
+
+def _measure_spectrum(singular: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {
+        **measure_dimension(singular),
+        "entropy.spectral": spectral_entropy(singular),
+        "lipschitz.log_norm": log_spectral_norm(singular),
+        **measure_heavy_tail(singular),
+    }
+
+
+def _measure_values(values: Float32) -> dict[str, float]:
+    return {"entropy.histogram": histogram_entropy(values), **measure_distribution(values)}
+
+
+def _measured(name: str, value: float, kind: NullKind, draws: Mapping[str, list[float]]) -> Measured:
+    if name in DESCRIPTIONS:
+        return Measured(name=name, value=value)
+    return Measured(name=name, value=value, kind=kind, draws=tuple(draws.get(name, ())))
+
+
+def _summarise_role(role: Role, analyses: list[TensorAnalysis]) -> RoleAnalysis:
+    has_matrices = any(item.spec.is_matrix for item in analyses)
+    return RoleAnalysis(
+        role=role,
+        tensors=len(analyses),
+        weights=sum(item.spec.num_weights for item in analyses),
+        classification=classify(analyses) if has_matrices else None,
+        statistics=_pool_all(analyses),
+    )
+
+
+def _pool_all(analyses: Sequence[TensorAnalysis]) -> tuple[Statistic, ...]:
+    names = list(dict.fromkeys(item.name for analysis in analyses for item in analysis.measured))
+    pooled = (pool(analyses, name) for name in names)
+    return tuple(item.statistic for item in pooled if item is not None)
+
+
+def _cluster_summary(matrices: Sequence[TensorAnalysis]) -> dict[str, object]:
+    """Labels by tensor, and the mean sizes and norms of the clusters, largest first."""
+    widest = max(len(item.cluster_sizes) for item in matrices)
+    full = [item for item in matrices if len(item.cluster_sizes) == widest]
+    return {
+        "labels": {item.spec.name: list(item.labels) for item in matrices if item.labels},
+        "sizes": np.mean([item.cluster_sizes for item in full], axis=0).tolist(),
+        "norms": np.mean([item.cluster_norms for item in full], axis=0).tolist(),
+    }
+
+
+def _profile(matrices: Sequence[TensorAnalysis]) -> tuple[float, ...]:
+    bands = (pool(matrices, f"spectra.band_{index}", log_ratio) for index in range(NUM_BANDS))
+    return tuple(band.value if band is not None else 0.0 for band in bands)
