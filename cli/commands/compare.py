@@ -1,0 +1,89 @@
+"""`dna-zoo compare`: two mined models side by side."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.documents import comparison_document
+from cli.numbers import UNKNOWN, count, fixed
+from cli.options import FormatOption
+from cli.output import Column, Format, Output, make_facts, make_table
+from cli.session import session_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from patterndb.similarity import Comparison, RoleComparison
+
+__all__ = ["EXAMPLES", "compare"]
+
+EXAMPLES = ("dna-zoo compare minilm-l6 distilbert", "dna-zoo compare minilm-l6 distilbert --format json")
+
+
+def compare(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="A", help="A mined model, by its key.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """Compare two models: distances, frequency profiles, clusters, and role by role."""
+    session = session_of(context)
+    output = Output(output_format, verbosity=session.verbosity)
+    with session.database() as database:
+        found = database.compare_patterns(a, b)
+    output.result(comparison_document(found), bare=(fixed_or_empty(found.distance),), draw=lambda: draw(found))
+
+
+def fixed_or_empty(value: float | None) -> str:
+    """A bare number for pipes."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def draw(found: "Comparison") -> Iterator["RenderableType"]:
+    """The figures of the pair, then the table by role."""
+    yield f"A [bold cyan]{found.a}[/bold cyan]   B [bold cyan]{found.b}[/bold cyan]"
+    yield ""
+    yield make_facts(facts(found))
+    yield ""
+    columns = (
+        Column("Role"),
+        Column("Distance", right=True, style="bold"),
+        Column("Dims", right=True),
+        Column("Clusters", right=True),
+        *(Column(f"{figure} {side}", right=True) for side in "AB" for figure in ("R²", "null", "gain")),
+    )
+    yield make_table(columns, (role_row(role) for role in found.roles))
+
+
+def facts(found: "Comparison") -> Iterator[tuple[str, str]]:
+    """The figures of the pair."""
+    yield "Distance", f"{fixed(found.distance)} over {count(found.dimensions)} shared dimensions{rank(found)}"
+    yield "Cosine", f"{fixed(found.cosine)} (0 the same direction, 1 unrelated, 2 opposite)"
+    yield "Frequencies", f"{fixed(found.frequency_correlation)} correlation of the band energies"
+    yield "Clusters", overlap(found)
+
+
+def rank(found: "Comparison") -> str:
+    """Where the distance lies among all pairs."""
+    if found.percentile is None:
+        return "; no percentile, there is no other pair"
+    return f"; percentile {fixed(found.percentile, 1)} of all pairs (0 the closest)"
+
+
+def overlap(found: "Comparison") -> str:
+    """The overlap of the clusters, and what it was taken on."""
+    if found.cluster_overlap is None:
+        return f"{UNKNOWN} (no role has comparable clusters in both)"
+    kinds = {
+        "adjusted_rand": "adjusted Rand of the labels, 0 by chance",
+        "wasserstein": "of the centroids (Wasserstein)",
+    }
+    return f"{fixed(found.cluster_overlap.value)} overlap, {kinds[found.cluster_overlap.kind]}"
+
+
+def role_row(role: "RoleComparison") -> tuple[str, ...]:
+    """The cells of a role."""
+    sides = (role.a.r2, role.a.null_r2, role.a.gain, role.b.r2, role.b.null_r2, role.b.gain)
+    clusters = role.cluster_overlap.value if role.cluster_overlap else None
+    return (role.role, fixed(role.distance), count(role.dimensions), fixed(clusters), *map(fixed, sides))

@@ -1,0 +1,46 @@
+"""`dna-zoo export`: the database as a table in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.numbers import count
+from cli.output import Output
+from cli.session import session_of
+from dna_zoo.errors import SettingsError
+
+__all__ = ["EXAMPLES", "export"]
+
+EXAMPLES = (
+    "dna-zoo export catalog.csv",
+    "dna-zoo export tensors.parquet --table tensors",
+    "dna-zoo export distances.tex --table distances",
+)
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Where to write: .csv, .parquet, .jsonl, .md or .tex by suffix.", show_default=False
+        ),
+    ],
+    table: Annotated[
+        str, typer.Option("--table", metavar="catalog|tensors|signatures|distances", help="Which table.")
+    ] = "catalog",
+) -> None:
+    """Write the database as a table, for pandas and for papers."""
+    from patterndb.catalog import SUFFIXES, require_table, write_table
+
+    require_table(table)
+    if file.suffix.lower() not in SUFFIXES:
+        message = f"The suffix of {file.name!r} names no format of a table."
+        raise SettingsError(message, hint=f"Use one of: {', '.join(SUFFIXES)}.")
+    session = session_of(context)
+    with session.database() as database:
+        frame = database.export_catalog(table)
+    write_table(frame, file)
+    rows = "row" if len(frame) == 1 else "rows"
+    Output(verbosity=session.verbosity).note(f"Wrote {count(len(frame))} {rows} of {table} to {file}.")

@@ -1,0 +1,136 @@
+"""`dna-zoo mine`: the whole chain, and what it found."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import errors
+from cli import mine_options as options
+from cli.documents import mine_document
+from cli.findings import draw_findings, draw_neighbours
+from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
+from cli.output import Format, Output
+from cli.progress import progress
+from cli.requests import model_requests
+from cli.session import offline_mode, session_of
+from patterndb.records import PatternRecord, RunRecord
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from patterndb.similarity import Neighbour
+    from patterndb.store import PatternDatabase
+
+__all__ = ["EXAMPLES", "mine"]
+
+EXAMPLES = (
+    "dna-zoo mine minilm-l6",
+    "dna-zoo mine --tier 1 --preset thorough",
+    "dna-zoo mine ./my-model albert/albert-base-v2 --nulls 4",
+    "dna-zoo mine --weights minilm-l6=model.safetensors --local ./checkpoint-900 --name mine-900",
+)
+NUM_NEIGHBOURS = 3
+
+
+def mine(
+    context: typer.Context,
+    names: NamesArgument = None,
+    tier: TierOption = None,
+    everything: AllOption = False,
+    weights: options.WeightsOption = None,
+    local: options.LocalOption = None,
+    local_names: options.LocalNamesOption = None,
+    preset: options.PresetOption = "quick",
+    dna_type: options.DnaTypeOption = None,
+    scope: options.ScopeOption = None,
+    order: options.OrderOption = None,
+    budget: options.BudgetOption = None,
+    rank: options.RankOption = None,
+    hidden_dim: options.HiddenDimOption = None,
+    num_layers: options.NumLayersOption = None,
+    epochs: options.EpochsOption = None,
+    batch_size: options.BatchSizeOption = None,
+    learning_rate: options.LearningRateOption = None,
+    precision: options.PrecisionOption = None,
+    patience: options.PatienceOption = None,
+    nulls: options.NullsOption = None,
+    device: options.DeviceOption = "auto",
+    seed: options.SeedOption = 0,
+    force: Annotated[bool, flag("--force", help="Do every stage again, finished or not.")] = False,
+    allow_nonfinite: Annotated[
+        bool, flag("--allow-nonfinite", help="Mine models whose weights hold NaN or infinity.")
+    ] = False,
+    offline: OfflineOption = False,
+    output_format: FormatOption = Format.TABLE,
+) -> int:
+    """Mine models: fetch, order, fit, analyse, keep; then print what was found."""
+    session = session_of(context)
+    output = Output(output_format, verbosity=session.verbosity)
+    requests = model_requests(
+        names or [],
+        tier=tier,
+        everything=everything,
+        weights=weights or [],
+        local=local or [],
+        local_names=local_names or [],
+    )
+    settings = options.make_settings(
+        preset,
+        nulls=nulls,
+        device=device,
+        seed=seed,
+        allow_nonfinite=allow_nonfinite,
+        dna_type=dna_type,
+        scope=scope,
+        order=order,
+        budget=budget,
+        rank=rank,
+        hidden_dim=hidden_dim,
+        num_layers=num_layers,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        precision=precision,
+        patience=patience,
+    )
+    from pipeline.runner import mine as mine_models
+
+    home = session.make_home()
+    with session.database(create=True) as database, offline_mode(offline):
+        with progress(session.verbosity) as on_event:
+            run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
+        tell(run, database, output)
+    return errors.FAILED if run.exit_code is None else run.exit_code
+
+
+def tell(run: RunRecord, database: "PatternDatabase", output: Output) -> None:
+    """The findings of the models that were mined, and the reasons of those that were not."""
+    done = [model.key for model in run.models if model.status == "done"]
+    patterns = [database.load_pattern(key, run=run.run) for key in done]
+    neighbours = nearest(database, done)
+    output.result(mine_document(run, patterns), bare=done, draw=lambda: draw(patterns, neighbours))
+    for model in run.models:
+        if model.status == "failed":
+            output.error(f"{model.key}: {model.error}", model.hint or "")
+    if done:
+        key = done[0]
+        output.hint(f"Ask on: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
+
+
+def nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tuple[Neighbour, ...]]":
+    """The nearest neighbours of each model, once there is more than one model in the database."""
+    entries = database.signatures()
+    if len(entries) < 2:
+        return {}
+    return {key: database.get_similar_models(key, NUM_NEIGHBOURS) for key in keys}
+
+
+def draw(
+    patterns: Sequence[PatternRecord], neighbours: "dict[str, tuple[Neighbour, ...]]"
+) -> Iterator["RenderableType"]:
+    """Model by model."""
+    for pattern in patterns:
+        yield from draw_findings(pattern)
+        if near := neighbours.get(pattern.model.key):
+            yield from draw_neighbours(pattern.model.key, near)

@@ -1,0 +1,128 @@
+"""`dna-zoo taxonomy`: the tree that people declare, the tree that the weights show, and how far they agree."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.documents import taxonomy_document
+from cli.numbers import count, fixed, p_value
+from cli.options import FormatOption
+from cli.output import Column, Format, Output, make_table
+from cli.session import session_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.tree import Tree
+
+    from patterndb.records import SignatureEntry
+    from pipeline.taxonomy import Merge, Taxonomy
+
+__all__ = ["EXAMPLES", "taxonomy"]
+
+EXAMPLES = ("dna-zoo taxonomy", "dna-zoo taxonomy --format json | jq .cophenetic")
+
+
+def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:
+    """Draw the declared tree and the tree found in the signatures, and say how far they agree."""
+    session = session_of(context)
+    output = Output(output_format, verbosity=session.verbosity)
+    with session.database() as database:
+        found = classify(database.signatures())
+    output.result(taxonomy_document(found), bare=found.models, draw=lambda: draw(found))
+
+
+def classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
+    """The trees of the models. Raises `StoreError` for signatures of different versions."""
+    from patterndb.similarity import align, pairwise_distances
+    from pipeline.taxonomy import DeclaredModel
+    from pipeline.taxonomy import taxonomy as find_taxonomy
+
+    declared = [
+        DeclaredModel(
+            key=entry.model.key,
+            modality=entry.model.modality,
+            architecture=entry.model.architecture,
+            profile=entry.pattern_class,
+        )
+        for entry in entries
+    ]
+    return find_taxonomy(declared, pairwise_distances(align([entry.signature for entry in entries])[1]))
+
+
+def draw(found: "Taxonomy") -> Iterator["RenderableType"]:
+    """Both trees, then their agreement."""
+    yield declared_tree(found)
+    yield ""
+    if found.merges:
+        yield found_tree(found)
+        yield ""
+    yield cophenetic_line(found)
+    yield agreement_table(found)
+
+
+def declared_tree(found: "Taxonomy") -> "Tree":
+    """modality, architecture, profile, models."""
+    from rich.tree import Tree
+
+    tree = Tree("[bold]Declared[/bold] [dim](modality / architecture / frequency profile)[/dim]")
+    for modality, architectures in found.declared.items():
+        branch = tree.add(modality)
+        for architecture, profiles in architectures.items():
+            twig = branch.add(architecture)
+            for profile, keys in profiles.items():
+                twig.add(f"{profile}  [cyan]{'  '.join(keys)}[/cyan]")
+    return tree
+
+
+def found_tree(found: "Taxonomy") -> "Tree":
+    """The merges from the last, which joins all, down to single models, each with its height."""
+    from rich.tree import Tree
+
+    nodes = {frozenset((*merge.left, *merge.right)): merge for merge in found.merges}
+    tree = Tree("[bold]Found in the signatures[/bold] [dim](average linkage; distance where groups join)[/dim]")
+    grow(tree, nodes, found.merges[-1])
+    return tree
+
+
+def grow(tree: "Tree", nodes: "dict[frozenset[str], Merge]", merge: "Merge") -> None:
+    """Hang a merge and all below it onto the tree."""
+    branch = tree.add(f"[dim]{fixed(merge.height)}[/dim]")
+    for side in (merge.left, merge.right):
+        if len(side) == 1:
+            branch.add(f"[cyan]{side[0]}[/cyan]")
+        else:
+            grow(branch, nodes, nodes[frozenset(side)])
+
+
+def cophenetic_line(found: "Taxonomy") -> str:
+    """How well a tree fits the distances at all."""
+    if found.cophenetic is None:
+        models = "model" if len(found.models) == 1 else "models"
+        why = found.note or "all distances are the same"
+        return f"Cophenetic correlation: unknown, {why} ({count(len(found.models))} {models})."
+    return f"Cophenetic correlation: {fixed(found.cophenetic)} (1: the distances are a tree)."
+
+
+def agreement_table(found: "Taxonomy") -> "RenderableType":
+    """One row a level."""
+    columns = (
+        Column("Level"),
+        Column("Models", right=True),
+        Column("Labels", right=True),
+        Column("Adjusted Rand", right=True),
+        Column("p", right=True),
+        Column("Note", style="dim", wraps=True),
+    )
+    rows = [
+        (
+            level.level,
+            count(level.num_models),
+            count(level.num_labels),
+            fixed(level.adjusted_rand),
+            p_value(level.p),
+            level.note,
+        )
+        for level in found.agreement
+    ]
+    return make_table(columns, rows)

@@ -1,0 +1,166 @@
+"""What `--format json` prints: plain data with stable keys, one function a command. `docs/json.md` documents them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from patterndb.records import FitRecord, PatternRecord, RoleRecord, RunModelRecord, RunRecord, Statistic
+
+if TYPE_CHECKING:
+    from patterndb.similarity import Comparison, Neighbour
+    from pipeline.taxonomy import Taxonomy
+    from pipeline.weight_files import FetchPlan
+    from zoo.cards import ModelCard
+
+__all__ = [
+    "card_document",
+    "cards_document",
+    "comparison_document",
+    "mine_document",
+    "neighbours_document",
+    "pattern_document",
+    "plan_document",
+    "run_document",
+    "taxonomy_document",
+]
+
+Document = dict[str, Any]
+
+
+def cards_document(cards: Iterable["ModelCard"]) -> list[Document]:
+    """`zoo`."""
+    keys = ("key", "tier", "repo", "revision", "modality", "family", "architecture", "parameters", "licence")
+    return [{key: getattr(card, key) for key in keys} for card in cards]
+
+
+def card_document(card: "ModelCard") -> Document:
+    """`zoo show`: every field of the card."""
+    return asdict(card)
+
+
+def plan_document(plan: "FetchPlan") -> Document:
+    """`fetch`: one model."""
+    files = plan.weights if plan.config is None else (*plan.weights, plan.config)
+    return {
+        "model": plan.key,
+        "repo": plan.repo,
+        "revision": plan.revision,
+        "origin": plan.origin,
+        "num_bytes": plan.num_bytes,
+        "download_bytes": plan.download_bytes,
+        "files": [
+            {"name": file.name, "num_bytes": file.num_bytes, "path": str(file.path) if file.path else None}
+            for file in files
+        ],
+    }
+
+
+def pattern_document(pattern: PatternRecord) -> Document:
+    """`show`."""
+    model, signature = pattern.model, pattern.signature
+    nothing = (None,) * len(signature.names)
+    rows = zip(signature.names, signature.values, signature.z or nothing, signature.p or nothing, strict=True)
+    return {
+        "model": model.key,
+        "repo": model.repo,
+        "revision": model.revision,
+        "sha256": model.sha256,
+        "licence": model.licence,
+        "weights": model.num_weights,
+        "tensors": model.num_tensors,
+        "run": pattern.run,
+        "pattern_key": pattern.pattern_key,
+        "pattern_class": pattern.pattern_class,
+        "class_scores": dict(pattern.class_scores),
+        "class_margin": pattern.class_margin,
+        "fit": fit_document(pattern.fit),
+        "roles": [role_document(role) for role in pattern.roles],
+        "statistics": [statistic_document(statistic) for statistic in pattern.statistics],
+        "signature_version": signature.version,
+        "signature": [{"name": name, "value": value, "z": z, "p": p} for name, value, z, p in rows],
+        "settings": dict(pattern.settings),
+        "provenance": dict(pattern.provenance),
+    }
+
+
+def fit_document(fit: FitRecord | None) -> Document | None:
+    """The whole fit report."""
+    return None if fit is None else asdict(fit)
+
+
+ROLE_FIT_KEYS = (
+    "parameters",
+    "bits_per_weight",
+    "r2",
+    "null_r2",
+    "gain",
+    "svd_r2",
+    "svd_null_r2",
+    "ceiling_r2",
+    "mse",
+    "psnr",
+    "mean_psnr",
+)
+
+
+def role_document(role: RoleRecord) -> Document:
+    """A role, its figures of the fit beside its counts; null where the role is not fitted."""
+    figures = {key: None if role.fit is None else getattr(role.fit, key) for key in ROLE_FIT_KEYS}
+    counts = {"tensors": role.tensors, "weights": role.weights, "pattern_class": role.pattern_class}
+    return {"role": role.role, **counts, **figures}
+
+
+def statistic_document(statistic: Statistic) -> Document:
+    """A value beside its null."""
+    return asdict(statistic)
+
+
+def comparison_document(comparison: "Comparison") -> Document:
+    """`compare`."""
+    return flat_overlap(asdict(comparison)) | {"roles": [flat_overlap(asdict(role)) for role in comparison.roles]}
+
+
+def flat_overlap(document: Document) -> Document:
+    """The cluster overlap as a number, and beside it which kind of overlap it is."""
+    overlap = document.pop("cluster_overlap") or {"value": None, "kind": None}
+    return document | {"cluster_overlap": overlap["value"], "cluster_overlap_kind": overlap["kind"]}
+
+
+def neighbours_document(model: str, neighbours: Iterable["Neighbour"]) -> Document:
+    """`similar`."""
+    return {"model": model, "neighbours": [asdict(neighbour) for neighbour in neighbours]}
+
+
+def taxonomy_document(found: "Taxonomy") -> Document:
+    """`taxonomy`."""
+    return asdict(found)
+
+
+def run_document(run: RunRecord) -> Document:
+    """`runs`: one run."""
+    return {
+        "run": run.run,
+        "status": run.status,
+        "started": run.started.isoformat(),
+        "finished": run.finished.isoformat() if run.finished else None,
+        "exit_code": run.exit_code,
+        "models": [run_model_document(model) for model in run.models],
+        "request": dict(run.request),
+    }
+
+
+def run_model_document(model: RunModelRecord) -> Document:
+    """How one model fared."""
+    return {
+        "model": model.key,
+        "status": model.status,
+        "error": model.error,
+        "hint": model.hint,
+        "pattern_key": model.pattern_key,
+        "stages": [asdict(stage) for stage in model.stages],
+    }
+
+
+def mine_document(run: RunRecord, patterns: Iterable[PatternRecord]) -> Document:
+    """`mine`: the run, and what it found."""
+    return {**run_document(run), "patterns": [pattern_document(pattern) for pattern in patterns]}

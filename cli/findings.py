@@ -1,0 +1,193 @@
+"""A mined model on the terminal: what `show` prints, and `mine` at its end."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cli.numbers import byte_size, count, decibel, fixed, p_value, scientific, signed
+from cli.output import Column, make_facts, make_table
+from patterndb.records import ArtifactRecord, FitRecord, PatternRecord, RoleRecord, SignatureRecord
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from patterndb.similarity import Neighbour
+
+__all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
+
+FARTHEST = 6
+"""Dimensions of the signature that the summary shows."""
+
+
+def draw_pattern(pattern: PatternRecord) -> Iterator["RenderableType"]:
+    """`show`: everything but the single tensors."""
+    yield from draw_findings(pattern)
+    yield from draw_signature(pattern.signature)
+    yield from draw_artifacts(pattern.artifacts)
+
+
+def draw_findings(pattern: PatternRecord) -> Iterator["RenderableType"]:
+    """Header, class, the table by role and what must be read beside it."""
+    yield headline(pattern)
+    yield facts(pattern)
+    yield class_line(pattern)
+    yield ""
+    yield role_table(pattern)
+    yield ""
+    if pattern.fit is None:
+        yield "Nothing was fitted: the file holds no weight matrix."
+    else:
+        yield make_facts(fit_facts(pattern.fit))
+    yield ""
+
+
+def headline(pattern: PatternRecord) -> str:
+    """The model's key and where its weights come from."""
+    model = pattern.model
+    source = model.repo or "local files"
+    if model.revision:
+        source += f" @ {model.revision[:12]}"
+    return f"[bold cyan]{escaped(model.key)}[/bold cyan]  {escaped(source)}"
+
+
+def facts(pattern: PatternRecord) -> str:
+    """The line below it."""
+    model = pattern.model
+    kind = " ".join(part for part in (model.modality, model.family, model.architecture) if part)
+    parts = [
+        f"{count(model.num_weights)} weights in {count(model.num_tensors)} tensors",
+        kind,
+        model.licence or "",
+        f"sha256 {model.sha256[:12]}",
+        f"run {pattern.run}",
+    ]
+    return "[dim]" + escaped(" · ".join(part for part in parts if part)) + "[/dim]"
+
+
+def class_line(pattern: PatternRecord) -> str:
+    """The class, its margin, and all the scores, the largest first."""
+    ranked = sorted(pattern.class_scores.items(), key=lambda item: (-item[1], item[0]))
+    scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
+    margin = fixed(pattern.class_margin, 2)
+    return f"Class [bold]{escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
+
+
+ROLE_COLUMNS = (
+    Column("Role"),
+    Column("Tensors", right=True),
+    Column("Weights", right=True),
+    Column("R²", right=True, style="bold"),
+    Column("null R²", right=True),
+    Column("Gain", right=True, style="green"),
+    Column("SVD R²", right=True),
+    Column("Bits/w", right=True),
+    Column("Class"),
+)
+
+
+def role_table(pattern: PatternRecord) -> "Table":
+    """One row a role, and one for all fitted tensors together."""
+    rows: list[Sequence[str] | None] = [role_row(role) for role in pattern.roles]
+    if pattern.fit is not None:
+        fitted = sum(role.tensors for role in pattern.roles if role.fit is not None)
+        cells = fit_cells(pattern.fit)
+        total = ("all fitted", count(fitted), count(pattern.fit.num_weights), *cells, pattern.pattern_class)
+        rows += [None, total]
+    return make_table(ROLE_COLUMNS, rows)
+
+
+def role_row(role: RoleRecord) -> Sequence[str]:
+    """The cells of a role."""
+    return (
+        role.role,
+        count(role.tensors),
+        count(role.weights),
+        *fit_cells(role.fit),
+        role.pattern_class or fixed(None),
+    )
+
+
+def fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
+    """R2, null R2, gain, SVD R2 at the same number of parameters, bits per weight."""
+    if fit is None:
+        return (fixed(None),) * 5
+    return (
+        fixed(fit.r2),
+        fixed(fit.null_r2),
+        signed(fit.gain, 3),
+        fixed(fit.svd_r2),
+        fixed(fit.bits_per_weight, 2),
+    )
+
+
+def fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
+    """What the figures of the table stand on, and what to hold them against."""
+    share = 100 * fit.parameters / fit.num_weights if fit.num_weights else math.nan
+    scope = "one DNA for each tensor" if fit.scope == "tensor" else "one DNA for the whole model"
+    yield "DNA", f"{fit.dna_type}, {scope}, order {fit.order}, {fit.precision} on {fit.device}"
+    size = f"{count(fit.parameters)} parameters ({fixed(share, 2)} % of the weights)"
+    order = f"{fixed(fit.order_bits_per_weight)} of them for the order"
+    yield "Size", f"{size}; {fixed(fit.bits_per_weight)} bits per weight, {order}"
+    errors = f"MSE {scientific(fit.mse)} against {scientific(fit.mean_mse)}"
+    yield (
+        "PSNR",
+        f"{decibel(fit.psnr)}; the mean predictor {decibel(fit.mean_psnr)}; {errors}; peak {fixed(fit.peak, 2)}",
+    )
+    yield "Null", null_text(fit)
+    yield "SVD", f"R² {fixed(fit.svd_r2)} at as many parameters, {fixed(fit.svd_null_r2)} on the null"
+    yield "Ceiling", f"R² {fixed(fit.ceiling_r2)}: the most that any code of this size reaches on Gaussian noise"
+    if fit.sampled_weights is not None:
+        interval = f"{fixed(fit.r2_low)} to {fixed(fit.r2_high)}"
+        yield "Sample", f"R² is taken on {count(fit.sampled_weights)} weights; 95 % interval {interval}"
+
+
+def null_text(fit: FitRecord) -> str:
+    """The gain over the null, with z where it can be known and the reason where it cannot."""
+    if not fit.num_nulls or fit.gain is None:
+        return "none was fitted, so the gain and its z are unknown (`--nulls N`)"
+    gain = f"{fit.null}, {count(fit.num_nulls)} fitted alike: gain {signed(fit.gain, 3)}"
+    if fit.num_nulls < 2:
+        return f"{gain}; z is unknown with fewer than 2 nulls (`--nulls N`)"
+    if not fit.null_r2_std:
+        return f"{gain}; z is unknown, the nulls do not differ"
+    return f"{gain}, z {signed(fit.gain / fit.null_r2_std)}"
+
+
+def draw_signature(signature: SignatureRecord) -> Iterator["RenderableType"]:
+    """How much of the signature the model has, and where it is farthest from chance."""
+    held = sum(value is not None for value in signature.values)
+    yield f"Signature version {signature.version}: {count(held)} of {count(len(signature.names))} dimensions"
+    rows = zip(signature.names, signature.values, signature.z, signature.p, strict=False)
+    judged = [(abs(z), name, value, z, p) for name, value, z, p in rows if z is not None and math.isfinite(z)]
+    if not judged:
+        yield "[dim]Its z are unknown: that takes 2 nulls or more (`--nulls N`).[/dim]"
+        return
+    judged.sort(key=lambda row: (-row[0], row[1]))
+    columns = (Column("Farthest from chance"), Column("Value", True), Column("z", True), Column("p", True))
+    yield ""
+    rows_shown = ((name, fixed(value), signed(z), p_value(p)) for _, name, value, z, p in judged[:FARTHEST])
+    yield make_table(columns, rows_shown)
+    yield ""
+
+
+def draw_artifacts(artifacts: Sequence[ArtifactRecord]) -> Iterator["RenderableType"]:
+    """The files of the run."""
+    if artifacts:
+        total = byte_size(sum(artifact.num_bytes for artifact in artifacts))
+        noun = "file" if len(artifacts) == 1 else "files"
+        folder = artifacts[0].path.rpartition("/")[0]
+        yield f"[dim]{len(artifacts)} {noun} ({total}) under {escaped(folder)} in the home folder[/dim]"
+
+
+def draw_neighbours(model: str, neighbours: Iterable["Neighbour"]) -> Iterator["RenderableType"]:
+    """The models nearest to `model`."""
+    columns = (Column(f"Nearest to {model}"), Column("Distance", True), Column("Percentile", True))
+    rows = [(each.model, fixed(each.distance), fixed(each.percentile, 1)) for each in neighbours]
+    yield make_table(columns, rows)
+    yield ""
+
+
+def escaped(text: str) -> str:
+    """The text, safe from being read as markup."""
+    return text.replace("[", r"\[")

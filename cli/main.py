@@ -1,0 +1,129 @@
+"""The `dna-zoo` command: wires the options before the command, the commands, and the one place that catches errors."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli import errors
+from cli.commands import compare, db, export, fetch, mine, runs, show, similar, taxonomy, zoo
+from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption
+from cli.session import Session, default_home
+from dna_zoo import __version__
+
+__all__ = ["app", "main"]
+
+PROGRAM = "dna-zoo"
+COMMANDS = ("zoo", "fetch", "mine", "show", "compare", "similar", "taxonomy", "runs", "export", "db")
+EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo --home ./work -v mine --tier 1")
+
+
+class Application(TyperGroup):
+    """The group of commands, with the house's own errors in place of Typer's."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command and end the process with its exit code (or return that, if not `standalone_mode`)."""
+        session = Session()
+        try:
+            code = super().main(args, PROGRAM, complete_var, standalone_mode=False, obj=session, **extra) or errors.DONE
+        except Exception as error:
+            code = errors.report(error, program=PROGRAM, debug=session.debug)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C leaves as an exception of its own, so that it is told like the others."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise typer.Abort from error
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order in which people come to need them."""
+        return sorted(self.commands, key=COMMANDS.index)
+
+
+app = typer.Typer(
+    cls=Application,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n".join(("[bold]Examples[/bold]", *(f"  {line}" for line in lines)))
+
+
+def version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        print(f"dna-zoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=examples(*EXAMPLES))
+def options(
+    context: typer.Context,
+    db: DatabaseOption = None,
+    home: HomeOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, metavar="", help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Mine the weights of pretrained models for structure, with a null beside every number."""
+    if verbose and quiet:
+        raise typer.BadParameter("-v and -q contradict each other.")
+    session = context.obj
+    assert isinstance(session, Session)
+    session.db, session.home, session.debug = db, home.expanduser() if home else default_home(), debug
+    session.verbosity = verbose - quiet
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def add(group: typer.Typer, name: str, function: Callable[..., Any], lines: tuple[str, ...]) -> None:
+    """Put a command into its group."""
+    group.command(name, epilog=examples(*lines))(function)
+
+
+def wire() -> None:
+    """All commands, in the order in which `--help` shows them."""
+    zoo_app = typer.Typer(rich_markup_mode="rich")
+    zoo_app.callback(invoke_without_command=True, epilog=examples(*zoo.EXAMPLES))(zoo.zoo)
+    add(zoo_app, "show", zoo.show, zoo.SHOW_EXAMPLES)
+    app.add_typer(zoo_app, name="zoo")
+    add(app, "fetch", fetch.fetch, fetch.EXAMPLES)
+    add(app, "mine", mine.mine, mine.EXAMPLES)
+    for module in (show, compare, similar, taxonomy, runs, export):
+        name = module.__name__.rpartition(".")[2]
+        add(app, name, getattr(module, name), module.EXAMPLES)
+    db_app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
+    db_app.callback(epilog=examples(*db.EXAMPLES))(db.db)
+    for function in (db.upgrade, db.current, db.check):
+        add(db_app, function.__name__, function, db.EXAMPLES)
+    app.add_typer(db_app, name="db")
+
+
+wire()
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

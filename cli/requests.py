@@ -1,0 +1,82 @@
+"""From names, tiers and paths on the command line to the models that are asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from dna_zoo.errors import SettingsError
+from pipeline.weight_files import ModelRequest
+from zoo.registry import CARDS, select_cards
+
+__all__ = ["model_requests"]
+
+
+def model_requests(
+    names: Sequence[str],
+    *,
+    tier: int | None = None,
+    everything: bool = False,
+    weights: Sequence[str] = (),
+    local: Sequence[Path] = (),
+    local_names: Sequence[str] = (),
+) -> tuple[ModelRequest, ...]:
+    """The models asked for, each once, in the order asked.
+
+    - `weights`: `KEY=PATH`, the file to read in place of KEY's own; KEY need not be among `names`.
+    - `local`, `local_names`: pairs, a path and what to call it.
+
+    Raises `SettingsError` if nothing is asked for, or a pair is incomplete.
+    """
+    paths = dict(split_pair(pair) for pair in weights)
+    chosen = [*names, *chosen_keys(tier, everything), *paths]
+    requests = [ModelRequest(name=name, weights=paths.get(name)) for name in dict.fromkeys(chosen)]
+    requests += local_requests(local, local_names)
+    if not requests:
+        hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
+        raise SettingsError("No model is named.", hint=hint)
+    require_distinct(requests)
+    return tuple(requests)
+
+
+def chosen_keys(tier: int | None, everything: bool) -> tuple[str, ...]:
+    """Keys of the zoo, tier by tier; the small ones come first."""
+    if everything and tier is not None:
+        raise SettingsError("`--all` and `--tier` contradict each other.", hint="Give one of them.")
+    if everything:
+        return tuple(sorted(CARDS, key=lambda key: (CARDS[key].tier, key)))
+    return tuple(card.key for card in select_cards(tier=tier)) if tier is not None else ()
+
+
+def split_pair(pair: str) -> tuple[str, Path]:
+    """`KEY=PATH` in two."""
+    key, equals, path = pair.partition("=")
+    if not (key and equals and path):
+        raise SettingsError(f"`--weights` is {pair!r}.", hint="Write KEY=PATH, such as minilm-l6=./model.safetensors.")
+    return key, Path(path).expanduser()
+
+
+def local_requests(paths: Sequence[Path], names: Sequence[str]) -> Iterator[ModelRequest]:
+    """One model for each pair of `--local` and `--name`."""
+    if len(paths) != len(names):
+        message = f"There are {len(paths)} of `--local` and {len(names)} of `--name`."
+        raise SettingsError(message, hint="Give each path its name: --local PATH --name KEY, repeated.")
+    for path, name in zip(paths, names, strict=True):
+        yield ModelRequest(name=str(path), weights=path.expanduser(), key=name)
+
+
+def require_distinct(requests: Sequence[ModelRequest]) -> None:
+    """Raise `SettingsError` if two models would be kept under one key."""
+    seen: dict[str, str] = {}
+    for request in requests:
+        key = key_of(request, CARDS)
+        if key in seen:
+            message = f"{seen[key]!r} and {request.name!r} would both be kept as {key!r}."
+            raise SettingsError(message, hint="Name one of them otherwise with --local PATH --name KEY.")
+        seen[key] = request.name
+
+
+def key_of(request: ModelRequest, cards: Mapping[str, object]) -> str:
+    """What the model will be called, as far as that can be known without looking for it."""
+    path = Path(request.name)
+    if request.key is not None:
+        return request.key
+    return path.resolve().name if request.name not in cards and path.is_dir() else request.name
