@@ -105,6 +105,13 @@ def test_axes_of_length_one_are_dropped_from_embeddings_and_not_from_kernels() -
     assert (token.role, token.rows, token.cols, token.is_matrix) == (Role.TOKEN_EMBEDDING, 1, 192, False)
 
 
+def test_masks_and_scales_with_leading_ones_are_no_kernels() -> None:
+    mask = describe_one("transformer.h.0.attn.bias", 1, 1, 8, 8)
+    assert (mask.rows, mask.cols) == (8, 8)
+    scale = describe_one("encoder.pos_conv_embed.conv.weight_g", 1, 1, 128)
+    assert (scale.role, scale.rows, scale.cols) == (Role.NORM, 1, 128)
+
+
 def test_a_stack_of_experts_is_not_taken_for_one_projection() -> None:
     spec = describe_one("model.layers.0.mlp.experts.down_proj", 4, 8, 6)
     assert (spec.role, spec.rows, spec.cols) == (Role.OTHER, 4, 48)
