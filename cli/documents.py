@@ -73,9 +73,9 @@ def pattern_document(pattern: PatternRecord) -> Document:
         "pattern_class": pattern.pattern_class,
         "class_scores": dict(pattern.class_scores),
         "class_margin": pattern.class_margin,
-        "fit": fit_document(pattern.fit),
-        "roles": [role_document(role) for role in pattern.roles],
-        "statistics": [statistic_document(statistic) for statistic in pattern.statistics],
+        "fit": _fit_document(pattern.fit),
+        "roles": [_role_document(role) for role in pattern.roles],
+        "statistics": [_statistic_document(statistic) for statistic in pattern.statistics],
         "signature_version": signature.version,
         "signature": [{"name": name, "value": value, "z": z, "p": p} for name, value, z, p in rows],
         "settings": dict(pattern.settings),
@@ -83,7 +83,7 @@ def pattern_document(pattern: PatternRecord) -> Document:
     }
 
 
-def fit_document(fit: FitRecord | None) -> Document | None:
+def _fit_document(fit: FitRecord | None) -> Document | None:
     """The whole fit report."""
     return None if fit is None else asdict(fit)
 
@@ -103,24 +103,24 @@ ROLE_FIT_KEYS = (
 )
 
 
-def role_document(role: RoleRecord) -> Document:
+def _role_document(role: RoleRecord) -> Document:
     """A role, its figures of the fit beside its counts; null where the role is not fitted."""
     figures = {key: None if role.fit is None else getattr(role.fit, key) for key in ROLE_FIT_KEYS}
     counts = {"tensors": role.tensors, "weights": role.weights, "pattern_class": role.pattern_class}
     return {"role": role.role, **counts, **figures}
 
 
-def statistic_document(statistic: Statistic) -> Document:
+def _statistic_document(statistic: Statistic) -> Document:
     """A value beside its null."""
     return asdict(statistic)
 
 
 def comparison_document(comparison: "Comparison") -> Document:
     """`compare`."""
-    return flat_overlap(asdict(comparison)) | {"roles": [flat_overlap(asdict(role)) for role in comparison.roles]}
+    return _flat_overlap(asdict(comparison)) | {"roles": [_flat_overlap(asdict(role)) for role in comparison.roles]}
 
 
-def flat_overlap(document: Document) -> Document:
+def _flat_overlap(document: Document) -> Document:
     """The cluster overlap as a number, and beside it which kind of overlap it is."""
     overlap = document.pop("cluster_overlap") or {"value": None, "kind": None}
     return document | {"cluster_overlap": overlap["value"], "cluster_overlap_kind": overlap["kind"]}
@@ -144,12 +144,12 @@ def run_document(run: RunRecord) -> Document:
         "started": run.started.isoformat(),
         "finished": run.finished.isoformat() if run.finished else None,
         "exit_code": run.exit_code,
-        "models": [run_model_document(model) for model in run.models],
+        "models": [_run_model_document(model) for model in run.models],
         "request": dict(run.request),
     }
 
 
-def run_model_document(model: RunModelRecord) -> Document:
+def _run_model_document(model: RunModelRecord) -> Document:
     """How one model fared."""
     return {
         "model": model.key,

@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class _Verdict:
     """How an exception is shown, and what the process ends with."""
 
     code: int
@@ -29,7 +29,7 @@ class Verdict:
 
 def report(error: BaseException, *, program: str, debug: bool) -> int:
     """Show the error on stderr, with its traceback if `debug`, and return the exit code."""
-    verdict = judge(error, program)
+    verdict = _judge(error, program)
     if debug:
         print_error("".join(traceback.format_exception(error)).rstrip(), is_plain=True)
     print_error(verdict.message, verdict.hint)
@@ -43,34 +43,34 @@ def exit_code(*, num_models: int, num_done: int) -> int:
     return SOME_FAILED if num_done else FAILED
 
 
-def judge(error: BaseException, program: str) -> Verdict:
+def _judge(error: BaseException, program: str) -> _Verdict:
     """The one table: exception -> exit code and sentences. The first row that fits counts."""
     match error:
         case SettingsError():
-            return Verdict(code=USAGE, message=error.message, hint=error.hint)
+            return _Verdict(code=USAGE, message=error.message, hint=error.hint)
         case DnaZooError():
-            return Verdict(code=FAILED, message=error.message, hint=error.hint)
+            return _Verdict(code=FAILED, message=error.message, hint=error.hint)
         case typer.TyperException():
-            hint = f"See `{program_of(error, program)} --help`."
-            return Verdict(code=error.exit_code, message=sentence(error.format_message()), hint=hint)
+            hint = f"See `{_program_of(error, program)} --help`."
+            return _Verdict(code=error.exit_code, message=_sentence(error.format_message()), hint=hint)
         case KeyboardInterrupt() | typer.Abort():
             hint = "Run the same command again: finished stages are not repeated."
-            return Verdict(code=INTERRUPTED, message="Interrupted.", hint=hint)
+            return _Verdict(code=INTERRUPTED, message="Interrupted.", hint=hint)
         case OSError() if error.filename is not None:
-            message = f"{str(error.filename)!r}: {sentence(error.strerror or str(error))}"
-            return Verdict(code=FAILED, message=message, hint="Check the path, its permissions and the disk.")
-    message = f"Unexpected {type(error).__name__}: {sentence(str(error) or 'no message')}"
+            message = f"{str(error.filename)!r}: {_sentence(error.strerror or str(error))}"
+            return _Verdict(code=FAILED, message=message, hint="Check the path, its permissions and the disk.")
+    message = f"Unexpected {type(error).__name__}: {_sentence(str(error) or 'no message')}"
     hint = "This is a bug: run again as `dna-zoo --debug ...` and report what it shows."
-    return Verdict(code=FAILED, message=message, hint=hint)
+    return _Verdict(code=FAILED, message=message, hint=hint)
 
 
-def program_of(error: typer.TyperException, program: str) -> str:
+def _program_of(error: typer.TyperException, program: str) -> str:
     """`dna-zoo mine`, where the error knows which command it is about."""
     context = getattr(error, "ctx", None)
     return str(context.command_path) if context is not None else program
 
 
-def sentence(text: str) -> str:
+def _sentence(text: str) -> str:
     """The text on one line, with a full stop."""
     text = " ".join(text.split())
     return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -23,35 +23,35 @@ FARTHEST = 6
 def draw_pattern(pattern: PatternRecord) -> Iterator["RenderableType"]:
     """`show`: everything but the single tensors."""
     yield from draw_findings(pattern)
-    yield from draw_signature(pattern.signature)
-    yield from draw_artifacts(pattern.artifacts)
+    yield from _draw_signature(pattern.signature)
+    yield from _draw_artifacts(pattern.artifacts)
 
 
 def draw_findings(pattern: PatternRecord) -> Iterator["RenderableType"]:
     """Header, class, the table by role and what must be read beside it."""
-    yield headline(pattern)
-    yield facts(pattern)
-    yield class_line(pattern)
+    yield _headline(pattern)
+    yield _facts(pattern)
+    yield _class_line(pattern)
     yield ""
-    yield role_table(pattern)
+    yield _role_table(pattern)
     yield ""
     if pattern.fit is None:
         yield "Nothing was fitted: the file holds no weight matrix."
     else:
-        yield make_facts(fit_facts(pattern.fit))
+        yield make_facts(_fit_facts(pattern.fit))
     yield ""
 
 
-def headline(pattern: PatternRecord) -> str:
+def _headline(pattern: PatternRecord) -> str:
     """The model's key and where its weights come from."""
     model = pattern.model
     source = model.repo or "local files"
     if model.revision:
         source += f" @ {model.revision[:12]}"
-    return f"[bold cyan]{escaped(model.key)}[/bold cyan]  {escaped(source)}"
+    return f"[bold cyan]{_escaped(model.key)}[/bold cyan]  {_escaped(source)}"
 
 
-def facts(pattern: PatternRecord) -> str:
+def _facts(pattern: PatternRecord) -> str:
     """The line below it."""
     model = pattern.model
     kind = " ".join(part for part in (model.modality, model.family, model.architecture) if part)
@@ -62,15 +62,15 @@ def facts(pattern: PatternRecord) -> str:
         f"sha256 {model.sha256[:12]}",
         f"run {pattern.run}",
     ]
-    return "[dim]" + escaped(" · ".join(part for part in parts if part)) + "[/dim]"
+    return "[dim]" + _escaped(" · ".join(part for part in parts if part)) + "[/dim]"
 
 
-def class_line(pattern: PatternRecord) -> str:
+def _class_line(pattern: PatternRecord) -> str:
     """The class, its margin, and all the scores, the largest first."""
     ranked = sorted(pattern.class_scores.items(), key=lambda item: (-item[1], item[0]))
     scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
     margin = fixed(pattern.class_margin, 2)
-    return f"Class [bold]{escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
+    return f"Class [bold]{_escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
 
 
 ROLE_COLUMNS = (
@@ -86,29 +86,29 @@ ROLE_COLUMNS = (
 )
 
 
-def role_table(pattern: PatternRecord) -> "Table":
+def _role_table(pattern: PatternRecord) -> "Table":
     """One row a role, and one for all fitted tensors together."""
-    rows: list[Sequence[str] | None] = [role_row(role) for role in pattern.roles]
+    rows: list[Sequence[str] | None] = [_role_row(role) for role in pattern.roles]
     if pattern.fit is not None:
         fitted = sum(role.tensors for role in pattern.roles if role.fit is not None)
-        cells = fit_cells(pattern.fit)
+        cells = _fit_cells(pattern.fit)
         total = ("all fitted", count(fitted), count(pattern.fit.num_weights), *cells, pattern.pattern_class)
         rows += [None, total]
     return make_table(ROLE_COLUMNS, rows)
 
 
-def role_row(role: RoleRecord) -> Sequence[str]:
+def _role_row(role: RoleRecord) -> Sequence[str]:
     """The cells of a role."""
     return (
         role.role,
         count(role.tensors),
         count(role.weights),
-        *fit_cells(role.fit),
+        *_fit_cells(role.fit),
         role.pattern_class or fixed(None),
     )
 
 
-def fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
+def _fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
     """R2, null R2, gain, SVD R2 at the same number of parameters, bits per weight."""
     if fit is None:
         return (fixed(None),) * 5
@@ -121,7 +121,7 @@ def fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
     )
 
 
-def fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
+def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
     """What the figures of the table stand on, and what to hold them against."""
     share = 100 * fit.parameters / fit.num_weights if fit.num_weights else math.nan
     scope = "one DNA for each tensor" if fit.scope == "tensor" else "one DNA for the whole model"
@@ -134,7 +134,7 @@ def fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
         "PSNR",
         f"{decibel(fit.psnr)}; the mean predictor {decibel(fit.mean_psnr)}; {errors}; peak {fixed(fit.peak, 2)}",
     )
-    yield "Null", null_text(fit)
+    yield "Null", _null_text(fit)
     yield "SVD", f"R² {fixed(fit.svd_r2)} at as many parameters, {fixed(fit.svd_null_r2)} on the null"
     yield "Ceiling", f"R² {fixed(fit.ceiling_r2)}: the most that any code of this size reaches on Gaussian noise"
     if fit.sampled_weights is not None:
@@ -142,7 +142,7 @@ def fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
         yield "Sample", f"R² is taken on {count(fit.sampled_weights)} weights; 95 % interval {interval}"
 
 
-def null_text(fit: FitRecord) -> str:
+def _null_text(fit: FitRecord) -> str:
     """The gain over the null, with z where it can be known and the reason where it cannot."""
     if not fit.num_nulls or fit.gain is None:
         return "none was fitted, so the gain and its z are unknown (`--nulls N`)"
@@ -154,7 +154,7 @@ def null_text(fit: FitRecord) -> str:
     return f"{gain}, z {signed(fit.gain / fit.null_r2_std)}"
 
 
-def draw_signature(signature: SignatureRecord) -> Iterator["RenderableType"]:
+def _draw_signature(signature: SignatureRecord) -> Iterator["RenderableType"]:
     """How much of the signature the model has, and where it is farthest from chance."""
     held = sum(value is not None for value in signature.values)
     yield f"Signature version {signature.version}: {count(held)} of {count(len(signature.names))} dimensions"
@@ -171,13 +171,13 @@ def draw_signature(signature: SignatureRecord) -> Iterator["RenderableType"]:
     yield ""
 
 
-def draw_artifacts(artifacts: Sequence[ArtifactRecord]) -> Iterator["RenderableType"]:
+def _draw_artifacts(artifacts: Sequence[ArtifactRecord]) -> Iterator["RenderableType"]:
     """The files of the run."""
     if artifacts:
         total = byte_size(sum(artifact.num_bytes for artifact in artifacts))
         noun = "file" if len(artifacts) == 1 else "files"
         folder = artifacts[0].path.rpartition("/")[0]
-        yield f"[dim]{len(artifacts)} {noun} ({total}) under {escaped(folder)} in the home folder[/dim]"
+        yield f"[dim]{len(artifacts)} {noun} ({total}) under {_escaped(folder)} in the home folder[/dim]"
 
 
 def draw_neighbours(model: str, neighbours: Iterable["Neighbour"]) -> Iterator["RenderableType"]:
@@ -188,6 +188,6 @@ def draw_neighbours(model: str, neighbours: Iterable["Neighbour"]) -> Iterator["
     yield ""
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """The text, safe from being read as markup."""
     return text.replace("[", r"\[")

@@ -20,7 +20,7 @@ COMMANDS = ("zoo", "fetch", "mine", "show", "compare", "similar", "taxonomy", "r
 EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo --home ./work -v mine --tier 1")
 
 
-class Application(TyperGroup):
+class _Application(TyperGroup):
     """The group of commands, with the house's own errors in place of Typer's."""
 
     def main(
@@ -55,7 +55,7 @@ class Application(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Application,
+    cls=_Application,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -63,20 +63,20 @@ app = typer.Typer(
 )
 
 
-def examples(*lines: str) -> str:
+def _examples(*lines: str) -> str:
     """The end of a command's help."""
     return "\n".join(("[bold]Examples[/bold]", *(f"  {line}" for line in lines)))
 
 
-def version(wanted: bool) -> None:
+def _version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
         print(f"dna-zoo {__version__}")
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=examples(*EXAMPLES))
-def options(
+@app.callback(invoke_without_command=True, epilog=_examples(*EXAMPLES))
+def _options(
     context: typer.Context,
     db: DatabaseOption = None,
     home: HomeOption = None,
@@ -84,7 +84,8 @@ def options(
     quiet: QuietOption = False,
     debug: DebugOption = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, metavar="", help="Print the version and stop.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Print the version and stop."),
     ] = False,
 ) -> None:
     """Mine the weights of pretrained models for structure, with a null beside every number."""
@@ -98,30 +99,30 @@ def options(
         print(context.get_help())
 
 
-def add(group: typer.Typer, name: str, function: Callable[..., Any], lines: tuple[str, ...]) -> None:
+def _add(group: typer.Typer, name: str, function: Callable[..., Any], lines: tuple[str, ...]) -> None:
     """Put a command into its group."""
-    group.command(name, epilog=examples(*lines))(function)
+    group.command(name, epilog=_examples(*lines))(function)
 
 
-def wire() -> None:
+def _wire() -> None:
     """All commands, in the order in which `--help` shows them."""
     zoo_app = typer.Typer(rich_markup_mode="rich")
-    zoo_app.callback(invoke_without_command=True, epilog=examples(*zoo.EXAMPLES))(zoo.zoo)
-    add(zoo_app, "show", zoo.show, zoo.SHOW_EXAMPLES)
+    zoo_app.callback(invoke_without_command=True, epilog=_examples(*zoo.EXAMPLES))(zoo.zoo)
+    _add(zoo_app, "show", zoo.show, zoo.SHOW_EXAMPLES)
     app.add_typer(zoo_app, name="zoo")
-    add(app, "fetch", fetch.fetch, fetch.EXAMPLES)
-    add(app, "mine", mine.mine, mine.EXAMPLES)
+    _add(app, "fetch", fetch.fetch, fetch.EXAMPLES)
+    _add(app, "mine", mine.mine, mine.EXAMPLES)
     for module in (show, compare, similar, taxonomy, runs, export):
         name = module.__name__.rpartition(".")[2]
-        add(app, name, getattr(module, name), module.EXAMPLES)
+        _add(app, name, getattr(module, name), module.EXAMPLES)
     db_app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
-    db_app.callback(epilog=examples(*db.EXAMPLES))(db.db)
+    db_app.callback(epilog=_examples(*db.EXAMPLES))(db.db)
     for function in (db.upgrade, db.current, db.check):
-        add(db_app, function.__name__, function, db.EXAMPLES)
+        _add(db_app, function.__name__, function, db.EXAMPLES)
     app.add_typer(db_app, name="db")
 
 
-wire()
+_wire()
 
 
 def main() -> None:

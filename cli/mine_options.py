@@ -8,62 +8,64 @@ import typer
 from dna_zoo.errors import SettingsError
 from pipeline.settings import PRESETS, AnalysisSettings, DnaType, MineSettings, Order, Precision, Scope, preset
 
-__all__ = ["make_settings", "resolve_device"]
+__all__ = ["make_settings"]
 
+DEVICES = ("auto", "cpu", "cuda")
 SOURCES, FIT, MEASURE = "Models", "Fit", "Measurement"
 
 
-def option(*names: str, panel: str, help: str, metavar: str | None = None) -> Any:
+def _option(*names: str, panel: str, help: str, metavar: str | None = None) -> Any:
     """An option without a default of its own: the preset has it."""
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False)
 
 
-def choice(kind: Any) -> str:
+def _choice(kind: Any) -> str:
     """`a|b|c` of a Literal."""
     return "|".join(get_args(kind))
 
 
 WeightsOption = Annotated[
     list[str] | None,
-    option("--weights", panel=SOURCES, metavar="KEY=PATH", help="Read KEY's weights from this file or directory."),
+    _option("--weights", panel=SOURCES, metavar="KEY=PATH", help="Read KEY's weights from this file or directory."),
 ]
 LocalOption = Annotated[
     list[Path] | None,
-    option("--local", panel=SOURCES, metavar="PATH", help="A file or directory that is no model of the zoo."),
+    _option("--local", panel=SOURCES, metavar="PATH", help="A file or directory that is no model of the zoo."),
 ]
 LocalNamesOption = Annotated[
-    list[str] | None, option("--name", panel=SOURCES, metavar="KEY", help="What to call the --local before it.")
+    list[str] | None, _option("--name", panel=SOURCES, metavar="KEY", help="What to call the --local before it.")
 ]
 PresetOption = Annotated[
     str, typer.Option("--preset", metavar="|".join(PRESETS), help="Named settings to start from.", rich_help_panel=FIT)
 ]
 DnaTypeOption = Annotated[
-    str | None, option("--dna-type", panel=FIT, metavar="KIND", help=f"Kind of coordinate network: {choice(DnaType)}.")
+    str | None,
+    _option("--dna-type", panel=FIT, metavar="KIND", help=f"Kind of coordinate network: {_choice(DnaType)}."),
 ]
 ScopeOption = Annotated[
-    str | None, option("--scope", panel=FIT, metavar=choice(Scope), help="One DNA for each tensor, or for the model.")
+    str | None, _option("--scope", panel=FIT, metavar=_choice(Scope), help="One DNA for each tensor, or for the model.")
 ]
 OrderOption = Annotated[
-    str | None, option("--order", panel=FIT, metavar=choice(Order), help="Rows and columns as stored, or canonical.")
+    str | None, _option("--order", panel=FIT, metavar=_choice(Order), help="Rows and columns as stored, or canonical.")
 ]
 BudgetOption = Annotated[
-    float | None, option("--budget", panel=FIT, help="Parameters of the DNA as a share of the weights, in (0, 1].")
+    float | None, _option("--budget", panel=FIT, help="Parameters of the DNA as a share of the weights, in (0, 1].")
 ]
-RankOption = Annotated[int | None, option("--rank", panel=FIT, help="Of a separable DNA; default: by the budget.")]
-HiddenDimOption = Annotated[int | None, option("--hidden-dim", panel=FIT, help="Width; default: by the budget.")]
-NumLayersOption = Annotated[int | None, option("--num-layers", panel=FIT, help="Depth; default: by the budget.")]
-EpochsOption = Annotated[int | None, option("--epochs", panel=FIT, help="Passes over the weights.")]
-BatchSizeOption = Annotated[int | None, option("--batch-size", panel=FIT, help="Weights in a step.")]
-LearningRateOption = Annotated[float | None, option("--learning-rate", panel=FIT, help="Of Adam.")]
+RankOption = Annotated[int | None, _option("--rank", panel=FIT, help="Of a separable DNA; default: by the budget.")]
+HiddenDimOption = Annotated[int | None, _option("--hidden-dim", panel=FIT, help="Width; default: by the budget.")]
+NumLayersOption = Annotated[int | None, _option("--num-layers", panel=FIT, help="Depth; default: by the budget.")]
+EpochsOption = Annotated[int | None, _option("--epochs", panel=FIT, help="Passes over the weights.")]
+BatchSizeOption = Annotated[int | None, _option("--batch-size", panel=FIT, help="Weights in a step.")]
+LearningRateOption = Annotated[float | None, _option("--learning-rate", panel=FIT, help="Of Adam.")]
 PrecisionOption = Annotated[
-    str | None, option("--precision", panel=FIT, metavar=choice(Precision), help="Of the network in training.")
+    str | None, _option("--precision", panel=FIT, metavar=_choice(Precision), help="Of the network in training.")
 ]
 PatienceOption = Annotated[
-    int | None, option("--patience", panel=FIT, help="Epochs without improvement before a fit stops; 0: never.")
+    int | None, _option("--patience", panel=FIT, help="Epochs without improvement before a fit stops; 0: never.")
 ]
 NullsOption = Annotated[
     int | None,
-    option(
+    _option(
         "--nulls",
         panel=MEASURE,
         metavar="N",
@@ -73,7 +75,9 @@ NullsOption = Annotated[
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", metavar="auto|cpu|cuda", help="Where to fit; auto: CUDA if any.", rich_help_panel=MEASURE),
+    typer.Option(
+        "--device", metavar="|".join(DEVICES), help="Where to fit; auto: CUDA if any.", rich_help_panel=MEASURE
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.", rich_help_panel=MEASURE)]
 
@@ -82,26 +86,15 @@ def make_settings(
     name: str, *, nulls: int | None, device: str, seed: int, allow_nonfinite: bool, **fit: Any
 ) -> MineSettings:
     """The settings that the options amount to; those left None are the preset's. Raises `SettingsError`."""
+    if device not in DEVICES:
+        raise SettingsError(f"`device` cannot be {device!r}.", hint=f"Use one of: {', '.join(DEVICES)}.")
     fit_settings = preset(name, num_nulls=nulls, **fit)
     analysis = AnalysisSettings() if nulls is None else AnalysisSettings(num_nulls=nulls)
     return MineSettings(
         preset=name,
         fit=fit_settings,
         analysis=analysis,
-        device=resolve_device(device),
+        device=device,
         seed=seed,
         allow_nonfinite=allow_nonfinite,
     )
-
-
-def resolve_device(name: str) -> str:
-    """`cpu` or `cuda`. Raises `SettingsError` for another name, and for `cuda` where there is none."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise SettingsError(f"`device` cannot be {name!r}.", hint="Use one of: auto, cpu, cuda.")
-    if name == "cpu":
-        return name
-    from pipeline.fit import resolve_device as available_device
-
-    if name == "cuda" and available_device("auto") != "cuda":
-        raise SettingsError("There is no CUDA device here.", hint="Use `--device cpu`, or leave it to `auto`.")
-    return available_device(name)

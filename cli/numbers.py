@@ -9,7 +9,7 @@ __all__ = ["UNKNOWN", "byte_size", "count", "decibel", "duration", "fixed", "mom
 UNKNOWN = "[dim]–[/dim]"
 
 
-def known(write: Callable[[float], str], value: float | None) -> str:
+def _known(write: Callable[[float], str], value: float | None) -> str:
     """The number as `write` has it; `UNKNOWN` for None and NaN."""
     if value is None or math.isnan(value):
         return UNKNOWN
@@ -20,27 +20,27 @@ def known(write: Callable[[float], str], value: float | None) -> str:
 
 def fixed(value: float | None, digits: int = 3) -> str:
     """So many digits after the point, without a negative zero."""
-    return known(lambda number: f"{number:z.{digits}f}", value)
+    return _known(lambda number: f"{number:z.{digits}f}", value)
 
 
 def signed(value: float | None, digits: int = 1) -> str:
     """With its sign, for differences and z."""
-    return known(lambda number: f"{number:+z.{digits}f}", value)
+    return _known(lambda number: f"{number:+z.{digits}f}", value)
 
 
 def decibel(value: float | None) -> str:
     """One digit after the point."""
-    return known(lambda number: f"{number:.1f} dB", value)
+    return _known(lambda number: f"{number:.1f} dB", value)
 
 
 def scientific(value: float | None) -> str:
     """Three significant digits."""
-    return known(lambda number: f"{number:.2e}", value)
+    return _known(lambda number: f"{number:.2e}", value)
 
 
 def p_value(value: float | None) -> str:
     """Three digits; smaller ones as a bound."""
-    return known(lambda number: "<0.001" if number < 0.001 else f"{number:.3f}", value)
+    return _known(lambda number: "<0.001" if number < 0.001 else f"{number:.3f}", value)
 
 
 def count(value: int | None) -> str:

@@ -39,13 +39,13 @@ def progress(verbosity: int) -> Iterator[OnEvent]:
         yield ignore
         return
     if not sys.stderr.isatty():
-        yield Lines(make_console(stderr=True), verbosity)
+        yield _Lines(make_console(stderr=True), verbosity)
         return
-    with make_bars(make_console(stderr=True)) as bars:
-        yield Bars(bars, verbosity)
+    with _make_bars(make_console(stderr=True)) as bars:
+        yield _Bars(bars, verbosity)
 
 
-class Lines:
+class _Lines:
     """Plain lines, for logs."""
 
     def __init__(self, console: "Console", verbosity: int) -> None:
@@ -55,10 +55,10 @@ class Lines:
     def __call__(self, event: Event) -> None:
         is_end = event.kind in ("done", "reused", "failed") and event.stage == WHOLE_MODEL
         if event.kind == "note" or (is_end and self._verbosity > 0):
-            self._console.print(describe(event), markup=False, soft_wrap=True)
+            self._console.print(_describe(event), markup=False, soft_wrap=True)
 
 
-class Bars:
+class _Bars:
     """One bar a stage."""
 
     def __init__(self, bars: "Progress", verbosity: int) -> None:
@@ -68,7 +68,7 @@ class Bars:
 
     def __call__(self, event: Event) -> None:
         if event.kind == "note":
-            self._bars.console.print(describe(event), style="yellow", markup=False)
+            self._bars.console.print(_describe(event), style="yellow", markup=False)
         elif event.stage == WHOLE_MODEL:
             self._whole_model(event)
         elif event.kind in ("start", "progress"):
@@ -82,7 +82,7 @@ class Bars:
             for place in [place for place in self._tasks if place[0] == event.model]:
                 self._bars.remove_task(self._tasks.pop(place))
             style = "red" if event.kind == "failed" else "green"
-            self._bars.console.print(describe(event), style=style, markup=False)
+            self._bars.console.print(_describe(event), style=style, markup=False)
 
     def _advance(self, event: Event) -> None:
         place = (event.model, event.stage)
@@ -97,10 +97,10 @@ class Bars:
         if task is not None:
             self._bars.remove_task(task)
         if self._verbosity > 0:
-            self._bars.console.print(describe(event), style="dim", markup=False)
+            self._bars.console.print(_describe(event), style="dim", markup=False)
 
 
-def describe(event: Event) -> str:
+def _describe(event: Event) -> str:
     """The event in a line."""
     what = {"done": "done", "reused": "done before", "failed": "failed", "note": "note"}.get(event.kind, event.kind)
     stage = "" if event.stage == WHOLE_MODEL else f" {event.stage}"
@@ -108,7 +108,7 @@ def describe(event: Event) -> str:
     return f"{event.model}{stage} {what}{ending}"
 
 
-def make_bars(console: "Console") -> "Progress":
+def _make_bars(console: "Console") -> "Progress":
     """Bars that vanish when they are done."""
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
     from rich.text import Text
@@ -117,7 +117,7 @@ def make_bars(console: "Console") -> "Progress":
         """How far, in the event's unit, and how long it will still take."""
 
         def render(self, task: "Task") -> "Text":
-            return Text(amount(task), style="cyan")
+            return Text(_amount(task), style="cyan")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -128,14 +128,14 @@ def make_bars(console: "Console") -> "Progress":
     )
 
 
-def amount(task: "Task") -> str:
+def _amount(task: "Task") -> str:
     """`12.0 MB of 90.9 MB, 8 s left`."""
     unit = str(task.fields.get("unit", ""))
-    done, total = written(task.completed, unit), "" if task.total is None else f" of {written(task.total, unit)}"
+    done, total = _written(task.completed, unit), "" if task.total is None else f" of {_written(task.total, unit)}"
     left = "" if task.time_remaining is None or task.finished else f", {duration(task.time_remaining)} left"
     return f"{done}{total}{left}" if task.total or task.completed else ""
 
 
-def written(number: float, unit: str) -> str:
+def _written(number: float, unit: str) -> str:
     """The number in its unit."""
     return byte_size(int(number)) if unit == "B" else f"{number:,.0f} {unit}".rstrip()

@@ -1,9 +1,10 @@
 """From names, tiers and paths on the command line to the models that are asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dna_zoo.errors import SettingsError
+from pipeline.fetch_plan import key_of
 from pipeline.weight_files import ModelRequest
 from zoo.registry import CARDS, select_cards
 
@@ -26,18 +27,18 @@ def model_requests(
 
     Raises `SettingsError` if nothing is asked for, or a pair is incomplete.
     """
-    paths = dict(split_pair(pair) for pair in weights)
-    chosen = [*names, *chosen_keys(tier, everything), *paths]
+    paths = dict(_split_pair(pair) for pair in weights)
+    chosen = [*names, *_chosen_keys(tier, everything), *paths]
     requests = [ModelRequest(name=name, weights=paths.get(name)) for name in dict.fromkeys(chosen)]
-    requests += local_requests(local, local_names)
+    requests += _local_requests(local, local_names)
     if not requests:
         hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
         raise SettingsError("No model is named.", hint=hint)
-    require_distinct(requests)
+    _require_distinct(requests)
     return tuple(requests)
 
 
-def chosen_keys(tier: int | None, everything: bool) -> tuple[str, ...]:
+def _chosen_keys(tier: int | None, everything: bool) -> tuple[str, ...]:
     """Keys of the zoo, tier by tier; the small ones come first."""
     if everything and tier is not None:
         raise SettingsError("`--all` and `--tier` contradict each other.", hint="Give one of them.")
@@ -46,7 +47,7 @@ def chosen_keys(tier: int | None, everything: bool) -> tuple[str, ...]:
     return tuple(card.key for card in select_cards(tier=tier)) if tier is not None else ()
 
 
-def split_pair(pair: str) -> tuple[str, Path]:
+def _split_pair(pair: str) -> tuple[str, Path]:
     """`KEY=PATH` in two."""
     key, equals, path = pair.partition("=")
     if not (key and equals and path):
@@ -54,7 +55,7 @@ def split_pair(pair: str) -> tuple[str, Path]:
     return key, Path(path).expanduser()
 
 
-def local_requests(paths: Sequence[Path], names: Sequence[str]) -> Iterator[ModelRequest]:
+def _local_requests(paths: Sequence[Path], names: Sequence[str]) -> Iterator[ModelRequest]:
     """One model for each pair of `--local` and `--name`."""
     if len(paths) != len(names):
         message = f"There are {len(paths)} of `--local` and {len(names)} of `--name`."
@@ -63,20 +64,12 @@ def local_requests(paths: Sequence[Path], names: Sequence[str]) -> Iterator[Mode
         yield ModelRequest(name=str(path), weights=path.expanduser(), key=name)
 
 
-def require_distinct(requests: Sequence[ModelRequest]) -> None:
+def _require_distinct(requests: Sequence[ModelRequest]) -> None:
     """Raise `SettingsError` if two models would be kept under one key."""
     seen: dict[str, str] = {}
     for request in requests:
-        key = key_of(request, CARDS)
+        key = key_of(request)
         if key in seen:
             message = f"{seen[key]!r} and {request.name!r} would both be kept as {key!r}."
             raise SettingsError(message, hint="Name one of them otherwise with --local PATH --name KEY.")
         seen[key] = request.name
-
-
-def key_of(request: ModelRequest, cards: Mapping[str, object]) -> str:
-    """What the model will be called, as far as that can be known without looking for it."""
-    path = Path(request.name)
-    if request.key is not None:
-        return request.key
-    return path.resolve().name if request.name not in cards and path.is_dir() else request.name

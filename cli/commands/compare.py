@@ -32,19 +32,19 @@ def compare(
     output = Output(output_format, verbosity=session.verbosity)
     with session.database() as database:
         found = database.compare_patterns(a, b)
-    output.result(comparison_document(found), bare=(fixed_or_empty(found.distance),), draw=lambda: draw(found))
+    output.result(comparison_document(found), bare=(_fixed_or_empty(found.distance),), draw=lambda: _draw(found))
 
 
-def fixed_or_empty(value: float | None) -> str:
+def _fixed_or_empty(value: float | None) -> str:
     """A bare number for pipes."""
     return "" if value is None else f"{value:.6g}"
 
 
-def draw(found: "Comparison") -> Iterator["RenderableType"]:
+def _draw(found: "Comparison") -> Iterator["RenderableType"]:
     """The figures of the pair, then the table by role."""
     yield f"A [bold cyan]{found.a}[/bold cyan]   B [bold cyan]{found.b}[/bold cyan]"
     yield ""
-    yield make_facts(facts(found))
+    yield make_facts(_facts(found))
     yield ""
     columns = (
         Column("Role"),
@@ -53,25 +53,25 @@ def draw(found: "Comparison") -> Iterator["RenderableType"]:
         Column("Clusters", right=True),
         *(Column(f"{figure} {side}", right=True) for side in "AB" for figure in ("R²", "null", "gain")),
     )
-    yield make_table(columns, (role_row(role) for role in found.roles))
+    yield make_table(columns, (_role_row(role) for role in found.roles))
 
 
-def facts(found: "Comparison") -> Iterator[tuple[str, str]]:
+def _facts(found: "Comparison") -> Iterator[tuple[str, str]]:
     """The figures of the pair."""
-    yield "Distance", f"{fixed(found.distance)} over {count(found.dimensions)} shared dimensions{rank(found)}"
+    yield "Distance", f"{fixed(found.distance)} over {count(found.dimensions)} shared dimensions{_rank(found)}"
     yield "Cosine", f"{fixed(found.cosine)} (0 the same direction, 1 unrelated, 2 opposite)"
     yield "Frequencies", f"{fixed(found.frequency_correlation)} correlation of the band energies"
-    yield "Clusters", overlap(found)
+    yield "Clusters", _overlap(found)
 
 
-def rank(found: "Comparison") -> str:
+def _rank(found: "Comparison") -> str:
     """Where the distance lies among all pairs."""
     if found.percentile is None:
         return "; no percentile, there is no other pair"
     return f"; percentile {fixed(found.percentile, 1)} of all pairs (0 the closest)"
 
 
-def overlap(found: "Comparison") -> str:
+def _overlap(found: "Comparison") -> str:
     """The overlap of the clusters, and what it was taken on."""
     if found.cluster_overlap is None:
         return f"{UNKNOWN} (no role has comparable clusters in both)"
@@ -82,7 +82,7 @@ def overlap(found: "Comparison") -> str:
     return f"{fixed(found.cluster_overlap.value)} overlap, {kinds[found.cluster_overlap.kind]}"
 
 
-def role_row(role: "RoleComparison") -> tuple[str, ...]:
+def _role_row(role: "RoleComparison") -> tuple[str, ...]:
     """The cells of a role."""
     sides = (role.a.r2, role.a.null_r2, role.a.gain, role.b.r2, role.b.null_r2, role.b.gain)
     clusters = role.cluster_overlap.value if role.cluster_overlap else None

@@ -57,13 +57,13 @@ def check(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
     output.result(
         {"head": schema.HEAD, "differences": list(differences)},
         bare=differences,
-        draw=lambda: [difference_table(differences)] if differences else [],
+        draw=lambda: [_difference_table(differences)] if differences else [],
     )
     if not differences:
         output.note(f"The database is as schema {schema.HEAD} declares it.")
     return errors.FAILED if differences else errors.DONE
 
 
-def difference_table(differences: Sequence[str]) -> "RenderableType":
+def _difference_table(differences: Sequence[str]) -> "RenderableType":
     """One row a difference."""
     return make_table((Column("Difference", wraps=True),), ([text] for text in differences))

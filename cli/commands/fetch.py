@@ -43,17 +43,17 @@ def fetch(
     output = Output(output_format, verbosity=session.verbosity)
     requests = model_requests(names or [], tier=tier, everything=everything)
     session.make_home()
-    plans = [plan for request in requests if (plan := plan_one(request, session, output, offline=offline))]
+    plans = [plan for request in requests if (plan := _plan_one(request, session, output, offline=offline))]
     output.result(
         [plan_document(plan) for plan, _ in plans],
         bare=(plan.key for plan, _ in plans),
-        draw=lambda: [plan_table([plan for plan, _ in plans])] if plans else [],
+        draw=lambda: [_plan_table([plan for plan, _ in plans])] if plans else [],
     )
-    done = plans if dry_run else [pair for pair in plans if fetch_one(pair[1], session, output, offline=offline)]
+    done = plans if dry_run else [pair for pair in plans if _fetch_one(pair[1], session, output, offline=offline)]
     return errors.exit_code(num_models=len(requests), num_done=len(done))
 
 
-def plan_one(
+def _plan_one(
     request: "ModelRequest", session: Session, output: Output, *, offline: bool
 ) -> "tuple[FetchPlan, ModelRequest] | None":
     """What fetching the model takes; None, and the reason on stderr, where that cannot be found out."""
@@ -66,7 +66,7 @@ def plan_one(
         return None
 
 
-def fetch_one(request: "ModelRequest", session: Session, output: Output, *, offline: bool) -> bool:
+def _fetch_one(request: "ModelRequest", session: Session, output: Output, *, offline: bool) -> bool:
     """Fetch and verify the model; whether that worked."""
     from pipeline.fetch import fetch as fetch_model
 
@@ -89,7 +89,7 @@ COLUMNS = (
 )
 
 
-def plan_table(plans: "Sequence[FetchPlan]") -> "RenderableType":
+def _plan_table(plans: "Sequence[FetchPlan]") -> "RenderableType":
     """One row a model, and what it comes to."""
     rows: list[Sequence[str] | None] = []
     for plan in plans:

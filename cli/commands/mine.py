@@ -100,16 +100,16 @@ def mine(
     with session.database(create=True) as database, offline_mode(offline):
         with progress(session.verbosity) as on_event:
             run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
-        tell(run, database, output)
+        _tell(run, database, output)
     return errors.FAILED if run.exit_code is None else run.exit_code
 
 
-def tell(run: RunRecord, database: "PatternDatabase", output: Output) -> None:
+def _tell(run: RunRecord, database: "PatternDatabase", output: Output) -> None:
     """The findings of the models that were mined, and the reasons of those that were not."""
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run) for key in done]
-    neighbours = nearest(database, done)
-    output.result(mine_document(run, patterns), bare=done, draw=lambda: draw(patterns, neighbours))
+    neighbours = _nearest(database, done)
+    output.result(mine_document(run, patterns), bare=done, draw=lambda: _draw(patterns, neighbours))
     for model in run.models:
         if model.status == "failed":
             output.error(f"{model.key}: {model.error}", model.hint or "")
@@ -118,7 +118,7 @@ def tell(run: RunRecord, database: "PatternDatabase", output: Output) -> None:
         output.hint(f"Ask on: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
 
 
-def nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tuple[Neighbour, ...]]":
+def _nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tuple[Neighbour, ...]]":
     """The nearest neighbours of each model, once there is more than one model in the database."""
     entries = database.signatures()
     if len(entries) < 2:
@@ -126,7 +126,7 @@ def nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tupl
     return {key: database.get_similar_models(key, NUM_NEIGHBOURS) for key in keys}
 
 
-def draw(
+def _draw(
     patterns: Sequence[PatternRecord], neighbours: "dict[str, tuple[Neighbour, ...]]"
 ) -> Iterator["RenderableType"]:
     """Model by model."""

@@ -37,12 +37,12 @@ def runs(
         records = database.runs() if run is None else (database.run(run),)
     if run is not None:
         one = records[0]
-        output.result(run_document(one), bare=(model.key for model in one.models), draw=lambda: draw_run(one))
+        output.result(run_document(one), bare=(model.key for model in one.models), draw=lambda: _draw_run(one))
         return
     output.result(
         [run_document(record) for record in records],
         bare=(record.run for record in records),
-        draw=lambda: [run_table(records)],
+        draw=lambda: [_run_table(records)],
     )
     if records:
         output.hint("More about one: dna-zoo runs RUN")
@@ -60,19 +60,19 @@ RUN_COLUMNS = (
 )
 
 
-def run_table(records: Sequence[RunRecord]) -> "RenderableType":
+def _run_table(records: Sequence[RunRecord]) -> "RenderableType":
     """One row a run."""
-    return make_table(RUN_COLUMNS, (run_row(record) for record in records))
+    return make_table(RUN_COLUMNS, (_run_row(record) for record in records))
 
 
-def run_row(record: RunRecord) -> tuple[str, ...]:
+def _run_row(record: RunRecord) -> tuple[str, ...]:
     """The cells of a run."""
     num = {status: sum(model.status == status for model in record.models) for status in ("done", "failed")}
     return (
         record.run,
-        styled(record.status),
+        _styled(record.status),
         moment(record.started),
-        took(record),
+        _took(record),
         UNKNOWN if record.exit_code is None else str(record.exit_code),
         str(num["done"]),
         str(num["failed"]),
@@ -80,26 +80,26 @@ def run_row(record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def took(record: RunRecord) -> str:
+def _took(record: RunRecord) -> str:
     """From the start to the end."""
     return duration((record.finished - record.started).total_seconds() if record.finished else None)
 
 
-def styled(status: str) -> str:
+def _styled(status: str) -> str:
     """The status in its colour."""
     style = STATUS_STYLES.get(status, "dim")
     return f"[{style}]{status}[/{style}]"
 
 
-def draw_run(record: RunRecord) -> Iterator["RenderableType"]:
+def _draw_run(record: RunRecord) -> Iterator["RenderableType"]:
     """The run, its models with their stages, and why the failed ones failed."""
-    times = f"{moment(record.started)} UTC, took {took(record)}"
-    yield f"[bold cyan]{record.run}[/bold cyan]  {styled(record.status)}  {times}"
+    times = f"{moment(record.started)} UTC, took {_took(record)}"
+    yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}"
     yield ""
-    yield make_table(STAGE_COLUMNS, [row for model in record.models for row in stage_rows(model)])
+    yield make_table(STAGE_COLUMNS, [row for model in record.models for row in _stage_rows(model)])
     for model in record.models:
         if model.error:
-            yield f"[red]{model.key}[/red]: {plain(model.error)} {plain(model.hint or '')}".rstrip()
+            yield f"[red]{model.key}[/red]: {_plain(model.error)} {_plain(model.hint or '')}".rstrip()
 
 
 STAGE_COLUMNS = (
@@ -112,17 +112,17 @@ STAGE_COLUMNS = (
 )
 
 
-def stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
+def _stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
     """One row a stage, the model named in the first, and a line after the last."""
-    first = (model.key, styled(model.status))
+    first = (model.key, _styled(model.status))
     if not model.stages:
         yield (*first, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
     for stage in model.stages:
-        yield (*first, stage.stage, styled(stage.status), duration(stage.seconds), stage.key[:12])
+        yield (*first, stage.stage, _styled(stage.status), duration(stage.seconds), stage.key[:12])
         first = ("", "")
     yield None
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """The text, safe from being read as markup."""
     return text.replace("[", r"\[")

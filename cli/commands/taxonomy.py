@@ -28,11 +28,11 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     with session.database() as database:
-        found = classify(database.signatures())
-    output.result(taxonomy_document(found), bare=found.models, draw=lambda: draw(found))
+        found = _classify(database.signatures())
+    output.result(taxonomy_document(found), bare=found.models, draw=lambda: _draw(found))
 
 
-def classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
+def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
     """The trees of the models. Raises `StoreError` for signatures of different versions."""
     from patterndb.similarity import align, pairwise_distances
     from pipeline.taxonomy import DeclaredModel
@@ -50,18 +50,18 @@ def classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
     return find_taxonomy(declared, pairwise_distances(align([entry.signature for entry in entries])[1]))
 
 
-def draw(found: "Taxonomy") -> Iterator["RenderableType"]:
+def _draw(found: "Taxonomy") -> Iterator["RenderableType"]:
     """Both trees, then their agreement."""
-    yield declared_tree(found)
+    yield _declared_tree(found)
     yield ""
     if found.merges:
-        yield found_tree(found)
+        yield _found_tree(found)
         yield ""
-    yield cophenetic_line(found)
-    yield agreement_table(found)
+    yield _cophenetic_line(found)
+    yield _agreement_table(found)
 
 
-def declared_tree(found: "Taxonomy") -> "Tree":
+def _declared_tree(found: "Taxonomy") -> "Tree":
     """modality, architecture, profile, models."""
     from rich.tree import Tree
 
@@ -75,27 +75,27 @@ def declared_tree(found: "Taxonomy") -> "Tree":
     return tree
 
 
-def found_tree(found: "Taxonomy") -> "Tree":
+def _found_tree(found: "Taxonomy") -> "Tree":
     """The merges from the last, which joins all, down to single models, each with its height."""
     from rich.tree import Tree
 
     nodes = {frozenset((*merge.left, *merge.right)): merge for merge in found.merges}
     tree = Tree("[bold]Found in the signatures[/bold] [dim](average linkage; distance where groups join)[/dim]")
-    grow(tree, nodes, found.merges[-1])
+    _grow(tree, nodes, found.merges[-1])
     return tree
 
 
-def grow(tree: "Tree", nodes: "dict[frozenset[str], Merge]", merge: "Merge") -> None:
+def _grow(tree: "Tree", nodes: "dict[frozenset[str], Merge]", merge: "Merge") -> None:
     """Hang a merge and all below it onto the tree."""
     branch = tree.add(f"[dim]{fixed(merge.height)}[/dim]")
     for side in (merge.left, merge.right):
         if len(side) == 1:
             branch.add(f"[cyan]{side[0]}[/cyan]")
         else:
-            grow(branch, nodes, nodes[frozenset(side)])
+            _grow(branch, nodes, nodes[frozenset(side)])
 
 
-def cophenetic_line(found: "Taxonomy") -> str:
+def _cophenetic_line(found: "Taxonomy") -> str:
     """How well a tree fits the distances at all."""
     if found.cophenetic is None:
         models = "model" if len(found.models) == 1 else "models"
@@ -104,7 +104,7 @@ def cophenetic_line(found: "Taxonomy") -> str:
     return f"Cophenetic correlation: {fixed(found.cophenetic)} (1: the distances are a tree)."
 
 
-def agreement_table(found: "Taxonomy") -> "RenderableType":
+def _agreement_table(found: "Taxonomy") -> "RenderableType":
     """One row a level."""
     columns = (
         Column("Level"),

@@ -39,7 +39,7 @@ def zoo(
         return
     output = Output(output_format, verbosity=session_of(context).verbosity)
     cards = sorted(select_cards(tier=tier, family=family, modality=modality), key=lambda card: (card.tier, card.key))
-    output.result(cards_document(cards), bare=(card.key for card in cards), draw=lambda: [card_table(cards)])
+    output.result(cards_document(cards), bare=(card.key for card in cards), draw=lambda: [_card_table(cards)])
     output.hint("More about one: dna-zoo zoo show KEY. Any other Hub id or directory is mined the same way.")
 
 
@@ -53,7 +53,7 @@ def show(
     """Show all that is known of one model before a byte of it is fetched."""
     card = find_card(key)
     output = Output(output_format, verbosity=session_of(context).verbosity)
-    output.result(card_document(card), bare=(card.key,), draw=lambda: draw_card(card))
+    output.result(card_document(card), bare=(card.key,), draw=lambda: _draw_card(card))
 
 
 COLUMNS = (
@@ -67,7 +67,7 @@ COLUMNS = (
 )
 
 
-def card_table(cards: Sequence[ModelCard]) -> "RenderableType":
+def _card_table(cards: Sequence[ModelCard]) -> "RenderableType":
     """One row a card, a line between tiers."""
     rows: list[Iterable[str] | None] = []
     tier = None
@@ -81,18 +81,18 @@ def card_table(cards: Sequence[ModelCard]) -> "RenderableType":
     return make_table(COLUMNS, rows)
 
 
-def draw_card(card: ModelCard) -> Iterator["RenderableType"]:
+def _draw_card(card: ModelCard) -> Iterator["RenderableType"]:
     """Name and value of every field; what is not known says when it will be."""
     late = {"revision": "resolved at the first download", "weight_file": "found at the first download"}
     rows = []
     for name, value in asdict(card).items():
         if name == "packaged":
             value = f"PyPI package {value['distribution']}" if value else None
-        rows.append((name.replace("_", " "), written(value, late.get(name, ""))))
+        rows.append((name.replace("_", " "), _written(value, late.get(name, ""))))
     yield make_table((Column("Card", style="dim"), Column(card.key, wraps=True)), rows)
 
 
-def written(value: object, otherwise: str) -> str:
+def _written(value: object, otherwise: str) -> str:
     """A field of a card in words."""
     match value:
         case None | ():

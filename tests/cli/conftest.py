@@ -1,0 +1,112 @@
+"""A database as finished runs would have left it, and the command line to ask it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from patterndb.records import RunModelRecord, StageRecord
+from patterndb.store import PatternDatabase
+from tests.support.patterns import make_pattern, save_patterns
+
+MODELS = ("alpha", "beta", "gamma", "delta", "epsilon")
+PARTIAL = "run-partial"
+
+Invoke = Callable[..., Result]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="session")
+def filled_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five models of one run, and a later run in which one model failed."""
+    path = tmp_path_factory.mktemp("filled") / "dna-zoo.db"
+    with PatternDatabase.open(f"sqlite:///{path}") as database:
+        patterns = [make_pattern(key, seed) for seed, key in enumerate(MODELS)]
+        save_patterns(database, *patterns)
+        database.start_run(PARTIAL, {"names": ["alpha", "nosuch"]})
+        database.set_run_models(PARTIAL, ["alpha", "nosuch"])
+        done = StageRecord(stage="fit", key="0123456789abcdef", status="done", seconds=94.0)
+        failed = StageRecord(stage="fetch", key="", status="failed", error="Unknown model 'nosuch'.")
+        key = patterns[0].pattern_key
+        database.finish_model(PARTIAL, RunModelRecord(key="alpha", status="done", pattern_key=key, stages=(done,)))
+        failure = RunModelRecord(
+            key="nosuch", status="failed", error="Unknown model 'nosuch'.", hint="See `dna-zoo zoo`.", stages=(failed,)
+        )
+        database.finish_model(PARTIAL, failure)
+        database.finish_run(PARTIAL, "partial", 3)
+    return path
+
+
+@pytest.fixture
+def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
+    """Variables that give a command the filled database as its own copy, and a home of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(filled_path, home / "dna-zoo.db")
+    return {"DNA_ZOO_HOME": str(home), "DNA_ZOO_DB": "", "COLUMNS": "100", "HF_HOME": str(tmp_path / "hub")}
+
+
+@pytest.fixture
+def invoke(environment: dict[str, str]) -> Invoke:
+    """Run a command in this process."""
+
+    def run(*arguments: str, **more: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), env={**environment, **more})
+
+    return run
+
+
+@pytest.fixture
+def ask(invoke: Invoke) -> Callable[..., Any]:
+    """Run a command with `--format json`, and read what it prints."""
+
+    def run(*arguments: str) -> Any:
+        result = invoke(*arguments, "--format", "json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Start]:
+    """Start a command as a process of its own; what it printed comes with `communicate()`."""
+    processes = []
+
+    def run(*arguments: str, code: str = "from cli.main import main; main()", **more: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *arguments],
+            cwd=Path(__file__).parents[2],
+            env={"PATH": "/usr/bin:/bin", **environment, **more},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    """A directory with a model of one matrix."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder = tmp_path / "tiny-model"
+    folder.mkdir()
+    values = np.random.default_rng(0).standard_normal((8, 8), dtype=np.float32)
+    save_file({"encoder.layer.0.attention.self.query.weight": values}, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    return folder

@@ -1,0 +1,106 @@
+"""Every command explains itself, and the documents speak of every command, option and key."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from cli.main import app
+from tests.cli.conftest import PARTIAL, Invoke
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMANDS_PAGE = (DOCS / "commands.md").read_text()
+JSON_PAGE = (DOCS / "json.md").read_text()
+DOCUMENTS = {
+    "zoo": ("zoo",),
+    "zoo show": ("zoo", "show", "minilm-l6"),
+    "fetch": ("fetch", "SOME", "--dry-run"),
+    "show": ("show", "alpha"),
+    "compare": ("compare", "alpha", "beta"),
+    "similar": ("similar", "alpha"),
+    "taxonomy": ("taxonomy",),
+    "runs": ("runs",),
+    "db current": ("db", "current"),
+    "db check": ("db", "check"),
+}
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, with its path."""
+    group = typer.main.get_command(app) if group is None else group
+    for name, command in group.commands.items():
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+def sections(page: str) -> dict[str, str]:
+    """Heading of the second level -> what stands below it."""
+    parts = re.split(r"^## (.+)$", page, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_has_a_summary_and_examples(path: tuple[str, ...], invoke: Invoke) -> None:
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0
+    summary = COMMANDS[path].help.strip()
+    assert summary.endswith(".") and "\n" not in summary
+    assert "Examples" in result.stdout and f"dna-zoo {path[0]}" in result.stdout.split("Examples")[1]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_parameter_is_described(path: tuple[str, ...]) -> None:
+    assert [param.name for param in COMMANDS[path].params if not param.help] == []
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_command_and_its_options_are_documented(path: tuple[str, ...]) -> None:
+    section = sections(COMMANDS_PAGE)[f"`dna-zoo {' '.join(path)}`"]
+    options = [name for param in COMMANDS[path].params for name in param.opts if name.startswith("--")]
+    assert [name for name in options if name not in section] == []
+    assert f"dna-zoo {' '.join(path)}" in section.partition("```")[2]
+
+
+def test_documents_speak_of_no_command_that_is_not_there() -> None:
+    titles = {title for title in sections(COMMANDS_PAGE) if title.startswith("`dna-zoo")}
+    assert titles == {f"`dna-zoo {' '.join(path)}`" for path in COMMANDS}
+
+
+def flatten(value: Any, free: set[str], path: str = "") -> Iterator[str]:
+    """Every key that the document holds, as json.md writes it; nothing below a free one."""
+    if isinstance(value, dict) and path not in free:
+        for key, item in value.items():
+            yield from flatten(item, free, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for item in value:
+            yield from flatten(item, free, f"{path}[]")
+    else:
+        yield path
+
+
+def documented(title: str) -> dict[str, str]:
+    """Key -> type, of a section of json.md."""
+    return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", sections(JSON_PAGE)[title], flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("title", DOCUMENTS)
+def test_json_has_the_documented_keys_and_no_others(title: str, ask: Callable[..., Any], tiny_model: Path) -> None:
+    document = ask(*(str(tiny_model) if word == "SOME" else word for word in DOCUMENTS[title]))
+    types = documented(title)
+    free = {key for key, kind in types.items() if kind == "free"}
+    parents = {key for key, kind in types.items() if kind == "object or null"}
+    found = set(flatten(document, free))
+    assert found - set(types) == set()
+    assert set(types) - parents - found == set()
+
+
+def test_one_run_is_as_documented_for_the_list(ask: Callable[..., Any]) -> None:
+    assert ask("runs", PARTIAL) == next(run for run in ask("runs") if run["run"] == PARTIAL)

@@ -1,0 +1,176 @@
+"""Exit codes and messages: what happened, what to do, and nothing on stdout."""
+
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.main import app
+from tests.cli.conftest import Invoke, Start
+
+USAGE = [
+    ("frob",),
+    ("show",),
+    ("zoo", "--frob"),
+    ("zoo", "--tier", "seven"),
+    ("zoo", "--tier", "7"),
+    ("show", "alpha", "--format", "xml"),
+    ("similar", "alpha", "--top-k", "0"),
+    ("-v", "-q", "zoo"),
+    ("export", "catalog.xyz"),
+    ("export", "catalog.csv", "--table", "nosuch"),
+    ("fetch",),
+    ("mine",),
+    ("mine", "--all", "--tier", "1"),
+    ("mine", "--tier", "9"),
+    ("mine", "minilm-l6", "--preset", "nosuch"),
+    ("mine", "minilm-l6", "--dna-type", "nosuch"),
+    ("mine", "minilm-l6", "--budget", "2"),
+    ("mine", "minilm-l6", "--nulls", "-1"),
+    ("mine", "minilm-l6", "--seed", "-1"),
+    ("mine", "minilm-l6", "--device", "abacus"),
+    ("mine", "--weights", "minilm-l6"),
+    ("mine", "--local", "somewhere"),
+]
+
+
+@pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
+def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...], invoke: Invoke) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    message, hint = result.stderr.splitlines()
+    assert message.endswith((".", "?")) and hint.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show", "alpah"), ("compare", "alpha", "alpah"), ("similar", "alpah")], ids=" ".join
+)
+def test_a_model_not_mined_ends_with_1_and_near_misses(arguments: tuple[str, ...], invoke: Invoke) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "'alpah'" in result.stderr and "'alpha'" in result.stderr
+
+
+def test_an_unknown_card_ends_with_1_and_near_misses(invoke: Invoke) -> None:
+    result = invoke("zoo", "show", "minilm-16")
+    assert result.exit_code == 1
+    assert "Did you mean 'minilm-l6'" in result.stderr
+
+
+def test_an_unknown_run_ends_with_1(invoke: Invoke) -> None:
+    result = invoke("runs", "nosuch")
+    assert result.exit_code == 1 and "'nosuch'" in result.stderr and "dna-zoo runs" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://me@host/zoo", "sqlite:////no/such/folder/zoo.db"])
+def test_a_wrong_database_ends_with_1(url: str, invoke: Invoke) -> None:
+    result = invoke("--db", url, "runs")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_a_password_is_never_shown(invoke: Invoke) -> None:
+    result = invoke("--db", "postgresql://me:hunter2@127.0.0.1:1/zoo", "--debug", "runs")
+    assert result.exit_code == 1
+    assert "hunter2" not in result.stderr.splitlines()[-1] + result.stderr.splitlines()[-2]
+
+
+def test_an_old_schema_names_the_command_that_repairs_it(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE something (id INTEGER)")
+    connection.close()
+    result = invoke("--db", f"sqlite:///{path}", "runs")
+    assert result.exit_code == 1 and "dna-zoo db upgrade" in result.stderr
+
+
+def test_reading_makes_no_database(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("--home", str(tmp_path / "nowhere"), "runs")
+    assert result.exit_code == 1 and "dna-zoo mine" in result.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_changed_database_fails_the_check(invoke: Invoke, environment: dict[str, str]) -> None:
+    with sqlite3.connect(Path(environment["DNA_ZOO_HOME"]) / "dna-zoo.db") as connection:
+        connection.execute("CREATE TABLE stray (id INTEGER)")
+    connection.close()
+    result = invoke("db", "check")
+    assert result.exit_code == 1 and "stray" in result.stdout
+
+
+def test_tracebacks_only_with_debug(invoke: Invoke) -> None:
+    assert "Traceback" not in invoke("show", "nosuch").stderr
+    debugged = invoke("--debug", "show", "nosuch")
+    assert debugged.exit_code == 1 and "Traceback" in debugged.stderr and "NotMinedError" in debugged.stderr
+
+
+def test_a_bug_asks_to_be_reported(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.commands.zoo.select_cards", lambda **conditions: [][0])
+    result = invoke("zoo")
+    assert result.exit_code == 1
+    assert "Unexpected IndexError" in result.stderr and "report" in result.stderr
+
+
+def test_fetching_some_of_the_models_ends_with_3(invoke: Invoke, tiny_model: Path) -> None:
+    result = invoke("fetch", str(tiny_model), "nosuch")
+    assert result.exit_code == 3
+    assert "tiny-model" in result.stdout and "nosuch" not in result.stdout
+    assert "nosuch: Unknown model 'nosuch'." in result.stderr and "tiny-model: verified" in result.stderr
+
+
+def test_fetching_none_of_the_models_ends_with_1(invoke: Invoke) -> None:
+    result = invoke("fetch", "nosuch", "--offline")
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_a_damaged_file_is_told_without_a_traceback(invoke: Invoke, tiny_model: Path) -> None:
+    (tiny_model / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    result = invoke("fetch", str(tiny_model))
+    assert result.exit_code == 1 and "Traceback" not in result.stderr
+
+
+def test_a_dry_run_verifies_nothing(invoke: Invoke, tiny_model: Path) -> None:
+    result = invoke("fetch", str(tiny_model), "--dry-run")
+    assert result.exit_code == 0 and "verified" not in result.stderr
+
+
+@pytest.fixture
+def silent_hub() -> Iterator[tuple[str, socket.socket]]:
+    """A server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", server
+
+
+def test_ctrl_c_ends_with_130(start: Start, silent_hub: tuple[str, socket.socket]) -> None:
+    url, server = silent_hub
+    process = start("fetch", "someone/some-model", HF_ENDPOINT=url, HF_HUB_DISABLE_TELEMETRY="1")
+    connection, _ = server.accept()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    connection.close()
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr.startswith("Interrupted.") and "Traceback" not in stderr
+
+
+def test_a_closed_pipe_is_no_bug(start: Start) -> None:
+    process = start("zoo", "--format", "json")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert "Unexpected" not in process.stderr.read()
+
+
+def test_codes_come_out_of_a_real_process(start: Start) -> None:
+    process = start("show", "nosuch")
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (1, "") and "nosuch" in stderr
+
+
+def test_application_returns_its_code_to_callers_in_python(environment: dict[str, str]) -> None:
+    assert app(["--home", environment["DNA_ZOO_HOME"], "show", "nosuch"], standalone_mode=False) == 1

@@ -1,0 +1,124 @@
+"""What the reading commands print, in each format, and where."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import MODELS, PARTIAL, Invoke
+from zoo.registry import CARDS, select_cards
+
+READING = [
+    ("zoo",),
+    ("zoo", "show", "minilm-l6"),
+    ("show", "alpha"),
+    ("compare", "alpha", "beta"),
+    ("similar", "alpha"),
+    ("taxonomy",),
+    ("runs",),
+    ("runs", PARTIAL),
+    ("db", "current"),
+]
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_tables_fit_the_terminal_and_keep_to_stdout(arguments: tuple[str, ...], invoke: Invoke) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert result.stdout.strip() and max(map(len, result.stdout.splitlines())) <= 100
+    assert "…" not in result.stdout and "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_quiet_prints_bare_values_and_nothing_else(arguments: tuple[str, ...], invoke: Invoke) -> None:
+    result = invoke(*arguments, "--format", "quiet")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert all(re.fullmatch(r"[\w.-]+", line) for line in result.stdout.splitlines())
+
+
+def test_zoo_lists_the_cards_by_tier(ask: Callable[..., Any]) -> None:
+    listed = ask("zoo")
+    assert [card["tier"] for card in listed] == sorted(card.tier for card in CARDS.values())
+    assert {card["key"] for card in listed} == set(CARDS)
+
+
+def test_zoo_can_be_narrowed(invoke: Invoke) -> None:
+    result = invoke("zoo", "--modality", "vision", "--format", "quiet")
+    assert set(result.stdout.split()) == {card.key for card in select_cards(modality="vision")}
+
+
+def test_show_states_the_mean_predictor_beside_the_fit(ask: Callable[..., Any], invoke: Invoke) -> None:
+    fit, text = ask("show", "alpha")["fit"], invoke("show", "alpha").stdout
+    assert f"PSNR     {fit['psnr']:.1f} dB; the mean predictor {fit['mean_psnr']:.1f} dB" in text
+
+
+def test_show_aligns_numbers_to_the_right_with_equal_digits(invoke: Invoke) -> None:
+    lines = invoke("show", "alpha").stdout.splitlines()
+    rows = [line for line in lines if re.match(r"(token_embedding|attention_\w+|ffn_\w+) ", line)]
+    assert len({re.search(r"\d\.\d{3}", line).start() for line in rows if re.search(r"\d\.\d{3}", line)}) == 1  # type: ignore[union-attr]
+
+
+def test_show_gives_what_an_earlier_run_found(ask: Callable[..., Any]) -> None:
+    assert ask("show", "alpha", "--run", PARTIAL)["model"] == "alpha"
+
+
+def test_similar_ranks_the_others_from_near_to_far(ask: Callable[..., Any], invoke: Invoke) -> None:
+    neighbours = ask("similar", "alpha", "--top-k", "10")["neighbours"]
+    assert {each["model"] for each in neighbours} == set(MODELS) - {"alpha"}
+    assert [each["distance"] for each in neighbours] == sorted(each["distance"] for each in neighbours)
+    assert invoke("similar", "alpha", "-k", "1", "--format", "quiet").stdout == f"{neighbours[0]['model']}\n"
+
+
+def test_compare_agrees_with_similar(ask: Callable[..., Any]) -> None:
+    nearest = ask("similar", "alpha", "--top-k", "1")["neighbours"][0]
+    pair = ask("compare", "alpha", nearest["model"])
+    assert pair["distance"] == pytest.approx(nearest["distance"])
+    assert pair["percentile"] == pytest.approx(nearest["percentile"])
+
+
+def test_taxonomy_draws_every_model_in_both_trees(invoke: Invoke) -> None:
+    text = invoke("taxonomy").stdout
+    assert all(len(re.findall(rf"\b{key}\b", text)) == 2 for key in MODELS)
+    assert "Cophenetic correlation: 0." in text and "one label for all" in text
+
+
+def test_run_shows_stages_and_why_a_model_failed(invoke: Invoke) -> None:
+    text = invoke("runs", PARTIAL).stdout
+    assert "1 min 34 s" in text
+    assert "nosuch: Unknown model 'nosuch'. See `dna-zoo zoo`." in text
+
+
+def test_runs_come_latest_first(invoke: Invoke) -> None:
+    assert invoke("runs", "--format", "quiet").stdout == f"{PARTIAL}\nrun-1\n"
+
+
+@pytest.mark.parametrize("table", ["catalog", "tensors", "signatures", "distances"])
+def test_export_writes_every_table(table: str, invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / f"{table}.csv"
+    result = invoke("export", str(path), "--table", table)
+    assert (result.exit_code, result.stdout) == (0, "")
+    frame = pd.read_csv(path)
+    assert f"{len(frame):,} rows of {table}" in result.stderr
+
+
+def test_distances_are_exported_as_documented(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("export", str(tmp_path / "d.jsonl"), "--table", "distances")
+    frame = pd.read_json(tmp_path / "d.jsonl", lines=True)
+    assert list(frame.columns) == ["a", "b", "distance"] and len(frame) == 10
+
+
+def test_no_colour_without_a_terminal_and_hints_only_with_tables(invoke: Invoke) -> None:
+    assert "dna-zoo similar alpha" in invoke("show", "alpha").stderr
+    assert invoke("show", "alpha", "--format", "json").stderr == ""
+    assert invoke("-q", "show", "alpha").stderr == ""
+
+
+def test_upgrade_makes_a_database_where_there_is_none(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "home"
+    assert invoke("--home", str(path), "db", "upgrade").exit_code == 0
+    assert invoke("--home", str(path), "db", "check").exit_code == 0
+    assert (path / "dna-zoo.db").exists()

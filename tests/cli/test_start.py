@@ -1,0 +1,58 @@
+"""Commands that read start without the libraries that only mining needs."""
+
+import json
+
+import pytest
+
+from dna_zoo import __version__
+from tests.cli.conftest import Invoke, Start
+
+HEAVY = ("torch", "transformers", "sklearn", "scipy", "pandas", "pyarrow", "alembic", "huggingface_hub")
+CODE = """
+import json, sys
+from cli.main import app
+code = app(sys.argv[1:], standalone_mode=False)
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+"""
+LIGHT = [
+    ("--help",),
+    ("mine", "--help"),
+    ("zoo",),
+    ("zoo", "show", "minilm-l6"),
+    ("show", "alpha"),
+    ("runs",),
+    ("similar", "alpha"),
+    ("compare", "alpha", "beta"),
+    ("db", "current"),
+]
+
+
+def loaded(start: Start, *arguments: str) -> set[str]:
+    """Modules that a process has loaded when the command is done."""
+    process = start("-q", *arguments, code=CODE)
+    _, stderr = process.communicate(timeout=120)
+    code, modules = json.loads(stderr.splitlines()[-1])
+    assert code == 0, stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
+def test_reading_loads_nothing_heavy(arguments: tuple[str, ...], start: Start) -> None:
+    assert loaded(start, *arguments) & set(HEAVY) == set()
+
+
+def test_taxonomy_needs_no_torch(start: Start) -> None:
+    assert loaded(start, "taxonomy") & {"torch", "transformers", "sklearn", "pandas"} == set()
+
+
+def test_help_needs_no_database_library(start: Start) -> None:
+    assert "sqlalchemy" not in loaded(start, "--help")
+
+
+def test_a_bare_call_shows_the_help(invoke: Invoke) -> None:
+    result = invoke()
+    assert result.exit_code == 0 and "Commands" in result.stdout
+
+
+def test_version(invoke: Invoke) -> None:
+    assert invoke("--version").stdout == f"dna-zoo {__version__}\n"
