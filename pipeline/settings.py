@@ -22,6 +22,10 @@ DnaType = Literal["separable", "spectral", "hierarchical", "adaptive"]
 Scope = Literal["tensor", "model"]
 Order = Literal["raw", "seriated"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Schedule = Literal["constant", "cosine"]
+
+
+_LEAST = {"epochs": 1, "batch_size": 1, "patience": 0, "num_nulls": 0, "checkpoint_every": 1, "max_parameters": 1}
 
 
 def _require(condition: bool, message: str, hint: str) -> None:
@@ -48,23 +52,32 @@ class FitSettings:
     hidden_dim: int | None = None
     num_layers: int | None = None
     rank: int | None = None
+    max_parameters: int = 20_000
+    """Most parameters of one DNA chosen from `budget`; keeps huge embeddings affordable."""
     omega: float = 30.0
-    epochs: int = 1000
+    """First-layer frequency of the pointwise kinds, radians per unit of a coordinate; hidden layers of every kind."""
+    nyquist_share: float = 0.1
+    """First-layer frequency of `separable`, as a share of each axis's own Nyquist frequency pi (length - 1) / 2."""
+    epochs: int = 800
     batch_size: int = 8192
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-2
+    schedule: Schedule = "cosine"
+    clip_norm: float = 1.0
+    """Largest gradient norm of one DNA; larger ones are scaled down to it."""
     precision: Precision = "fp32"
     patience: int = 0
     """Epochs without improvement before a fit stops; 0 never stops early."""
     num_nulls: int = 1
     """Shuffled and equally ordered copies the same fit is put through."""
-    checkpoint_every: int = 0
-    """Epochs between checkpoints that a killed fit resumes from; 0 leaves it to the preset's length."""
+    checkpoint_every: int = 100
+    """Epochs between the checkpoints that a killed fit goes on from."""
 
     def __post_init__(self) -> None:
         _require_choice("dna_type", self.dna_type, get_args(DnaType))
         _require_choice("scope", self.scope, get_args(Scope))
         _require_choice("order", self.order, get_args(Order))
         _require_choice("precision", self.precision, get_args(Precision))
+        _require_choice("schedule", self.schedule, get_args(Schedule))
         _require(0 < self.budget <= 1, f"`budget` is {self.budget}.", "Give a share in (0, 1].")
         _require(self.learning_rate > 0, f"`learning_rate` is {self.learning_rate}.", "Give a positive number.")
         for name, least in (
