@@ -1,0 +1,225 @@
+"""DNA: coordinate networks that map the place of a weight to its value.
+
+Four kinds. `spectral`, `hierarchical` and `adaptive` are pointwise: one evaluation a weight. `separable` evaluates rows
+and columns apart and multiplies, as a weight matrix is a tensor grid: f(x, y) = sum_k a_k(x) b_k(y) (CoordX, Liang et
+al. 2022; SPINN, Cho et al. 2023).
+
+Every module here is a *stack*: S independent networks of one shape trained side by side, the first axis of every
+parameter. Tensors of one shape, and each tensor's nulls, share a stack, so that a hundred small fits cost a few large
+matrix products.
+
+S = stack, P = points, D = coordinate dims, H = hidden width, K = rank.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.settings import DnaType
+
+__all__ = [
+    "AdaptiveDna",
+    "HierarchicalDna",
+    "PointwiseDna",
+    "SeparableDna",
+    "Siren",
+    "SpectralDna",
+    "count_parameters",
+    "make_pointwise",
+    "siren_parameters",
+]
+
+HIDDEN_OMEGA = 30.0
+"""Frequency of the hidden layers, and the divisor in their initialisation (Sitzmann et al. 2020, section 3.2)."""
+OUTPUT_GAIN = 0.3
+"""Bound of a separable factor's last layer times sqrt(H): factors start small, so that the product starts near zero."""
+
+
+def _uniform(generators: Sequence[torch.Generator], *shape: int, bound: float) -> nn.Parameter:
+    """U(-bound, bound) of shape (S, *shape), each slice from its own generator."""
+    return nn.Parameter(torch.stack([(torch.rand(shape, generator=g) * 2 - 1) * bound for g in generators]))
+
+
+class Siren(nn.Module):
+    """S sinusoidal networks: `num_layers` layers sin(omega (W x + b)), then a linear one (Sitzmann et al. 2020).
+
+    Initialised as published: first layer U(-1/D, 1/D), hidden ones U(+-sqrt(6/H)/omega). `output_bound` replaces the
+    bound of the linear layer where given. The first layer runs in float32 under autocast too: coordinates of
+    neighbouring weights differ by less than bfloat16 resolves.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[torch.Generator],
+        *,
+        in_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        out_dim: int,
+        omega: float,
+        output_bound: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.omega = omega
+        hidden_bound = math.sqrt(6 / hidden_dim) / HIDDEN_OMEGA
+        dims = [in_dim] + [hidden_dim] * num_layers
+        bounds = [1 / in_dim] + [hidden_bound] * (num_layers - 1)
+        self.weights = nn.ParameterList(
+            [_uniform(generators, a, b, bound=bound) for a, b, bound in zip(dims, dims[1:], bounds, strict=False)]
+        )
+        self.biases = nn.ParameterList([_uniform(generators, 1, hidden_dim, bound=1 / math.sqrt(a)) for a in dims[:-1]])
+        self.out_weight = _uniform(
+            generators, hidden_dim, out_dim, bound=hidden_bound if output_bound is None else output_bound
+        )
+        self.out_bias = nn.Parameter(torch.zeros(len(generators), 1, out_dim))
+
+    def forward(self, coords: Tensor, omega: Tensor | None = None) -> Tensor:
+        """(S, P, D) float32 in [-1, 1] -> (S, P, out_dim); `omega` (S, P, 1) replaces the first layer's frequency."""
+        with torch.autocast(coords.device.type, enabled=False):
+            first = torch.baddbmm(self.biases[0], coords, self.weights[0])
+            hidden = torch.sin((self.omega if omega is None else omega) * first)
+        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+            hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
+        return torch.baddbmm(self.out_bias, hidden, self.out_weight)
+
+
+class PointwiseDna(nn.Module):
+    """A stack of networks that give one weight a point: forward(coords (S, P, D)) -> (S, P)."""
+
+
+class SpectralDna(PointwiseDna):
+    """One SIREN of frequency `omega`."""
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
+    ) -> None:
+        super().__init__()
+        self.net = Siren(
+            generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
+        )
+
+    def forward(self, coords: Tensor) -> Tensor:
+        return cast(Tensor, self.net(coords)).squeeze(-1)
+
+
+class HierarchicalDna(PointwiseDna):
+    """Three SIRENs, coarse to fine, mixed by a learned softmax.
+
+    Coarse: omega/4, half the width, two layers fewer. Middle: omega, full. Fine: 4 omega, half the width, one fewer.
+    """
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
+    ) -> None:
+        super().__init__()
+        half = max(hidden_dim // 2, 1)
+        shapes = (
+            (omega / 4, half, max(num_layers - 2, 1)),
+            (omega, hidden_dim, num_layers),
+            (4 * omega, half, max(num_layers - 1, 1)),
+        )
+        self.nets = nn.ModuleList(
+            Siren(generators, in_dim=in_dim, hidden_dim=width, num_layers=layers, out_dim=1, omega=frequency)
+            for frequency, width, layers in shapes
+        )
+        self.mixture = nn.Parameter(torch.zeros(len(generators), 1, len(shapes)))
+
+    def forward(self, coords: Tensor) -> Tensor:
+        parts = torch.cat([net(coords) for net in self.nets], dim=-1)
+        return (parts * torch.softmax(self.mixture, dim=-1)).sum(-1)
+
+
+class AdaptiveDna(PointwiseDna):
+    """A SIREN whose first-layer frequency a small network predicts at each point, between omega/4 and 4 omega."""
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
+    ) -> None:
+        super().__init__()
+        self.low, self.high = omega / 4, 4 * omega
+        width = max(hidden_dim // 4, 1)
+        self.net = Siren(
+            generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
+        )
+        self.in_weight = _uniform(generators, in_dim, width, bound=1 / math.sqrt(in_dim))
+        self.in_bias = _uniform(generators, 1, width, bound=1 / math.sqrt(in_dim))
+        self.out_weight = _uniform(generators, width, 1, bound=1 / math.sqrt(width))
+        self.out_bias = nn.Parameter(torch.zeros(len(generators), 1, 1))
+
+    def frequency(self, coords: Tensor) -> Tensor:
+        """The first-layer frequency at each point, (S, P, 1), radians per unit of a coordinate."""
+        with torch.autocast(coords.device.type, enabled=False):
+            hidden = torch.tanh(torch.baddbmm(self.in_bias, coords, self.in_weight))
+            gate = torch.sigmoid(torch.baddbmm(self.out_bias, hidden, self.out_weight))
+        return self.low + (self.high - self.low) * gate
+
+    def forward(self, coords: Tensor) -> Tensor:
+        return cast(Tensor, self.net(coords, self.frequency(coords))).squeeze(-1)
+
+
+class SeparableDna(nn.Module):
+    """Rows and columns apart: W ~ A B^T, A = a(rows), B = b(columns), a and b SIRENs with `rank` outputs."""
+
+    def __init__(
+        self,
+        generators: Sequence[torch.Generator],
+        *,
+        in_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        rank: int,
+        row_omega: float,
+        col_omega: float,
+    ) -> None:
+        super().__init__()
+        bound = OUTPUT_GAIN / math.sqrt(hidden_dim)
+        self.rows, self.cols = (
+            Siren(
+                generators,
+                in_dim=in_dim,
+                hidden_dim=hidden_dim,
+                num_layers=num_layers,
+                out_dim=rank,
+                omega=omega,
+                output_bound=bound,
+            )
+            for omega in (row_omega, col_omega)
+        )
+
+    def forward(self, row_coords: Tensor, col_coords: Tensor) -> tuple[Tensor, Tensor]:
+        """Row coordinates (S, M, D) and column coordinates (S, N, D) -> factors (S, M, K) and (S, N, K)."""
+        return self.rows(row_coords), self.cols(col_coords)
+
+
+POINTWISE: dict[str, type[SpectralDna] | type[HierarchicalDna] | type[AdaptiveDna]] = {
+    "spectral": SpectralDna,
+    "hierarchical": HierarchicalDna,
+    "adaptive": AdaptiveDna,
+}
+
+
+def make_pointwise(
+    dna_type: DnaType,
+    generators: Sequence[torch.Generator],
+    *,
+    in_dim: int,
+    hidden_dim: int,
+    num_layers: int,
+    omega: float,
+) -> PointwiseDna:
+    """A stack of len(generators) pointwise DNAs of the kind named."""
+    return POINTWISE[dna_type](generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, omega=omega)
+
+
+def siren_parameters(in_dim: int, hidden_dim: int, num_layers: int, out_dim: int) -> int:
+    """Parameters of one SIREN of that shape."""
+    first = in_dim * hidden_dim + hidden_dim
+    return first + (num_layers - 1) * (hidden_dim + 1) * hidden_dim + (hidden_dim + 1) * out_dim
+
+
+def count_parameters(stack: nn.Module) -> int:
+    """Parameters of one network of a stack."""
+    return sum(parameter[0].numel() for parameter in stack.parameters())

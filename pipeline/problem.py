@@ -1,0 +1,259 @@
+"""What a stack of DNAs is trained on: resident values, and coordinates computed from the flat index.
+
+A problem has S slots, one network each. With scope `tensor` a slot is one tensor or one of its nulls, and all slots
+have one shape; with scope `model` a slot is the whole model or one null of it. Values are standardised, so a loss of
+1 is the mean predictor and 1 - loss is R2.
+
+S = slots, G = tensors of one shape in a slot, M = rows, N = columns, P = points, D = coordinate dims, K = rank.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.dna import HIDDEN_OMEGA, SeparableDna, make_pointwise
+from pipeline.settings import FitSettings
+from pipeline.shapes import DnaShape
+from zoo.tensors import Role, TensorSpec
+
+__all__ = [
+    "GridBlock",
+    "GridProblem",
+    "PointwiseProblem",
+    "Problem",
+    "depth_coordinate",
+    "generator_for",
+    "role_coordinate",
+]
+
+ROWS_PER_STEP = 4096
+"""A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""
+POINTS_PER_CHUNK = 1 << 20
+POINTS_PER_EVALUATION = 1 << 20
+"""A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
+
+ROLE_ORDER = list(Role)
+
+
+def depth_coordinate(spec: TensorSpec) -> float:
+    """z in [-1, 1]; the middle where depth has no meaning."""
+    return 0.0 if spec.depth is None else 2 * spec.depth - 1
+
+
+def role_coordinate(spec: TensorSpec) -> float:
+    """type in [-1, 1], by the place of the role in the closed set."""
+    return 2 * ROLE_ORDER.index(spec.role) / (len(ROLE_ORDER) - 1) - 1
+
+
+def axis_coordinates(length: int, device: torch.device) -> Tensor:
+    """(length,) float32, evenly from -1 to 1."""
+    return torch.linspace(-1, 1, length, device=device) if length > 1 else torch.zeros(1, device=device)
+
+
+def generator_for(*entropy: int) -> torch.Generator:
+    """A CPU generator whose stream depends on these non-negative integers alone."""
+    state = np.random.SeedSequence(entropy).generate_state(2)
+    return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
+
+
+class Problem(Protocol):
+    """What the training loop needs to know."""
+
+    num_slots: int
+    steps_per_epoch: int
+    """Steps whose mean loss judges a state of the networks."""
+
+    @property
+    def num_parts(self) -> int:
+        """Tensors in one slot."""
+
+    def part_size(self, part: int) -> int:
+        """Weights of one tensor."""
+
+    def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
+        """The stack to train, on the CPU."""
+
+    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
+        """Mean squared error in standardised units, (S,) float32, on this step's weights."""
+
+    def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Values and predictions of one tensor, chunk by chunk, each (S, points) float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridBlock:
+    """Tensors of one shape: values (S, G, M, N) float32, coordinates (G, M, D) and (G, N, D)."""
+
+    values: Tensor
+    row_coords: Tensor
+    col_coords: Tensor
+
+
+class GridProblem:
+    """Separable fitting: whole matrices at every step, for the price of two products with the factors.
+
+    |W - A B^T|^2 = |W|^2 - 2 <A, W B> + <A^T A, B^T B>, so neither the product nor the residual is ever formed.
+    """
+
+    def __init__(self, blocks: Sequence[GridBlock], *, precision: torch.dtype = torch.float32) -> None:
+        self.blocks = tuple(blocks)
+        self.num_slots = blocks[0].values.shape[0]
+        self.weights = sum(math.prod(block.values.shape[1:]) for block in blocks)
+        longest = max(block.values.shape[2] for block in blocks)
+        self.is_sampled = longest > 2 * ROWS_PER_STEP
+        self.steps_per_epoch = math.ceil(longest / ROWS_PER_STEP) if self.is_sampled else 1
+        self.matrices = [block.values.to(precision) for block in blocks]
+        self.energies = [block.values.square().sum(dim=3) for block in blocks]
+
+    @property
+    def num_parts(self) -> int:
+        return sum(block.values.shape[1] for block in self.blocks)
+
+    def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
+        row_omega, col_omega = self._omegas(settings)
+        return SeparableDna(
+            generators,
+            in_dim=self.blocks[0].row_coords.shape[-1],
+            hidden_dim=shape.hidden_dim,
+            num_layers=shape.num_layers,
+            rank=shape.rank,
+            row_omega=row_omega,
+            col_omega=col_omega,
+        )
+
+    def _omegas(self, settings: FitSettings) -> tuple[float, float]:
+        """First-layer frequencies of rows and columns: a share of the Nyquist frequency of the longest axis."""
+        lengths = (max(b.values.shape[axis] for b in self.blocks) for axis in (2, 3))
+        rows, cols = (max(settings.nyquist_share * math.pi * (length - 1) / 2, 1.0) for length in lengths)
+        return rows, cols
+
+    def _factors(self, net: nn.Module, block: GridBlock, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A (S, G, M, K) and B (S, G, N, K); `rows` selects rows of every matrix."""
+        assert isinstance(net, SeparableDna)
+        out = []
+        for siren, coords in (
+            (net.rows, block.row_coords if rows is None else block.row_coords[:, rows]),
+            (net.cols, block.col_coords),
+        ):
+            scale = torch.ones(coords.shape[-1], device=coords.device)
+            scale[1:] = HIDDEN_OMEGA / siren.omega  # Depth and role have a handful of values: a low frequency.
+            flat = (coords * scale).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
+            out.append(siren(flat).reshape(self.num_slots, *coords.shape[:2], -1))
+        return out[0], out[1]
+
+    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
+        error = torch.zeros(self.num_slots, device=self.energies[0].device)
+        seen = 0
+        for block, matrix, energy in zip(self.blocks, self.matrices, self.energies, strict=True):
+            num_rows = block.values.shape[2]
+            rows = None
+            if num_rows > 2 * ROWS_PER_STEP:
+                rows = torch.randperm(num_rows, generator=generator)[:ROWS_PER_STEP].to(matrix.device)
+                matrix, energy = matrix[:, :, rows], energy[:, :, rows]
+            left, right = self._factors(net, block, rows)
+            product = torch.matmul(matrix, right.to(matrix.dtype)).float()
+            left, right = left.float(), right.float()
+            with torch.autocast(matrix.device.type, enabled=False):
+                grams = (left.mT @ left) * (right.mT @ right)
+                error = (
+                    error + energy.sum(dim=(1, 2)) - 2 * (left * product).sum(dim=(1, 2, 3)) + grams.sum(dim=(1, 2, 3))
+                )
+            seen += matrix.shape[1] * matrix.shape[2] * matrix.shape[3]
+        return error / seen
+
+    def _find(self, part: int) -> GridBlock:
+        """The tensor `part` as a block of its own (G = 1)."""
+        for block in self.blocks:
+            count = block.values.shape[1]
+            if part < count:
+                return GridBlock(
+                    values=block.values[:, part : part + 1],
+                    row_coords=block.row_coords[part : part + 1],
+                    col_coords=block.col_coords[part : part + 1],
+                )
+            part -= count
+        raise IndexError(part)
+
+    def part_size(self, part: int) -> int:
+        values = self._find(part).values
+        return values.shape[2] * values.shape[3]
+
+    def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        block = self._find(part)
+        left, right = self._factors(net, block, None)
+        step = max(POINTS_PER_CHUNK // (block.values.shape[3] * self.num_slots), 1)
+        for start in range(0, block.values.shape[2], step):
+            rows = slice(start, start + step)
+            predicted = left[:, 0, rows].float() @ right[:, 0].float().mT
+            yield block.values[:, 0, rows].flatten(1), predicted.flatten(1)
+
+
+class PointwiseProblem:
+    """Pointwise fitting: batches of weights drawn from the flat index of all tensors of a slot."""
+
+    def __init__(self, values: Tensor, specs: Sequence[TensorSpec], settings: FitSettings, *, with_place: bool) -> None:
+        """`values` (S, P) float32: the tensors `specs`, canonical, flattened and concatenated.
+
+        `with_place` adds depth and role to the coordinates (D = 4 in place of 2), for one DNA of many tensors.
+        """
+        device = values.device
+        self.values = values
+        self.num_slots, self.num_weights = values.shape
+        self.batch_size = min(settings.batch_size, self.num_weights)
+        self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
+        sizes = torch.tensor([spec.num_weights for spec in specs])
+        self.ends = torch.cumsum(sizes, 0).to(device)
+        self.starts = self.ends - sizes.to(device)
+        self.rows = torch.tensor([spec.rows for spec in specs], device=device)
+        self.cols = torch.tensor([spec.cols for spec in specs], device=device)
+        self.places = torch.tensor([[depth_coordinate(s), role_coordinate(s)] for s in specs], device=device)
+        self.with_place = with_place
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.ends)
+
+    def part_size(self, part: int) -> int:
+        return int(self.ends[part] - self.starts[part])
+
+    def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
+        return make_pointwise(
+            settings.dna_type,
+            generators,
+            in_dim=4 if self.with_place else 2,
+            hidden_dim=shape.hidden_dim,
+            num_layers=shape.num_layers,
+            omega=settings.omega,
+        )
+
+    def coordinates(self, index: Tensor) -> Tensor:
+        """Flat indices (P,) int64 -> coordinates (P, D) float32 in [-1, 1]: row, column and, if asked, depth, role."""
+        part = torch.searchsorted(self.ends, index, right=True)
+        local, cols = index - self.starts[part], self.cols[part]
+        row = torch.div(local, cols, rounding_mode="floor")
+        x = 2 * row / (self.rows[part] - 1).clamp(min=1) - 1
+        y = 2 * (local - row * cols) / (cols - 1).clamp(min=1) - 1
+        coords = torch.stack([x, y], dim=1)
+        return torch.cat([coords, self.places[part]], dim=1) if self.with_place else coords
+
+    def _evaluate(self, net: nn.Module, index: Tensor) -> Tensor:
+        coords = self.coordinates(index).expand(self.num_slots, -1, -1)
+        return net(coords).float()  # type: ignore[no-any-return]
+
+    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
+        index = torch.randint(self.num_weights, (self.batch_size,), generator=generator).to(self.values.device)
+        return (self._evaluate(net, index) - self.values[:, index]).square().mean(dim=1)
+
+    def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        start, end = int(self.starts[part]), int(self.ends[part])
+        index = torch.arange(start, end, device=self.values.device)
+        if end - start > POINTS_PER_EVALUATION:
+            chosen = torch.randint(start, end, (POINTS_PER_EVALUATION,), generator=generator_for(seed, part))
+            index = chosen.to(self.values.device)
+        for chunk in torch.split(index, max(POINTS_PER_CHUNK // (16 * self.num_slots), 1)):
+            yield self.values[:, chunk], self._evaluate(net, chunk)

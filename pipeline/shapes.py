@@ -1,0 +1,54 @@
+"""How large a DNA is: hidden width, layers and rank from a budget of parameters.
+
+The constants come from the frontier measured on MiniLM-L6 (`benchmarks/fidelity.py`): two sine layers a side, and a
+rank that grows a little slower than the width.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.dna import siren_parameters
+from pipeline.settings import FitSettings
+
+__all__ = ["DnaShape", "choose_shape"]
+
+SEPARABLE_LAYERS = 2
+POINTWISE_LAYERS = 3
+RANK_AT = (1474, 8)
+"""Parameters and rank of the best separable DNA of a 384 x 384 matrix at 1 %; the rank grows as their power 0.4."""
+SMALLEST_WIDTH = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnaShape:
+    """Width, sine layers and, for `separable`, rank of one network."""
+
+    hidden_dim: int
+    num_layers: int
+    rank: int = 1
+
+
+def choose_shape(settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int) -> DnaShape:
+    """The shape asked for, and what is left open chosen so that the network stays within its budget.
+
+    The budget is `settings.budget * num_weights` parameters, at most `max_parameters`. A network has at least
+    `SMALLEST_WIDTH` units, so a tiny tensor gets more than its share, and the report counts them.
+    """
+    allowed = min(settings.budget * num_weights, settings.max_parameters)
+    if settings.dna_type == "separable":
+        base, rank = RANK_AT
+        rank = settings.rank or max(2, min(round(rank * (allowed / base) ** 0.4), shortest_axis))
+        layers = settings.num_layers or SEPARABLE_LAYERS
+        width = settings.hidden_dim or _widest(allowed / 2 - 1, in_dim=in_dim, num_layers=layers, out_dim=rank)
+        return DnaShape(hidden_dim=width, num_layers=layers, rank=rank)
+    layers = settings.num_layers or POINTWISE_LAYERS
+    share = {"spectral": 1.0, "hierarchical": 0.55, "adaptive": 0.9}[settings.dna_type]
+    width = settings.hidden_dim or _widest(share * allowed - 2, in_dim=in_dim, num_layers=layers, out_dim=1)
+    return DnaShape(hidden_dim=width, num_layers=layers)
+
+
+def _widest(allowed: float, *, in_dim: int, num_layers: int, out_dim: int) -> int:
+    """The greatest hidden width whose SIREN has at most `allowed` parameters."""
+    width = SMALLEST_WIDTH
+    while siren_parameters(in_dim, width + 1, num_layers, out_dim) <= allowed:
+        width += 1
+    return width
