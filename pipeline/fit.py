@@ -1,0 +1,321 @@
+"""Fit: one DNA a tensor, or one for the model, beside the same fit on shuffled and equally ordered copies.
+
+Tensors of one shape, and their nulls, are trained as one stack. A stack that is done is kept on disk, one in training
+leaves a checkpoint, so a killed fit goes on where it was.
+"""
+
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.dna import count_parameters
+from pipeline.events import Event, OnEvent, ignore
+from pipeline.fit_report import MOMENTS, Errors, FitCost, TensorFit
+from pipeline.posing import Loader, Moments, Posed, ordinals_of, place_tag, pose
+from pipeline.problem import Problem, generator_for
+from pipeline.settings import FitSettings
+from pipeline.shapes import DnaShape, choose_shape
+from pipeline.train import Trainer, TrainResult, save_tensors
+from zoo.tensors import TensorSpec
+
+__all__ = ["FIT_VERSION", "FitResult", "fit", "resolve_device"]
+
+FIT_VERSION = "1"
+STACK_BYTES = 256 << 20
+"""Tensors of one shape are trained together up to this much float32, nulls included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """What the stage leaves: errors tensor by tensor, the training history of each stack, and the DNA on disk."""
+
+    tensors: tuple[TensorFit, ...]
+    cost: FitCost
+    history: tuple[Mapping[str, Any], ...]
+    checkpoint: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Tensors trained together, and the shape of their networks."""
+
+    index: int
+    specs: tuple[TensorSpec, ...]
+    shape: DnaShape
+    total_steps: int
+
+    @property
+    def name(self) -> str:
+        return f"stack-{self.index:03d}"
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU; anything else is taken as it is."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fit(
+    specs: Sequence[TensorSpec],
+    load: Loader,
+    settings: FitSettings,
+    *,
+    order_bits: Mapping[str, float],
+    device: str,
+    seed: int,
+    directory: Path,
+    model: str = "",
+    on_event: OnEvent = ignore,
+) -> FitResult | None:
+    """Fit the matrices among `specs`; None if there is none.
+
+    - `load(spec)`: the canonical matrix, float32 (rows, cols).
+    - `order_bits`: what each tensor's order costs, by name.
+    - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used.
+
+    Raises FitDivergedError when a loss or gradient norm is no number.
+    """
+    matrices = sorted((spec for spec in specs if spec.is_matrix), key=lambda spec: (spec.rows, spec.cols, spec.name))
+    if not matrices:
+        return None
+    directory.mkdir(parents=True, exist_ok=True)
+    stacks = plan_stacks(matrices, settings)
+    total = sum(stack.total_steps for stack in stacks)
+    work = _Work(load, settings, order_bits, ordinals_of(matrices), torch.device(device), seed, directory, model)
+    results, done = [], 0
+    for stack in stacks:
+        before = done
+
+        def progress(step: int, before: int = before) -> None:
+            on_event(Event(kind="progress", model=model, stage="fit", done=before + step, total=total, unit="steps"))
+
+        results.append(work.result(stack, progress))
+        done += stack.total_steps
+        progress(stack.total_steps)
+    return _gather(stacks, results, directory, device, settings)
+
+
+def plan_stacks(matrices: Sequence[TensorSpec], settings: FitSettings) -> tuple[Stack, ...]:
+    """Which tensors train together: all with scope `model`, those of one shape with scope `tensor`."""
+    if settings.scope == "model":
+        return (_make_stack(0, matrices, matrices, settings),)
+    by_shape: dict[tuple[int, int], list[TensorSpec]] = defaultdict(list)
+    for spec in matrices:
+        by_shape[spec.rows, spec.cols].append(spec)
+    groups = []
+    for (rows, cols), members in by_shape.items():
+        size = max(STACK_BYTES // (4 * rows * cols * (1 + settings.num_nulls)), 1)
+        groups += [members[start : start + size] for start in range(0, len(members), size)]
+    return tuple(_make_stack(index, group, group[:1], settings) for index, group in enumerate(groups))
+
+
+def _make_stack(index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSpec], settings: FitSettings) -> Stack:
+    """`slot`: the tensors that one network stands for."""
+    weights = sum(spec.num_weights for spec in slot)
+    axes = 1 if settings.dna_type == "separable" else 2
+    shape = choose_shape(
+        settings,
+        num_weights=weights,
+        shortest_axis=min(min(spec.rows, spec.cols) for spec in slot),
+        in_dim=axes + (2 if settings.scope == "model" else 0),
+    )
+    batches = 1 if settings.dna_type == "separable" else math.ceil(weights / min(settings.batch_size, weights))
+    return Stack(index=index, specs=tuple(specs), shape=shape, total_steps=settings.epochs * batches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all stacks of a fit share."""
+
+    load: Loader
+    settings: FitSettings
+    order_bits: Mapping[str, float]
+    ordinals: Mapping[str, int]
+    device: torch.device
+    seed: int
+    directory: Path
+    model: str
+
+    def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
+        """Train and measure the stack, or read what an earlier attempt left."""
+        path = self.directory / f"{stack.name}.json"
+        if not path.exists():
+            result, networks = self._train(stack, on_step)
+            save_tensors(networks, self.directory / f"{stack.name}.pt")
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(result))
+            os.replace(temporary, path)
+        (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
+        result = json.loads(path.read_text())
+        assert isinstance(result, dict)
+        return result
+
+    def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        started = time.perf_counter()
+        posed = pose(stack.specs, self.load, self.settings, seed=self.seed, ordinals=self.ordinals, device=self.device)
+        net = posed.problem.build(stack.shape, self.settings, self._generators(stack, posed.problem.num_slots))
+        net = net.to(self.device)
+        trained = Trainer(
+            posed.problem,
+            net,
+            self.settings,
+            seed=self.seed,
+            labels=self._labels(stack),
+            num_real=self._num_networks(stack),
+            total_steps=stack.total_steps,
+            checkpoint=self.directory / f"{stack.name}.train.pt",
+            on_step=on_step,
+        ).run()
+        result = {
+            "tensors": [item.as_dict() for item in self._measured(stack, posed, net)],
+            "steps": trained.steps,
+            "seconds": time.perf_counter() - started,
+            "history": _history(stack, trained),
+        }
+        return result, self._networks(stack, posed, net)
+
+    def _num_networks(self, stack: Stack) -> int:
+        """Networks that stand for tensors, not for nulls."""
+        return 1 if self.settings.scope == "model" else len(stack.specs)
+
+    def _labels(self, stack: Stack) -> list[str]:
+        names = ["all tensors"] if self.settings.scope == "model" else [spec.name for spec in stack.specs]
+        real = [f"{name} of {self.model}" if self.model else name for name in names]
+        return real + [f"null {k} of {name}" for k in range(self.settings.num_nulls) for name in real]
+
+    def _generators(self, stack: Stack, num_slots: int) -> list[torch.Generator]:
+        """One generator a slot; a tensor and its nulls start from the same network."""
+        is_shared = self.settings.scope == "model"
+        tags = [0] if is_shared else [place_tag(spec, self.ordinals[spec.name]) for spec in stack.specs]
+        return [generator_for(self.seed, tag) for tag in tags * (num_slots // len(tags))]
+
+    def _measured(self, stack: Stack, posed: Posed, net: nn.Module) -> list[TensorFit]:
+        per_network = count_parameters(net)
+        total = sum(spec.num_weights for spec in stack.specs)
+        fits = []
+        is_shared = self.settings.scope == "model"
+        by_slot = None if is_shared else _errors(posed.problem, net, 0, posed.moments, self.seed)
+        for index, (spec, moment) in enumerate(zip(stack.specs, posed.moments, strict=True)):
+            if by_slot is None:
+                own = _errors(posed.problem, net, index, [moment], self.seed)
+                parameters = per_network * spec.num_weights / total
+            else:
+                own, parameters = by_slot[index :: len(stack.specs)], float(per_network)
+            fits.append(
+                TensorFit(
+                    name=spec.name,
+                    role=spec.role.value,
+                    rows=spec.rows,
+                    cols=spec.cols,
+                    parameters=parameters + MOMENTS,
+                    order_bits=self.order_bits[spec.name],
+                    std=moment.std,
+                    low=moment.low,
+                    high=moment.high,
+                    errors=own[0],
+                    null_errors=tuple(own[1:]),
+                    energies=posed.energies[index][0],
+                    null_energies=posed.energies[index][1:],
+                )
+            )
+        return fits
+
+    def _networks(self, stack: Stack, posed: Posed, net: nn.Module) -> dict[str, Any]:
+        """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""
+        count = self._num_networks(stack)
+        return {
+            "hidden_dim": stack.shape.hidden_dim,
+            "num_layers": stack.shape.num_layers,
+            "rank": stack.shape.rank,
+            "tensors": [
+                {
+                    "name": spec.name,
+                    "rows": spec.rows,
+                    "cols": spec.cols,
+                    "role": spec.role.value,
+                    "depth": spec.depth,
+                    "mean": moment.mean,
+                    "std": moment.std,
+                }
+                for spec, moment in zip(stack.specs, posed.moments, strict=True)
+            ],
+            "state": {name: value[:count].cpu().clone() for name, value in net.state_dict().items()},
+        }
+
+
+def _errors(problem: Problem, net: nn.Module, part: int, moments: Sequence[Moments], seed: int) -> list[Errors]:
+    """Errors of one tensor in every slot, original units; `moments` repeats over the slots."""
+    repeat, device = problem.num_slots // len(moments), next(net.parameters()).device
+    std = torch.tensor([moment.std for moment in moments] * repeat, device=device)[:, None]
+    mean = torch.tensor([moment.mean for moment in moments] * repeat, device=device)[:, None]
+    sums = torch.zeros(4, problem.num_slots, dtype=torch.float64, device=device)
+    points = 0
+    with torch.no_grad():
+        for values, predicted in problem.predictions(net, part, seed):
+            sums += _error_sums(values * std + mean, predicted * std + mean)
+            points += values.shape[1]
+    size = problem.part_size(part)
+    fourth = sums[3] / points - (sums[0] / points).square()
+    variance = (size**2 * fourth / points).clamp(min=0) if points < size else torch.zeros_like(fourth)
+    scaled = (sums[:3] * (size / points)).tolist()
+    return [
+        Errors(points=points, sse=sse, sae=sae, sape=sape, sse_variance=spread)
+        for sse, sae, sape, spread in zip(*scaled, variance.tolist(), strict=True)
+    ]
+
+
+def _error_sums(values: Tensor, predicted: Tensor) -> Tensor:
+    """Sums over points (S, P) of e^2, |e|, 200 |e| / (|w| + |w_hat|) and e^4, float64 (4, S)."""
+    error = (predicted - values).abs()
+    percent = 200 * error / (values.abs() + predicted.abs()).clamp(min=1e-30)
+    squares = error.square()
+    parts = [squares, error, percent, squares.square()]
+    return torch.stack([part.sum(dim=1, dtype=torch.float64) for part in parts])
+
+
+def _history(stack: Stack, trained: TrainResult) -> dict[str, Any]:
+    return {
+        "stack": stack.index,
+        "tensors": [spec.name for spec in stack.specs],
+        "steps": trained.steps,
+        "stopped_early": trained.stopped_early,
+        "points": list(trained.history),
+    }
+
+
+def _gather(
+    stacks: Sequence[Stack],
+    results: Sequence[Mapping[str, Any]],
+    directory: Path,
+    device: str,
+    settings: FitSettings,
+) -> FitResult:
+    """All stacks together, and one checkpoint of them."""
+    checkpoint = directory / "dna.pt"
+    if not checkpoint.exists():
+        networks = [torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks]
+        save_tensors({"format": 1, "settings": asdict(settings), "networks": networks}, checkpoint)
+    for stack in stacks:
+        (directory / f"{stack.name}.pt").unlink(missing_ok=True)
+    fits = [TensorFit.from_dict(data) for result in results for data in result["tensors"]]
+    cost = FitCost(
+        device=torch.device(device).type,
+        steps=sum(result["steps"] for result in results),
+        seconds=sum(result["seconds"] for result in results),
+    )
+    return FitResult(
+        tensors=tuple(sorted(fits, key=lambda item: item.name)),
+        cost=cost,
+        history=tuple(result["history"] for result in results),
+        checkpoint=checkpoint,
+    )
