@@ -25,7 +25,7 @@ from pipeline.weight_files import (
 from zoo.cards import ModelCard
 from zoo.registry import find_card
 
-__all__ = ["plan"]
+__all__ = ["key_of", "plan"]
 
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
@@ -40,10 +40,9 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     """
     card = _find_card(request)
     if request.weights is not None:
-        return _plan_path(request.weights, request.key or request.name, card)
+        return _plan_path(request.weights, key_of(request), card)
     if card is None and os.path.exists(request.name):
-        path = Path(request.name)
-        return _plan_path(path, request.key or _name_of(path), None)
+        return _plan_path(Path(request.name), key_of(request), None)
     if card is None and not hub.is_repo_id(request.name):
         find_card(request.name)  # Raises, naming near misses.
     source = _Source(request=request, card=card, home=home)
@@ -56,6 +55,18 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     return _plan_hub(source)
 
 
+def key_of(request: ModelRequest) -> str:
+    """The name the model will have in the database."""
+    if request.key is not None:
+        return request.key
+    card = _find_card(request)
+    if request.weights is not None:
+        return request.name
+    if card is None and os.path.exists(request.name):
+        return _name_of(Path(request.name))
+    return card.key if card else request.name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     """A model of the Hub, with or without a card."""
@@ -66,7 +77,7 @@ class _Source:
 
     @property
     def key(self) -> str:
-        return self.request.key or (self.card.key if self.card else self.request.name)
+        return key_of(self.request)
 
     @property
     def repo(self) -> str:
