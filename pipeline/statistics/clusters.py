@@ -16,7 +16,8 @@ __all__ = ["NUM_CLUSTERS", "Clusters", "cluster_rows", "measure_clusters"]
 NUM_CLUSTERS = 8
 COARSER = (2, 4)
 """Numbers of clusters also tried for the best separation: eight centroids would cut four clusters in half."""
-MAX_STEPS = 30
+MAX_STEPS = 12
+"""Enough for clusters that are there; in noise k-means would creep on for long, and its null with it."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -47,7 +48,7 @@ def cluster_rows(matrix: Float32, num_clusters: int = NUM_CLUSTERS) -> Clusters:
     centroids = _farthest_first(unit, min(num_clusters, len(unit)))
     labels = np.full(len(unit), -1, dtype=np.intp)
     for _ in range(MAX_STEPS):
-        nearest = np.argmin(_squared_distances(unit, centroids), axis=1)
+        nearest = np.argmin(_offsets(unit, centroids), axis=1)
         if np.array_equal(nearest, labels):
             break
         labels = nearest
@@ -78,19 +79,25 @@ def _unit_rows(matrix: Float32) -> Float64:
     return np.asarray(values / np.where(norms > 0, norms, 1.0)[:, None])
 
 
+def _offsets(points: Float64, centroids: Float64) -> Float64:
+    """(R, K): squared distances less each point's own square, which does not change which is least."""
+    offsets: Float64 = np.einsum("ij,ij->i", centroids, centroids)[None, :] - 2 * (points @ centroids.T)
+    return offsets
+
+
 def _squared_distances(points: Float64, centroids: Float64) -> Float64:
     """(R, K), free of the cancellation below 0 that the expanded square can give."""
-    squares = np.einsum("ij,ij->i", points, points)[:, None] - 2 * (points @ centroids.T)
-    total: Float64 = squares + np.einsum("ij,ij->i", centroids, centroids)[None, :]
-    return np.maximum(total, 0.0)
+    squares: Float64 = np.einsum("ij,ij->i", points, points)[:, None] + _offsets(points, centroids)
+    return np.maximum(squares, 0.0)
 
 
 def _farthest_first(points: Float64, count: int) -> Float64:
     """Start with the row nearest to the mean, then always the row farthest from all chosen."""
-    chosen = [int(np.argmin(_squared_distances(points, points.mean(axis=0, keepdims=True))[:, 0]))]
+    squares = np.einsum("ij,ij->i", points, points)
+    chosen = [int(np.argmin(squares + _offsets(points, points.mean(axis=0, keepdims=True))[:, 0]))]
     distance = np.full(len(points), np.inf)
     while len(chosen) < count:
-        distance = np.minimum(distance, _squared_distances(points, points[chosen[-1:]])[:, 0])
+        distance = np.minimum(distance, squares + _offsets(points, points[chosen[-1:]])[:, 0])
         chosen.append(int(np.argmax(distance)))
     return points[chosen]
 
