@@ -104,28 +104,31 @@ def driver_message(error: Exception) -> str:
 
 def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     """The driver's error as ours, with what to do about it."""
-    reason = driver_message(error)
-    is_sqlite = url.get_backend_name() == "sqlite"
-    if is_sqlite and ("not a database" in reason or "malformed" in reason):
-        return StoreError(
-            f"{masked(url)} is not a usable SQLite database: {reason}.",
-            hint="Name another file with `--db`, or restore this one from a copy.",
-        )
-    if is_sqlite and "unable to open" in reason:
-        return StoreError(f"Cannot open {masked(url)}: {reason}.", hint=unopened_hint(Path(url.database or "")))
-    if is_sqlite and "locked" in reason:
-        return StoreError(f"{masked(url)} is busy: {reason}.", hint="Try again when the other process has finished.")
-    if isinstance(error, OperationalError) and not is_sqlite:
-        return StoreError(
-            f"No connection to {masked(url)}: {reason}.",
-            hint="Check that the server runs, and the host, user, password and database in `--db`.",
-        )
+    reason, where = driver_message(error), masked(url)
+    if url.get_backend_name() == "sqlite":
+        if "unable to open" in reason:
+            return StoreError(f"Cannot open {where}: {reason}.", hint=unopened_hint(Path(url.database or "")))
+        for fragment, (message, hint) in SQLITE_TROUBLE.items():
+            if fragment in reason:
+                return StoreError(f"{where} {message}: {reason}.", hint=hint)
+    elif isinstance(error, OperationalError):
+        hint = "Check that the server runs, and the host, user, password and database in `--db`."
+        return StoreError(f"No connection to {where}: {reason}.", hint=hint)
     if isinstance(error, DatabaseError):
-        return StoreError(
-            f"{masked(url)} refused the operation: {reason}.",
-            hint="Run `dna-zoo db check`; nothing of the operation was kept.",
-        )
+        hint = "Run `dna-zoo db check`; nothing of the operation was kept."
+        return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
     return StoreError(f"The record cannot be kept: {reason}.", hint="Every value must be finite JSON or a float.")
+
+
+DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
+SQLITE_TROUBLE = {
+    "not a database": DAMAGED,
+    "malformed": DAMAGED,
+    "locked": ("is busy", "Try again when the other process has finished."),
+    "is full": ("has no room", "Free some space on its disk and run the same command again."),
+    "readonly": ("cannot be written", "Give yourself write access to the file and its directory."),
+}
+"""What SQLite's messages contain, what we say of the database, and what to do."""
 
 
 def unopened_hint(path: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, text
+from sqlalchemy import CheckConstraint, event, text
 from sqlalchemy.exc import IntegrityError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
@@ -213,6 +213,17 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="not a usable SQLite database"):
             ask(f"sqlite:///{path}")
     assert path.read_text().startswith("Not a database")
+
+
+def test_a_full_disk_is_said_to_be_full(migrated_sqlite: Path, tmp_path: Path) -> None:
+    shutil.copy(migrated_sqlite, tmp_path / "x.sqlite")
+    with PatternDatabase.open(f"sqlite:///{tmp_path / 'x.sqlite'}") as database:
+        database.start_run("run-1", {})
+        event.listen(database._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 45"))
+        with pytest.raises(StoreError, match="has no room: database or disk is full") as caught:
+            database.save_pattern(make_pattern(num_blocks=24))
+        assert "Free some space" in caught.value.hint
+        assert database.patterns() == ()
 
 
 def test_postgres_is_spoken_to_through_psycopg_3() -> None:
