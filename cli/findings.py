@@ -67,6 +67,8 @@ def _facts(pattern: PatternRecord) -> str:
 
 def _class_line(pattern: PatternRecord) -> str:
     """The class, its margin, and all the scores, the largest first."""
+    if not any(pattern.class_scores.values()):
+        return f"Class [bold]{_escaped(pattern.pattern_class)}[/bold]: a class takes 2 nulls or more (`--nulls N`)"
     ranked = sorted(pattern.class_scores.items(), key=lambda item: (-item[1], item[0]))
     scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
     margin = fixed(pattern.class_margin, 2)
@@ -127,7 +129,7 @@ def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
     scope = "one DNA for each tensor" if fit.scope == "tensor" else "one DNA for the whole model"
     yield "DNA", f"{fit.dna_type}, {scope}, order {fit.order}, {fit.precision} on {fit.device}"
     size = f"{count(fit.parameters)} parameters ({fixed(share, 2)} % of the weights)"
-    order = f"{fixed(fit.order_bits_per_weight)} of them for the order"
+    order = f"{fixed(fit.order_bits_per_weight)} of them the order"
     yield "Size", f"{size}; {fixed(fit.bits_per_weight)} bits per weight, {order}"
     errors = f"MSE {scientific(fit.mse)} against {scientific(fit.mean_mse)}"
     yield (

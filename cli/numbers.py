@@ -58,10 +58,10 @@ def byte_size(num_bytes: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 04 min`."""
+    """`0.4 s` (`4 s` of whole seconds), `12 s`, `3 min 05 s`, `2 h 04 min`."""
     if seconds is None:
         return UNKNOWN
-    if seconds < 10:
+    if seconds < 10 and isinstance(seconds, float):
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 1:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
     from rich.text import Text
 
-__all__ = ["progress"]
+__all__ = ["Bars", "make_bars", "progress"]
 
 VERBS = {
     "fetch": "fetching",
@@ -41,8 +41,8 @@ def progress(verbosity: int) -> Iterator[OnEvent]:
     if not sys.stderr.isatty():
         yield _Lines(make_console(stderr=True), verbosity)
         return
-    with _make_bars(make_console(stderr=True)) as bars:
-        yield _Bars(bars, verbosity)
+    with make_bars(make_console(stderr=True)) as bars:
+        yield Bars(bars, verbosity)
 
 
 class _Lines:
@@ -58,7 +58,7 @@ class _Lines:
             self._console.print(_describe(event), markup=False, soft_wrap=True)
 
 
-class _Bars:
+class Bars:
     """One bar a stage."""
 
     def __init__(self, bars: "Progress", verbosity: int) -> None:
@@ -108,7 +108,7 @@ def _describe(event: Event) -> str:
     return f"{event.model}{stage} {what}{ending}"
 
 
-def _make_bars(console: "Console") -> "Progress":
+def make_bars(console: "Console") -> "Progress":
     """Bars that vanish when they are done."""
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
     from rich.text import Text
@@ -130,10 +130,12 @@ def _make_bars(console: "Console") -> "Progress":
 
 def _amount(task: "Task") -> str:
     """`12.0 MB of 90.9 MB, 8 s left`."""
+    if not (task.total or task.completed):
+        return ""
     unit = str(task.fields.get("unit", ""))
-    done, total = _written(task.completed, unit), "" if task.total is None else f" of {_written(task.total, unit)}"
-    left = "" if task.time_remaining is None or task.finished else f", {duration(task.time_remaining)} left"
-    return f"{done}{total}{left}" if task.total or task.completed else ""
+    end = "" if task.total is None else f" of {_written(task.total, unit)}"
+    left = "" if not task.time_remaining or task.finished else f", {duration(round(task.time_remaining))} left"
+    return f"{_written(task.completed, unit if not end or unit == 'B' else '')}{end}{left}"
 
 
 def _written(number: float, unit: str) -> str:

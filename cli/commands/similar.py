@@ -29,7 +29,7 @@ def similar(
     output.result(
         neighbours_document(key, neighbours),
         bare=(neighbour.model for neighbour in neighbours),
-        draw=lambda: draw_neighbours(key, neighbours),
+        draw=lambda: draw_neighbours(key, neighbours) if neighbours else (),
     )
     if neighbours:
         output.hint(f"Ask on: dna-zoo compare {key} {neighbours[0].model}")

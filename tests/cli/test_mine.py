@@ -1,0 +1,108 @@
+"""`mine` from the command line: which models, which settings, and what it prints at the end."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from cli.mine_options import make_settings
+from cli.requests import model_requests
+from dna_zoo.errors import SettingsError
+from pipeline.settings import PRESETS
+from zoo.registry import CARDS, select_cards
+
+NO_CHANGES: dict[str, Any] = {"nulls": None, "device": "cpu", "seed": 0, "allow_nonfinite": False}
+FAST = ("--epochs", "2", "--nulls", "2", "--device", "cpu")
+
+Mine = Callable[..., Result]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Mine:
+    """Run `dna-zoo mine` in a home that is not there yet."""
+
+    def run(*arguments: str) -> Result:
+        env = {"DNA_ZOO_HOME": str(tmp_path / "home"), "DNA_ZOO_DB": "", "COLUMNS": "100"}
+        return CliRunner().invoke(app, [*arguments], env=env)
+
+    return run
+
+
+def test_some_failed_ends_with_3_and_the_others_are_kept(mine: Mine, tiny_model: Path) -> None:
+    result = mine("mine", str(tiny_model), "nosuch", *FAST)
+    assert result.exit_code == 3
+    assert "tiny-model  local files" in result.stdout and "the mean predictor" in result.stdout
+    assert "nosuch: Unknown model 'nosuch'." in result.stderr
+    assert mine("show", "tiny-model", "--format", "quiet").exit_code == 0
+
+
+def test_all_failed_ends_with_1(mine: Mine) -> None:
+    result = mine("mine", "nosuch", *FAST)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert mine("runs", "--format", "quiet").stdout.strip()
+
+
+def test_neighbours_are_printed_once_there_are_two_models(mine: Mine, tiny_model: Path) -> None:
+    first = mine("mine", str(tiny_model), *FAST)
+    second = mine("mine", "--local", str(tiny_model), "--name", "other", *FAST)
+    assert "Nearest to" not in first.stdout
+    assert "Nearest to other" in second.stdout and "tiny-model" in second.stdout
+
+
+def test_json_of_mine_holds_the_run_and_what_show_gives(mine: Mine, tiny_model: Path) -> None:
+    document = json.loads(mine("mine", str(tiny_model), *FAST, "--format", "json").stdout)
+    shown = json.loads(mine("show", "tiny-model", "--format", "json").stdout)
+    assert document.pop("patterns") == [shown]
+    assert document == json.loads(mine("runs", document["run"], "--format", "json").stdout)
+
+
+def test_without_nulls_z_is_said_to_be_unknown(mine: Mine, tiny_model: Path) -> None:
+    text = mine("mine", str(tiny_model), *FAST, "--nulls", "1").stdout
+    assert "z is unknown" in text and "uncalibrated" in text
+    assert "gain and its z are unknown" in mine("mine", str(tiny_model), *FAST, "--nulls", "0").stdout
+
+
+def test_lines_for_logs_only_with_v(mine: Mine, tiny_model: Path) -> None:
+    quiet, normal, verbose = (mine(*flag, "mine", str(tiny_model), *FAST) for flag in (["-q"], [], ["-v"]))
+    assert quiet.stderr == ""
+    assert "tiny-model done" not in normal.stderr
+    assert verbose.stderr.splitlines()[0] == "tiny-model done"
+
+
+def test_weights_of_another_file_go_under_the_key(mine: Mine, tiny_model: Path) -> None:
+    result = mine("mine", "--weights", f"minilm-l6={tiny_model}", *FAST, "--format", "quiet")
+    assert (result.exit_code, result.stdout) == (0, "minilm-l6\n")
+
+
+def test_tiers_and_all_take_models_of_the_zoo() -> None:
+    assert {request.name for request in model_requests([], everything=True)} == set(CARDS)
+    assert [request.name for request in model_requests([], tier=2)] == [card.key for card in select_cards(tier=2)]
+
+
+def test_each_model_is_asked_for_once(tiny_model: Path) -> None:
+    requests = model_requests(["tinybert", "tinybert"], tier=1, weights=[f"tinybert={tiny_model}"])
+    assert [request.name for request in requests].count("tinybert") == 1
+    assert next(request for request in requests if request.name == "tinybert").weights == tiny_model
+
+
+def test_two_models_of_one_key_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_model, tmp_path / "elsewhere" / "tiny-model")
+    with pytest.raises(SettingsError, match="both be kept as 'tiny-model'"):
+        model_requests([str(tiny_model), str(other)])
+
+
+def test_options_replace_what_the_preset_has() -> None:
+    settings = make_settings("reference", **NO_CHANGES | {"epochs": 7, "order": "raw"})
+    assert (settings.fit.epochs, settings.fit.order) == (7, "raw")
+    assert settings.fit.dna_type == PRESETS["reference"].dna_type
+
+
+def test_nulls_count_for_fits_and_statistics() -> None:
+    settings = make_settings("quick", **NO_CHANGES | {"nulls": 5})
+    assert (settings.fit.num_nulls, settings.analysis.num_nulls) == (5, 5)
+    assert make_settings("quick", **NO_CHANGES).fit == PRESETS["quick"]
