@@ -16,7 +16,7 @@ from patterndb.records import SignatureRecord, Statistic
 from pipeline.classify import Classification, classify
 from pipeline.nulls import NULLS, NullKind, null_rng
 from pipeline.order import canonicalise, seriate
-from pipeline.pooling import Measured, TensorAnalysis, log_ratio, pool
+from pipeline.pooling import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
 from pipeline.settings import AnalysisSettings
 from pipeline.signature import make_signature
 from pipeline.statistics.clusters import cluster_rows, measure_clusters
@@ -152,13 +152,13 @@ def analyse_vector(
     The values are sorted first, so that their order leaves no trace in the last bit; where signs are free, each is
     taken with both signs, in the vector and in its null.
     """
-    is_sign_free = spec.row_axis.is_sign_free or spec.col_axis.is_sign_free
-    values = np.sort(np.abs(vector.ravel()) if is_sign_free else vector.ravel())
-    values = _both_signs(values) if is_sign_free else values
+    is_free = is_sign_free(spec)
+    values = np.sort(np.abs(vector.ravel()) if is_free else vector.ravel())
+    values = _both_signs(values) if is_free else values
     draws: dict[str, list[float]] = defaultdict(list)
     for draw in range(settings.num_nulls):
         null = NULLS["gaussian"](values, _rng("gaussian", draw, spec, seed, ordinal))
-        null = _both_signs(null[: vector.size]) if is_sign_free else null
+        null = _both_signs(null[: vector.size]) if is_free else null
         for name, value in _measure_values(null).items():
             draws[name].append(value)
     measured = tuple(_measured(name, value, "gaussian", draws) for name, value in _measure_values(values).items())

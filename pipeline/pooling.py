@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from patterndb.records import Statistic
 from pipeline.nulls import NullKind, compare_with_null
-from zoo.tensors import TensorSpec
+from zoo.tensors import Role, TensorSpec
 
 __all__ = [
     "Effect",
@@ -19,6 +19,7 @@ __all__ = [
     "TensorAnalysis",
     "as_is",
     "excess_share",
+    "is_sign_free",
     "log_ratio",
     "pool",
     "pool_measured",
@@ -70,8 +71,7 @@ class TensorAnalysis:
 
     @property
     def is_sign_free(self) -> bool:
-        """Whether signs of single rows or columns are arbitrary, and odd moments with them."""
-        return self.spec.row_axis.is_sign_free or self.spec.col_axis.is_sign_free
+        return is_sign_free(self.spec)
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
@@ -79,6 +79,14 @@ class TensorAnalysis:
 
     def get(self, name: str) -> Measured | None:
         return next((item for item in self.measured if item.name == name), None)
+
+
+def is_sign_free(spec: TensorSpec) -> bool:
+    """Whether signs of single rows or columns are arbitrary, and odd moments with them.
+
+    A bias takes the signs of its layer's rows, and its spec does not say whose: every bias counts as free.
+    """
+    return spec.row_axis.is_sign_free or spec.col_axis.is_sign_free or spec.role is Role.BIAS
 
 
 def as_is(value: float, null_mean: float) -> float:

@@ -63,40 +63,49 @@ def _log10(value: float, null_mean: float) -> float:
 
 HALF_NORMAL = {10: 0.1257, 25: 0.3186, 50: 0.6745, 75: 1.1503, 90: 1.6449, 99: 2.5758}
 """Percentiles of |w| for standard normal weights: where the magnitudes are centred."""
+UPPER_SIGMAS = (95, 98, 100)
+"""Percentiles of the singular values that differ by factors rather than by amounts."""
 VALUE_DIMENSIONS: Mapping[str, Dimension] = {
     "distribution.log_rms": Dimension(effect=as_is, scale=0.3, centre=-1.0),
     "distribution.mean": Dimension(effect=as_is, scale=0.3, odd=True),
     "distribution.skewness": Dimension(effect=_squashed, scale=1.0, odd=True),
     "distribution.kurtosis": Dimension(effect=_squashed, scale=1.0),
-    "distribution.near_zero": Dimension(effect=as_is, scale=0.1),
+    "distribution.near_zero": Dimension(effect=as_is, scale=0.2),
     **{
-        f"distribution.magnitude_{pct}": Dimension(effect=_log10, scale=0.1, centre=math.log10(HALF_NORMAL[pct]))
+        f"distribution.magnitude_{pct}": Dimension(
+            effect=as_is, scale=0.2 if pct < 99 else 0.6, centre=HALF_NORMAL[pct]
+        )
         for pct in MAGNITUDE_QUANTILES
     },
     "distribution.magnitude_max": Dimension(effect=_log10, scale=0.3, centre=0.6),
-    "entropy.histogram": Dimension(effect=rise, scale=0.5),
+    "entropy.histogram": Dimension(effect=rise, scale=1.0),
 }
 MATRIX_DIMENSIONS: Mapping[str, Dimension] = {
-    "spectra.low_share": Dimension(effect=rise, scale=0.2),
-    **{f"spectra.band_{index}": Dimension(effect=log_ratio, scale=2.0) for index in range(NUM_BANDS)},
+    # Frequencies and clusters jump when a child's canonical order does, so they are given less weight than spectra.
+    "spectra.low_share": Dimension(effect=rise, scale=0.4),
+    **{f"spectra.band_{index}": Dimension(effect=log_ratio, scale=4.0) for index in range(NUM_BANDS)},
     "spectra.centroid": Dimension(effect=rise, scale=0.2),
     "spectra.dominant_row": Dimension(effect=rise, scale=1.0),
     "spectra.dominant_col": Dimension(effect=rise, scale=1.0),
+    "clusters.explained": Dimension(effect=rise, scale=0.2),
+    "clusters.separation": Dimension(effect=rise, scale=0.2),
+    "clusters.balance": Dimension(effect=rise, scale=0.5),
     "dimension.participation": Dimension(effect=as_is, scale=0.2, centre=0.5),
-    "dimension.rank_50": Dimension(effect=as_is, scale=0.1, centre=0.2),
+    "dimension.rank_50": Dimension(effect=as_is, scale=0.2, centre=0.2),
     "dimension.rank_90": Dimension(effect=as_is, scale=0.2, centre=0.6),
     "dimension.rank_99": Dimension(effect=as_is, scale=0.2, centre=0.9),
-    **{f"dimension.sigma_{pct:03}": Dimension(effect=as_is, scale=0.3, centre=1.0) for pct in SIGMA_QUANTILES[:-1]},
-    "dimension.sigma_100": Dimension(effect=_log10, scale=0.3),
+    **{
+        f"dimension.sigma_{pct:03}": Dimension(effect=as_is, scale=0.3, centre=1.0)
+        for pct in SIGMA_QUANTILES
+        if pct not in UPPER_SIGMAS
+    },
+    **{f"dimension.sigma_{pct:03}": Dimension(effect=_log10, scale=0.2, centre=0.3) for pct in UPPER_SIGMAS},
     "entropy.spectral": Dimension(effect=as_is, scale=0.1, centre=0.9),
     "lipschitz.log_norm": Dimension(effect=as_is, scale=0.3),
     "heavy_tail.alpha": Dimension(effect=_log10, scale=1.0, centre=0.6),
     "heavy_tail.ks": Dimension(effect=as_is, scale=0.2),
-    "heavy_tail.stable_rank": Dimension(effect=_log10, scale=0.5, centre=-1.0),
+    "heavy_tail.stable_rank": Dimension(effect=_log10, scale=0.3, centre=-1.0),
     "heavy_tail.log_norm": Dimension(effect=as_is, scale=0.3, centre=1.0),
-    "clusters.explained": Dimension(effect=rise, scale=0.1),
-    "clusters.separation": Dimension(effect=rise, scale=0.1),
-    "clusters.balance": Dimension(effect=rise, scale=0.5),
     **VALUE_DIMENSIONS,
 }
 BLOCK_DIMENSION = Dimension(effect=as_is, scale=1.0)

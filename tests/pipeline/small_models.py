@@ -54,7 +54,7 @@ def encoder_specs(num_blocks: int = 2) -> list[TensorSpec]:
         for name, role, rows, cols, row_axis, col_axis in MATRICES:
             axes = {"row_axis": row_axis, "col_axis": col_axis}
             specs.append(matrix_spec(f"{block}.{name}", rows, cols, role=role, **place, **axes))
-        specs.append(matrix_spec(f"{block}.query.bias", 1, 32, role=Role.BIAS, col_axis=Axis.ATTENTION, **place))
+        specs.append(matrix_spec(f"{block}.query.bias", 1, 32, role=Role.BIAS, **place))
         specs.append(matrix_spec(f"{block}.norm", 1, 32, role=Role.NORM, **place))
     return specs
 
@@ -83,7 +83,7 @@ def permuted(model: Model, seed: int) -> Model:
         for axis, kind in enumerate((spec.row_axis, spec.col_axis)):
             size = values.shape[axis]
             values = np.take(values, rng.permutation(size) if kind.is_permutable else np.arange(size), axis=axis)
-            if kind.is_sign_free:
+            if kind.is_sign_free or (axis == 1 and spec.role is Role.BIAS):
                 signs = rng.choice(np.array([-1, 1], dtype=np.float32), size)
                 values = values * (signs[:, None] if axis == 0 else signs)
         copy[spec] = values

@@ -150,13 +150,20 @@ def test_a_matrix_of_zeros_is_survived() -> None:
     assert math.isnan(value_of(analysis, "dimension.participation"))
 
 
-def test_signs_of_an_attention_bias_do_not_matter() -> None:
-    spec = matrix_spec("bias", 1, 40, role=Role.BIAS, col_axis=Axis.ATTENTION)
+def test_signs_of_a_bias_do_not_matter() -> None:
+    spec = matrix_spec("bias", 1, 40, role=Role.BIAS)
     rng = np.random.default_rng(0)
     bias = rng.normal(1, 1, size=40).astype(np.float32)
     flipped = rng.permutation(bias * rng.choice([-1, 1], 40).astype(np.float32))
     first, second = (analyse_vector(values, spec, settings=QUICK, seed=0) for values in (bias, flipped))
     np.testing.assert_equal(first, second)
+
+
+def test_signs_of_a_norm_do_matter() -> None:
+    spec = matrix_spec("norm", 1, 40, role=Role.NORM)
+    gain = np.linspace(0.5, 1.5, 40, dtype=np.float32)
+    first, second = (analyse_vector(values, spec, settings=QUICK, seed=0) for values in (gain, -gain))
+    assert value_of(first, "distribution.mean") == pytest.approx(-value_of(second, "distribution.mean"))
 
 
 def test_roles_and_progress_cover_every_weight() -> None:
