@@ -40,10 +40,10 @@ MODEL_FIELDS = (
 
 def catalog_table(patterns: Sequence[PatternSummary]) -> "pd.DataFrame":
     """One row for each model key: its current pattern."""
-    return make_frame("catalog", (catalog_row(pattern) for pattern in patterns if pattern.is_current))
+    return _make_frame("catalog", (_catalog_row(pattern) for pattern in patterns if pattern.is_current))
 
 
-def catalog_row(pattern: PatternSummary) -> Row:
+def _catalog_row(pattern: PatternSummary) -> Row:
     return {
         "model": pattern.model.key,
         **{name: getattr(pattern.model, name) for name in MODEL_FIELDS},
@@ -54,21 +54,21 @@ def catalog_row(pattern: PatternSummary) -> Row:
         "pattern_class": pattern.pattern_class,
         "class_margin": pattern.class_margin,
         "signature_version": pattern.signature_version,
-        **score_columns(pattern.class_scores),
-        **fit_columns(pattern.fit),
+        **_score_columns(pattern.class_scores),
+        **_fit_columns(pattern.fit),
     }
 
 
 def tensors_table(entries: Sequence[TensorEntry]) -> "pd.DataFrame":
     """One row for each tensor of the current patterns, with a few columns for each statistic."""
-    rows = [tensor_row(entry) for entry in entries]
+    rows = [_tensor_row(entry) for entry in entries]
     measured = {each.name for entry in entries for each in entry.tensor.statistics}
-    return make_frame(
+    return _make_frame(
         "tensors", rows, [f"{name}{suffix}" for name in sorted(measured) for suffix in STATISTIC_SUFFIXES]
     )
 
 
-def tensor_row(entry: TensorEntry) -> Row:
+def _tensor_row(entry: TensorEntry) -> Row:
     tensor = entry.tensor
     return {
         "model": entry.model,
@@ -76,18 +76,18 @@ def tensor_row(entry: TensorEntry) -> Row:
         "tensor": tensor.name,
         **{name: getattr(tensor, name) for name in ("role", "block", "depth", "rows", "cols", "num_weights")},
         "pattern_class": tensor.pattern_class,
-        **score_columns(tensor.class_scores),
-        **fit_columns(tensor.fit),
-        **{name: value for each in tensor.statistics for name, value in statistic_columns(each).items()},
+        **_score_columns(tensor.class_scores),
+        **_fit_columns(tensor.fit),
+        **{name: value for each in tensor.statistics for name, value in _statistic_columns(each).items()},
     }
 
 
 def signatures_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
     """One row for each dimension that a model's signature has."""
-    return make_frame("signatures", (row for entry in entries for row in signature_rows(entry)))
+    return _make_frame("signatures", (row for entry in entries for row in _signature_rows(entry)))
 
 
-def signature_rows(entry: SignatureEntry) -> Iterable[Row]:
+def _signature_rows(entry: SignatureEntry) -> Iterable[Row]:
     signature = entry.signature
     missing = (None,) * len(signature.names)
     for name, value, z, p in zip(
@@ -111,23 +111,23 @@ def distances_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
         for i, j in zip(*np.triu_indices(len(members), 1), strict=True):
             if np.isfinite(distances[i, j]):
                 rows.append({"a": members[i].model.key, "b": members[j].model.key, "distance": distances[i, j]})
-    return make_frame("distances", rows)
+    return _make_frame("distances", rows)
 
 
-def score_columns(scores: Mapping[str, float]) -> Row:
+def _score_columns(scores: Mapping[str, float]) -> Row:
     return {f"score_{name}": score for name, score in scores.items()}
 
 
-def fit_columns(fit: FitRecord | None) -> Row:
+def _fit_columns(fit: FitRecord | None) -> Row:
     return {} if fit is None else {f"fit_{field.name}": getattr(fit, field.name) for field in fields(fit)}
 
 
-def statistic_columns(statistic: Statistic) -> Row:
+def _statistic_columns(statistic: Statistic) -> Row:
     values = (statistic.value, statistic.null_mean, statistic.null_std, statistic.z, statistic.p)
     return {f"{statistic.name}{suffix}": value for suffix, value in zip(STATISTIC_SUFFIXES, values, strict=True)}
 
 
-def make_frame(table: str, rows: Iterable[Row], extra: Sequence[str] = ()) -> "pd.DataFrame":
+def _make_frame(table: str, rows: Iterable[Row], extra: Sequence[str] = ()) -> "pd.DataFrame":
     """A frame with all columns of the table in their order and types, also when there are no rows.
 
     `extra` are columns of floats that depend on what was measured. `attrs["table"]` names the table.

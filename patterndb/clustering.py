@@ -33,11 +33,11 @@ def role_overlap(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> Cl
     """The overlap of one role's clusters: of the labels where their lengths allow it, else of the centroids."""
     if not a or not b:
         return None
-    pairs = label_pairs(a.get("labels"), b.get("labels"))
+    pairs = _label_pairs(a.get("labels"), b.get("labels"))
     if pairs:
         value = float(np.mean([adjusted_rand(x, y) for x, y in pairs]))
         return ClusterOverlap(value=value, kind="adjusted_rand")
-    x, y = weighted_points(a), weighted_points(b)
+    x, y = _weighted_points(a), _weighted_points(b)
     if x is None or y is None or x[0].shape[1] != y[0].shape[1]:
         return None
     return ClusterOverlap(value=wasserstein_overlap(*x, *y), kind="wasserstein")
@@ -53,7 +53,7 @@ def mean_overlap(overlaps: Sequence[ClusterOverlap | None]) -> ClusterOverlap | 
     return ClusterOverlap(value=float(np.mean([overlap.value for overlap in chosen])), kind=chosen[0].kind)
 
 
-def label_pairs(a: Any, b: Any) -> list[tuple[Sequence[int], Sequence[int]]]:
+def _label_pairs(a: Any, b: Any) -> list[tuple[Sequence[int], Sequence[int]]]:
     """Label lists that correspond: of tensors of one name, else in order if all lengths agree; none of length 0."""
     x = a if isinstance(a, Mapping) else {"": a or []}
     y = b if isinstance(b, Mapping) else {"": b or []}
@@ -73,19 +73,19 @@ def adjusted_rand(a: Sequence[int], b: Sequence[int]) -> float:
     _, y = np.unique(np.asarray(b), return_inverse=True)
     table = np.zeros((x.max() + 1, y.max() + 1))
     np.add.at(table, (x, y), 1)
-    together, in_a, in_b = (pairs_within(counts) for counts in (table, table.sum(axis=1), table.sum(axis=0)))
-    expected = in_a * in_b / max(pairs_within(np.array([len(x)])), 1)
+    together, in_a, in_b = (_pairs_within(counts) for counts in (table, table.sum(axis=1), table.sum(axis=0)))
+    expected = in_a * in_b / max(_pairs_within(np.array([len(x)])), 1)
     largest = (in_a + in_b) / 2
     # Equal only if both put all in one cluster, or each in its own: then they agree.
     return 1.0 if largest == expected else float((together - expected) / (largest - expected))
 
 
-def pairs_within(counts: npt.NDArray[Any]) -> float:
+def _pairs_within(counts: npt.NDArray[Any]) -> float:
     """How many pairs there are within groups of these sizes."""
     return float((counts * (counts - 1) / 2).sum())
 
 
-def weighted_points(clusters: Mapping[str, Any]) -> tuple[Vector, Vector] | None:
+def _weighted_points(clusters: Mapping[str, Any]) -> tuple[Vector, Vector] | None:
     """Centroids (clusters, dimensions) and their weights, which sum to 1; None if there are none to be had."""
     if clusters.get("centroids"):
         points, weights = np.array(clusters["centroids"], dtype=float), clusters.get("weights")
@@ -103,13 +103,13 @@ def wasserstein_overlap(a: Vector, a_weights: Vector, b: Vector, b_weights: Vect
     r is the root mean square distance of all points, by weight, from their common mean. Both zero give 1.
     """
     cost = np.sqrt(((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=2))
-    distance = transport_cost(cost, a_weights, b_weights)
+    distance = _transport_cost(cost, a_weights, b_weights)
     points, weights = np.concatenate([a, b]), np.concatenate([a_weights, b_weights]) / 2
     spread = float(np.sqrt(weights @ ((points - weights @ points) ** 2).sum(axis=1)))
     return 1.0 if distance == 0 or spread == 0 else 1 / (1 + distance / spread)
 
 
-def transport_cost(cost: Vector, a_weights: Vector, b_weights: Vector) -> float:
+def _transport_cost(cost: Vector, a_weights: Vector, b_weights: Vector) -> float:
     """The least mean cost of moving the one distribution onto the other: a small linear programme."""
     from scipy.optimize import linprog
 

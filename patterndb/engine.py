@@ -64,8 +64,8 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
     }
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}, **settings)
-        event.listen(engine, "connect", migrating_sqlite if for_migrations else working_sqlite)
-        event.listen(engine, "begin", begin_sqlite)
+        event.listen(engine, "connect", _migrating_sqlite if for_migrations else _working_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
         return engine
     connect_args = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
     try:
@@ -75,21 +75,21 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
         raise StoreError("The PostgreSQL driver psycopg is not installed.", hint=hint) from error
 
 
-def working_sqlite(connection: sqlite3.Connection, record: object) -> None:
+def _working_sqlite(connection: sqlite3.Connection, record: object) -> None:
     """What SQLite forgets with every connection."""
-    # The driver would begin transactions late and never before DDL: `begin_sqlite` begins them instead.
+    # The driver would begin transactions late and never before DDL: `_begin_sqlite` begins them instead.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def migrating_sqlite(connection: sqlite3.Connection, record: object) -> None:
+def _migrating_sqlite(connection: sqlite3.Connection, record: object) -> None:
     """Foreign keys off, and a log beside which readers never wait for the writer: neither can change later."""
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA journal_mode = WAL")
 
 
-def begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(connection: Connection) -> None:
     """Begin for real, see `IMMEDIATE`."""
     immediate = connection.get_execution_options().get(IMMEDIATE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
@@ -107,7 +107,7 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     reason, where = driver_message(error), masked(url)
     if url.get_backend_name() == "sqlite":
         if "unable to open" in reason:
-            return StoreError(f"Cannot open {where}: {reason}.", hint=unopened_hint(Path(url.database or "")))
+            return StoreError(f"Cannot open {where}: {reason}.", hint=_unopened_hint(Path(url.database or "")))
         for fragment, (message, hint) in SQLITE_TROUBLE.items():
             if fragment in reason:
                 return StoreError(f"{where} {message}: {reason}.", hint=hint)
@@ -131,7 +131,7 @@ SQLITE_TROUBLE = {
 """What SQLite's messages contain, what we say of the database, and what to do."""
 
 
-def unopened_hint(path: Path) -> str:
+def _unopened_hint(path: Path) -> str:
     """Why SQLite might fail to open the file."""
     if not path.parent.exists():
         return f"Create the directory {str(path.parent)!r} first."

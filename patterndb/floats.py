@@ -15,7 +15,7 @@ __all__ = ["from_json", "join_special", "pack", "split_special", "to_json", "unp
 NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 
 
-def special_name(value: float) -> str | None:
+def _special_name(value: float) -> str | None:
     """The name of a value that a float column cannot hold, None for a plain finite one."""
     if math.isnan(value):
         return "nan"
@@ -29,7 +29,7 @@ def split_special(values: Mapping[str, float | None]) -> dict[str, float | str |
     row: dict[str, float | str | None] = {}
     special = []
     for name, value in values.items():
-        kind = None if value is None else special_name(value)
+        kind = None if value is None else _special_name(value)
         row[name] = None if value is None or kind else float(value)
         if kind:
             special.append(f"{name}={kind}")
@@ -52,7 +52,7 @@ def to_json(value: Any) -> Any:
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
-    return value if math.isfinite(value) else special_name(value)
+    return value if math.isfinite(value) else _special_name(value)
 
 
 def from_json(value: Any) -> Any:

@@ -41,41 +41,41 @@ PATTERN_COLUMNS = tuple(column for column in Pattern.__table__.c if not column.n
 MODEL_COLUMNS = tuple(Model.__table__.c[name] for name in rows.MODEL_FIELDS)
 
 
-def headers(*columns: Any) -> Select[Any]:
+def _headers(*columns: Any) -> Select[Any]:
     """Patterns with their model and run; `rank` 1 marks the current one of a model key."""
     newest_first = (Pattern.confirmed_at.desc(), Pattern.id.desc())
     rank = func.row_number().over(partition_by=Model.key, order_by=newest_first).label("rank")
     return select(*MODEL_COLUMNS, Run.run, rank, *columns).select_from(Pattern).join(Model).join(Run)
 
 
-def only_current(query: Select[Any]) -> Select[Any]:
+def _only_current(query: Select[Any]) -> Select[Any]:
     """Of such patterns, the current one of each key."""
     ranked = query.subquery()
     return select(ranked).where(ranked.c.rank == 1)
 
 
-def fetch(session: Session, query: Select[Any]) -> Sequence[rows.Row]:
+def _fetch(session: Session, query: Select[Any]) -> Sequence[rows.Row]:
     """All rows, by column name."""
     return [row._asdict() for row in session.execute(query)]
 
 
 def read_pattern(session: Session, name: str, run: str | None) -> PatternRecord:
     """The current pattern of the key, or the newest that the run saved or ended with."""
-    query = headers(*PATTERN_COLUMNS).where(Model.key == name)
+    query = _headers(*PATTERN_COLUMNS).where(Model.key == name)
     if run is not None:
         ended_with = select(RunModel.pattern_key).join(RunModel.of_run).where(Run.run == run)
         query = query.where(or_(Run.run == run, Pattern.pattern_key.in_(ended_with)))
-    found = fetch(session, query.order_by("rank").limit(1))
+    found = _fetch(session, query.order_by("rank").limit(1))
     if not found:
         raise not_mined(session, name, run)
-    return assemble(session, found[0])
+    return _assemble(session, found[0])
 
 
-def assemble(session: Session, header: rows.Row) -> PatternRecord:
+def _assemble(session: Session, header: rows.Row) -> PatternRecord:
     """The whole record from its header: one query for each table of parts."""
     pattern_id = header["id"]
-    fits = fits_by_owner(part(session, Fit, pattern_id))
-    statistics = statistics_by_owner(part(session, Metric, pattern_id))
+    fits = _fits_by_owner(_part(session, Fit, pattern_id))
+    statistics = _statistics_by_owner(_part(session, Metric, pattern_id))
     return PatternRecord(
         model=rows.model_record(header),
         pattern_key=header["pattern_key"],
@@ -84,66 +84,66 @@ def assemble(session: Session, header: rows.Row) -> PatternRecord:
         provenance=header["provenance"],
         pattern_class=header["pattern_class"],
         class_scores=header["class_scores"],
-        class_margin=class_margin(header),
+        class_margin=_class_margin(header),
         fit=fits["model"].get(0),
-        roles=rows.role_records(part(session, RolePattern, pattern_id), fits["role"], statistics["role"]),
-        tensors=rows.tensor_records(part(session, TensorPattern, pattern_id), fits["tensor"], statistics["tensor"]),
-        signature=read_signature(session, pattern_id),
+        roles=rows.role_records(_part(session, RolePattern, pattern_id), fits["role"], statistics["role"]),
+        tensors=rows.tensor_records(_part(session, TensorPattern, pattern_id), fits["tensor"], statistics["tensor"]),
+        signature=_read_signature(session, pattern_id),
         statistics=tuple(statistics["model"][0]),
         clusters=header["clusters"],
         frequency_profile=header["frequency_profile"],
-        artifacts=tuple(rows.artifact_record(row) for row in part(session, Artifact, pattern_id)),
+        artifacts=tuple(rows.artifact_record(row) for row in _part(session, Artifact, pattern_id)),
     )
 
 
-def part(session: Session, table: type[Base], pattern_id: int) -> Sequence[rows.Row]:
+def _part(session: Session, table: type[Base], pattern_id: int) -> Sequence[rows.Row]:
     """A pattern's rows of one table, in the order of the record."""
     columns = table.__table__.c
     query = select(*columns).where(columns.pattern_id == pattern_id).order_by(columns.position)
-    return fetch(session, query)
+    return _fetch(session, query)
 
 
-def class_margin(header: rows.Row) -> float:
+def _class_margin(header: rows.Row) -> float:
     """The margin, which may be special."""
     margin: float = join_special({"class_margin": header["class_margin"], "special": header["special"]})["class_margin"]
     return margin
 
 
-def owner_of(row: rows.Row) -> tuple[str, int]:
+def _owner_of(row: rows.Row) -> tuple[str, int]:
     """What a fit or metric belongs to: `model`, `role` or `tensor`, and its position."""
     if row["tensor"] is not None:
         return "tensor", row["tensor"]
     return ("model", 0) if row["role"] is None else ("role", row["role"])
 
 
-def fits_by_owner(fits: Sequence[rows.Row]) -> Mapping[str, Mapping[int, FitRecord]]:
+def _fits_by_owner(fits: Sequence[rows.Row]) -> Mapping[str, Mapping[int, FitRecord]]:
     """Fits by what they belong to."""
     found: dict[str, dict[int, FitRecord]] = defaultdict(dict)
     for row in fits:
-        scope, position = owner_of(row)
+        scope, position = _owner_of(row)
         found[scope][position] = rows.fit_record(row)
     return found
 
 
-def statistics_by_owner(metrics: Sequence[rows.Row]) -> Mapping[str, Mapping[int, Sequence[Statistic]]]:
+def _statistics_by_owner(metrics: Sequence[rows.Row]) -> Mapping[str, Mapping[int, Sequence[Statistic]]]:
     """Statistics by what they belong to."""
     found: dict[str, dict[int, list[Statistic]]] = defaultdict(lambda: defaultdict(list))
     for row in metrics:
-        scope, position = owner_of(row)
+        scope, position = _owner_of(row)
         found[scope][position].append(rows.statistic(row))
     return found
 
 
-def read_signature(session: Session, pattern_id: int) -> SignatureRecord:
+def _read_signature(session: Session, pattern_id: int) -> SignatureRecord:
     """The pattern's signature."""
     query = select(Signature.__table__, SignatureLayout.version, SignatureLayout.names)
-    (row,) = fetch(session, query.join(SignatureLayout).where(Signature.pattern_id == pattern_id))
+    (row,) = _fetch(session, query.join(SignatureLayout).where(Signature.pattern_id == pattern_id))
     return rows.signature_record(row, tuple(row["names"]))
 
 
 def read_signatures(session: Session) -> tuple[SignatureEntry, ...]:
     """The signature of every key's current pattern, by key; names are read once for each layout."""
-    query = headers(*PATTERN_COLUMNS, *Signature.__table__.c, SignatureLayout.version)
+    query = _headers(*PATTERN_COLUMNS, *Signature.__table__.c, SignatureLayout.version)
     query = query.join(Signature, Signature.pattern_id == Pattern.id).join(SignatureLayout)
     layouts = {
         layout: tuple(names) for layout, names in session.execute(select(SignatureLayout.id, SignatureLayout.names))
@@ -156,20 +156,20 @@ def read_signatures(session: Session) -> tuple[SignatureEntry, ...]:
             signature=rows.signature_record(row, layouts[row["layout_id"]]),
             frequency_profile=row["frequency_profile"],
         )
-        for row in fetch(session, only_current(query))
+        for row in _fetch(session, _only_current(query))
     ]
     return tuple(sorted(entries, key=lambda entry: entry.model.key))
 
 
 def read_summaries(session: Session) -> tuple[PatternSummary, ...]:
     """Every pattern in short, by model key, newest first."""
-    query = headers(*PATTERN_COLUMNS, SignatureLayout.version)
+    query = _headers(*PATTERN_COLUMNS, SignatureLayout.version)
     query = query.join(Signature, Signature.pattern_id == Pattern.id).join(SignatureLayout)
     fits = {
         row["pattern_id"]: rows.fit_record(row)
-        for row in fetch(session, select(*Fit.__table__.c).where(Fit.position == 0))
+        for row in _fetch(session, select(*Fit.__table__.c).where(Fit.position == 0))
     }
-    found = sorted(fetch(session, query), key=lambda row: (row["key"], row["rank"]))
+    found = sorted(_fetch(session, query), key=lambda row: (row["key"], row["rank"]))
     return tuple(
         PatternSummary(
             model=rows.model_record(row),
@@ -179,7 +179,7 @@ def read_summaries(session: Session) -> tuple[PatternSummary, ...]:
             is_current=row["rank"] == 1,
             pattern_class=row["pattern_class"],
             class_scores=row["class_scores"],
-            class_margin=class_margin(row),
+            class_margin=_class_margin(row),
             fit=fits.get(row["id"]),
             signature_version=row["version"],
         )
@@ -189,25 +189,25 @@ def read_summaries(session: Session) -> tuple[PatternSummary, ...]:
 
 def read_tensors(session: Session) -> tuple[TensorEntry, ...]:
     """The tensors of every key's current pattern, by key; four queries, however many patterns there are."""
-    current = fetch(session, only_current(headers(*PATTERN_COLUMNS)))
-    parts = {table: by_pattern(session, table) for table in (TensorPattern, Fit, Metric)}
+    current = _fetch(session, _only_current(_headers(*PATTERN_COLUMNS)))
+    parts = {table: _by_pattern(session, table) for table in (TensorPattern, Fit, Metric)}
     entries = []
     for header in sorted(current, key=lambda row: row["key"]):
         tensors, fits, metrics = (parts[table][header["id"]] for table in (TensorPattern, Fit, Metric))
-        records = rows.tensor_records(tensors, fits_by_owner(fits)["tensor"], statistics_by_owner(metrics)["tensor"])
+        records = rows.tensor_records(tensors, _fits_by_owner(fits)["tensor"], _statistics_by_owner(metrics)["tensor"])
         entries += [
             TensorEntry(model=header["key"], pattern_key=header["pattern_key"], tensor=record) for record in records
         ]
     return tuple(entries)
 
 
-def by_pattern(session: Session, table: type[Base]) -> Mapping[int, Sequence[rows.Row]]:
+def _by_pattern(session: Session, table: type[Base]) -> Mapping[int, Sequence[rows.Row]]:
     """Rows of a table of parts by pattern, for current patterns, in the order of the record."""
     columns = table.__table__.c
-    current = only_current(headers(Pattern.id)).subquery()
+    current = _only_current(_headers(Pattern.id)).subquery()
     query = select(*columns).where(columns.pattern_id.in_(select(current.c.id)))
     found: dict[int, list[rows.Row]] = defaultdict(list)
-    for row in fetch(session, query.order_by(columns.pattern_id, columns.position)):
+    for row in _fetch(session, query.order_by(columns.pattern_id, columns.position)):
         found[row["pattern_id"]].append(row)
     return found
 

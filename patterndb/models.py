@@ -51,7 +51,7 @@ REQUIRED_OF_FITS = (
 """What every fit report has; NULL only where `special` says what stands there."""
 
 
-def is_complete(*columns: str) -> str:
+def _is_complete(*columns: str) -> str:
     """SQL: none of the columns is NULL."""
     return " AND ".join(f"{column} IS NOT NULL" for column in columns)
 
@@ -195,17 +195,17 @@ class Pattern(Base):
     frequency_profile: Mapped[dict[str, tuple[float, ...]]] = mapped_column(FloatsJson())
 
 
-def pattern_id() -> Mapped[int]:
+def _pattern_id() -> Mapped[int]:
     """The first column of the key of every part of a pattern."""
     return mapped_column(Integer(), ForeignKey("patterns.id", ondelete="CASCADE"), primary_key=True)
 
 
-def position() -> Mapped[int]:
+def _position() -> Mapped[int]:
     """The place of a part in its pattern, from 0: with the pattern, the part's key."""
     return mapped_column(Integer(), primary_key=True, autoincrement=False)
 
 
-def owner_keys() -> tuple[ForeignKeyConstraint, ForeignKeyConstraint]:
+def _owner_keys() -> tuple[ForeignKeyConstraint, ForeignKeyConstraint]:
     """The role or the tensor of the same pattern that a fit or a metric belongs to."""
     return (
         ForeignKeyConstraint(
@@ -226,8 +226,8 @@ class RolePattern(Base):
         CheckConstraint("tensors >= 0 AND weights >= 0", name="counts"),
     )
 
-    pattern_id: Mapped[int] = pattern_id()
-    position: Mapped[int] = position()
+    pattern_id: Mapped[int] = _pattern_id()
+    position: Mapped[int] = _position()
     role: Mapped[str]
     tensors: Mapped[int] = mapped_column(Integer())
     weights: Mapped[int]
@@ -244,8 +244,8 @@ class TensorPattern(Base):
         CheckConstraint("rows >= 0 AND cols >= 0 AND num_weights >= 0", name="counts"),
     )
 
-    pattern_id: Mapped[int] = pattern_id()
-    position: Mapped[int] = position()
+    pattern_id: Mapped[int] = _pattern_id()
+    position: Mapped[int] = _position()
     name: Mapped[str]
     role: Mapped[str]
     block: Mapped[int | None] = mapped_column(Integer())
@@ -262,18 +262,18 @@ class Fit(Base):
 
     __tablename__ = "fits"
     __table_args__ = (
-        *owner_keys(),
+        *_owner_keys(),
         UniqueConstraint("pattern_id", "role"),
         UniqueConstraint("pattern_id", "tensor"),
         CheckConstraint(OWNER_CHECK, name="one_owner"),
         CheckConstraint("(position = 0) = (role IS NULL AND tensor IS NULL)", name="model_at_zero"),
         CheckConstraint("scope IN ('tensor', 'model')", name="scope"),
         CheckConstraint("num_weights >= 0 AND parameters >= 0 AND num_nulls >= 0 AND steps >= 0", name="counts"),
-        CheckConstraint("special IS NOT NULL OR (" + is_complete(*REQUIRED_OF_FITS) + ")", name="complete_or_special"),
+        CheckConstraint("special IS NOT NULL OR (" + _is_complete(*REQUIRED_OF_FITS) + ")", name="complete_or_special"),
     )
 
-    pattern_id: Mapped[int] = pattern_id()
-    position: Mapped[int] = position()
+    pattern_id: Mapped[int] = _pattern_id()
+    position: Mapped[int] = _position()
     role: Mapped[int | None] = mapped_column(Integer())
     tensor: Mapped[int | None] = mapped_column(Integer())
     dna_type: Mapped[str]
@@ -316,15 +316,15 @@ class Metric(Base):
 
     __tablename__ = "metrics"
     __table_args__ = (
-        *owner_keys(),
+        *_owner_keys(),
         CheckConstraint(OWNER_CHECK, name="one_owner"),
         CheckConstraint("value IS NOT NULL OR special IS NOT NULL", name="value_or_special"),
         CheckConstraint("num_nulls >= 0", name="num_nulls"),
         CheckConstraint("p BETWEEN 0 AND 1", name="p"),
     )
 
-    pattern_id: Mapped[int] = pattern_id()
-    position: Mapped[int] = position()
+    pattern_id: Mapped[int] = _pattern_id()
+    position: Mapped[int] = _position()
     role: Mapped[int | None] = mapped_column(Integer())
     tensor: Mapped[int | None] = mapped_column(Integer())
     name: Mapped[str]
@@ -360,7 +360,7 @@ class Signature(Base):
         CheckConstraint("length(packed_p) = length(packed_values)", name="p_length"),
     )
 
-    pattern_id: Mapped[int] = pattern_id()
+    pattern_id: Mapped[int] = _pattern_id()
     layout_id: Mapped[int] = mapped_column(Integer(), ForeignKey("signature_layouts.id"), index=True)
     packed_values: Mapped[bytes]
     packed_z: Mapped[bytes | None]
@@ -373,8 +373,8 @@ class Artifact(Base):
     __tablename__ = "artifacts"
     __table_args__ = (CheckConstraint("num_bytes >= 0", name="num_bytes"),)
 
-    pattern_id: Mapped[int] = pattern_id()
-    position: Mapped[int] = position()
+    pattern_id: Mapped[int] = _pattern_id()
+    position: Mapped[int] = _position()
     kind: Mapped[str]
     path: Mapped[str]
     sha256: Mapped[str]

@@ -105,7 +105,7 @@ def tensor_rows(pattern_id: int, tensors: Sequence[TensorRecord]) -> list[Row]:
     ]
 
 
-def owners(pattern: PatternRecord) -> Iterator[tuple[Row, FitRecord | None, tuple[Statistic, ...]]]:
+def _owners(pattern: PatternRecord) -> Iterator[tuple[Row, FitRecord | None, tuple[Statistic, ...]]]:
     """The model, every role and every tensor: the columns that name it, its fit, its statistics."""
     yield {"role": None, "tensor": None}, pattern.fit, pattern.statistics
     for position, role in enumerate(pattern.roles):
@@ -117,7 +117,7 @@ def owners(pattern: PatternRecord) -> Iterator[tuple[Row, FitRecord | None, tupl
 def fit_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
     """Rows of `fits`; position 0 is the model's."""
     rows = []
-    for position, (owner, fit, _) in enumerate(owners(pattern)):
+    for position, (owner, fit, _) in enumerate(_owners(pattern)):
         if fit is not None:
             values = {field.name: getattr(fit, field.name) for field in fields(FitRecord)}
             values["null_model"] = values.pop("null")
@@ -147,7 +147,7 @@ def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
             **split_special({name: getattr(statistic, name) for name in STATISTIC_FLOATS}),
         }
         for position, (owner, statistic) in enumerate(
-            (owner, each) for owner, _, statistics in owners(pattern) for each in statistics
+            (owner, each) for owner, _, statistics in _owners(pattern) for each in statistics
         )
     ]
 

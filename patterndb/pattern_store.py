@@ -11,7 +11,7 @@ from patterndb.sessions import Sessions
 __all__ = ["PatternStore"]
 
 
-def ignore_step(step: str) -> None:
+def _ignore_step(step: str) -> None:
     """For callers that do not watch."""
 
 
@@ -27,7 +27,7 @@ class PatternStore(Sessions):
         """
         try:
             with self._writing() as session:
-                write_pattern(session, pattern, on_step or ignore_step)
+                write_pattern(session, pattern, on_step or _ignore_step)
         except (TypeError, ValueError) as error:
             raise StoreError(
                 f"The pattern of {pattern.model.key!r} cannot be kept: {error}.",

@@ -32,50 +32,50 @@ class RunStore(Sessions):
     def set_run_models(self, run: str, keys: Iterable[str]) -> None:
         """Say which models the run is about, in this order; those it knows already keep what is known of them."""
         with self._writing() as session:
-            run_id = find_run(session, run).id
+            run_id = _find_run(session, run).id
             for position, key in enumerate(dict.fromkeys(keys)):
-                find_or_add_model(session, run_id, key).position = position
+                _find_or_add_model(session, run_id, key).position = position
 
     def record_stage(self, run: str, model_key: str, stage: StageRecord) -> None:
         """Keep how a stage went, in place of what was known of that stage of that model in that run."""
         with self._writing() as session:
-            model = find_or_add_model(session, find_run(session, run).id, model_key)
-            keep_stage(session, model.id, stage)
+            model = _find_or_add_model(session, _find_run(session, run).id, model_key)
+            _keep_stage(session, model.id, stage)
 
     def finish_model(self, run: str, record: RunModelRecord) -> None:
         """Keep how the model fared. Its pattern becomes the model's current one; `record.stages` are added."""
         with self._writing() as session:
-            model = find_or_add_model(session, find_run(session, run).id, record.key)
-            pattern = find_pattern(session, record.pattern_key)
+            model = _find_or_add_model(session, _find_run(session, run).id, record.key)
+            pattern = _find_pattern(session, record.pattern_key)
             if pattern:
                 pattern.confirmed_at = dt.datetime.now(dt.UTC)
             model.status, model.error, model.hint = record.status, record.error, record.hint
             model.pattern_key = record.pattern_key
             for stage in record.stages:
-                keep_stage(session, model.id, stage)
+                _keep_stage(session, model.id, stage)
 
     def finish_run(self, run: str, status: str, exit_code: int) -> None:
         """Keep how the run ended: `done`, `failed`, `partial` or `interrupted`."""
         with self._writing() as session:
-            row = find_run(session, run)
+            row = _find_run(session, run)
             row.status, row.exit_code, row.finished = status, exit_code, dt.datetime.now(dt.UTC)
 
     def runs(self) -> tuple[RunRecord, ...]:
         """Every run, the latest first."""
         with self._reading() as session:
             rows = session.scalars(select(Run).options(WITH_MODELS).order_by(Run.started.desc(), Run.id.desc()))
-            return tuple(run_record(row) for row in rows)
+            return tuple(_run_record(row) for row in rows)
 
     def run(self, run: str) -> RunRecord:
         """One run; raises `NotMinedError` if there is none of that name."""
         with self._reading() as session:
-            return run_record(find_run(session, run, WITH_MODELS))
+            return _run_record(_find_run(session, run, WITH_MODELS))
 
 
 WITH_MODELS = selectinload(Run.models).selectinload(RunModel.stages)
 
 
-def find_run(session: Session, run: str, *options: ExecutableOption) -> Run:
+def _find_run(session: Session, run: str, *options: ExecutableOption) -> Run:
     """The run's row."""
     row = session.scalar(select(Run).where(Run.run == run).options(*options))
     if row is None:
@@ -83,7 +83,7 @@ def find_run(session: Session, run: str, *options: ExecutableOption) -> Run:
     return row
 
 
-def find_or_add_model(session: Session, run_id: int, key: str) -> RunModel:
+def _find_or_add_model(session: Session, run_id: int, key: str) -> RunModel:
     """The model's row in the run; a new one comes last and is `pending`."""
     row = session.scalar(select(RunModel).where(RunModel.run_id == run_id, RunModel.key == key))
     if row is None:
@@ -94,7 +94,7 @@ def find_or_add_model(session: Session, run_id: int, key: str) -> RunModel:
     return row
 
 
-def find_pattern(session: Session, pattern_key: str | None) -> Pattern | None:
+def _find_pattern(session: Session, pattern_key: str | None) -> Pattern | None:
     """The pattern that a model ended with; one that was never saved is a mistake of the caller."""
     if pattern_key is None:
         return None
@@ -104,7 +104,7 @@ def find_pattern(session: Session, pattern_key: str | None) -> Pattern | None:
     return row
 
 
-def keep_stage(session: Session, run_model_id: int, stage: StageRecord) -> None:
+def _keep_stage(session: Session, run_model_id: int, stage: StageRecord) -> None:
     """Insert or replace the row of a stage."""
     row = session.scalar(select(Stage).where(Stage.run_model_id == run_model_id, Stage.stage == stage.stage))
     if row is None:
@@ -114,7 +114,7 @@ def keep_stage(session: Session, run_model_id: int, stage: StageRecord) -> None:
     session.flush()
 
 
-def run_record(row: Run) -> RunRecord:
+def _run_record(row: Run) -> RunRecord:
     """The row as callers may see it."""
     return RunRecord(
         run=row.run,
@@ -123,11 +123,11 @@ def run_record(row: Run) -> RunRecord:
         started=row.started,
         finished=row.finished,
         exit_code=row.exit_code,
-        models=tuple(run_model_record(model) for model in row.models),
+        models=tuple(_run_model_record(model) for model in row.models),
     )
 
 
-def run_model_record(row: RunModel) -> RunModelRecord:
+def _run_model_record(row: RunModel) -> RunModelRecord:
     """The same of a model in a run."""
     return RunModelRecord(
         key=row.key,

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AUTOGENERATE_PLUGINS",
     "HEAD",
+    "alembic_config",
     "check",
     "current",
+    "migration_connection",
     "migrations_path",
     "prepare",
     "require_existing",
@@ -41,14 +43,14 @@ def upgrade(url: str) -> str:
     All migrations happen in one transaction: a process killed in the middle leaves the old schema.
     """
     with migration_connection(parse_url(url)) as connection:
-        migrate(connection)
+        _migrate(connection)
     return HEAD
 
 
 def current(url: str) -> str | None:
     """The revision that the database says it has, None for one without any."""
-    with reading(parse_url(url)) as connection:
-        return read_revision(connection)
+    with _reading(parse_url(url)) as connection:
+        return _read_revision(connection)
 
 
 def check(url: str) -> tuple[str, ...]:
@@ -62,12 +64,12 @@ def check(url: str) -> tuple[str, ...]:
     from patterndb.models import Base
 
     parsed = parse_url(url)
-    with reading(parsed) as connection:
-        require_head(connection, parsed)
+    with _reading(parsed) as connection:
+        _require_head(connection, parsed)
         options = {"autogenerate_plugins": AUTOGENERATE_PLUGINS, "render_as_batch": True, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         differences = compare_metadata(context, Base.metadata)
-        broken = foreign_key_violations(connection)
+        broken = _foreign_key_violations(connection)
     return tuple(str(difference) for difference in differences) + broken
 
 
@@ -78,18 +80,18 @@ def prepare(engine: Engine, *, create: bool) -> None:
     """
     try:
         with engine.connect() as connection:
-            is_empty = create and read_revision(connection) is None and not inspect(connection).get_table_names()
+            is_empty = create and _read_revision(connection) is None and not inspect(connection).get_table_names()
             if not is_empty:
-                require_head(connection, engine.url)
+                _require_head(connection, engine.url)
     except SQLAlchemyError as error:
         raise translate(error, engine.url) from error
     if is_empty:
         with migration_connection(engine.url) as connection:
-            migrate(connection)
+            _migrate(connection)
 
 
 @contextmanager
-def reading(url: URL) -> Iterator[Connection]:
+def _reading(url: URL) -> Iterator[Connection]:
     """A connection to a database that exists; errors come out as ours."""
     require_existing(url)
     engine = make_engine(url)
@@ -111,7 +113,7 @@ def require_existing(url: URL) -> None:
         )
 
 
-def read_revision(connection: Connection) -> str | None:
+def _read_revision(connection: Connection) -> str | None:
     """The revision in the database's own table of it."""
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -119,9 +121,9 @@ def read_revision(connection: Connection) -> str | None:
     return revision
 
 
-def require_head(connection: Connection, url: URL) -> None:
+def _require_head(connection: Connection, url: URL) -> None:
     """Raise `SchemaVersionError`, with the command that repairs it, unless the revision is `HEAD`."""
-    revision = read_revision(connection)
+    revision = _read_revision(connection)
     if revision == HEAD:
         return
     has = "no schema of dna-zoo" if revision is None else f"schema {revision}"
@@ -135,7 +137,7 @@ def require_head(connection: Connection, url: URL) -> None:
     )
 
 
-def require_known(revision: str, url: URL) -> None:
+def _require_known(revision: str, url: URL) -> None:
     """Raise `SchemaVersionError` for a revision that no migration leads on from."""
     from alembic.script import ScriptDirectory
 
@@ -175,28 +177,28 @@ def migration_connection(url: URL) -> Iterator[Connection]:
         engine.dispose()
 
 
-def migrate(connection: Connection) -> None:
+def _migrate(connection: Connection) -> None:
     """Run the migrations up to `HEAD`, then look for rows that they orphaned."""
     from alembic import command
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-    revision = read_revision(connection)
+    revision = _read_revision(connection)
     if revision == HEAD:
         return
     if revision is not None:
-        require_known(revision, connection.engine.url)
+        _require_known(revision, connection.engine.url)
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    broken = foreign_key_violations(connection)
+    broken = _foreign_key_violations(connection)
     if broken:
         raise StoreError(
             f"The upgrade would orphan rows ({broken[0]}), so it was undone.", hint="Please report this as a bug."
         )
 
 
-def foreign_key_violations(connection: Connection) -> tuple[str, ...]:
+def _foreign_key_violations(connection: Connection) -> tuple[str, ...]:
     """Rows of a SQLite database that refer to nothing, in words; PostgreSQL never lets them be."""
     if connection.dialect.name != "sqlite":
         return ()

@@ -169,7 +169,7 @@ def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Compar
     """Everything about the pair; `all_distances` are those of all pairs in the database, this one among them."""
     names, (x, y) = align((a.signature, b.signature))
     distance = rms_distance(x, y)
-    roles = compare_roles(a, b, names, x, y)
+    roles = _compare_roles(a, b, names, x, y)
     return Comparison(
         a=a.model.key,
         b=b.model.key,
@@ -183,12 +183,12 @@ def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Compar
     )
 
 
-def compare_roles(
+def _compare_roles(
     a: PatternRecord, b: PatternRecord, names: Sequence[str], x: Vector, y: Vector
 ) -> tuple[RoleComparison, ...]:
     """The table by role, in the order of the signature, `model` last; only roles that one of the models has."""
     role_of = np.array([name.partition("/")[0] for name in names])
-    sides = [role_sides(pattern) for pattern in (a, b)]
+    sides = [_role_sides(pattern) for pattern in (a, b)]
     present = sides[0].keys() | sides[1].keys()
     named = [role for role in dict.fromkeys((*role_of.tolist(), *sides[0], *sides[1])) if role in present]
     rows = []
@@ -210,13 +210,13 @@ def compare_roles(
 ABSENT = Side(tensors=0, r2=None, null_r2=None, gain=None)
 
 
-def role_sides(pattern: PatternRecord) -> dict[str, Side]:
+def _role_sides(pattern: PatternRecord) -> dict[str, Side]:
     """The fits of every role that the pattern has, and of the model as a whole as `model`."""
-    sides = {role.role: fit_side(role.tensors, role.fit) for role in pattern.roles}
-    return sides | {"model": fit_side(len(pattern.tensors), pattern.fit)}
+    sides = {role.role: _fit_side(role.tensors, role.fit) for role in pattern.roles}
+    return sides | {"model": _fit_side(len(pattern.tensors), pattern.fit)}
 
 
-def fit_side(tensors: int, fit: FitRecord | None) -> Side:
+def _fit_side(tensors: int, fit: FitRecord | None) -> Side:
     """The three figures that say how much of a fit is structure."""
     if fit is None:
         return Side(tensors=tensors, r2=None, null_r2=None, gain=None)

@@ -57,7 +57,7 @@ class PatternDatabase(RunStore, PatternStore):
         """
         left, right = self.load_pattern(a), self.load_pattern(b)
         same_version = [entry for entry in self.signatures() if entry.signature.version == left.signature.version]
-        return compare(left, right, pair_distances(same_version)[np.triu_indices(len(same_version), 1)])
+        return compare(left, right, _pair_distances(same_version)[np.triu_indices(len(same_version), 1)])
 
     def get_similar_models(self, name: str, top_k: int = 5) -> tuple[Neighbour, ...]:
         """The `top_k` models nearest to the model key `name`, the nearest first; ties by name.
@@ -72,7 +72,7 @@ class PatternDatabase(RunStore, PatternStore):
         comparable = [entry for entry in entries if entry.signature.version == own.signature.version]
         if len(comparable) == 1 < len(entries):
             align([entry.signature for entry in entries])
-        distances = pair_distances(comparable)
+        distances = _pair_distances(comparable)
         pairs = distances[np.triu_indices(len(comparable), 1)]
         neighbours = [
             Neighbour(model=entry.model.key, distance=float(distance), percentile=percentile(float(distance), pairs))
@@ -106,6 +106,6 @@ class PatternDatabase(RunStore, PatternStore):
         self.close()
 
 
-def pair_distances(entries: Sequence[SignatureEntry]) -> npt.NDArray[np.float64]:
+def _pair_distances(entries: Sequence[SignatureEntry]) -> npt.NDArray[np.float64]:
     """Distances of all pairs (entries, entries) of one signature version."""
     return pairwise_distances(align([entry.signature for entry in entries])[1])

@@ -13,7 +13,7 @@ from patterndb.columns import READING_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "write_table"]
+__all__ = ["SUFFIXES", "escape_latex", "write_table"]
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> None:
@@ -41,40 +41,40 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_csv(frame: "pd.DataFrame", path: Path) -> None:
+def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
-def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
+def _write_parquet(frame: "pd.DataFrame", path: Path) -> None:
     # Opened here, so that the library does not guess a file system from the path.
     with path.open("wb") as file:
         frame.to_parquet(file, engine="pyarrow", index=False)
 
 
-def write_jsonl(frame: "pd.DataFrame", path: Path) -> None:
+def _write_jsonl(frame: "pd.DataFrame", path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in frame.to_dict(orient="records"):
-            plain = {str(name): plain_value(value) for name, value in row.items()}
+            plain = {str(name): _plain_value(value) for name, value in row.items()}
             file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def plain_value(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """The value as JSON has it."""
-    if is_missing(value) or (isinstance(value, float) and math.isinf(value)):
+    if _is_missing(value) or (isinstance(value, float) and math.isinf(value)):
         return None
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def write_markdown(frame: "pd.DataFrame", path: Path) -> None:
-    names, right, cells = for_reading(frame)
+def _write_markdown(frame: "pd.DataFrame", path: Path) -> None:
+    names, right, cells = _for_reading(frame)
     escape = str.maketrans({"|": r"\|", "\n": " "})
     lines = [names, ["---:" if is_number else "---" for is_number in right], *cells]
     text = "".join(f"| {' | '.join(cell.translate(escape) for cell in line)} |\n" for line in lines)
     path.write_text(text, encoding="utf-8")
 
 
-def write_latex(frame: "pd.DataFrame", path: Path) -> None:
-    names, right, cells = for_reading(frame)
+def _write_latex(frame: "pd.DataFrame", path: Path) -> None:
+    names, right, cells = _for_reading(frame)
     table = frame.attrs.get("table", "table")
     body = "".join(f"    {' & '.join(escape_latex(cell) for cell in row)} \\\\\n" for row in cells)
     path.write_text(
@@ -114,26 +114,26 @@ def escape_latex(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in text)
 
 
-def for_reading(frame: "pd.DataFrame") -> tuple[list[str], list[bool], list[list[str]]]:
+def _for_reading(frame: "pd.DataFrame") -> tuple[list[str], list[bool], list[list[str]]]:
     """Names of the columns that fit on a page, which of them are numbers, and their cells as text."""
     from pandas.api.types import is_numeric_dtype
 
     wanted = READING_COLUMNS.get(frame.attrs.get("table", ""), tuple(frame.columns))
     right = [is_numeric_dtype(frame[name]) for name in wanted]
     rows = zip(*(frame[name] for name in wanted), strict=True)
-    return list(wanted), right, [[format_cell(value) for value in row] for row in rows]
+    return list(wanted), right, [[_format_cell(value) for value in row] for row in rows]
 
 
-def format_cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     """Floats with four significant digits, nothing for what is missing."""
-    if is_missing(value):
+    if _is_missing(value):
         return ""
     if isinstance(value, float):
         return f"{value:.4g}".replace("inf", "∞")
     return str(value)
 
 
-def is_missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     """None, pandas' NA and NaN."""
     import pandas as pd
 
@@ -141,11 +141,11 @@ def is_missing(value: Any) -> bool:
 
 
 WRITERS: Mapping[str, Callable[["pd.DataFrame", Path], None]] = {
-    ".csv": write_csv,
-    ".parquet": write_parquet,
-    ".jsonl": write_jsonl,
-    ".md": write_markdown,
-    ".tex": write_latex,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".jsonl": _write_jsonl,
+    ".md": _write_markdown,
+    ".tex": _write_latex,
 }
 SUFFIXES = tuple(WRITERS)
 """The formats that `write_table` knows."""
