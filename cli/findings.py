@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cli.numbers import byte_size, count, decibel, fixed, p_value, scientific, signed
-from cli.output import Column, make_facts, make_table
+from cli.output import Column, escaped, make_facts, make_table
 from patterndb.records import ArtifactRecord, FitRecord, PatternRecord, RoleRecord, SignatureRecord
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _headline(pattern: PatternRecord) -> str:
     source = model.repo or "local files"
     if model.revision:
         source += f" @ {model.revision[:12]}"
-    return f"[bold cyan]{_escaped(model.key)}[/bold cyan]  {_escaped(source)}"
+    return f"[bold cyan]{escaped(model.key)}[/bold cyan]  {escaped(source)}"
 
 
 def _facts(pattern: PatternRecord) -> str:
@@ -56,23 +56,23 @@ def _facts(pattern: PatternRecord) -> str:
     model = pattern.model
     kind = " ".join(part for part in (model.modality, model.family, model.architecture) if part)
     parts = [
-        f"{count(model.num_weights)} weights in {count(model.num_tensors)} tensors",
+        f"{count(model.num_weights)} weights in {count(model.num_tensors)} tensor{'s' * (model.num_tensors != 1)}",
         kind,
         model.licence or "",
         f"sha256 {model.sha256[:12]}",
         f"run {pattern.run}",
     ]
-    return "[dim]" + _escaped(" · ".join(part for part in parts if part)) + "[/dim]"
+    return "[dim]" + escaped(" · ".join(part for part in parts if part)) + "[/dim]"
 
 
 def _class_line(pattern: PatternRecord) -> str:
     """The class, its margin, and all the scores, the largest first."""
     if not any(pattern.class_scores.values()):
-        return f"Class [bold]{_escaped(pattern.pattern_class)}[/bold]: a class takes 2 nulls or more (`--nulls N`)"
+        return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]: a class takes 2 nulls or more (`--nulls N`)"
     ranked = sorted(pattern.class_scores.items(), key=lambda item: (-item[1], item[0]))
     scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
     margin = fixed(pattern.class_margin, 2)
-    return f"Class [bold]{_escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
+    return f"Class [bold]{escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
 
 
 ROLE_COLUMNS = (
@@ -179,17 +179,12 @@ def _draw_artifacts(artifacts: Sequence[ArtifactRecord]) -> Iterator["Renderable
         total = byte_size(sum(artifact.num_bytes for artifact in artifacts))
         noun = "file" if len(artifacts) == 1 else "files"
         folder = artifacts[0].path.rpartition("/")[0]
-        yield f"[dim]{len(artifacts)} {noun} ({total}) under {_escaped(folder)} in the home folder[/dim]"
+        yield f"[dim]{len(artifacts)} {noun} ({total}) under {escaped(folder)} in the home folder[/dim]"
 
 
 def draw_neighbours(model: str, neighbours: Iterable["Neighbour"]) -> Iterator["RenderableType"]:
     """The models nearest to `model`."""
-    columns = (Column(f"Nearest to {model}"), Column("Distance", True), Column("Percentile", True))
-    rows = [(each.model, fixed(each.distance), fixed(each.percentile, 1)) for each in neighbours]
+    columns = (Column(f"Nearest to {escaped(model)}"), Column("Distance", True), Column("Percentile", True))
+    rows = [(escaped(each.model), fixed(each.distance), fixed(each.percentile, 1)) for each in neighbours]
     yield make_table(columns, rows)
     yield ""
-
-
-def _escaped(text: str) -> str:
-    """The text, safe from being read as markup."""
-    return text.replace("[", r"\[")

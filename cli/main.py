@@ -115,8 +115,8 @@ def _wire() -> None:
     for module in (show, compare, similar, taxonomy, runs, export):
         name = module.__name__.rpartition(".")[2]
         _add(app, name, getattr(module, name), module.EXAMPLES)
-    db_app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
-    db_app.callback(epilog=_examples(*db.EXAMPLES))(db.db)
+    db_app = typer.Typer(rich_markup_mode="rich")
+    db_app.callback(invoke_without_command=True, epilog=_examples(*db.EXAMPLES))(db.db)
     for function in (db.upgrade, db.current, db.check):
         _add(db_app, function.__name__, function, db.EXAMPLES)
     app.add_typer(db_app, name="db")

@@ -52,6 +52,8 @@ def byte_size(num_bytes: int | None) -> str:
     """In kB, MB or GB of powers of 1,000, as hubs show it."""
     if num_bytes is None:
         return "unknown size"
+    if num_bytes == 0:
+        return "0 B"
     if num_bytes < 1_000_000:
         return f"{num_bytes / 1e3:.1f} kB"
     return f"{num_bytes / 1e6:,.1f} MB" if num_bytes < 1_000_000_000 else f"{num_bytes / 1e9:,.2f} GB"

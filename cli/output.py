@@ -13,10 +13,20 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-__all__ = ["Column", "Format", "Output", "make_console", "make_facts", "make_table", "plain_json", "print_error"]
+__all__ = [
+    "Column",
+    "Format",
+    "Output",
+    "escaped",
+    "make_console",
+    "make_facts",
+    "make_table",
+    "plain_json",
+    "print_error",
+]
 
-PIPE_WIDTH = 100
-"""Columns to draw tables in where stdout is no terminal and COLUMNS does not say."""
+FULL_WIDTH = 100
+"""Columns that every table fits into: what they are drawn in where there is no terminal and COLUMNS does not say."""
 
 
 class Format(StrEnum):
@@ -46,8 +56,9 @@ class Output:
         elif self._format is Format.QUIET:
             print("".join(f"{item}\n" for item in bare), end="")
         else:
-            console = make_console()
             for renderable in draw():
+                console = make_console()
+                console.width = max(console.width, _least_width(renderable, console))
                 console.print(renderable)
 
     def note(self, text: str) -> None:
@@ -83,7 +94,7 @@ class Column:
 
 
 def make_table(columns: Iterable[Column], rows: Iterable[Iterable[str] | None]) -> "Table":
-    """A table; None in place of a row draws a line between groups."""
+    """A table; cells are markup, None in place of a row leaves a gap between groups."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -117,13 +128,28 @@ def make_facts(rows: Iterable[tuple[str, str]]) -> "Table":
     return grid
 
 
+def escaped(text: str) -> str:
+    """The text, safe from being read as markup."""
+    return text.replace("[", r"\[")
+
+
 def make_console(*, stderr: bool = False) -> "Console":
     """A console on the stream as it is now. Colour follows the terminal and NO_COLOR."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else FULL_WIDTH
     return Console(file=stream, width=width, highlight=False, emoji=False)
+
+
+def _least_width(renderable: "RenderableType", console: "Console") -> int:
+    """Columns that a table needs to show all digits: better that a narrow terminal wraps its lines than cuts them."""
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    if not isinstance(renderable, Table) or renderable.box is None:
+        return 0
+    return min(Measurement.get(console, console.options.update_width(FULL_WIDTH), renderable).maximum, FULL_WIDTH)
 
 
 def print_error(message: str, hint: str = "", *, is_plain: bool = False) -> None:

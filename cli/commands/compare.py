@@ -8,7 +8,7 @@ import typer
 from cli.documents import comparison_document
 from cli.numbers import UNKNOWN, count, fixed
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, make_facts, make_table
+from cli.output import Column, Format, Output, escaped, make_facts, make_table
 from cli.session import session_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _fixed_or_empty(value: float | None) -> str:
 
 def _draw(found: "Comparison") -> Iterator["RenderableType"]:
     """The figures of the pair, then the table by role."""
-    yield f"A [bold cyan]{found.a}[/bold cyan]   B [bold cyan]{found.b}[/bold cyan]"
+    yield f"A [bold cyan]{escaped(found.a)}[/bold cyan]   B [bold cyan]{escaped(found.b)}[/bold cyan]"
     yield ""
     yield make_facts(_facts(found))
     yield ""

@@ -7,7 +7,7 @@ import typer
 
 from cli import errors
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, make_table
+from cli.output import Column, Format, Output, escaped, make_table
 from cli.session import session_of
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ __all__ = ["EXAMPLES", "check", "current", "db", "upgrade"]
 EXAMPLES = ("dna-zoo db upgrade", "dna-zoo --db postgresql://me@localhost/zoo db upgrade", "dna-zoo db check")
 
 
-def db() -> None:
+def db(context: typer.Context) -> None:
     """Make, upgrade or check the schema of the pattern database."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def upgrade(context: typer.Context) -> None:
@@ -66,4 +68,4 @@ def check(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
 
 def _difference_table(differences: Sequence[str]) -> "RenderableType":
     """One row a difference."""
-    return make_table((Column("Difference", wraps=True),), ([text] for text in differences))
+    return make_table((Column("Difference", wraps=True),), ([escaped(text)] for text in differences))

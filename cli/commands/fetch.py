@@ -9,7 +9,7 @@ from cli import errors
 from cli.documents import plan_document
 from cli.numbers import byte_size
 from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
-from cli.output import Column, Format, Output, make_table
+from cli.output import Column, Format, Output, escaped, make_table
 from cli.progress import progress
 from cli.requests import model_requests
 from cli.session import Session, session_of
@@ -95,7 +95,9 @@ def _plan_table(plans: "Sequence[FetchPlan]") -> "RenderableType":
     for plan in plans:
         source = f"{plan.repo} @ {(plan.revision or '')[:12]}" if plan.missing else plan.origin
         names = " + ".join(file.name for file in plan.weights)
-        rows.append((plan.key, names, byte_size(plan.num_bytes), byte_size(plan.download_bytes), source))
+        rows.append(
+            (escaped(plan.key), escaped(names), byte_size(plan.num_bytes), byte_size(plan.download_bytes), source)
+        )
     total = byte_size(sum(plan.num_bytes for plan in plans))
     rows += [None, ("all", "", total, byte_size(sum(plan.download_bytes for plan in plans)), "")]
     return make_table(COLUMNS, rows)

@@ -8,7 +8,7 @@ import typer
 from cli.documents import run_document
 from cli.numbers import UNKNOWN, duration, moment
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, make_table
+from cli.output import Column, Format, Output, escaped, make_table
 from cli.session import session_of
 from patterndb.records import RunModelRecord, RunRecord
 
@@ -76,7 +76,7 @@ def _run_row(record: RunRecord) -> tuple[str, ...]:
         UNKNOWN if record.exit_code is None else str(record.exit_code),
         str(num["done"]),
         str(num["failed"]),
-        " ".join(model.key for model in record.models),
+        escaped(" ".join(model.key for model in record.models)),
     )
 
 
@@ -99,7 +99,7 @@ def _draw_run(record: RunRecord) -> Iterator["RenderableType"]:
     yield make_table(STAGE_COLUMNS, [row for model in record.models for row in _stage_rows(model)])
     for model in record.models:
         if model.error:
-            yield f"[red]{model.key}[/red]: {_plain(model.error)} {_plain(model.hint or '')}".rstrip()
+            yield f"[red]{escaped(model.key)}[/red]: {escaped(model.error)} {escaped(model.hint or '')}".rstrip()
 
 
 STAGE_COLUMNS = (
@@ -114,15 +114,10 @@ STAGE_COLUMNS = (
 
 def _stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
     """One row a stage, the model named in the first, and a line after the last."""
-    first = (model.key, _styled(model.status))
+    first = (escaped(model.key), _styled(model.status))
     if not model.stages:
         yield (*first, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
     for stage in model.stages:
         yield (*first, stage.stage, _styled(stage.status), duration(stage.seconds), stage.key[:12])
         first = ("", "")
     yield None
-
-
-def _plain(text: str) -> str:
-    """The text, safe from being read as markup."""
-    return text.replace("[", r"\[")

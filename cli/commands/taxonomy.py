@@ -8,7 +8,7 @@ import typer
 from cli.documents import taxonomy_document
 from cli.numbers import count, fixed, p_value
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, make_table
+from cli.output import Column, Format, Output, escaped, make_table
 from cli.session import session_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _declared_tree(found: "Taxonomy") -> "Tree":
         for architecture, profiles in architectures.items():
             twig = branch.add(architecture)
             for profile, keys in profiles.items():
-                twig.add(f"{profile}  [cyan]{'  '.join(keys)}[/cyan]")
+                twig.add(f"{profile}  [cyan]{escaped('  '.join(keys))}[/cyan]")
     return tree
 
 
@@ -90,7 +90,7 @@ def _grow(tree: "Tree", nodes: "dict[frozenset[str], Merge]", merge: "Merge") ->
     branch = tree.add(f"[dim]{fixed(merge.height)}[/dim]")
     for side in (merge.left, merge.right):
         if len(side) == 1:
-            branch.add(f"[cyan]{side[0]}[/cyan]")
+            branch.add(f"[cyan]{escaped(side[0])}[/cyan]")
         else:
             _grow(branch, nodes, nodes[frozenset(side)])
 

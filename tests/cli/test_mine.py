@@ -49,9 +49,9 @@ def test_all_failed_ends_with_1(mine: Mine) -> None:
 
 def test_neighbours_are_printed_once_there_are_two_models(mine: Mine, tiny_model: Path) -> None:
     first = mine("mine", str(tiny_model), *FAST)
-    second = mine("mine", "--local", str(tiny_model), "--name", "other", *FAST)
+    second = mine("mine", "--local", str(tiny_model), "--name", "[red]other", *FAST)
     assert "Nearest to" not in first.stdout
-    assert "Nearest to other" in second.stdout and "tiny-model" in second.stdout
+    assert "Nearest to [red]other" in second.stdout and "tiny-model" in second.stdout
 
 
 def test_json_of_mine_holds_the_run_and_what_show_gives(mine: Mine, tiny_model: Path) -> None:

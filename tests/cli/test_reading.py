@@ -62,6 +62,10 @@ def test_show_aligns_numbers_to_the_right_with_equal_digits(invoke: Invoke) -> N
     assert len({re.search(r"\d\.\d{3}", line).start() for line in rows if re.search(r"\d\.\d{3}", line)}) == 1  # type: ignore[union-attr]
 
 
+def test_a_narrow_terminal_cuts_no_digits(invoke: Invoke) -> None:
+    assert "…" not in invoke("show", "alpha", COLUMNS="50").stdout
+
+
 def test_show_gives_what_an_earlier_run_found(ask: Callable[..., Any]) -> None:
     assert ask("show", "alpha", "--run", PARTIAL)["model"] == "alpha"
 

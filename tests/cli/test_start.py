@@ -49,9 +49,10 @@ def test_help_needs_no_database_library(start: Start) -> None:
     assert "sqlalchemy" not in loaded(start, "--help")
 
 
-def test_a_bare_call_shows_the_help(invoke: Invoke) -> None:
-    result = invoke()
-    assert result.exit_code == 0 and "Commands" in result.stdout
+@pytest.mark.parametrize("arguments", [(), ("db",)])
+def test_a_bare_group_shows_its_help(arguments: tuple[str, ...], invoke: Invoke) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stderr) == (0, "") and "Commands" in result.stdout
 
 
 def test_version(invoke: Invoke) -> None:
