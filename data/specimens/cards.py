@@ -58,15 +58,14 @@ def folder_bytes(folder: Path) -> int:
 def table(results: list[Result]) -> str:
     """The figures as a Markdown table."""
     lines = [
-        "| specimen | relation | parent | parameters | KB | steps | held out | reached | at the start | blind | s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| specimen | relation | parent | parameters | KB | steps | held out | reached | at the start | blind |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
         s = r.specimen
         lines.append(
             f"| {s.name} | {s.relation} | {s.parent or ''} | {r.parameters:,} | {r.num_bytes / 1000:.0f} | {s.steps} "
-            f"| {s.data}, {r.reached.name} | {r.reached.value:.3f} | {r.start.value:.3f} | {r.blind.value:.3f} "
-            f"| {r.seconds:.0f} |"
+            f"| {s.data}, {r.reached.name} | {r.reached.value:.3f} | {r.start.value:.3f} | {r.blind.value:.3f} |"
         )
     return "\n".join(lines)
 

@@ -41,8 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
         specimen = SPECIMENS[name]
         if options.max_steps is not None:
             specimen = replace(specimen, steps=min(specimen.steps, options.max_steps))
-        results.append(make(specimen, options.out))
-        print(f"{name}: {results[-1].reached.name} {results[-1].reached.value:.3f}", flush=True)
+        result = make(specimen, options.out)
+        results.append(result)
+        print(f"{name}: {result.reached.name} {result.reached.value:.3f}, {result.seconds:.0f} s", flush=True)
     print("\n" + table(results))
 
 
