@@ -25,6 +25,8 @@ LARGEST_CHAIN = 4096
 """Axes up to this length are chained in one piece (a length^2 table of cosines in float64, at most 128 MiB)."""
 LEAF = 256
 GRAM_CHUNK = 8192
+RELATIVE_ZERO = 1e-6
+"""Directions below this share of the leading one are rounding of float32 values, which must not decide an order."""
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -75,7 +77,7 @@ def seriate(matrix: Float32, *, row_axis: Axis = Axis.HIDDEN, col_axis: Axis = A
     Each permutable axis becomes a chain: from its vector of largest norm, always on to the vector with the largest
     cosine not yet taken (largest absolute cosine where signs are free), seen in the leading `NUM_FEATURES` singular
     directions. Axes longer than `LARGEST_CHAIN` are first cut by principal directions into leaves, then chained.
-    All comparisons are float64, so rounding does not decide between neighbours.
+    All comparisons are float64, so rounding does not decide between neighbours; of equal ones the largest comes first.
     """
     row_features, col_features = _features(matrix)
     rows, row_signs = _order_axis(row_features, row_axis)
@@ -128,8 +130,9 @@ def _features(matrix: Float32) -> tuple[Float64, Float64]:
         chunk = matrix[start : start + GRAM_CHUNK].astype(np.float64)
         gram += chunk.T @ chunk
     values, vectors = np.linalg.eigh(gram)
-    keep = min(NUM_FEATURES, num_cols)
-    vectors, singular = vectors[:, ::-1][:, :keep], np.sqrt(np.maximum(values[::-1][:keep], 0))
+    singular = np.sqrt(np.maximum(values[::-1][:NUM_FEATURES], 0))
+    keep = max(int(np.sum(singular > RELATIVE_ZERO * singular[0])), 1)
+    vectors, singular = vectors[:, ::-1][:, :keep], singular[:keep]
     rows = np.concatenate(
         [matrix[start : start + GRAM_CHUNK].astype(np.float64) @ vectors for start in range(0, num_rows, GRAM_CHUNK)]
     )
@@ -143,11 +146,11 @@ def _order_axis(features: Float64, axis: Axis) -> tuple[npt.NDArray[np.int32], n
         return np.arange(count, dtype=np.int32), None
     norms = np.linalg.norm(features, axis=1)
     unit = features / np.maximum(norms, 1e-300)[:, None]
-    largest = int(np.argmax(norms))
+    by_norm = np.argsort(-norms, kind="stable")
     if count <= LARGEST_CHAIN:
-        perm = _chain(unit, largest, sign_free=axis.is_sign_free)
+        perm = by_norm[_chain(unit[by_norm], 0, sign_free=axis.is_sign_free)]
     else:
-        perm = _chain_leaves(unit, sign_free=axis.is_sign_free)
+        perm = by_norm[_chain_leaves(unit[by_norm], sign_free=axis.is_sign_free)]
     if not axis.is_sign_free:
         return perm.astype(np.int32), None
     steps = np.sign(np.einsum("ik,ik->i", unit[perm[1:]], unit[perm[:-1]]))
@@ -156,7 +159,10 @@ def _order_axis(features: Float64, axis: Axis) -> tuple[npt.NDArray[np.int32], n
 
 
 def _chain(unit: Float64, start: int, *, sign_free: bool) -> npt.NDArray[np.int64]:
-    """Greedy nearest-neighbour chain over unit vectors (N, K), N <= `LARGEST_CHAIN`; returns a permutation (N,)."""
+    """Greedy nearest-neighbour chain over unit vectors (N, K), N <= `LARGEST_CHAIN`; returns a permutation (N,).
+
+    The vectors come by descending norm, so that the first of equal neighbours is the largest.
+    """
     cosines = unit @ unit.T
     if sign_free:
         np.abs(cosines, out=cosines)
@@ -186,6 +192,7 @@ def _chain_leaves(unit: Float64, *, sign_free: bool) -> npt.NDArray[np.int64]:
         if len(node) > LEAF:
             stack.extend(_halves(unit, node, tail))
             continue
+        node = np.sort(node)  # By descending norm again.
         vectors = unit[node]
         start = int(np.argmax(vectors @ (vectors.mean(axis=0) if tail is None else tail)))
         pieces.append(node[_chain(vectors, start, sign_free=sign_free)])
@@ -201,9 +208,7 @@ def _halves(
     centred = vectors - vectors.mean(axis=0)
     direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
     heights = centred @ direction
-    if (
-        float(np.sum(heights**3)) < 0
-    ):  # An eigenvector comes with either sign; an odd node must not be cut by it.
+    if float(np.sum(heights**3)) < 0:  # An eigenvector comes with either sign; an odd node must not be cut by it.
         heights = -heights
     ranked = np.argsort(heights, kind="stable")
     low, high = node[ranked[: len(node) // 2]], node[ranked[len(node) // 2 :]]
