@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.dna import HIDDEN_OMEGA, SeparableDna, make_pointwise
+from pipeline.dna import HIDDEN_OMEGA, SeparableDna, make_pointwise, siren_parameters
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape
 from zoo.tensors import Role, TensorSpec
@@ -36,6 +36,9 @@ ROWS_PER_STEP = 4096
 POINTS_PER_CHUNK = 1 << 20
 POINTS_PER_EVALUATION = 1 << 20
 """A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
+
+LARGEST_NYQUIST_SHARE = 0.2
+LOWEST_OMEGA = 10.0
 
 ROLE_ORDER = list(Role)
 
@@ -115,10 +118,11 @@ class GridProblem:
         return sum(block.values.shape[1] for block in self.blocks)
 
     def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
-        row_omega, col_omega = self._omegas(settings)
+        in_dim = self.blocks[0].row_coords.shape[-1]
+        row_omega, col_omega = (self._omega(axis, in_dim, shape, settings) for axis in (2, 3))
         return SeparableDna(
             generators,
-            in_dim=self.blocks[0].row_coords.shape[-1],
+            in_dim=in_dim,
             hidden_dim=shape.hidden_dim,
             num_layers=shape.num_layers,
             rank=shape.rank,
@@ -126,11 +130,19 @@ class GridProblem:
             col_omega=col_omega,
         )
 
-    def _omegas(self, settings: FitSettings) -> tuple[float, float]:
-        """First-layer frequencies of rows and columns: a share of the Nyquist frequency of the longest axis."""
-        lengths = (max(b.values.shape[axis] for b in self.blocks) for axis in (2, 3))
-        rows, cols = (max(settings.nyquist_share * math.pi * (length - 1) / 2, 1.0) for length in lengths)
-        return rows, cols
+    def _omega(self, axis: int, in_dim: int, shape: DnaShape, settings: FitSettings) -> float:
+        """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
+
+        A factor of length L and rank K is L K numbers, which one SIREN of P parameters must stand for. Found by
+        measurement (`benchmarks/fidelity.py`): the best share of the Nyquist frequency pi L / 2 falls with the square
+        of L K / P. A network that can hold nearly everything needs high frequencies, one that cannot must stay with the
+        coarse order.
+        """
+        length = max(block.values.shape[axis] for block in self.blocks)
+        numbers = shape.rank * sum(block.values.shape[1] * block.values.shape[axis] for block in self.blocks)
+        load = numbers / siren_parameters(in_dim, shape.hidden_dim, shape.num_layers, shape.rank)
+        share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
+        return max(share * math.pi * length / 2, LOWEST_OMEGA)
 
     def _factors(self, net: nn.Module, block: GridBlock, rows: Tensor | None) -> tuple[Tensor, Tensor]:
         """A (S, G, M, K) and B (S, G, N, K); `rows` selects rows of every matrix."""

@@ -56,9 +56,10 @@ class FitSettings:
     """Most parameters of one DNA chosen from `budget`; keeps huge embeddings affordable."""
     omega: float = 30.0
     """First-layer frequency of the pointwise kinds, radians per unit of a coordinate; hidden layers of every kind."""
-    nyquist_share: float = 0.1
-    """First-layer frequency of `separable`, as a share of each axis's own Nyquist frequency pi (length - 1) / 2."""
-    epochs: int = 800
+    bandwidth: float = 1.0
+    """First-layer frequency of `separable`: this times the axis's Nyquist frequency over the square of the numbers that
+    one parameter must stand for (see `pipeline.problem`)."""
+    epochs: int = 600
     batch_size: int = 8192
     learning_rate: float = 1e-2
     schedule: Schedule = "cosine"
