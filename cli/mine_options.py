@@ -8,9 +8,24 @@ import typer
 from dna_zoo.errors import SettingsError
 from pipeline.settings import PRESETS, AnalysisSettings, DnaType, MineSettings, Order, Precision, Scope, preset
 
-__all__ = ["make_settings"]
+__all__ = ["FIT_OPTIONS", "make_settings"]
 
 DEVICES = ("auto", "cpu", "cuda")
+FIT_OPTIONS = (
+    "dna_type",
+    "scope",
+    "order",
+    "budget",
+    "rank",
+    "hidden_dim",
+    "num_layers",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "precision",
+    "patience",
+)
+"""Parameters of the command that are settings of the fit under the same name."""
 SOURCES, FIT, MEASURE = "Models", "Fit", "Measurement"
 
 

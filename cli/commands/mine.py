@@ -75,24 +75,10 @@ def mine(
         local=local or [],
         local_names=local_names or [],
     )
+    # One parameter an option is how Typer wants it; those of the fit go on as they came.
+    fit = {name: context.params[name] for name in options.FIT_OPTIONS}
     settings = options.make_settings(
-        preset,
-        nulls=nulls,
-        device=device,
-        seed=seed,
-        allow_nonfinite=allow_nonfinite,
-        dna_type=dna_type,
-        scope=scope,
-        order=order,
-        budget=budget,
-        rank=rank,
-        hidden_dim=hidden_dim,
-        num_layers=num_layers,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        precision=precision,
-        patience=patience,
+        preset, nulls=nulls, device=device, seed=seed, allow_nonfinite=allow_nonfinite, **fit
     )
     from pipeline.runner import mine as mine_models
 

@@ -102,6 +102,15 @@ def test_options_replace_what_the_preset_has() -> None:
     assert settings.fit.dna_type == PRESETS["reference"].dna_type
 
 
+def test_every_option_of_the_fit_reaches_the_record(mine: Mine, tiny_model: Path) -> None:
+    changes = ("--rank", "1", "--hidden-dim", "4", "--num-layers", "1", "--order", "raw", "--budget", "0.5")
+    document = json.loads(mine("mine", str(tiny_model), *FAST, *changes, "--format", "json").stdout)
+    fit = document["patterns"][0]["settings"]["fit"]
+    assert {name: fit[name] for name in ("rank", "hidden_dim", "num_layers", "order", "budget", "epochs")} == {
+        "rank": 1, "hidden_dim": 4, "num_layers": 1, "order": "raw", "budget": 0.5, "epochs": 2
+    }  # fmt: skip
+
+
 def test_nulls_count_for_fits_and_statistics() -> None:
     settings = make_settings("quick", **NO_CHANGES | {"nulls": 5})
     assert (settings.fit.num_nulls, settings.analysis.num_nulls) == (5, 5)
