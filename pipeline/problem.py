@@ -26,6 +26,7 @@ __all__ = [
     "GridProblem",
     "PointwiseProblem",
     "Problem",
+    "axis_coordinates",
     "depth_coordinate",
     "generator_for",
     "role_coordinate",
@@ -160,7 +161,6 @@ class GridProblem:
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         error = torch.zeros(self.num_slots, device=self.energies[0].device)
-        seen = 0
         for block, matrix, energy in zip(self.blocks, self.matrices, self.energies, strict=True):
             num_rows = block.values.shape[2]
             rows = None
@@ -172,11 +172,9 @@ class GridProblem:
             left, right = left.float(), right.float()
             with torch.autocast(matrix.device.type, enabled=False):
                 grams = (left.mT @ left) * (right.mT @ right)
-                error = (
-                    error + energy.sum(dim=(1, 2)) - 2 * (left * product).sum(dim=(1, 2, 3)) + grams.sum(dim=(1, 2, 3))
-                )
-            seen += matrix.shape[1] * matrix.shape[2] * matrix.shape[3]
-        return error / seen
+                squares = energy.sum(dim=(1, 2)) - 2 * (left * product).sum(dim=(1, 2, 3)) + grams.sum(dim=(1, 2, 3))
+            error = error + squares * (num_rows / left.shape[2])  # A sample of rows stands for all of them.
+        return error / self.weights
 
     def _find(self, part: int) -> GridBlock:
         """The tensor `part` as a block of its own (G = 1)."""
