@@ -29,7 +29,15 @@ from pipeline.statistics.singular import singular_values
 from pipeline.statistics.spectra import NUM_BANDS, measure_spectra
 from zoo.tensors import Role, TensorKind, TensorSpec
 
-__all__ = ["ANALYSE_VERSION", "ModelAnalysis", "RoleAnalysis", "analyse_model", "analyse_tensor", "analyse_vector"]
+__all__ = [
+    "ANALYSE_VERSION",
+    "ModelAnalysis",
+    "RoleAnalysis",
+    "analyse_model",
+    "analyse_tensor",
+    "analyse_vector",
+    "summarise",
+]
 
 ANALYSE_VERSION = "1"
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}

@@ -27,7 +27,7 @@ from pipeline.shapes import DnaShape, choose_shape
 from pipeline.train import Trainer, TrainResult, save_tensors
 from zoo.tensors import TensorSpec
 
-__all__ = ["FIT_VERSION", "FitResult", "fit", "resolve_device"]
+__all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device"]
 
 FIT_VERSION = "1"
 STACK_BYTES = 256 << 20

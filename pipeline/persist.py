@@ -31,7 +31,17 @@ from pipeline.settings import MineSettings
 from pipeline.stages import write_json
 from pipeline.weight_files import WeightFiles
 
-__all__ = ["PERSIST_VERSION", "Findings", "FittedModel", "build_pattern", "findings_of", "persist", "write_run_folder"]
+__all__ = [
+    "PERSIST_VERSION",
+    "Findings",
+    "FittedModel",
+    "build_pattern",
+    "findings_of",
+    "model_record",
+    "persist",
+    "summary_of",
+    "write_run_folder",
+]
 
 PERSIST_VERSION = "1"
 TIMES = {"seconds"}

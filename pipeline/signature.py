@@ -25,7 +25,7 @@ from pipeline.statistics.lipschitz import log_block_bound
 from pipeline.statistics.spectra import NUM_BANDS
 from zoo.tensors import Role
 
-__all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "block_bounds", "make_signature"]
+__all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "Dimension", "block_bounds", "make_signature"]
 
 SIGNATURE_VERSION = "1"
 THIRDS = ("early", "middle", "late")
