@@ -81,7 +81,7 @@ FAMILIES = {
         model_class="ViTForImageClassification",
         pipeline_tag="image-classification",
         batch_size=32,
-        weight_decay=0.1,
+        weight_decay=0.5,
         image_side=16,
     ),
 }
