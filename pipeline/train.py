@@ -163,7 +163,8 @@ class Trainer:
         means = self.window / self.problem.steps_per_epoch
         self.window = torch.zeros_like(self.window)
         self._keep_better(means)
-        if self.step % max(self.total_steps // HISTORY_POINTS, 1) == 0:
+        epoch = self.step // self.problem.steps_per_epoch
+        if epoch % max(self.total_steps // self.problem.steps_per_epoch // HISTORY_POINTS, 1) == 0:
             self._record(means, rate)
 
     def _keep_better(self, losses: Tensor) -> None:

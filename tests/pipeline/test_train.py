@@ -1,0 +1,327 @@
+"""The training loop: it converges, keeps the best, stops in time, says what diverged, and goes on exactly."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dna_zoo.errors import FitDivergedError
+from pipeline.posing import ordinals_of, pose
+from pipeline.problem import Problem, generator_for
+from pipeline.settings import DnaType, FitSettings
+from pipeline.shapes import DnaShape
+from pipeline.train import HISTORY_POINTS, Trainer, TrainResult, learning_rate_at, save_tensors
+from tests.pipeline.fitting import Float32, gaussian, low_rank, quick
+from tests.pipeline.small_models import matrix_spec
+
+SHAPE = DnaShape(hidden_dim=16, num_layers=2, rank=4)
+
+
+class Killed(Exception):
+    """Stands in for a kill."""
+
+
+def posed(settings: FitSettings, *matrices: Float32) -> Problem:
+    """The problem of fitting these matrices of one shape, called a, b, ..."""
+    values = dict(zip("abcdef", matrices, strict=False))
+    specs = [matrix_spec(name, *matrix.shape) for name, matrix in values.items()]
+    return pose(
+        specs,
+        lambda spec: values[spec.name],
+        settings,
+        seed=0,
+        ordinals=ordinals_of(specs),
+        device=torch.device("cpu"),
+    ).problem
+
+
+def trainer(settings: FitSettings, *matrices: Float32, steps: int | None = None, **more: Any) -> Trainer:
+    problem = posed(settings, *matrices)
+    net = problem.build(SHAPE, settings, [generator_for(0, slot) for slot in range(problem.num_slots)])
+    labels = [f"slot {slot}" for slot in range(problem.num_slots)]
+    total = settings.epochs * problem.steps_per_epoch if steps is None else steps
+    return Trainer(problem, net, settings, seed=0, labels=labels, num_real=len(matrices), total_steps=total, **more)
+
+
+def state(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def assert_same(left: nn.Module, right: nn.Module) -> None:
+    for name, value in left.state_dict().items():
+        assert torch.equal(value, right.state_dict()[name]), name
+
+
+def kill_at(step: int) -> Callable[[int], None]:
+    def on_step(done: int) -> None:
+        if done == step:
+            raise Killed
+
+    return on_step
+
+
+def wave(rows: int = 24, cols: int = 20) -> Float32:
+    x, y = torch.linspace(0, 6.0, rows)[:, None], torch.linspace(0, 4.0, cols)[None, :]
+    return (torch.sin(x) * torch.cos(y)).numpy()
+
+
+# It converges.
+
+
+def test_separable_finds_a_planted_low_rank() -> None:
+    result = trainer(quick(epochs=400, num_nulls=1), low_rank(24, 20, 2)).run()
+    assert result.losses[0] < 0.03 < 0.2 < result.losses[1]
+
+
+def test_separable_finds_a_planted_wave() -> None:
+    assert trainer(quick(epochs=400, num_nulls=0), wave()).run().losses[0] < 0.01
+
+
+@pytest.mark.parametrize("kind", ["spectral", "hierarchical", "adaptive"])
+def test_pointwise_kinds_find_a_planted_wave(kind: DnaType) -> None:
+    settings = quick(dna_type=kind, epochs=60, batch_size=120, num_nulls=0, omega=6.0, learning_rate=5e-3)
+    assert trainer(settings, wave()).run().losses[0] < 0.05
+
+
+@pytest.mark.parametrize("kind", ["separable", "spectral"])
+def test_a_rerun_gives_the_same_bits(kind: DnaType) -> None:
+    settings = quick(dna_type=kind)
+    first, second = trainer(settings, gaussian(9, 8)), trainer(settings, gaussian(9, 8))
+    assert first.run() == second.run()
+    assert_same(first.net, second.net)
+
+
+def test_a_slot_trains_as_it_would_alone() -> None:
+    alone = trainer(quick(epochs=30, num_nulls=0), low_rank(12, 10, 2))
+    among = trainer(quick(epochs=30, num_nulls=2), low_rank(12, 10, 2), 100 * gaussian(12, 10))
+    assert among.run().losses[0] == pytest.approx(alone.run().losses[0], abs=1e-5)
+
+
+# The best state is kept.
+
+
+@pytest.mark.parametrize("rate", [1e-2, 0.3])
+def test_what_is_left_is_the_best_that_was_seen(rate: float) -> None:
+    settings = quick(epochs=80, learning_rate=rate, schedule="constant", num_nulls=0)
+    work = trainer(settings, low_rank(12, 10, 2))
+    result = work.run()
+    assert result.losses[0] == pytest.approx(min(point["loss"] for point in result.history), abs=1e-7)
+    with torch.no_grad():
+        assert float(work.problem.loss(work.net, generator_for(0))) == pytest.approx(result.losses[0], abs=1e-6)
+
+
+def test_each_slot_keeps_its_own_best() -> None:
+    settings = quick(epochs=60, learning_rate=0.3, schedule="constant", num_nulls=2)
+    work = trainer(settings, low_rank(12, 10, 2))
+    result = work.run()
+    with torch.no_grad():
+        losses = work.problem.loss(work.net, generator_for(0))
+    torch.testing.assert_close(losses, torch.tensor(result.losses), atol=1e-6, rtol=1e-6)
+
+
+def test_the_last_state_may_be_the_best() -> None:
+    work = trainer(quick(epochs=1, learning_rate=1e-3, schedule="constant", num_nulls=0), wave())
+    result = work.run()
+    assert len(result.history) == 2
+    assert result.losses[0] == pytest.approx(result.history[-1]["loss"])
+    assert result.losses[0] < result.history[0]["loss"]
+
+
+# It stops.
+
+
+def test_a_fit_that_no_longer_improves_stops_after_its_patience() -> None:
+    settings = quick(epochs=5000, learning_rate=1e-12, schedule="constant", patience=7, num_nulls=0)
+    result = trainer(settings, gaussian(6, 6)).run()
+    assert result.stopped_early and result.steps < 200
+
+
+def test_patience_counts_epochs_not_steps() -> None:
+    settings = quick(
+        dna_type="spectral", epochs=500, batch_size=16, learning_rate=1e-12, schedule="constant", patience=3
+    )
+    waits: list[int] = []
+    work = trainer(settings, gaussian(8, 8), on_step=lambda step: waits.append(step - work.best_step))
+    assert work.run().stopped_early
+    assert waits[-1] == max(waits) == 3 * work.problem.steps_per_epoch + 1
+
+
+def test_without_patience_a_fit_runs_to_its_end() -> None:
+    result = trainer(quick(epochs=40, learning_rate=1e-12, schedule="constant"), gaussian(6, 6)).run()
+    assert not result.stopped_early and result.steps == 40
+
+
+# History.
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 200, 399, 400, 1000])
+@pytest.mark.parametrize("batch_size", [9, 12, 36])
+def test_the_history_spans_the_training(epochs: int, batch_size: int) -> None:
+    """Whatever the number of steps in an epoch: a point in every two-hundredth of the training, and the end."""
+    settings = quick(dna_type="spectral", epochs=epochs, batch_size=batch_size, num_nulls=0)
+    work = trainer(settings, gaussian(6, 6))
+    work._one_step = lambda: skip(work)  # type: ignore[method-assign]
+    history = work.run().history
+    assert min(epochs, HISTORY_POINTS) < len(history) <= 2 * HISTORY_POINTS + 1
+    assert [point["step"] for point in history] == sorted({point["step"] for point in history})
+    assert history[-1]["step"] == work.total_steps
+
+
+def skip(work: Trainer) -> None:
+    """A step that only looks at a loss."""
+    work._observe(torch.ones(work.problem.num_slots), 0.0)
+    work.step += 1
+
+
+def test_the_history_says_what_it_is_made_of() -> None:
+    history = trainer(quick(epochs=3), gaussian(6, 6)).run().history
+    assert set(history[0]) == {"step", "epoch", "learning_rate", "loss", "r2", "null_loss", "null_r2"}
+    assert all(point["r2"] == 1 - point["loss"] for point in history)
+    assert "null_loss" not in trainer(quick(epochs=3, num_nulls=0), gaussian(6, 6)).run().history[0]
+
+
+# The learning rate.
+
+
+def test_a_constant_rate_is_constant() -> None:
+    settings = quick(schedule="constant", learning_rate=0.3)
+    assert {learning_rate_at(step, 50, settings) for step in range(50)} == {0.3}
+
+
+def test_the_cosine_warms_up_peaks_and_goes_to_zero() -> None:
+    settings = quick(schedule="cosine", learning_rate=0.3)
+    rates = [learning_rate_at(step, 1000, settings) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.3 / 50)
+    assert max(rates) == rates[50] == 0.3 and rates[:50] == sorted(rates[:50])
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+    assert rates[525] == pytest.approx(0.15) and 0 < rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_the_shortest_trainings_have_a_positive_rate(total: int) -> None:
+    assert all(0 < learning_rate_at(step, total, quick(learning_rate=0.3)) <= 0.3 for step in range(total))
+
+
+def test_a_gradient_is_clipped_slot_by_slot() -> None:
+    work = trainer(quick(num_nulls=0, clip_norm=0.5), gaussian(6, 6), gaussian(6, 6, 1))
+    for parameter in work.net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+        parameter.grad[0] = 3.0
+        parameter.grad[1] = 1e-6
+    work._clip()
+    norms = [math.sqrt(sum(float(p.grad[s].square().sum()) for p in work.net.parameters())) for s in (0, 1)]  # type: ignore[index]
+    assert norms[0] == pytest.approx(0.5) and norms[1] < 1e-3
+
+
+# It says what diverged.
+
+
+def test_a_weight_that_is_no_number_is_named_with_its_step() -> None:
+    work = trainer(quick(num_nulls=1), gaussian(6, 6), gaussian(6, 6, 1))
+    with torch.no_grad():
+        next(work.net.parameters())[1] = math.nan
+    with pytest.raises(FitDivergedError, match=r"^The loss of slot 1 became non-finite at step 0 of 20\.$") as raised:
+        work.run()
+    assert "--learning-rate" in raised.value.hint
+
+
+def test_a_rate_without_bounds_diverges_and_says_so() -> None:
+    with pytest.raises(FitDivergedError, match=r"slot 0 became non-finite at step 1 of 20\.$"):
+        trainer(quick(learning_rate=math.inf, schedule="constant"), gaussian(6, 6)).run()
+
+
+def test_a_gradient_that_overflows_is_named() -> None:
+    work = trainer(quick(num_nulls=0), gaussian(6, 6))
+    work.problem.loss = lambda net, generator: next(net.parameters()).sum().reshape(1) * 1e38 * 1e3 * 0  # type: ignore[method-assign]
+    with pytest.raises(FitDivergedError, match=r"The (loss|gradient norm) of slot 0"):
+        work.run()
+
+
+# It goes on exactly.
+
+
+@pytest.mark.parametrize("killed_at", [1, 6, 7, 9])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"patience": 3, "learning_rate": 0.2},
+        {"dna_type": "spectral", "batch_size": 20},
+        {"dna_type": "adaptive", "batch_size": 20, "precision": "bf16"},
+    ],
+)
+def test_a_killed_fit_ends_with_the_bits_of_an_undisturbed_one(
+    changes: dict[str, Any], killed_at: int, tmp_path: Path
+) -> None:
+    settings = quick(checkpoint_every=3, epochs=10, **changes)
+    undisturbed = trainer(settings, low_rank(9, 8, 2))
+    expected = undisturbed.run()
+    checkpoint, killed_at = tmp_path / "train.pt", min(killed_at, expected.steps)
+    with pytest.raises(Killed):
+        trainer(settings, low_rank(9, 8, 2), checkpoint=checkpoint, on_step=kill_at(killed_at)).run()
+    resumed = trainer(settings, low_rank(9, 8, 2), checkpoint=checkpoint)
+    assert resumed.run() == expected
+    assert_same(resumed.net, undisturbed.net)
+
+
+def test_it_goes_on_from_the_checkpoint_and_not_from_the_start(tmp_path: Path) -> None:
+    settings, steps = quick(checkpoint_every=3, epochs=10), []
+    checkpoint = tmp_path / "train.pt"
+    with pytest.raises(Killed):
+        trainer(settings, gaussian(6, 6), checkpoint=checkpoint, on_step=kill_at(8)).run()
+    trainer(settings, gaussian(6, 6), checkpoint=checkpoint, on_step=steps.append).run()
+    assert steps == [7, 8, 9, 10]
+
+
+def test_a_checkpoint_holds_tensors_and_plain_containers_only(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "train.pt"
+    trainer(quick(checkpoint_every=4), gaussian(6, 6), checkpoint=checkpoint).run()
+    assert torch.load(checkpoint, weights_only=True)["step"] == 20
+
+
+def test_saving_is_all_or_nothing_and_the_same_bytes_every_time(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "x.pt", tmp_path / "b" / "other name.pt"
+    for path in (first, second):
+        save_tensors({"value": torch.arange(4.0)}, path)
+    assert first.read_bytes() == second.read_bytes()
+    with pytest.raises(AttributeError):
+        save_tensors({"value": lambda: None}, first)
+    assert [path.name for path in first.parent.iterdir()] == ["x.pt"]
+    assert torch.equal(torch.load(first, weights_only=True)["value"], torch.arange(4.0))
+
+
+# Mixed precision.
+
+
+@pytest.mark.parametrize("kind", ["separable", "spectral"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_about_as_well(precision: str, kind: DnaType) -> None:
+    settings = quick(dna_type=kind, epochs=100, batch_size=120, num_nulls=0, omega=6.0)
+    exact = trainer(settings, wave()).run().losses[0]
+    work = trainer(replace(settings, precision=precision), wave())
+    assert work.run().losses[0] < exact + 0.1
+    assert {parameter.dtype for parameter in work.net.parameters()} == {torch.float32}
+
+
+def test_fp16_scales_its_gradients_and_skips_an_overflow() -> None:
+    work = trainer(quick(precision="fp16", num_nulls=0, epochs=3), wave())
+    work.scaler._init_scale = 2.0**40
+    before = state(work.net)
+    work._one_step()
+    assert_same_state(before, state(work.net))
+    assert work.scaler.get_scale() == 2.0**39
+
+
+def assert_same_state(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_the_result_is_plain() -> None:
+    result = trainer(quick(epochs=2), gaussian(6, 6)).run()
+    assert isinstance(result, TrainResult) and len(result.losses) == 2
+    assert all(isinstance(value, float) for value in (*result.losses, *result.history[0].values()))
