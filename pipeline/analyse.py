@@ -4,17 +4,20 @@ Matrices come in canonical form, one at a time. Nothing here depends on the orde
 permuted copy of a model gives the same numbers.
 """
 
+import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from patterndb.records import SignatureRecord, Statistic
 from pipeline.classify import Classification, classify
-from pipeline.nulls import NULLS, NullKind, null_rng
+from pipeline.nulls import NULLS, NullKind, NullModel, null_rng, rotate
 from pipeline.order import canonicalise, seriate
 from pipeline.pooling import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
 from pipeline.settings import AnalysisSettings
@@ -40,6 +43,8 @@ __all__ = [
 ]
 
 ANALYSE_VERSION = "1"
+NUM_THREADS = 2
+"""Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
 """Statistics that their null shares by construction: reported without one."""
 
@@ -133,11 +138,17 @@ def analyse_tensor(
     canonical order once more, as its nulls are; `rows_used` says how many.
     """
     matrix = _sample_rows(canonical, spec, settings.max_rows)
+    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular_values(matrix))}
+
+    def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
+        kind, draw = place
+        return _measure_null(kind, makers[kind](matrix, _rng(kind, draw, spec, seed, ordinal)), spec)
+
     draws: dict[str, list[float]] = defaultdict(list)
-    for kind in NULLS:
-        for draw in range(settings.num_nulls):
-            rng = _rng(kind, draw, spec, seed, ordinal)
-            for name, value in _measure_null(kind, NULLS[kind](matrix, rng), spec).items():
+    with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
+        # In the order asked for, whichever ends first.
+        for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
+            for name, value in found.items():
                 draws[name].append(value)
     clusters = cluster_rows(matrix)
     return TensorAnalysis(

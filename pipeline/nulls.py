@@ -15,7 +15,7 @@ import numpy.typing as npt
 from patterndb.records import Statistic
 from pipeline.statistics.singular import singular_values
 
-__all__ = ["NULLS", "NullKind", "compare_with_null", "gaussian", "null_rng", "rotate", "shuffle"]
+__all__ = ["NULLS", "NullKind", "NullModel", "compare_with_null", "gaussian", "null_rng", "rotate", "shuffle"]
 
 NullKind = Literal["shuffle", "rotate", "gaussian"]
 Float32 = npt.NDArray[np.float32]
@@ -26,10 +26,13 @@ def shuffle(matrix: Float32, rng: np.random.Generator) -> Float32:
     return np.ascontiguousarray(rng.permutation(matrix.ravel()).reshape(matrix.shape))
 
 
-def rotate(matrix: Float32, rng: np.random.Generator) -> Float32:
-    """The same singular values with Haar-random singular vectors: the null of whatever goes beyond the spectrum."""
+def rotate(matrix: Float32, rng: np.random.Generator, singular: npt.NDArray[np.float64] | None = None) -> Float32:
+    """The same singular values with Haar-random singular vectors: the null of whatever goes beyond the spectrum.
+
+    - `singular`: the matrix's singular values, for a caller who draws more than once.
+    """
     num_rows, num_cols = matrix.shape
-    values = singular_values(matrix)
+    values = singular_values(matrix) if singular is None else singular
     left = _haar(num_rows, len(values), rng)
     right = _haar(num_cols, len(values), rng)
     return np.ascontiguousarray((left * values.astype(np.float32)) @ right.T)
@@ -41,7 +44,9 @@ def gaussian(matrix: Float32, rng: np.random.Generator) -> Float32:
     return rng.standard_normal(matrix.shape, dtype=np.float32) * np.float32(std) + np.float32(mean)
 
 
-NULLS: Mapping[NullKind, Callable[[Float32, np.random.Generator], Float32]] = {
+NullModel = Callable[[Float32, np.random.Generator], Float32]
+
+NULLS: Mapping[NullKind, NullModel] = {
     "shuffle": shuffle,
     "rotate": rotate,
     "gaussian": gaussian,

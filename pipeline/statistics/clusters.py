@@ -44,16 +44,7 @@ class Clusters:
 
 def cluster_rows(matrix: Float32, num_clusters: int = NUM_CLUSTERS) -> Clusters:
     """Clusters of the rows of a matrix (R, C); at most R of them. Rows of zeros stay at the origin."""
-    unit = _unit_rows(matrix)
-    centroids = _farthest_first(unit, min(num_clusters, len(unit)))
-    labels = np.full(len(unit), -1, dtype=np.intp)
-    for _ in range(MAX_STEPS):
-        nearest = np.argmin(_offsets(unit, centroids), axis=1)
-        if np.array_equal(nearest, labels):
-            break
-        labels = nearest
-        centroids = _means(unit, labels, centroids)
-    return _summarise(unit, labels, centroids)
+    return _cluster(_unit_rows(matrix), num_clusters)
 
 
 def measure_clusters(matrix: Float32) -> dict[str, float]:
@@ -63,14 +54,27 @@ def measure_clusters(matrix: Float32) -> dict[str, float]:
     - `separation`: the best with `NUM_CLUSTERS` or with fewer (`COARSER`).
     - `balance`: the entropy of the `NUM_CLUSTERS` sizes over its maximum, in [0, 1].
     """
-    clusters = cluster_rows(matrix)
+    unit = _unit_rows(matrix)
+    clusters = _cluster(unit, NUM_CLUSTERS)
     used = clusters.sizes[clusters.sizes > 0]
     balance = float(-(used * np.log(used)).sum() / np.log(len(clusters.sizes))) if len(clusters.sizes) > 1 else 0.0
     return {
         "clusters.explained": clusters.explained,
-        "clusters.separation": max(clusters.separation, *(cluster_rows(matrix, k).separation for k in COARSER)),
+        "clusters.separation": max(clusters.separation, *(_cluster(unit, k).separation for k in COARSER)),
         "clusters.balance": balance + 0.0,
     }
+
+
+def _cluster(unit: Float64, num_clusters: int) -> Clusters:
+    centroids = _farthest_first(unit, min(num_clusters, len(unit)))
+    labels = np.full(len(unit), -1, dtype=np.intp)
+    for _ in range(MAX_STEPS):
+        nearest = np.argmin(_offsets(unit, centroids), axis=1)
+        if np.array_equal(nearest, labels):
+            break
+        labels = nearest
+        centroids = _means(unit, labels, centroids)
+    return _summarise(unit, labels, centroids)
 
 
 def _unit_rows(matrix: Float32) -> Float64:
@@ -117,12 +121,13 @@ def _summarise(points: Float64, labels: npt.NDArray[np.intp], centroids: Float64
     own = distances[np.arange(len(points)), labels]
     distances[np.arange(len(points)), labels] = np.inf
     other = distances.min(axis=1) if len(centroids) > 1 else own
-    total = float(((points - points.mean(axis=0)) ** 2).sum())
+    # Rows have length 1 or 0, so nothing large cancels; what is left of equal rows is rounding.
+    total = float(np.vdot(points, points)) - len(points) * float(np.sum(points.mean(axis=0) ** 2))
     larger = np.maximum(np.maximum(own, other), 1e-300)
     return Clusters(
         labels=np.argsort(order)[labels],
         sizes=counts[order] / len(points),
         norms=np.linalg.norm(centroids[order], axis=1),
-        explained=1 - float((own**2).sum()) / total if total > 0 else 0.0,
+        explained=1 - float((own**2).sum()) / total if total > 1e-9 else 0.0,
         separation=float(np.mean((other - own) / larger)),
     )

@@ -30,7 +30,8 @@ def measure_distribution(values: npt.NDArray[np.float32]) -> dict[str, float]:
     rms = math.sqrt(float(np.mean(flat**2)))
     scaled = flat / rms if rms > 0 else flat
     mean = float(scaled.mean())
-    magnitude = np.abs(scaled)
+    # float32 holds every magnitude exactly as well as the input did, and is partitioned in half the time.
+    magnitude = np.abs(scaled).astype(np.float32)
     quantiles = np.percentile(magnitude, MAGNITUDE_QUANTILES)
     return {
         "distribution.log_rms": math.log10(rms) if rms > 0 else -math.inf,
