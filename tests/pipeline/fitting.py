@@ -1,6 +1,7 @@
 """Small fits for tests: settings that take a fraction of a second, planted matrices, a DNA rebuilt from its file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.dna import SeparableDna, make_pointwise
-from pipeline.posing import pose
+from pipeline.events import OnEvent, ignore
+from pipeline.fit import FitResult, fit
+from pipeline.order import canonicalise, raw_order, seriate
+from pipeline.posing import ordinals_of, pose
 from pipeline.problem import generator_for
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape
@@ -34,10 +37,52 @@ def low_rank(rows: int, cols: int, rank: int, seed: int = 0) -> Float32:
     return (0.05 * product / np.sqrt(rank) + 0.01).astype(np.float32)
 
 
+def shuffled(matrix: Float32, seed: int = 0) -> Float32:
+    """Rows and columns in an order that tells nothing."""
+    rng = np.random.default_rng(seed)
+    return matrix[rng.permutation(len(matrix))][:, rng.permutation(matrix.shape[1])]
+
+
+def canonical(matrices: Mapping[TensorSpec, Float32], settings: FitSettings) -> dict[str, Float32]:
+    """What the network is shown of each matrix."""
+    return {spec.name: canonicalise(matrix, _order(spec, matrix, settings)) for spec, matrix in matrices.items()}
+
+
+def _order(spec: TensorSpec, matrix: Float32, settings: FitSettings) -> Any:
+    if settings.order == "raw" or not spec.is_matrix:
+        return raw_order(spec.rows, spec.cols)
+    return seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis)
+
+
+def fit_matrices(
+    matrices: Mapping[TensorSpec, Float32],
+    settings: FitSettings,
+    directory: Path,
+    *,
+    seed: int = 0,
+    on_event: OnEvent = ignore,
+) -> FitResult:
+    """The fit stage on matrices in file order."""
+    shown = canonical(matrices, settings)
+    result = fit(
+        list(matrices),
+        lambda spec: shown[spec.name],
+        settings,
+        order_bits={spec.name: _order(spec, matrix, settings).bits for spec, matrix in matrices.items()},
+        device="cpu",
+        seed=seed,
+        directory=directory,
+        model="toy",
+        on_event=on_event,
+    )
+    assert result is not None
+    return result
+
+
 def rebuild(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Float32]:
     """Every tensor as the networks in `dna.pt` alone have it, original units, canonical order."""
     data = torch.load(path, weights_only=True)
-    settings = FitSettings(**data["settings"])
+    settings = replace(FitSettings(**data["settings"]), num_nulls=0)
     by_name = {spec.name: spec for spec in specs}
     rebuilt = {}
     for networks in data["networks"]:
@@ -46,29 +91,22 @@ def rebuild(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Float32]:
 
 
 def _rebuild_stack(networks: Any, settings: FitSettings, specs: Sequence[TensorSpec]) -> dict[str, Float32]:
-    """A problem of the right shapes and no values tells which coordinates the networks saw."""
-    shape = DnaShape(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank")})
-    blank = FitSettings(**{name: getattr(settings, name) for name in settings.__slots__} | {"num_nulls": 0})
-    ordinals = {spec.name: 0 for spec in specs}
-    posed = pose(
+    """A problem of the right shapes, all zeros, knows the coordinates that the networks saw."""
+    problem = pose(
         specs,
         lambda spec: np.zeros((spec.rows, spec.cols), dtype=np.float32),
-        blank,
+        settings,
         seed=0,
-        ordinals=ordinals,
+        ordinals=ordinals_of(specs),
         device=torch.device("cpu"),
-    )
-    net = posed.problem.build(shape, blank, [generator_for(0)] * posed.problem.num_slots)
-    assert isinstance(net, SeparableDna) or type(net) is type(_pointwise_like(settings))
+    ).problem
+    shape = DnaShape(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank")})
+    net = problem.build(shape, settings, [generator_for(0)] * problem.num_slots)
     net.load_state_dict(networks["state"])
     rebuilt = {}
     for index, (spec, tensor) in enumerate(zip(specs, networks["tensors"], strict=True)):
         part, slot = (index, 0) if settings.scope == "model" else (0, index)
         with torch.no_grad():
-            values = torch.cat([predicted[slot] for _, predicted in posed.problem.predictions(net, part, 0)])
+            values = torch.cat([predicted[slot] for _, predicted in problem.predictions(net, part, 0)])
         rebuilt[spec.name] = (values.numpy() * tensor["std"] + tensor["mean"]).reshape(spec.rows, spec.cols)
     return rebuilt
-
-
-def _pointwise_like(settings: FitSettings) -> torch.nn.Module:
-    return make_pointwise(settings.dna_type, [generator_for(0)], in_dim=2, hidden_dim=1, num_layers=1, omega=1.0)
