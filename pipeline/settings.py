@@ -143,8 +143,21 @@ PRESETS: Mapping[str, FitSettings] = {
 """Named starting points; `dna-zoo mine --preset`. `reference` is the idea as it was born."""
 
 
+_POINTWISE = FitSettings(dna_type="spectral", epochs=20, learning_rate=1e-3, checkpoint_every=1)
+_TRAINING = ("epochs", "learning_rate", "schedule", "patience", "checkpoint_every")
+
+
 def preset(name: str, **changes: Any) -> FitSettings:
-    """The preset called `name`, with every keyword that is not None put in its place."""
+    """The preset called `name`, with every keyword that is not None put in its place.
+
+    Where another kind is asked for than the preset's, and one is pointwise and the other is not, the training settings
+    come from the quick way of that kind: a step and an epoch mean something else there.
+    """
     if name not in PRESETS:
         raise SettingsError(f"Unknown preset {name!r}.", hint=f"Use one of: {', '.join(PRESETS)}.")
-    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+    base, given = PRESETS[name], {key: value for key, value in changes.items() if value is not None}
+    asked = given.get("dna_type", base.dna_type)
+    if (asked == "separable") != (base.dna_type == "separable"):
+        source = PRESETS["quick"] if asked == "separable" else _POINTWISE
+        given = {key: getattr(source, key) for key in _TRAINING} | given
+    return replace(base, **given)
