@@ -96,16 +96,22 @@ def analyse_model(
 
     - `load(spec)`: the canonical matrix, float32 (rows, cols), or a vector of any shape; called once each.
     - `on_progress(weights done, weights in all)`: after each tensor.
+
+    Linear algebra runs on one thread meanwhile (nulls are what is done side by side), so the number of cores does not
+    show in the last bit.
     """
+    from threadpoolctl import threadpool_limits
+
     trained = sorted((spec for spec in specs if spec.kind is TensorKind.WEIGHT), key=lambda spec: spec.name)
     total, done, seen = sum(spec.num_weights for spec in trained), 0, defaultdict[object, int](int)
     analyses: list[TensorAnalysis] = []
-    for spec in trained:
-        place = (spec.role, spec.block, spec.rows, spec.cols)
-        analyses.append(_analyse(load(spec), spec, settings=settings, seed=seed, ordinal=seen[place]))
-        seen[place] += 1
-        done += spec.num_weights
-        on_progress(done, total)
+    with threadpool_limits(limits=1, user_api="blas"):
+        for spec in trained:
+            place = (spec.role, spec.block, spec.rows, spec.cols)
+            analyses.append(_analyse(load(spec), spec, settings=settings, seed=seed, ordinal=seen[place]))
+            seen[place] += 1
+            done += spec.num_weights
+            on_progress(done, total)
     return summarise(analyses)
 
 

@@ -53,6 +53,12 @@ def test_a_rerun_gives_the_same_bits() -> None:
     assert analysed(model, num_nulls=2) == analysed(model, num_nulls=2)
 
 
+def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = analysed(trained_model(0), num_nulls=2)
+    monkeypatch.setattr("pipeline.analyse.NUM_THREADS", 1)
+    assert analysed(trained_model(0), num_nulls=2) == several
+
+
 def test_the_order_of_the_file_does_not_matter() -> None:
     model = trained_model(0)
     backwards = {spec: model[spec] for spec in reversed(list(model))}
