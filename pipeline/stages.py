@@ -63,9 +63,10 @@ class StageStore:
         directory = self.directory(stage, key)
         try:
             data = json.loads((directory / "result.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            result, seconds = data["result"], data["seconds"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # Absent, or damaged: then it is done again.
             return None
-        return Finished(key=key, directory=directory, result=data["result"], seconds=data["seconds"], is_reused=True)
+        return Finished(key=key, directory=directory, result=result, seconds=seconds, is_reused=True)
 
     def run(self, stage: str, key: str, compute: Callable[[Path], Any], *, force: bool = False) -> Finished:
         """The finished stage, computed now unless it is there; `force` throws away what is there first."""
