@@ -48,6 +48,12 @@ def test_a_shuffled_copy_is_noisy(seed: int) -> None:
     assert analysed(shuffled(trained_model(seed), seed + 9), num_nulls=8).classification.pattern_class == "noisy"
 
 
+def test_chance_effects_in_small_matrices_are_no_evidence() -> None:
+    rng = np.random.default_rng(0)
+    classes = [class_of(rng.normal(size=(12, 9))).pattern_class for _ in range(40)]
+    assert classes.count("noisy") >= 39
+
+
 def test_gradual_rows_and_columns_are_smooth() -> None:
     rng = np.random.default_rng(0)
     wave = np.sin(2 * np.pi * (np.arange(90)[:, None] / 90 + np.arange(80)[None, :] / 80))
