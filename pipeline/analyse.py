@@ -5,7 +5,6 @@ permuted copy of a model gives the same numbers.
 """
 
 import itertools
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,8 +50,6 @@ DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std",
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
 OnProgress = Callable[[int, int], None]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
