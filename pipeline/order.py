@@ -167,11 +167,12 @@ def _chain(unit: Float64, start: int, *, sign_free: bool) -> npt.NDArray[np.int6
     if sign_free:
         np.abs(cosines, out=cosines)
     perm = np.empty(len(unit), dtype=np.int64)
+    taken = np.zeros(len(unit))
     current = start
     for position in range(len(unit)):
         perm[position] = current
-        cosines[:, current] = -np.inf
-        current = int(np.argmax(cosines[current]))
+        taken[current] = -np.inf
+        current = int(np.argmax(cosines[current] + taken))
     return perm
 
 

@@ -25,8 +25,10 @@ from patterndb.records import (
 )
 from patterndb.store import PatternDatabase
 from pipeline.analyse import ModelAnalysis
+from pipeline.classify import classify
 from pipeline.extract import Inventory
 from pipeline.fit_report import FitCost, TensorFit, report
+from pipeline.pooling import TensorAnalysis
 from pipeline.settings import MineSettings
 from pipeline.stages import write_json
 from pipeline.weight_files import WeightFiles
@@ -35,6 +37,7 @@ __all__ = [
     "PERSIST_VERSION",
     "Findings",
     "FittedModel",
+    "are_intact",
     "build_pattern",
     "findings_of",
     "model_record",
@@ -84,7 +87,8 @@ def findings_of(analysis: ModelAnalysis) -> Findings:
                 rows=item.spec.rows,
                 cols=item.spec.cols,
                 num_weights=item.spec.num_weights,
-                statistics=item.statistics,
+                **_class_of(item),
+                statistics=item.statistics + _sampling(item),
             )
             for item in analysis.tensors
         ),
@@ -106,6 +110,19 @@ def findings_of(analysis: ModelAnalysis) -> Findings:
         clusters={role: dict(summary) for role, summary in analysis.clusters.items()},
         frequency_profile=dict(analysis.frequency_profile),
     )
+
+
+def _class_of(item: TensorAnalysis) -> dict[str, Any]:
+    """The class of one matrix; a vector has none."""
+    if not item.spec.is_matrix:
+        return {}
+    classification = classify([item])
+    return {"pattern_class": classification.pattern_class, "class_scores": dict(classification.scores)}
+
+
+def _sampling(item: TensorAnalysis) -> tuple[Statistic, ...]:
+    """How many canonical rows stand for a tensor that was analysed on a sample of them."""
+    return (Statistic(name="rows_used", value=float(item.rows_used)),) if item.is_sampled else ()
 
 
 def build_pattern(
@@ -203,6 +220,13 @@ def write_run_folder(
         paths["checkpoint"] = folder / "checkpoints" / "dna.pt"
         _copy(checkpoint, paths["checkpoint"])
     return tuple(_artifact(kind, path, home) for kind, path in paths.items())
+
+
+def are_intact(artifacts: Sequence[ArtifactRecord], home: Path) -> bool:
+    """Whether every file is there as it was written."""
+    return all(
+        (home / each.path).is_file() and _artifact(each.kind, home / each.path, home) == each for each in artifacts
+    )
 
 
 def summary_of(pattern: PatternRecord) -> dict[str, Any]:
