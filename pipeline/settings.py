@@ -59,7 +59,7 @@ class FitSettings:
     bandwidth: float = 1.0
     """First-layer frequency of `separable`: this times the axis's Nyquist frequency over the square of the numbers that
     one parameter must stand for (see `pipeline.problem`)."""
-    epochs: int = 600
+    epochs: int = 400
     batch_size: int = 8192
     learning_rate: float = 1e-2
     schedule: Schedule = "cosine"
