@@ -7,6 +7,7 @@ surfaces is often not the one that matters: a 429 arrives as "check your connect
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import (
@@ -121,11 +122,19 @@ def _from_system(error: BaseException, endpoint: str, downloading: str | None) -
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turn an `OSError` of the cache, of the home folder or of a file of weights into a `FetchError`."""
+def disk_errors(home: Path | None = None) -> Iterator[None]:
+    """Turn an `OSError` of the cache, of the home folder or of a file of weights into a `FetchError`.
+
+    `home`: the folder that is written to, where that is not the download cache.
+    """
     try:
         yield
     except OSError as error:
+        if home is not None and error.errno in _NO_ROOM:
+            raise DiskFullError(
+                f"The disk of {str(home)!r} is full.",
+                hint="Free some space and run the same command again; what was finished is kept.",
+            ) from error
         raise _disk_error(error) or FetchError(
             f"{error.filename or 'A file'} cannot be read or written ({error.strerror or error}).",
             hint="Check the disk and the folder's permissions.",

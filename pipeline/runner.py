@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from cattrs import Converter
 from filelock import FileLock
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from dna_zoo import __version__
-from dna_zoo.errors import DnaZooError, SettingsError, StoreError
+from dna_zoo.errors import DnaZooError, NotMinedError, SettingsError, StoreError
 from patterndb.records import RunModelRecord, RunRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse import ANALYSE_VERSION, analyse_model
@@ -40,6 +40,7 @@ from pipeline.persist import (
     PERSIST_VERSION,
     Findings,
     FittedModel,
+    are_intact,
     build_pattern,
     findings_of,
     persist,
@@ -151,7 +152,7 @@ class _Model:
         """Take the model through; returns and records `done` or `failed`."""
         self._tell("start", "mine")
         try:
-            with disk_errors():
+            with disk_errors(self.home):
                 pattern_key = self._stages()
         except StoreError:
             raise
@@ -248,7 +249,8 @@ class _Model:
                 }
                 arrays |= {f"{spec.name}/{name}": part for name, part in parts.items() if part is not None}
                 self._tell("progress", "order", done=done + 1, total=len(matrices), unit="tensors")
-        save_file(arrays, directory / "order.safetensors")
+        # `save_file` would hide a full disk behind an error of its own.
+        (directory / "order.safetensors").write_bytes(save(arrays))
         return {"matrices": len(matrices)}
 
     def _fit(self, files: WeightFiles, inventory: Inventory, orders: dict[str, CanonicalOrder], directory: Path) -> Any:
@@ -293,6 +295,24 @@ class _Model:
             PERSIST_VERSION, fitted.key, analysed.key, files.key, files.repo, files.revision, self.run
         )
         self._tell("start", "persist")
+        is_kept = not self.force and self._is_kept(pattern_key)
+        if not is_kept:
+            self._keep(files, inventory, fitted, analysed, pattern_key)
+        self._record("persist", pattern_key)
+        self._tell("reused" if is_kept else "done", "persist")
+        return pattern_key
+
+    def _is_kept(self, pattern_key: str) -> bool:
+        """Whether the pattern is the model's current one in the database, and its files are in the run's folder."""
+        try:
+            pattern = self.database.load_pattern(self.key)
+        except NotMinedError:
+            return False
+        return pattern.pattern_key == pattern_key and are_intact(pattern.artifacts, self.home)
+
+    def _keep(
+        self, files: WeightFiles, inventory: Inventory, fitted: Finished, analysed: Finished, pattern_key: str
+    ) -> None:
         model = _converter.structure(fitted.result, FittedModel) if fitted.result else None
         pattern = build_pattern(
             files,
@@ -312,9 +332,6 @@ class _Model:
             self.database,
             lambda step: self._tell("progress", "persist", message=step),
         )
-        self._record("persist", pattern_key)
-        self._tell("done", "persist")
-        return pattern_key
 
 
 def _load_orders(path: Path, matrices: Sequence[TensorSpec]) -> dict[str, CanonicalOrder]:

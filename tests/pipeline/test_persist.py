@@ -1,0 +1,181 @@
+"""What a mined model leaves: the record, the run's folder, and the same bytes whenever they are written."""
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from patterndb.records import ArtifactRecord, PatternRecord
+from patterndb.store import PatternDatabase
+from pipeline.extract import Inventory
+from pipeline.persist import are_intact, model_record, persist, summary_of, write_run_folder
+from pipeline.weight_files import WeightFiles
+from tests.support.patterns import make_pattern
+from zoo.registry import CARDS
+
+HISTORY = ({"stack": 0, "steps": 3, "seconds": 1.5, "points": [{"loss": math.nan, "seconds": 0.5}]},)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "stages" / "dna.pt"
+    path.parent.mkdir()
+    torch.save({"a": torch.arange(3)}, path)
+    return path
+
+
+def files_of(config: dict[str, Any], card: str | None = None) -> WeightFiles:
+    return WeightFiles(
+        key="tiny",
+        repo=None,
+        revision=None,
+        paths=(Path("model.safetensors"),),
+        sha256=("0" * 64,),
+        digest="0" * 64,
+        num_bytes=1,
+        origin="local",
+        config=config,
+        card=CARDS[card] if card else None,
+    )
+
+
+def write(tmp_path: Path, pattern: PatternRecord, checkpoint: Path | None) -> tuple[ArtifactRecord, ...]:
+    return write_run_folder(tmp_path / "runs" / "r" / "tiny", tmp_path, pattern, HISTORY, checkpoint)
+
+
+# The run's folder.
+
+
+def test_the_folder_holds_what_the_artifacts_say(tmp_path: Path, checkpoint: Path) -> None:
+    artifacts = write(tmp_path, make_pattern(), checkpoint)
+    assert [artifact.kind for artifact in artifacts] == ["summary", "training_history", "checkpoint"]
+    assert [artifact.path for artifact in artifacts] == [
+        "runs/r/tiny/summary.json",
+        "runs/r/tiny/training_history.json",
+        "runs/r/tiny/checkpoints/dna.pt",
+    ]
+    for artifact in artifacts:
+        content = (tmp_path / artifact.path).read_bytes()
+        assert artifact.sha256 == hashlib.sha256(content).hexdigest() and artifact.num_bytes == len(content)
+
+
+def test_a_model_without_a_fit_has_a_summary_alone(tmp_path: Path) -> None:
+    artifacts = write(tmp_path, make_pattern(), None)
+    assert [artifact.kind for artifact in artifacts] == ["summary"]
+    assert [path.name for path in (tmp_path / "runs" / "r" / "tiny").iterdir()] == ["summary.json"]
+
+
+def test_writing_again_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path, checkpoint: Path) -> None:
+    first = write(tmp_path, make_pattern(), checkpoint)
+    assert write(tmp_path, make_pattern(), checkpoint) == first
+    names = sorted(path.name for path in (tmp_path / "runs").rglob("*") if path.is_file())
+    assert names == ["dna.pt", "summary.json", "training_history.json"]
+
+
+def test_how_long_it_took_is_not_in_the_files(tmp_path: Path, checkpoint: Path) -> None:
+    pattern = make_pattern()
+    slow = replace(pattern, fit=replace(pattern.fit, seconds=999.0))  # type: ignore[arg-type]
+    assert write(tmp_path, slow, checkpoint) == write(tmp_path, pattern, checkpoint)
+
+
+def test_the_checkpoint_is_the_one_of_the_stage_even_after_the_stage_is_gone(tmp_path: Path, checkpoint: Path) -> None:
+    write(tmp_path, make_pattern(), checkpoint)
+    checkpoint.unlink()
+    copy = tmp_path / "runs" / "r" / "tiny" / "checkpoints" / "dna.pt"
+    assert torch.equal(torch.load(copy, weights_only=True)["a"], torch.arange(3))
+
+
+def test_a_changed_checkpoint_replaces_the_old_one(tmp_path: Path, checkpoint: Path) -> None:
+    first = write(tmp_path, make_pattern(), checkpoint)
+    checkpoint.unlink()
+    torch.save({"a": torch.arange(4)}, checkpoint)
+    assert write(tmp_path, make_pattern(), checkpoint)[2].sha256 != first[2].sha256
+
+
+def test_a_file_system_without_links_gets_a_copy(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked = write(tmp_path, make_pattern(), checkpoint)
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write(tmp_path, make_pattern(), checkpoint) == linked
+    assert (tmp_path / linked[2].path).stat().st_nlink == 1
+
+
+def test_the_summary_is_finite_json_with_the_findings(tmp_path: Path) -> None:
+    perfect = replace(make_pattern(), fit=replace(make_pattern().fit, psnr=math.inf, mse=0.0))  # type: ignore[arg-type]
+    write(tmp_path, perfect, None)
+    text = (tmp_path / "runs" / "r" / "tiny" / "summary.json").read_text()
+    summary = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert summary["model"]["key"] == "alpha" and summary["fit"]["psnr"] is None
+    assert len(summary["tensors"]) == len(perfect.tensors) and "statistics" not in summary["tensors"][0]
+
+
+def test_the_history_is_finite_json(tmp_path: Path, checkpoint: Path) -> None:
+    write(tmp_path, make_pattern(), checkpoint)
+    history = json.loads((tmp_path / "runs" / "r" / "tiny" / "training_history.json").read_text())
+    assert history == [{"stack": 0, "steps": 3, "points": [{"loss": None}]}]
+
+
+def test_the_summary_does_not_change_the_record() -> None:
+    pattern = make_pattern()
+    before = asdict(pattern)
+    summary_of(pattern)
+    assert asdict(pattern) == before
+
+
+def test_artifacts_are_intact_until_one_is_changed_or_gone(tmp_path: Path, checkpoint: Path) -> None:
+    artifacts = write(tmp_path, make_pattern(), checkpoint)
+    assert are_intact(artifacts, tmp_path)
+    (tmp_path / artifacts[1].path).write_text("[]\n")
+    assert not are_intact(artifacts, tmp_path)
+    (tmp_path / artifacts[1].path).unlink()
+    assert not are_intact(artifacts, tmp_path)
+
+
+# The record.
+
+
+def test_a_model_with_a_card_is_what_its_card_says() -> None:
+    record = model_record(
+        files_of({"model_type": "other"}, "minilm-l6"), Inventory(specs=(), num_weights=7, num_tensors=2)
+    )
+    card = CARDS["minilm-l6"]
+    assert (record.tier, record.family, record.licence) == (card.tier, card.family, card.licence)
+    assert (record.parents, record.objective) == (card.parents, card.objective)
+    assert (record.key, record.num_weights, record.num_tensors) == ("tiny", 7, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"model_type": "bert"}, ("bert", "text", "encoder")),
+        ({"model_type": "gpt2"}, ("gpt2", "text", "decoder")),
+        ({"model_type": "vit"}, ("vit", "vision", "encoder")),
+        ({"model_type": "mobilenet_v2"}, ("mobilenet_v2", "vision", "cnn")),
+        ({"model_type": "whisper", "is_encoder_decoder": True}, ("whisper", "audio", "encoder-decoder")),
+        ({"model_type": 3}, (None, None, None)),
+        ({}, (None, None, None)),
+    ],
+)
+def test_a_model_without_a_card_is_what_its_config_says(config: dict[str, Any], expected: tuple[str, ...]) -> None:
+    record = model_record(files_of(config), Inventory(specs=(), num_weights=7, num_tensors=2))
+    assert (record.family, record.modality, record.architecture) == expected
+    assert (record.tier, record.licence, record.parents) == (None, None, ())
+
+
+def test_persisting_reports_each_step_and_keeps_the_pattern(database: PatternDatabase) -> None:
+    pattern, steps = make_pattern(), []
+    database.start_run(pattern.run, {})
+    persist(pattern, database, steps.append)
+    assert database.load_pattern("alpha") == pattern
+    assert len(steps) == len(set(steps)) > 3
