@@ -91,12 +91,33 @@ ROLE_COLUMNS = (
 def _role_table(pattern: PatternRecord) -> "Table":
     """One row a role, and one for all fitted tensors together."""
     rows: list[Sequence[str] | None] = [_role_row(role) for role in pattern.roles]
+    if blocks := _blocks_row(pattern):
+        rows += [None, blocks]
     if pattern.fit is not None:
         fitted = sum(role.tensors for role in pattern.roles if role.fit is not None)
         cells = _fit_cells(pattern.fit)
         total = ("all fitted", count(fitted), count(pattern.fit.num_weights), *cells, pattern.pattern_class)
-        rows += [None, total]
+        rows += [total] if blocks else [None, total]
     return make_table(ROLE_COLUMNS, rows)
+
+
+def _blocks_row(pattern: PatternRecord) -> Sequence[str] | None:
+    """All matrices inside the blocks together, where some were fitted: what embeddings and heads would hide."""
+    found = {item.name.removeprefix("fit.blocks."): item for item in pattern.statistics if "fit.blocks." in item.name}
+    if "r2" not in found:
+        return None
+    r2, null = found["r2"].value, found["r2"].null_mean
+    return (
+        "all in blocks",
+        count(int(found["tensors"].value)),
+        count(int(found["weights"].value)),
+        fixed(r2),
+        fixed(null),
+        signed(None if null is None else r2 - null, 3),
+        fixed(found["svd_r2"].value),
+        fixed(found["bits_per_weight"].value, 2),
+        "",
+    )
 
 
 def _role_row(role: RoleRecord) -> Sequence[str]:

@@ -143,6 +143,11 @@ def build_pattern(
         chosen = [fits[name] for name in names if name in fits]
         return report(chosen, settings.fit, fitted.cost) if fitted and chosen else None
 
+    def block_statistics() -> tuple[Statistic, ...]:
+        names = [tensor.name for tensor in findings.tensors if tensor.block is not None and tensor.name in fits]
+        pooled = record(names)
+        return _block_statistics(pooled, len(names)) if pooled else ()
+
     members: dict[str, list[str]] = {}
     for tensor in findings.tensors:
         members.setdefault(tensor.role, []).append(tensor.name)
@@ -159,9 +164,33 @@ def build_pattern(
         roles=tuple(replace(role, fit=record(members[role.role])) for role in findings.roles),
         tensors=tuple(replace(tensor, fit=record([tensor.name])) for tensor in findings.tensors),
         signature=findings.signature,
-        statistics=findings.statistics,
+        statistics=findings.statistics + block_statistics(),
         clusters=findings.clusters,
         frequency_profile=findings.frequency_profile,
+    )
+
+
+def _block_statistics(fit: FitRecord, num_tensors: int) -> tuple[Statistic, ...]:
+    """The fit of all matrices inside the blocks together: no embeddings, no heads."""
+
+    def beside_null(name: str, value: float, null: float | None, std: float | None = None) -> Statistic:
+        z = (value - null) / std if null is not None and std else None
+        return Statistic(
+            name=f"fit.blocks.{name}",
+            value=value,
+            null=fit.null,
+            num_nulls=fit.num_nulls,
+            null_mean=null,
+            null_std=std,
+            z=z,
+        )
+
+    return (
+        beside_null("r2", fit.r2, fit.null_r2, fit.null_r2_std),
+        beside_null("svd_r2", fit.svd_r2, fit.svd_null_r2),
+        Statistic(name="fit.blocks.bits_per_weight", value=fit.bits_per_weight),
+        Statistic(name="fit.blocks.weights", value=float(fit.num_weights)),
+        Statistic(name="fit.blocks.tensors", value=float(num_tensors)),
     )
 
 
