@@ -161,10 +161,8 @@ def _beside(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float)
     budget = parameters - MOMENTS * len(fits)
     num_nulls = min(len(fit.null_errors) for fit in fits)
     nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(num_nulls)]
-    svd = svd_explained([(f.rows, f.cols, f.energies) for f in fits], budget) / sst
-    svd_nulls = [
-        svd_explained([(f.rows, f.cols, f.null_energies[k]) for f in fits], budget) / sst for k in range(num_nulls)
-    ]
+    svd = _svd_r2([(f.rows, f.cols, f.energies) for f in fits], budget)
+    svd_nulls = [_svd_r2([(f.rows, f.cols, f.null_energies[k]) for f in fits], budget) for k in range(num_nulls)]
     return {
         "null": "shuffle",
         "num_nulls": num_nulls,
@@ -175,6 +173,12 @@ def _beside(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float)
         "svd_null_r2": float(np.mean(svd_nulls)) if svd_nulls else None,
         "svd_gain": svd - float(np.mean(svd_nulls)) if svd_nulls else None,
     }
+
+
+def _svd_r2(tensors: Sequence[tuple[int, int, Sequence[float]]], parameters: float) -> float:
+    """What `svd_explained` gives as a share of all there is, never more than 1."""
+    total = math.fsum(energy for _, _, energies in tensors for energy in energies)
+    return min(svd_explained(tensors, parameters) / _positive(total), 1.0)
 
 
 def _pool(errors: Iterable[Errors]) -> Errors:

@@ -178,6 +178,18 @@ def test_svd_is_given_the_parameters_of_the_networks(matrix: Float32, record: Fi
     assert record.svd_gain == pytest.approx(record.svd_r2 - record.svd_null_r2)
 
 
+def test_svd_with_room_for_every_rank_explains_all_and_never_more(matrix: Float32) -> None:
+    """Energies are of float32 values that were standardised and back: their sum is not SST to the last bit."""
+    fit = tensor_fit(matrix, matrix, (matrix,), parameters=1000)
+    rounded = dataclasses.replace(
+        fit, energies=tuple(1.0000001 * energy for energy in fit.energies), null_energies=(fit.energies,)
+    )
+    record = report([rounded], quick(), COST)
+    assert record.svd_null_r2 is not None
+    for explained in (record.svd_r2, record.svd_null_r2):
+        assert explained <= 1 and explained == pytest.approx(1, abs=1e-12)
+
+
 def test_without_nulls_there_is_no_gain(matrix: Float32) -> None:
     record = report([tensor_fit(matrix, matrix)], quick(num_nulls=0), COST)
     assert (record.null_r2, record.null_r2_std, record.gain, record.svd_null_r2, record.svd_gain) == (None,) * 5
