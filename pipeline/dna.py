@@ -29,6 +29,7 @@ __all__ = [
     "SpectralDna",
     "count_parameters",
     "make_pointwise",
+    "pointwise_parameters",
     "siren_parameters",
 ]
 
@@ -86,6 +87,17 @@ class Siren(nn.Module):
         return torch.baddbmm(self.out_bias, hidden, self.out_weight)
 
 
+def _branches(hidden_dim: int, num_layers: int) -> tuple[tuple[int, int], ...]:
+    """Width and layers of a hierarchical DNA's coarse, middle and fine SIREN."""
+    half = max(hidden_dim // 2, 1)
+    return (half, max(num_layers - 2, 1)), (hidden_dim, num_layers), (half, max(num_layers - 1, 1))
+
+
+def _gate_width(hidden_dim: int) -> int:
+    """Width of the network that predicts an adaptive DNA's frequency."""
+    return max(hidden_dim // 4, 1)
+
+
 class PointwiseDna(nn.Module):
     """A stack of networks that give one weight a point: forward(coords (S, P, D)) -> (S, P)."""
 
@@ -115,11 +127,9 @@ class HierarchicalDna(PointwiseDna):
         self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
     ) -> None:
         super().__init__()
-        half = max(hidden_dim // 2, 1)
-        shapes = (
-            (omega / 4, half, max(num_layers - 2, 1)),
-            (omega, hidden_dim, num_layers),
-            (4 * omega, half, max(num_layers - 1, 1)),
+        shapes = tuple(
+            (frequency, *shape)
+            for frequency, shape in zip((omega / 4, omega, 4 * omega), _branches(hidden_dim, num_layers), strict=True)
         )
         self.nets = nn.ModuleList(
             Siren(generators, in_dim=in_dim, hidden_dim=width, num_layers=layers, out_dim=1, omega=frequency)
@@ -140,7 +150,7 @@ class AdaptiveDna(PointwiseDna):
     ) -> None:
         super().__init__()
         self.low, self.high = omega / 4, 4 * omega
-        width = max(hidden_dim // 4, 1)
+        width = _gate_width(hidden_dim)
         self.net = Siren(
             generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
         )
@@ -218,6 +228,15 @@ def siren_parameters(in_dim: int, hidden_dim: int, num_layers: int, out_dim: int
     """Parameters of one SIREN of that shape."""
     first = in_dim * hidden_dim + hidden_dim
     return first + (num_layers - 1) * (hidden_dim + 1) * hidden_dim + (hidden_dim + 1) * out_dim
+
+
+def pointwise_parameters(dna_type: DnaType, in_dim: int, hidden_dim: int, num_layers: int) -> int:
+    """Parameters of one pointwise DNA of that kind and shape."""
+    if dna_type == "hierarchical":
+        branches = _branches(hidden_dim, num_layers)
+        return sum(siren_parameters(in_dim, width, layers, 1) for width, layers in branches) + len(branches)
+    gate = (in_dim + 2) * _gate_width(hidden_dim) + 1 if dna_type == "adaptive" else 0
+    return siren_parameters(in_dim, hidden_dim, num_layers, 1) + gate
 
 
 def count_parameters(stack: nn.Module) -> int:

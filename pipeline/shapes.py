@@ -4,9 +4,11 @@ The constants come from the frontier measured on MiniLM-L6 (`benchmarks/fidelity
 rank that grows a little slower than the width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.dna import siren_parameters
+from pipeline.dna import pointwise_parameters, siren_parameters
+from pipeline.fit_report import MOMENTS
 from pipeline.settings import FitSettings
 
 __all__ = ["DnaShape", "choose_shape"]
@@ -33,25 +35,29 @@ class DnaShape:
 def choose_shape(settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int) -> DnaShape:
     """The shape asked for, and what is left open chosen so that the network stays within its budget.
 
-    The budget is `settings.budget * num_weights` parameters, at most `max_parameters`. A network has at least
-    `SMALLEST_WIDTH` units, so a tiny tensor gets more than its share, and the report counts them.
+    The budget is `settings.budget * num_weights` parameters, at most `max_parameters`; mean and scale are paid from it.
+    A network has at least `SMALLEST_WIDTH` units, so a tiny tensor gets more than its share, and the report counts them.
     """
-    allowed = min(settings.budget * num_weights, settings.max_parameters)
+    budget = min(settings.budget * num_weights, settings.max_parameters)
+    allowed = budget - MOMENTS
     if settings.dna_type == "separable":
         base, rank = RANK_AT
-        rank = settings.rank or max(2, min(round(rank * (allowed / base) ** RANK_GROWTH), shortest_axis))
+        rank = settings.rank or max(2, min(round(rank * (budget / base) ** RANK_GROWTH), shortest_axis))
         layers = settings.num_layers or SEPARABLE_LAYERS
-        width = settings.hidden_dim or _widest(allowed / 2 - 1, in_dim=in_dim, num_layers=layers, out_dim=rank)
+        width = settings.hidden_dim or _widest(
+            allowed, lambda hidden: 2 * siren_parameters(in_dim, hidden, layers, rank)
+        )
         return DnaShape(hidden_dim=width, num_layers=layers, rank=rank)
     layers = settings.num_layers or POINTWISE_LAYERS
-    share = {"spectral": 1.0, "hierarchical": 0.55, "adaptive": 0.9}[settings.dna_type]
-    width = settings.hidden_dim or _widest(share * allowed - 2, in_dim=in_dim, num_layers=layers, out_dim=1)
+    width = settings.hidden_dim or _widest(
+        allowed, lambda hidden: pointwise_parameters(settings.dna_type, in_dim, hidden, layers)
+    )
     return DnaShape(hidden_dim=width, num_layers=layers)
 
 
-def _widest(allowed: float, *, in_dim: int, num_layers: int, out_dim: int) -> int:
-    """The greatest hidden width whose SIREN has at most `allowed` parameters."""
+def _widest(allowed: float, count: Callable[[int], int]) -> int:
+    """The greatest hidden width whose network, by `count`, has at most `allowed` parameters."""
     width = SMALLEST_WIDTH
-    while siren_parameters(in_dim, width + 1, num_layers, out_dim) <= allowed:
+    while count(width + 1) <= allowed:
         width += 1
     return width

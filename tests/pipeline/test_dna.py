@@ -16,12 +16,11 @@ from pipeline.dna import (
     SpectralDna,
     count_parameters,
     make_pointwise,
+    pointwise_parameters,
     siren_parameters,
 )
 from pipeline.problem import generator_for
 from pipeline.settings import DnaType
-from pipeline.shapes import choose_shape
-from tests.pipeline.fitting import quick
 
 POINTWISE: list[DnaType] = ["spectral", "hierarchical", "adaptive"]
 ROUNDING = 1e-5
@@ -92,6 +91,14 @@ def test_the_count_of_parameters_is_that_of_the_formula(num_layers: int) -> None
     assert len(net.weights) == num_layers
     assert count_parameters(net) == siren_parameters(2, 8, num_layers, 2)
     assert sum(parameter.numel() for parameter in net.parameters()) == 3 * count_parameters(net)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3, 5])
+@pytest.mark.parametrize("hidden_dim", [1, 3, 8])
+@pytest.mark.parametrize("kind", POINTWISE)
+def test_the_count_of_a_kind_is_that_of_its_network(kind: DnaType, hidden_dim: int, num_layers: int) -> None:
+    net = make_pointwise(kind, generators(2), in_dim=4, hidden_dim=hidden_dim, num_layers=num_layers, omega=20.0)
+    assert count_parameters(net) == pointwise_parameters(kind, 4, hidden_dim, num_layers)
 
 
 # Kinds.
@@ -226,36 +233,3 @@ def test_neighbouring_coordinates_stay_apart_in_half_precision() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         halved = net(coords)
     torch.testing.assert_close(halved.float(), net(coords), atol=0.03, rtol=0.03)
-
-
-# Shapes from a budget.
-
-
-@pytest.mark.parametrize("kind", [*POINTWISE, "separable"])
-def test_a_chosen_shape_stays_within_its_budget_and_uses_it(kind: DnaType) -> None:
-    settings = quick(dna_type=kind, budget=0.02)
-    shape = choose_shape(settings, num_weights=384 * 384, shortest_axis=384, in_dim=1 if kind == "separable" else 2)
-    sizes = {"hidden_dim": shape.hidden_dim, "num_layers": shape.num_layers}
-    if kind == "separable":
-        net: nn.Module = SeparableDna(generators(1), in_dim=1, rank=shape.rank, row_omega=1.0, col_omega=1.0, **sizes)
-    else:
-        net = make_pointwise(kind, generators(1), in_dim=2, omega=30.0, **sizes)
-    assert 0.5 * 0.02 * 384 * 384 < count_parameters(net) <= 0.02 * 384 * 384
-
-
-def test_a_shape_that_is_asked_for_is_taken() -> None:
-    settings = quick(hidden_dim=13, num_layers=4, rank=3)
-    shape = choose_shape(settings, num_weights=10_000, shortest_axis=100, in_dim=1)
-    assert (shape.hidden_dim, shape.num_layers, shape.rank) == (13, 4, 3)
-
-
-def test_max_parameters_caps_the_budget() -> None:
-    small, large = (
-        choose_shape(quick(budget=0.5, max_parameters=2000), num_weights=n, shortest_axis=200, in_dim=1)
-        for n in (40_000, 4_000_000)
-    )
-    assert small == large
-
-
-def test_the_rank_is_at_most_the_shortest_axis() -> None:
-    assert choose_shape(quick(budget=1.0), num_weights=3 * 50_000, shortest_axis=3, in_dim=1).rank <= 3
