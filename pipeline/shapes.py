@@ -35,8 +35,8 @@ class DnaShape:
 def choose_shape(settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int) -> DnaShape:
     """The shape asked for, and what is left open chosen so that the network stays within its budget.
 
-    The budget is `settings.budget * num_weights` parameters, at most `max_parameters`; mean and scale are paid from it.
-    A network has at least `SMALLEST_WIDTH` units, so a tiny tensor gets more than its share, and the report counts them.
+    The budget is `settings.budget * num_weights` parameters, at most `max_parameters`, and pays for mean and scale too.
+    A network has at least `SMALLEST_WIDTH` units: a tiny tensor gets more than its share, and the report counts them.
     """
     budget = min(settings.budget * num_weights, settings.max_parameters)
     allowed = budget - MOMENTS

@@ -260,7 +260,7 @@ def test_errors_of_a_sample_come_with_their_interval(tmp_path: Path, monkeypatch
 
 
 def test_a_diverging_fit_names_the_tensor_the_model_and_the_step(tmp_path: Path) -> None:
-    with pytest.raises(FitDivergedError, match=r"of 0\.query of toy became non-finite at step 1 of 20\.$"):
+    with pytest.raises(FitDivergedError, match=r"of [01]\.\S+ of toy became non-finite at step 1 of 20\.$"):
         fit_matrices(model(), quick(learning_rate=math.inf, schedule="constant"), tmp_path)
 
 
@@ -289,13 +289,12 @@ def test_a_killed_fit_ends_with_the_files_of_an_undisturbed_one(kind: DnaType, c
 def test_a_finished_stack_is_not_trained_again(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         fit_matrices(model(), quick(), tmp_path, on_event=killed_after(30).append)
-    stacks = sorted(path.name for path in tmp_path.glob("stack-*.json"))
-    before = {name: (tmp_path / name).stat().st_mtime_ns for name in stacks}
+    (finished,) = tmp_path.glob("stack-*.json")
+    before = finished.stat().st_mtime_ns
     events: list[Event] = []
     fit_matrices(model(), quick(), tmp_path, on_event=events.append)
-    assert stacks == ["stack-000.json"]
-    assert {name: (tmp_path / name).stat().st_mtime_ns for name in stacks} == before
-    assert events[0].done == 20
+    assert finished.stat().st_mtime_ns == before
+    assert len(events) == 1 + 20 + 1  # The finished stack at once, the steps of the other, its end.
 
 
 def test_what_is_left_is_one_checkpoint_and_the_results(tmp_path: Path) -> None:
