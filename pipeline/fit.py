@@ -7,6 +7,7 @@ leaves a checkpoint, so a killed fit goes on where it was.
 import json
 import math
 import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -24,12 +27,16 @@ from pipeline.posing import Loader, Moments, Posed, ordinals_of, place_tag, pose
 from pipeline.problem import Problem, generator_for
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape, choose_shape
+from pipeline.side_by_side import num_cores, run_side_by_side
 from pipeline.train import Trainer, TrainResult, save_tensors
 from zoo.tensors import TensorSpec
 
 __all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device"]
 
 FIT_VERSION = "1"
+MOST_WORKERS = 8
+SHARED_FROM = 1e8
+"""A stack of fewer weights times steps than this is done before a second thread would be of use."""
 STACK_BYTES = 256 << 20
 """Tensors of one shape are trained together up to this much float32, nulls included."""
 
@@ -56,6 +63,11 @@ class Stack:
     @property
     def name(self) -> str:
         return f"stack-{self.index:03d}"
+
+    @property
+    def cost(self) -> float:
+        """Roughly what it takes: weights times steps."""
+        return float(self.total_steps) * sum(spec.num_weights for spec in self.specs)
 
 
 def resolve_device(name: str) -> str:
@@ -91,18 +103,37 @@ def fit(
     directory.mkdir(parents=True, exist_ok=True)
     stacks = plan_stacks(matrices, settings)
     total = sum(stack.total_steps for stack in stacks)
-    work = _Work(load, settings, order_bits, ordinals_of(matrices), torch.device(device), seed, directory, model)
-    results, done = [], 0
-    for stack in stacks:
-        before = done
+    ordinals, reading = ordinals_of(matrices), threading.Lock()
+    work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, reading)
+    done = dict.fromkeys(range(len(stacks)), 0)
 
-        def progress(step: int, before: int = before) -> None:
-            on_event(Event(kind="progress", model=model, stage="fit", done=before + step, total=total, unit="steps"))
+    def run(stack: Stack, stop: threading.Event) -> dict[str, Any]:
+        def on_step(step: int) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            done[stack.index] = step
+            on_event(
+                Event(kind="progress", model=model, stage="fit", done=sum(done.values()), total=total, unit="steps")
+            )
 
-        results.append(work.result(stack, progress))
-        done += stack.total_steps
-        progress(stack.total_steps)
-    return _gather(stacks, results, directory, device, settings)
+        result = work.result(stack, on_step)
+        on_step(stack.total_steps)
+        return result
+
+    largest_first = sorted(stacks, key=lambda stack: -stack.cost)
+    results = run_side_by_side(largest_first, run, num_workers=_num_workers(device, stacks))
+    by_index = {stack.index: result for stack, result in zip(largest_first, results, strict=True)}
+    return _gather(stacks, [by_index[stack.index] for stack in stacks], directory, device, settings)
+
+
+def _num_workers(device: str, stacks: Sequence[Stack]) -> int:
+    """Stacks trained at once: one a core; one on a GPU, and one where the work is too little to share."""
+    large = sum(stack.cost >= SHARED_FROM for stack in stacks)
+    return max(min(num_cores(), MOST_WORKERS, large), 1) if device == "cpu" else 1
+
+
+class _StoppedError(Exception):
+    """Another stack of this fit failed; this one need not go on. Its checkpoint stays."""
 
 
 def plan_stacks(matrices: Sequence[TensorSpec], settings: FitSettings) -> tuple[Stack, ...]:
@@ -145,6 +176,7 @@ class _Work:
     seed: int
     directory: Path
     model: str
+    reading: threading.Lock
 
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""
@@ -162,7 +194,9 @@ class _Work:
 
     def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         started = time.perf_counter()
-        posed = pose(stack.specs, self.load, self.settings, seed=self.seed, ordinals=self.ordinals, device=self.device)
+        posed = pose(
+            stack.specs, self._load_alone, self.settings, seed=self.seed, ordinals=self.ordinals, device=self.device
+        )
         net = posed.problem.build(stack.shape, self.settings, self._generators(stack, posed.problem.num_slots))
         net = net.to(self.device)
         trained = Trainer(
@@ -183,6 +217,11 @@ class _Work:
             "history": _history(stack, trained),
         }
         return result, self._networks(stack, posed, net)
+
+    def _load_alone(self, spec: TensorSpec) -> npt.NDArray[np.float32]:
+        """Files are read by one thread at a time."""
+        with self.reading:
+            return self.load(spec)
 
     def _num_networks(self, stack: Stack) -> int:
         """Networks that stand for tensors, not for nulls."""
