@@ -297,6 +297,41 @@ def test_a_finished_stack_is_not_trained_again(tmp_path: Path) -> None:
     assert len(events) == 1 + 20 + 1  # The finished stack at once, the steps of the other, its end.
 
 
+@pytest.fixture
+def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stacks are trained on two threads, however small they are."""
+    monkeypatch.setattr(fit_module, "SHARED_FROM", 0)
+    monkeypatch.setattr(fit_module, "num_cores", lambda: 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stacks_trained_at_once_end_with_the_same_bytes(
+    kind: DnaType, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    one_by_one = fit_matrices(model(), quick(dna_type=kind), tmp_path / "one")
+    request.getfixturevalue("two_at_once")
+    at_once = fit_matrices(model(), quick(dna_type=kind), tmp_path / "two")
+    assert at_once.tensors == one_by_one.tensors and at_once.history == one_by_one.history
+    assert at_once.checkpoint.read_bytes() == one_by_one.checkpoint.read_bytes()
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_a_fit_killed_on_two_threads_goes_on(tmp_path: Path) -> None:
+    settings = quick(checkpoint_every=3)
+    expected = fit_matrices(model(), settings, tmp_path / "undisturbed")
+    with pytest.raises(Killed):
+        fit_matrices(model(), settings, tmp_path / "killed", on_event=killed_after(16).append)
+    resumed = fit_matrices(model(), settings, tmp_path / "killed")
+    assert resumed.tensors == expected.tensors
+    assert resumed.checkpoint.read_bytes() == expected.checkpoint.read_bytes()
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_a_fit_that_diverges_on_a_thread_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FitDivergedError, match=r"of toy became non-finite at step 1 of 20\.$"):
+        fit_matrices(model(), quick(learning_rate=math.inf, schedule="constant"), tmp_path)
+
+
 def test_what_is_left_is_one_checkpoint_and_the_results(tmp_path: Path) -> None:
     fit_matrices(model(), quick(checkpoint_every=3), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dna.pt", "stack-000.json", "stack-001.json"]
