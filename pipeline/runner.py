@@ -14,6 +14,7 @@ named by what it was asked, so the same request after a kill goes on with the sa
 import contextlib
 import logging
 import platform
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,6 +50,7 @@ from pipeline.persist import (
 from pipeline.settings import MineSettings
 from pipeline.signature import SIGNATURE_VERSION
 from pipeline.stages import Finished, StageStore, content_key
+from zoo.registry import CARDS
 from zoo.tensors import TensorSpec
 
 __all__ = ["mine", "run_id"]
@@ -101,10 +103,12 @@ def run_id(requests: Sequence[ModelRequest], settings: MineSettings) -> str:
 
 
 def _asked(request: ModelRequest) -> dict[str, str | None]:
+    """What names the request; a path is the same however it is written."""
+    is_path = request.name not in CARDS and Path(request.name).exists()
     return {
-        "name": request.name,
+        "name": str(Path(request.name).absolute()) if is_path else request.name,
         "key": request.key,
-        "weights": str(request.weights) if request.weights else None,
+        "weights": str(request.weights.absolute()) if request.weights else None,
         "revision": request.revision,
     }
 
@@ -180,7 +184,8 @@ class _Model:
 
     def _stages(self) -> str:
         """The chain; returns the key of the pattern that is now in the database."""
-        files = fetch(self.request, home=self.home, on_event=self.on_event)
+        with self._failure_recorded("fetch", ""):
+            files = fetch(self.request, home=self.home, on_event=self.on_event)
         self._record("fetch", files.digest)
         lock = self.home / "locks" / f"{files.digest}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -219,11 +224,22 @@ class _Model:
 
     def _stage(self, name: str, key: str, compute: Callable[[Path], Any]) -> Finished:
         self._tell("start", name)
-        finished = StageStore(self.home).run(name, key, compute, force=self.force)
+        with self._failure_recorded(name, key):
+            finished = StageStore(self.home).run(name, key, compute, force=self.force)
         self._record(name, key, finished.seconds)
         log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)
         self._tell("reused" if finished.is_reused else "done", name)
         return finished
+
+    @contextlib.contextmanager
+    def _failure_recorded(self, stage: str, key: str) -> Iterator[None]:
+        """Keep in the database at which stage the model failed."""
+        try:
+            yield
+        except Exception as error:
+            record = StageRecord(stage=stage, key=key, status="failed", error=str(error) or type(error).__name__)
+            self.database.record_stage(self.run, self.key, record)
+            raise
 
     def _record(self, stage: str, key: str, seconds: float | None = None) -> None:
         self.database.record_stage(
@@ -350,8 +366,11 @@ def _load_orders(path: Path, matrices: Sequence[TensorSpec]) -> dict[str, Canoni
 
 
 def _as_folder(key: str) -> str:
-    """A model's key as the name of a folder; Hub ids have a slash."""
-    return key.replace("/", "--")
+    """A model's key as the name of one folder. A Hub id's slash becomes `--`; what else a folder cannot be called
+    is replaced, with a hash so that two keys never share a folder."""
+    name = key.replace("/", "--")
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".")
+    return name if safe == name else f"{safe}-{content_key(key)[:8]}"
 
 
 def _provenance() -> dict[str, str]:

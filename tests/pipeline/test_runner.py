@@ -402,3 +402,30 @@ def test_settings_of_a_run_are_in_its_request(mined_home: Path) -> None:
         (run,) = database.runs()
     assert run.request["settings"] == json.loads(json.dumps(MineSettings.as_dict(FAST)))
     assert run.request["models"][0]["key"] == "tiny"
+
+
+def test_the_stage_that_failed_is_in_the_database(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    save_file({"a.weight": np.full((4, 4), np.nan, dtype=np.float32)}, folder / "model.safetensors")
+    run = mine_into(tmp_path / "home", [request(folder, "broken")])
+    (model,) = run.models
+    assert [(stage.stage, stage.status) for stage in model.stages] == [("fetch", "done"), ("extract", "failed")]
+    assert "a.weight" in (model.stages[1].error or "")
+
+
+@pytest.mark.parametrize("key", ["..", "../../outside", "a b:c"])
+def test_no_key_leaves_the_folder_of_its_run(checkpoint: Path, tmp_path: Path, key: str) -> None:
+    home = tmp_path / "deep" / "home"
+    run = mine_into(home, [request(checkpoint, key)])
+    assert run.exit_code == 0
+    assert len(list((home / "runs" / run.run).glob("*/summary.json"))) == 1
+    assert not list(tmp_path.rglob("outside*"))
+
+
+def test_a_path_is_the_same_request_however_it_is_written(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkpoint.parent)
+    relative = ModelRequest(name="x", weights=Path(checkpoint.name))
+    assert run_id([relative], MineSettings()) == run_id([ModelRequest(name="x", weights=checkpoint)], MineSettings())
+    by_name = [run_id([ModelRequest(name=name)], MineSettings()) for name in (checkpoint.name, str(checkpoint))]
+    assert by_name[0] == by_name[1]
