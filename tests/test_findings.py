@@ -69,7 +69,7 @@ def test_not_every_trained_model_is_noisy(mined: PatternDatabase) -> None:
 def test_one_layer_of_minilm_holds_more_than_twice_what_its_null_does(tmp_path: Path) -> None:
     files = fetch(ModelRequest(name="minilm-l6"), home=tmp_path)
     specs = [spec for spec in extract(files).specs if spec.is_matrix and spec.block == 0]
-    settings = preset("quick", epochs=60)
+    settings = preset("quick")
     with WeightReader(files) as reader:
         matrices = {spec.name: reader.matrix(spec) for spec in specs}
     orders = {s.name: seriate(matrices[s.name], row_axis=s.row_axis, col_axis=s.col_axis) for s in specs}
@@ -86,5 +86,5 @@ def test_one_layer_of_minilm_holds_more_than_twice_what_its_null_does(tmp_path: 
     pooled = report(result.tensors, settings, result.cost)
     assert pooled.null_r2 is not None
     assert pooled.r2 >= 2 * pooled.null_r2 > 0
-    assert pooled.r2 > 0.9 * pooled.svd_r2
+    assert pooled.r2 > pooled.svd_r2
     assert pooled.mean_psnr > 40
