@@ -11,7 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.fit_report import MOMENTS, Errors, FitCost, TensorFit
 from pipeline.posing import Loader, Moments, Posed, ordinals_of, place_tag, pose
 from pipeline.problem import Problem, generator_for
 from pipeline.settings import FitSettings
-from pipeline.shapes import DnaShape, choose_shape
+from pipeline.shapes import DnaShape, choose_shape, step_size
 from pipeline.side_by_side import num_cores, run_side_by_side
 from pipeline.train import Trainer, TrainResult, save_tensors
 from zoo.tensors import TensorSpec
@@ -202,7 +202,7 @@ class _Work:
         trained = Trainer(
             posed.problem,
             net,
-            self.settings,
+            replace(self.settings, learning_rate=step_size(self.settings, stack.shape)),
             seed=self.seed,
             labels=self._labels(stack),
             num_real=self._num_networks(stack),

@@ -11,7 +11,7 @@ from pipeline.dna import pointwise_parameters, siren_parameters
 from pipeline.fit_report import MOMENTS
 from pipeline.settings import FitSettings
 
-__all__ = ["DnaShape", "choose_shape"]
+__all__ = ["DnaShape", "choose_shape", "step_size"]
 
 SEPARABLE_LAYERS = 2
 POINTWISE_LAYERS = 3
@@ -21,6 +21,7 @@ RANK_GROWTH = 0.25
 
 A higher rank holds more of the matrix and still more of its null; this one is close to the largest structure gain."""
 SMALLEST_WIDTH = 4
+RATE_WIDTH = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,18 @@ class DnaShape:
     hidden_dim: int
     num_layers: int
     rank: int = 1
+
+
+def step_size(settings: FitSettings, shape: DnaShape) -> float:
+    """The learning rate of a network of this width.
+
+    `settings.learning_rate` is for a separable DNA up to `RATE_WIDTH` wide; a wider one takes proportionally less, as a
+    step of Adam moves every weight by the rate, and a unit's input by the rate times the width. Pointwise kinds are
+    taken at their word.
+    """
+    if settings.dna_type != "separable":
+        return settings.learning_rate
+    return settings.learning_rate * min(RATE_WIDTH / shape.hidden_dim, 1.0)
 
 
 def choose_shape(settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int) -> DnaShape:

@@ -10,8 +10,8 @@ from torch import nn
 from pipeline.dna import SeparableDna, count_parameters, make_pointwise
 from pipeline.fit_report import MOMENTS
 from pipeline.problem import generator_for
-from pipeline.settings import DnaType
-from pipeline.shapes import SMALLEST_WIDTH, DnaShape, choose_shape
+from pipeline.settings import DnaType, preset
+from pipeline.shapes import SMALLEST_WIDTH, DnaShape, choose_shape, step_size
 from tests.pipeline.fitting import quick
 
 KINDS: list[DnaType] = ["separable", "spectral", "hierarchical", "adaptive"]
@@ -80,3 +80,12 @@ def test_a_chosen_rank_is_at_most_the_shortest_axis() -> None:
 def test_the_smallest_tensor_still_has_a_network() -> None:
     shape = choose_shape(quick(budget=0.01), num_weights=4, shortest_axis=2, in_dim=1)
     assert shape.hidden_dim == SMALLEST_WIDTH and shape.rank == 2
+
+
+def test_a_wide_separable_network_takes_smaller_steps_in_proportion() -> None:
+    settings = preset("quick")
+    narrow, wide = (step_size(settings, DnaShape(hidden_dim=width, num_layers=2, rank=4)) for width in (16, 480))
+    assert narrow == settings.learning_rate
+    assert step_size(settings, DnaShape(hidden_dim=960, num_layers=2, rank=4)) == pytest.approx(wide / 2)
+    pointwise = preset("quick", dna_type="spectral")
+    assert step_size(pointwise, DnaShape(hidden_dim=480, num_layers=3)) == pointwise.learning_rate
