@@ -4,7 +4,7 @@
     python benchmarks/fidelity.py --layers 0 --kinds separable spectral --budgets 0.01
     python benchmarks/fidelity.py --scopes tensor model    # one DNA a tensor or one for all, at equal parameters
 
-Prints the table and writes it as JSON to `benchmarks/results/fidelity.json`.
+Prints the table and writes it as JSON to `benchmarks/results/OUT.json`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
         for settings in combinations(options):
             rows += measure(specs, canonical, orders, settings, options.seed)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "fidelity.json").write_text(json.dumps({"options": vars(options), "rows": rows}, indent=1) + "\n")
+    (RESULTS / f"{options.out}.json").write_text(json.dumps({"options": vars(options), "rows": rows}, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
@@ -58,7 +58,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scopes", nargs="+", default=["tensor"])
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.005, 0.01, 0.045])
     parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
+    parser.add_argument("--rank", type=int, help="rank of separable; by the budget when not given")
+    parser.add_argument("--bandwidth", type=float, help="frequency of separable, see FitSettings")
     parser.add_argument("--nulls", type=int, default=1)
+    parser.add_argument("--out", default="fidelity", help="name of the file in benchmarks/results")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -80,6 +83,8 @@ def combinations(options: argparse.Namespace) -> list[FitSettings]:
             budget=budget,
             epochs=options.epochs,
             num_nulls=options.nulls,
+            rank=options.rank,
+            bandwidth=options.bandwidth,
             max_parameters=10**9,
             learning_rate=1e-2 if kind == "separable" else 1e-3,
         )

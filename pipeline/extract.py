@@ -20,9 +20,7 @@ from pipeline.weight_files import WeightFiles
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorHeader, TensorKind, TensorSpec
 
-__all__ = ["Inventory", "WeightReader", "extract", "standardise"]
-
-_BLOCK = 1 << 20  # Weights standardised at a time, in float64: 8 MB.
+__all__ = ["Inventory", "WeightReader", "extract"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,22 +197,3 @@ def _nonfinite_error(key: str, nonfinite: Mapping[str, int]) -> NonFiniteWeights
 def _rounding_notes(trained: list[TensorSpec]) -> tuple[str, ...]:
     num_wide = len({spec.tensor for spec in trained if spec.dtype == "F64"})
     return (f"{num_wide} tensors are stored as float64 and read as float32.",) if num_wide else ()
-
-
-def standardise(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], float, float]:
-    """`((matrix - mean) / std, mean, std)`, so that the result has mean 0 and standard deviation 1.
-
-    - `matrix`: float32, any shape, finite. The result is float32, of that shape, a copy.
-    - `mean`, `std`: of the population, accumulated in float64. A constant matrix gives zeros and a `std` of 0.
-    """
-    flat = matrix.reshape(-1)
-    if flat.size == 0 or flat.min() == flat.max():
-        return np.zeros_like(matrix), float(flat[0]) if flat.size else 0.0, 0.0
-    blocks = [slice(start, start + _BLOCK) for start in range(0, flat.size, _BLOCK)]
-    mean = sum(float(flat[block].sum(dtype=np.float64)) for block in blocks) / flat.size
-    squares = sum(float(np.square(flat[block].astype(np.float64) - mean).sum()) for block in blocks)
-    std = float(np.sqrt(squares / flat.size))
-    result = np.empty_like(flat)
-    for block in blocks:
-        result[block] = (flat[block].astype(np.float64) - mean) / std
-    return result.reshape(matrix.shape), mean, std

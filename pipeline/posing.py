@@ -26,7 +26,7 @@ from pipeline.statistics.singular import singular_values
 from pipeline.train import AUTOCAST
 from zoo.tensors import Role, TensorSpec
 
-__all__ = ["Loader", "Moments", "Posed", "ordinals_of", "place_tag", "pose"]
+__all__ = ["Loader", "Moments", "Posed", "moments_of", "ordinals_of", "place_tag", "pose"]
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
@@ -87,18 +87,22 @@ def pose(
     moments, energies = [], []
     for spec in specs:
         matrix = load(spec)
-        moment = Moments(
-            mean=float(matrix.mean(dtype=np.float64)),
-            std=float(matrix.std(dtype=np.float64)),
-            low=float(matrix.min()),
-            high=float(matrix.max()),
-        )
+        moment = moments_of(matrix)
         nulls = [_null(matrix, spec, settings, seed, ordinals[spec.name], k) for k in range(settings.num_nulls)]
         copies.append([_standardise(version, moment) for version in (matrix, *nulls)])
         energies.append(tuple(_energies(version, moment.std) for version in copies[-1]))
         moments.append(moment)
     make = _grid if settings.dna_type == "separable" else _pointwise
     return Posed(problem=make(specs, copies, settings, device), moments=tuple(moments), energies=tuple(energies))
+
+
+def moments_of(matrix: Float32) -> Moments:
+    """Mean and population standard deviation, accumulated in float64, and the extremes; a constant has a `std` of 0."""
+    low, high = float(matrix.min()), float(matrix.max())
+    if low == high:  # Rounding of the mean would leave a spread that is not there.
+        return Moments(mean=low, std=0.0, low=low, high=high)
+    mean, std = float(matrix.mean(dtype=np.float64)), float(matrix.std(dtype=np.float64))
+    return Moments(mean=mean, std=std, low=low, high=high)
 
 
 def _standardise(matrix: Float32, moment: Moments) -> Float32:

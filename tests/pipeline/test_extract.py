@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from dna_zoo.errors import DamagedFileError, ExtractError, NonFiniteWeightsError, UnsafeFileError
 from pipeline.events import Event
-from pipeline.extract import Inventory, WeightReader, extract, standardise
+from pipeline.extract import Inventory, WeightReader, extract
 from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from tests.support.architectures import ARCHITECTURES
 from tests.support.tiny_models import make_tiny_checkpoint
@@ -324,35 +324,6 @@ def test_pickle_without_names_is_refused(tmp_path: Path) -> None:
     torch.save([random(5, 7)], tmp_path / "model.bin")
     with pytest.raises(ExtractError, match="no tensors by name"):
         extract(files_of(tmp_path / "model.bin"))
-
-
-# Standardising.
-
-
-def test_standardised_agrees_with_float64() -> None:
-    matrix = np.random.default_rng(0).normal(3.0, 0.02, (1030, 1025)).astype(np.float32)
-    result, mean, std = standardise(matrix)
-    wide = matrix.astype(np.float64)
-    assert mean == pytest.approx(wide.mean(), rel=1e-12) and std == pytest.approx(wide.std(), rel=1e-12)
-    assert result.dtype == np.float32 and np.allclose(result, (wide - wide.mean()) / wide.std(), atol=1e-6)
-
-
-def test_standardising_can_be_undone() -> None:
-    matrix = np.random.default_rng(0).standard_normal((30, 40)).astype(np.float32)
-    result, mean, std = standardise(matrix)
-    assert np.allclose(result * std + mean, matrix, atol=1e-6)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, -3e38])
-def test_constant_has_no_spread(value: float) -> None:
-    result, mean, std = standardise(np.full((7, 3), value, np.float32))
-    assert std == 0.0 and mean == np.float32(value) and not result.any()
-
-
-def test_standardising_leaves_its_argument_alone() -> None:
-    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
-    standardise(matrix)
-    assert np.array_equal(matrix, np.arange(6, dtype=np.float32).reshape(2, 3))
 
 
 # The price.
