@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pipeline.nulls import null_rng, shuffle
 from pipeline.order import canonicalise, seriate
+from pipeline.pointwise import PointwiseProblem
 from pipeline.problem import (
     GridBlock,
     GridProblem,
-    PointwiseProblem,
     Problem,
     axis_coordinates,
     depth_coordinate,

@@ -14,7 +14,7 @@ import torch
 from dna_zoo.errors import FitDivergedError
 from patterndb.records import FitRecord
 from pipeline import fit as fit_module
-from pipeline import problem as problem_module
+from pipeline import pointwise as pointwise_module
 from pipeline.events import Event
 from pipeline.fit import FitResult, fit, plan_stacks, resolve_device
 from pipeline.fit_report import FitCost, TensorFit, report
@@ -247,7 +247,7 @@ def test_a_constant_matrix_is_fitted_without_a_crash(kind: DnaType, scope: Scope
 def test_errors_of_a_sample_come_with_their_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, tensors = quick(dna_type="spectral"), {matrix_spec("a", 40, 30): low_rank(40, 30, 2)}
     whole = fit_matrices(tensors, settings, tmp_path / "whole")
-    monkeypatch.setattr(problem_module, "POINTS_PER_EVALUATION", 300)
+    monkeypatch.setattr(pointwise_module, "POINTS_PER_EVALUATION", 300)
     part = fit_matrices(tensors, settings, tmp_path / "part")
     truth, record = records(whole, settings)["a"], records(part, settings)["a"]
     assert record.sampled_weights == 300

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline import pointwise as pointwise_module
 from pipeline import problem as problem_module
 from pipeline.dna import PointwiseDna, SeparableDna
+from pipeline.pointwise import PointwiseProblem
 from pipeline.posing import ordinals_of, place_tag, pose
 from pipeline.problem import (
     GridBlock,
     GridProblem,
-    PointwiseProblem,
     axis_coordinates,
     depth_coordinate,
     generator_for,
@@ -166,6 +167,7 @@ def test_predictions_cover_every_weight_once(kind: DnaType, scope: str, monkeypa
     specs = MIXED if scope == "model" else MIXED[:1]
     problem, matrices = posed(specs, settings)
     monkeypatch.setattr(problem_module, "POINTS_PER_CHUNK", 64)
+    monkeypatch.setattr(pointwise_module, "POINTS_PER_CHUNK", 8)
     net = build(problem, settings)
     for part in range(problem.num_parts):
         values, guess = predicted(problem, net, part)
@@ -281,7 +283,7 @@ def test_a_sampled_tensor_keeps_its_weight_among_the_others() -> None:
 
 
 def test_pointwise_evaluation_of_a_large_tensor_is_a_sample_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(problem_module, "POINTS_PER_EVALUATION", 100)
+    monkeypatch.setattr(pointwise_module, "POINTS_PER_EVALUATION", 100)
     problem, _ = posed([matrix_spec("a", 20, 10)], quick(dna_type="spectral"))
     values, _ = predicted(problem, build(problem, quick(dna_type="spectral")))
     assert values.shape == (2, 100)
