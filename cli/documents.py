@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from patterndb.records import FitRecord, PatternRecord, RoleRecord, RunModelRecord, RunRecord, Statistic
-
 if TYPE_CHECKING:
+    from patterndb.records import FitRecord, PatternRecord, RoleRecord, RunModelRecord, RunRecord, Statistic
     from patterndb.similarity import Comparison, Neighbour
     from pipeline.taxonomy import Taxonomy
     from pipeline.weight_files import FetchPlan
@@ -55,7 +54,7 @@ def plan_document(plan: "FetchPlan") -> Document:
     }
 
 
-def pattern_document(pattern: PatternRecord) -> Document:
+def pattern_document(pattern: "PatternRecord") -> Document:
     """`show`."""
     model, signature = pattern.model, pattern.signature
     nothing = (None,) * len(signature.names)
@@ -83,7 +82,7 @@ def pattern_document(pattern: PatternRecord) -> Document:
     }
 
 
-def _fit_document(fit: FitRecord | None) -> Document | None:
+def _fit_document(fit: "FitRecord | None") -> Document | None:
     """The whole fit report."""
     return None if fit is None else asdict(fit)
 
@@ -103,14 +102,14 @@ ROLE_FIT_KEYS = (
 )
 
 
-def _role_document(role: RoleRecord) -> Document:
+def _role_document(role: "RoleRecord") -> Document:
     """A role, its figures of the fit beside its counts; null where the role is not fitted."""
     figures = {key: None if role.fit is None else getattr(role.fit, key) for key in ROLE_FIT_KEYS}
     counts = {"tensors": role.tensors, "weights": role.weights, "pattern_class": role.pattern_class}
     return {"role": role.role, **counts, **figures}
 
 
-def _statistic_document(statistic: Statistic) -> Document:
+def _statistic_document(statistic: "Statistic") -> Document:
     """A value beside its null."""
     return asdict(statistic)
 
@@ -136,7 +135,7 @@ def taxonomy_document(found: "Taxonomy") -> Document:
     return asdict(found)
 
 
-def run_document(run: RunRecord) -> Document:
+def run_document(run: "RunRecord") -> Document:
     """`runs`: one run."""
     return {
         "run": run.run,
@@ -149,7 +148,7 @@ def run_document(run: RunRecord) -> Document:
     }
 
 
-def _run_model_document(model: RunModelRecord) -> Document:
+def _run_model_document(model: "RunModelRecord") -> Document:
     """How one model fared."""
     return {
         "model": model.key,
@@ -161,6 +160,6 @@ def _run_model_document(model: RunModelRecord) -> Document:
     }
 
 
-def mine_document(run: RunRecord, patterns: Iterable[PatternRecord]) -> Document:
+def mine_document(run: "RunRecord", patterns: "Iterable[PatternRecord]") -> Document:
     """`mine`: the run, and what it found."""
     return {**run_document(run), "patterns": [pattern_document(pattern) for pattern in patterns]}

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from cli.numbers import byte_size, count, decibel, fixed, p_value, scientific, signed
 from cli.output import Column, escaped, make_facts, make_table
-from patterndb.records import ArtifactRecord, FitRecord, PatternRecord, RoleRecord, SignatureRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from patterndb.records import ArtifactRecord, FitRecord, PatternRecord, RoleRecord, SignatureRecord
     from patterndb.similarity import Neighbour
 
 __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
@@ -20,14 +20,14 @@ FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
 
 
-def draw_pattern(pattern: PatternRecord) -> Iterator["RenderableType"]:
+def draw_pattern(pattern: "PatternRecord") -> Iterator["RenderableType"]:
     """`show`: everything but the single tensors."""
     yield from draw_findings(pattern)
     yield from _draw_signature(pattern.signature)
     yield from _draw_artifacts(pattern.artifacts)
 
 
-def draw_findings(pattern: PatternRecord) -> Iterator["RenderableType"]:
+def draw_findings(pattern: "PatternRecord") -> Iterator["RenderableType"]:
     """Header, class, the table by role and what must be read beside it."""
     yield _headline(pattern)
     yield _facts(pattern)
@@ -42,7 +42,7 @@ def draw_findings(pattern: PatternRecord) -> Iterator["RenderableType"]:
     yield ""
 
 
-def _headline(pattern: PatternRecord) -> str:
+def _headline(pattern: "PatternRecord") -> str:
     """The model's key and where its weights come from."""
     model = pattern.model
     source = model.repo or "local files"
@@ -51,7 +51,7 @@ def _headline(pattern: PatternRecord) -> str:
     return f"[bold cyan]{escaped(model.key)}[/bold cyan]  {escaped(source)}"
 
 
-def _facts(pattern: PatternRecord) -> str:
+def _facts(pattern: "PatternRecord") -> str:
     """The line below it."""
     model = pattern.model
     kind = " ".join(part for part in (model.modality, model.family, model.architecture) if part)
@@ -65,7 +65,7 @@ def _facts(pattern: PatternRecord) -> str:
     return "[dim]" + escaped(" · ".join(part for part in parts if part)) + "[/dim]"
 
 
-def _class_line(pattern: PatternRecord) -> str:
+def _class_line(pattern: "PatternRecord") -> str:
     """The class, its margin, and all the scores, the largest first."""
     if not any(pattern.class_scores.values()):
         return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]: a class takes 2 nulls or more (`--nulls N`)"
@@ -88,7 +88,7 @@ ROLE_COLUMNS = (
 )
 
 
-def _role_table(pattern: PatternRecord) -> "Table":
+def _role_table(pattern: "PatternRecord") -> "Table":
     """One row a role, and one for all fitted tensors together."""
     rows: list[Sequence[str] | None] = [_role_row(role) for role in pattern.roles]
     if blocks := _blocks_row(pattern):
@@ -101,7 +101,7 @@ def _role_table(pattern: PatternRecord) -> "Table":
     return make_table(ROLE_COLUMNS, rows)
 
 
-def _blocks_row(pattern: PatternRecord) -> Sequence[str] | None:
+def _blocks_row(pattern: "PatternRecord") -> Sequence[str] | None:
     """All matrices inside the blocks together, where some were fitted: what embeddings and heads would hide."""
     found = {item.name.removeprefix("fit.blocks."): item for item in pattern.statistics if "fit.blocks." in item.name}
     if "r2" not in found:
@@ -120,7 +120,7 @@ def _blocks_row(pattern: PatternRecord) -> Sequence[str] | None:
     )
 
 
-def _role_row(role: RoleRecord) -> Sequence[str]:
+def _role_row(role: "RoleRecord") -> Sequence[str]:
     """The cells of a role."""
     return (
         role.role,
@@ -131,7 +131,7 @@ def _role_row(role: RoleRecord) -> Sequence[str]:
     )
 
 
-def _fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
+def _fit_cells(fit: "FitRecord | None") -> tuple[str, ...]:
     """R2, null R2, gain, SVD R2 at the same number of parameters, bits per weight."""
     if fit is None:
         return (fixed(None),) * 5
@@ -144,7 +144,7 @@ def _fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
     )
 
 
-def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
+def _fit_facts(fit: "FitRecord") -> Iterator[tuple[str, str]]:
     """What the figures of the table stand on, and what to hold them against."""
     share = 100 * fit.parameters / fit.num_weights if fit.num_weights else math.nan
     scope = "one DNA for each tensor" if fit.scope == "tensor" else "one DNA for the whole model"
@@ -165,7 +165,7 @@ def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
         yield "Sample", f"R² is taken on {count(fit.sampled_weights)} weights; 95 % interval {interval}"
 
 
-def _null_text(fit: FitRecord) -> str:
+def _null_text(fit: "FitRecord") -> str:
     """The gain over the null, with z where it can be known and the reason where it cannot."""
     if not fit.num_nulls or fit.gain is None:
         return "none was fitted, so the gain and its z are unknown (`--nulls N`)"
@@ -177,7 +177,7 @@ def _null_text(fit: FitRecord) -> str:
     return f"{gain}, z {signed(fit.gain / fit.null_r2_std)}"
 
 
-def _draw_signature(signature: SignatureRecord) -> Iterator["RenderableType"]:
+def _draw_signature(signature: "SignatureRecord") -> Iterator["RenderableType"]:
     """How much of the signature the model has, and where it is farthest from chance."""
     held = sum(value is not None for value in signature.values)
     yield f"Signature version {signature.version}: {count(held)} of {count(len(signature.names))} dimensions"
@@ -194,7 +194,7 @@ def _draw_signature(signature: SignatureRecord) -> Iterator["RenderableType"]:
     yield ""
 
 
-def _draw_artifacts(artifacts: Sequence[ArtifactRecord]) -> Iterator["RenderableType"]:
+def _draw_artifacts(artifacts: "Sequence[ArtifactRecord]") -> Iterator["RenderableType"]:
     """The files of the run."""
     if artifacts:
         total = byte_size(sum(artifact.num_bytes for artifact in artifacts))

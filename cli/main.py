@@ -49,6 +49,19 @@ class _Application(TyperGroup):
         except KeyboardInterrupt as error:
             raise typer.Abort from error
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """In plain text: drawing it with rich would take longer than everything else, and there are no panels."""
+        super(TyperGroup, self).format_help(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with its whole summary."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands[name].help or "") for name in self.list_commands(ctx)])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The examples, a line each."""
+        formatter.write("\n" + str(self.epilog).replace("[bold]", "").replace("[/bold]", ":") + "\n")
+
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which people come to need them."""
         return sorted(self.commands, key=COMMANDS.index)

@@ -11,7 +11,6 @@ from cli.numbers import byte_size
 from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
 from cli.output import Column, Format, Output, escaped, make_table
 from cli.progress import progress
-from cli.requests import model_requests
 from cli.session import Session, session_of
 from dna_zoo.errors import DnaZooError
 
@@ -39,6 +38,8 @@ def fetch(
     output_format: FormatOption = Format.TABLE,
 ) -> int:
     """Download weights and verify their checksums; say first what and how much."""
+    from cli.requests import model_requests
+
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     requests = model_requests(names or [], tier=tier, everything=everything)

@@ -12,13 +12,12 @@ from cli.findings import draw_findings, draw_neighbours
 from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
 from cli.output import Format, Output
 from cli.progress import progress
-from cli.requests import model_requests
 from cli.session import offline_mode, session_of
-from patterndb.records import PatternRecord, RunRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from patterndb.records import PatternRecord, RunRecord
     from patterndb.similarity import Neighbour
     from patterndb.store import PatternDatabase
 
@@ -65,6 +64,8 @@ def mine(
     output_format: FormatOption = Format.TABLE,
 ) -> int:
     """Mine models: fetch, order, fit, analyse, keep; then print what was found."""
+    from cli.requests import model_requests
+
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     requests = model_requests(
@@ -90,7 +91,7 @@ def mine(
     return errors.FAILED if run.exit_code is None else run.exit_code
 
 
-def _tell(run: RunRecord, database: "PatternDatabase", output: Output) -> None:
+def _tell(run: "RunRecord", database: "PatternDatabase", output: Output) -> None:
     """The findings of the models that were mined, and the reasons of those that were not."""
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run) for key in done]
@@ -113,7 +114,7 @@ def _nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tup
 
 
 def _draw(
-    patterns: Sequence[PatternRecord], neighbours: "dict[str, tuple[Neighbour, ...]]"
+    patterns: "Sequence[PatternRecord]", neighbours: "dict[str, tuple[Neighbour, ...]]"
 ) -> Iterator["RenderableType"]:
     """Model by model."""
     for pattern in patterns:

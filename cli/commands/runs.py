@@ -10,10 +10,11 @@ from cli.numbers import UNKNOWN, duration, moment
 from cli.options import FormatOption
 from cli.output import Column, Format, Output, escaped, make_table
 from cli.session import session_of
-from patterndb.records import RunModelRecord, RunRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from patterndb.records import RunModelRecord, RunRecord
 
 __all__ = ["EXAMPLES", "runs"]
 
@@ -60,12 +61,12 @@ RUN_COLUMNS = (
 )
 
 
-def _run_table(records: Sequence[RunRecord]) -> "RenderableType":
+def _run_table(records: "Sequence[RunRecord]") -> "RenderableType":
     """One row a run."""
     return make_table(RUN_COLUMNS, (_run_row(record) for record in records))
 
 
-def _run_row(record: RunRecord) -> tuple[str, ...]:
+def _run_row(record: "RunRecord") -> tuple[str, ...]:
     """The cells of a run."""
     num = {status: sum(model.status == status for model in record.models) for status in ("done", "failed")}
     return (
@@ -80,7 +81,7 @@ def _run_row(record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def _took(record: RunRecord) -> str:
+def _took(record: "RunRecord") -> str:
     """From the start to the end."""
     return duration((record.finished - record.started).total_seconds() if record.finished else None)
 
@@ -91,7 +92,7 @@ def _styled(status: str) -> str:
     return f"[{style}]{status}[/{style}]"
 
 
-def _draw_run(record: RunRecord) -> Iterator["RenderableType"]:
+def _draw_run(record: "RunRecord") -> Iterator["RenderableType"]:
     """The run, its models with their stages, and why the failed ones failed."""
     times = f"{moment(record.started)} UTC, took {_took(record)}"
     yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}"
@@ -112,7 +113,7 @@ STAGE_COLUMNS = (
 )
 
 
-def _stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
+def _stage_rows(model: "RunModelRecord") -> Iterator[tuple[str, ...] | None]:
     """One row a stage, the model named in the first, and a line after the last."""
     first = (escaped(model.key), _styled(model.status))
     if not model.stages:
