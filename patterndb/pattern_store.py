@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dna_zoo.errors import NotMinedError, StoreError
 from patterndb.loading import not_mined, read_pattern, read_signatures, read_summaries, read_tensors
 from patterndb.records import PatternRecord, PatternSummary, SignatureEntry, TensorEntry
-from patterndb.saving import write_pattern
 from patterndb.sessions import Sessions
 
 __all__ = ["PatternStore"]
@@ -25,6 +24,8 @@ class PatternStore(Sessions):
         written; a process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or
         if the record holds what no database keeps.
         """
+        from patterndb.saving import write_pattern
+
         try:
             with self._writing() as session:
                 write_pattern(session, pattern, on_step or _ignore_step)

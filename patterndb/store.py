@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from patterndb.catalog import catalog_table, distances_table, require_table, signatures_table, tensors_table
 from patterndb.engine import make_engine, masked, parse_url
 from patterndb.pattern_store import PatternStore
 from patterndb.records import SignatureEntry
@@ -86,6 +85,8 @@ class PatternDatabase(RunStore, PatternStore):
 
         `patterndb.catalog.COLUMN_MEANINGS` says what each column means. Raises `SettingsError` for another table.
         """
+        from patterndb.catalog import catalog_table, distances_table, require_table, signatures_table, tensors_table
+
         require_table(table)
         if table == "catalog":
             return catalog_table(self.patterns())

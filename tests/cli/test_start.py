@@ -41,6 +41,10 @@ def test_reading_loads_nothing_heavy(arguments: tuple[str, ...], start: Start) -
     assert loaded(start, *arguments) & set(HEAVY) == set()
 
 
+def test_reading_loads_nothing_that_only_writing_needs(start: Start) -> None:
+    assert loaded(start, "show", "alpha") & {"sqlalchemy.dialects.postgresql", "patterndb.catalog"} == set()
+
+
 def test_taxonomy_needs_no_torch(start: Start) -> None:
     assert loaded(start, "taxonomy") & {"torch", "transformers", "sklearn", "pandas"} == set()
 
