@@ -169,6 +169,12 @@ def test_permuted_computes_the_same_logits_from_other_matrices() -> None:
     assert distance("bert-a", "bert-a-permuted") > 1
 
 
+def test_the_permuted_specimen_is_what_its_seed_draws() -> None:
+    seed = torch.Generator().manual_seed(facts("bert-a-permuted")["training"]["seed"])
+    drawn, stored = script("permutation").permuted(load("bert-a"), generator=seed), weights("bert-a-permuted")
+    assert all(torch.equal(drawn[name], tensor) for name, tensor in stored.items())
+
+
 def test_permutation_keeps_the_values_up_to_sign() -> None:
     first, second = weights("bert-a"), weights("bert-a-permuted")
     for name, tensor in first.items():

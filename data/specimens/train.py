@@ -16,7 +16,7 @@ import training
 from cards import Result, folder_bytes, table, write_card
 from evaluation import blind_score, corpus, images, load_specimen, score
 from models import model_class, new_model, shallow_copy
-from permutation import permuted_bert
+from permutation import permuted
 from tree import FAMILIES, SPECIMENS, Specimen
 
 __all__ = ["main", "make"]
@@ -79,7 +79,7 @@ def _ancestor(specimen: Specimen, out: Path) -> PreTrainedModel:
     if specimen.relation == "distilled":
         return shallow_copy(parent, _STUDENT_LAYERS)
     if specimen.relation == "permuted":
-        parent.load_state_dict(_permuted(parent, specimen.seed))
+        parent.load_state_dict(permuted(parent, generator=torch.Generator().manual_seed(specimen.seed)))
     return parent
 
 
@@ -99,15 +99,6 @@ def _train(model: PreTrainedModel, specimen: Specimen, out: Path) -> None:
         learning_rate=specimen.learning_rate,
         weight_decay=family.weight_decay,
         seed=specimen.seed,
-    )
-
-
-def _permuted(model: PreTrainedModel, seed: int) -> dict[str, torch.Tensor]:
-    return permuted_bert(
-        model.state_dict(),
-        num_layers=model.config.num_hidden_layers,
-        num_heads=model.config.num_attention_heads,
-        generator=torch.Generator().manual_seed(seed),
     )
 
 
