@@ -1,0 +1,94 @@
+"""Find which unit of one model is which unit of another, from features whose order means the same in both.
+
+N, M = units of either model, F = features.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.lineage.records import Matrix
+
+__all__ = ["FILE_ORDER_Z", "Alignment", "align", "assign", "centred", "file_order", "file_order_z", "unit_rows"]
+
+Indices = npt.NDArray[np.intp]
+
+FILE_ORDER_Z = 6.0
+"""How far beyond chance features must agree in the order of the files for that order to be believed (p < 1e-9)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """Unit `a[i]` of the first model is unit `b[i]` of the second."""
+
+    a: Indices
+    b: Indices
+    in_file_order: bool = False
+    """Whether this is the order of the files, with no freedom in it."""
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+
+def centred(matrix: Matrix) -> Matrix:
+    """The matrix without the means of its rows and columns: what all models of a kind have in common is in those."""
+    matrix = matrix - matrix.mean(axis=1, keepdims=True)
+    matrix -= matrix.mean(axis=0, keepdims=True)
+    return matrix
+
+
+def unit_rows(matrix: Matrix) -> Matrix:
+    """Each row over its norm; rows of zeros stay."""
+    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+    unit: Matrix = np.divide(matrix, norms, out=np.zeros_like(matrix), where=norms > 0)
+    return unit
+
+
+def file_order(num_a: int, num_b: int) -> Alignment:
+    """Unit i is unit i, as far as both have one."""
+    shared = np.arange(min(num_a, num_b))
+    return Alignment(a=shared, b=shared, in_file_order=True)
+
+
+def file_order_z(a: Matrix, b: Matrix) -> float:
+    """How far units agree in file order, in standard deviations over all orders; 0 where there is no spread.
+
+    The trace of `C = A B^T` has mean `sum(C) / n` over all orders, and variance `sum(D^2) / (n - 1)` with D the
+    double-centred C (Hoeffding 1951, "A combinatorial central limit theorem").
+    """
+    shared = min(len(a), len(b))
+    if shared < 3:
+        return 0.0
+    similarity = a[:shared] @ b[:shared].T
+    spread = math.sqrt(float((centred(similarity).astype(np.float64) ** 2).sum()) / (shared - 1))
+    excess = float(np.trace(similarity, dtype=np.float64) - similarity.sum(dtype=np.float64) / shared)
+    return excess / spread if spread > 0 else 0.0
+
+
+def assign(similarity: Matrix) -> tuple[Indices, Indices]:
+    """The one-to-one assignment of rows to columns with the largest sum; the smaller side is used up."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, cols = linear_sum_assignment(similarity, maximize=True)
+    return np.asarray(rows), np.asarray(cols)
+
+
+def align(a: Matrix, b: Matrix, *, rows: Sequence[int] | Indices | None = None) -> Alignment:
+    """Units matched by the cosine of their features, or the order of the files where that is no accident.
+
+    - `a`, `b`: float32, shapes `(N, F)` and `(M, F)`.
+    - `rows`: units of the first model to match, where matching all would take too long.
+    """
+    a, b = unit_rows(a), unit_rows(b)
+    if file_order_z(a, b) >= FILE_ORDER_Z:
+        order = file_order(len(a), len(b))
+        if rows is None:
+            return order
+        kept = np.asarray([row for row in rows if row < len(order)], dtype=np.intp)
+        return Alignment(a=kept, b=kept, in_file_order=True)
+    chosen = np.arange(len(a)) if rows is None else np.asarray(rows, dtype=np.intp)
+    found, partners = assign(a[chosen] @ b.T)
+    return Alignment(a=chosen[found], b=partners)

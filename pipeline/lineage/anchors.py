@@ -1,0 +1,144 @@
+"""What tells residual units apart: tensors whose other axis means the same in every model, whatever its symmetries.
+
+Tokens, positions, pixels and labels have fixed indices; norms and biases give each unit one number. Each such tensor
+gives every unit of the stream some features. U = units, F = features.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.lineage.alignment import centred
+from pipeline.lineage.pairing import Group, Pair, residual_group
+from pipeline.lineage.records import Matrix, ModelWeights
+from zoo.tensors import Axis, Role, TensorSpec
+
+__all__ = ["MAX_ANCHOR_ROWS", "Anchors", "collect_anchors"]
+
+MAX_ANCHOR_ROWS = 2048
+"""Rows taken of an embedding, the same of both models."""
+LEAST_FEATURES = 8
+"""Fewer cannot tell units apart."""
+_CLIP = 4.0
+"""Standard deviations: a few units of most networks are outliers by far, and would decide alone."""
+
+_FAMILIES: Mapping[Role, str] = {
+    Role.TOKEN_EMBEDDING: "tokens",
+    Role.POSITION_EMBEDDING: "positions",
+    Role.PATCH_EMBEDDING: "pixels",
+    Role.HEAD: "labels",
+    Role.NORM: "vectors",
+    Role.BIAS: "vectors",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """Features of the units of one stream in both models, by family."""
+
+    a: Mapping[str, Matrix] = field(default_factory=dict)
+    """Family -> (U of the first model, F)."""
+    b: Mapping[str, Matrix] = field(default_factory=dict)
+
+    def pooled(self) -> tuple[Matrix, Matrix]:
+        """All families side by side."""
+        names = list(self.a)
+        return np.concatenate([self.a[n] for n in names], axis=1), np.concatenate([self.b[n] for n in names], axis=1)
+
+
+def collect_anchors(
+    pairs: Iterable[Pair], a: ModelWeights, b: ModelWeights, *, seed: int
+) -> dict[tuple[Group, Group], Anchors]:
+    """Residual streams that correspond, and what anchors each; streams with too few features are left out."""
+    pairs = list(pairs)
+    streams = {link for pair in pairs for link in _streams(pair)}
+    found: dict[tuple[Group, Group], dict[str, list[tuple[Matrix, Matrix]]]] = {}
+    for pair in pairs:
+        for link in _links(pair, streams, _owners(pairs)):
+            features = _features(pair, a, b, seed)
+            if features is not None:
+                found.setdefault(link, {}).setdefault(_FAMILIES[pair.a.role], []).append(features)
+    return {link: anchors for link, families in found.items() if (anchors := _join(families)) is not None}
+
+
+def _join(families: Mapping[str, Sequence[tuple[Matrix, Matrix]]]) -> Anchors | None:
+    sides = []
+    for side in (0, 1):
+        joined = {name: np.concatenate([pair[side] for pair in parts], axis=1) for name, parts in families.items()}
+        sides.append({name: matrix for name, matrix in joined.items()})
+    if sum(matrix.shape[1] for matrix in sides[0].values()) < LEAST_FEATURES:
+        return None
+    return Anchors(sides[0], sides[1])
+
+
+def _streams(pair: Pair) -> Iterator[tuple[Group, Group]]:
+    """The residual streams along the axes of a pair of matrices."""
+    if not (pair.a.is_matrix and pair.b.is_matrix):
+        return
+    for axis in ("row", "col"):
+        group_a, group_b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
+        if group_a is not None and group_b is not None:
+            yield group_a, group_b
+
+
+def _owners(pairs: Sequence[Pair]) -> dict[str, TensorSpec]:
+    """Module -> its matrix in the first model; what a bias adds to is the matrix's rows."""
+    return {pair.a.tensor.rpartition(".")[0]: pair.a for pair in pairs if pair.a.is_matrix}
+
+
+def _links(
+    pair: Pair, streams: set[tuple[Group, Group]], owners: Mapping[str, TensorSpec]
+) -> list[tuple[Group, Group]]:
+    """The streams whose units the pair gives features; empty for tensors that do not anchor."""
+    a, b = pair.a, pair.b
+    if a.role not in _FAMILIES or a.role is not b.role:
+        return []
+    if a.role in (Role.NORM, Role.BIAS):
+        owner = owners.get(a.tensor.rpartition(".")[0])
+        if a.rows != 1 or b.rows != 1 or (owner is not None and owner.row_axis is not Axis.RESIDUAL):
+            return []
+    elif a.role is Role.HEAD and a.row_axis not in (Axis.LABEL, Axis.VOCABULARY):
+        return []
+    axis = "row" if a.role is Role.PATCH_EMBEDDING else "col"
+    group_a, group_b = residual_group(a, axis=axis), residual_group(b, axis=axis)
+    if group_a is None or group_b is None:
+        return []
+    # What lies outside the stacks (a shared vocabulary) anchors both; what lies in one anchors that.
+    is_shared = a.row_axis is Axis.VOCABULARY and a.block is None and not group_a[0]
+    widths = (group_a[1], group_b[1])
+    return [
+        link
+        for link in streams
+        if (link[0][1], link[1][1]) == widths and (is_shared or (link[0][0], link[1][0]) == (group_a[0], group_b[0]))
+    ]
+
+
+def _features(pair: Pair, a: ModelWeights, b: ModelWeights, seed: int) -> tuple[Matrix, Matrix] | None:
+    """Standardised features of the units in both models, shape (U, F); None where nothing varies or indices differ."""
+    left, right = a.load(pair.a), b.load(pair.b)
+    if pair.a.role is Role.PATCH_EMBEDDING:
+        if left.shape[1] != right.shape[1]:
+            return None
+        left, right = left.T, right.T
+    elif pair.a.row_axis is Axis.LABEL and len(left) != len(right):
+        return None
+    rows = _shared_rows(min(len(left), len(right)), seed)
+    sides = (_standardised(left[rows]), _standardised(right[rows]))
+    return None if any(side is None for side in sides) else (sides[0].T, sides[1].T)  # type: ignore[union-attr]
+
+
+def _shared_rows(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    if count <= MAX_ANCHOR_ROWS:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, MAX_ANCHOR_ROWS, replace=False))
+
+
+def _standardised(values: Matrix) -> Matrix | None:
+    """Centred and of unit spread; a vector is clipped, for its outliers would decide alone."""
+    values = values - values.mean(axis=1, keepdims=True) if len(values) == 1 else centred(values)
+    spread = float(values.std())
+    if not spread > 1e-12:
+        return None
+    values = values / np.float32(spread)
+    return np.clip(values, -_CLIP, _CLIP) if len(values) == 1 else values

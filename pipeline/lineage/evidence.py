@@ -1,0 +1,132 @@
+"""From held-out weights under one alignment to a correlation, its null and a verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.lineage.records import CANNOT_SAY, Lineage, Matrix, RoleEvidence, Verdict
+from zoo.tensors import Role
+
+__all__ = ["LEAST_WEIGHTS", "HeldOut", "Nulls", "decide"]
+
+Vector = npt.NDArray[np.float64]
+
+LEAST_WEIGHTS = 1024
+"""Held-out weights below which nothing is said."""
+LEAST_CORRELATION = 0.05
+LEAST_Z = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """One test: weights that took no part in the alignment."""
+
+    role: Role
+    weights: int
+    correlation: float
+    nulls: Vector
+    """Correlations under wrong alignments, shape `(num_nulls,)`."""
+    in_file_order: bool
+
+
+class Nulls:
+    """Wrong orders of aligned units, the same for all tensors along one axis."""
+
+    def __init__(self, num_nulls: int, seed: int) -> None:
+        self.num_nulls = num_nulls
+        self._seed = seed
+        self._orders: dict[tuple[str, int], npt.NDArray[np.intp]] = {}
+
+    def orders(self, axis: str, size: int) -> npt.NDArray[np.intp]:
+        """Random orders of `size` units, shape `(num_nulls, size)`."""
+        key = (axis, size)
+        if key not in self._orders:
+            rng = np.random.default_rng([self._seed, size, *axis.encode()])
+            self._orders[key] = np.argsort(rng.random((self.num_nulls, size)), axis=1)
+        return self._orders[key]
+
+    def held_out(
+        self, similarity: Matrix, norm: float, *, axis: str, role: Role, weights: int, in_file_order: bool
+    ) -> HeldOut | None:
+        """The test of one tensor.
+
+        - `similarity`: inner products of unit i in the first model with unit j in the second, aligned, `(U, U)`.
+        - `norm`: product of the norms of both tensors, by which the trace becomes a correlation.
+
+        None where a tensor does not vary.
+        """
+        if not norm > 0:
+            return None
+        orders = self.orders(axis, len(similarity))
+        traces = similarity[np.arange(len(similarity)), orders].sum(axis=1, dtype=np.float64)
+        return HeldOut(
+            role=role,
+            weights=weights,
+            correlation=float(np.trace(similarity, dtype=np.float64)) / norm,
+            nulls=traces / norm,
+            in_file_order=in_file_order,
+        )
+
+
+def decide(tests: Sequence[HeldOut], *, num_nulls: int) -> Lineage:
+    """All tests together; correlations weighted by the number of weights."""
+    weights = sum(test.weights for test in tests)
+    if weights < LEAST_WEIGHTS:
+        reason = "too few weights to test" if tests else "no axis in common"
+        return Lineage(verdict=CANNOT_SAY, reason=reason, tensors=len(tests), weights=weights)
+    correlation, nulls = _pooled(tests)
+    z = _z(correlation, nulls)
+    verdict, reason = _verdict(correlation, z)
+    return Lineage(
+        verdict=verdict,
+        reason=reason,
+        correlation=correlation,
+        z=z,
+        p=(int((nulls >= correlation).sum()) + 1) / (len(nulls) + 1),
+        num_nulls=num_nulls,
+        tensors=len(tests),
+        weights=weights,
+        in_file_order=all(test.in_file_order for test in tests),
+        roles=tuple(_by_role(tests)),
+    )
+
+
+def _pooled(tests: Sequence[HeldOut]) -> tuple[float, Vector]:
+    shares = np.array([test.weights for test in tests], dtype=np.float64)
+    shares /= shares.sum()
+    correlation = float(shares @ np.array([test.correlation for test in tests]))
+    return correlation, shares @ np.stack([test.nulls for test in tests])
+
+
+def _z(correlation: float, nulls: Vector) -> float | None:
+    if len(nulls) < 2 or not nulls.std(ddof=1) > 0:
+        return None
+    return float((correlation - nulls.mean()) / nulls.std(ddof=1))
+
+
+def _verdict(correlation: float, z: float | None) -> tuple[Verdict, str]:
+    if z is None:
+        return CANNOT_SAY, "too few wrong alignments to compare with"
+    if z >= LEAST_Z and correlation >= LEAST_CORRELATION:
+        return "same lineage", "the weights agree far beyond wrong alignments"
+    return "no evidence", "the weights agree no better than strangers' do"
+
+
+def _by_role(tests: Sequence[HeldOut]) -> list[RoleEvidence]:
+    found = []
+    for role in Role:
+        members = [test for test in tests if test.role is role]
+        if members:
+            correlation, nulls = _pooled(members)
+            weights = sum(test.weights for test in members)
+            evidence = RoleEvidence(
+                role=role.value,
+                tensors=len(members),
+                weights=weights,
+                correlation=correlation,
+                z=_z(correlation, nulls),
+            )
+            found.append(evidence)
+    return found

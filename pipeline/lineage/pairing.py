@@ -1,0 +1,85 @@
+"""Which tensor of one model stands where a tensor of the other does: by name inside the block, else by role."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from zoo.tensors import Axis, Role, TensorKind, TensorSpec
+
+__all__ = ["Group", "Pair", "by_block", "pair_specs", "residual_group"]
+
+Group = tuple[str, int]
+"""A residual stream: of the encoder or the decoder, and its width."""
+Names = Mapping[str, TensorSpec]
+"""Name inside the block -> spec."""
+
+_EMBEDDINGS = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING)
+_CROSS = frozenset({"encoder_attn", "encdecattention", "crossattention", "cross_attention"})
+_ENCODER_READERS = (Role.ATTENTION_KEY, Role.ATTENTION_VALUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tensor of either model."""
+
+    a: TensorSpec
+    b: TensorSpec
+
+
+def by_block(specs: Iterable[TensorSpec]) -> dict[int | None, dict[str, TensorSpec]]:
+    """Block -> the trained tensors in it by their names inside the block; None for those outside."""
+    trained = sorted((spec for spec in specs if spec.kind is TensorKind.WEIGHT), key=_block_number)
+    return {block: _shortened(list(members), block) for block, members in groupby(trained, key=lambda s: s.block)}
+
+
+def _block_number(spec: TensorSpec) -> int:
+    return -1 if spec.block is None else spec.block
+
+
+def _shortened(specs: Sequence[TensorSpec], block: int | None) -> dict[str, TensorSpec]:
+    """The specs by the part of their names that they do not share."""
+    paths = [spec.name.split(".") for spec in specs]
+    shared = 0
+    if block is not None:
+        shortest = min(len(path) for path in paths)
+        while shared < shortest - 1 and len({path[shared] for path in paths}) == 1:
+            shared += 1
+    return {".".join(path[shared:]): spec for path, spec in zip(paths, specs, strict=True)}
+
+
+def pair_specs(a: Names, b: Names) -> list[Pair]:
+    """Pairs of one role: same names, then names of which one ends in the other, then matrices by their order."""
+    pairs = []
+    rest_a, rest_b = dict(a), dict(b)
+    for name in a:
+        found = next((other for other in _same(name, rest_b) if rest_b[other].role is a[name].role), None)
+        if found is not None:
+            pairs.append(Pair(rest_a.pop(name), rest_b.pop(found)))
+    for role in Role:
+        left, right = _ordered(rest_a, role), _ordered(rest_b, role)
+        if len(left) == len(right):
+            pairs += [Pair(x, y) for x, y in zip(left, right, strict=True)]
+    return pairs
+
+
+def _same(name: str, others: Iterable[str]) -> list[str]:
+    """The name itself, then those that differ in what they begin with."""
+    ends = [other for other in others if other.endswith(f".{name}") or name.endswith(f".{other}")]
+    return [name, *ends] if name in others else ends
+
+
+def _ordered(rest: Names, role: Role) -> list[TensorSpec]:
+    """The matrices of a role that have no pair by name: embeddings from the largest, the others by name."""
+    found = [(name, spec) for name, spec in rest.items() if spec.role is role and spec.is_matrix]
+    return [spec for _, spec in sorted(found, key=lambda x: (-x[1].rows if role in _EMBEDDINGS else 0, x[0]))]
+
+
+def residual_group(spec: TensorSpec, *, axis: str) -> Group | None:
+    """The residual stream along the `row` or `col` axis of a spec; None if that axis is another."""
+    kind, width = (spec.row_axis, spec.rows) if axis == "row" else (spec.col_axis, spec.cols)
+    if kind is not Axis.RESIDUAL:
+        return None
+    path = spec.name.lower().split(".")
+    # Keys and values of cross-attention read what the encoder wrote.
+    reads_encoder = axis == "col" and spec.role in _ENCODER_READERS and any(word in _CROSS for word in path)
+    return ("decoder" if "decoder" in path[:-2] and not reads_encoder else "", width)

@@ -1,0 +1,164 @@
+"""Tests inside the blocks of a transformer, its residual stream aligned.
+
+Feed-forward pairs: inner units are aligned by what they read, and tested on what they write. Attention: dimensions
+inside the heads may be rotated without changing the function, so where they are not in the order of the files the
+products `W_q^T W_k` and `W_o W_v` are tested, which no rotation, sign or order of heads changes; they have nothing to
+align but the stream.
+
+U = units of the stream, H = inner units of either side.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.lineage.alignment import FILE_ORDER_Z, align, centred, file_order_z, unit_rows
+from pipeline.lineage.context import Aligned, Context
+from pipeline.lineage.evidence import HeldOut
+from pipeline.lineage.pairing import Pair
+from pipeline.lineage.records import Matrix, ModelWeights
+from zoo.tensors import Role
+
+__all__ = ["MAX_INNER_UNITS", "test_attention", "test_feed_forward"]
+
+MAX_INNER_UNITS = 512
+"""Inner units of the first model that are sought in the second, of each feed-forward pair."""
+
+
+def test_feed_forward(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
+    """Tests of the feed-forward pairs of a block."""
+    readers, writers = _of(pairs, Role.FFN_IN), _of(pairs, Role.FFN_OUT)
+    if not writers or len(readers) % len(writers):
+        return
+    each = len(readers) // len(writers)  # Two readers a writer where the units are gated.
+    for index, writer in enumerate(writers):
+        test = _feed_forward(readers[each * index : each * (index + 1)], writer, context)
+        if test is not None:
+            yield test
+
+
+def _feed_forward(readers: Sequence[Pair], writer: Pair, context: Context) -> HeldOut | None:
+    read = [context.load(reader, "col") for reader in readers]
+    written = context.load(writer, "row")
+    if written is None or not read or any(part is None for part in read):
+        return None
+    sides = (
+        np.concatenate([_by_unit(p.a, len(written.a)) for p in read if p is not None], axis=1),
+        np.concatenate([_by_unit(p.b, len(written.b)) for p in read if p is not None], axis=1),
+    )
+    if len(sides[0]) != len(written.a) or len(sides[1]) != len(written.b):
+        return None
+    sample = _sample(len(sides[0]), context.seed)
+    units = align(centred(sides[0]), centred(sides[1]), rows=sample)
+    # Each unit counts alike: under ReLU its weights may be scaled at will.
+    left, right = centred(unit_rows(written.a[units.a])), centred(unit_rows(written.b[units.b]))
+    return context.nulls.held_out(
+        left.T @ right,
+        _norm(left) * _norm(right),
+        axis=written.axis,
+        role=Role.FFN_OUT,
+        weights=left.size,
+        in_file_order=units.in_file_order and written.alignment.in_file_order,
+    )
+
+
+def _by_unit(matrix: Matrix, num_units: int) -> Matrix:
+    """What each inner unit reads, `(H, F)`; gate and input of a fused projection side by side."""
+    if len(matrix) == 2 * num_units:
+        return np.concatenate([matrix[:num_units], matrix[num_units:]], axis=1)
+    return matrix
+
+
+def _sample(count: int, seed: int) -> Any:
+    if count <= MAX_INNER_UNITS:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(count, MAX_INNER_UNITS, replace=False))
+
+
+def test_attention(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
+    """Tests of the attention modules of a block: keys beside queries, outputs beside values."""
+    queries, keys = _of(pairs, Role.ATTENTION_QUERY), _of(pairs, Role.ATTENTION_KEY)
+    values, outputs = _of(pairs, Role.ATTENTION_VALUE), _of(pairs, Role.ATTENTION_OUTPUT)
+    if len(queries) == len(keys):
+        for query, key in zip(queries, keys, strict=True):
+            yield from _present(_product(query, "col", key, "col", context))
+    if len(values) == len(outputs):
+        for value, output in zip(values, outputs, strict=True):
+            yield from _present(_product(value, "col", output, "row", context))
+
+
+def _present(test: HeldOut | None) -> Iterator[HeldOut]:
+    if test is not None:
+        yield test
+
+
+def _product(first: Pair, first_axis: str, second: Pair, second_axis: str, context: Context) -> HeldOut | None:
+    """The second matrix, given the first in file order; else the product of both."""
+    one, two = context.load(first, first_axis), context.load(second, second_axis)
+    if one is None or two is None:
+        return None
+    in_file_order = False
+    if one.a.shape == one.b.shape and two.a.shape == two.b.shape:
+        in_file_order = file_order_z(centred(one.a), centred(one.b)) >= FILE_ORDER_Z
+    if in_file_order:
+        left, right = centred(two.a), centred(two.b)
+        similarity, norm, weights = left.T @ right, _norm(left) * _norm(right), left.size
+    else:
+        similarity, norm = _compare_products(one, two, context)
+        weights = one.a.size + two.a.size
+    return context.nulls.held_out(
+        similarity,
+        norm,
+        axis=two.axis,
+        role=second.a.role,
+        weights=weights,
+        in_file_order=in_file_order and two.alignment.in_file_order,
+    )
+
+
+def _compare_products(one: Aligned, two: Aligned, context: Context) -> tuple[Matrix, float]:
+    """Inner products of the columns of `X_a^T Y_a` and `X_b^T Y_b`, `(U, U)`, and the product of their norms.
+
+    Neither product is formed: `(X_a^T Y_a)^T (X_b^T Y_b) = Y_a^T (X_a X_b^T) Y_b`.
+    """
+    left = _matched(centred(one.a), centred(two.a), context.a)
+    right = _matched(centred(one.b), centred(two.b), context.b)
+    similarity = left[1].T @ (left[0] @ right[0].T) @ right[1]
+    return similarity, _product_norm(*left) * _product_norm(*right)
+
+
+def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Matrix]:
+    """Rows of equal number: where several query heads share a key head, it is repeated for each."""
+    if len(one) == len(two):
+        return one, two
+    heads = _num_heads(model.config)
+    small, large = sorted((one, two), key=len)
+    repeats, rest = divmod(len(large), len(small))
+    dim = len(large) // heads if heads else 0
+    if rest or not dim or len(small) % dim:
+        return one[:0], two[:0]
+    small = np.repeat(small.reshape(-1, dim, small.shape[1]), repeats, axis=0).reshape(len(large), -1)
+    return (small, large) if len(one) < len(two) else (large, small)
+
+
+def _num_heads(config: Mapping[str, Any]) -> int:
+    for key in ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"):
+        if isinstance(config.get(key), int):
+            return int(config[key])
+    return 0
+
+
+def _product_norm(one: Matrix, two: Matrix) -> float:
+    """`|X^T Y|`, from the small side."""
+    squares = float(((one @ one.T).astype(np.float64) * (two @ two.T)).sum())
+    return float(np.sqrt(max(squares, 0.0)))
+
+
+def _norm(matrix: Matrix) -> float:
+    return float(np.linalg.norm(matrix))
+
+
+def _of(pairs: Sequence[Pair], role: Role) -> list[Pair]:
+    """The matrices of a role, by the first model's names."""
+    return sorted((p for p in pairs if p.a.role is role and p.a.is_matrix and p.b.is_matrix), key=lambda p: p.a.name)
