@@ -1,11 +1,21 @@
 """What `--format json` prints: plain data with stable keys, one function a command. `docs/json.md` documents them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from patterndb.multiplicity import q_values
+
 if TYPE_CHECKING:
-    from patterndb.records import FitRecord, PatternRecord, RoleRecord, RunModelRecord, RunRecord, Statistic
+    from patterndb.records import (
+        FitRecord,
+        PatternRecord,
+        RoleRecord,
+        RunModelRecord,
+        RunRecord,
+        SignatureRecord,
+        Statistic,
+    )
     from patterndb.similarity import Comparison, Neighbour
     from pipeline.taxonomy import Taxonomy
     from pipeline.weight_files import FetchPlan
@@ -57,8 +67,6 @@ def plan_document(plan: "FetchPlan") -> Document:
 def pattern_document(pattern: "PatternRecord") -> Document:
     """`show`."""
     model, signature = pattern.model, pattern.signature
-    nothing = (None,) * len(signature.names)
-    rows = zip(signature.names, signature.values, signature.z or nothing, signature.p or nothing, strict=True)
     return {
         "model": model.key,
         "repo": model.repo,
@@ -74,9 +82,9 @@ def pattern_document(pattern: "PatternRecord") -> Document:
         "class_margin": pattern.class_margin,
         "fit": _fit_document(pattern.fit),
         "roles": [_role_document(role) for role in pattern.roles],
-        "statistics": [_statistic_document(statistic) for statistic in pattern.statistics],
+        "statistics": _statistic_documents(pattern.statistics),
         "signature_version": signature.version,
-        "signature": [{"name": name, "value": value, "z": z, "p": p} for name, value, z, p in rows],
+        "signature": _signature_documents(signature),
         "settings": dict(pattern.settings),
         "provenance": dict(pattern.provenance),
     }
@@ -109,9 +117,18 @@ def _role_document(role: "RoleRecord") -> Document:
     return {"role": role.role, **counts, **figures}
 
 
-def _statistic_document(statistic: "Statistic") -> Document:
-    """A value beside its null."""
-    return asdict(statistic)
+def _statistic_documents(statistics: "Sequence[Statistic]") -> list[Document]:
+    """Values beside their nulls; together they are one family of tests."""
+    adjusted = q_values([each.p for each in statistics])
+    return [asdict(each) | {"q": q} for each, q in zip(statistics, adjusted, strict=True)]
+
+
+def _signature_documents(signature: "SignatureRecord") -> list[Document]:
+    """Every dimension; together they are one family of tests."""
+    nothing = (None,) * len(signature.names)
+    p_values = signature.p or nothing
+    rows = zip(signature.names, signature.values, signature.z or nothing, p_values, q_values(p_values), strict=True)
+    return [{"name": name, "value": value, "z": z, "p": p, "q": q} for name, value, z, p, q in rows]
 
 
 def comparison_document(comparison: "Comparison") -> Document:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cli.numbers import byte_size, count, decibel, fixed, p_value, scientific, signed
 from cli.output import Column, escaped, make_facts, make_table
+from patterndb.multiplicity import q_values
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -181,16 +182,17 @@ def _draw_signature(signature: "SignatureRecord") -> Iterator["RenderableType"]:
     """How much of the signature the model has, and where it is farthest from chance."""
     held = sum(value is not None for value in signature.values)
     yield f"Signature version {signature.version}: {count(held)} of {count(len(signature.names))} dimensions"
-    rows = zip(signature.names, signature.values, signature.z, signature.p, strict=False)
-    judged = [(abs(z), name, value, z, p) for name, value, z, p in rows if z is not None and math.isfinite(z)]
+    rows = zip(signature.names, signature.values, signature.z, signature.p, q_values(signature.p), strict=False)
+    judged = [(abs(z), name, value, z, p, q) for name, value, z, p, q in rows if z is not None and math.isfinite(z)]
     if not judged:
         yield "[dim]Its z are unknown: that takes 2 nulls or more (`--nulls N`).[/dim]"
         return
     judged.sort(key=lambda row: (-row[0], row[1]))
-    columns = (Column("Farthest from chance"), Column("Value", True), Column("z", True), Column("p", True))
+    numbers = (Column(heading, right=True) for heading in ("Value", "z", "p", "q"))
+    columns = (Column("Farthest from chance"), *numbers)
     yield ""
-    rows_shown = ((name, fixed(value), signed(z), p_value(p)) for _, name, value, z, p in judged[:FARTHEST])
-    yield make_table(columns, rows_shown)
+    shown = ((name, fixed(value), signed(z), p_value(p), p_value(q)) for _, name, value, z, p, q in judged[:FARTHEST])
+    yield make_table(columns, shown)
     yield ""
 
 

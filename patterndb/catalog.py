@@ -3,6 +3,7 @@
 What the columns mean: `patterndb.columns.COLUMN_MEANINGS`. pandas is imported when a table is built, not before.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from dna_zoo.errors import SettingsError
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, STATISTIC_SUFFIXES
+from patterndb.multiplicity import q_values
 from patterndb.records import FitRecord, PatternSummary, SignatureEntry, Statistic, TensorEntry
 from patterndb.similarity import align, pairwise_distances
 from patterndb.table_files import SUFFIXES, write_table
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+Test = tuple[str, str, str]
+"""Model, tensor, statistic."""
 TABLES = tuple(COLUMNS)
 MODEL_FIELDS = (
     "repo", "revision", "sha256", "tier", "modality", "family", "architecture", "specialty", "objective",
@@ -61,15 +65,34 @@ def _catalog_row(pattern: PatternSummary) -> Row:
 
 def tensors_table(entries: Sequence[TensorEntry]) -> "pd.DataFrame":
     """One row for each tensor of the current patterns, with a few columns for each statistic."""
-    rows = [_tensor_row(entry) for entry in entries]
+    adjusted = _q_by_model(entries)
+    rows = [_tensor_row(entry, adjusted) for entry in entries]
     measured = {each.name for entry in entries for each in entry.tensor.statistics}
     return _make_frame(
         "tensors", rows, [f"{name}{suffix}" for name in sorted(measured) for suffix in STATISTIC_SUFFIXES]
     )
 
 
-def _tensor_row(entry: TensorEntry) -> Row:
+def _q_by_model(entries: Sequence[TensorEntry]) -> Mapping[Test, float | None]:
+    """The q-value of every test; the family is all tests of one model, so that no other model changes them."""
+    families: dict[str, dict[Test, float | None]] = defaultdict(dict)
+    for entry in entries:
+        for each in entry.tensor.statistics:
+            families[entry.model][entry.model, entry.tensor.name, each.name] = each.p
+    return {
+        test: q
+        for family in families.values()
+        for test, q in zip(family, q_values(tuple(family.values())), strict=True)
+    }
+
+
+def _tensor_row(entry: TensorEntry, adjusted: Mapping[Test, float | None]) -> Row:
     tensor = entry.tensor
+    statistics = {
+        name: value
+        for each in tensor.statistics
+        for name, value in _statistic_columns(each, adjusted[entry.model, tensor.name, each.name]).items()
+    }
     return {
         "model": entry.model,
         "pattern_key": entry.pattern_key,
@@ -78,7 +101,7 @@ def _tensor_row(entry: TensorEntry) -> Row:
         "pattern_class": tensor.pattern_class,
         **_score_columns(tensor.class_scores),
         **_fit_columns(tensor.fit),
-        **{name: value for each in tensor.statistics for name, value in _statistic_columns(each).items()},
+        **statistics,
     }
 
 
@@ -90,15 +113,17 @@ def signatures_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
 def _signature_rows(entry: SignatureEntry) -> Iterable[Row]:
     signature = entry.signature
     missing = (None,) * len(signature.names)
-    for name, value, z, p in zip(
-        signature.names, signature.values, signature.z or missing, signature.p or missing, strict=True
+    p_values = signature.p or missing
+    for name, value, z, p, q in zip(
+        signature.names, signature.values, signature.z or missing, p_values, q_values(p_values), strict=True
     ):
         if value is not None:
             role, _, rest = name.partition("/")
             third, _, statistic = rest.partition("/")
             yield {
                 "model": entry.model.key, "pattern_key": entry.pattern_key, "version": signature.version,
-                "dimension": name, "role": role, "third": third, "statistic": statistic, "value": value, "z": z, "p": p,
+                "dimension": name, "role": role, "third": third, "statistic": statistic,
+                "value": value, "z": z, "p": p, "q": q,
             }  # fmt: skip
 
 
@@ -122,8 +147,8 @@ def _fit_columns(fit: FitRecord | None) -> Row:
     return {} if fit is None else {f"fit_{field.name}": getattr(fit, field.name) for field in fields(fit)}
 
 
-def _statistic_columns(statistic: Statistic) -> Row:
-    values = (statistic.value, statistic.null_mean, statistic.null_std, statistic.z, statistic.p)
+def _statistic_columns(statistic: Statistic, q: float | None) -> Row:
+    values = (statistic.value, statistic.null_mean, statistic.null_std, statistic.z, statistic.p, q)
     return {f"{statistic.name}{suffix}": value for suffix, value in zip(STATISTIC_SUFFIXES, values, strict=True)}
 
 

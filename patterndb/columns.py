@@ -129,6 +129,7 @@ SIGNATURES = {
     "value": _number("Value in the signature, a float32 in the dimension's own scale; rows without are left out."),
     "z": _number("(value - null mean) / null standard deviation; empty with fewer than two nulls."),
     "p": _number("Empirical p-value (k + 1) / (n + 1) against n nulls."),
+    "q": _number("Benjamini-Hochberg q-value: `p` adjusted for all dimensions of the model's signature."),
 }
 
 DISTANCES = {
@@ -151,6 +152,7 @@ STATISTIC_SUFFIXES: Mapping[str, str] = {
     ".null_std": "Standard deviation over the draws of its null, in the statistic's unit.",
     ".z": "(value - null mean) / null standard deviation; empty with fewer than two nulls.",
     ".p": "Empirical p-value (k + 1) / (n + 1) against n draws of the null.",
+    ".q": "Benjamini-Hochberg q-value: p adjusted for all statistics of all tensors of the model.",
 }
 """`tensors` also has these columns for every statistic that was measured: the statistic's name and a suffix."""
 
@@ -169,7 +171,7 @@ FIT_FOR_READING = ("fit_bits_per_weight", "fit_r2", "fit_null_r2", "fit_gain", "
 READING_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "catalog": ("model", "family", "architecture", "num_weights", "pattern_class", *FIT_FOR_READING),
     "tensors": ("model", "tensor", "role", "rows", "cols", "pattern_class", *FIT_FOR_READING),
-    "signatures": ("model", "dimension", "value", "z", "p"),
+    "signatures": ("model", "dimension", "value", "z", "p", "q"),
     "distances": ("a", "b", "distance"),
 }
 """The columns that fit on a page: what Markdown and LaTeX get."""

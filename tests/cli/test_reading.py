@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scipy.stats import false_discovery_control
 
 from tests.cli.conftest import MODELS, PARTIAL, Invoke
 from zoo.registry import CARDS, select_cards
@@ -54,6 +55,14 @@ def test_zoo_can_be_narrowed(invoke: Invoke) -> None:
 def test_show_states_the_mean_predictor_beside_the_fit(ask: Callable[..., Any], invoke: Invoke) -> None:
     fit, text = ask("show", "alpha")["fit"], invoke("show", "alpha").stdout
     assert f"PSNR     {fit['psnr']:.1f} dB; the mean predictor {fit['mean_psnr']:.1f} dB" in text
+
+
+def test_q_stands_beside_every_p(ask: Callable[..., Any], invoke: Invoke) -> None:
+    signature = ask("show", "alpha")["signature"]
+    tested = [each for each in signature if each["p"] is not None]
+    assert len(tested) < len(signature) and all((each["p"] is None) == (each["q"] is None) for each in signature)
+    assert [each["q"] for each in tested] == pytest.approx(false_discovery_control([each["p"] for each in tested]))
+    assert re.search(r"^Farthest from chance +Value +z +p +q$", invoke("show", "alpha").stdout, flags=re.MULTILINE)
 
 
 def test_show_aligns_numbers_to_the_right_with_equal_digits(invoke: Invoke) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import false_discovery_control
 
 from dna_zoo.errors import SettingsError, StoreError
 from patterndb.catalog import TABLES, write_table
@@ -92,6 +93,16 @@ def test_signature_rows_leave_out_what_a_model_lacks(tables: dict[str, pd.DataFr
     assert not frame["dimension"].str.startswith("head/").any()
     row = frame[frame["dimension"] == "ffn_in/late/alpha"].iloc[0]
     assert (row["role"], row["third"], row["statistic"]) == ("ffn_in", "late", "alpha")
+
+
+def test_q_is_adjusted_within_each_model(tables: dict[str, pd.DataFrame]) -> None:
+    signatures, tensors = tables["signatures"], tables["tensors"]
+    for model in ("plain", "third"):
+        rows = signatures[signatures["model"] == model]
+        assert rows["q"].tolist() == pytest.approx(false_discovery_control(rows["p"]))
+        rows = tensors[tensors["model"] == model]
+        assert rows["spectral_entropy.q"].tolist() == pytest.approx(false_discovery_control(rows["spectral_entropy.p"]))
+    assert tensors["spectral_norm.q"].isna().all()
 
 
 def test_distances_hold_each_pair_once(tables: dict[str, pd.DataFrame]) -> None:

@@ -48,7 +48,7 @@ def make_statistics(rng: np.random.Generator) -> tuple[Statistic, ...]:
     value, mean = (float(x) for x in rng.normal(size=2))
     calibrated = Statistic(
         name="spectral_entropy", value=value, null="shuffle", num_nulls=8, null_mean=mean, null_std=0.5,
-        z=(value - mean) / 0.5, p=1 / 9,
+        z=(value - mean) / 0.5, p=(1 + int(abs(100 * value)) % 9) / 9,
     )  # fmt: skip
     return (calibrated, Statistic(name="spectral_norm", value=float(rng.gamma(3.0))))
 
@@ -105,7 +105,7 @@ def make_signature(rng: np.random.Generator, version: str) -> SignatureRecord:
     names += ["model/lipschitz_bound", "model/participation_ratio"]
     values += [float(np.float32(x)) for x in rng.normal(size=2)]
     z = tuple(None if value is None else 3 * value for value in values)
-    p = tuple(None if value is None else 1 / 9 for value in values)
+    p = tuple(None if value is None else (1 + int(abs(100 * value)) % 9) / 9 for value in values)
     return SignatureRecord(version=version, names=tuple(names), values=tuple(values), z=z, p=p)
 
 
