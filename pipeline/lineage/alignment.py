@@ -4,7 +4,6 @@ N, M = units of either model, F = features.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,17 @@ import numpy.typing as npt
 
 from pipeline.lineage.records import Matrix
 
-__all__ = ["FILE_ORDER_Z", "Alignment", "align", "assign", "centred", "file_order", "file_order_z", "unit_rows"]
+__all__ = [
+    "FILE_ORDER_Z",
+    "Alignment",
+    "align",
+    "assign",
+    "balanced",
+    "centred",
+    "file_order",
+    "file_order_z",
+    "unit_rows",
+]
 
 Indices = npt.NDArray[np.intp]
 
@@ -26,11 +35,20 @@ class Alignment:
 
     a: Indices
     b: Indices
+    signs: Matrix | None = None
+    """+1 or -1, float32, one a pair, where signs are free: what unit `b[i]` is multiplied with."""
     in_file_order: bool = False
     """Whether this is the order of the files, with no freedom in it."""
 
     def __len__(self) -> int:
         return len(self.a)
+
+    def rows(self, a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
+        """The units that have a partner, in one order: rows of `a` beside rows of `b`, signs applied."""
+        right = b[self.b]
+        if self.signs is not None:
+            right = right * self.signs.reshape(-1, *(1,) * (right.ndim - 1))
+        return a[self.a], right
 
 
 def centred(matrix: Matrix) -> Matrix:
@@ -38,6 +56,16 @@ def centred(matrix: Matrix) -> Matrix:
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     matrix -= matrix.mean(axis=0, keepdims=True)
     return matrix
+
+
+def balanced(matrix: Matrix, *, rounds: int = 3) -> Matrix:
+    """The matrix centred, and its rows and columns scaled to one norm each in turn.
+
+    Units that an activation lets one scale count alike then, and so do those that are outliers in every network.
+    """
+    for _ in range(rounds):
+        matrix = unit_rows(unit_rows(centred(matrix)).T).T
+    return centred(matrix)
 
 
 def unit_rows(matrix: Matrix) -> Matrix:
@@ -76,10 +104,11 @@ def assign(similarity: Matrix) -> tuple[Indices, Indices]:
     return np.asarray(rows), np.asarray(cols)
 
 
-def align(a: Matrix, b: Matrix, *, rows: Sequence[int] | Indices | None = None) -> Alignment:
+def align(a: Matrix, b: Matrix, *, signed: bool = False, rows: Indices | None = None) -> Alignment:
     """Units matched by the cosine of their features, or the order of the files where that is no accident.
 
     - `a`, `b`: float32, shapes `(N, F)` and `(M, F)`.
+    - `signed`: whether units may have turned; then by the absolute cosine.
     - `rows`: units of the first model to match, where matching all would take too long.
     """
     a, b = unit_rows(a), unit_rows(b)
@@ -87,8 +116,10 @@ def align(a: Matrix, b: Matrix, *, rows: Sequence[int] | Indices | None = None) 
         order = file_order(len(a), len(b))
         if rows is None:
             return order
-        kept = np.asarray([row for row in rows if row < len(order)], dtype=np.intp)
+        kept = rows[rows < len(order)]
         return Alignment(a=kept, b=kept, in_file_order=True)
-    chosen = np.arange(len(a)) if rows is None else np.asarray(rows, dtype=np.intp)
-    found, partners = assign(a[chosen] @ b.T)
-    return Alignment(a=chosen[found], b=partners)
+    chosen = np.arange(len(a)) if rows is None else rows
+    cosines = a[chosen] @ b.T
+    found, partners = assign(np.abs(cosines) if signed else cosines)
+    signs = np.where(cosines[found, partners] < 0, -1, 1).astype(np.float32) if signed else None
+    return Alignment(a=chosen[found], b=partners, signs=signs)

@@ -40,6 +40,8 @@ class Anchors:
     a: Mapping[str, Matrix] = field(default_factory=dict)
     """Family -> (U of the first model, F)."""
     b: Mapping[str, Matrix] = field(default_factory=dict)
+    signed: bool = False
+    """Whether units may have turned; a norm's gains, which do not turn with them, are left out then."""
 
     def pooled(self) -> tuple[Matrix, Matrix]:
         """All families side by side."""
@@ -53,23 +55,29 @@ def collect_anchors(
     """Residual streams that correspond, and what anchors each; streams with too few features are left out."""
     pairs = list(pairs)
     streams = {link for pair in pairs for link in _streams(pair)}
+    owners = _owners(pairs)
     found: dict[tuple[Group, Group], dict[str, list[tuple[Matrix, Matrix]]]] = {}
+    signed = set()
     for pair in pairs:
-        for link in _links(pair, streams, _owners(pairs)):
+        for link in _links(pair, streams, owners):
+            if pair.a.is_matrix and (pair.a.free_col_signs or pair.b.free_col_signs):
+                signed.add(link)
             features = _features(pair, a, b, seed)
             if features is not None:
                 found.setdefault(link, {}).setdefault(_FAMILIES[pair.a.role], []).append(features)
-    return {link: anchors for link, families in found.items() if (anchors := _join(families)) is not None}
+    joined = ((link, _join(families, link in signed)) for link, families in found.items())
+    return {link: anchors for link, anchors in joined if anchors is not None}
 
 
-def _join(families: Mapping[str, Sequence[tuple[Matrix, Matrix]]]) -> Anchors | None:
-    sides = []
-    for side in (0, 1):
-        joined = {name: np.concatenate([pair[side] for pair in parts], axis=1) for name, parts in families.items()}
-        sides.append({name: matrix for name, matrix in joined.items()})
+def _join(families: Mapping[str, Sequence[tuple[Matrix, Matrix]]], signed: bool) -> Anchors | None:
+    kept = {name: parts for name, parts in families.items() if not (signed and name == "vectors")}
+    sides = [
+        {name: np.concatenate([pair[side] for pair in parts], axis=1) for name, parts in kept.items()}
+        for side in (0, 1)
+    ]
     if sum(matrix.shape[1] for matrix in sides[0].values()) < LEAST_FEATURES:
         return None
-    return Anchors(sides[0], sides[1])
+    return Anchors(sides[0], sides[1], signed)
 
 
 def _streams(pair: Pair) -> Iterator[tuple[Group, Group]]:

@@ -46,4 +46,5 @@ class Context:
         if axis == "row":
             left, right = left.T, right.T
         name = str(residual_group(pair.a, axis=axis))
-        return Aligned(left[:, alignment.a], right[:, alignment.b], name, alignment)
+        left, right = alignment.rows(left.T, right.T)
+        return Aligned(left.T, right.T, name, alignment)

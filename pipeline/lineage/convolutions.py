@@ -2,21 +2,22 @@
 
 The image's channels and the kernel's positions anchor the stem. A convolution's input channels are some group already
 aligned; its output channels are aligned on half of the input channels and tested on the other half, and become a group
-themselves. Depthwise kernels and nothing else are fitted on nothing: their channels are those of the group before.
+themselves. Depthwise kernels take the group before them, and are fitted on nothing.
 
-N = output channels, C = input channels, K = kernel positions.
+A batch norm lets a kernel turn with its gain: kernels count with the sign of theirs. N = output channels, C = input
+channels, K = kernel positions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.lineage.alignment import Alignment, align, centred, unit_rows
+from pipeline.lineage.alignment import Alignment, align, balanced, centred
 from pipeline.lineage.evidence import HeldOut, Nulls
 from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
-from zoo.tensors import Axis, Role
+from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
 __all__ = ["test_convolutions"]
 
@@ -24,6 +25,19 @@ KERNEL_SIZES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 16, 25, 49, 121})
 LEAST_CHANNELS = 8
 """Input channels below which a half of them is too few."""
 _CONVOLUTIONS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION)
+_KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
+
+
+def test_convolutions(
+    pairs: Sequence[Pair], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
+) -> Iterator[HeldOut]:
+    """Tests of all convolutions of a model, in the order of execution as far as blocks and names tell it."""
+    kernels = [pair for pair in pairs if pair.a.role in _KERNELS and pair.a.role is pair.b.role]
+    chain = _Chain(a, b, _gains(a.specs) if kernels else [], _gains(b.specs) if kernels else [], nulls, seed, [])
+    for pair in kernels:
+        test = chain.depthwise(pair) if pair.a.role is Role.DEPTHWISE_CONVOLUTION else chain.convolution(pair)
+        if test is not None:
+            yield test
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,47 +47,6 @@ class _Channels:
     num_a: int
     num_b: int
     alignment: Alignment
-
-
-def test_convolutions(
-    pairs: Sequence[Pair], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
-) -> Iterator[HeldOut]:
-    """Tests of all convolutions of a model, in the order of execution as far as blocks and names tell it."""
-    groups: list[_Channels] = []
-    for pair in pairs:
-        if pair.a.role is not pair.b.role:
-            continue
-        if pair.a.role is Role.DEPTHWISE_CONVOLUTION:
-            yield from _depthwise(pair, groups, a, b, nulls)
-        elif pair.a.role in _CONVOLUTIONS:
-            yield from _convolution(pair, groups, a, b, nulls, seed)
-
-
-def _convolution(
-    pair: Pair, groups: list[_Channels], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
-) -> Iterator[HeldOut]:
-    left, right = a.load(pair.a), b.load(pair.b)
-    if pair.a.col_axis is Axis.POSITION:
-        # The stem: its filters are smooth, so one half of a filter tells the other in any model. It only anchors.
-        if left.shape[1] == right.shape[1]:
-            groups.append(_Channels(len(left), len(right), align(centred(left), centred(right))))
-        return
-    fits = [fit for group in groups if (fit := _fit(left, right, group, seed)) is not None]
-    if not fits:
-        return
-    best = max(fits, key=lambda fit: fit.score)
-    groups.append(_Channels(len(left), len(right), best.rows))
-    test_a, test_b = centred(best.test_a[best.rows.a]), centred(best.test_b[best.rows.b])
-    test = nulls.held_out(
-        test_a @ test_b.T,
-        float(np.linalg.norm(test_a) * np.linalg.norm(test_b)),
-        axis=pair.a.name,
-        role=pair.a.role,
-        weights=test_a.size,
-        in_file_order=best.in_file_order,
-    )
-    if test is not None:
-        yield test
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,45 +60,94 @@ class _Fit:
     in_file_order: bool
 
 
-def _fit(left: Matrix, right: Matrix, group: _Channels, seed: int) -> _Fit | None:
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The convolutions of both models, one after the other."""
+
+    a: ModelWeights
+    b: ModelWeights
+    gains_a: list[TensorSpec]
+    gains_b: list[TensorSpec]
+    nulls: Nulls
+    seed: int
+    groups: list[_Channels]
+
+    def convolution(self, pair: Pair) -> HeldOut | None:
+        left, right = _turned(pair.a, self.a, self.gains_a), _turned(pair.b, self.b, self.gains_b)
+        signed = pair.a.free_col_signs or pair.b.free_col_signs
+        if pair.a.col_axis is Axis.POSITION:
+            # The stem: its filters are smooth, so half of a filter tells the other half in any model. It only anchors.
+            if left.shape[1] == right.shape[1]:
+                rows = align(centred(left), centred(right), signed=signed)
+                self.groups.append(_Channels(len(left), len(right), rows))
+            return None
+        fits = [fit for group in self.groups if (fit := _fit(left, right, group, signed, self.seed)) is not None]
+        if not fits:
+            return None
+        best = max(fits, key=lambda fit: fit.score)
+        self.groups.append(_Channels(len(left), len(right), best.rows))
+        return self._test(pair, best.test_a, best.test_b, best.rows, best.in_file_order)
+
+    def depthwise(self, pair: Pair) -> HeldOut | None:
+        left, right = _turned(pair.a, self.a, self.gains_a), _turned(pair.b, self.b, self.gains_b)
+        sizes = len(left), len(right)
+        group = next((group for group in reversed(self.groups) if (group.num_a, group.num_b) == sizes), None)
+        if group is None or left.shape[1] != right.shape[1]:
+            return None
+        rows = Alignment(a=group.alignment.a, b=group.alignment.b)
+        return self._test(pair, left, right, rows, group.alignment.in_file_order)
+
+    def _test(self, pair: Pair, left: Matrix, right: Matrix, rows: Alignment, in_file_order: bool) -> HeldOut | None:
+        one, two = (balanced(side) for side in rows.rows(left, right))
+        return self.nulls.held_out(
+            one @ two.T,
+            float(np.linalg.norm(one) * np.linalg.norm(two)),
+            axis=pair.a.name,
+            role=pair.a.role,
+            weights=one.size,
+            in_file_order=in_file_order,
+        )
+
+
+def _fit(left: Matrix, right: Matrix, group: _Channels, signed: bool, seed: int) -> _Fit | None:
     """Align the rows given that the columns are those of the group; None if they cannot be."""
     kernel, rest = divmod(left.shape[1], group.num_a)
     if rest or right.shape[1] != kernel * group.num_b or kernel not in KERNEL_SIZES:
         return None
-    if len(group.alignment.a) < LEAST_CHANNELS:
+    if len(group.alignment) < LEAST_CHANNELS:
         return None
-    stack_a = left.reshape(len(left), group.num_a, kernel)[:, group.alignment.a]
-    stack_b = right.reshape(len(right), group.num_b, kernel)[:, group.alignment.b]
-    order = np.random.default_rng(seed).permutation(stack_a.shape[1])
-    fit, test = np.array_split(order, 2)
-    fit_a, fit_b = _flat(stack_a[:, fit]), _flat(stack_b[:, fit])
-    rows = align(centred(fit_a), centred(fit_b))
-    one, two = unit_rows(centred(fit_a))[rows.a], unit_rows(centred(fit_b))[rows.b]
-    score = float((one * two).sum() / len(one))
+    stacks = (left.reshape(len(left), group.num_a, kernel), right.reshape(len(right), group.num_b, kernel))
+    stack_a, stack_b = group.alignment.rows(*(stack.swapaxes(0, 1) for stack in stacks))
+    fit, test = np.array_split(np.random.default_rng(seed).permutation(len(stack_a)), 2)
+    fit_a, fit_b = balanced(_flat(stack_a[fit])), balanced(_flat(stack_b[fit]))
+    rows = align(fit_a, fit_b, signed=signed)
+    one, two = rows.rows(fit_a, fit_b)
+    score = float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30))
     in_file_order = rows.in_file_order and group.alignment.in_file_order
-    return _Fit(rows, score, _flat(stack_a[:, test]), _flat(stack_b[:, test]), in_file_order)
+    return _Fit(rows, score, _flat(stack_a[test]), _flat(stack_b[test]), in_file_order)
 
 
 def _flat(stack: Matrix) -> Matrix:
-    return stack.reshape(len(stack), -1)
+    """Channels first, `(C, N, K)`, to `(N, C * K)`."""
+    return stack.swapaxes(0, 1).reshape(stack.shape[1], -1)
 
 
-def _depthwise(
-    pair: Pair, groups: Sequence[_Channels], a: ModelWeights, b: ModelWeights, nulls: Nulls
-) -> Iterator[HeldOut]:
-    left, right = a.load(pair.a), b.load(pair.b)
-    sizes = len(left), len(right)
-    group = next((group for group in reversed(groups) if (group.num_a, group.num_b) == sizes), None)
-    if group is None or left.shape[1] != right.shape[1]:
-        return
-    one, two = centred(left[group.alignment.a]), centred(right[group.alignment.b])
-    test = nulls.held_out(
-        one @ two.T,
-        float(np.linalg.norm(one) * np.linalg.norm(two)),
-        axis=pair.a.name,
-        role=pair.a.role,
-        weights=one.size,
-        in_file_order=group.alignment.in_file_order,
-    )
-    if test is not None:
-        yield test
+def _gains(specs: Iterable[TensorSpec]) -> list[TensorSpec]:
+    """What norms multiply with."""
+    return [s for s in specs if s.role is Role.NORM and s.kind is TensorKind.WEIGHT and not s.name.endswith("bias")]
+
+
+def _turned(spec: TensorSpec, model: ModelWeights, gains: Sequence[TensorSpec]) -> Matrix:
+    """The kernels, each with the sign of the gain of the norm behind it: the one whose name has most in common."""
+    matrix = model.load(spec)
+    fitting = [gain for gain in gains if gain.cols == spec.rows and _common(gain.name, spec.name)]
+    if not spec.free_row_signs or not fitting:
+        return matrix
+    gain = max(fitting, key=lambda gain: _common(gain.name, spec.name))
+    return matrix * np.where(model.load(gain).T < 0, np.float32(-1), np.float32(1))
+
+
+def _common(a: str, b: str) -> int:
+    """Components that two names begin with alike."""
+    pairs = zip(a.split("."), b.split("."), strict=False)
+    return next((count for count, (x, y) in enumerate(pairs) if x != y), 0)

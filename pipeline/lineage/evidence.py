@@ -32,7 +32,10 @@ class HeldOut:
 
 
 class Nulls:
-    """Wrong orders of aligned units, the same for all tensors along one axis."""
+    """Wrong orders of aligned units, the same for all tensors along one axis.
+
+    Every unit has a wrong partner: kin that kept one right would add to the spread, and the narrower the more.
+    """
 
     def __init__(self, num_nulls: int, seed: int) -> None:
         self.num_nulls = num_nulls
@@ -40,11 +43,14 @@ class Nulls:
         self._orders: dict[tuple[str, int], npt.NDArray[np.intp]] = {}
 
     def orders(self, axis: str, size: int) -> npt.NDArray[np.intp]:
-        """Random orders of `size` units, shape `(num_nulls, size)`."""
+        """Random orders of `size` units in which no unit keeps its place, shape `(num_nulls, size)`."""
         key = (axis, size)
         if key not in self._orders:
             rng = np.random.default_rng([self._seed, size, *axis.encode()])
-            self._orders[key] = np.argsort(rng.random((self.num_nulls, size)), axis=1)
+            ring = np.argsort(rng.random((self.num_nulls, size)), axis=1)
+            orders = np.empty_like(ring)
+            np.put_along_axis(orders, ring, np.roll(ring, -1, axis=1), axis=1)
+            self._orders[key] = orders
         return self._orders[key]
 
     def held_out(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.lineage.alignment import FILE_ORDER_Z, align, centred, file_order_z, unit_rows
+from pipeline.lineage.alignment import FILE_ORDER_Z, align, balanced, centred, file_order_z
 from pipeline.lineage.context import Aligned, Context
 from pipeline.lineage.evidence import HeldOut
 from pipeline.lineage.pairing import Pair
@@ -52,7 +52,7 @@ def _feed_forward(readers: Sequence[Pair], writer: Pair, context: Context) -> He
     sample = _sample(len(sides[0]), context.seed)
     units = align(centred(sides[0]), centred(sides[1]), rows=sample)
     # Each unit counts alike: under ReLU its weights may be scaled at will.
-    left, right = centred(unit_rows(written.a[units.a])), centred(unit_rows(written.b[units.b]))
+    left, right = (balanced(side) for side in units.rows(written.a, written.b))
     return context.nulls.held_out(
         left.T @ right,
         _norm(left) * _norm(right),
@@ -102,7 +102,7 @@ def _product(first: Pair, first_axis: str, second: Pair, second_axis: str, conte
     if one.a.shape == one.b.shape and two.a.shape == two.b.shape:
         in_file_order = file_order_z(centred(one.a), centred(one.b)) >= FILE_ORDER_Z
     if in_file_order:
-        left, right = centred(two.a), centred(two.b)
+        left, right = balanced(two.a), balanced(two.b)
         similarity, norm, weights = left.T @ right, _norm(left) * _norm(right), left.size
     else:
         similarity, norm = _compare_products(one, two, context)

@@ -36,7 +36,7 @@ def align_stream(anchors: Anchors, agreement: Callable[[Alignment], float]) -> A
     families.append(anchors.pooled())
     if max(file_order_z(unit_rows(a), unit_rows(b)) for a, b in families) >= FILE_ORDER_Z:
         return file_order(*sizes)
-    candidates = [align(a, b) for a, b in families if a.shape[1] >= LEAST_FEATURES]
+    candidates = [align(a, b, signed=anchors.signed) for a, b in families if a.shape[1] >= LEAST_FEATURES]
     return candidates[0] if len(candidates) == 1 else max(candidates, key=agreement)
 
 
@@ -54,7 +54,10 @@ def probe_blocks(blocks: Mapping[int | None, Names], model: ModelWeights) -> Pro
 
 def agreement_of(a: Matrix, b: Matrix, alignment: Alignment) -> float:
     """Correlation of two probes off the diagonal, centred, under an alignment of the stream."""
-    left, right = (_off_diagonal(m[np.ix_(i, i)]) for m, i in ((a, alignment.a), (b, alignment.b)))
+    left, right = alignment.rows(a[:, alignment.a], b[:, alignment.b])
+    if alignment.signs is not None:
+        right = right * alignment.signs
+    left, right = _off_diagonal(left), _off_diagonal(right)
     norm = float(np.linalg.norm(left) * np.linalg.norm(right))
     return float((left * right).sum()) / norm if norm > 0 else 0.0
 
