@@ -1,7 +1,8 @@
 """Analyse: every statistic of every tensor beside its null, and what they say together.
 
 Matrices come in canonical form, one at a time. Nothing here depends on the order or signs they had in the file: a
-permuted copy of a model gives the same numbers.
+permuted copy of a model gives the same numbers. Kinship alone looks at the file's order, in a way that no permutation
+changes.
 """
 
 import itertools
@@ -16,8 +17,9 @@ import numpy.typing as npt
 
 from patterndb.records import SignatureRecord, Statistic
 from pipeline.classify import Classification, classify
+from pipeline.kinship import Circuit, find_circuits
 from pipeline.nulls import NULLS, NullKind, NullModel, null_rng, rotate
-from pipeline.order import canonicalise, seriate
+from pipeline.order import canonicalise, seriate_tensor
 from pipeline.pooling import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
 from pipeline.settings import AnalysisSettings
 from pipeline.signature import make_signature
@@ -41,7 +43,7 @@ __all__ = [
     "summarise",
 ]
 
-ANALYSE_VERSION = "1"
+ANALYSE_VERSION = "2"
 NUM_THREADS = 2
 """Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
@@ -85,6 +87,7 @@ def analyse_model(
     specs: Sequence[TensorSpec],
     load: Loader,
     *,
+    in_file_order: Loader,
     settings: AnalysisSettings,
     seed: int,
     on_progress: OnProgress = lambda done, total: None,
@@ -92,6 +95,7 @@ def analyse_model(
     """Analyse all trained weights among `specs`.
 
     - `load(spec)`: the canonical matrix, float32 (rows, cols), or a vector of any shape; called once each.
+    - `in_file_order(spec)`: the same in the order of the file, where axes that tensors share still fit each other.
     - `on_progress(weights done, weights in all)`: after each tensor.
 
     Linear algebra runs on one thread meanwhile (nulls are what is done side by side), so the number of cores does not
@@ -109,10 +113,11 @@ def analyse_model(
             seen[place] += 1
             done += spec.num_weights
             on_progress(done, total)
-    return summarise(analyses)
+        circuits = find_circuits(specs, in_file_order)
+    return summarise(analyses, circuits)
 
 
-def summarise(analyses: Sequence[TensorAnalysis]) -> ModelAnalysis:
+def summarise(analyses: Sequence[TensorAnalysis], circuits: Sequence[Circuit] = ()) -> ModelAnalysis:
     """What the tensors say together."""
     by_role: dict[Role, list[TensorAnalysis]] = defaultdict(list)
     for item in analyses:
@@ -124,7 +129,7 @@ def summarise(analyses: Sequence[TensorAnalysis]) -> ModelAnalysis:
         roles=tuple(_summarise_role(role, by_role[role]) for role in roles),
         classification=classify(analyses),
         statistics=_pool_all([item for item in analyses if item.spec.is_matrix]),
-        signature=make_signature(analyses),
+        signature=make_signature(analyses, circuits),
         clusters={role.value: _cluster_summary(matrices[role]) for role in roles if matrices[role]},
         frequency_profile={role.value: _profile(matrices[role]) for role in roles if matrices[role]},
     )
@@ -213,7 +218,7 @@ def _sample_rows(canonical: Float32, spec: TensorSpec, max_rows: int) -> Float32
 
 
 def _reorder(matrix: Float32, spec: TensorSpec) -> Float32:
-    return canonicalise(matrix, seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis))
+    return canonicalise(matrix, seriate_tensor(matrix, spec))
 
 
 def _both_signs(values: Float32) -> Float32:

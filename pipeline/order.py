@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zoo.tensors import Axis
+from zoo.tensors import Axis, TensorSpec
 
-__all__ = ["ORDER_VERSION", "CanonicalOrder", "canonicalise", "raw_order", "restore", "seriate"]
+__all__ = ["ORDER_VERSION", "CanonicalOrder", "canonicalise", "raw_order", "restore", "seriate", "seriate_tensor"]
 
-ORDER_VERSION = "1"
+ORDER_VERSION = "2"
 NUM_FEATURES = 16
 """Leading singular directions that rows and columns are compared in; the rest of a trained matrix is close to noise."""
 LARGEST_CHAIN = 4096
@@ -71,8 +71,28 @@ def raw_order(num_rows: int, num_cols: int) -> CanonicalOrder:
     )
 
 
-def seriate(matrix: Float32, *, row_axis: Axis = Axis.HIDDEN, col_axis: Axis = Axis.HIDDEN) -> CanonicalOrder:
+def seriate_tensor(matrix: Float32, spec: TensorSpec) -> CanonicalOrder:
+    """The canonical order of `spec`'s matrix, or of a null of it, under the symmetries that the spec names."""
+    return seriate(
+        matrix,
+        row_axis=spec.row_axis,
+        col_axis=spec.col_axis,
+        free_row_signs=spec.free_row_signs,
+        free_col_signs=spec.free_col_signs,
+    )
+
+
+def seriate(
+    matrix: Float32,
+    *,
+    row_axis: Axis = Axis.HIDDEN,
+    col_axis: Axis = Axis.HIDDEN,
+    free_row_signs: bool = False,
+    free_col_signs: bool = False,
+) -> CanonicalOrder:
     """The canonical order of `matrix`, float32 (R, C), finite.
+
+    - `free_row_signs`, `free_col_signs`: whether signs are free along an axis whose kind does not say so.
 
     Each permutable axis becomes a chain: from its vector of largest norm, always on to the vector with the largest
     cosine not yet taken (largest absolute cosine where signs are free), seen in the leading `NUM_FEATURES` singular
@@ -80,8 +100,8 @@ def seriate(matrix: Float32, *, row_axis: Axis = Axis.HIDDEN, col_axis: Axis = A
     All comparisons are float64, so rounding does not decide between neighbours; of equal ones the largest comes first.
     """
     row_features, col_features = _features(matrix)
-    rows, row_signs = _order_axis(row_features, row_axis)
-    cols, col_signs = _order_axis(col_features, col_axis)
+    rows, row_signs = _order_axis(row_features, row_axis, row_axis.is_sign_free or free_row_signs)
+    cols, col_signs = _order_axis(col_features, col_axis, col_axis.is_sign_free or free_col_signs)
     row_signs, col_signs = _fix_global_sign(matrix, rows, row_signs, cols, col_signs)
     return CanonicalOrder(
         rows=rows,
@@ -139,7 +159,9 @@ def _features(matrix: Float32) -> tuple[Float64, Float64]:
     return rows, vectors * singular
 
 
-def _order_axis(features: Float64, axis: Axis) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8] | None]:
+def _order_axis(
+    features: Float64, axis: Axis, sign_free: bool
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8] | None]:
     """Permutation of one axis, and signs where they are free."""
     count = len(features)
     if not axis.is_permutable:
@@ -148,10 +170,10 @@ def _order_axis(features: Float64, axis: Axis) -> tuple[npt.NDArray[np.int32], n
     unit = features / np.maximum(norms, 1e-300)[:, None]
     by_norm = np.argsort(-norms, kind="stable")
     if count <= LARGEST_CHAIN:
-        perm = by_norm[_chain(unit[by_norm], 0, sign_free=axis.is_sign_free)]
+        perm = by_norm[_chain(unit[by_norm], 0, sign_free=sign_free)]
     else:
-        perm = by_norm[_chain_leaves(unit[by_norm], sign_free=axis.is_sign_free)]
-    if not axis.is_sign_free:
+        perm = by_norm[_chain_leaves(unit[by_norm], sign_free=sign_free)]
+    if not sign_free:
         return perm.astype(np.int32), None
     steps = np.sign(np.einsum("ik,ik->i", unit[perm[1:]], unit[perm[:-1]]))
     steps[steps == 0] = 1

@@ -86,7 +86,8 @@ def is_sign_free(spec: TensorSpec) -> bool:
 
     A bias takes the signs of its layer's rows, and its spec does not say whose: every bias counts as free.
     """
-    return spec.row_axis.is_sign_free or spec.col_axis.is_sign_free or spec.role is Role.BIAS
+    by_axis = spec.row_axis.is_sign_free or spec.col_axis.is_sign_free
+    return by_axis or spec.free_row_signs or spec.free_col_signs or spec.role is Role.BIAS
 
 
 def as_is(value: float, null_mean: float) -> float:

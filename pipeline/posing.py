@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.nulls import null_rng, shuffle
-from pipeline.order import canonicalise, seriate
+from pipeline.order import canonicalise, seriate_tensor
 from pipeline.pointwise import PointwiseProblem
 from pipeline.problem import (
     GridBlock,
@@ -122,7 +122,7 @@ def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, o
     shuffled = shuffle(matrix, rng)
     if settings.order == "raw":
         return shuffled
-    return canonicalise(shuffled, seriate(shuffled, row_axis=spec.row_axis, col_axis=spec.col_axis))
+    return canonicalise(shuffled, seriate_tensor(shuffled, spec))
 
 
 def _grid(

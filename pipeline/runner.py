@@ -36,7 +36,7 @@ from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.fetch_plan import key_of
 from pipeline.fit import FIT_VERSION, fit, resolve_device
 from pipeline.hub_errors import disk_errors
-from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise, raw_order, seriate
+from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.persist import (
     PERSIST_VERSION,
     Findings,
@@ -55,7 +55,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["mine", "run_id"]
 
-EXTRACT_VERSION = "1"
+EXTRACT_VERSION = "2"
 log = logging.getLogger(__name__)
 _converter = Converter()
 
@@ -256,7 +256,7 @@ class _Model:
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         with WeightReader(files) as reader:
             for done, spec in enumerate(matrices):
-                order = seriate(reader.matrix(spec), row_axis=spec.row_axis, col_axis=spec.col_axis)
+                order = seriate_tensor(reader.matrix(spec), spec)
                 parts = {
                     "rows": order.rows,
                     "cols": order.cols,
@@ -298,6 +298,7 @@ class _Model:
             analysis = analyse_model(
                 inventory.specs,
                 load,
+                in_file_order=reader.matrix,
                 settings=self.settings.analysis,
                 seed=self.settings.seed,
                 on_progress=lambda done, total: self._tell(

@@ -16,6 +16,7 @@ from zoo.rules import (
     FusedRule,
     Rule,
 )
+from zoo.signs import FreeSigns, find_free_signs, with_free_signs
 from zoo.tensors import Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
 
@@ -47,6 +48,7 @@ class _Checkpoint:
     """Modules whose `weight` is a vector: they normalise or scale."""
     ties: Mapping[str, str]
     places: Mapping[str, Place]
+    signs: FreeSigns
 
 
 def describe_tensors(
@@ -64,19 +66,22 @@ def describe_tensors(
     What no rule knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
     """
     checkpoint = _read_together(tuple(headers), config or {}, shared or {})
-    return tuple(spec for header in headers for spec in _describe(header, checkpoint))
+    specs = (spec for header in headers for spec in _describe(header, checkpoint))
+    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
 
 
 def _read_together(
     headers: tuple[TensorHeader, ...], config: Mapping[str, Any], shared: Mapping[str, str]
 ) -> _Checkpoint:
+    norms = frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS)
     return _Checkpoint(
         names=frozenset(header.name for header in headers),
         config=config,
         has_conv1d=_has_conv1d(headers, config),
-        norms=frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS),
+        norms=norms,
         ties=find_ties(headers, config, shared),
         places=place_tensors((header.name for header in headers), config),
+        signs=find_free_signs(headers, norms),
     )
 
 

@@ -62,7 +62,8 @@ class Axis(StrEnum):
 
     @property
     def is_sign_free(self) -> bool:
-        """Whether flipping the sign along single indices (with its counterpart elsewhere) leaves the function alone."""
+        """Whether flipping the sign along single indices (with its counterpart elsewhere) leaves the function alone, in
+        every network; a spec says what is free in its own beside."""
         return self is Axis.ATTENTION
 
 
@@ -103,6 +104,9 @@ class TensorSpec:
     """(block + 0.5) / block count in (0, 1); 0 for embeddings, 1 for heads; None where depth has no meaning."""
     row_axis: Axis = Axis.RESIDUAL
     col_axis: Axis = Axis.RESIDUAL
+    free_row_signs: bool = False
+    """Whether this network leaves the signs along the rows free, whatever `row_axis` says (see `zoo.signs`)."""
+    free_col_signs: bool = False
 
     @property
     def num_weights(self) -> int:

@@ -1,0 +1,62 @@
+"""Which signs a network leaves free. `tests/pipeline/test_invariance.py` runs networks to prove that they are."""
+
+import pytest
+
+from tests.zoo.fixtures import load_fixture
+from zoo.registry import CARDS
+from zoo.roles import describe_tensors
+from zoo.tensors import Axis, Role, TensorHeader, TensorSpec
+
+BATCH_NORMED = ("mobilenet-v2", "mobilevit-small")
+ENCODER = ("minilm-l6", "deberta-v3-small", "whisper-tiny", "deit-tiny", "distilgpt2")
+
+
+def specs_of(key: str) -> tuple[TensorSpec, ...]:
+    fixture = load_fixture(key)
+    return describe_tensors(fixture.file, fixture.config)
+
+
+def header(name: str, *shape: int) -> TensorHeader:
+    return TensorHeader(name=name, shape=shape, dtype="F32")
+
+
+def free(*headers: TensorHeader) -> dict[str, tuple[bool, bool]]:
+    return {spec.name: (spec.free_row_signs, spec.free_col_signs) for spec in describe_tensors(headers)}
+
+
+@pytest.mark.parametrize("key", sorted(CARDS))
+def test_layer_norms_hold_the_signs_of_the_stream(key: str) -> None:
+    blocks = [spec for spec in specs_of(key) if spec.role in (Role.FFN_IN, Role.FFN_OUT, Role.ATTENTION_OUTPUT)]
+    assert not any(spec.free_row_signs or spec.free_col_signs for spec in blocks)
+
+
+@pytest.mark.parametrize("key", BATCH_NORMED)
+def test_kernels_before_a_batch_norm_may_turn_with_its_gain(key: str) -> None:
+    specs = specs_of(key)
+    kernels = [spec for spec in specs if spec.role.value.endswith("convolution")]
+    norms = [s for s in specs if s.role is Role.NORM and s.tensor.endswith(("normalization.weight", "running_mean"))]
+    assert len(kernels) > 10 and all(spec.free_row_signs for spec in kernels)
+    assert len(norms) > 10 and all(spec.free_col_signs for spec in norms)
+
+
+def test_channels_between_inverted_bottlenecks_may_turn_and_pixels_not() -> None:
+    kernels = [spec for spec in specs_of("mobilenet-v2") if spec.role.value.endswith("convolution")]
+    assert {(spec.col_axis, spec.free_col_signs) for spec in kernels} == {(Axis.CHANNEL, True), (Axis.POSITION, False)}
+
+
+@pytest.mark.parametrize("key", ENCODER)
+def test_layer_norms_and_kernels_before_them_may_not_turn(key: str) -> None:
+    held = [s for s in specs_of(key) if s.role in (Role.NORM, Role.CONVOLUTION, Role.PATCH_EMBEDDING)]
+    assert held and not any(spec.free_row_signs or spec.free_col_signs for spec in held)
+
+
+def test_units_behind_a_tanh_may_turn_with_what_reads_them() -> None:
+    found = free(header("pooler.dense.weight", 8, 8), header("classifier.weight", 2, 8), header("norm.bias", 8))
+    assert found["pooler.dense.weight"] == (True, False)
+    assert found["classifier.weight"] == (False, True)
+
+
+def test_norms_without_a_shift_free_the_stream_and_one_shift_holds_it() -> None:
+    ffn, gain = header("block.0.layer.1.DenseReluDense.wi.weight", 32, 8), header("block.0.layer_norm.weight", 8)
+    assert free(ffn, gain) == {ffn.name: (False, True), gain.name: (False, False)}
+    assert free(ffn, gain, header("block.0.layer_norm.bias", 8))[ffn.name] == (False, False)
