@@ -103,6 +103,25 @@ _BERT = Family(
     activation="hidden_act",
 )
 
+_ALBERT_LAYER = r"(?P<layer>.*albert_layers\.\d+)\."
+_ALBERT_EMBEDDED = Axis(space="embedded")
+_ALBERT = Family(
+    rules=(
+        _rule(r".*embeddings\.\w+_embeddings\.weight|predictions\.decoder\.weight", _FIXED, _ALBERT_EMBEDDED),
+        _rule(r"predictions(?:\.decoder)?\.bias", _FIXED),
+        _rule(r"(?:.*embeddings|predictions)\.LayerNorm\.(?:weight|bias)", _ALBERT_EMBEDDED),
+        _linear(r".*embedding_hidden_mapping_in", _STREAM, _ALBERT_EMBEDDED),
+        _linear(r"predictions\.dense", _ALBERT_EMBEDDED, _STREAM),
+        _rule(r".*(?:LayerNorm|layer_norm)\.(?:weight|bias)", _STREAM),
+        _linear(rf"{_ALBERT_LAYER}attention\.(?:query|key)", _QK, _STREAM),
+        _linear(rf"{_ALBERT_LAYER}attention\.value", _VO, _STREAM),
+        _linear(rf"{_ALBERT_LAYER}attention\.dense", _STREAM, _VO),
+        _linear(rf"{_ALBERT_LAYER}ffn", _FFN_IN, _STREAM),
+        _linear(rf"{_ALBERT_LAYER}ffn_output", _STREAM, _FFN_OUT),
+    ),
+    activation="hidden_act",
+)
+
 _GPT2_LAYER = r"(?P<layer>.*h\.\d+)\."
 _GPT2 = Family(
     rules=(
@@ -274,6 +293,7 @@ _MOBILENET = Family(
 )
 
 FAMILIES: Mapping[str, Family] = {
+    "albert": _ALBERT,
     "bert": _BERT,
     "gpt2": _GPT2,
     "mobilenet_v2": _MOBILENET,
