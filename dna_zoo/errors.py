@@ -12,7 +12,8 @@
     │   ├── DiskFullError
     │   ├── DamagedFileError
     │   ├── UnsafeFileError
-    │   └── NoWeightsError
+    │   ├── NoWeightsError
+    │   └── WeightsChangedError
     ├── ExtractError
     │   └── NonFiniteWeightsError
     ├── FitDivergedError
@@ -43,6 +44,7 @@ __all__ = [
     "StoreError",
     "UnknownModelError",
     "UnsafeFileError",
+    "WeightsChangedError",
 ]
 
 
@@ -101,6 +103,10 @@ class UnsafeFileError(FetchError):
 
 class NoWeightsError(FetchError):
     """The directory or repository holds no file of weights that dna-zoo reads."""
+
+
+class WeightsChangedError(FetchError):
+    """The weights on this machine are not those that were mined."""
 
 
 class ExtractError(DnaZooError):

@@ -1,0 +1,150 @@
+"""The lineage of mined models: find the weights that the database speaks of, compare them, keep what was found.
+
+What is found is kept in the home folder under the digests of both models' weights, so that it is computed once, and
+stays known where the weights are gone.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cattrs import Converter
+
+from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, WeightsChangedError
+from patterndb.records import PatternSummary
+from patterndb.store import PatternDatabase
+from pipeline.events import Event, OnEvent, ignore
+from pipeline.extract import WeightReader, extract
+from pipeline.fetch import ModelRequest, WeightFiles, fetch
+from pipeline.lineage.compare import LINEAGE_VERSION, compare_weights
+from pipeline.lineage.records import CANNOT_SAY, Lineage, ModelWeights
+from pipeline.stages import StageStore, content_key
+
+__all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]
+
+NUM_NULLS = 199
+STAGE = "lineage"
+log = logging.getLogger(__name__)
+_converter = Converter()
+
+
+def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Path) -> WeightFiles:
+    """The files that the pattern was found in, verified by digest. Sends no request.
+
+    They are looked for where the run found them, then in the Hugging Face cache. Raises a `FetchError` if they are not
+    on this machine, and `WeightsChangedError` if what is there is not what was mined.
+    """
+    problem: DnaZooError | None = None
+    for request in _requests(pattern, database):
+        try:
+            files = fetch(request, home=home, offline=True)
+        except DnaZooError as error:
+            problem = problem or error
+            continue
+        if files.digest == pattern.model.sha256:
+            return files
+        problem = WeightsChangedError(
+            f"The weights of {pattern.model.key!r} have changed since they were mined.",
+            hint=f"Mine them again: `dna-zoo mine {request.name}`.",
+        )
+    if isinstance(problem, WeightsChangedError):
+        raise problem
+    message = f"The weights of {pattern.model.key!r} are not on this machine."
+    raise FetchError(message, hint="Fetch them with `dna-zoo fetch`, or mine the model here.") from problem
+
+
+def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[ModelRequest]:
+    """What the run asked for under this key, then the repository and commit that the model came from."""
+    run = database.run(pattern.run)
+    asked: Sequence[Mapping[str, str | None]] = run.request.get("models", ())
+    for model, request in zip(run.models, asked, strict=False):
+        if model.key == pattern.model.key and request.get("name"):
+            weights = request.get("weights")
+            yield ModelRequest(
+                name=str(request["name"]),
+                key=request.get("key"),
+                weights=Path(weights) if weights else None,
+                revision=request.get("revision"),
+            )
+    if pattern.model.repo and pattern.model.revision:
+        yield ModelRequest(name=pattern.model.repo, revision=pattern.model.revision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinedLineage:
+    """Compares the models of one database."""
+
+    database: PatternDatabase
+    patterns: Mapping[str, PatternSummary]
+    """Model key -> its current pattern."""
+    home: Path
+    on_event: OnEvent = ignore
+    num_nulls: int = NUM_NULLS
+    seed: int = 0
+
+    @classmethod
+    def of(cls, database: PatternDatabase, *, home: Path, on_event: OnEvent = ignore) -> "MinedLineage":
+        """With all that the database knows now."""
+        current = {pattern.model.key: pattern for pattern in database.patterns() if pattern.is_current}
+        return cls(database=database, patterns=current, home=home, on_event=on_event)
+
+    def compare(self, a: str, b: str) -> Lineage:
+        """The evidence on two model keys, in either order; `cannot say` where the weights cannot be had.
+
+        Raises `NotMinedError` for a key without a pattern.
+        """
+        # The one with the smaller digest comes first, so that the order of asking changes nothing.
+        first, second = sorted((self._pattern(a), self._pattern(b)), key=lambda pattern: pattern.model.sha256)
+        digests = [first.model.sha256, second.model.sha256]
+        key = content_key(LINEAGE_VERSION, digests, self.num_nulls, self.seed)
+        store = StageStore(self.home)
+        kept = store.find(STAGE, key)
+        if kept is not None:
+            return _converter.structure(kept.result, Lineage)
+        self._tell("start", a, b)
+        try:
+            with self._weights(first) as left, self._weights(second) as right:
+                found = compare_weights(
+                    left,
+                    right,
+                    num_nulls=self.num_nulls,
+                    seed=self.seed,
+                    on_progress=lambda done, total: self._tell("progress", a, b, done, total),
+                )
+        except DnaZooError as error:
+            return Lineage(verdict=CANNOT_SAY, reason=_clause(error))
+        finally:
+            self._tell("done", a, b)
+        self._keep(store, key, found)
+        return found
+
+    def _pattern(self, key: str) -> PatternSummary:
+        if key not in self.patterns:
+            self.database.load_pattern(key)  # Raises, naming near misses.
+            raise NotMinedError(f"{key!r} has no current pattern.", hint=f"Mine it: `dna-zoo mine {key}`.")
+        return self.patterns[key]
+
+    @contextmanager
+    def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
+        files = find_weights(pattern, self.database, home=self.home)
+        specs = extract(files, allow_nonfinite=True).specs
+        with WeightReader(files) as reader:
+            yield ModelWeights(specs=specs, load=reader.matrix, config=files.config)
+
+    def _keep(self, store: StageStore, key: str, found: Lineage) -> None:
+        try:
+            store.run(STAGE, key, lambda directory: asdict(found))
+        except OSError as error:  # A home that cannot be written costs the time, not the answer.
+            log.warning("The lineage could not be kept: %s.", error)
+
+    def _tell(self, kind: str, a: str, b: str, done: float = 0, total: float = 0) -> None:
+        event = Event(kind=kind, model=f"{a} and {b}", stage=STAGE, done=done, total=total, unit="blocks")  # type: ignore[arg-type]
+        self.on_event(event)
+
+
+def _clause(error: DnaZooError) -> str:
+    """The error's sentence as a reason."""
+    message = error.message.rstrip(".")
+    return message[:1].lower() + message[1:]
