@@ -1,9 +1,11 @@
 """The singular values of a matrix, computed once and shared by every block that asks for a spectrum."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["singular_values"]
+__all__ = ["singular_directions", "singular_values", "smaller_gram"]
 
 CHUNK = 4096
 RELATIVE_ZERO = 1e-7
@@ -16,11 +18,30 @@ def singular_values(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     Taken from the eigenvalues of the smaller Gram matrix, accumulated in float64: float32 input has 24 bits, so its
     square loses nothing that the input had. Values under `RELATIVE_ZERO` of the largest are returned as 0.
     """
+    return np.asarray(np.sqrt(_squares(np.linalg.eigvalsh(smaller_gram(matrix)))), dtype=np.float64)
+
+
+def singular_directions(
+    matrix: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The squared singular values (L,), descending, and the singular vectors along the shorter axis (L, L), one a
+    column in the same order; L = min(R, C), both float64."""
+    squares, vectors = np.linalg.eigh(smaller_gram(matrix))
+    return _squares(squares), vectors[:, ::-1]
+
+
+def smaller_gram(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The products of all rows or of all columns, whichever are fewer, float64 (min(R, C), min(R, C))."""
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     gram = np.zeros((tall.shape[1], tall.shape[1]))
     for start in range(0, tall.shape[0], CHUNK):
         chunk = tall[start : start + CHUNK].astype(np.float64)
         gram += chunk.T @ chunk
-    squares = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
+    return gram
+
+
+def _squares(eigenvalues: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Ascending eigenvalues of a Gram matrix as squared singular values, descending, rounding set to 0."""
+    squares = np.maximum(np.asarray(eigenvalues[::-1], dtype=np.float64), 0.0)
     squares[squares <= RELATIVE_ZERO**2 * squares[:1]] = 0.0
-    return np.asarray(np.sqrt(squares), dtype=np.float64)
+    return squares
