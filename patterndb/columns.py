@@ -61,7 +61,17 @@ FIT = {
     "fit_svd_r2": _number("R2 of truncated SVD with the same number of parameters."),
     "fit_svd_null_r2": _number("R2 of that SVD on the null."),
     "fit_svd_gain": _number("`fit_svd_r2` - `fit_svd_null_r2`."),
+    "fit_dct_r2": _number(
+        "R2 of the largest coefficients of the cosine transform, a place and a value each, with as many parameters."
+    ),
+    "fit_dct_null_r2": _number("R2 of those on the null."),
     "fit_ceiling_r2": _number("1 - 2^(-2 bits): the most that any code of this size reaches on iid Gaussian weights."),
+    "fit_bits_per_weight_8bit": _number("`fit_bits_per_weight` with the DNA's weights at 8 bits, scales counted."),
+    "fit_r2_8bit": _number("R2 of that DNA."),
+    "fit_null_r2_8bit": _number("Mean R2 of the null's DNAs at 8 bits."),
+    "fit_svd_r2_8bit": _number("R2 of truncated SVD with factors at 8 bits and as many bits in all."),
+    "fit_svd_null_r2_8bit": _number("R2 of that SVD on the null."),
+    "fit_ceiling_r2_8bit": _number("`fit_ceiling_r2` at `fit_bits_per_weight_8bit`."),
     "fit_mse": _number("Mean squared error, in squared units of the weights."),
     "fit_rmse": _number("Root mean squared error, in units of the weights."),
     "fit_mae": _number("Mean absolute error, in units of the weights."),

@@ -80,8 +80,19 @@ class FitRecord:
     """Truncated SVD with the same number of parameters, fractional ranks interpolated."""
     svd_null_r2: float | None = None
     svd_gain: float | None = None
+    dct_r2: float | None = None
+    """The largest coefficients of the cosine transform, a place and a value each, with as many parameters in all."""
+    dct_null_r2: float | None = None
     ceiling_r2: float
     """1 - 2^(-2 bits): the most any code of this size reaches on iid Gaussian weights."""
+    bits_per_weight_8bit: float | None = None
+    """The same sum with the DNA's weights at 8 bits, their scales counted."""
+    r2_8bit: float | None = None
+    null_r2_8bit: float | None = None
+    svd_r2_8bit: float | None = None
+    """Truncated SVD with factors at 8 bits and as many bits in all, the bits of the DNA's order included."""
+    svd_null_r2_8bit: float | None = None
+    ceiling_r2_8bit: float | None = None
     mse: float
     rmse: float
     mae: float

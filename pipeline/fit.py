@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from pipeline.dna import count_parameters
 from pipeline.events import Event, OnEvent, ignore
-from pipeline.fit_report import MOMENTS, Errors, FitCost, TensorFit
+from pipeline.fit_report import MOMENTS, Errors, FitCost, Quantised, TensorFit
 from pipeline.posing import Loader, Moments, Posed, ordinals_of, place_tag, pose
 from pipeline.problem import Problem, generator_for
+from pipeline.quantise import decoded, quantise, stored_bits
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape, choose_shape, step_size
 from pipeline.side_by_side import num_cores, run_side_by_side
@@ -33,7 +34,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device"]
 
-FIT_VERSION = "1"
+FIT_VERSION = "2"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
@@ -239,35 +240,49 @@ class _Work:
         return [generator_for(self.seed, tag) for tag in tags * (num_slots // len(tags))]
 
     def _measured(self, stack: Stack, posed: Posed, net: nn.Module) -> list[TensorFit]:
-        per_network = count_parameters(net)
-        total = sum(spec.num_weights for spec in stack.specs)
+        parameters = count_parameters(net)
+        codes = quantise(net)
+        all_errors = self._errors(stack, posed, net)
+        all_rounded = self._errors(stack, posed, decoded(net, codes))
         fits = []
-        is_shared = self.settings.scope == "model"
-        by_slot = None if is_shared else _errors(posed.problem, net, 0, posed.moments, self.seed)
         for index, (spec, moment) in enumerate(zip(stack.specs, posed.moments, strict=True)):
-            if by_slot is None:
-                own = _errors(posed.problem, net, index, [moment], self.seed)
-                parameters = per_network * spec.num_weights / total
-            else:
-                own, parameters = by_slot[index :: len(stack.specs)], float(per_network)
+            share, errors, rounded = self._share(stack, spec), all_errors[index], all_rounded[index]
             fits.append(
                 TensorFit(
                     name=spec.name,
                     role=spec.role.value,
                     rows=spec.rows,
                     cols=spec.cols,
-                    parameters=parameters + MOMENTS,
+                    parameters=share * parameters + MOMENTS,
                     order_bits=self.order_bits[spec.name],
                     std=moment.std,
                     low=moment.low,
                     high=moment.high,
-                    errors=own[0],
-                    null_errors=tuple(own[1:]),
-                    energies=posed.energies[index][0],
-                    null_energies=posed.energies[index][1:],
+                    errors=errors[0],
+                    null_errors=tuple(errors[1:]),
+                    baseline=posed.baselines[index][0],
+                    null_baselines=posed.baselines[index][1:],
+                    quantised=Quantised(
+                        bits=share * stored_bits(codes),
+                        sse=rounded[0].sse,
+                        null_sse=tuple(null.sse for null in rounded[1:]),
+                    ),
                 )
             )
         return fits
+
+    def _share(self, stack: Stack, spec: TensorSpec) -> float:
+        """The part of a network that stands for the tensor."""
+        if self.settings.scope == "tensor":
+            return 1.0
+        return spec.num_weights / sum(each.num_weights for each in stack.specs)
+
+    def _errors(self, stack: Stack, posed: Posed, net: nn.Module) -> list[list[Errors]]:
+        """For each tensor its own errors, then its nulls'."""
+        if self.settings.scope == "model":
+            return [_errors(posed.problem, net, part, [moment], self.seed) for part, moment in enumerate(posed.moments)]
+        by_slot, count = _errors(posed.problem, net, 0, posed.moments, self.seed), len(stack.specs)
+        return [by_slot[index::count] for index in range(count)]
 
     def _networks(self, stack: Stack, posed: Posed, net: nn.Module) -> dict[str, Any]:
         """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""

@@ -1,21 +1,21 @@
-"""The fit report: a DNA's errors beside its null's, truncated SVD's at the same size, the mean's, and the bound.
+"""The fit report: a DNA's errors beside its null's, other codes' at the same size, the mean's, and the bound.
 
 Tensors are measured one by one (`TensorFit`) and pooled here, over a role or the model, by adding up errors in the
 original units: R2 = 1 - sum SSE / sum SST, SST about each tensor's own mean, which the DNA stores too.
 """
 
-import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from patterndb.records import FitRecord
+from pipeline.baselines import Baseline, Part, explained
 from pipeline.settings import FitSettings
 
-__all__ = ["MOMENTS", "Errors", "FitCost", "TensorFit", "report", "svd_explained"]
+__all__ = ["MOMENTS", "STORED_BITS", "Errors", "FitCost", "Quantised", "TensorFit", "report"]
 
 STORED_BITS = 32
 """Parameters, means and scales are stored as float32, whatever the precision of the arithmetic."""
@@ -37,6 +37,16 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quantised:
+    """A tensor's DNA and its nulls with weights of 8 bits."""
+
+    bits: float
+    """Of the network with its scales; its share by weights where one DNA serves the model."""
+    sse: float
+    null_sse: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorFit:
     """One tensor's DNA and its nulls, measured."""
 
@@ -52,9 +62,9 @@ class TensorFit:
     high: float
     errors: Errors
     null_errors: tuple[Errors, ...]
-    energies: tuple[float, ...]
-    """Squared singular values of the centred tensor, descending, original units."""
-    null_energies: tuple[tuple[float, ...], ...]
+    baseline: Baseline
+    null_baselines: tuple[Baseline, ...]
+    quantised: Quantised | None = None
 
     @property
     def num_weights(self) -> int:
@@ -72,13 +82,15 @@ class TensorFit:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TensorFit":
         """The inverse of `as_dict`."""
+        quantised = data["quantised"]
         return cls(
             **data
             | {
                 "errors": Errors(**data["errors"]),
                 "null_errors": tuple(Errors(**errors) for errors in data["null_errors"]),
-                "energies": tuple(data["energies"]),
-                "null_energies": tuple(tuple(energies) for energies in data["null_energies"]),
+                "baseline": Baseline.from_dict(data["baseline"]),
+                "null_baselines": tuple(Baseline.from_dict(baseline) for baseline in data["null_baselines"]),
+                "quantised": quantised and Quantised(**quantised | {"null_sse": tuple(quantised["null_sse"])}),
             }
         )
 
@@ -90,28 +102,6 @@ class FitCost:
     device: str
     steps: int
     seconds: float
-
-
-def svd_explained(tensors: Sequence[tuple[int, int, Sequence[float]]], parameters: float) -> float:
-    """Sum of squares that truncated SVDs of these tensors explain with `parameters` numbers in all.
-
-    - `tensors`: (rows, cols, squared singular values descending) each.
-
-    A rank costs rows + cols numbers (the singular value goes into a factor). Ranks are bought where a number explains
-    most, which is the best split between tensors; the last one is bought in part (linear interpolation).
-    """
-    heap = [(-e[0] / (m + n), index, 0) for index, (m, n, e) in enumerate(tensors) if len(e)]
-    heapq.heapify(heap)
-    explained, left = 0.0, float(parameters)
-    while heap and left > 0:
-        _, index, rank = heapq.heappop(heap)
-        rows, cols, energies = tensors[index]
-        share = min(left / (rows + cols), 1.0)
-        explained += share * energies[rank]
-        left -= rows + cols
-        if rank + 1 < len(energies):
-            heapq.heappush(heap, (-energies[rank + 1] / (rows + cols), index, rank + 1))
-    return explained
 
 
 def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> FitRecord:
@@ -142,6 +132,7 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
         r2_high=r2 + half_width if is_sampled else None,
         sampled_weights=errors.points if is_sampled else None,
         **_beside(fits, r2, parameters, sst),
+        **_at_8_bits(fits, sst),
         ceiling_r2=1 - 2 ** (-2 * bits),
         mse=mse,
         rmse=math.sqrt(mse),
@@ -157,28 +148,65 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
 
 
 def _beside(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float) -> dict[str, Any]:
-    """What stands beside R2: the null's, SVD's, and SVD's null's, the last two with the same number of parameters."""
+    """What stands beside R2: the null's, and what SVD and the DCT reach with the same number of parameters."""
     budget = parameters - MOMENTS * len(fits)
-    num_nulls = min(len(fit.null_errors) for fit in fits)
-    nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(num_nulls)]
-    svd = _svd_r2([(f.rows, f.cols, f.energies) for f in fits], budget)
-    svd_nulls = [_svd_r2([(f.rows, f.cols, f.null_energies[k]) for f in fits], budget) for k in range(num_nulls)]
+    nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]
+    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.svd_parts, budget)
+    dct, dct_null = _baseline_r2(fits, lambda baseline: baseline.cosine_parts, budget)
     return {
         "null": "shuffle",
-        "num_nulls": num_nulls,
-        "null_r2": float(np.mean(nulls)) if nulls else None,
-        "null_r2_std": float(np.std(nulls, ddof=1)) if num_nulls > 1 else None,
+        "num_nulls": len(nulls),
+        "null_r2": _mean(nulls),
+        "null_r2_std": float(np.std(nulls, ddof=1)) if len(nulls) > 1 else None,
         "gain": r2 - float(np.mean(nulls)) if nulls else None,
         "svd_r2": svd,
-        "svd_null_r2": float(np.mean(svd_nulls)) if svd_nulls else None,
-        "svd_gain": svd - float(np.mean(svd_nulls)) if svd_nulls else None,
+        "svd_null_r2": svd_null,
+        "svd_gain": svd - svd_null if svd_null is not None else None,
+        "dct_r2": dct,
+        "dct_null_r2": dct_null,
     }
 
 
-def _svd_r2(tensors: Sequence[tuple[int, int, Sequence[float]]], parameters: float) -> float:
-    """What `svd_explained` gives as a share of all there is, never more than 1."""
-    total = math.fsum(energy for _, _, energies in tensors for energy in energies)
-    return min(svd_explained(tensors, parameters) / _positive(total), 1.0)
+def _at_8_bits(fits: Sequence[TensorFit], sst: float) -> dict[str, Any]:
+    """The same with the DNA's weights at 8 bits; SVD's factors too, with as many bits, the DNA's order among them."""
+    quantised = [fit.quantised for fit in fits if fit.quantised is not None]
+    if len(quantised) < len(fits):
+        return {}
+    weights = sum(fit.num_weights for fit in fits)
+    budget = math.fsum(part.bits for part in quantised) + math.fsum(fit.order_bits for fit in fits)
+    bits = (budget + MOMENTS * STORED_BITS * len(fits)) / weights
+    nulls = [1 - math.fsum(part.null_sse[k] for part in quantised) / sst for k in range(_num_nulls(fits))]
+    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.rounded_parts, budget)
+    return {
+        "bits_per_weight_8bit": bits,
+        "r2_8bit": 1 - math.fsum(part.sse for part in quantised) / sst,
+        "null_r2_8bit": _mean(nulls),
+        "svd_r2_8bit": svd,
+        "svd_null_r2_8bit": svd_null,
+        "ceiling_r2_8bit": 1 - 2 ** (-2 * bits),
+    }
+
+
+def _baseline_r2(
+    fits: Sequence[TensorFit], parts_of: Callable[[Baseline], Sequence[Part]], budget: float
+) -> tuple[float, float | None]:
+    """R2 that a code reaches within the budget, best split between the tensors, and the mean of the same on the nulls;
+    never more than 1."""
+
+    def r2_of(baselines: Sequence[Baseline]) -> float:
+        total = math.fsum(energy for baseline in baselines for energy in baseline.energies)
+        return min(explained([parts_of(baseline) for baseline in baselines], budget) / _positive(total), 1.0)
+
+    nulls = [r2_of([fit.null_baselines[k] for fit in fits]) for k in range(_num_nulls(fits))]
+    return r2_of([fit.baseline for fit in fits]), _mean(nulls)
+
+
+def _num_nulls(fits: Sequence[TensorFit]) -> int:
+    return min(len(fit.null_errors) for fit in fits)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _pool(errors: Iterable[Errors]) -> Errors:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.baselines import Baseline, measure_baseline
 from pipeline.nulls import null_rng, shuffle
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.pointwise import PointwiseProblem
@@ -22,7 +23,6 @@ from pipeline.problem import (
     role_coordinate,
 )
 from pipeline.settings import FitSettings
-from pipeline.statistics.singular import singular_values
 from pipeline.train import AUTOCAST
 from zoo.tensors import Role, TensorSpec
 
@@ -44,12 +44,12 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posed:
-    """A problem, and what the report needs of its tensors: moments, and squared singular values beside their nulls'."""
+    """A problem, and what the report needs of its tensors: moments, and what other codes explain of each version."""
 
     problem: Problem
     moments: tuple[Moments, ...]
-    energies: tuple[tuple[tuple[float, ...], ...], ...]
-    """Tensor -> (its own, null 0's, null 1's, ...), original units."""
+    baselines: tuple[tuple[Baseline, ...], ...]
+    """Tensor -> (its own, null 0's, null 1's, ...)."""
 
 
 def ordinals_of(specs: Sequence[TensorSpec]) -> dict[str, int]:
@@ -84,16 +84,16 @@ def pose(
     model, then its nulls.
     """
     copies: list[list[Float32]] = []
-    moments, energies = [], []
+    moments, baselines = [], []
     for spec in specs:
         matrix = load(spec)
         moment = moments_of(matrix)
         nulls = [_null(matrix, spec, settings, seed, ordinals[spec.name], k) for k in range(settings.num_nulls)]
         copies.append([_standardise(version, moment) for version in (matrix, *nulls)])
-        energies.append(tuple(_energies(version, moment.std) for version in copies[-1]))
+        baselines.append(tuple(measure_baseline(version, moment.std) for version in copies[-1]))
         moments.append(moment)
     make = _grid if settings.dna_type == "separable" else _pointwise
-    return Posed(problem=make(specs, copies, settings, device), moments=tuple(moments), energies=tuple(energies))
+    return Posed(problem=make(specs, copies, settings, device), moments=tuple(moments), baselines=tuple(baselines))
 
 
 def moments_of(matrix: Float32) -> Moments:
@@ -108,10 +108,6 @@ def moments_of(matrix: Float32) -> Moments:
 def _standardise(matrix: Float32, moment: Moments) -> Float32:
     """Mean 0 and standard deviation 1; a constant tensor becomes 0."""
     return ((matrix - moment.mean) / (moment.std or 1.0)).astype(np.float32)
-
-
-def _energies(standardised: Float32, std: float) -> tuple[float, ...]:
-    return tuple(float(value) for value in (singular_values(standardised) * std) ** 2)
 
 
 def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, draw: int) -> Float32:

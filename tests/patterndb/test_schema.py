@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, event, text
+from sqlalchemy import CheckConstraint, MetaData, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
@@ -78,8 +79,6 @@ def test_check_sees_rows_that_refer_to_nothing(migrated_sqlite: Path, tmp_path: 
 
 
 def test_going_back_is_refused(empty_url: str) -> None:
-    from alembic import command
-
     schema.upgrade(empty_url)
     config = schema.alembic_config()
     with schema.migration_connection(parse_url(empty_url)) as connection:
@@ -128,8 +127,42 @@ def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tm
         assert database.get_similar_models("kept")[0].model == "other"
 
 
-def test_the_first_released_schema_is_kept() -> None:
-    assert "0001" in [path.stem for path in RELEASED]
+def test_every_released_schema_is_kept() -> None:
+    assert [path.stem for path in RELEASED] == ["0001", "0002"]
+
+
+def migrate_to(url: str, revision: str) -> None:
+    """The schema as an older version of the software left it."""
+    config = schema.alembic_config()
+    with schema.migration_connection(parse_url(url)) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def copy_rows(source: str, target: str) -> None:
+    """Every row of a database into another of the same schema, whatever server it is on."""
+    engines = [make_engine(parse_url(url), for_migrations=True) for url in (source, target)]
+    tables, ours = MetaData(), MetaData()
+    tables.reflect(engines[0])
+    ours.reflect(engines[1])
+    with engines[0].connect() as reading, engines[1].begin() as writing:
+        for table in tables.sorted_tables:
+            rows = [row._asdict() for row in reading.execute(select(table))]
+            if table.name != "alembic_version" and rows:
+                writing.execute(insert(ours.tables[table.name]), rows)
+    for engine in engines:
+        engine.dispose()
+
+
+def test_fits_of_the_first_schema_know_nothing_of_8_bits(empty_url: str) -> None:
+    migrate_to(empty_url, "0001")
+    copy_rows(f"sqlite:///{RELEASED[0]}", empty_url)
+    schema.upgrade(empty_url)
+    assert schema.check(empty_url) == ()
+    with PatternDatabase.open(empty_url) as database:
+        kept = database.load_pattern("kept")
+        assert kept.fit and kept.fit.steps == 1000 and kept.fit.r2_8bit is None and kept.fit.dct_r2 is None
+        assert database.export_catalog("catalog")["fit_r2_8bit"].isna().all()
 
 
 @pytest.mark.parametrize(("revision", "hint"), [("0000", "Run `dna-zoo db upgrade`."), ("9999", "newer dna-zoo")])

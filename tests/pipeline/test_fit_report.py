@@ -1,22 +1,19 @@
-"""The fit report against other implementations: SVD by brute force, errors by numpy and sklearn, the bound by hand."""
+"""The fit report against other implementations: errors by numpy and sklearn, SVD by numpy, the bound by hand."""
 
 import dataclasses
-import itertools
+import json
 import math
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from patterndb.records import FitRecord
-from pipeline.fit_report import MOMENTS, Errors, FitCost, TensorFit, report, svd_explained
-from tests.pipeline.fitting import Float32, gaussian, low_rank, quick
+from pipeline.baselines import Baseline
+from pipeline.fit_report import MOMENTS, Errors, FitCost, Quantised, TensorFit, report
+from tests.pipeline.fitting import Float32, gaussian, low_rank, quick, truncated
 
 COST = FitCost(device="cpu", steps=10, seconds=1.5)
-Float64 = npt.NDArray[np.float64]
 
 
 def errors_of(values: Float32, guess: Float32) -> Errors:
@@ -26,9 +23,17 @@ def errors_of(values: Float32, guess: Float32) -> Errors:
     return Errors(points=values.size, sse=float((error**2).sum()), sae=float(error.sum()), sape=float(percent.sum()))
 
 
-def energies_of(matrix: Float32) -> tuple[float, ...]:
+def baseline_of(matrix: Float32) -> Baseline:
+    """By numpy's own factorisation; rounding costs a tenth, and the only coefficients have all the energy."""
     centred = matrix.astype(np.float64) - matrix.mean(dtype=np.float64)
-    return tuple(float(value) for value in np.linalg.svd(centred, compute_uv=False) ** 2)
+    energies = tuple(float(value) for value in np.linalg.svd(centred, compute_uv=False) ** 2)
+    return Baseline(
+        rows=matrix.shape[0],
+        cols=matrix.shape[1],
+        energies=energies,
+        rounded=tuple(0.9 * energy for energy in energies),
+        cosines=((matrix.size, sum(energies)),),
+    )
 
 
 def tensor_fit(
@@ -48,72 +53,13 @@ def tensor_fit(
         high=float(matrix.max()),
         errors=errors_of(matrix, guess),
         null_errors=tuple(errors_of(null, zeros) for null in nulls),
-        energies=energies_of(matrix),
-        null_energies=tuple(energies_of(null) for null in nulls),
+        baseline=baseline_of(matrix),
+        null_baselines=tuple(baseline_of(null) for null in nulls),
     )
 
 
 def guess_of(matrix: Float32, seed: int = 7) -> Float32:
     return (matrix + 0.3 * matrix.std() * gaussian(*matrix.shape, seed)).astype(np.float32)
-
-
-# SVD at the same number of parameters.
-
-
-def truncated(matrix: Float32, rank: int) -> float:
-    """Sum of squares that the best approximation of that rank explains, by numpy's own factorisation."""
-    left, values, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
-    approximation = (left[:, :rank] * values[:rank]) @ right[:rank]
-    return float((matrix.astype(np.float64) ** 2).sum() - ((matrix - approximation) ** 2).sum())
-
-
-def spectrum(matrix: Float32) -> tuple[int, int, list[float]]:
-    values = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
-    return (*matrix.shape, [float(value) for value in values**2])
-
-
-@pytest.mark.parametrize("rank", range(7))
-def test_whole_ranks_explain_what_the_truncated_svd_does(rank: int) -> None:
-    matrix = gaussian(9, 6)
-    assert svd_explained([spectrum(matrix)], 15 * rank) == pytest.approx(truncated(matrix, rank))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25, 0.96])
-def test_a_fraction_of_a_rank_is_interpolated(share: float) -> None:
-    matrix = gaussian(9, 6)
-    expected = (1 - share) * truncated(matrix, 2) + share * truncated(matrix, 3)
-    assert svd_explained([spectrum(matrix)], 15 * (2 + share)) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("ranks", [(1, 0), (0, 1), (1, 1), (2, 1), (1, 3), (4, 2)])
-def test_no_split_of_whole_ranks_between_two_matrices_is_better(ranks: tuple[int, int]) -> None:
-    wide, tall = gaussian(9, 6), 0.7 * gaussian(14, 5, 1)
-    budget = ranks[0] * 15 + ranks[1] * 19
-    best = max(
-        truncated(wide, first) + truncated(tall, second)
-        for first, second in itertools.product(range(7), range(6))
-        if 15 * first + 19 * second <= budget
-    )
-    assert svd_explained([spectrum(wide), spectrum(tall)], budget) >= best - 1e-9
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.floats(0, 300), st.integers(0, 1000))
-def test_svd_agrees_with_linear_programming(budget: float, seed: int) -> None:
-    """With fractional ranks the best split is a linear programme: at most a whole of each singular direction."""
-    from scipy.optimize import linprog
-
-    spectra = [spectrum(gaussian(9, 6, seed)), spectrum(gaussian(14, 5, seed + 1))]
-    gains = [energy for _, _, energies in spectra for energy in energies]
-    prices = [rows + cols for rows, cols, energies in spectra for _ in energies]
-    found = linprog([-gain for gain in gains], A_ub=[prices], b_ub=[budget], bounds=(0, 1))
-    assert svd_explained(spectra, budget) == pytest.approx(-found.fun, rel=1e-6, abs=1e-9)
-
-
-def test_svd_never_explains_more_than_there_is() -> None:
-    matrix = gaussian(9, 6)
-    assert svd_explained([spectrum(matrix)], 1e9) == pytest.approx(float((matrix.astype(np.float64) ** 2).sum()))
-    assert svd_explained([spectrum(matrix)], 0) == svd_explained([], 100) == 0
 
 
 # One tensor.
@@ -181,10 +127,9 @@ def test_svd_is_given_the_parameters_of_the_networks(matrix: Float32, record: Fi
 def test_svd_with_room_for_every_rank_explains_all_and_never_more(matrix: Float32) -> None:
     """Energies are of float32 values that were standardised and back: their sum is not SST to the last bit."""
     fit = tensor_fit(matrix, matrix, (matrix,), parameters=1000)
-    rounded = dataclasses.replace(
-        fit, energies=tuple(1.0000001 * energy for energy in fit.energies), null_energies=(fit.energies,)
-    )
-    record = report([rounded], quick(), COST)
+    energies = tuple(1.0000001 * energy for energy in fit.baseline.energies)
+    fit = dataclasses.replace(fit, baseline=dataclasses.replace(fit.baseline, energies=energies))
+    record = report([fit], quick(), COST)
     assert record.svd_null_r2 is not None
     for explained in (record.svd_r2, record.svd_null_r2):
         assert explained <= 1 and explained == pytest.approx(1, abs=1e-12)
@@ -216,6 +161,51 @@ def test_a_constant_tensor_is_reported_without_a_crash() -> None:
     record = report([tensor_fit(constant, constant, (constant,))], quick(), COST)
     assert record.r2 == 1 and record.gain == 0 and record.svd_r2 == 0
     assert math.isfinite(record.mean_psnr) and math.isfinite(record.bits_per_weight)
+
+
+# At 8 bits, and beside the cosine transform.
+
+
+def quantised(fit: TensorFit, *, bits: float = 160.0, factor: float = 1.5) -> TensorFit:
+    """The fit with errors that grow by a factor at 8 bits."""
+    null_sse = tuple(factor * null.sse for null in fit.null_errors)
+    return dataclasses.replace(fit, quantised=Quantised(bits=bits, sse=factor * fit.errors.sse, null_sse=null_sse))
+
+
+def test_every_bit_of_the_8_bit_dna_is_counted(matrix: Float32) -> None:
+    """160 of the network, 50 of the order, 64 of the mean and the scale."""
+    record = report([quantised(tensor_fit(matrix, guess_of(matrix)))], quick(), COST)
+    assert record.bits_per_weight_8bit == pytest.approx((160 + 50 + 64) / 108)
+    assert record.ceiling_r2_8bit == pytest.approx(1 - 2 ** (-2 * (160 + 50 + 64) / 108))
+
+
+def test_r2_and_null_at_8_bits_are_those_of_the_rounded_networks(matrix: Float32) -> None:
+    nulls = (np.sort(matrix.ravel()).reshape(12, 9), gaussian(12, 9, 8))
+    record = report([quantised(tensor_fit(matrix, guess_of(matrix), nulls))], quick(), COST)
+    assert record.null_r2 is not None
+    assert record.r2_8bit == pytest.approx(1 - 1.5 * (1 - record.r2))
+    assert record.null_r2_8bit == pytest.approx(1 - 1.5 * (1 - record.null_r2))
+
+
+def test_svd_at_8_bits_has_the_bits_of_the_network_and_of_its_order(matrix: Float32) -> None:
+    """A rank costs 21 numbers of 8 bits and two scales of 16: 200 bits; there are 210."""
+    centred, sst = matrix - matrix.mean(dtype=np.float64), matrix.size * matrix.var(dtype=np.float64)
+    record = report([quantised(tensor_fit(matrix, guess_of(matrix), (matrix,)))], quick(), COST)
+    expected = 0.95 * truncated(centred, 1) + 0.05 * truncated(centred, 2)
+    assert record.svd_r2_8bit == pytest.approx(0.9 * expected / sst, rel=1e-4)
+    assert record.svd_null_r2_8bit == pytest.approx(record.svd_r2_8bit)
+
+
+def test_a_coefficient_costs_a_place_and_a_value(matrix: Float32) -> None:
+    """20 parameters buy 10 of 108 coefficients that are all alike."""
+    record = report([tensor_fit(matrix, guess_of(matrix), (matrix,))], quick(), COST)
+    assert record.dct_r2 == pytest.approx(10 / 108) and record.dct_null_r2 == pytest.approx(10 / 108)
+
+
+def test_what_was_not_quantised_is_unknown_at_8_bits(matrix: Float32) -> None:
+    known, unknown = quantised(tensor_fit(matrix, matrix)), tensor_fit(matrix, matrix, name="b")
+    record = report([known, unknown], quick(), COST)
+    assert (record.r2_8bit, record.bits_per_weight_8bit, record.svd_r2_8bit, record.ceiling_r2_8bit) == (None,) * 4
 
 
 # Tensors together.
@@ -282,4 +272,5 @@ def test_a_fit_on_all_weights_has_no_interval(record: FitRecord) -> None:
 
 def test_plain_json_and_back() -> None:
     fit = tensor_fit(gaussian(4, 3), gaussian(4, 3, 1), (gaussian(4, 3, 2),))
-    assert TensorFit.from_dict(fit.as_dict()) == fit
+    for each in (fit, quantised(fit)):
+        assert TensorFit.from_dict(json.loads(json.dumps(each.as_dict()))) == each

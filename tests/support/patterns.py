@@ -37,7 +37,10 @@ def make_fit(rng: np.random.Generator, num_weights: int = 4096) -> FitRecord:
         dna_type="separable", scope="tensor", order="seriated", precision="fp32", device="cpu",
         num_weights=num_weights, parameters=num_weights // 100, bits_per_weight=bits, order_bits_per_weight=0.03,
         r2=r2, num_nulls=2, null_r2=null_r2, null_r2_std=0.002, gain=r2 - null_r2,
-        svd_r2=svd_r2, svd_null_r2=svd_null_r2, svd_gain=svd_r2 - svd_null_r2, ceiling_r2=1 - 2 ** (-2 * bits),
+        svd_r2=svd_r2, svd_null_r2=svd_null_r2, svd_gain=svd_r2 - svd_null_r2,
+        dct_r2=0.8 * svd_r2, dct_null_r2=0.8 * svd_null_r2, ceiling_r2=1 - 2 ** (-2 * bits),
+        bits_per_weight_8bit=0.4 * bits, r2_8bit=r2 - 0.001, null_r2_8bit=null_r2 - 0.001, svd_r2_8bit=0.9 * svd_r2,
+        svd_null_r2_8bit=0.9 * svd_null_r2, ceiling_r2_8bit=1 - 2 ** (-0.8 * bits),
         mse=mse, rmse=mse**0.5, mae=0.8 * mse**0.5, smape=120.0, psnr=float(10 * np.log10(peak**2 / mse)), peak=peak,
         mean_mse=mean_mse, mean_psnr=float(10 * np.log10(peak**2 / mean_mse)), steps=1000, seconds=1.25,
     )  # fmt: skip
