@@ -132,7 +132,7 @@ def distances_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
     rows = []
     for version in sorted({entry.signature.version for entry in entries}):
         members = [entry for entry in entries if entry.signature.version == version]
-        distances = pairwise_distances(align([entry.signature for entry in members])[1])
+        distances = pairwise_distances(*align([entry.signature for entry in members]))
         for i, j in zip(*np.triu_indices(len(members), 1), strict=True):
             if np.isfinite(distances[i, j]):
                 rows.append({"a": members[i].model.key, "b": members[j].model.key, "distance": distances[i, j]})

@@ -1,7 +1,9 @@
 """How alike two patterns are: numpy only, nothing of the database.
 
-Distances are over the dimensions that both signatures have. All pairs of a database are ranked by the same distance, so
-a distance comes with its percentile among them.
+A signature has two blocks. Statistics say what kind of model it is; kinship (dimensions `kinship/...`) says whose
+weights they are, and is worth 1 - correlation: 0 for copies, 1 for unrelated models, whatever they are. So a distance
+of 1 or more means no sign of kinship, in any catalog, and among such pairs statistics decide. All pairs of a database
+are ranked by the same distance, so a distance comes with its percentile among them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +25,20 @@ __all__ = [
     "compare",
     "cosine_distance",
     "frequency_correlation",
+    "kinship_correlation",
     "pairwise_distances",
     "percentile",
     "rms_distance",
 ]
 
 Vector = npt.NDArray[np.float64]
+KINSHIP = "kinship"
+STATISTICS_WEIGHT = 0.25
+"""Of the mean square difference of statistics, beside 1 for unrelated weights."""
+CHANCE = 3.0
+"""Correlations up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none."""
+MOST_CHANCE = 0.9
+"""With few dimensions even a high correlation says little, but a copy must stay a copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleComparison:
-    """One role in both models. The role `model` stands for the dimensions that pool the whole model."""
+    """One role in both models.
+
+    The role `model` stands for the dimensions that pool the whole model, `kinship` for those that say whose weights
+    they are: there copies are at 0, unrelated models at about 1.41.
+    """
 
     role: str
     distance: float | None
@@ -62,7 +76,9 @@ class Comparison:
     a: str
     b: str
     distance: float | None
-    """`rms_distance`; None if no dimension is shared."""
+    """As `pairwise_distances` has it; None if no dimension is shared."""
+    kinship: float | None
+    """`kinship_correlation`."""
     cosine: float | None
     """`cosine_distance`."""
     percentile: float | None
@@ -110,8 +126,7 @@ def rms_distance(a: Vector, b: Vector) -> float | None:
     This is the Euclidean distance divided by the square root of the number of shared dimensions, so that pairs that
     share more are not farther apart for that. None if they share none.
     """
-    # By the same sums as for all pairs, so that `compare` and `similar` say the same to the last bit.
-    distance = float(pairwise_distances(np.stack([a, b]))[0, 1])
+    distance = float(_rms_distances(np.stack([a, b]))[0, 1])
     return None if np.isnan(distance) else distance
 
 
@@ -125,8 +140,36 @@ def cosine_distance(a: Vector, b: Vector) -> float | None:
     return float(np.clip(1 - a[shared] @ b[shared] / norms, 0, 2))
 
 
-def pairwise_distances(values: Vector) -> Vector:
-    """`rms_distance` of every pair of rows: (rows, rows), symmetric, 0 on the diagonal, NaN where none is shared."""
+def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
+    """Distance of every pair of rows, as `align` gives them: (rows, rows), symmetric, 0 on the diagonal.
+
+    The distance is `sqrt(w d^2 + 1 - c)`: d the root mean square difference of the statistics both have, w =
+    `STATISTICS_WEIGHT`, c the correlation of their kinship beyond chance, 0 where one of the two has none. Where
+    neither has any it is d alone. NaN where nothing is shared.
+    """
+    is_kinship = np.array([name.partition("/")[0] == KINSHIP for name in names], dtype=bool)
+    statistics, kinship = values[:, ~is_kinship], values[:, is_kinship]
+    squares = _rms_distances(statistics) ** 2
+    unrelated = 1 - _correlations(kinship)
+    has_kinship = np.isfinite(kinship).any(axis=1)
+    # A pair without a statistic in common is told apart by its weights alone.
+    weighed = np.where(np.isnan(squares) & np.isfinite(unrelated), 0.0, STATISTICS_WEIGHT * squares)
+    apart = weighed + np.where(np.isfinite(unrelated), unrelated, 1.0)
+    either = np.logical_or.outer(has_kinship, has_kinship)
+    return np.asarray(np.sqrt(np.where(either, apart, squares)))
+
+
+def kinship_correlation(a: Vector, b: Vector) -> float | None:
+    """Correlation of two models' kinship beyond chance, 0 to 1, over the dimensions both have; None if none are shared.
+
+    - `a`, `b`: values of the kinship block alone. Unrelated weights give 0, copies 1.
+    """
+    correlation = float(_correlations(np.stack([a, b]))[0, 1])
+    return None if np.isnan(correlation) else correlation
+
+
+def _rms_distances(values: Vector) -> Vector:
+    """`rms_distance` of every pair of rows; NaN where none is shared."""
     present = np.isfinite(values)
     filled = np.where(present, values, 0.0)
     distances = np.full((len(values), len(values)), np.nan)
@@ -136,6 +179,25 @@ def pairwise_distances(values: Vector) -> Vector:
         squares = (((filled - value) ** 2) * shared).sum(axis=1)
         distances[row, counts > 0] = np.sqrt(squares[counts > 0] / counts[counts > 0])
     return distances
+
+
+def _correlations(values: Vector) -> Vector:
+    """`kinship_correlation` of every pair of rows, 1 on the diagonal; NaN where none is shared."""
+    present = np.isfinite(values)
+    filled = np.where(present, values, 0.0)
+    correlations = np.full((len(values), len(values)), np.nan)
+    for row, (mask, value) in enumerate(zip(present, filled, strict=True)):
+        shared = present & mask
+        counts = shared.sum(axis=1)
+        ours, theirs = value * shared, filled * shared
+        norms = np.linalg.norm(ours, axis=1), np.linalg.norm(theirs, axis=1)
+        usable = (counts > 0) & (norms[0] > 0) & (norms[1] > 0)
+        units = ours[usable] / norms[0][usable, None], theirs[usable] / norms[1][usable, None]
+        # Half the squared distance of unit vectors is 1 - cosine, and exactly 0 for a vector and itself.
+        cosine = 1 - ((units[0] - units[1]) ** 2).sum(axis=1) / 2
+        chance = np.minimum(CHANCE / np.sqrt(counts[usable]), MOST_CHANCE)
+        correlations[row, usable] = np.maximum(cosine - chance, 0) / (1 - chance)
+    return correlations
 
 
 def percentile(distance: float | None, distances: Vector) -> float | None:
@@ -167,13 +229,16 @@ def frequency_correlation(a: Mapping[str, tuple[float, ...]], b: Mapping[str, tu
 
 def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Comparison:
     """Everything about the pair; `all_distances` are those of all pairs in the database, this one among them."""
-    names, (x, y) = align((a.signature, b.signature))
-    distance = rms_distance(x, y)
+    names, values = align((a.signature, b.signature))
+    x, y = values
+    # By the same sums as for all pairs, so that `compare` and `similar` say the same to the last bit.
+    distance = _finite_or_none(float(pairwise_distances(names, values)[0, 1]))
     roles = _compare_roles(a, b, names, x, y)
     return Comparison(
         a=a.model.key,
         b=b.model.key,
         distance=distance,
+        kinship=kinship_correlation(*values[:, [name.partition("/")[0] == KINSHIP for name in names]]),
         cosine=cosine_distance(x, y),
         percentile=percentile(distance, all_distances) if a.model.key != b.model.key else None,
         dimensions=int((np.isfinite(x) & np.isfinite(y)).sum()),
@@ -183,16 +248,21 @@ def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Compar
     )
 
 
+def _finite_or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
 def _compare_roles(
     a: PatternRecord, b: PatternRecord, names: Sequence[str], x: Vector, y: Vector
 ) -> tuple[RoleComparison, ...]:
-    """The table by role, in the order of the signature, `model` last; only roles that one of the models has."""
+    """The table by role, in the order of the signature, `model` and `kinship` last; only what one of the models has."""
     role_of = np.array([name.partition("/")[0] for name in names])
     sides = [_role_sides(pattern) for pattern in (a, b)]
-    present = sides[0].keys() | sides[1].keys()
+    has_kinship = bool(np.isfinite(x[role_of == KINSHIP]).any() or np.isfinite(y[role_of == KINSHIP]).any())
+    present = {*sides[0], *sides[1], *([KINSHIP] if has_kinship else [])}
     named = [role for role in dict.fromkeys((*role_of.tolist(), *sides[0], *sides[1])) if role in present]
     rows = []
-    for role in sorted(named, key="model".__eq__):
+    for role in sorted(named, key=("model", KINSHIP).__contains__):
         mask = role_of == role
         rows.append(
             RoleComparison(

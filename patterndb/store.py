@@ -109,4 +109,4 @@ class PatternDatabase(RunStore, PatternStore):
 
 def _pair_distances(entries: Sequence[SignatureEntry]) -> npt.NDArray[np.float64]:
     """Distances of all pairs (entries, entries) of one signature version."""
-    return pairwise_distances(align([entry.signature for entry in entries])[1])
+    return pairwise_distances(*align([entry.signature for entry in entries]))

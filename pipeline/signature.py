@@ -5,7 +5,10 @@ depth (`early`, `middle`, `late`; `all` takes the whole model, for embeddings, f
 has no meaning). The role `model` pools all matrices. What a model does not have is None, never 0, and distances skip
 it.
 
-Values come in units of `scale`, fixed here once and for all, so that a difference of 1 matters about as much in
+The role `kinship` is of another kind: answers to fixed probes (`pipeline.kinship`), the same dimensions for every
+architecture. It says nothing of what a model is like, only whose weights it has.
+
+Other values come in units of `scale`, fixed here once and for all, so that a difference of 1 matters about as much in
 one dimension as in another, and no scaler changes as a catalog grows. What depends on position or on more than the
 spectrum enters as an effect over its null, never as z, which would grow with the number of nulls; everything else is
 invariant to permutations and signs by itself. Odd moments are left out where signs are free.
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndb.records import SignatureRecord
+from pipeline.kinship import NUM_KINSHIP, Circuit, kinship
 from pipeline.pooling import Effect, Measured, TensorAnalysis, as_is, log_ratio, pool, pool_measured, rise
 from pipeline.statistics.dimension import SIGMA_QUANTILES
 from pipeline.statistics.distribution import MAGNITUDE_QUANTILES
@@ -27,7 +31,7 @@ from zoo.tensors import Role
 
 __all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "Dimension", "block_bounds", "make_signature"]
 
-SIGNATURE_VERSION = "1"
+SIGNATURE_VERSION = "2"
 THIRDS = ("early", "middle", "late")
 WHOLE = "all"
 VECTOR_ROLES = (Role.NORM, Role.BIAS)
@@ -121,13 +125,18 @@ def _groups() -> Iterator[tuple[str, str, Mapping[str, Dimension]]]:
         yield "model", third, {**MATRIX_DIMENSIONS, BLOCK_BOUND: BLOCK_DIMENSION}
 
 
-SIGNATURE_NAMES: tuple[str, ...] = tuple(
+STATISTIC_NAMES = tuple(
     f"{role}/{third}/{statistic}" for role, third, dimensions in _groups() for statistic in dimensions
 )
+KINSHIP_NAMES = tuple(f"kinship/{third}/probe_{i:03}" for third in (WHOLE, *THIRDS) for i in range(NUM_KINSHIP))
+SIGNATURE_NAMES: tuple[str, ...] = (*STATISTIC_NAMES, *KINSHIP_NAMES)
 
 
-def make_signature(analyses: Sequence[TensorAnalysis]) -> SignatureRecord:
-    """The signature of a model, float32 values; z and p are those of the pooled figure beside its pooled null."""
+def make_signature(analyses: Sequence[TensorAnalysis], circuits: Sequence[Circuit] = ()) -> SignatureRecord:
+    """The signature of a model, float32 values; z and p are those of the pooled figure beside its pooled null.
+
+    Kinship has neither: it is compared, not tested. It is None without `circuits`.
+    """
     ordered = sorted(analyses, key=lambda item: item.spec.name)
     bounds = block_bounds(ordered)
     pooled: list[tuple[Measured | None, Dimension]] = []
@@ -141,13 +150,24 @@ def make_signature(analyses: Sequence[TensorAnalysis]) -> SignatureRecord:
             eligible = [item for item in members if not (dimension.odd and item.is_sign_free)]
             pooled.append((pool(eligible, statistic, dimension.effect), dimension))
     tests = [item.statistic if item is not None else None for item, _ in pooled]
+    untested = (None,) * len(KINSHIP_NAMES)
     return SignatureRecord(
         version=SIGNATURE_VERSION,
         names=SIGNATURE_NAMES,
-        values=tuple(None if item is None else dimension.place(item.value) for item, dimension in pooled),
-        z=tuple(None if test is None else test.z for test in tests),
-        p=tuple(None if test is None else test.p for test in tests),
+        values=(
+            *(None if item is None else dimension.place(item.value) for item, dimension in pooled),
+            *_kinship_values(circuits),
+        ),
+        z=(*(None if test is None else test.z for test in tests), *untested),
+        p=(*(None if test is None else test.p for test in tests), *untested),
     )
+
+
+def _kinship_values(circuits: Sequence[Circuit]) -> Iterator[float | None]:
+    """Of the whole model, then of each third."""
+    for third in (WHOLE, *THIRDS):
+        found = kinship([circuit for circuit in circuits if third in (WHOLE, _third(circuit.depth))])
+        yield from (None,) * NUM_KINSHIP if found is None else found.astype(np.float32).tolist()
 
 
 def block_bounds(analyses: Sequence[TensorAnalysis]) -> list[tuple[float | None, Measured]]:

@@ -47,7 +47,7 @@ def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
         )
         for entry in entries
     ]
-    return find_taxonomy(declared, pairwise_distances(align([entry.signature for entry in entries])[1]))
+    return find_taxonomy(declared, pairwise_distances(*align([entry.signature for entry in entries])))
 
 
 def _draw(found: "Taxonomy") -> Iterator["RenderableType"]:

@@ -17,6 +17,7 @@ from patterndb.similarity import (
     compare,
     cosine_distance,
     frequency_correlation,
+    kinship_correlation,
     pairwise_distances,
     percentile,
     rms_distance,
@@ -40,16 +41,57 @@ def test_nothing_shared_is_no_distance() -> None:
     a, b = np.array([1.0, NAN]), np.array([NAN, 1.0])
     assert rms_distance(a, b) is None
     assert cosine_distance(a, b) is None
-    assert np.isnan(pairwise_distances(np.stack([a, b]))[0, 1])
+    assert np.isnan(pairwise_distances("ab", np.stack([a, b]))[0, 1])
 
 
 def test_all_pairs_are_as_the_single_pairs() -> None:
     values = np.random.default_rng(0).normal(size=(5, 30))
     values[values > 1] = NAN
-    distances = pairwise_distances(values)
+    distances = pairwise_distances([f"model/all/{i}" for i in range(30)], values)
     expected = [[math.sqrt(np.nanmean((x - y) ** 2)) for y in values] for x in values]
     assert np.allclose(distances, expected, rtol=1e-14)
     assert np.array_equal(distances, distances.T) and not np.diag(distances).any()
+
+
+KINSHIP_NAMES = ("model/all/a", *(f"kinship/all/probe_{i}" for i in range(900)))
+
+
+def kinship_values(*, statistic: float, seed: int) -> np.ndarray:
+    return np.concatenate([[statistic], np.random.default_rng(seed).normal(size=900)])
+
+
+def test_unrelated_kinship_puts_models_at_one_or_more() -> None:
+    values = np.stack([kinship_values(statistic=1, seed=0), kinship_values(statistic=1, seed=1)])
+    assert pairwise_distances(KINSHIP_NAMES, values)[0, 1] == 1
+    values[1, 0] = 3
+    assert pairwise_distances(KINSHIP_NAMES, values)[0, 1] == pytest.approx(math.sqrt(1 + 0.25 * 4))
+
+
+def test_kin_are_nearer_than_any_unrelated_pair() -> None:
+    values = np.stack([kinship_values(statistic=1, seed=seed) for seed in (0, 1, 2)])
+    values[1] = 0.6 * values[0] + 0.8 * values[1]
+    distances = pairwise_distances(KINSHIP_NAMES, values)
+    # Up to 3 / sqrt(900) = 0.1 a correlation may be chance.
+    assert distances[0, 1] == pytest.approx(math.sqrt(1 - (0.6 - 0.1) / 0.9), abs=0.05)
+    assert distances[0, 1] < distances[0, 2] and np.array_equal(distances, distances.T)
+
+
+def test_a_copy_with_kinship_is_at_no_distance() -> None:
+    values = np.stack([kinship_values(statistic=1, seed=0)] * 2)
+    assert not pairwise_distances(KINSHIP_NAMES, values).any()
+
+
+def test_a_model_without_kinship_is_nobodys_kin() -> None:
+    values = np.stack([kinship_values(statistic=1, seed=0)] * 3)
+    values[1:, 1:] = NAN
+    distances = pairwise_distances(KINSHIP_NAMES, values)
+    assert distances[0, 1] == 1 and distances[1, 2] == 0
+
+
+def test_few_dimensions_prove_no_kinship() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 9))
+    assert kinship_correlation(a, b) == 0 and kinship_correlation(a, a) == 1
+    assert kinship_correlation(a, np.full(9, NAN)) is None
 
 
 def test_more_shared_dimensions_do_not_put_a_pair_farther() -> None:

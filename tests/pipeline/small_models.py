@@ -76,18 +76,33 @@ def trained_model(seed: int) -> Model:
 
 
 def permuted(model: Model, seed: int) -> Model:
-    """Rows, columns and free signs of every tensor redrawn."""
+    """A copy that computes the same: tensors that share an axis get the same order and the same free signs along it."""
     rng = np.random.default_rng(seed)
+    moves: dict[str, tuple[npt.NDArray[np.intp], Float32]] = {}
+
+    def moved(values: Float32, axis: int, space: str, kind: Axis) -> Float32:
+        size = values.shape[axis]
+        if space not in moves:
+            signs = rng.choice(np.array([-1, 1], dtype=np.float32), size) if kind.is_sign_free else np.ones(size)
+            moves[space] = (rng.permutation(size) if kind.is_permutable else np.arange(size), np.float32(signs))
+        order, signs = moves[space]
+        taken = np.take(values, order, axis=axis)
+        return np.asarray(taken * (signs[order][:, None] if axis == 0 else signs[order]), dtype=np.float32)
+
     copy = {}
     for spec, values in model.items():
-        for axis, kind in enumerate((spec.row_axis, spec.col_axis)):
-            size = values.shape[axis]
-            values = np.take(values, rng.permutation(size) if kind.is_permutable else np.arange(size), axis=axis)
-            if kind.is_sign_free or (axis == 1 and spec.role is Role.BIAS):
-                signs = rng.choice(np.array([-1, 1], dtype=np.float32), size)
-                values = values * (signs[:, None] if axis == 0 else signs)
+        for axis, (space, kind) in enumerate(zip(_spaces(spec), (spec.row_axis, spec.col_axis), strict=True)):
+            values = moved(values, axis, space, kind) if space else values
         copy[spec] = values
     return copy
+
+
+def _spaces(spec: TensorSpec) -> tuple[str, str]:
+    """What the rows and the columns run along; empty for one row, and for tokens, whose order means something."""
+    block, _, part = spec.name.partition(".")
+    inner = {"ffn": f"{block}.ffn", "query": f"{block}.qk", "key": f"{block}.qk"}.get(part.split(".")[0], f"{block}.vo")
+    kinds = {Axis.RESIDUAL: "residual", Axis.HIDDEN: inner, Axis.ATTENTION: inner, Axis.VOCABULARY: ""}
+    return "" if spec.rows == 1 else kinds[spec.row_axis], inner if spec.role is Role.BIAS else kinds[spec.col_axis]
 
 
 def shuffled(model: Model, seed: int) -> Model:
@@ -103,4 +118,10 @@ def canonical(values: Float32, spec: TensorSpec) -> Float32:
 
 def analysed(model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int = 4096) -> ModelAnalysis:
     settings = AnalysisSettings(num_nulls=num_nulls, max_rows=max_rows)
-    return analyse_model(list(model), lambda spec: canonical(model[spec], spec), settings=settings, seed=seed)
+    return analyse_model(
+        list(model),
+        lambda spec: canonical(model[spec], spec),
+        in_file_order=model.__getitem__,
+        settings=settings,
+        seed=seed,
+    )
