@@ -108,7 +108,12 @@ ROLE_FIT_KEYS = (
     "psnr",
     "mean_psnr",
 )
+    "dct_r2",
 
+    "bits_per_weight_8bit",
+    "r2_8bit",
+    "null_r2_8bit",
+    "svd_r2_8bit",
 
 def _role_document(role: "RoleRecord") -> Document:
     """A role, its figures of the fit beside its counts; null where the role is not fitted."""

@@ -160,10 +160,21 @@ def _fit_facts(fit: "FitRecord") -> Iterator[tuple[str, str]]:
     )
     yield "Null", _null_text(fit)
     yield "SVD", f"R² {fixed(fit.svd_r2)} at as many parameters, {fixed(fit.svd_null_r2)} on the null"
+    if fit.dct_r2 is not None:
+        yield "DCT", f"R² {fixed(fit.dct_r2)} at as many parameters, {fixed(fit.dct_null_r2)} on the null"
     yield "Ceiling", f"R² {fixed(fit.ceiling_r2)}: the most that any code of this size reaches on Gaussian noise"
+    if fit.r2_8bit is not None:
+        yield "8 bits", _text_at_8_bits(fit)
     if fit.sampled_weights is not None:
         interval = f"{fixed(fit.r2_low)} to {fixed(fit.r2_high)}"
         yield "Sample", f"R² is taken on {count(fit.sampled_weights)} weights; 95 % interval {interval}"
+
+
+def _text_at_8_bits(fit: "FitRecord") -> str:
+    """The DNA with weights of 8 bits, beside its null, SVD of as many bits and the bound."""
+    dna = f"R² {fixed(fit.r2_8bit)}, null {fixed(fit.null_r2_8bit)}, {fixed(fit.bits_per_weight_8bit)} bits per weight"
+    svd = f"SVD of as many bits {fixed(fit.svd_r2_8bit)}, null {fixed(fit.svd_null_r2_8bit)}"
+    return f"{dna}; {svd}; ceiling {fixed(fit.ceiling_r2_8bit)}"
 
 
 def _null_text(fit: "FitRecord") -> str:

@@ -46,7 +46,7 @@ __all__ = [
     "write_run_folder",
 ]
 
-PERSIST_VERSION = "1"
+PERSIST_VERSION = "2"
 TIMES = {"seconds"}
 """Keys left out of the run's files, which are to be the same whenever and however often they are written."""
 

@@ -57,6 +57,15 @@ def test_show_states_the_mean_predictor_beside_the_fit(ask: Callable[..., Any], 
     assert f"PSNR     {fit['psnr']:.1f} dB; the mean predictor {fit['mean_psnr']:.1f} dB" in text
 
 
+def test_show_states_the_fit_at_8_bits_beside_svd_of_as_many(ask: Callable[..., Any], invoke: Invoke) -> None:
+    shown = ask("show", "alpha")
+    fit, text = shown["fit"], re.sub(r"\s+", " ", invoke("show", "alpha").stdout)
+    dna = f"R² {fit['r2_8bit']:.3f}, null {fit['null_r2_8bit']:.3f}, {fit['bits_per_weight_8bit']:.3f} bits per weight"
+    assert f"8 bits {dna}; SVD of as many bits {fit['svd_r2_8bit']:.3f}, null {fit['svd_null_r2_8bit']:.3f}" in text
+    assert f"DCT R² {fit['dct_r2']:.3f} at as many parameters, {fit['dct_null_r2']:.3f} on the null" in text
+    assert all(role["r2_8bit"] is not None for role in shown["roles"] if role["r2"] is not None)
+
+
 def test_q_stands_beside_every_p(ask: Callable[..., Any], invoke: Invoke) -> None:
     signature = ask("show", "alpha")["signature"]
     tested = [each for each in signature if each["p"] is not None]

@@ -138,8 +138,8 @@ def test_markdown_is_one_table(tables: dict[str, pd.DataFrame], tmp_path: Path) 
     write_table(tables["catalog"], tmp_path / "x.md")
     header, rule, *rows = (tmp_path / "x.md").read_text().splitlines()
     assert header == f"| {' | '.join(READING_COLUMNS['catalog'])} |"
-    assert rule.count("---:") == 6 and len(rows) == 3
-    assert {row.replace(r"\|", "").count("|") for row in (header, rule, *rows)} == {11}
+    assert rule.count("---:") == 7 and len(rows) == 3
+    assert {row.replace(r"\|", "").count("|") for row in (header, rule, *rows)} == {12}
 
 
 def test_latex_is_a_booktabs_table(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
