@@ -26,6 +26,7 @@ from patterndb.records import (
 from patterndb.store import PatternDatabase
 from pipeline.analyse import ModelAnalysis
 from pipeline.classify import classify
+from pipeline.declared import CARD_NAME, describe
 from pipeline.extract import Inventory
 from pipeline.fit_report import FitCost, TensorFit, report
 from pipeline.pooling import TensorAnalysis
@@ -195,7 +196,7 @@ def _block_statistics(fit: FitRecord, num_tensors: int) -> tuple[Statistic, ...]
 
 
 def model_record(files: WeightFiles, inventory: Inventory) -> ModelRecord:
-    """Who the model is: from its card if it has one, else from its config."""
+    """Who the model is: from its card in the zoo if it has one, else from what it says of itself."""
     common: dict[str, Any] = {
         "key": files.key,
         "sha256": files.digest,
@@ -206,34 +207,11 @@ def model_record(files: WeightFiles, inventory: Inventory) -> ModelRecord:
     }
     card = files.card
     if card is None:
-        return ModelRecord(**common, **_described_by_config(files.config))
+        beside = files.paths[0].parent / CARD_NAME
+        return ModelRecord(**common, **describe(files.config, beside, inventory.specs))
     names = ("tier", "modality", "family", "architecture", "specialty", "objective", "is_distilled", "shares_layers")
     facts = {name: getattr(card, name) for name in names}
     return ModelRecord(**common, **facts, licence=card.licence, parents=card.parents)
-
-
-VISION = ("vit", "deit", "mobilevit", "swin", "beit", "dinov2")
-AUDIO = ("whisper", "wav2vec2", "hubert", "wavlm")
-DECODERS = ("gpt", "llama", "mistral", "qwen", "opt", "bloom", "falcon", "phi", "gemma")
-CONVOLUTIONAL = ("resnet", "mobilenet", "convnext", "regnet", "efficientnet")
-
-
-def _described_by_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.json` gives away of a model without a card; nothing is guessed without a `model_type`."""
-    family = config.get("model_type")
-    if not isinstance(family, str):
-        return {}
-    if any(family.startswith(name) for name in VISION + CONVOLUTIONAL):
-        modality = "vision"
-    else:
-        modality = "audio" if any(family.startswith(name) for name in AUDIO) else "text"
-    if config.get("is_encoder_decoder"):
-        architecture = "encoder-decoder"
-    elif any(family.startswith(name) for name in CONVOLUTIONAL):
-        architecture = "cnn"
-    else:
-        architecture = "decoder" if any(family.startswith(name) for name in DECODERS) else "encoder"
-    return {"family": family, "modality": modality, "architecture": architecture}
 
 
 def write_run_folder(

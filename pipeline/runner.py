@@ -44,6 +44,7 @@ from pipeline.persist import (
     are_intact,
     build_pattern,
     findings_of,
+    model_record,
     persist,
     write_run_folder,
 )
@@ -308,9 +309,8 @@ class _Model:
         return _converter.unstructure(findings_of(analysis))
 
     def _persist(self, files: WeightFiles, inventory: Inventory, fitted: Finished, analysed: Finished) -> str:
-        pattern_key = content_key(
-            PERSIST_VERSION, fitted.key, analysed.key, files.key, files.repo, files.revision, self.run
-        )
+        model = asdict(model_record(files, inventory))
+        pattern_key = content_key(PERSIST_VERSION, fitted.key, analysed.key, model, self.run)
         self._tell("start", "persist")
         is_kept = not self.force and self._is_kept(pattern_key)
         if not is_kept:

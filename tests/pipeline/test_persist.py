@@ -173,6 +173,13 @@ def test_a_model_without_a_card_is_what_its_config_says(config: dict[str, Any], 
     assert (record.tier, record.licence, record.parents) == (None, None, ())
 
 
+def test_the_model_card_beside_the_weights_says_whose_child_it_is(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nbase_model: someone/parent\nlicense: mit\n---\n\n# A child\n")
+    files = replace(files_of({"model_type": "bert"}), paths=(tmp_path / "model.safetensors",))
+    record = model_record(files, Inventory(specs=(), num_weights=7, num_tensors=2))
+    assert (record.parents, record.licence, record.family) == (("someone/parent",), "mit", "bert")
+
+
 def test_persisting_reports_each_step_and_keeps_the_pattern(database: PatternDatabase) -> None:
     pattern, steps = make_pattern(), []
     database.start_run(pattern.run, {})
