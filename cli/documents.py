@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from patterndb.similarity import Comparison, Neighbour
     from pipeline.taxonomy import Taxonomy
+    from pipeline.tuning.study import TuneResult
     from pipeline.weight_files import FetchPlan
     from zoo.cards import ModelCard
 
@@ -31,6 +32,7 @@ __all__ = [
     "plan_document",
     "run_document",
     "taxonomy_document",
+    "tune_document",
 ]
 
 Document = dict[str, Any]
@@ -185,3 +187,24 @@ def _run_model_document(model: "RunModelRecord") -> Document:
 def mine_document(run: "RunRecord", patterns: "Iterable[PatternRecord]") -> Document:
     """`mine`: the run, and what it found."""
     return {**run_document(run), "patterns": [pattern_document(pattern) for pattern in patterns]}
+
+
+def tune_document(found: "TuneResult") -> Document:
+    """`tune`."""
+    return {
+        "model": found.model,
+        "study": found.study,
+        "dna_type": found.dna_type,
+        "budget": found.budget,
+        "tensors": list(found.tensors),
+        "trials": [
+            {
+                "number": trial.number,
+                "on_front": trial.is_on_front,
+                "error": trial.error or None,
+                "settings": dict(trial.values),
+                "outcome": asdict(trial.outcome) if trial.outcome else None,
+            }
+            for trial in found.trials
+        ],
+    }

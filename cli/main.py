@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import errors
-from cli.commands import compare, db, export, fetch, mine, runs, show, similar, taxonomy, zoo
+from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption
 from cli.session import Session, default_home
 from dna_zoo import __version__
@@ -16,7 +16,20 @@ from dna_zoo import __version__
 __all__ = ["app", "main"]
 
 PROGRAM = "dna-zoo"
-COMMANDS = ("zoo", "fetch", "mine", "show", "compare", "similar", "taxonomy", "runs", "export", "db")
+COMMANDS = (
+    "zoo",
+    "fetch",
+    "mine",
+    "show",
+    "compare",
+    "similar",
+    "taxonomy",
+    "questions",
+    "runs",
+    "export",
+    "tune",
+    "db",
+)
 EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo --home ./work -v mine --tier 1")
 
 
@@ -125,7 +138,7 @@ def _wire() -> None:
     app.add_typer(zoo_app, name="zoo")
     _add(app, "fetch", fetch.fetch, fetch.EXAMPLES)
     _add(app, "mine", mine.mine, mine.EXAMPLES)
-    for module in (show, compare, similar, taxonomy, runs, export):
+    for module in (show, compare, similar, taxonomy, questions, runs, export, tune):
         name = module.__name__.rpartition(".")[2]
         _add(app, name, getattr(module, name), module.EXAMPLES)
     db_app = typer.Typer(rich_markup_mode="rich")

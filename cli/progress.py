@@ -23,6 +23,7 @@ VERBS = {
     "fit": "fitting",
     "analyse": "analysing",
     "persist": "keeping",
+    "tune": "tuning",
 }
 WHOLE_MODEL = "mine"
 

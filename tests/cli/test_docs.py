@@ -23,6 +23,7 @@ DOCUMENTS = {
     "similar": ("similar", "alpha"),
     "taxonomy": ("taxonomy",),
     "runs": ("runs",),
+    "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
     "db current": ("db", "current"),
     "db check": ("db", "check"),
 }

@@ -1,0 +1,133 @@
+"""`dna-zoo tune`: search the settings of a fit."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import mine_options as options
+from cli.documents import tune_document
+from cli.numbers import byte_size, count, duration, signed
+from cli.options import FormatOption, OfflineOption, flag
+from cli.output import Column, Format, Output, escaped, make_table
+from cli.progress import progress
+from cli.session import offline_mode, session_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pipeline.tuning.study import TuneResult, TuneTrial
+
+__all__ = ["EXAMPLES", "tune"]
+
+EXAMPLES = (
+    "dna-zoo tune minilm-l6",
+    "dna-zoo tune minilm-l6 --trials 50 --budget 0.045",
+    "dna-zoo tune ./my-model --dna-type spectral --max-seconds 600 --format json",
+)
+
+
+def tune(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A key of the zoo, a Hub id or a directory.")],
+    trials: Annotated[int, typer.Option("--trials", min=0, metavar="N", help="More trials to run; 0: only show.")] = 20,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option("--max-seconds", min=0, metavar="S", help="Begin no trial after this.", show_default=False),
+    ] = None,
+    dna_type: options.DnaTypeOption = None,
+    order: options.OrderOption = None,
+    budget: options.BudgetOption = None,
+    precision: options.PrecisionOption = None,
+    nulls: options.NullsOption = None,
+    all_tensors: Annotated[
+        bool, flag("--all-tensors", help="Fit every matrix; default: one of each role, from the middle of the depth.")
+    ] = False,
+    device: options.DeviceOption = "auto",
+    seed: options.SeedOption = 0,
+    offline: OfflineOption = False,
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """Search the settings of a fit for structure gain, throughput and memory; show every trial and the Pareto front."""
+    from cli.requests import model_requests
+
+    session = session_of(context)
+    output = Output(output_format, verbosity=session.verbosity)
+    (request,) = model_requests([name])
+    settings = options.make_settings(
+        "quick", nulls=nulls, device=device, seed=seed, allow_nonfinite=False,
+        dna_type=dna_type, order=order, budget=budget, precision=precision,
+    )  # fmt: skip
+    from pipeline.tuning.study import tune as search
+
+    home = session.make_home()
+    with offline_mode(offline), progress(session.verbosity) as on_event:
+        found = search(
+            request,
+            settings.fit,
+            database_url=session.database_url,
+            home=home,
+            num_trials=trials,
+            max_seconds=max_seconds,
+            all_tensors=all_tensors,
+            device=device,
+            seed=seed,
+            on_event=on_event,
+        )
+    front = [trial for trial in found.trials if trial.is_on_front]
+    output.result(tune_document(found), bare=(trial.number for trial in front), draw=lambda: _draw(found))
+    if front:
+        output.hint(
+            "Nobody is best at everything: of the trials marked ●, no other has more gain and speed in less memory."
+        )
+
+
+COLUMNS = (
+    Column("", style="green"),
+    Column("Trial", right=True),
+    Column("Gain", right=True),
+    Column("SVD gain", right=True),
+    Column("R²", right=True),
+    Column("null R²", right=True),
+    Column("Weights/s", right=True),
+    Column("Peak", right=True),
+    Column("Settings", wraps=True),
+)
+
+
+def _draw(found: "TuneResult") -> Iterator["RenderableType"]:
+    """What was searched, then one row a trial, those of the front first, by gain."""
+    yield (
+        f"[cyan]{escaped(found.model)}[/cyan]  {found.dna_type} at {found.budget:.2%} of the weights, "
+        f"{count(len(found.tensors))} tensors, {count(len(found.trials))} trials"
+    )
+    ordered = sorted(found.trials, key=_rank)
+    yield make_table(COLUMNS, [_row(trial) for trial in ordered])
+
+
+def _rank(trial: "TuneTrial") -> tuple[bool, float, int]:
+    gain = trial.outcome.gain if trial.outcome else -1.0
+    return (not trial.is_on_front, -gain, trial.number)
+
+
+def _row(trial: "TuneTrial") -> tuple[str, ...]:
+    """A trial; one that failed says why."""
+    done, values = trial.outcome, "  ".join(f"{name} {_short(value)}" for name, value in trial.values.items())
+    mark = "●" if trial.is_on_front else ""
+    if done is None:
+        return (mark, count(trial.number), *("–" for _ in range(6)), escaped(f"{values}: {trial.error}"))
+    return (
+        mark,
+        count(trial.number),
+        signed(done.gain, 3),
+        signed(done.svd_gain, 3),
+        f"{done.r2:.3f}",
+        f"{done.null_r2:.3f}",
+        count(round(done.weights_per_second)),
+        byte_size(done.peak_bytes),
+        f"{values}  [dim]{duration(done.seconds)}[/dim]",
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,97 @@
+"""One trial in a process of its own, so that its peak memory is its own, and a crash costs one trial."""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from safetensors.numpy import load_file
+
+from pipeline.settings import FitSettings
+from zoo.tensors import TensorSpec
+
+__all__ = ["Job", "Outcome", "run_job"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a trial fits."""
+
+    specs: tuple[TensorSpec, ...]
+    matrices: Path
+    """safetensors: the canonical matrix of each, by name."""
+    order_bits: Mapping[str, float]
+    settings: FitSettings
+    device: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a trial measured."""
+
+    gain: float
+    """Structure gain: R2 less that of the shuffled copies, fitted alike."""
+    r2: float
+    null_r2: float
+    svd_gain: float
+    """Of truncated SVD with as many parameters."""
+    parameters: int
+    seconds: float
+    """Of the fit, nulls included; not of starting the process."""
+    weights_per_second: float
+    """Weights fitted, those of the nulls included, over `seconds`."""
+    peak_bytes: int
+    """Of the fit: resident memory above that of the process before it; on a GPU, what was allocated there."""
+
+
+def run_job(job: Job) -> Outcome:
+    """Fit, and measure quality, throughput and memory. Raises `FitDivergedError`."""
+    import torch
+
+    from pipeline.fit import fit
+    from pipeline.fit_report import report
+
+    matrices = load_file(job.matrices)
+    # The first optimiser of a process imports for seconds; that is no part of the fit.
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    before = _peak_bytes()
+    started = time.perf_counter()
+    with TemporaryDirectory() as directory:
+        result = fit(
+            job.specs,
+            lambda spec: matrices[spec.name],
+            job.settings,
+            order_bits=job.order_bits,
+            device=job.device,
+            seed=job.seed,
+            directory=Path(directory),
+        )
+    seconds = time.perf_counter() - started
+    assert result is not None
+    found = report(result.tensors, job.settings, result.cost)
+    assert found.gain is not None and found.null_r2 is not None and found.svd_gain is not None
+    on_gpu = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else None
+    return Outcome(
+        gain=found.gain,
+        r2=found.r2,
+        null_r2=found.null_r2,
+        svd_gain=found.svd_gain,
+        parameters=found.parameters,
+        seconds=seconds,
+        weights_per_second=_num_weights(job.specs) * (1 + job.settings.num_nulls) / seconds,
+        peak_bytes=_peak_bytes() - before if on_gpu is None else on_gpu,
+    )
+
+
+def _num_weights(specs: Sequence[TensorSpec]) -> int:
+    return sum(spec.num_weights for spec in specs)
+
+
+def _peak_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
