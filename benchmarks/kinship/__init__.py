@@ -1,0 +1,1 @@
+"""How well kin can be told from the rest: metrics, baselines, and the tables of `benchmarks/retrieval.py`."""

@@ -1,0 +1,133 @@
+"""Can kin be found by their signatures? The population of `benchmarks.population`, ranked by the product and by others.
+
+    python -m benchmarks.population --out /tmp/population        # once: about 20 minutes of one core
+    python -m benchmarks.retrieval --population /tmp/population  # about 15 minutes of one core, then 2: mined once
+    python -m benchmarks.retrieval --population /tmp/population --lineage   # weight-level evidence on pairs as well
+
+Every model is mined as `dna-zoo mine` mines it (extract, order, analyse; nothing is fitted), and ranked against all
+others by the distance of `dna-zoo similar`, beside four baselines. How queries and pairs are counted is written in
+`benchmarks/kinship/scoring.py`. Prints the tables and writes them as JSON to `benchmarks/results/OUT.json`.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.kinship.baselines import BASELINES, Weights
+from benchmarks.kinship.gallery import Member, read_members, signature_of, weight_files
+from benchmarks.kinship.lineage import choose_pairs, lineage_of, score_lineage
+from benchmarks.kinship.scoring import evaluate
+from benchmarks.kinship.tables import by_architecture, by_relation, lineage_table, summary
+from patterndb.similarity import align, pairwise_distances
+from pipeline.extract import WeightReader, extract
+from pipeline.settings import AnalysisSettings
+from pipeline.signature import SIGNATURE_VERSION
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print everything asked for."""
+    options = parse(arguments)
+    home = options.home or options.population.with_name(f"{options.population.name}-mined")
+    members = read_members(options.population)
+    found: dict[str, Any] = {
+        "options": {"nulls": options.nulls, "bootstraps": options.bootstraps, "seed": options.seed}
+    }
+    found |= {"signature_version": SIGNATURE_VERSION, "models": len(members)}
+    methods = distances_by_method(members, home, options)
+    evaluations = {
+        name: evaluate(members, distances, num_bootstraps=options.bootstraps, seed=options.seed)
+        for name, distances in methods.items()
+    }
+    for table in (summary, by_architecture, by_relation):
+        print(table(evaluations), end="\n\n", flush=True)
+    found["methods"] = {name: asdict(evaluation) for name, evaluation in evaluations.items()}
+    if options.lineage:
+        scores = measure_lineage(members, home, options)
+        print(lineage_table(scores))
+        found["lineage"] = {name: asdict(score) for name, score in scores.items()}
+    write(found, options.results / f"{options.out}.json")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--population", type=Path, required=True, help="folder that benchmarks.population made")
+    parser.add_argument("--home", type=Path, help="where mined signatures are kept; beside the population if not given")
+    parser.add_argument("--nulls", type=int, default=AnalysisSettings().num_nulls, help="of each statistic")
+    parser.add_argument("--bootstraps", type=int, default=200, help="draws of roots behind each interval")
+    parser.add_argument("--lineage", action="store_true", help="compare weights pair by pair as well")
+    parser.add_argument("--lineage-nulls", type=int, default=199, help="wrong alignments behind each p-value")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON")
+    parser.add_argument("--out", default="retrieval", help="name of the JSON")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def distances_by_method(members: Sequence[Member], home: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Method -> (M, M) distances between all members."""
+    settings = AnalysisSettings(num_nulls=options.nulls)
+    signatures = [
+        signature_of(member, home, settings, options.seed) for member in progress(members, "mined", lambda m: m.name)
+    ]
+    weights = [read_weights(member, home) for member in members]
+    names, values = align(signatures)
+    is_kinship = np.array([name.startswith("kinship/") for name in names])
+    distances = {
+        "signature": pairwise_distances(names, values),
+        "its statistics": pairwise_distances(names, np.where(is_kinship, np.nan, values)),
+        "its kinship": pairwise_distances(names, np.where(is_kinship, values, np.nan)),
+    }
+    return distances | {name: baseline(weights) for name, baseline in BASELINES.items()}
+
+
+def read_weights(member: Member, home: Path) -> Weights:
+    """The member's trained matrices."""
+    files = weight_files(member, home)
+    specs = tuple(spec for spec in extract(files).specs if spec.is_matrix)
+    with WeightReader(files) as reader:
+        return Weights(specs=specs, matrices=tuple(reader.matrix(spec) for spec in specs))
+
+
+def measure_lineage(members: Sequence[Member], home: Path, options: argparse.Namespace) -> Mapping[str, Any]:
+    """The weight-level evidence on the chosen pairs, scored."""
+    pairs = choose_pairs(members)
+    found = [
+        lineage_of(pair, home, num_nulls=options.lineage_nulls, seed=options.seed)
+        for pair in progress(pairs, "compared", lambda pair: f"{pair[0].name} and {pair[1].name}")
+    ]
+    return score_lineage(pairs, found)
+
+
+def progress(items: Sequence[Any], verb: str, name: Callable[[Any], str]) -> Any:
+    """The items, and a line on stderr after every twentieth."""
+    for done, item in enumerate(items, start=1):
+        yield item
+        if done % 20 == 0 or done == len(items):
+            print(f"{verb} {done} of {len(items)}: {name(item)}", file=sys.stderr, flush=True)
+
+
+def write(found: Mapping[str, Any], path: Path) -> None:
+    """JSON without NaN: what could not be measured is null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_finite(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    main()
