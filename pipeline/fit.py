@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pipeline.baselines import ROUNDED_BITS
 from pipeline.dna import count_parameters
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit_report import MOMENTS, Errors, FitCost, Quantised, TensorFit
@@ -88,6 +89,7 @@ def fit(
     seed: int,
     directory: Path,
     model: str = "",
+    widths: Sequence[int] = (ROUNDED_BITS,),
     on_event: OnEvent = ignore,
 ) -> FitResult | None:
     """Fit the matrices among `specs`; None if there is none.
@@ -95,6 +97,7 @@ def fit(
     - `load(spec)`: the canonical matrix, float32 (rows, cols).
     - `order_bits`: what each tensor's order costs, by name.
     - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used.
+    - `widths`: bits of a weight at which the trained DNA is measured again.
 
     Raises FitDivergedError when a loss or gradient norm is no number.
     """
@@ -105,7 +108,7 @@ def fit(
     stacks = plan_stacks(matrices, settings)
     total = sum(stack.total_steps for stack in stacks)
     ordinals, reading = ordinals_of(matrices), threading.Lock()
-    work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, reading)
+    work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, widths, reading)
     done = dict.fromkeys(range(len(stacks)), 0)
 
     def run(stack: Stack, stop: threading.Event) -> dict[str, Any]:
@@ -177,6 +180,7 @@ class _Work:
     seed: int
     directory: Path
     model: str
+    widths: Sequence[int]
     reading: threading.Lock
 
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
@@ -241,19 +245,18 @@ class _Work:
 
     def _measured(self, stack: Stack, posed: Posed, net: nn.Module) -> list[TensorFit]:
         parameters = count_parameters(net)
-        codes = quantise(net)
         all_errors = self._errors(stack, posed, net)
-        all_rounded = self._errors(stack, posed, decoded(net, codes))
+        all_quantised = self._quantised(stack, posed, net)
         fits = []
         for index, (spec, moment) in enumerate(zip(stack.specs, posed.moments, strict=True)):
-            share, errors, rounded = self._share(stack, spec), all_errors[index], all_rounded[index]
+            errors = all_errors[index]
             fits.append(
                 TensorFit(
                     name=spec.name,
                     role=spec.role.value,
                     rows=spec.rows,
                     cols=spec.cols,
-                    parameters=share * parameters + MOMENTS,
+                    parameters=self._share(stack, spec) * parameters + MOMENTS,
                     order_bits=self.order_bits[spec.name],
                     std=moment.std,
                     low=moment.low,
@@ -262,14 +265,22 @@ class _Work:
                     null_errors=tuple(errors[1:]),
                     baseline=posed.baselines[index][0],
                     null_baselines=posed.baselines[index][1:],
-                    quantised=Quantised(
-                        bits=share * stored_bits(codes),
-                        sse=rounded[0].sse,
-                        null_sse=tuple(null.sse for null in rounded[1:]),
-                    ),
+                    quantised=tuple(all_quantised[index]),
                 )
             )
         return fits
+
+    def _quantised(self, stack: Stack, posed: Posed, net: nn.Module) -> list[list[Quantised]]:
+        """For each tensor its DNA at every width."""
+        found: list[list[Quantised]] = [[] for _ in stack.specs]
+        for width in self.widths:
+            codes = quantise(net, width)
+            bits, all_errors = stored_bits(codes), self._errors(stack, posed, decoded(net, codes))
+            for spec, errors, parts in zip(stack.specs, all_errors, found, strict=True):
+                sse, *null_sse = (version.sse for version in errors)
+                share = self._share(stack, spec)
+                parts.append(Quantised(width=width, bits=share * bits, sse=sse, null_sse=tuple(null_sse)))
+        return found
 
     def _share(self, stack: Stack, spec: TensorSpec) -> float:
         """The part of a network that stands for the tensor."""

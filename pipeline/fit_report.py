@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from patterndb.records import FitRecord
-from pipeline.baselines import Baseline, Part, explained
+from pipeline.baselines import ROUNDED_BITS, Baseline, Part, explained
 from pipeline.settings import FitSettings
 
-__all__ = ["MOMENTS", "STORED_BITS", "Errors", "FitCost", "Quantised", "TensorFit", "report"]
+__all__ = ["MOMENTS", "STORED_BITS", "Errors", "FitCost", "Quantised", "RatePoint", "TensorFit", "rate_point", "report"]
 
 STORED_BITS = 32
 """Parameters, means and scales are stored as float32, whatever the precision of the arithmetic."""
@@ -38,12 +38,31 @@ class Errors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantised:
-    """A tensor's DNA and its nulls with weights of 8 bits."""
+    """A tensor's DNA and its nulls with weights of so many bits."""
 
+    width: int
     bits: float
     """Of the network with its scales; its share by weights where one DNA serves the model."""
     sse: float
     null_sse: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Quantised":
+        """The inverse of `asdict`, also after JSON."""
+        return cls(**data | {"null_sse": tuple(data["null_sse"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatePoint:
+    """Tensors together at one width: what is stored, what it explains, and what it may explain at most."""
+
+    network_bits: float
+    """Of networks and orders, in all: what another code of the same size may spend."""
+    bits_per_weight: float
+    """With means and scales at full precision."""
+    r2: float
+    null_r2: float | None
+    ceiling_r2: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +83,8 @@ class TensorFit:
     null_errors: tuple[Errors, ...]
     baseline: Baseline
     null_baselines: tuple[Baseline, ...]
-    quantised: Quantised | None = None
+    quantised: tuple[Quantised, ...] = ()
+    """At every width that was asked for."""
 
     @property
     def num_weights(self) -> int:
@@ -82,7 +102,6 @@ class TensorFit:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TensorFit":
         """The inverse of `as_dict`."""
-        quantised = data["quantised"]
         return cls(
             **data
             | {
@@ -90,7 +109,7 @@ class TensorFit:
                 "null_errors": tuple(Errors(**errors) for errors in data["null_errors"]),
                 "baseline": Baseline.from_dict(data["baseline"]),
                 "null_baselines": tuple(Baseline.from_dict(baseline) for baseline in data["null_baselines"]),
-                "quantised": quantised and Quantised(**quantised | {"null_sse": tuple(quantised["null_sse"])}),
+                "quantised": tuple(Quantised.from_dict(quantised) for quantised in data["quantised"]),
             }
         )
 
@@ -132,7 +151,7 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
         r2_high=r2 + half_width if is_sampled else None,
         sampled_weights=errors.points if is_sampled else None,
         **_beside(fits, r2, parameters, sst),
-        **_at_8_bits(fits, sst),
+        **_at_8_bits(fits),
         ceiling_r2=1 - 2 ** (-2 * bits),
         mse=mse,
         rmse=math.sqrt(mse),
@@ -167,23 +186,37 @@ def _beside(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float)
     }
 
 
-def _at_8_bits(fits: Sequence[TensorFit], sst: float) -> dict[str, Any]:
-    """The same with the DNA's weights at 8 bits; SVD's factors too, with as many bits, the DNA's order among them."""
-    quantised = [fit.quantised for fit in fits if fit.quantised is not None]
-    if len(quantised) < len(fits):
+def rate_point(fits: Sequence[TensorFit], width: int) -> RatePoint | None:
+    """The tensors together with weights of `width` bits; None if one of them was not measured so."""
+    parts = [part for fit in fits for part in fit.quantised if part.width == width]
+    if len(parts) < len(fits):
+        return None
+    weights, sst = sum(fit.num_weights for fit in fits), _positive(sum(fit.sst for fit in fits))
+    network_bits = math.fsum(part.bits for part in parts) + math.fsum(fit.order_bits for fit in fits)
+    bits = (network_bits + MOMENTS * STORED_BITS * len(fits)) / weights
+    nulls = [1 - math.fsum(part.null_sse[k] for part in parts) / sst for k in range(_num_nulls(fits))]
+    return RatePoint(
+        network_bits=network_bits,
+        bits_per_weight=bits,
+        r2=1 - math.fsum(part.sse for part in parts) / sst,
+        null_r2=_mean(nulls),
+        ceiling_r2=1 - 2 ** (-2 * bits),
+    )
+
+
+def _at_8_bits(fits: Sequence[TensorFit]) -> dict[str, Any]:
+    """The DNA with weights of 8 bits, and SVD with factors of 8 bits and as many bits in all, the order's included."""
+    point = rate_point(fits, ROUNDED_BITS)
+    if point is None:
         return {}
-    weights = sum(fit.num_weights for fit in fits)
-    budget = math.fsum(part.bits for part in quantised) + math.fsum(fit.order_bits for fit in fits)
-    bits = (budget + MOMENTS * STORED_BITS * len(fits)) / weights
-    nulls = [1 - math.fsum(part.null_sse[k] for part in quantised) / sst for k in range(_num_nulls(fits))]
-    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.rounded_parts, budget)
+    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.rounded_parts, point.network_bits)
     return {
-        "bits_per_weight_8bit": bits,
-        "r2_8bit": 1 - math.fsum(part.sse for part in quantised) / sst,
-        "null_r2_8bit": _mean(nulls),
+        "bits_per_weight_8bit": point.bits_per_weight,
+        "r2_8bit": point.r2,
+        "null_r2_8bit": point.null_r2,
         "svd_r2_8bit": svd,
         "svd_null_r2_8bit": svd_null,
-        "ceiling_r2_8bit": 1 - 2 ** (-2 * bits),
+        "ceiling_r2_8bit": point.ceiling_r2,
     }
 
 

@@ -67,6 +67,7 @@ def fit_matrices(
     directory: Path,
     *,
     seed: int = 0,
+    widths: Sequence[int] = (8,),
     on_event: OnEvent = ignore,
 ) -> FitResult:
     """The fit stage on matrices in file order."""
@@ -80,6 +81,7 @@ def fit_matrices(
         seed=seed,
         directory=directory,
         model="toy",
+        widths=widths,
         on_event=on_event,
     )
     assert result is not None

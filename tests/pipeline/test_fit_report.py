@@ -169,7 +169,8 @@ def test_a_constant_tensor_is_reported_without_a_crash() -> None:
 def quantised(fit: TensorFit, *, bits: float = 160.0, factor: float = 1.5) -> TensorFit:
     """The fit with errors that grow by a factor at 8 bits."""
     null_sse = tuple(factor * null.sse for null in fit.null_errors)
-    return dataclasses.replace(fit, quantised=Quantised(bits=bits, sse=factor * fit.errors.sse, null_sse=null_sse))
+    at_8_bits = Quantised(width=8, bits=bits, sse=factor * fit.errors.sse, null_sse=null_sse)
+    return dataclasses.replace(fit, quantised=(at_8_bits,))
 
 
 def test_every_bit_of_the_8_bit_dna_is_counted(matrix: Float32) -> None:

@@ -13,7 +13,7 @@ from pipeline.dna import HIDDEN_OMEGA, SeparableDna, Siren, make_pointwise
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
 from pipeline.fit import FitResult
-from pipeline.fit_report import report
+from pipeline.fit_report import rate_point, report
 from pipeline.problem import generator_for
 from pipeline.quantise import Codes, decoded, quantise, stored_bits
 from pipeline.settings import DnaType, FitSettings, preset
@@ -183,7 +183,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     asked = preset("quick", dna_type=request.param, budget=0.1, **changes)
     with WeightReader(files) as reader:
         matrices = {spec: reader.matrix(spec) for spec in specs}
-    return asked, fit_matrices(matrices, asked, tmp_path_factory.mktemp("fit"))
+    return asked, fit_matrices(matrices, asked, tmp_path_factory.mktemp("fit"), widths=(4, 8, 16))
 
 
 def test_8_bits_cost_at_most_a_hundredth_of_r2(trained: tuple[FitSettings, FitResult]) -> None:
@@ -193,6 +193,16 @@ def test_8_bits_cost_at_most_a_hundredth_of_r2(trained: tuple[FitSettings, FitRe
         assert record.r2_8bit is not None and record.null_r2_8bit is not None and record.null_r2 is not None
         assert abs(record.r2 - record.r2_8bit) <= MOST_LOST, item.name
         assert abs(record.null_r2 - record.null_r2_8bit) <= MOST_LOST, item.name
+
+
+def test_wider_weights_cost_more_and_lose_less(trained: tuple[FitSettings, FitResult]) -> None:
+    """In what is lost of R2, whatever its sign: a network may gain by chance from being rounded."""
+    asked, result = trained
+    r2 = report(result.tensors, asked, result.cost).r2
+    points = [rate_point(result.tensors, width) for width in (4, 8, 16)]
+    bits, losses = zip(*((p.network_bits, abs(r2 - p.r2)) for p in points if p is not None), strict=True)
+    assert len(bits) == 3 and list(bits) == sorted(bits) and list(losses) == sorted(losses, reverse=True)
+    assert rate_point(result.tensors, 6) is None
 
 
 def test_8_bits_are_fewer_than_32(trained: tuple[FitSettings, FitResult]) -> None:
