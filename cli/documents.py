@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         Statistic,
     )
     from patterndb.similarity import Comparison, Neighbour
+    from pipeline.lineage import Lineage
+    from pipeline.questions import Answer, QuestionsAnswered
     from pipeline.taxonomy import Taxonomy
     from pipeline.tuning.study import TuneResult
     from pipeline.weight_files import FetchPlan
@@ -30,6 +32,7 @@ __all__ = [
     "neighbours_document",
     "pattern_document",
     "plan_document",
+    "questions_document",
     "run_document",
     "taxonomy_document",
     "tune_document",
@@ -170,6 +173,15 @@ def run_document(run: "RunRecord") -> Document:
         "models": [_run_model_document(model) for model in run.models],
         "request": dict(run.request),
     }
+
+def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
+    """`questions`: those of the answers that were asked for."""
+    return {
+        "models": found.models,
+        "lineages": dict(found.lineages),
+        "answers": [asdict(answer) for answer in answers],
+    }
+
 
 
 def _run_model_document(model: "RunModelRecord") -> Document:

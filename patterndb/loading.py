@@ -35,7 +35,7 @@ from patterndb.records import (
     TensorEntry,
 )
 
-__all__ = ["not_mined", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
+__all__ = ["not_mined", "read_model_statistics", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
 
 PATTERN_COLUMNS = tuple(column for column in Pattern.__table__.c if not column.name.endswith("_id"))
 MODEL_COLUMNS = tuple(Model.__table__.c[name] for name in rows.MODEL_FIELDS)
@@ -199,6 +199,18 @@ def read_tensors(session: Session) -> tuple[TensorEntry, ...]:
             TensorEntry(model=header["key"], pattern_key=header["pattern_key"], tensor=record) for record in records
         ]
     return tuple(entries)
+
+
+def read_model_statistics(session: Session) -> Mapping[str, tuple[Statistic, ...]]:
+    """Pattern key -> statistics of the model as a whole, for every key's current pattern; one query."""
+    columns = Metric.__table__.c
+    current = _only_current(_headers(Pattern.id, Pattern.pattern_key)).subquery()
+    query = select(*columns, current.c.pattern_key).join(current, columns.pattern_id == current.c.id)
+    query = query.where(columns.role.is_(None), columns.tensor.is_(None))
+    found: dict[str, list[Statistic]] = defaultdict(list)
+    for row in _fetch(session, query.order_by(columns.pattern_id, columns.position)):
+        found[row["pattern_key"]].append(rows.statistic(row))
+    return {key: tuple(statistics) for key, statistics in found.items()}
 
 
 def _by_pattern(session: Session, table: type[Base]) -> Mapping[int, Sequence[rows.Row]]:

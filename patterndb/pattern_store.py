@@ -1,10 +1,17 @@
 """Patterns: saved in one transaction, loaded exactly as saved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dna_zoo.errors import NotMinedError, StoreError
-from patterndb.loading import not_mined, read_pattern, read_signatures, read_summaries, read_tensors
-from patterndb.records import PatternRecord, PatternSummary, SignatureEntry, TensorEntry
+from patterndb.loading import (
+    not_mined,
+    read_model_statistics,
+    read_pattern,
+    read_signatures,
+    read_summaries,
+    read_tensors,
+)
+from patterndb.records import PatternRecord, PatternSummary, SignatureEntry, Statistic, TensorEntry
 from patterndb.sessions import Sessions
 
 __all__ = ["PatternStore"]
@@ -52,6 +59,11 @@ class PatternStore(Sessions):
         """The signature of every model key's current pattern, by key."""
         with self._reading() as session:
             return read_signatures(session)
+
+    def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
+        """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
+        with self._reading() as session:
+            return read_model_statistics(session)
 
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""

@@ -19,6 +19,7 @@ READING = [
     ("compare", "alpha", "beta"),
     ("similar", "alpha"),
     ("taxonomy",),
+    ("questions",),
     ("runs",),
     ("runs", PARTIAL),
     ("db", "current"),

@@ -223,6 +223,12 @@ class TestPatterns:
         assert [entry.tensor for entry in entries if entry.model == "a"] == list(make_pattern("a", seed=2).tensors)
         assert len(entries) == 2 * len(make_pattern().tensors)
 
+    def test_model_statistics_are_those_of_current_patterns(self, database: PatternDatabase) -> None:
+        patterns = [make_pattern("b"), make_pattern("a", seed=1), make_pattern("a", seed=2)]
+        save_patterns(database, *patterns)
+        expected = {pattern.pattern_key: pattern.statistics for pattern in (patterns[0], patterns[2])}
+        assert database.model_statistics() == expected
+
 
 class TestRuns:
     def test_a_run_tells_how_each_model_fared(self, database: PatternDatabase) -> None:

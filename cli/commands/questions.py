@@ -1,0 +1,139 @@
+"""`dna-zoo questions`: what the project was started to find out, asked of whatever has been mined."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.documents import questions_document
+from cli.numbers import count, fixed, p_value, signed
+from cli.options import FormatOption
+from cli.output import Column, Format, Output, escaped, make_facts, make_table
+from cli.session import session_of
+from dna_zoo.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from patterndb.store import PatternDatabase
+    from pipeline.questions import Answer, QuestionsAnswered
+
+__all__ = ["EXAMPLES", "questions"]
+
+EXAMPLES = (
+    "dna-zoo questions",
+    "dna-zoo questions modality distillation",
+    "dna-zoo questions --without bert-untrained --format json | jq '.answers[] | {name, verdict, q}'",
+)
+SHOWN = 5
+"""Findings that the table shows of an answer."""
+
+
+def questions(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAMES",
+            help="Questions to show: architecture, modality, sharing, distillation, objective, specialisation, "
+            "prediction, universal. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="KEY", help="Leave this model out; repeat for more.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of labels dealt at random.")] = 0,
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """Ask the catalog what the patterns of its models have to do with what the models are."""
+    session = session_of(context)
+    output = Output(output_format, verbosity=session.verbosity)
+    chosen = _chosen(names or ())
+    with session.database() as database:
+        found = _ask(database, without or (), seed)
+    answers = [answer for answer in found.answers if answer.name in chosen]
+    output.result(
+        questions_document(found, answers),
+        bare=(answer.verdict.replace(" ", "-") for answer in answers),
+        draw=lambda: _draw(found, answers),
+    )
+    output.hint("A lineage counts once, however many of its models are mined: see docs/measurement.md.")
+
+
+def _chosen(names: "Sequence[str]") -> set[str]:
+    """The questions asked for, all if none is named; raises `SettingsError` for one that there is not."""
+    from pipeline.questions import QUESTIONS
+
+    for name in names:
+        if name not in QUESTIONS:
+            near = difflib.get_close_matches(name, QUESTIONS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(QUESTIONS)}."
+            raise SettingsError(f"There is no question {name!r}.", hint=hint)
+    return set(names or QUESTIONS)
+
+
+def _ask(database: "PatternDatabase", without: "Sequence[str]", seed: int) -> "QuestionsAnswered":
+    """All answers; raises `NotMinedError` for a model that is not there to be left out."""
+    from pipeline.questions import ask
+
+    entries = database.signatures()
+    for key in without:
+        if key not in {entry.model.key for entry in entries}:
+            database.load_pattern(key)  # Raises, naming near misses.
+    kept = [entry for entry in entries if entry.model.key not in without]
+    return ask(kept, database.model_statistics(), seed=seed)
+
+
+def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator["RenderableType"]:
+    """One table of all, then what each answer rests on."""
+    nouns = "model" if found.models == 1 else "models"
+    lineages = "lineage" if len(found.lineages) == 1 else "lineages"
+    yield f"{count(found.models)} {nouns} in {count(len(found.lineages))} independent {lineages}"
+    yield ""
+    columns = (
+        Column("Question"),
+        Column("Answer", style="bold"),
+        *(Column(heading, right=True) for heading in ("Effect", "p", "q", "Models", "Lineages")),
+    )
+    yield make_table(columns, [_row(answer) for answer in answers])
+    yield ""
+    yield make_facts((answer.name, f"[bold]{answer.question}[/bold] {escaped(answer.sentence)}") for answer in answers)
+    yield ""
+    for answer in answers:
+        if answer.verdict == "yes" and answer.findings:
+            yield _findings_table(answer)
+            yield ""
+
+
+def _row(answer: "Answer") -> Sequence[str]:
+    numbers = (p_value(answer.p), p_value(answer.q), count(answer.models), count(answer.lineages))
+    return answer.name, answer.verdict, _effect(answer), *numbers
+
+
+def _effect(answer: "Answer") -> str:
+    """The effect with what it is."""
+    if answer.effect is None:
+        return fixed(None)
+    short = {"omega squared": "ω²", "share of statistics": "share"}.get(answer.measure, answer.measure)
+    return f"{short} {signed(answer.effect, 3)}"
+
+
+def _findings_table(answer: "Answer") -> "RenderableType":
+    """The strongest findings; columns are what was measured of them."""
+    measured = list(dict.fromkeys(name for finding in answer.findings for name in finding.values))
+    headings = ("Effect", "p", "q", *measured)
+    columns = (Column(escaped(answer.name)), *(Column(escaped(heading), right=True) for heading in headings))
+    rows = [
+        (
+            finding.name,
+            fixed(finding.effect),
+            p_value(finding.p),
+            p_value(finding.q),
+            *(fixed(finding.values.get(name)) for name in measured),
+        )
+        for finding in answer.findings[:SHOWN]
+    ]
+    return make_table(columns, rows)

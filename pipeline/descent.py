@@ -1,0 +1,102 @@
+"""Descent as declared: which models of a catalog are no independent witnesses, because they come from one ancestor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.records import ModelRecord
+
+__all__ = ["Descent", "trace_descent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descent:
+    """The lineage of each model."""
+
+    lineages: npt.NDArray[np.intp]
+    """(models,): numbers of lineages, by first appearance."""
+    names: tuple[str, ...]
+    """Of each lineage: the ancestor that all are known to come from, mined or not."""
+    founders: tuple[int, ...]
+    """Of each lineage: the index of the mined model nearest to that ancestor, which speaks for the lineage."""
+
+
+def trace_descent(models: Sequence[ModelRecord], akin: npt.NDArray[np.bool_] | None = None) -> Descent:
+    """Join models with a declared parent in common, mined or not, with equal files, or akin by their weights.
+
+    - `akin`: (models, models), what the weights say of each pair.
+
+    A parent is known by its key, its repository, or the last part of that if it is declared without an owner. A model
+    that declares no parent is taken to have none.
+    """
+    places = _places(models)
+    parents = [[places.get(name.lower(), name.lower()) for name in model.parents] for model in models]
+    groups = _Groups()
+    for index, model in enumerate(models):
+        groups.join(index, model.sha256)
+        for parent in parents[index]:
+            groups.join(index, parent)
+        if akin is not None:
+            for other in np.flatnonzero(akin[index]):
+                groups.join(index, int(other))
+    roots = [groups.root(index) for index in range(len(models))]
+    numbers = {root: number for number, root in enumerate(dict.fromkeys(roots))}
+    lineages = np.array([numbers[root] for root in roots], dtype=np.intp)
+    members = [np.flatnonzero(lineages == number).tolist() for number in range(len(numbers))]
+    founders = tuple(min(group, key=lambda index: (_age(index, parents), models[index].key)) for group in members)
+    return Descent(
+        lineages=lineages,
+        names=tuple(_ancestor(founder, models, parents) for founder in founders),
+        founders=founders,
+    )
+
+
+Place = int | str
+"""The index of a mined model, or the name of one that is not mined."""
+
+
+def _places(models: Sequence[ModelRecord]) -> dict[str, Place]:
+    """Name in lower case -> index; a key before a repository before a repository's last part."""
+    found: dict[str, Place] = {}
+    for index, model in enumerate(models):
+        found.setdefault(model.key.lower(), index)
+    for index, model in enumerate(models):
+        found.setdefault((model.repo or model.key).lower(), index)
+    for index, model in enumerate(models):
+        found.setdefault((model.repo or model.key).lower().rpartition("/")[2], index)
+    return found
+
+
+def _age(index: int, parents: Sequence[Sequence[Place]]) -> int:
+    """Declared generations above a model, mined or not; a circle of parents ends where it closes."""
+
+    def above(place: Place, seen: frozenset[Place]) -> int:
+        if not isinstance(place, int) or place in seen:
+            return 0
+        return max((1 + above(parent, seen | {place}) for parent in parents[place]), default=0)
+
+    return above(index, frozenset())
+
+
+def _ancestor(founder: int, models: Sequence[ModelRecord], parents: Sequence[Sequence[Place]]) -> str:
+    declared = zip(models[founder].parents, parents[founder], strict=True)
+    return next((name for name, place in declared if isinstance(place, str)), models[founder].key)
+
+
+class _Groups:
+    """Disjoint sets of anything that can be hashed."""
+
+    def __init__(self) -> None:
+        self._above: dict[object, object] = {}
+
+    def root(self, item: object) -> object:
+        """What stands for the set of `item`."""
+        while (above := self._above.setdefault(item, item)) != item:
+            item = above
+        return item
+
+    def join(self, first: object, second: object) -> None:
+        """Make one set of two."""
+        self._above[self.root(second)] = self.root(first)
