@@ -8,12 +8,14 @@ A batch norm lets a kernel turn with its gain: kernels count with the sign of th
 channels, K = kernel positions.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
-from pipeline.lineage.alignment import Alignment, align, balanced, centred
+from pipeline.lineage.alignment import Alignment, align, balanced, centred, file_order
 from pipeline.lineage.evidence import HeldOut, Nulls
 from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
@@ -22,8 +24,9 @@ from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 __all__ = ["test_convolutions"]
 
 KERNEL_SIZES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 16, 25, 49, 121})
-LEAST_CHANNELS = 8
+LEAST_CHANNELS = 4
 """Input channels below which a half of them is too few."""
+_CLIP = 4.0
 _CONVOLUTIONS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION)
 _KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
 
@@ -31,13 +34,28 @@ _KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
 def test_convolutions(
     pairs: Sequence[Pair], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
 ) -> Iterator[HeldOut]:
-    """Tests of all convolutions of a model, in the order of execution as far as blocks and names tell it."""
+    """Tests of all convolutions of a model, each after what it may read."""
     kernels = [pair for pair in pairs if pair.a.role in _KERNELS and pair.a.role is pair.b.role]
-    chain = _Chain(a, b, _gains(a.specs) if kernels else [], _gains(b.specs) if kernels else [], nulls, seed, [])
-    for pair in kernels:
-        test = chain.depthwise(pair) if pair.a.role is Role.DEPTHWISE_CONVOLUTION else chain.convolution(pair)
-        if test is not None:
-            yield test
+    chain = _Chain(_Side(a, _norms(a, kernels)), _Side(b, _norms(b, kernels)), nulls, seed, [])
+    for _, stage in groupby(sorted(kernels, key=_stage), key=_stage):
+        pending = list(stage)
+        while pending:
+            pair = pending.pop(chain.next_of(pending))
+            test = chain.depthwise(pair) if pair.a.role is Role.DEPTHWISE_CONVOLUTION else chain.convolution(pair)
+            if test is not None:
+                yield test
+
+
+def _stage(pair: Pair) -> float:
+    """Sorts blocks, what lies before them and what lies behind."""
+    if pair.a.block is not None:
+        return pair.a.block
+    return -1 if (pair.a.depth or 0) < 0.5 else math.inf
+
+
+def _norms(model: ModelWeights, kernels: Sequence[Pair]) -> tuple[TensorSpec, ...]:
+    """Gains and shifts, for models that have kernels."""
+    return tuple(s for s in model.specs if kernels and s.role is Role.NORM and s.kind is TensorKind.WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +67,13 @@ class _Channels:
     alignment: Alignment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Fit:
     """Output channels aligned on half of the input channels."""
 
     rows: Alignment
+    whole: Alignment
+    """On all input channels, for what reads these channels: other weights are tested there."""
     score: float
     test_a: Matrix
     test_b: Matrix
@@ -61,19 +81,65 @@ class _Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class _Side:
+    """One model, and the norms behind its kernels."""
+
+    weights: ModelWeights
+    norms: tuple[TensorSpec, ...]
+
+    def load(self, spec: TensorSpec) -> Matrix:
+        """The kernels, each with the sign of its gain where they may turn with it."""
+        matrix = self.weights.load(spec)
+        gain = self._norm_of(spec, is_shift=False)
+        if not spec.free_row_signs or gain is None:
+            return matrix
+        turned: Matrix = matrix * np.where(self.weights.load(gain).T < 0, np.float32(-1), np.float32(1))
+        return turned
+
+    def shifts(self, spec: TensorSpec) -> Matrix:
+        """What the norm behind the kernels adds, standardised, `(N, 1)`; zeros where there is none."""
+        shift = self._norm_of(spec, is_shift=True)
+        if shift is None:
+            return np.zeros((spec.rows, 1), dtype=np.float32)
+        values: Matrix = self.weights.load(shift).T
+        values = (values - values.mean()) / np.float32(max(float(values.std()), 1e-12))
+        return values.clip(-_CLIP, _CLIP)
+
+    def _norm_of(self, spec: TensorSpec, *, is_shift: bool) -> TensorSpec | None:
+        """The vector whose name begins most like the kernels' does."""
+        fitting = [n for n in self.norms if n.cols == spec.rows and n.name.endswith(("bias", "beta")) == is_shift]
+        found = max(fitting, key=lambda norm: _common(norm.name, spec.name), default=None)
+        return found if found is not None and _common(found.name, spec.name) else None
+
+
+@dataclass(frozen=True, slots=True)
 class _Chain:
     """The convolutions of both models, one after the other."""
 
-    a: ModelWeights
-    b: ModelWeights
-    gains_a: list[TensorSpec]
-    gains_b: list[TensorSpec]
+    a: _Side
+    b: _Side
     nulls: Nulls
     seed: int
     groups: list[_Channels]
 
+    def next_of(self, pending: Sequence[Pair]) -> int:
+        """Which of the kernels comes next: a stem, else what reads the latest group, depthwise kernels first."""
+        latest = self.groups[-1].num_a if self.groups else 0
+
+        def place(pair: Pair) -> int:
+            spec = pair.a
+            is_depthwise = spec.role is Role.DEPTHWISE_CONVOLUTION
+            if spec.col_axis is Axis.POSITION and not is_depthwise:
+                return 0
+            if is_depthwise:
+                return 1 if spec.rows == latest else 4
+            kernel, rest = divmod(spec.cols, latest) if latest else (0, 1)
+            return 2 if not rest and kernel in KERNEL_SIZES else 3
+
+        return min(range(len(pending)), key=lambda index: place(pending[index]))
+
     def convolution(self, pair: Pair) -> HeldOut | None:
-        left, right = _turned(pair.a, self.a, self.gains_a), _turned(pair.b, self.b, self.gains_b)
+        left, right = self.a.load(pair.a), self.b.load(pair.b)
         signed = pair.a.free_col_signs or pair.b.free_col_signs
         if pair.a.col_axis is Axis.POSITION:
             # The stem: its filters are smooth, so half of a filter tells the other half in any model. It only anchors.
@@ -81,15 +147,18 @@ class _Chain:
                 rows = align(centred(left), centred(right), signed=signed)
                 self.groups.append(_Channels(len(left), len(right), rows))
             return None
-        fits = [fit for group in self.groups if (fit := _fit(left, right, group, signed, self.seed)) is not None]
-        if not fits:
+        shifts = self.a.shifts(pair.a), self.b.shifts(pair.b)
+        groups = [*reversed(self.groups), *(_in_file_order(group) for group in self.groups)]
+        fits = [_fit(left, right, shifts, group, signed, self.seed) for group in groups]
+        # The order of the files cannot be fitted: where it is borne out it beats what can.
+        best = max(filter(None, fits), key=lambda fit: (fit.rows.in_file_order, fit.score), default=None)
+        if best is None:
             return None
-        best = max(fits, key=lambda fit: fit.score)
-        self.groups.append(_Channels(len(left), len(right), best.rows))
+        self.groups.append(_Channels(len(left), len(right), best.whole))
         return self._test(pair, best.test_a, best.test_b, best.rows, best.in_file_order)
 
     def depthwise(self, pair: Pair) -> HeldOut | None:
-        left, right = _turned(pair.a, self.a, self.gains_a), _turned(pair.b, self.b, self.gains_b)
+        left, right = self.a.load(pair.a), self.b.load(pair.b)
         sizes = len(left), len(right)
         group = next((group for group in reversed(self.groups) if (group.num_a, group.num_b) == sizes), None)
         if group is None or left.shape[1] != right.shape[1]:
@@ -109,7 +178,9 @@ class _Chain:
         )
 
 
-def _fit(left: Matrix, right: Matrix, group: _Channels, signed: bool, seed: int) -> _Fit | None:
+def _fit(
+    left: Matrix, right: Matrix, shifts: tuple[Matrix, Matrix], group: _Channels, signed: bool, seed: int
+) -> _Fit | None:
     """Align the rows given that the columns are those of the group; None if they cannot be."""
     kernel, rest = divmod(left.shape[1], group.num_a)
     if rest or right.shape[1] != kernel * group.num_b or kernel not in KERNEL_SIZES:
@@ -119,32 +190,34 @@ def _fit(left: Matrix, right: Matrix, group: _Channels, signed: bool, seed: int)
     stacks = (left.reshape(len(left), group.num_a, kernel), right.reshape(len(right), group.num_b, kernel))
     stack_a, stack_b = group.alignment.rows(*(stack.swapaxes(0, 1) for stack in stacks))
     fit, test = np.array_split(np.random.default_rng(seed).permutation(len(stack_a)), 2)
-    fit_a, fit_b = balanced(_flat(stack_a[fit])), balanced(_flat(stack_b[fit]))
-    rows = align(fit_a, fit_b, signed=signed)
+    fit_a, fit_b = _features(_flat(stack_a[fit]), shifts[0]), _features(_flat(stack_b[fit]), shifts[1])
+    rows = whole = align(fit_a, fit_b, signed=signed)
+    if not rows.in_file_order:
+        whole = align(_features(_flat(stack_a), shifts[0]), _features(_flat(stack_b), shifts[1]), signed=signed)
     one, two = rows.rows(fit_a, fit_b)
-    score = float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30))
-    in_file_order = rows.in_file_order and group.alignment.in_file_order
-    return _Fit(rows, score, _flat(stack_a[test]), _flat(stack_b[test]), in_file_order)
+    return _Fit(
+        rows=rows,
+        whole=whole,
+        score=float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30)),
+        test_a=_flat(stack_a[test]),
+        test_b=_flat(stack_b[test]),
+        in_file_order=rows.in_file_order and group.alignment.in_file_order,
+    )
+
+
+def _features(kernels: Matrix, shifts: Matrix) -> Matrix:
+    """What tells output channels apart: their kernels, and the shift behind them, which counts like one weight."""
+    return np.concatenate([balanced(kernels), shifts / np.float32(math.sqrt(kernels.shape[1]))], axis=1)
+
+
+def _in_file_order(group: _Channels) -> _Channels:
+    """The group as if its channels were in the order of the files, should the chain have been lost."""
+    return _Channels(group.num_a, group.num_b, file_order(group.num_a, group.num_b))
 
 
 def _flat(stack: Matrix) -> Matrix:
     """Channels first, `(C, N, K)`, to `(N, C * K)`."""
     return stack.swapaxes(0, 1).reshape(stack.shape[1], -1)
-
-
-def _gains(specs: Iterable[TensorSpec]) -> list[TensorSpec]:
-    """What norms multiply with."""
-    return [s for s in specs if s.role is Role.NORM and s.kind is TensorKind.WEIGHT and not s.name.endswith("bias")]
-
-
-def _turned(spec: TensorSpec, model: ModelWeights, gains: Sequence[TensorSpec]) -> Matrix:
-    """The kernels, each with the sign of the gain of the norm behind it: the one whose name has most in common."""
-    matrix = model.load(spec)
-    fitting = [gain for gain in gains if gain.cols == spec.rows and _common(gain.name, spec.name)]
-    if not spec.free_row_signs or not fitting:
-        return matrix
-    gain = max(fitting, key=lambda gain: _common(gain.name, spec.name))
-    return matrix * np.where(model.load(gain).T < 0, np.float32(-1), np.float32(1))
 
 
 def _common(a: str, b: str) -> int:

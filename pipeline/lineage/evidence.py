@@ -15,8 +15,11 @@ Vector = npt.NDArray[np.float64]
 
 LEAST_WEIGHTS = 1024
 """Held-out weights below which nothing is said."""
-LEAST_CORRELATION = 0.05
-LEAST_Z = 12.0
+LEAST_Z = 8.0
+"""Standard deviations beyond wrong alignments from which on weights are kin; p < 1e-15 if nothing else is common."""
+LEAST_CORRELATION = 0.1
+"""What kin must reach beside `LEAST_Z` where an order had to be found: the z of what is common to all models of a kind
+grows with their width, its correlation does not. An order that both files share cannot be found by searching."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,8 @@ class HeldOut:
     nulls: Vector
     """Correlations under wrong alignments, shape `(num_nulls,)`."""
     in_file_order: bool
+    counts: bool = True
+    """Whether the verdict takes it into account; it is shown in any case."""
 
 
 class Nulls:
@@ -54,7 +59,15 @@ class Nulls:
         return self._orders[key]
 
     def held_out(
-        self, similarity: Matrix, norm: float, *, axis: str, role: Role, weights: int, in_file_order: bool
+        self,
+        similarity: Matrix,
+        norm: float,
+        *,
+        axis: str,
+        role: Role,
+        weights: int,
+        in_file_order: bool,
+        counts: bool = True,
     ) -> HeldOut | None:
         """The test of one tensor.
 
@@ -73,18 +86,21 @@ class Nulls:
             correlation=float(np.trace(similarity, dtype=np.float64)) / norm,
             nulls=traces / norm,
             in_file_order=in_file_order,
+            counts=counts,
         )
 
 
 def decide(tests: Sequence[HeldOut], *, num_nulls: int) -> Lineage:
     """All tests together; correlations weighted by the number of weights."""
-    weights = sum(test.weights for test in tests)
+    counted = [test for test in tests if test.counts]
+    weights = sum(test.weights for test in counted)
     if weights < LEAST_WEIGHTS:
         reason = "too few weights to test" if tests else "no axis in common"
-        return Lineage(verdict=CANNOT_SAY, reason=reason, tensors=len(tests), weights=weights)
-    correlation, nulls = _pooled(tests)
+        return Lineage(verdict=CANNOT_SAY, reason=reason, tensors=len(counted), weights=weights)
+    correlation, nulls = _pooled(counted)
     z = _z(correlation, nulls)
-    verdict, reason = _verdict(correlation, z)
+    in_file_order = all(test.in_file_order for test in tests)
+    verdict, reason = _verdict(correlation, z, in_file_order)
     return Lineage(
         verdict=verdict,
         reason=reason,
@@ -92,9 +108,9 @@ def decide(tests: Sequence[HeldOut], *, num_nulls: int) -> Lineage:
         z=z,
         p=(int((nulls >= correlation).sum()) + 1) / (len(nulls) + 1),
         num_nulls=num_nulls,
-        tensors=len(tests),
+        tensors=len(counted),
         weights=weights,
-        in_file_order=all(test.in_file_order for test in tests),
+        in_file_order=in_file_order,
         roles=tuple(_by_role(tests)),
     )
 
@@ -112,12 +128,14 @@ def _z(correlation: float, nulls: Vector) -> float | None:
     return float((correlation - nulls.mean()) / nulls.std(ddof=1))
 
 
-def _verdict(correlation: float, z: float | None) -> tuple[Verdict, str]:
+def _verdict(correlation: float, z: float | None, in_file_order: bool) -> tuple[Verdict, str]:
     if z is None:
         return CANNOT_SAY, "too few wrong alignments to compare with"
-    if z >= LEAST_Z and correlation >= LEAST_CORRELATION:
-        return "same lineage", "the weights agree far beyond wrong alignments"
-    return "no evidence", "the weights agree no better than strangers' do"
+    if z < LEAST_Z:
+        return "no evidence", "the weights agree no better than strangers' do"
+    if correlation < LEAST_CORRELATION and not in_file_order:
+        return "no evidence", "the weights agree beyond chance, but no better than strangers' of a kind may"
+    return "same lineage", "the weights agree far beyond wrong alignments"
 
 
 def _by_role(tests: Sequence[HeldOut]) -> list[RoleEvidence]:

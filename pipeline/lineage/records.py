@@ -60,3 +60,8 @@ class Lineage:
     in_file_order: bool = False
     """Whether every axis that was aligned turned out to be in the same order in both files."""
     roles: tuple[RoleEvidence, ...] = ()
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sorts lineages, the surest kin first, those of which nothing can be said last."""
+        return (self.z is None, 0.0 if self.z is None else -self.z)
