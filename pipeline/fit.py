@@ -35,7 +35,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device"]
 
-FIT_VERSION = "2"
+FIT_VERSION = "3"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
@@ -275,7 +275,9 @@ class _Work:
         found: list[list[Quantised]] = [[] for _ in stack.specs]
         for width in self.widths:
             codes = quantise(net, width)
-            bits, all_errors = stored_bits(codes), self._errors(stack, posed, decoded(net, codes))
+            bits = stored_bits(codes)
+            with decoded(net, codes) as rounded:
+                all_errors = self._errors(stack, posed, rounded)
             for spec, errors, parts in zip(stack.specs, all_errors, found, strict=True):
                 sse, *null_sse = (version.sse for version in errors)
                 share = self._share(stack, spec)

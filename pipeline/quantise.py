@@ -13,9 +13,9 @@ Nothing is trained again. `benchmarks/rate.py` measures what is lost.
 S = stack, I = inputs, O = outputs of a layer.
 """
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -73,13 +73,21 @@ def quantise(net: nn.Module, bits: int = 8) -> dict[str, Codes]:
     }
 
 
-def decoded(net: nn.Module, codes: Mapping[str, Codes]) -> nn.Module:
-    """A copy of the stack whose parameters are what the codes stand for."""
-    copied = copy.deepcopy(net)
+@contextmanager
+def decoded(net: nn.Module, codes: Mapping[str, Codes]) -> Iterator[nn.Module]:
+    """The stack with what the codes stand for in the place of its parameters, which are put back in the end."""
+    exact = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    try:
+        _put(net, {name: part.values for name, part in codes.items()})
+        yield net
+    finally:
+        _put(net, exact)
+
+
+def _put(net: nn.Module, values: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, parameter in copied.named_parameters():
-            parameter.copy_(codes[name].values)
-    return copied
+        for name, parameter in net.named_parameters():
+            parameter.copy_(values[name])
 
 
 def stored_bits(codes: Mapping[str, Codes]) -> int:
