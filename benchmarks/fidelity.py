@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
-from patterndb.records import FitRecord
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
 from pipeline.fit import FitResult, fit
@@ -119,14 +117,13 @@ def measure(
     for item in result.tensors:
         by_role[item.role].append(item.name)
     everything = {"all": [item.name for item in result.tensors]}
-    return [line(role, names, result, canonical, settings) for role, names in (dict(by_role) | everything).items()]
+    return [line(role, names, result, settings) for role, names in (dict(by_role) | everything).items()]
 
 
 def line(
     role: str,
     names: Sequence[str],
     result: FitResult,
-    canonical: dict[str, np.ndarray[Any, np.dtype[np.float32]]],
     settings: FitSettings,
 ) -> dict[str, Any]:
     """One line of the table, printed. `ratio` is R2 over SVD's, the median over the tensors."""
@@ -134,20 +131,11 @@ def line(
     pooled = report(fits, settings, result.cost)
     singles = [report([item], settings, result.cost) for item in fits]
     ratio = float(np.median([single.r2 / single.svd_r2 for single in singles]))
-    cosine = dct_r2([canonical[item.name] for item in fits], pooled)
     print(
         f"{role:20}{pooled.parameters:9,}{pooled.r2:8.4f}{pooled.null_r2 or 0:8.4f}{pooled.gain or 0:8.4f}"
-        f"{pooled.svd_r2:8.4f}{pooled.svd_gain or 0:9.4f}{cosine:8.4f}{ratio:7.2f}"
+        f"{pooled.svd_r2:8.4f}{pooled.svd_gain or 0:9.4f}{pooled.dct_r2 or 0:8.4f}{ratio:7.2f}"
     )
-    return {"role": role, "ratio_median": ratio, "dct_r2": cosine, **asdict(pooled)}
-
-
-def dct_r2(matrices: Sequence[np.ndarray[Any, np.dtype[np.float32]]], pooled: FitRecord) -> float:
-    """R2 of the largest DCT coefficients of the seriated matrices, a place and a value each (two numbers)."""
-    energies = [scipy.fft.dctn(m - m.mean(dtype=np.float64), norm="ortho").ravel() ** 2 for m in matrices]
-    flat = np.concatenate(energies)
-    keep = pooled.parameters // 2
-    return float(np.partition(flat, -keep)[-keep:].sum() / flat.sum())
+    return {"role": role, "ratio_median": ratio, **asdict(pooled)}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from pipeline.statistics.singular import singular_directions
 
-__all__ = ["ROUNDED_BITS", "Baseline", "Part", "cosine_parts", "explained", "measure_baseline", "rounded_energies"]
+__all__ = [
+    "ROUNDED_BITS",
+    "Baseline",
+    "Part",
+    "cosine_parts",
+    "explained",
+    "measure_baseline",
+    "price_of_rank",
+    "rounded_energies",
+]
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -63,8 +72,8 @@ class Baseline:
 
     @property
     def rounded_parts(self) -> list[Part]:
-        """By bits: `ROUNDED_BITS` a number and a scale for each column of a factor."""
-        price = (self.rows + self.cols) * ROUNDED_BITS + 2 * SCALE_BITS
+        """By bits."""
+        price = price_of_rank(self.rows, self.cols, ROUNDED_BITS)
         return [(price, energy) for energy in (*self.rounded, *self.energies[len(self.rounded) :])]
 
     @property
@@ -86,6 +95,11 @@ def measure_baseline(standardised: Float32, std: float) -> Baseline:
         rounded=tuple((rounded * scale).tolist()),
         cosines=tuple((count, energy * scale) for count, energy in cosine_parts(standardised)),
     )
+
+
+def price_of_rank(rows: int, cols: int, bits: int) -> int:
+    """What one rank costs with factors of so many bits a number and a scale for each column of a factor, in bits."""
+    return (rows + cols) * bits + 2 * SCALE_BITS
 
 
 def rounded_energies(matrix: Float32, vectors: Float64, bits: int) -> Float64:
