@@ -35,6 +35,11 @@ ROWS_PER_STEP = 4096
 """A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""
 POINTS_PER_CHUNK = 1 << 20
 
+LEADING_DIRECTIONS = 48
+"""A matrix is trained on in at least this many of its leading singular directions, and in `DIRECTIONS_PER_RANK` for
+each rank of its DNA; the rest is next to nothing that a DNA of that rank could hold."""
+DIRECTIONS_PER_RANK = 4
+
 LARGEST_NYQUIST_SHARE = 0.2
 LOWEST_OMEGA = 10.0
 
@@ -77,7 +82,7 @@ class Problem(Protocol):
         """Weights of one tensor."""
 
     def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
-        """The stack to train, on the CPU."""
+        """The stack to train, on the CPU; the problem prepares for networks of that shape."""
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         """Mean squared error in standardised units, (S,) float32, on this step's weights."""
@@ -112,23 +117,82 @@ class _FixedProduct(torch.autograd.Function):
         return None, None, torch.matmul(transposed, gradients[0])
 
 
-class GridProblem:
-    """Separable fitting: whole matrices at every step, for the price of two products with the factors.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """Matrices W (S, G, M, N) to be fitted, and their transposed copies unless rows are sampled."""
 
-    |W - A B^T|^2 = |W|^2 - 2 <A, W B> + <A^T A, B^T B>, so neither the product nor the residual is ever formed.
+    values: Tensor
+    transposed: Tensor | None
+
+    @classmethod
+    def of(cls, values: Tensor, *, is_sampled: bool) -> "_Whole":
+        return cls(values=values, transposed=None if is_sampled else values.mT.contiguous())
+
+    def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
+        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
+        values = self.values if rows is None else self.values[:, :, rows]
+        transposed = values.mT if self.transposed is None else self.transposed
+        product = _FixedProduct.apply(values, transposed, right.to(values.dtype)).float()  # type: ignore[no-untyped-call]
+        return torch.sum(left.float() * product, dim=(2, 3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leading:
+    """Matrices W ~ U V^T in R leading singular directions: U (S, G, M, R), V (S, G, N, R), and transposed copies."""
+
+    left: Tensor
+    right: Tensor
+    left_transposed: Tensor
+    right_transposed: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, num_directions: int, precision: torch.dtype) -> "_Leading":
+        """Of W (S, G, M, N) float32, by the eigenvectors of the smaller Gram matrix."""
+        is_tall = values.shape[2] >= values.shape[3]
+        tall = values if is_tall else values.mT
+        short = torch.linalg.eigh(tall.mT @ tall).eigenvectors[..., -num_directions:].contiguous()
+        long = tall @ short
+        left, right = (long, short) if is_tall else (short, long)
+        return cls._from(left.to(precision), right.to(precision))
+
+    @classmethod
+    def _from(cls, left: Tensor, right: Tensor) -> "_Leading":
+        return cls(
+            left=left,
+            right=right,
+            left_transposed=left.mT.contiguous(),
+            right_transposed=right.mT.contiguous(),
+        )
+
+    def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
+        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
+        known, transposed = self.left, self.left_transposed
+        if rows is not None:
+            known, transposed = known[:, :, rows], transposed[..., rows]
+        of_left = _FixedProduct.apply(transposed, known, left.to(known.dtype)).float()  # type: ignore[no-untyped-call]
+        of_right = _FixedProduct.apply(self.right_transposed, self.right, right.to(known.dtype)).float()  # type: ignore[no-untyped-call]
+        return torch.sum(of_left * of_right, dim=(2, 3))
+
+
+class GridProblem:
+    """Separable fitting: whole matrices at every step, for the price of a few products with the factors.
+
+    |W - A B^T|^2 = |W|^2 - 2 <A, W B> + <A^T A, B^T B>, so neither the product nor the residual is ever formed. In the
+    middle term W stands for its leading singular directions, where that is cheaper: a DNA holds next to nothing of the
+    others. It is judged on all of W.
     """
 
     def __init__(self, blocks: Sequence[GridBlock], *, precision: torch.dtype = torch.float32) -> None:
         self.blocks = tuple(blocks)
+        self.precision = precision
         self.num_slots = blocks[0].values.shape[0]
         self.weights = sum(math.prod(block.values.shape[1:]) for block in blocks)
         longest = max(block.values.shape[2] for block in blocks)
         is_sampled = any(self._samples(block) for block in blocks)
         self.steps_per_epoch = math.ceil(longest / ROWS_PER_STEP) if is_sampled else 1
-        self.matrices = [block.values.to(precision) for block in blocks]
-        self.transposed = [
-            None if self._samples(block) else m.mT.contiguous() for block, m in zip(blocks, self.matrices, strict=True)
-        ]
+        self.targets: tuple[_Whole | _Leading, ...] = tuple(
+            _Whole(values=block.values.to(precision), transposed=None) for block in blocks
+        )
         self.energies = [block.values.square().sum(dim=3) for block in blocks]
 
     @staticmethod
@@ -141,6 +205,7 @@ class GridProblem:
         return sum(block.values.shape[1] for block in self.blocks)
 
     def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
+        self.targets = tuple(self._target(block, shape.rank) for block in self.blocks)
         in_dim = self.blocks[0].row_coords.shape[-1]
         row_omega, col_omega = (self._omega(axis, in_dim, shape, settings) for axis in (2, 3))
         return SeparableDna(
@@ -152,6 +217,14 @@ class GridProblem:
             row_omega=row_omega,
             col_omega=col_omega,
         )
+
+    def _target(self, block: GridBlock, rank: int) -> _Whole | _Leading:
+        """What the loss needs of the block's matrices, the cheaper of the two."""
+        rows, cols = block.values.shape[2:]
+        directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * rank)
+        if directions * (rows + cols) < rows * cols:
+            return _Leading.of(block.values, directions, self.precision)
+        return _Whole.of(block.values.to(self.precision), is_sampled=self._samples(block))
 
     def _omega(self, axis: int, in_dim: int, shape: DnaShape, settings: FitSettings) -> float:
         """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
@@ -183,23 +256,18 @@ class GridProblem:
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         error = torch.zeros(self.num_slots, device=self.energies[0].device)
-        for block, matrix, transposed, energy in zip(
-            self.blocks, self.matrices, self.transposed, self.energies, strict=True
-        ):
-            rows = None
-            if transposed is None:
-                rows = torch.randperm(matrix.shape[2], generator=generator)[:ROWS_PER_STEP].to(matrix.device)
-                matrix, energy = matrix[:, :, rows], energy[:, :, rows]
-                transposed = matrix.mT
+        for block, target, energy in zip(self.blocks, self.targets, self.energies, strict=True):
+            rows, num_rows = None, block.values.shape[2]
+            if self._samples(block):
+                rows = torch.randperm(num_rows, generator=generator)[:ROWS_PER_STEP].to(energy.device)
+                energy = energy[:, :, rows]
             left, right = self._factors(net, block, rows)
-            product = _FixedProduct.apply(matrix, transposed, right.to(matrix.dtype)).float()  # type: ignore[no-untyped-call]
-            left, right = left.float(), right.float()
-            with torch.autocast(matrix.device.type, enabled=False):
-                grams = (left.mT @ left) * (right.mT @ right)
-                squares = energy.sum(dim=(1, 2)) - 2 * (left * product).sum(dim=(1, 2, 3)) + grams.sum(dim=(1, 2, 3))
-            error = error + squares * (
-                block.values.shape[2] / left.shape[2]
-            )  # A sample of rows stands for all of them.
+            with torch.autocast(energy.device.type, enabled=False):
+                inner = target.inner(left, right, rows)
+                left, right = left.float(), right.float()
+                grams = ((left.mT @ left) * (right.mT @ right)).sum(dim=(2, 3))
+                squares = (energy.sum(dim=2) - 2 * inner + grams).sum(dim=1)
+            error = error + squares * (num_rows / left.shape[2])  # A sample of rows stands for all of them.
         return error / self.weights
 
     def _find(self, part: int) -> GridBlock:

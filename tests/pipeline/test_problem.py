@@ -23,7 +23,7 @@ from pipeline.problem import (
 )
 from pipeline.settings import DnaType, FitSettings
 from pipeline.shapes import DnaShape
-from tests.pipeline.fitting import Float32, gaussian, quick
+from tests.pipeline.fitting import Float32, gaussian, low_rank, quick
 from tests.pipeline.small_models import matrix_spec
 from zoo.tensors import Role, TensorSpec
 
@@ -305,3 +305,49 @@ def test_generators_depend_on_every_number() -> None:
     ]
     assert len(set(first)) == 4
     assert first[0] == int(torch.randint(1 << 62, (1,), generator=generator_for(0, 1)))
+
+
+# Leading directions.
+
+
+@pytest.fixture
+def few_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every matrix is trained on in its six leading directions."""
+    monkeypatch.setattr(problem_module, "LEADING_DIRECTIONS", 6)
+    monkeypatch.setattr(problem_module, "DIRECTIONS_PER_RANK", 1)
+
+
+def losses_of(matrix: Float32, settings: FitSettings) -> tuple[Tensor, Tensor]:
+    """The loss of a new network on its leading directions, and its mean squared error on all of the matrix."""
+    spec = matrix_spec("a", *matrix.shape)
+    problem = pose(
+        [spec], lambda _: matrix, settings, seed=0, ordinals=ordinals_of([spec]), device=torch.device("cpu")
+    ).problem
+    assert isinstance(problem, GridProblem)
+    net = build(problem, settings)
+    assert isinstance(problem.targets[0], problem_module._Leading)
+    values, guess = predicted(problem, net)
+    return problem.loss(net, generator_for(0, 1)).detach(), (values - guess).square().mean(dim=1)
+
+
+@pytest.mark.usefixtures("few_directions")
+@pytest.mark.parametrize("shape", [(40, 30), (30, 40)])
+def test_leading_directions_of_a_low_rank_are_all_of_it(shape: tuple[int, int]) -> None:
+    loss, whole = losses_of(low_rank(*shape, rank=4), quick(num_nulls=0))
+    torch.testing.assert_close(loss, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("few_directions")
+def test_what_is_left_out_of_the_leading_directions_still_counts_as_error() -> None:
+    matrix = gaussian(40, 30)
+    loss, whole = losses_of(matrix, quick(num_nulls=0))
+    assert float(loss) == pytest.approx(float(whole), rel=0.05)
+
+
+@pytest.mark.usefixtures("few_directions", "short_steps")
+def test_leading_directions_of_a_long_axis_are_sampled_without_bias() -> None:
+    problem, _ = posed([matrix_spec("a", 50, 20)], quick())
+    assert isinstance(problem, GridProblem)
+    draws, whole = sampled_and_whole(problem, quick())
+    assert isinstance(problem.targets[0], problem_module._Leading)
+    torch.testing.assert_close(draws.mean(dim=0), whole, rtol=0.05, atol=0)
