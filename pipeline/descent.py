@@ -1,4 +1,4 @@
-"""Descent as declared: which models of a catalog are no independent witnesses, because they come from one ancestor."""
+"""Descent: which models of a catalog are no independent witnesses, because they come from one ancestor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.records import ModelRecord
+from patterndb.similarity import pairwise_distances
 
-__all__ = ["Descent", "trace_descent"]
+__all__ = ["LEAST_KINSHIP", "Descent", "find_kin", "leave_out_kinship", "trace_descent"]
+
+LEAST_KINSHIP = 0.3
+"""Correlation of kinship beyond chance from which models count as kin, declared or not: strangers have 0."""
+SAME_WEIGHTS = 1e-3
+"""Statistics nearer than this are of the same weights in another order: permutations change them by less than 1e-4."""
+KINSHIP = "kinship/"
+"""Dimensions of the signature that say whose weights these are; the others say what kind of model."""
+
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,26 @@ def trace_descent(models: Sequence[ModelRecord], akin: npt.NDArray[np.bool_] | N
         names=tuple(_ancestor(founder, models, parents) for founder in founders),
         founders=founders,
     )
+
+
+def find_kin(names: Sequence[str], values: Float64) -> npt.NDArray[np.bool_]:
+    """Who is akin to whom by the weights, (models, models), from aligned signatures (models, dimensions)."""
+    is_kinship = _is_kinship(names)
+    whose = tuple(name for name, own in zip(names, is_kinship, strict=True) if own)
+    # The distance of kinship alone is sqrt(1 - correlation).
+    unrelated = pairwise_distances(whose, values[:, is_kinship]) ** 2
+    same = pairwise_distances(*leave_out_kinship(names, values)) < SAME_WEIGHTS
+    return np.asarray((unrelated <= 1 - LEAST_KINSHIP) | same)
+
+
+def leave_out_kinship(names: Sequence[str], values: Float64) -> tuple[tuple[str, ...], Float64]:
+    """The signatures' other dimensions."""
+    keep = ~_is_kinship(names)
+    return tuple(name for name, kept in zip(names, keep, strict=True) if kept), values[:, keep]
+
+
+def _is_kinship(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([name.startswith(KINSHIP) for name in names], dtype=bool)
 
 
 Place = int | str

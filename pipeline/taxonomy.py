@@ -3,16 +3,20 @@
 The found tree is average-linkage clustering of signature distances (UPGMA, Sokal & Michener 1958); its cophenetic
 correlation (Sokal & Rohlf 1962) says how well a tree fits those distances at all. At each declared level the found tree
 is cut into as many groups as the level has labels; the adjusted Rand index (Hubert & Arabie 1985) says how well the two
-partitions agree, 0 by chance, and its p-value comes from permuting the labels.
+partitions agree, 0 by chance, and its p-value comes from permuting the labels of whole lineages: kin are no independent
+evidence. What is a lineage is itself asked about, by permuting models.
 """
 
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+from patterndb.multiplicity import q_values
+from pipeline.permutations import blocks_of_lineages, deal_labels, least_p
 
 __all__ = [
     "FEWEST_MODELS",
@@ -28,7 +32,9 @@ __all__ = [
 FEWEST_MODELS = 4
 """With three models every tree fits, and no permutation test can reach p < 0.05."""
 NOT_ENOUGH = "not enough models"
-LEVELS = ("modality", "architecture", "profile")
+ALPHA = 0.05
+LEVELS = ("modality", "architecture", "family", "lineage", "profile")
+SAME_SOURCE = "the class comes from the same statistics"
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
@@ -42,6 +48,11 @@ class DeclaredModel:
     modality: str | None
     architecture: str | None
     profile: str | None
+    family: str | None = None
+    lineage: str | None = None
+    """Ancestor that it is declared to come from; None for a model that is declared to be kin to none."""
+    kin: str | None = None
+    """The same, declared or found in the weights: models of one name are no independent evidence."""
 
     @property
     def path(self) -> tuple[str, str, str]:
@@ -65,8 +76,14 @@ class LevelAgreement:
     num_models: int
     """With a declared label."""
     num_labels: int
+    num_lineages: int = 0
+    """Independent ones among those models."""
     adjusted_rand: float | None = None
     p: float | None = None
+    least_p: float | None = None
+    """The smallest p that so many lineages allow."""
+    q: float | None = None
+    """p adjusted for all levels whose least p could be evidence; None for the others."""
     note: str = ""
 
 
@@ -104,16 +121,25 @@ def taxonomy(
         declared=_declare(models),
         merges=_name_merges(keys, linkage),
         cophenetic=_cophenetic(linkage, condensed) if enough else None,
-        agreement=tuple(
-            _agree(level, [_label(model, level) for model in models], condensed, seed, num_permutations)
-            for level in LEVELS
-        ),
+        agreement=_adjust([_agree(level, models, condensed, seed, num_permutations) for level in LEVELS]),
         note="" if enough else NOT_ENOUGH,
     )
 
 
 def _label(model: DeclaredModel, level: str) -> str | None:
-    return {"modality": model.modality, "architecture": model.architecture, "profile": model.profile}[level]
+    if level == "lineage":
+        return model.lineage or model.key
+    found: str | None = getattr(model, level)
+    return found
+
+
+def _adjust(levels: Sequence[LevelAgreement]) -> tuple[LevelAgreement, ...]:
+    """Give q to the levels that could have reached `ALPHA`, and say so of those that could not."""
+    counted = [each.p if each.least_p is not None and each.least_p <= ALPHA else None for each in levels]
+    return tuple(
+        replace(each, q=q, note=NOT_ENOUGH if each.p is not None and q is None else each.note)
+        for each, q in zip(levels, q_values(counted), strict=True)
+    )
 
 
 def _declare(models: Sequence[DeclaredModel]) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
@@ -157,28 +183,43 @@ def _name_merges(keys: tuple[str, ...], linkage: Float64) -> tuple[Merge, ...]:
 
 
 def _agree(
-    level: str, labels: Sequence[str | None], condensed: Float64, seed: int, num_permutations: int
+    level: str, models: Sequence[DeclaredModel], condensed: Float64, seed: int, num_permutations: int
 ) -> LevelAgreement:
     """Agreement at one level, over the models that have a label there."""
+    labels = [_label(model, level) for model in models]
     known = np.array([index for index, label in enumerate(labels) if label is not None], dtype=np.intp)
     counts = Counter(label for label in labels if label is not None)
-    found = LevelAgreement(level=level, num_models=len(known), num_labels=len(counts))
+    kin = [models[index].kin or models[index].lineage or models[index].key for index in known]
+    found = LevelAgreement(level=level, num_models=len(known), num_labels=len(counts), num_lineages=len(set(kin)))
     if len(known) < FEWEST_MODELS or len(counts) < 2 or len(counts) == len(known):
         return _with_note(found, counts)
     codes = np.unique([str(labels[index]) for index in known], return_inverse=True)[1]
     groups = _cut(condensed, len(labels), known, len(counts))
-    observed = adjusted_rand(codes, groups)
+    # A lineage is what all its models have in common: there, models are dealt the labels.
+    lineages = np.arange(len(known)) if level == "lineage" else np.unique(kin, return_inverse=True)[1]
+    units, unit_of, blocks = _units(codes, lineages)
     rng = np.random.default_rng(seed)
-    draws = [adjusted_rand(rng.permutation(codes), groups) for _ in range(num_permutations)]
-    # One-sided: only more agreement than chance is agreement. The tolerance keeps equal partitions equal.
-    reached = sum(draw >= observed - 1e-12 for draw in draws)
-    return LevelAgreement(
-        level=level,
-        num_models=len(known),
-        num_labels=len(counts),
-        adjusted_rand=observed,
-        p=(reached + 1) / (num_permutations + 1),
+    dealt = deal_labels(codes[units], blocks, rng=rng, max_labellings=num_permutations + 1)
+    # One-sided: only more agreement than chance is agreement.
+    agreement = np.array([adjusted_rand(labelling[unit_of], groups) for labelling in dealt.codes])
+    return replace(
+        found,
+        adjusted_rand=float(agreement[0]),
+        p=dealt.p_value(agreement),
+        least_p=least_p(codes[units], blocks, num_permutations + 1),
+        note=SAME_SOURCE if level == "profile" else "",
     )
+
+
+def _units(codes: Labels, lineages: Labels) -> tuple[Labels, Labels, Labels]:
+    """What is dealt one label at a time: lineages with one label whole, the models of the others singly.
+
+    Gives one model of each unit, the unit of each model, and the block of each unit.
+    """
+    blocks = blocks_of_lineages(codes, lineages)
+    names = np.where(blocks == 0, lineages, len(codes) + np.arange(len(codes)))
+    _, units, unit_of = np.unique(names, return_index=True, return_inverse=True)
+    return units, unit_of, blocks[units]
 
 
 def _with_note(found: LevelAgreement, counts: Counter[str]) -> LevelAgreement:
@@ -188,7 +229,7 @@ def _with_note(found: LevelAgreement, counts: Counter[str]) -> LevelAgreement:
         note = "one label for all" if counts else NOT_ENOUGH
     else:
         note = "every model has a label of its own"
-    return LevelAgreement(level=found.level, num_models=found.num_models, num_labels=found.num_labels, note=note)
+    return replace(found, note=note)
 
 
 def _cut(condensed: Float64, num_models: int, known: Labels, num_groups: int) -> Labels:

@@ -35,19 +35,27 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
 def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
     """The trees of the models. Raises `StoreError` for signatures of different versions."""
     from patterndb.similarity import align, pairwise_distances
+    from pipeline.descent import find_kin, trace_descent
     from pipeline.taxonomy import DeclaredModel
     from pipeline.taxonomy import taxonomy as find_taxonomy
 
+    names, values = align([entry.signature for entry in entries])
+    models = [entry.model for entry in entries]
+    # The weights must not be asked whether they agree with what they said themselves.
+    declared_descent, descent = trace_descent(models), trace_descent(models, find_kin(names, values))
     declared = [
         DeclaredModel(
             key=entry.model.key,
             modality=entry.model.modality,
             architecture=entry.model.architecture,
             profile=entry.pattern_class,
+            family=entry.model.family,
+            lineage=declared_descent.names[lineage],
+            kin=descent.names[kin],
         )
-        for entry in entries
+        for entry, lineage, kin in zip(entries, declared_descent.lineages, descent.lineages, strict=True)
     ]
-    return find_taxonomy(declared, pairwise_distances(*align([entry.signature for entry in entries])))
+    return find_taxonomy(declared, pairwise_distances(names, values))
 
 
 def _draw(found: "Taxonomy") -> Iterator["RenderableType"]:
@@ -106,21 +114,21 @@ def _cophenetic_line(found: "Taxonomy") -> str:
 
 def _agreement_table(found: "Taxonomy") -> "RenderableType":
     """One row a level."""
+    headings = ("Models", "Lineages", "Labels", "Adjusted Rand", "p", "q")
     columns = (
         Column("Level"),
-        Column("Models", right=True),
-        Column("Labels", right=True),
-        Column("Adjusted Rand", right=True),
-        Column("p", right=True),
+        *(Column(heading, right=True) for heading in headings),
         Column("Note", style="dim", wraps=True),
     )
     rows = [
         (
             level.level,
             count(level.num_models),
+            count(level.num_lineages),
             count(level.num_labels),
             fixed(level.adjusted_rand),
             p_value(level.p),
+            p_value(level.q),
             level.note,
         )
         for level in found.agreement

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from patterndb.multiplicity import q_values
 from patterndb.records import ModelRecord, SignatureEntry, Statistic
-from patterndb.similarity import align, pairwise_distances
-from pipeline.descent import Descent, trace_descent
+from patterndb.similarity import align
+from pipeline.descent import Descent, find_kin, leave_out_kinship, trace_descent
 from pipeline.permutations import MAX_LABELLINGS, Labellings, deal_labels, labels_needed, least_p, num_labellings
 from pipeline.questions.confounds import find_confounds
 from pipeline.questions.labels import COMPARISONS, Comparison
@@ -42,12 +42,6 @@ QUESTIONS: Mapping[str, str] = {
     "universal": "Is there a pattern that all models share?",
 }
 """Name -> question, in the order in which they are answered."""
-KINSHIP = "kinship/"
-"""Dimensions that say whose weights these are and not what kind of model: no question is asked of them."""
-SAME_WEIGHTS = 1e-3
-"""Statistics nearer than this are of the same weights in another order: permutations change them by less than 1e-4."""
-LEAST_KINSHIP = 0.3
-"""Correlation of kinship beyond chance from which models count as kin, declared or not: strangers have 0."""
 WORK = 2_000_000_000
 """Units squared times labellings: what a test may cost."""
 
@@ -65,8 +59,8 @@ def ask(
     """
     models = [entry.model for entry in entries]
     names, values = align([entry.signature for entry in entries])
-    names, values, akin = _split(names, values)
-    descent = trace_descent(models, akin)
+    descent = trace_descent(models, find_kin(names, values))
+    names, values = leave_out_kinship(names, values)
     catalog = _Catalog(models=tuple(models), names=names, values=values, descent=descent, seed=seed)
     answers = [_compare(comparison, catalog) for comparison in COMPARISONS]
     answers += [_predict(catalog), _find_universal(entries, statistics, descent)]
@@ -74,17 +68,6 @@ def ask(
     for model, lineage in zip(models, descent.lineages, strict=True):
         members[descent.names[lineage]] = (*members.get(descent.names[lineage], ()), model.key)
     return QuestionsAnswered(models=len(models), lineages=members, answers=_judge(answers))
-
-
-def _split(names: tuple[str, ...], values: Float64) -> tuple[tuple[str, ...], Float64, npt.NDArray[np.bool_]]:
-    """The statistics of the signatures, and (models, models) who is akin to whom by the weights."""
-    is_kinship = np.array([name.startswith(KINSHIP) for name in names], dtype=bool)
-    whose, what = (tuple(name for name in names if name.startswith(KINSHIP) is own) for own in (True, False))
-    statistics = values[:, ~is_kinship]
-    # The distance of kinship alone is sqrt(1 - correlation).
-    unrelated = pairwise_distances(whose, values[:, is_kinship]) ** 2
-    akin = (unrelated <= 1 - LEAST_KINSHIP) | (pairwise_distances(what, statistics) < SAME_WEIGHTS)
-    return what, statistics, akin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """The declared tree, the found tree, and their agreement."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -41,7 +43,7 @@ def test_the_found_tree_joins_the_nearest_first() -> None:
 def test_a_tree_that_shows_the_labels_agrees_with_them() -> None:
     found = {level.level: level for level in two_groups().agreement}
     assert found["modality"].adjusted_rand == 1.0
-    assert found["modality"].p == pytest.approx(2 / 70, abs=0.01)
+    assert found["modality"].p == pytest.approx(2 / 70)
     assert found["architecture"].num_labels == 2
 
 
@@ -72,7 +74,36 @@ def test_few_models_are_said_to_be_few(count: int) -> None:
 
 def test_a_level_without_contrast_says_so() -> None:
     found = taxonomy([model(str(i)) for i in range(5)], on_a_line(*range(5)))
-    assert {level.note for level in found.agreement} == {"one label for all"}
+    notes = {level.level: level.note for level in found.agreement}
+    assert notes["modality"] == notes["architecture"] == notes["profile"] == "one label for all"
+    assert notes["lineage"] == "every model has a label of its own"
+
+
+def test_copies_are_no_evidence() -> None:
+    """Six copies of two models fill two groups, which single models would make significant."""
+    kinds, positions = ["text", "vision"] * 6, [0.0, 20.0] * 6
+    models = [model(f"m{i}", kind) for i, kind in enumerate(kinds)]
+    strangers = taxonomy(models, on_a_line(*positions)).agreement[0]
+    kin = [replace(each, kin=each.modality) for each in models]
+    copies = taxonomy(kin, on_a_line(*positions)).agreement[0]
+    assert strangers.adjusted_rand == copies.adjusted_rand == 1.0
+    assert strangers.p is not None and strangers.p < 0.01 and strangers.num_lineages == 12
+    assert (copies.p, copies.q, copies.num_lineages, copies.note) == (1.0, None, 2, NOT_ENOUGH)
+
+
+def test_lineages_show_by_models_that_are_dealt_among_them() -> None:
+    lineages = ["a", "a", "a", "b", "b", "b", "c", "c"]
+    models = [replace(model(f"m{i}"), lineage=lineage) for i, lineage in enumerate(lineages)]
+    found = {level.level: level for level in taxonomy(models, on_a_line(0, 1, 2, 10, 11, 12, 30, 31)).agreement}
+    assert found["lineage"].adjusted_rand == 1.0
+    assert found["lineage"].p == found["lineage"].least_p == pytest.approx(2 / 560)
+
+
+def test_q_is_over_the_levels_that_could_be_evidence() -> None:
+    levels = two_groups().agreement
+    counted = [level for level in levels if level.least_p is not None and level.least_p <= 0.05]
+    assert [level.level for level in counted] == ["modality", "architecture"]
+    assert [level.q for level in counted] == pytest.approx([2 / 70] * 2)
 
 
 def test_models_without_a_label_are_left_out_of_its_level() -> None:
