@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pipeline.lineage.alignment import Alignment
 from pipeline.lineage.anchors import collect_anchors
 from pipeline.lineage.context import Context
-from pipeline.lineage.convolutions import test_convolutions
+from pipeline.lineage.convolutions import convolution_tests
 from pipeline.lineage.evidence import HeldOut, Nulls, decide
 from pipeline.lineage.pairing import Group, Pair, by_block, pair_specs
-from pipeline.lineage.projections import test_attention, test_feed_forward
+from pipeline.lineage.projections import attention_tests, feed_forward_tests
 from pipeline.lineage.records import Lineage, ModelWeights
 from pipeline.lineage.streams import Probes, align_stream, match_blocks, probe_blocks
 from zoo.tensors import TensorSpec
@@ -44,9 +44,9 @@ def compare_weights(
         on_progress(done, len(matched))
         pairs = pair_specs(blocks_a[block_a], blocks_b[block_b])
         inside += pairs
-        tests += test_feed_forward(pairs, context)
-        tests += test_attention(pairs, context)
-    tests += test_convolutions([*outside, *inside], a, b, nulls, seed)
+        tests += feed_forward_tests(pairs, context)
+        tests += attention_tests(pairs, context)
+    tests += convolution_tests([*outside, *inside], a, b, nulls, seed)
     on_progress(len(matched), len(matched))
     return decide(tests, num_nulls=num_nulls)
 

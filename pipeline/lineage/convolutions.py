@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.lineage.alignment import Alignment, align, balanced, centred, file_order
 from pipeline.lineage.evidence import HeldOut, Nulls
@@ -21,9 +22,11 @@ from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
-__all__ = ["test_convolutions"]
+__all__ = ["convolution_tests"]
 
 KERNEL_SIZES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 16, 25, 49, 121})
+MAX_CANDIDATES = 6
+"""Groups of one size that a convolution is tried on, the latest first."""
 LEAST_CHANNELS = 4
 """Input channels below which a half of them is too few."""
 _CLIP = 4.0
@@ -31,7 +34,7 @@ _CONVOLUTIONS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION)
 _KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
 
 
-def test_convolutions(
+def convolution_tests(
     pairs: Sequence[Pair], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
 ) -> Iterator[HeldOut]:
     """Tests of all convolutions of a model, each after what it may read."""
@@ -67,17 +70,24 @@ class _Channels:
     alignment: Alignment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class _Stacks:
+    """Kernels of both models by input channel, in one order of those: `(C, N, K)`."""
+
+    a: Matrix
+    b: Matrix
+    in_file_order: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Fit:
     """Output channels aligned on half of the input channels."""
 
+    stacks: _Stacks
     rows: Alignment
-    whole: Alignment
-    """On all input channels, for what reads these channels: other weights are tested there."""
     score: float
-    test_a: Matrix
-    test_b: Matrix
-    in_file_order: bool
+    test: npt.NDArray[np.intp]
+    """The other half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +158,29 @@ class _Chain:
                 self.groups.append(_Channels(len(left), len(right), rows))
             return None
         shifts = self.a.shifts(pair.a), self.b.shifts(pair.b)
-        groups = [*reversed(self.groups), *(_in_file_order(group) for group in self.groups)]
-        fits = [_fit(left, right, shifts, group, signed, self.seed) for group in groups]
+        stacks = [_stacks(left, right, group) for group in self._readable(left, right)]
+        fits = [_fit(stack, shifts, signed, self.seed) for stack in stacks]
         # The order of the files cannot be fitted: where it is borne out it beats what can.
-        best = max(filter(None, fits), key=lambda fit: (fit.rows.in_file_order, fit.score), default=None)
+        best = max(fits, key=lambda fit: (fit.rows.in_file_order, fit.score), default=None)
         if best is None:
             return None
-        self.groups.append(_Channels(len(left), len(right), best.whole))
-        return self._test(pair, best.test_a, best.test_b, best.rows, best.in_file_order)
+        # What reads these channels is tested on other weights: it may have them aligned on all of these.
+        whole = best.rows if best.rows.in_file_order else _align(best.stacks, shifts, signed)
+        self.groups.append(_Channels(len(left), len(right), whole))
+        test_a, test_b = (_flat(side[best.test]) for side in (best.stacks.a, best.stacks.b))
+        return self._test(pair, test_a, test_b, best.rows, best.rows.in_file_order and best.stacks.in_file_order)
+
+    def _readable(self, left: Matrix, right: Matrix) -> list[_Channels]:
+        """Groups that the columns may be: the latest of each size, and each size in the order of the files."""
+        found: dict[tuple[int, int], list[_Channels]] = {}
+        for group in reversed(self.groups):
+            kernel, rest = divmod(left.shape[1], group.num_a)
+            is_readable = not rest and right.shape[1] == kernel * group.num_b and kernel in KERNEL_SIZES
+            if is_readable and len(group.alignment) >= LEAST_CHANNELS:
+                found.setdefault((group.num_a, group.num_b), []).append(group)
+        latest = [group for groups in found.values() for group in groups[:MAX_CANDIDATES]]
+        # Should the chain have been lost, the order of the files may take it up again.
+        return latest + [_Channels(*sizes, file_order(*sizes)) for sizes in found]
 
     def depthwise(self, pair: Pair) -> HeldOut | None:
         left, right = self.a.load(pair.a), self.b.load(pair.b)
@@ -178,41 +203,31 @@ class _Chain:
         )
 
 
-def _fit(
-    left: Matrix, right: Matrix, shifts: tuple[Matrix, Matrix], group: _Channels, signed: bool, seed: int
-) -> _Fit | None:
-    """Align the rows given that the columns are those of the group; None if they cannot be."""
-    kernel, rest = divmod(left.shape[1], group.num_a)
-    if rest or right.shape[1] != kernel * group.num_b or kernel not in KERNEL_SIZES:
-        return None
-    if len(group.alignment) < LEAST_CHANNELS:
-        return None
-    stacks = (left.reshape(len(left), group.num_a, kernel), right.reshape(len(right), group.num_b, kernel))
-    stack_a, stack_b = group.alignment.rows(*(stack.swapaxes(0, 1) for stack in stacks))
-    fit, test = np.array_split(np.random.default_rng(seed).permutation(len(stack_a)), 2)
-    fit_a, fit_b = _features(_flat(stack_a[fit]), shifts[0]), _features(_flat(stack_b[fit]), shifts[1])
-    rows = whole = align(fit_a, fit_b, signed=signed)
-    if not rows.in_file_order:
-        whole = align(_features(_flat(stack_a), shifts[0]), _features(_flat(stack_b), shifts[1]), signed=signed)
-    one, two = rows.rows(fit_a, fit_b)
-    return _Fit(
-        rows=rows,
-        whole=whole,
-        score=float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30)),
-        test_a=_flat(stack_a[test]),
-        test_b=_flat(stack_b[test]),
-        in_file_order=rows.in_file_order and group.alignment.in_file_order,
-    )
+def _stacks(left: Matrix, right: Matrix, group: _Channels) -> _Stacks:
+    """The kernels, given that their columns are the channels of the group."""
+    one = left.reshape(len(left), group.num_a, -1).swapaxes(0, 1)
+    two = right.reshape(len(right), group.num_b, -1).swapaxes(0, 1)
+    return _Stacks(*group.alignment.rows(one, two), group.alignment.in_file_order)
+
+
+def _fit(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool, seed: int) -> _Fit:
+    fit, test = np.array_split(np.random.default_rng(seed).permutation(len(stacks.a)), 2)
+    one, two = _features(_flat(stacks.a[fit]), shifts[0]), _features(_flat(stacks.b[fit]), shifts[1])
+    rows = align(one, two, signed=signed)
+    one, two = rows.rows(one, two)
+    score = float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30))
+    return _Fit(stacks, rows, score, test)
+
+
+def _align(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool) -> Alignment:
+    """Output channels aligned on all input channels."""
+    one, two = _features(_flat(stacks.a), shifts[0]), _features(_flat(stacks.b), shifts[1])
+    return align(one, two, signed=signed)
 
 
 def _features(kernels: Matrix, shifts: Matrix) -> Matrix:
     """What tells output channels apart: their kernels, and the shift behind them, which counts like one weight."""
     return np.concatenate([balanced(kernels), shifts / np.float32(math.sqrt(kernels.shape[1]))], axis=1)
-
-
-def _in_file_order(group: _Channels) -> _Channels:
-    """The group as if its channels were in the order of the files, should the chain have been lost."""
-    return _Channels(group.num_a, group.num_b, file_order(group.num_a, group.num_b))
 
 
 def _flat(stack: Matrix) -> Matrix:

@@ -20,13 +20,13 @@ from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Role
 
-__all__ = ["MAX_INNER_UNITS", "test_attention", "test_feed_forward"]
+__all__ = ["MAX_INNER_UNITS", "attention_tests", "feed_forward_tests"]
 
 MAX_INNER_UNITS = 512
 """Inner units of the first model that are sought in the second, of each feed-forward pair."""
 
 
-def test_feed_forward(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
+def feed_forward_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
     """Tests of the feed-forward pairs of a block."""
     readers, writers = _of(pairs, Role.FFN_IN), _of(pairs, Role.FFN_OUT)
     if not writers or len(readers) % len(writers):
@@ -76,7 +76,7 @@ def _sample(count: int, seed: int) -> Any:
     return np.sort(np.random.default_rng(seed).choice(count, MAX_INNER_UNITS, replace=False))
 
 
-def test_attention(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
+def attention_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
     """Tests of the attention modules of a block: keys beside queries, outputs beside values."""
     queries, keys = _of(pairs, Role.ATTENTION_QUERY), _of(pairs, Role.ATTENTION_KEY)
     values, outputs = _of(pairs, Role.ATTENTION_VALUE), _of(pairs, Role.ATTENTION_OUTPUT)

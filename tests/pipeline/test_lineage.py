@@ -1,0 +1,194 @@
+"""Kin are told from strangers by their weights, whatever a symmetry did to them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from pipeline.extract import WeightReader, extract
+from pipeline.fetch import ModelRequest, fetch
+from pipeline.lineage import Lineage, ModelWeights, compare_weights
+from pipeline.lineage.records import Matrix
+from tests.support.symmetries import KINDS, copy_with, make_model, permutation
+from zoo.tensors import Role, TensorSpec
+
+SPECIMENS = Path(__file__).parents[2] / "data" / "specimens"
+KIN = [
+    ("bert-a", "bert-a-finetuned"),
+    ("bert-a", "bert-a-permuted"),
+    ("bert-a", "bert-a-distilled"),
+    ("bert-a-permuted", "bert-a-distilled"),
+    ("gpt2-a", "gpt2-a-finetuned"),
+    ("vit-a", "vit-a-finetuned"),
+    ("cnn-a", "cnn-a-finetuned"),
+]
+STRANGERS = [
+    ("bert-a", "bert-b"),
+    ("bert-a-finetuned", "bert-b"),
+    ("bert-a-permuted", "bert-b"),
+    ("bert-a", "bert-untrained"),
+    ("bert-a", "gpt2-a"),
+    ("gpt2-a", "vit-a"),
+]
+FEW = 39
+"""Wrong alignments: enough for z."""
+Change = Callable[[TensorSpec, Matrix], Matrix]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def read(folder: Path, home: Path) -> ModelWeights:
+    """All weights of a model in memory."""
+    files = fetch(ModelRequest(name=str(folder)), home=home, offline=True)
+    specs = extract(files).specs
+    with WeightReader(files) as reader:
+        matrices = {spec.name: reader.matrix(spec) for spec in specs if spec.role is not Role.OTHER}
+    return ModelWeights(specs=specs, load=lambda spec: matrices[spec.name].copy(), config=files.config)
+
+
+@pytest.fixture(scope="module")
+def specimen(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ModelWeights]:
+    home = tmp_path_factory.mktemp("home")
+    return cache(lambda name: read(SPECIMENS / name, home))
+
+
+def changed(model: ModelWeights, change: Change) -> ModelWeights:
+    return replace(model, load=lambda spec: change(spec, model.load(spec)))
+
+
+def shuffled(spec: TensorSpec, values: Matrix) -> Matrix:
+    rng = np.random.default_rng(sum(spec.name.encode()))
+    mixed: Matrix = rng.permutation(values.ravel()).reshape(values.shape)
+    return mixed
+
+
+def noised(share: float) -> Change:
+    def change(spec: TensorSpec, values: Matrix) -> Matrix:
+        rng = np.random.default_rng(sum(spec.name.encode()))
+        return values + share * values.std() * rng.standard_normal(values.shape, dtype=np.float32)
+
+    return change
+
+
+def compared(a: ModelWeights, b: ModelWeights) -> Lineage:
+    return compare_weights(a, b, num_nulls=FEW)
+
+
+@pytest.mark.parametrize(("a", "b"), KIN)
+def test_kin_are_of_one_lineage(a: str, b: str, specimen: Callable[[str], ModelWeights]) -> None:
+    found = compared(specimen(a), specimen(b))
+    assert found.verdict == "same lineage"
+    assert found.correlation is not None and found.correlation > 0.9
+    assert found.z is not None and found.z > 50
+    assert found.p == 1 / (FEW + 1)
+
+
+@pytest.mark.parametrize(("a", "b"), STRANGERS)
+def test_strangers_are_not(a: str, b: str, specimen: Callable[[str], ModelWeights]) -> None:
+    found = compared(specimen(a), specimen(b))
+    assert found.verdict == "no evidence"
+    assert found.correlation is not None and abs(found.correlation) < 0.05
+
+
+@pytest.mark.parametrize("name", ["bert-a", "gpt2-a", "vit-a", "cnn-a"])
+def test_a_shuffled_copy_is_nobodys_kin(name: str, specimen: Callable[[str], ModelWeights]) -> None:
+    found = compared(specimen(name), changed(specimen(name), shuffled))
+    assert found.verdict == "no evidence"
+    assert found.z is not None and abs(found.z) < 5
+
+
+def test_a_text_model_and_a_cnn_have_no_axis_in_common(specimen: Callable[[str], ModelWeights]) -> None:
+    found = compared(specimen("bert-a"), specimen("cnn-a"))
+    assert (found.verdict, found.reason, found.z) == ("cannot say", "no axis in common", None)
+
+
+def test_a_few_weights_say_nothing(specimen: Callable[[str], ModelWeights]) -> None:
+    model = specimen("gpt2-a")
+    one_head = [s for s in model.specs if s.block is None or (s.block == 0 and s.role is Role.FFN_IN)]
+    found = compared(replace(model, specs=one_head), model)
+    assert found.verdict == "cannot say"
+
+
+def test_two_nulls_at_least_make_a_z(specimen: Callable[[str], ModelWeights]) -> None:
+    found = compare_weights(specimen("bert-a"), specimen("bert-a-finetuned"), num_nulls=1)
+    assert (found.verdict, found.z) == ("cannot say", None)
+
+
+def test_order_of_asking_hardly_matters_and_a_rerun_not_at_all(specimen: Callable[[str], ModelWeights]) -> None:
+    a, b = specimen("bert-a"), specimen("bert-a-permuted")
+    one, two = compared(a, b), compared(b, a)
+    assert one == compared(a, b)
+    assert one.correlation == pytest.approx(two.correlation, abs=0.01)
+
+
+def test_only_kin_that_kept_their_order_are_said_to_have_it(specimen: Callable[[str], ModelWeights]) -> None:
+    assert compared(specimen("bert-a"), specimen("bert-a-finetuned")).in_file_order
+    assert not compared(specimen("bert-a"), specimen("bert-a-permuted")).in_file_order
+
+
+def test_much_noise_hides_a_permuted_copy_later_than_its_order(specimen: Callable[[str], ModelWeights]) -> None:
+    noisy = changed(specimen("bert-a"), noised(4.0))
+    assert compared(specimen("bert-a"), noisy).verdict == "same lineage"
+    assert compared(specimen("bert-a-permuted"), noisy).verdict == "no evidence"
+
+
+def test_products_of_queries_and_keys_do_not_make_a_verdict(specimen: Callable[[str], ModelWeights]) -> None:
+    """Heads that attend by position make those of two strangers agree."""
+    found = compared(specimen("bert-a"), specimen("bert-b"))
+    by_role = {role.role: role for role in found.roles}
+    assert by_role["attention_key"].correlation > 0.2 > 0.05 > abs(by_role["ffn_out"].correlation)
+    assert found.tensors == sum(role.tensors for role in found.roles) - by_role["attention_key"].tensors
+
+
+def weights_of(model: PreTrainedModel, folder: Path) -> ModelWeights:
+    model.save_pretrained(folder / "model")
+    return read(folder / "model", folder / "home")
+
+
+def disturbed(model: PreTrainedModel, share: float, generator: torch.Generator) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.add_(share * parameter.std() * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_orders_and_signs_are_undone_in_every_kind_of_network(kind: str, tmp_path: Path) -> None:
+    model, generator = make_model(kind), torch.Generator().manual_seed(1)
+    copy = copy_with(model, permutation().permuted(model, generator=generator))
+    disturbed(copy, 0.2, generator)
+    found = compared(weights_of(model, tmp_path / "a"), weights_of(copy, tmp_path / "b"))
+    assert found.verdict == "same lineage" and not found.in_file_order
+    assert found.correlation is not None and found.correlation > 0.85
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_seed_is_a_stranger_in_every_kind_of_network(kind: str, tmp_path: Path) -> None:
+    found = compared(weights_of(make_model(kind), tmp_path / "a"), weights_of(make_model(kind, 1), tmp_path / "b"))
+    assert found.verdict == "no evidence"
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "vit", "encoder-decoder"])
+def test_rotated_heads_are_undone(kind: str, tmp_path: Path) -> None:
+    model = make_model(kind)
+    copy = copy_with(model, permutation().rotated_heads(model, generator=torch.Generator().manual_seed(1)))
+    found = compared(weights_of(model, tmp_path / "a"), weights_of(copy, tmp_path / "b"))
+    assert found.verdict == "same lineage"
+    assert all(role.correlation > 0.9 for role in found.roles)
+
+
+@pytest.mark.parametrize("kind", ["relu-decoder", "encoder-decoder", "cnn"])
+def test_rescaled_units_are_undone(kind: str, tmp_path: Path) -> None:
+    model = make_model(kind)
+    copy = copy_with(model, permutation().rescaled_units(model, generator=torch.Generator().manual_seed(1)))
+    found = compared(weights_of(model, tmp_path / "a"), weights_of(copy, tmp_path / "b"))
+    assert found.verdict == "same lineage"
+    assert found.correlation is not None and found.correlation > 0.95
