@@ -4,7 +4,7 @@
     python -m benchmarks.retrieval --population /tmp/population  # about 15 minutes of one core, then 2: mined once
     python -m benchmarks.retrieval --population /tmp/population --lineage   # weight-level evidence on pairs as well
 
-Every model is mined as `dna-zoo mine` mines it (extract, order, analyse; nothing is fitted), and ranked against all
+Every model is mined as `dna-zoo mine` mines it (extract, order, analyse with fewer nulls; nothing is fitted), and ranked against all
 others by the distance of `dna-zoo similar`, beside four baselines. How queries and pairs are counted is written in
 `benchmarks/kinship/scoring.py`. Prints the tables and writes them as JSON to `benchmarks/results/OUT.json`.
 """
@@ -30,6 +30,9 @@ from pipeline.extract import WeightReader, extract
 from pipeline.settings import AnalysisSettings
 from pipeline.signature import SIGNATURE_VERSION
 
+NUM_NULLS = 2
+"""Statistics enter a signature as effects over the mean of their nulls. More nulls than this take minutes and change
+nothing here; `mine` takes more for its p-values."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -62,7 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--population", type=Path, required=True, help="folder that benchmarks.population made")
     parser.add_argument("--home", type=Path, help="where mined signatures are kept; beside the population if not given")
-    parser.add_argument("--nulls", type=int, default=AnalysisSettings().num_nulls, help="of each statistic")
+    parser.add_argument("--nulls", type=int, default=NUM_NULLS, help="of each statistic")
     parser.add_argument("--bootstraps", type=int, default=200, help="draws of roots behind each interval")
     parser.add_argument("--lineage", action="store_true", help="compare weights pair by pair as well")
     parser.add_argument("--lineage-nulls", type=int, default=199, help="wrong alignments behind each p-value")

@@ -18,7 +18,7 @@ from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import plan
 from pipeline.analyse import analyse_model
 from pipeline.extract import WeightReader, extract
-from pipeline.order import canonicalise, seriate
+from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Axis, Role, TensorSpec
 
@@ -235,8 +235,7 @@ def test_the_signature_is_the_one_that_mining_gives(population: Path, tmp_path: 
 
         def load(spec: TensorSpec) -> np.ndarray:
             matrix = reader.matrix(spec)
-            order = seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis) if spec.is_matrix else None
-            return matrix if order is None else canonicalise(matrix, order)
+            return canonicalise(matrix, seriate_tensor(matrix, spec)) if spec.is_matrix else matrix
 
         specs = extract(files).specs
         mined = analyse_model(specs, load, in_file_order=reader.matrix, settings=settings, seed=0).signature

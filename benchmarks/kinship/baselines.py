@@ -79,10 +79,11 @@ def _features(model: Weights, describe: Callable[[Sequence[Array]], Array]) -> d
 
 def _moments(matrices: Sequence[Array]) -> Array:
     values = np.concatenate([matrix.ravel() for matrix in matrices])
-    centred = values - values.mean()
-    spread = max(float(centred.std()), np.finfo(np.float64).tiny)
-    third, fourth = (float(np.mean((centred / spread) ** power)) for power in (3, 4))
-    return np.array([values.mean(), np.log(spread), third, np.log(fourth)])
+    spread = max(float(values.std()), np.finfo(np.float64).tiny)
+    standard = (values - values.mean()) / spread
+    squares = standard * standard
+    skewness, kurtosis = squares @ standard / len(values), squares @ squares / len(values)
+    return np.array([values.mean(), np.log(spread), skewness, np.log(kurtosis)])
 
 
 def _log_singular_values(matrices: Sequence[Array]) -> Array:

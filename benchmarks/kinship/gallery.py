@@ -20,7 +20,7 @@ from pipeline.analyse import ANALYSE_VERSION, analyse_model
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.kinship import find_circuits
-from pipeline.order import ORDER_VERSION, canonicalise, seriate
+from pipeline.order import ORDER_VERSION, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from pipeline.signature import BLOCK_BOUND, BLOCK_DIMENSION, MATRIX_DIMENSIONS, make_signature
 from pipeline.stages import StageStore, content_key
@@ -84,9 +84,7 @@ def _statistics(files: WeightFiles, settings: AnalysisSettings, seed: int) -> An
 
         def load(spec: TensorSpec) -> Matrix:
             matrix = reader.matrix(spec)
-            if not spec.is_matrix:
-                return matrix
-            return canonicalise(matrix, seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis))
+            return canonicalise(matrix, seriate_tensor(matrix, spec)) if spec.is_matrix else matrix
 
         analysis = analyse_model(specs, load, in_file_order=reader.matrix, settings=settings, seed=seed)
     return _converter.unstructure(make_signature(analysis.tensors))

@@ -59,6 +59,8 @@ class RelationScore:
     """Child and root against the child and everybody who is not its kin."""
     tpr: float
     """Of the pairs child and root, at the threshold of all members."""
+    distance: float
+    """Median of child and root: by raw cosine, how far the weights have moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +230,7 @@ def _by_relation(table: _Table, precisions: Array, firsts: Array, threshold: flo
             precision_at_1=float(np.nanmean(firsts[places])),
             auc=area_under_curve(both, is_root),
             tpr=rates_at(threshold, both, is_root)[0],
+            distance=float(np.median(to_roots)),
         )
     return found
 
