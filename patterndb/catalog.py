@@ -148,7 +148,8 @@ def _fit_columns(fit: FitRecord | None) -> Row:
 
 
 def _statistic_columns(statistic: Statistic, q: float | None) -> Row:
-    values = (statistic.value, statistic.null_mean, statistic.null_std, statistic.z, statistic.p, q)
+    null = (statistic.null_mean, statistic.null_std, statistic.z, statistic.p, q)
+    values = (statistic.value, *null, statistic.low, statistic.high)
     return {f"{statistic.name}{suffix}": value for suffix, value in zip(STATISTIC_SUFFIXES, values, strict=True)}
 
 

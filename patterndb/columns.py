@@ -163,6 +163,8 @@ STATISTIC_SUFFIXES: Mapping[str, str] = {
     ".z": "(value - null mean) / null standard deviation; empty with fewer than two nulls.",
     ".p": "Empirical p-value (k + 1) / (n + 1) against n draws of the null.",
     ".q": "Benjamini-Hochberg q-value: p adjusted for all statistics of all tensors of the model.",
+    ".low": "Lower end of the 95 % interval over the choice of rows; empty where all rows were used.",
+    ".high": "Upper end of the 95 % interval over the choice of rows; empty where all rows were used.",
 }
 """`tensors` also has these columns for every statistic that was measured: the statistic's name and a suffix."""
 

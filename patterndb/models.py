@@ -343,6 +343,8 @@ class Metric(Base):
     null_std: Mapped[float | None]
     z: Mapped[float | None]
     p: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
     special: Mapped[str | None]
 
 

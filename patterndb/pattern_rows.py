@@ -42,7 +42,7 @@ __all__ = [
 
 Row = dict[str, Any]
 FIT_FLOATS = tuple(field.name for field in fields(FitRecord) if "float" in str(field.type))
-STATISTIC_FLOATS = ("value", "null_mean", "null_std", "z", "p")
+STATISTIC_FLOATS = ("value", "null_mean", "null_std", "z", "p", "low", "high")
 MODEL_FIELDS = tuple(field.name for field in fields(ModelRecord))
 
 

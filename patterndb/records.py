@@ -34,7 +34,8 @@ class Statistic:
 
     `null` names the null model (`shuffle`, `rotate`, `gaussian`), None for a plain description that has none.
     `z` is None with fewer than two nulls or a null of zero spread. `p` is (k + 1) / (n + 1), k the number of nulls at
-    least as extreme, two-sided about the null mean.
+    least as extreme, two-sided about the null mean. `low` and `high` are the 95 % interval over the choice of rows,
+    where a sample of them stands for the tensor.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Statistic:
     null_std: float | None = None
     z: float | None = None
     p: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ __all__ = [
     "upgrade",
 ]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. Written here so that reading commands need not load alembic; a test compares."""
 
 AUTOGENERATE_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")

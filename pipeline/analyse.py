@@ -9,7 +9,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,9 +18,10 @@ import numpy.typing as npt
 from patterndb.records import SignatureRecord, Statistic
 from pipeline.classify import Classification, classify
 from pipeline.kinship import Circuit, find_circuits
-from pipeline.nulls import NULLS, NullKind, NullModel, null_rng, rotate
+from pipeline.nulls import NULLS, NullKind, NullModel, Place, null_rng, rotate, sample_rng
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.pooling import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
+from pipeline.sampling import NUM_SAMPLES, random_rows, systematic_rows
 from pipeline.settings import AnalysisSettings
 from pipeline.signature import make_signature
 from pipeline.statistics.clusters import cluster_rows, measure_clusters
@@ -43,7 +44,7 @@ __all__ = [
     "summarise",
 ]
 
-ANALYSE_VERSION = "2"
+ANALYSE_VERSION = "3"
 NUM_THREADS = 2
 """Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
@@ -143,14 +144,22 @@ def analyse_tensor(
     - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
 
     A matrix with more than `settings.max_rows` rows is represented by every k-th of its canonical rows, put into
-    canonical order once more, as its nulls are; `rows_used` says how many.
+    canonical order once more, as its nulls are; `rows_used` says how many. Every statistic of it is also measured of a
+    few samples at random, which say how far the choice of rows may move it.
     """
-    matrix = _sample_rows(canonical, spec, settings.max_rows)
+    is_sampled = len(canonical) > settings.max_rows
+    rows = systematic_rows(len(canonical), settings.max_rows) if is_sampled else None
+    matrix = canonical if rows is None else _reorder(canonical[rows], spec)
     makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular_values(matrix))}
 
     def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
         kind, draw = place
         return _measure_null(kind, makers[kind](matrix, _rng(kind, draw, spec, seed, ordinal)), spec)
+
+    def measure_sample(draw: int) -> dict[str, float]:
+        rng = sample_rng(draw, seed=seed, **_place(spec, ordinal))
+        sample = _reorder(canonical[random_rows(len(canonical), settings.max_rows, rng)], spec)
+        return {name: value for kind in NULLS for name, value in _measure(kind, sample).items()}
 
     draws: dict[str, list[float]] = defaultdict(list)
     with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
@@ -158,12 +167,15 @@ def analyse_tensor(
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
                 draws[name].append(value)
+        samples = tuple(pool_of_threads.map(measure_sample, range(NUM_SAMPLES if is_sampled else 0)))
     clusters = cluster_rows(matrix)
     return TensorAnalysis(
         spec=spec,
         rows_used=len(matrix),
         measured=tuple(
-            _measured(name, value, kind, draws) for kind in NULLS for name, value in _measure(kind, matrix).items()
+            replace(_measured(name, value, kind, draws), samples=tuple(sample[name] for sample in samples))
+            for kind in NULLS
+            for name, value in _measure(kind, matrix).items()
         ),
         labels=tuple(clusters.labels.tolist()) if len(matrix) == spec.rows else (),
         cluster_sizes=tuple(clusters.sizes.tolist()),
@@ -200,21 +212,17 @@ def _analyse(
 
 
 def _rng(kind: NullKind, draw: int, spec: TensorSpec, seed: int, ordinal: int) -> np.random.Generator:
-    return null_rng(
-        kind,
-        draw,
-        seed=seed,
-        role=list(Role).index(spec.role),
-        block=spec.block,
-        ordinal=ordinal,
-        shape=(spec.rows, spec.cols),
-    )
+    return null_rng(kind, draw, seed=seed, **_place(spec, ordinal))
 
 
-def _sample_rows(canonical: Float32, spec: TensorSpec, max_rows: int) -> Float32:
-    if len(canonical) <= max_rows:
-        return canonical
-    return _reorder(canonical[np.arange(max_rows) * len(canonical) // max_rows], spec)
+def _place(spec: TensorSpec, ordinal: int) -> Place:
+    """Where a tensor stands in its network."""
+    return {
+        "role": list(Role).index(spec.role),
+        "block": spec.block,
+        "ordinal": ordinal,
+        "shape": (spec.rows, spec.cols),
+    }
 
 
 def _reorder(matrix: Float32, spec: TensorSpec) -> Float32:

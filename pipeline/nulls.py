@@ -7,7 +7,7 @@ the file, so a permuted copy of a model meets the same nulls.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,18 @@ import numpy.typing as npt
 from patterndb.records import Statistic
 from pipeline.statistics.singular import singular_values
 
-__all__ = ["NULLS", "NullKind", "NullModel", "compare_with_null", "gaussian", "null_rng", "rotate", "shuffle"]
+__all__ = [
+    "NULLS",
+    "NullKind",
+    "NullModel",
+    "Place",
+    "compare_with_null",
+    "gaussian",
+    "null_rng",
+    "rotate",
+    "sample_rng",
+    "shuffle",
+]
 
 NullKind = Literal["shuffle", "rotate", "gaussian"]
 Float32 = npt.NDArray[np.float32]
@@ -53,16 +64,30 @@ NULLS: Mapping[NullKind, NullModel] = {
 }
 
 
-def null_rng(
-    kind: NullKind, draw: int, *, seed: int, role: int, block: int | None, ordinal: int, shape: tuple[int, ...]
-) -> np.random.Generator:
-    """The generator of draw number `draw` of a null, for one tensor.
+class Place(TypedDict):
+    """Where a tensor stands in its network."""
 
-    - `role`: index of the role in its closed set.
-    - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
-    """
-    place = (role, 0 if block is None else block + 1, ordinal, *shape)
-    return np.random.default_rng([seed, *place, list(NULLS).index(kind), draw])
+    role: int
+    """Index of the role in its closed set."""
+    block: int | None
+    ordinal: int
+    """Rank of the tensor's name among those of the same role, block and shape."""
+    shape: tuple[int, ...]
+
+
+def null_rng(kind: NullKind, draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Generator:
+    """The generator of draw number `draw` of a null, for one tensor."""
+    return _rng(list(NULLS).index(kind), draw, seed, place)
+
+
+def sample_rng(draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Generator:
+    """The generator of sample number `draw` of a tensor's rows: a stream of its own beside those of the nulls."""
+    return _rng(len(NULLS), draw, seed, place)
+
+
+def _rng(stream: int, draw: int, seed: int, place: Place) -> np.random.Generator:
+    block = 0 if place["block"] is None else place["block"] + 1
+    return np.random.default_rng([seed, place["role"], block, place["ordinal"], *place["shape"], stream, draw])
 
 
 def compare_with_null(name: str, value: float, draws: Sequence[float], kind: str | None) -> Statistic:

@@ -7,10 +7,11 @@ test, not forty.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patterndb.records import Statistic
 from pipeline.nulls import NullKind, compare_with_null
+from pipeline.sampling import interval
 from zoo.tensors import Role, TensorSpec
 
 __all__ = [
@@ -39,6 +40,8 @@ class Measured:
     value: float
     kind: NullKind | None = None
     draws: tuple[float, ...] = ()
+    samples: tuple[float, ...] = ()
+    """The same of other samples of as many rows, where a sample stands for the tensor."""
 
     @property
     def null_mean(self) -> float:
@@ -47,7 +50,9 @@ class Measured:
 
     @property
     def statistic(self) -> Statistic:
-        return compare_with_null(self.name, self.value, self.draws, self.kind)
+        found = compare_with_null(self.name, self.value, self.draws, self.kind)
+        low, high = interval(self.value, self.samples) or (None, None)
+        return replace(found, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +130,29 @@ def pool(analyses: Iterable[TensorAnalysis], name: str, effect: Effect = as_is) 
 
 
 def pool_measured(items: Sequence[tuple[Measured, float]], effect: Effect = as_is) -> Measured | None:
-    """`pool`, for (measurement, weight) pairs of one statistic."""
-    rows: list[tuple[float, list[float]]] = []
+    """`pool`, for (measurement, weight) pairs of one statistic.
+
+    Other samples are pooled like draws, one by one; what was not sampled is the same in each.
+    """
+    rows: list[tuple[float, list[float], list[float]]] = []
     for found, weight in items:
         mean = found.null_mean
         values = [effect(found.value, mean), *(effect(draw, mean) for draw in found.draws)]
         if all(math.isfinite(value) for value in values):
-            rows.append((weight, values))
+            rows.append((weight, values, [effect(sample, mean) for sample in found.samples]))
     if not rows:
         return None
-    total = math.fsum(weight for weight, _ in rows)
-    width = min(len(values) for _, values in rows)
-    pooled = [math.fsum(weight * values[index] for weight, values in rows) / total for index in range(width)]
+    width = min(len(values) for _, values, _ in rows)
+    num_samples = max(len(samples) for _, _, samples in rows)
+    pooled = [_weighted_mean([(weight, values[index]) for weight, values, _ in rows]) for index in range(width)]
+    samples = [
+        _weighted_mean([(weight, each[index] if each else values[0]) for weight, values, each in rows])
+        for index in range(num_samples)
+    ]
     first = items[0][0]
-    return Measured(name=first.name, value=pooled[0], kind=first.kind, draws=tuple(pooled[1:]))
+    return Measured(name=first.name, value=pooled[0], kind=first.kind, draws=tuple(pooled[1:]), samples=tuple(samples))
+
+
+def _weighted_mean(pairs: Sequence[tuple[float, float]]) -> float:
+    """Of (weight, value) pairs."""
+    return math.fsum(weight * value for weight, value in pairs) / math.fsum(weight for weight, _ in pairs)

@@ -85,6 +85,7 @@ def test_tensors_have_their_statistics_beside_them(tables: dict[str, pd.DataFram
     row = frame[(frame["model"] == "plain") & (frame["tensor"] == tensor.name)].iloc[0]
     entropy = tensor.statistics[0]
     assert (row["spectral_entropy"], row["spectral_entropy.z"]) == (entropy.value, entropy.z)
+    assert row["spectral_norm.low"] == tensor.statistics[1].low and math.isnan(row["spectral_entropy.low"])
     assert row["fit_gain"] == (tensor.fit.gain if tensor.fit else None) and math.isnan(row["lonely"])
 
 

@@ -128,7 +128,18 @@ def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tm
 
 
 def test_every_released_schema_is_kept() -> None:
-    assert [path.stem for path in RELEASED] == ["0001", "0002"]
+    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003"]
+
+
+def test_statistics_of_older_schemas_have_no_interval(empty_url: str, tmp_path: Path) -> None:
+    # A copy, since a database that is opened is switched to write-ahead logging.
+    kept = shutil.copy(RELEASED[1], tmp_path / "kept.sqlite")
+    migrate_to(empty_url, "0002")
+    copy_rows(f"sqlite:///{kept}", empty_url)
+    schema.upgrade(empty_url)
+    with PatternDatabase.open(empty_url) as database:
+        statistics = [each for entry in database.tensors() for each in entry.tensor.statistics]
+    assert len(statistics) == 12 and all(each.low is None and each.high is None for each in statistics)
 
 
 def migrate_to(url: str, revision: str) -> None:

@@ -1,6 +1,7 @@
 """The analysis of tensors and models, with its controls: permuted copies, planted patterns, samples."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analyse import analyse_tensor, analyse_vector
-from pipeline.pooling import TensorAnalysis
+from pipeline.pooling import Measured, TensorAnalysis
 from pipeline.settings import AnalysisSettings
 from tests.pipeline.small_models import analysed, canonical, encoder_specs, matrix_spec, permuted, trained_model
 from zoo.tensors import Axis, Role
@@ -138,6 +139,31 @@ def test_many_rows_are_sampled_and_said_to_be() -> None:
     matrix = canonical(rng.normal(size=(300, 20)).astype(np.float32), spec)
     analysis = analyse_tensor(matrix, spec, settings=AnalysisSettings(num_nulls=2, max_rows=64), seed=0)
     assert analysis.rows_used == 64 and analysis.is_sampled and analysis.labels == ()
+    assert all(each.low < each.value < each.high for each in analysis.statistics if each.low != each.high)  # type: ignore[operator]
+    again = analyse_tensor(matrix, spec, settings=AnalysisSettings(num_nulls=2, max_rows=64), seed=0)
+    assert repr(again) == repr(analysis)
+
+
+def test_what_is_measured_whole_has_no_interval() -> None:
+    statistics = analyse_values(np.random.default_rng(0).normal(size=(20, 16))).statistics
+    assert all(each.low is None and each.high is None for each in statistics)
+
+
+def test_the_interval_of_sampled_rows_covers_what_samples_give_on_average() -> None:
+    """Rows of unequal length, so that the choice matters: about 95 % of samples lie within their interval."""
+    rng = np.random.default_rng(0)
+    spec = matrix_spec("words", 400, 12, role=Role.TOKEN_EMBEDDING, row_axis=Axis.VOCABULARY)
+    rows = rng.normal(size=(400, 12)) * rng.gamma(4.0, size=(400, 1))
+    settings = AnalysisSettings(num_nulls=0, max_rows=60)
+    found: dict[str, list[Measured]] = {}
+    for seed in range(60):
+        matrix = canonical(rng.permutation(rows)[:395].astype(np.float32), replace(spec, rows=395))
+        for each in analyse_tensor(matrix, replace(spec, rows=395), settings=settings, seed=seed).measured:
+            found.setdefault(each.name, []).append(each)
+    for name in ("dimension.participation", "entropy.spectral", "spectra.centroid", "distribution.log_rms"):
+        average = np.mean([sample for each in found[name] for sample in each.samples])
+        inside = [each.statistic.low <= average <= each.statistic.high for each in found[name]]  # type: ignore[operator]
+        assert np.mean(inside) >= 0.85, name
 
 
 def test_without_nulls_there_are_values_and_no_evidence() -> None:

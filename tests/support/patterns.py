@@ -53,7 +53,8 @@ def make_statistics(rng: np.random.Generator) -> tuple[Statistic, ...]:
         name="spectral_entropy", value=value, null="shuffle", num_nulls=8, null_mean=mean, null_std=0.5,
         z=(value - mean) / 0.5, p=(1 + int(abs(100 * value)) % 9) / 9,
     )  # fmt: skip
-    return (calibrated, Statistic(name="spectral_norm", value=float(rng.gamma(3.0))))
+    norm = float(rng.gamma(3.0))
+    return (calibrated, Statistic(name="spectral_norm", value=norm, low=0.9 * norm, high=1.1 * norm))
 
 
 def make_tensors(rng: np.random.Generator, num_blocks: int) -> tuple[TensorRecord, ...]:
