@@ -7,3 +7,4 @@ echo "Mining the specimens of $specimens, then MiniLM-L6. What is done is kept; 
 find "$specimens" -mindepth 2 -maxdepth 2 -name config.json -exec dirname {} \; | sort | xargs "$1" mine --format quiet
 "$1" mine minilm-l6
 "$1" taxonomy
+"$1" questions --without bert-untrained
