@@ -14,7 +14,7 @@ from pipeline.lineage.pairing import Group, Pair, residual_group
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Axis, Role, TensorSpec
 
-__all__ = ["MAX_ANCHOR_ROWS", "Anchors", "collect_anchors"]
+__all__ = ["LEAST_FEATURES", "MAX_ANCHOR_ROWS", "Anchors", "collect_anchors"]
 
 MAX_ANCHOR_ROWS = 2048
 """Rows taken of an embedding, the same of both models."""

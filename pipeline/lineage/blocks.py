@@ -1,0 +1,132 @@
+"""Which block of one model is which block of another: by depth, or by what no order of units changes.
+
+Of a block with a feed-forward pair that is `W^T W` of its inner units' reading weights, along the residual stream; of
+others the singular values of their matrices.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.lineage.alignment import Alignment, assign, balanced, centred, unit_rows
+from pipeline.lineage.pairing import Group, pair_specs, residual_group
+from pipeline.lineage.records import Matrix, ModelWeights
+from zoo.tensors import Role, TensorSpec
+
+__all__ = ["BlockMatcher", "agreement_of", "spectral_agreement"]
+
+NUM_QUANTILES = 32
+"""Of the singular values, which are compared between matrices of any size."""
+_NEVER = -1e3
+Names = Mapping[str, TensorSpec]
+Blocks = Mapping[int | None, Names]
+Streams = Mapping[tuple[Group, Group], Alignment]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMatcher:
+    """The blocks of two models; what is read of them is read once."""
+
+    a: ModelWeights
+    b: ModelWeights
+    blocks_a: Blocks
+    blocks_b: Blocks
+    _probes: dict[tuple[str, int], tuple[Group, Matrix] | None] = field(default_factory=dict)
+    _spectra: dict[str, Matrix] = field(default_factory=dict)
+
+    def in_sequence(self) -> list[tuple[int, int]] | None:
+        """Block i is block i, of models of one depth; None for others."""
+        numbers = [[block for block in blocks if block is not None] for blocks in (self.blocks_a, self.blocks_b)]
+        return list(zip(*numbers, strict=True)) if len(numbers[0]) == len(numbers[1]) else None
+
+    def agreement(self, streams: Streams) -> float:
+        """How well blocks agree in all, given these streams."""
+        similarity = self._similarity(streams, by_spectrum=False)
+        rows, cols = assign(similarity)
+        return float(similarity[rows, cols][similarity[rows, cols] > _NEVER].sum())
+
+    def match(self, streams: Streams) -> list[tuple[int, int]]:
+        """The best assignment of blocks to blocks of their kind."""
+        similarity = self._similarity(streams, by_spectrum=True)
+        rows, cols = assign(similarity)
+        numbers = [[block for block in blocks if block is not None] for blocks in (self.blocks_a, self.blocks_b)]
+        found = zip(rows, cols, strict=True)
+        return [(numbers[0][i], numbers[1][j]) for i, j in found if similarity[i, j] > _NEVER]
+
+    def _similarity(self, streams: Streams, *, by_spectrum: bool) -> Matrix:
+        rows = [
+            [self._compare(x, y, streams, by_spectrum) for y in self.blocks_b if y is not None]
+            for x in self.blocks_a
+            if x is not None
+        ]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), -1)
+
+    def _compare(self, x: int, y: int, streams: Streams, by_spectrum: bool) -> float:
+        left, right = self._probe("a", x), self._probe("b", y)
+        if left is not None and right is not None:
+            alignment = streams.get((left[0], right[0]))
+            return _NEVER if alignment is None else agreement_of(left[1], right[1], alignment)
+        if left is not None or right is not None or not by_spectrum:
+            return _NEVER
+        return self._spectral(self.blocks_a[x], self.blocks_b[y])
+
+    def _probe(self, side: str, block: int) -> tuple[Group, Matrix] | None:
+        if (side, block) not in self._probes:
+            model, blocks = (self.a, self.blocks_a) if side == "a" else (self.b, self.blocks_b)
+            self._probes[side, block] = _probe_of(blocks[block], model)
+        return self._probes[side, block]
+
+    def _spectral(self, left: Names, right: Names) -> float:
+        """Mean over the matrices that both blocks have; never for blocks that share less than half of them."""
+        pairs = [pair for pair in pair_specs(left, right) if pair.a.is_matrix and pair.b.is_matrix]
+        most = max(sum(spec.is_matrix for spec in names.values()) for names in (left, right))
+        if not pairs or 2 * len(pairs) < most:
+            return _NEVER
+        found = [
+            spectral_agreement(self._spectrum("a", pair.a, self.a), self._spectrum("b", pair.b, self.b))
+            - abs((pair.a.depth or 0) - (pair.b.depth or 0))
+            for pair in pairs
+        ]
+        # Blocks that share all their matrices come before those that share some.
+        return float(np.mean(found)) - (1 - len(pairs) / most)
+
+    def _spectrum(self, side: str, spec: TensorSpec, model: ModelWeights) -> Matrix:
+        name = f"{side}:{spec.name}"
+        if name not in self._spectra:
+            sigma = np.linalg.svd(balanced(model.load(spec)), compute_uv=False)
+            places = np.linspace(0, 1, NUM_QUANTILES)
+            self._spectra[name] = np.interp(places, np.linspace(0, 1, len(sigma)), sigma).astype(np.float32)
+        return self._spectra[name]
+
+
+def _probe_of(names: Names, model: ModelWeights) -> tuple[Group, Matrix] | None:
+    """The stream of a block with a feed-forward pair, and a matrix that no order of its inner units changes, (U, U)."""
+    spec = next((spec for spec in names.values() if spec.role is Role.FFN_IN and spec.is_matrix), None)
+    group = residual_group(spec, axis="col") if spec is not None else None
+    if spec is None or group is None:
+        return None
+    read = unit_rows(centred(model.load(spec)))
+    return group, read.T @ read
+
+
+def agreement_of(a: Matrix, b: Matrix, alignment: Alignment) -> float:
+    """Correlation of two probes off the diagonal, centred, under an alignment of the stream."""
+    left, right = alignment.rows(a[:, alignment.a], b[:, alignment.b])
+    if alignment.signs is not None:
+        right = right * alignment.signs
+    left, right = _off_diagonal(left), _off_diagonal(right)
+    norm = float(np.linalg.norm(left) * np.linalg.norm(right))
+    return float((left * right).sum()) / norm if norm > 0 else 0.0
+
+
+def _off_diagonal(matrix: Matrix) -> Matrix:
+    matrix = matrix.copy()
+    np.fill_diagonal(matrix, (matrix.sum() - np.trace(matrix)) / max(matrix.size - len(matrix), 1))
+    return centred(matrix)
+
+
+def spectral_agreement(a: Matrix, b: Matrix) -> float:
+    """1 less the relative distance of two spectra, each over its own norm; 1 for equal ones."""
+    left, right = (sigma / max(float(np.linalg.norm(sigma)), 1e-12) for sigma in (a, b))
+    return 1 - float(np.linalg.norm(left - right))
