@@ -1,75 +1,95 @@
 """Kinship: what a model's weights answer to fixed probes, through circuits that no permutation changes.
 
 Two seeds of one architecture on the same data end up alike in every statistic; what they do not share is the accident
-of their weights. It shows where two tensors meet along an axis: `W_out W_in` of a feed-forward pair, `W_q^T W_k`,
-`W_o W_v`, the convolutions of a block. Between frames of the residual stream each of these is a K x K matrix that
-depends neither on the order of units, heads, channels or the stream nor on signs, on rotations inside a head or on
-units rescaled. The frames are what probes of tokens (of pixels, of kernel positions) become in the stream. In random
-weights the entries of such a matrix are independent with mean 0, so unrelated models lie at a distance that is known
-beforehand; a copy, whatever was done to it, keeps most of them.
+of their weights. It shows where tensors meet along an axis of arbitrary order: `W_out W_in` of a feed-forward pair,
+`W_q^T W_k`, `W_o W_v`, two convolutions. Seen between two frames of the residual stream each of these is a small matrix
+that depends neither on the order of units, heads, channels or the stream nor on signs, on rotations inside a head or on
+units rescaled. A stream has up to three frames: what probes of its tokens or pixels become in it, its positions, and
+the gains of its norms. What tokens do to tokens is learned by all models of a kind, what they do to gains is not.
 
-N = length of an axis, K = `NUM_PROBES`.
+In random weights the entries of a circuit are independent with mean 0, so unrelated models do not correlate, whatever
+they are; a copy, whatever was done to it, keeps most of its entries.
+
+N = length of an axis, K = columns of a frame, D = `NUM_KINSHIP`.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.circuits import Attention, Block, FeedForward, Stack, find_stacks
-from pipeline.probes import NUM_PROBES, Frame, flatten, signs, unit_scale
-from zoo.tensors import Axis, Role, TensorSpec
+from pipeline.circuits import Attention, Block, FeedForward, Stack, find_gains, find_stacks
+from pipeline.kernels import Kernels, Path
+from pipeline.probes import Frame, flatten, signs, unit_scale
+from pipeline.streams import gain_columns, mapped, table_frame, turning_with
+from zoo.tensors import Role, TensorSpec
 
 __all__ = ["NUM_KINSHIP", "Circuit", "find_circuits", "kinship"]
 
-NUM_KINSHIP = 128
-"""Dimensions of a group (the whole model, a third of its depth)."""
-ROWS_AT_A_TIME = 8192
-TOKENS, PIXELS, POSITIONS, KERNEL, MIXING, PROJECTION = range(1, 7)
-"""Salts of the probes."""
+NUM_KINSHIP = 384
+"""Dimensions of a group: a third of the depth, or what has no depth."""
+PROJECTION = 6
+"""Salt of the projections."""
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
+Found = tuple[str, Frame]
+"""What met, and the matrix."""
+Frames = Mapping[str, Frame]
+"""Source -> a frame of one axis: `inputs` (tokens, pixels, what came before), `positions`, `gains`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
-    """One invariant matrix: `kind` says of what, `values` are its entries, flat, root mean square 1."""
+    """One invariant matrix: `values` are its entries, flat, root mean square 1."""
 
     kind: str
+    """What met along which axis, and the shape: circuits of one kind have entries that mean the same."""
     depth: float | None
     values: Frame
 
 
 def kinship(circuits: Sequence[Circuit]) -> Frame | None:
-    """The circuits as one vector, (NUM_KINSHIP,), of unit variance for random weights; None without any.
+    """The circuits as one vector (D,) of root mean square 1, whose direction alone means something; None without any.
 
-    Circuits of a kind are projected by the same fixed signs, kinds by different ones, and summed; the sum is scaled
-    to a root mean square of 1, so that kinship is a matter of direction alone.
+    Circuits of a kind are projected by the same fixed signs, kinds by different ones, and summed. A circuit with more
+    entries is better evidence, but not in proportion: it counts by the square root of their number.
     """
-    circuits = [circuit for circuit in circuits if circuit.values.any()]
-    if not circuits:
-        return None
-    total = np.zeros(NUM_KINSHIP)
+    sums: dict[str, Frame] = {}
     for circuit in circuits:
-        size = len(circuit.values)
-        total += circuit.values @ signs(0, size, NUM_KINSHIP, _salt(circuit.kind)) / np.sqrt(size)
-    return unit_scale(total)
+        weighted = circuit.values * len(circuit.values) ** -0.25
+        sums[circuit.kind] = sums.get(circuit.kind, np.zeros(1)) + weighted
+    if not sums:
+        return None
+    return unit_scale(np.sum([total @ _projection(kind, len(total)) for kind, total in sums.items()], axis=0))
+
+
+@lru_cache(maxsize=128)
+def _projection(kind: str, size: int) -> npt.NDArray[np.int8]:
+    return signs(0, size, NUM_KINSHIP, _salt(kind)).astype(np.int8)
 
 
 def _salt(kind: str) -> int:
-    return PROJECTION + (int.from_bytes(kind.encode()[:6], "big") << 8)
+    """A number for a name of up to 7 letters; longer ones are folded."""
+    folded = 0
+    for byte in kind.encode():
+        folded = (folded * 257 + byte) % (1 << 48)
+    return PROJECTION + (folded << 8)
 
 
 def find_circuits(specs: Sequence[TensorSpec], load: Loader) -> list[Circuit]:
     """All circuits of a model, in the order of execution.
 
-    - `load(spec)`: the matrix or vector in the order of the file, float32 (rows, cols); called at most once each.
+    - `load(spec)`: the matrix or vector in the order of the file, float32 (rows, cols). Called a tensor at a time,
+      once each but for gains.
     """
-    stacks = find_stacks(specs)
-    walk = _Walk(load=load, gains=_gains(specs), has_shortcuts=any(b.shortcut for s in stacks for b in s.blocks))
-    return list(walk.through(stacks))
+    gains = find_gains(specs)
+    are_signs_free = bool(gains) and any(spec.role is Role.DEPTHWISE_CONVOLUTION for spec in specs)
+    walk = _Walk(load=load, kernels=Kernels(load=load, gains=gains, are_signs_free=are_signs_free))
+    return list(walk.through(find_stacks(specs)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,202 +97,139 @@ class _Walk:
     """On the way through a model."""
 
     load: Loader
-    gains: Mapping[str, TensorSpec]
-    has_shortcuts: bool
-    """Whether blocks that change the stream say so; the others then keep it."""
-    ends: dict[tuple[str, ...], Frame | None] = field(default_factory=dict)
+    kernels: Kernels
+    path: Path = field(default_factory=Path)
+    """Through convolutions, and along the inputs of every stream."""
+    encoded: Frames = field(default_factory=dict)
+    """Frames of the stack before, which cross-attention reads."""
 
     def through(self, stacks: Sequence[Stack]) -> Iterator[Circuit]:
-        before: Frame | None = None
         for stack in stacks:
-            frame = self._front(stack, before)
+            found: list[Found] = []
+            frames = self._front(stack, found)
+            yield from _circuits(None, found)
             for block in stack.blocks:
-                frame, found = self._block(block, frame, before)
-                yield from found
-            self.ends[stack.path] = before = frame
+                found = []
+                frames = self._block(block, frames, found)
+                yield from _circuits(block.depth, found)
+            self.encoded = frames
 
-    # What feeds a stack.
+    def _front(self, stack: Stack, found: list[Found]) -> Frames:
+        """The frames of the stream as it enters the stack; how they lie to each other is added to `found`."""
+        self._enter(stack, found)
+        frames: dict[str, Frame] = {}
+        if self.path.through is not None and stack.width is not None:
+            frames["inputs"] = self.path.through
+        if stack.front.positions is not None:
+            table = table_frame(self.load(stack.front.positions), Role.POSITION_EMBEDDING)
+            if (positions := self._widened(stack, table)) is not None:
+                frames["positions"] = positions
+        gains = gain_columns(stack, self.load)
+        if gains is not None and not stack.is_sign_free:
+            frames["gains"] = flatten(gains)
+        elif gains is not None and "inputs" in frames:
+            frames["gains"] = turning_with(frames["inputs"], gains)
+        for one, two in itertools.combinations(frames, 2):
+            found.append((f"{one} {two}", frames[one].T @ frames[two]))
+        return frames
 
-    def _front(self, stack: Stack, before: Frame | None) -> Frame | None:
-        front = stack.front
-        if front.table is not None:
-            frame: Frame | None = self._table(front.table)
-        elif front.convolutions:
-            frame = self._chain(front.convolutions, None, [])
-        else:
-            frame = before
-        if frame is None or stack.width in (None, len(frame)):
+    def _enter(self, stack: Stack, found: list[Found]) -> None:
+        """Take the path to where the stack begins: from its table, through convolutions, on from the stack before."""
+        if stack.front.table is not None:
+            frame = table_frame(self.load(stack.front.table), stack.front.table.role)
+            self.path = Path(width=len(frame), through=frame)
+        elif stack.front.convolutions:
+            self.path = self.kernels.chain(stack.front.convolutions, Path(), found)
+        elif not stack.goes_on:
+            self.path = Path()
+        if stack.width is not None and self.path.through is not None:
+            self.path = Path(width=stack.width, through=self._widened(stack, self.path.through))
+
+    def _widened(self, stack: Stack, frame: Frame) -> Frame | None:
+        """The frame in the stream: itself, or behind the map that stands between narrower embeddings and the stream."""
+        if len(frame) == stack.width:
             return frame
-        for spec in front.maps:
-            if spec.rows == stack.width and spec.cols % len(frame) == 0:
-                return self._mapped(spec, frame)
-        return None
+        spec = next((s for s in stack.front.maps if s.rows == stack.width and s.cols % len(frame) == 0), None)
+        return None if spec is None else mapped(self.load(spec), frame)
 
-    def _table(self, spec: TensorSpec) -> Frame:
-        """Tokens or positions through their rows, pixels through their columns."""
-        matrix = self.load(spec)
-        if spec.role is Role.PATCH_EMBEDDING:
-            return flatten(matrix.astype(np.float64) @ signs(0, spec.cols, NUM_PROBES, PIXELS))
-        salt = TOKENS if spec.role is Role.TOKEN_EMBEDDING else POSITIONS
-        total, asked, answer = np.zeros(spec.cols), np.zeros(NUM_PROBES), np.zeros((spec.cols, NUM_PROBES))
-        for start in range(0, spec.rows, ROWS_AT_A_TIME):
-            rows = matrix[start : start + ROWS_AT_A_TIME].astype(np.float64)
-            probes = signs(start, len(rows), NUM_PROBES, salt)
-            total, asked, answer = total + rows.sum(axis=0), asked + probes.sum(axis=0), answer + rows.T @ probes
-        # The mean row is what all models of a kind share most.
-        return flatten(answer - np.outer(total / spec.rows, asked))
-
-    def _mapped(self, spec: TensorSpec, frame: Frame) -> Frame:
-        """Through a map of the stream, of which the columns may be several places concatenated."""
-        groups = spec.cols // len(frame)
-        parts = np.split(self.load(spec).astype(np.float64), groups, axis=1)
-        mixing = np.split(signs(0, groups * NUM_PROBES, NUM_PROBES, MIXING), groups)
-        if groups == 1:
-            return flatten(parts[0] @ frame)
-        return flatten(sum((part @ frame @ mix for part, mix in zip(parts, mixing, strict=True)), np.zeros(1)))
-
-    # Blocks.
-
-    def _block(self, block: Block, frame: Frame | None, other: Frame | None) -> tuple[Frame | None, list[Circuit]]:
-        """The frame behind the block, and its circuits."""
-        found: list[tuple[str, Frame]] = []
+    def _block(self, block: Block, frames: Frames, found: list[Found]) -> Frames:
+        """The frames behind the block; its circuits are added to `found`."""
         if block.convolutions or block.shortcut is not None:
-            frame = self._convolutions(block, frame, found)
+            self.path = self.kernels.along(block, self.path, found)
+            frames = {} if self.path.through is None else {"inputs": self.path.through}
         for spec in block.merges:
-            frame = self._mapped(spec, frame) if frame is not None and spec.cols % len(frame) == 0 else None
-        local = {} if frame is None else self._local(block, frame)
+            fits = "inputs" in frames and spec.cols % len(frames["inputs"]) == 0
+            frames = {"inputs": mapped(self.load(spec), frames["inputs"])} if fits else {}
+            self.path = Path(width=spec.rows, through=frames.get("inputs"))
+        if not frames:
+            return frames
+        streams = self._streams(block, frames)
         for attention in block.attentions:
-            self._attention(attention, local, {len(other): other} if other is not None else {}, found)
+            self._attention(attention, streams, found)
         for pair in block.feed_forwards:
-            self._feed_forward(pair, local, found)
-        return frame, [Circuit(kind=k, depth=block.depth, values=unit_scale(v)) for k, v in found]
+            self._feed_forward(pair, streams, found)
+        return frames
 
-    def _local(self, block: Block, frame: Frame) -> dict[object, Frame]:
-        """Width -> frame of what the block reads and writes: the stream, and what it narrows to."""
-        local: dict[object, Frame] = {}
+    def _streams(self, block: Block, frames: Frames) -> dict[tuple[int, str], Frames]:
+        """(width, use) -> frames of what the block reads and writes: the stream, and what it narrows to."""
+        width = _width(frames)
+        streams = {(width, ""): frames}
         for spec in block.narrows:
-            if spec.cols == len(frame):
-                key = (spec.rows, "attention") if "attention" in spec.name else spec.rows
-                local[key] = flatten(self.load(spec).astype(np.float64) @ frame)
-        local[len(frame)] = frame
-        return local
+            if spec.cols == width:
+                matrix = self.load(spec).astype(np.float64)
+                use = "attention" if "attention" in spec.name else ""
+                streams[spec.rows, use] = {name: flatten(matrix @ frame) for name, frame in frames.items()}
+        return streams
 
-    def _attention(
+    def _attention(self, attention: Attention, streams: Mapping[tuple[int, str], Frames], found: list[Found]) -> None:
+        source = {(_width(self.encoded), ""): self.encoded} if attention.is_cross else streams
+        query = self._faces(attention.query, streams, use="attention")
+        key = self._faces(attention.key, source, use="attention")
+        value = self._faces(attention.value, source)
+        output = self._faces(attention.output, streams, is_writer=True)
+        found.extend(_products("attend", query, key))
+        found.extend(_products("carry", output, value))
+
+    def _feed_forward(self, pair: FeedForward, streams: Mapping[tuple[int, str], Frames], found: list[Found]) -> None:
+        enter, leave = self._faces(pair.enter, streams), self._faces(pair.leave, streams, is_writer=True)
+        found.extend(_products("feed", leave, enter))
+
+    def _faces(
         self,
-        attention: Attention,
-        local: Mapping[object, Frame],
-        other: Mapping[object, Frame],
-        found: list[tuple[str, Frame]],
-    ) -> None:
-        source = other if attention.is_cross else local
-        faces = [
-            self._read(attention.query, local, "attention"),
-            self._read(attention.key, source, "attention"),
-            self._read(attention.value, source),
-            self._written(attention.output, local),
-        ]
-        for kind, one, two in (("qk", faces[0], faces[1]), ("ov", faces[3], faces[2])):
-            if one is not None and two is not None and len(one) == len(two):
-                found.append((kind, one.T @ two))
-
-    def _feed_forward(self, pair: FeedForward, local: Mapping[object, Frame], found: list[tuple[str, Frame]]) -> None:
-        enter, leave = self._read(pair.enter, local), self._written(pair.leave, local)
-        if enter is not None and leave is not None:
-            found.append(("ff", leave.T @ enter))
-
-    def _read(self, spec: TensorSpec | None, local: Mapping[object, Frame], use: str = "") -> Frame | None:
-        """What a tensor makes of the stream: `W X`, along its rows."""
+        spec: TensorSpec | None,
+        streams: Mapping[tuple[int, str], Frames],
+        *,
+        use: str = "",
+        is_writer: bool = False,
+    ) -> Frames:
+        """What a tensor makes of each frame of the stream, along its other axis: `W X`, or `W^T X` of a writer."""
         if spec is None:
-            return None
-        frame = local.get((spec.cols, use), local.get(spec.cols))
-        return None if frame is None else np.asarray(self.load(spec).astype(np.float64) @ frame)
-
-    def _written(self, spec: TensorSpec | None, local: Mapping[object, Frame]) -> Frame | None:
-        """What a tensor writes, seen from the stream: `W^T X`, along its columns."""
-        frame = None if spec is None else local.get(spec.rows)
-        return None if spec is None or frame is None else np.asarray(self.load(spec).astype(np.float64).T @ frame)
-
-    # Convolutions.
-
-    def _convolutions(self, block: Block, frame: Frame | None, found: list[tuple[str, Frame]]) -> Frame | None:
-        """The frame behind a block of convolutions."""
-        after = self._chain(block.convolutions, frame, found)
-        if block.shortcut is not None:
-            kept = None if frame is None else self._convolved(block.shortcut, frame)
-            kept = None if kept is None else flatten(kept)
-        else:
-            kept = frame if self.has_shortcuts else None
-        if kept is None or (after is not None and len(kept) != len(after)):
-            return None if after is None else flatten(after)
-        if after is not None:
-            found.append(("conv", kept.T @ after))
-        return kept
-
-    def _chain(
-        self, convolutions: Sequence[TensorSpec], frame: Frame | None, found: list[tuple[str, Frame]]
-    ) -> Frame | None:
-        """What the convolutions make of the frame, one after the other; a depthwise one starts it anew."""
-        for spec in convolutions:
-            if spec.role is Role.DEPTHWISE_CONVOLUTION:
-                anchor = flatten(self._kernel(spec) @ signs(0, spec.cols, NUM_PROBES, KERNEL))
-                if frame is not None and len(frame) == len(anchor):
-                    found.append(("dw", anchor.T @ frame))
-                frame = anchor
-            elif frame is None and _is_stem(spec, convolutions):
-                frame = flatten(self._kernel(spec) @ signs(0, spec.cols, NUM_PROBES, PIXELS))
-            else:
-                frame = None if frame is None else self._convolved(spec, frame)
-        return frame
-
-    def _convolved(self, spec: TensorSpec, frame: Frame) -> Frame | None:
-        """`sum_p W_p X R_p` over the positions p of the kernel, R_p fixed; None where the widths do not fit."""
-        width = len(frame)
-        if spec.cols % width:
-            return None
-        places = spec.cols // width
-        if places == 1:
-            return np.asarray(self._kernel(spec) @ frame)
-        mixing = signs(0, places * NUM_PROBES, NUM_PROBES, MIXING).reshape(places, NUM_PROBES, NUM_PROBES)
-        spread = np.einsum("nk,pkl->npl", frame, mixing).reshape(width * places, NUM_PROBES)
-        return np.asarray(self._kernel(spec) @ spread)
-
-    def _kernel(self, spec: TensorSpec) -> Frame:
-        """A kernel as it acts under its norm: rows of length one times the gains, so neither scale nor sign is free."""
-        kernel = self.load(spec).astype(np.float64)
-        gain = self.gains.get(spec.name)
-        if gain is None or gain.cols != spec.rows:
-            return kernel
-        norms = np.linalg.norm(kernel, axis=1)
-        return kernel * (self.load(gain).astype(np.float64).ravel() / np.where(norms > 0, norms, 1.0))[:, None]
+            return {}
+        width = spec.rows if is_writer else spec.cols
+        frames = streams.get((width, use), streams.get((width, ""), {}))
+        if not frames:
+            return {}
+        matrix = self.load(spec).astype(np.float64)
+        return {name: (matrix.T if is_writer else matrix) @ frame for name, frame in frames.items()}
 
 
-def _is_stem(spec: TensorSpec, convolutions: Sequence[TensorSpec]) -> bool:
-    """Whether a convolution reads what has a real order: pixels, or the bands of a sound."""
-    return spec.col_axis is Axis.POSITION or (spec.block is None and spec is convolutions[0])
+def _width(frames: Frames) -> int:
+    return len(next(iter(frames.values()), ()))
 
 
-def _gains(specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
-    """Name of a kernel -> the gain of the norm right behind it."""
-    norms = {spec.name: spec for spec in specs if spec.role is Role.NORM and spec.rows == 1}
-    found = {}
-    for spec in specs:
-        if not spec.role.value.endswith("convolution"):
-            continue
-        for name in _norm_names(spec.name):
-            if name in norms:
-                found[spec.name] = norms[name]
-                break
-    return found
+def _products(kind: str, one: Frames, two: Frames) -> Iterator[Found]:
+    """Inner products along the axis that two tensors share, for every pair of frames.
+
+    Positions with positions are left out: that is one smooth pattern in all models.
+    """
+    for a, left in one.items():
+        for b, right in two.items():
+            if len(left) == len(right) and not a == b == "positions":
+                yield f"{kind} {a} {b}", left.T @ right
 
 
-def _norm_names(kernel: str) -> Iterator[str]:
-    """What the norm behind a convolution may be called."""
-    *parents, module, parameter = kernel.split(".")
-    if module.isdigit():
-        names = [str(int(module) + 1)]
-    else:
-        names = [module.replace("convolution", "normalization"), module.replace("conv", "bn")]
-        names += [module.replace("conv", "norm"), "normalization", "norm", "bn", "layer_norm"]
-    for name in names:
-        if name != module:
-            yield ".".join([*parents, name, parameter])
+def _circuits(depth: float | None, found: Sequence[Found]) -> Iterator[Circuit]:
+    for kind, values in found:
+        if values.any():
+            shape = "x".join(map(str, values.shape))
+            yield Circuit(kind=f"{kind} {shape}", depth=depth, values=unit_scale(values))

@@ -1,16 +1,16 @@
 """Fixed probes: what the same question asked of two models is made of, and how its answer becomes comparable.
 
-A probe is a row of signs for each thing that means the same in every copy of a model: a token, a pixel, a position in a
-kernel. A frame is what the probes become along an axis whose order is arbitrary, N x K; it moves with that axis, so an
-inner product of two frames of one axis does not depend on its order, nor on its signs.
+A probe is a row of signs for each thing that means the same in every copy of a model: a token, a pixel, a position. A
+frame is what probes become along an axis whose order is arbitrary, (N, K); it moves with that axis, so the inner
+product of two frames of one axis depends neither on its order nor on its signs.
 
-N = length of an axis, K = `NUM_PROBES`.
+N = length of an axis, K = columns of a frame.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUM_PROBES", "Frame", "flatten", "signs", "unit_scale"]
+__all__ = ["NUM_PROBES", "Frame", "flatten", "rank_scores", "signs", "unit_scale"]
 
 NUM_PROBES = 16
 SOFTNESS = 0.1
@@ -18,16 +18,16 @@ SOFTNESS = 0.1
 
 Frame = npt.NDArray[np.float64]
 
-# The finaliser of SplitMix64 (Steele, Lea & Flood 2014): written out here, so that no library's change of generator can
-# ever change a signature.
+# The finaliser of SplitMix64 (Steele, Lea & Flood 2014), written out: no library's change of generator must ever change
+# a signature.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def signs(start: int, count: int, width: int, salt: int) -> Frame:
-    """Pseudo-random +1 and -1, shape (count, width): rows `start` to `start + count` of an endless table named `salt`.
+    """Pseudo-random +1 and -1, (count, width): rows `start` to `start + count` of an endless table named `salt`.
 
-    A row depends on its number alone, so a model with more tokens asks the same of those both have.
+    A row depends on its number alone, so a model with more tokens is asked the same of those that both have.
     """
     with np.errstate(over="ignore"):
         rows = np.arange(start, start + count, dtype=np.uint64)[:, None]
@@ -46,7 +46,7 @@ def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 def flatten(frame: Frame) -> Frame:
     """The frame with its singular values pressed towards one, `s / sqrt(s^2 + (SOFTNESS * rms(s))^2)`.
 
-    Without this a few learned directions that all models of a kind share would be all there is to see. Zeros stay.
+    Otherwise a few learned directions that all models of a kind share would be all there is to see. Zeros stay zeros.
     """
     left, singular, right = np.linalg.svd(frame, full_matrices=False)
     scale = SOFTNESS * np.sqrt(np.mean(singular**2))
@@ -60,3 +60,11 @@ def unit_scale(values: Frame) -> Frame:
     flat = values.ravel()
     rms = float(np.sqrt(np.mean(flat**2)))
     return flat / rms if rms > 0 else flat
+
+
+def rank_scores(values: npt.NDArray[np.floating]) -> Frame:
+    """Mid-ranks of a vector (N,), centred, in [-0.5, 0.5]: one huge entry counts no more than the next. Ties share."""
+    flat = values.ravel().astype(np.float64)
+    ordered = np.sort(flat)
+    below, upto = np.searchsorted(ordered, flat, side="left"), np.searchsorted(ordered, flat, side="right")
+    return np.asarray((below + upto) / (2 * len(flat)) - 0.5)

@@ -31,7 +31,7 @@ from zoo.tensors import Role
 
 __all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "Dimension", "block_bounds", "make_signature"]
 
-SIGNATURE_VERSION = "2"
+SIGNATURE_VERSION = "3"
 THIRDS = ("early", "middle", "late")
 WHOLE = "all"
 VECTOR_ROLES = (Role.NORM, Role.BIAS)
@@ -166,7 +166,7 @@ def make_signature(analyses: Sequence[TensorAnalysis], circuits: Sequence[Circui
 def _kinship_values(circuits: Sequence[Circuit]) -> Iterator[float | None]:
     """Of the whole model, then of each third."""
     for third in (WHOLE, *THIRDS):
-        found = kinship([circuit for circuit in circuits if third in (WHOLE, _third(circuit.depth))])
+        found = kinship([circuit for circuit in circuits if third == (_third(circuit.depth) or WHOLE)])
         yield from (None,) * NUM_KINSHIP if found is None else found.astype(np.float32).tolist()
 
 
