@@ -30,7 +30,9 @@ __all__ = [
     "count_parameters",
     "make_pointwise",
     "pointwise_parameters",
+    "separable_parameters",
     "siren_parameters",
+    "strand_ranks",
 ]
 
 HIDDEN_OMEGA = 30.0
@@ -171,7 +173,11 @@ class AdaptiveDna(PointwiseDna):
 
 
 class SeparableDna(nn.Module):
-    """Rows and columns apart: W ~ A B^T, A = a(rows), B = b(columns), a and b SIRENs with `rank` outputs."""
+    """Rows and columns apart: W ~ A B^T, A = a(rows), B = b(columns) with `rank` columns each.
+
+    a and b are `num_strands` SIRENs side by side, each with its share of the columns: as many parameters in narrow
+    networks are trained in fewer steps than in wide ones.
+    """
 
     def __init__(
         self,
@@ -183,25 +189,37 @@ class SeparableDna(nn.Module):
         rank: int,
         row_omega: float,
         col_omega: float,
+        num_strands: int = 1,
     ) -> None:
         super().__init__()
-        bound = OUTPUT_GAIN / math.sqrt(hidden_dim)
+        self.row_omega, self.col_omega = row_omega, col_omega
         self.rows, self.cols = (
-            Siren(
-                generators,
-                in_dim=in_dim,
-                hidden_dim=hidden_dim,
-                num_layers=num_layers,
-                out_dim=rank,
-                omega=omega,
-                output_bound=bound,
+            nn.ModuleList(
+                Siren(
+                    generators,
+                    in_dim=in_dim,
+                    hidden_dim=hidden_dim,
+                    num_layers=num_layers,
+                    out_dim=width,
+                    omega=omega,
+                    output_bound=OUTPUT_GAIN / math.sqrt(hidden_dim),
+                )
+                for width in strand_ranks(rank, num_strands)
             )
             for omega in (row_omega, col_omega)
         )
 
     def forward(self, row_coords: Tensor, col_coords: Tensor) -> tuple[Tensor, Tensor]:
         """Row coordinates (S, M, D) and column coordinates (S, N, D) -> factors (S, M, K) and (S, N, K)."""
-        return self.rows(row_coords), self.cols(col_coords)
+        return (
+            torch.cat([siren(row_coords) for siren in self.rows], dim=-1),
+            torch.cat([siren(col_coords) for siren in self.cols], dim=-1),
+        )
+
+
+def strand_ranks(rank: int, num_strands: int) -> list[int]:
+    """`rank` columns dealt to the strands, as evenly as they go."""
+    return [rank // num_strands + (strand < rank % num_strands) for strand in range(num_strands)]
 
 
 POINTWISE: dict[str, type[SpectralDna] | type[HierarchicalDna] | type[AdaptiveDna]] = {
@@ -228,6 +246,11 @@ def siren_parameters(in_dim: int, hidden_dim: int, num_layers: int, out_dim: int
     """Parameters of one SIREN of that shape."""
     first = in_dim * hidden_dim + hidden_dim
     return first + (num_layers - 1) * (hidden_dim + 1) * hidden_dim + (hidden_dim + 1) * out_dim
+
+
+def separable_parameters(in_dim: int, hidden_dim: int, num_layers: int, rank: int, num_strands: int) -> int:
+    """Parameters of one axis of a separable DNA of that shape."""
+    return sum(siren_parameters(in_dim, hidden_dim, num_layers, width) for width in strand_ranks(rank, num_strands))
 
 
 def pointwise_parameters(dna_type: DnaType, in_dim: int, hidden_dim: int, num_layers: int) -> int:

@@ -25,7 +25,7 @@ from pipeline.dna import count_parameters
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit_report import MOMENTS, Errors, FitCost, Quantised, TensorFit
 from pipeline.posing import Loader, Moments, Posed, ordinals_of, place_tag, pose
-from pipeline.problem import Problem, generator_for
+from pipeline.problem import Movable, Problem, generator_for
 from pipeline.quantise import decoded, quantise, stored_bits
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape, choose_shape, step_size
@@ -35,7 +35,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device"]
 
-FIT_VERSION = "3"
+FIT_VERSION = "4"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
@@ -304,6 +304,7 @@ class _Work:
             "hidden_dim": stack.shape.hidden_dim,
             "num_layers": stack.shape.num_layers,
             "rank": stack.shape.rank,
+            "num_strands": stack.shape.num_strands,
             "tensors": [
                 {
                     "name": spec.name,
@@ -314,10 +315,19 @@ class _Work:
                     "mean": moment.mean,
                     "std": moment.std,
                 }
-                for spec, moment in zip(stack.specs, posed.moments, strict=True)
+                | self._places(posed.problem, index)
+                for index, (spec, moment) in enumerate(zip(stack.specs, posed.moments, strict=True))
             ],
             "state": {name: value[:count].cpu().clone() for name, value in net.state_dict().items()},
         }
+
+    def _places(self, problem: Problem, index: int) -> dict[str, Tensor]:
+        """Which row and column of the canonical tensor the network has where, if that is for it to say (int32)."""
+        if not isinstance(problem, Movable):
+            return {}
+        part, slot = (index, 0) if self.settings.scope == "model" else (0, index)
+        rows, cols = problem.places_of(part, slot)
+        return {"row_places": rows.to(torch.int32).clone(), "col_places": cols.to(torch.int32).clone()}
 
 
 def _errors(problem: Problem, net: nn.Module, part: int, moments: Sequence[Moments], seed: int) -> list[Errors]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -128,17 +128,26 @@ def _grid(
     num_copies = len(copies[0])
     if settings.scope == "tensor":
         values = np.stack([versions[k] for k in range(num_copies) for versions in copies])[:, None]
-        return GridProblem(
-            [_block(torch.from_numpy(values).to(device), specs[:1], with_place=False)], precision=precision
-        )
+        block = _block(torch.from_numpy(values).to(device), specs[:1], with_place=False)
+        movable = tuple((_movable(spec, settings),) for spec in specs) * num_copies
+        return GridProblem([replace(block, movable=movable)], precision=precision)
     by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, spec in enumerate(specs):
         by_shape[spec.rows, spec.cols].append(index)
     blocks = []
     for members in by_shape.values():
         values = np.stack([np.stack([copies[i][k] for i in members]) for k in range(num_copies)])
-        blocks.append(_block(torch.from_numpy(values).to(device), [specs[i] for i in members], with_place=True))
+        block = _block(torch.from_numpy(values).to(device), [specs[i] for i in members], with_place=True)
+        flags = tuple(_movable(specs[i], settings) for i in members)
+        blocks.append(replace(block, movable=(flags,) * num_copies))
     return GridProblem(blocks, precision=precision)
+
+
+def _movable(spec: TensorSpec, settings: FitSettings) -> tuple[bool, bool]:
+    """Whether the tensor's rows and columns may be moved: they may where seriation may move them."""
+    if settings.order == "raw":
+        return False, False
+    return spec.row_axis.is_permutable, spec.col_axis.is_permutable
 
 
 def _block(values: Tensor, specs: Sequence[TensorSpec], *, with_place: bool) -> GridBlock:

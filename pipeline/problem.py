@@ -9,14 +9,14 @@ S = slots, G = tensors of one shape in a slot, M = rows, N = columns, P = points
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.dna import HIDDEN_OMEGA, SeparableDna, siren_parameters
+from pipeline.dna import HIDDEN_OMEGA, SeparableDna, separable_parameters
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape
 from zoo.tensors import Role, TensorSpec
@@ -24,6 +24,7 @@ from zoo.tensors import Role, TensorSpec
 __all__ = [
     "GridBlock",
     "GridProblem",
+    "Movable",
     "Problem",
     "axis_coordinates",
     "depth_coordinate",
@@ -42,6 +43,9 @@ DIRECTIONS_PER_RANK = 4
 
 LARGEST_NYQUIST_SHARE = 0.2
 LOWEST_OMEGA = 10.0
+
+LONGEST_MOVED = 2048
+"""Indices of an axis up to this length are moved to new places (the cost grows with the cube of the length)."""
 
 ROLE_ORDER = list(Role)
 
@@ -91,6 +95,24 @@ class Problem(Protocol):
         """Values and predictions of one tensor, chunk by chunk, each (S, points) float32."""
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A problem whose rows and columns may be moved along their axes while networks are trained on it."""
+
+    places: list[Tensor]
+    """For the rows, then the columns of each block (S, G, length) int64: which index of the canonical matrix is now
+    where. They are the state of the problem."""
+
+    def move(self, net: nn.Module) -> None:
+        """Give rows and columns the places where these networks hold them best."""
+
+    def arrange(self, places: Sequence[Tensor]) -> None:
+        """Take the places of a problem that moved, in one that has not."""
+
+    def places_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Which row (M,) and column (N,) of the canonical tensor `part` stands where in that slot, int64."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridBlock:
     """Tensors of one shape: values (S, G, M, N) float32, coordinates (G, M, D) and (G, N, D)."""
@@ -98,6 +120,8 @@ class GridBlock:
     values: Tensor
     row_coords: Tensor
     col_coords: Tensor
+    movable: tuple[tuple[tuple[bool, bool], ...], ...] = ()
+    """For each slot and tensor, whether its rows and its columns may be moved; nothing may where this is empty."""
 
 
 class _FixedProduct(torch.autograd.Function):
@@ -127,6 +151,10 @@ class _Whole:
     @classmethod
     def of(cls, values: Tensor, *, is_sampled: bool) -> "_Whole":
         return cls(values=values, transposed=None if is_sampled else values.mT.contiguous())
+
+    def moved(self, axis: int, places: Tensor) -> "_Whole":
+        """With rows (axis 2) or columns (axis 3) taken from `places` (S, G, length)."""
+        return _Whole.of(_taken(self.values, axis, places), is_sampled=self.transposed is None)
 
     def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
         """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
@@ -164,6 +192,12 @@ class _Leading:
             right_transposed=right.mT.contiguous(),
         )
 
+    def moved(self, axis: int, places: Tensor) -> "_Leading":
+        """With rows (axis 2) or columns (axis 3) taken from `places` (S, G, length)."""
+        if axis == 2:
+            return _Leading._from(_taken(self.left, 2, places), self.right)
+        return _Leading._from(self.left, _taken(self.right, 2, places))
+
     def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
         """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
         known, transposed = self.left, self.left_transposed
@@ -172,6 +206,12 @@ class _Leading:
         of_left = _FixedProduct.apply(transposed, known, left.to(known.dtype)).float()  # type: ignore[no-untyped-call]
         of_right = _FixedProduct.apply(self.right_transposed, self.right, right.to(known.dtype)).float()  # type: ignore[no-untyped-call]
         return torch.sum(of_left * of_right, dim=(2, 3))
+
+
+def _taken(values: Tensor, axis: int, places: Tensor) -> Tensor:
+    """`values` (S, G, M, N) with the rows (axis 2) or columns (axis 3) at `places` (S, G, length)."""
+    index = places[..., None] if axis == 2 else places[..., None, :]
+    return values.gather(axis, index.expand_as(values).to(values.device))
 
 
 class GridProblem:
@@ -194,6 +234,11 @@ class GridProblem:
             _Whole(values=block.values.to(precision), transposed=None) for block in blocks
         )
         self.energies = [block.values.square().sum(dim=3) for block in blocks]
+        self.places = [
+            torch.arange(length).expand(*block.values.shape[:2], length)
+            for block in blocks
+            for length in block.values.shape[2:]
+        ]
 
     @staticmethod
     def _samples(block: GridBlock) -> bool:
@@ -214,6 +259,7 @@ class GridProblem:
             hidden_dim=shape.hidden_dim,
             num_layers=shape.num_layers,
             rank=shape.rank,
+            num_strands=shape.num_strands,
             row_omega=row_omega,
             col_omega=col_omega,
         )
@@ -229,30 +275,31 @@ class GridProblem:
     def _omega(self, axis: int, in_dim: int, shape: DnaShape, settings: FitSettings) -> float:
         """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
 
-        A factor of length L and rank K is L K numbers, which one SIREN of P parameters must stand for. Found by
+        A factor of length L and rank K is L K numbers, which networks of P parameters must stand for. Found by
         measurement (`benchmarks/fidelity.py`): the best share of the Nyquist frequency pi L / 2 falls with the square
         of L K / P. A network that can hold nearly everything needs high frequencies, one that cannot must stay with the
         coarse order.
         """
         length = max(block.values.shape[axis] for block in self.blocks)
         numbers = shape.rank * sum(block.values.shape[1] * block.values.shape[axis] for block in self.blocks)
-        load = numbers / siren_parameters(in_dim, shape.hidden_dim, shape.num_layers, shape.rank)
+        load = numbers / separable_parameters(in_dim, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_strands)
         share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
         return max(share * math.pi * length / 2, LOWEST_OMEGA)
 
     def _factors(self, net: nn.Module, block: GridBlock, rows: Tensor | None) -> tuple[Tensor, Tensor]:
         """A (S, G, M, K) and B (S, G, N, K); `rows` selects rows of every matrix."""
         assert isinstance(net, SeparableDna)
-        out = []
-        for siren, coords in (
-            (net.rows, block.row_coords if rows is None else block.row_coords[:, rows]),
-            (net.cols, block.col_coords),
-        ):
-            scale = torch.ones(coords.shape[-1], device=coords.device)
-            scale[1:] = HIDDEN_OMEGA / siren.omega  # Depth and role have a handful of values: a low frequency.
-            flat = (coords * scale).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
-            out.append(siren(flat).reshape(self.num_slots, *coords.shape[:2], -1))
-        return out[0], out[1]
+        row_coords = block.row_coords if rows is None else block.row_coords[:, rows]
+        left, right = net(self._flat(row_coords, net.row_omega), self._flat(block.col_coords, net.col_omega))
+        sizes = (self.num_slots, len(row_coords), -1, left.shape[-1])
+        return left.reshape(sizes), right.reshape(sizes)
+
+    def _flat(self, coords: Tensor, omega: float) -> Tensor:
+        """Coordinates (G, L, D) of every tensor and slot (S, G L, D); depth and role have a handful of values, so they
+        go in at a low frequency."""
+        scale = torch.ones(coords.shape[-1], device=coords.device)
+        scale[1:] = HIDDEN_OMEGA / omega
+        return (coords * scale).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         error = torch.zeros(self.num_slots, device=self.energies[0].device)
@@ -269,6 +316,65 @@ class GridProblem:
                 squares = (energy.sum(dim=2) - 2 * inner + grams).sum(dim=1)
             error = error + squares * (num_rows / left.shape[2])  # A sample of rows stands for all of them.
         return error / self.weights
+
+    def move(self, net: nn.Module) -> None:
+        """Give rows and columns the places where these networks hold them best, one axis after the other.
+
+        The order of an axis is free, and stored whatever it is: seriation puts like beside like, this puts each index
+        where the network is nearest. An optimal assignment never makes the error larger.
+        """
+        with torch.no_grad():
+            for number in range(len(self.blocks)):
+                for axis in (2, 3):
+                    left, right = self._factors(net, self.blocks[number], None)
+                    if bool(left.isfinite().all()) and bool(right.isfinite().all()):
+                        self._take(number, axis, self._assign(number, axis, left.float(), right.float()))
+
+    def _assign(self, number: int, axis: int, left: Tensor, right: Tensor) -> Tensor:
+        """For every place of that axis (S, G, length) the index now elsewhere that it should have."""
+        from scipy.optimize import linear_sum_assignment
+
+        block, (own, other) = self.blocks[number], (left, right) if axis == 2 else (right, left)
+        length = own.shape[2]
+        found = torch.arange(length).repeat(*own.shape[:2], 1)
+        if length > LONGEST_MOVED:
+            return found
+        for slot, flags in enumerate(block.movable):
+            for tensor, movable in enumerate(flags):
+                if not movable[axis - 2]:
+                    continue
+                values = block.values[slot, tensor] if axis == 2 else block.values[slot, tensor].T
+                factor, partner = own[slot, tensor], other[slot, tensor]
+                # |w - p B^T|^2 of row w at the place of p, less |w|^2.
+                costs = ((factor @ (partner.T @ partner)) * factor).sum(dim=1) - 2 * (values @ partner) @ factor.T
+                indices, places = linear_sum_assignment(costs.double().cpu().numpy())
+                found[slot, tensor, torch.from_numpy(places)] = torch.from_numpy(indices)
+        return found
+
+    def _take(self, number: int, axis: int, places: Tensor) -> None:
+        """Rows (axis 2) or columns (axis 3) of a block from `places` (S, G, length)."""
+        block, known = self.blocks[number], 2 * number + axis - 2
+        blocks, targets = list(self.blocks), list(self.targets)
+        blocks[number] = replace(block, values=_taken(block.values, axis, places))
+        targets[number] = targets[number].moved(axis, places)
+        self.blocks, self.targets = tuple(blocks), tuple(targets)
+        self.places[known] = self.places[known].gather(2, places)
+        if axis == 2:
+            self.energies[number] = self.energies[number].gather(2, places.to(block.values.device))
+
+    def arrange(self, places: Sequence[Tensor]) -> None:
+        """Take the places of a problem that moved, in one that has not."""
+        for known, taken in enumerate(places):
+            self._take(known // 2, known % 2 + 2, taken.cpu())
+
+    def places_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Which row (M,) and column (N,) of the canonical tensor `part` stands where in that slot, int64."""
+        for number, block in enumerate(self.blocks):
+            count = block.values.shape[1]
+            if part < count:
+                return self.places[2 * number][slot, part], self.places[2 * number + 1][slot, part]
+            part -= count
+        raise IndexError(part)
 
     def _find(self, part: int) -> GridBlock:
         """The tensor `part` as a block of its own (G = 1)."""

@@ -70,6 +70,9 @@ class FitSettings:
     """Epochs without improvement before a fit stops; 0 never stops early."""
     num_nulls: int = 1
     """Shuffled and equally ordered copies the same fit is put through."""
+    num_moves: int = 3
+    """Times in a `separable` fit of seriated matrices that rows and columns are moved to the places along their axes
+    where the network holds them best (`pipeline.problem`)."""
     checkpoint_every: int = 100
     """Epochs between the checkpoints that a killed fit goes on from."""
 
@@ -86,6 +89,7 @@ class FitSettings:
             ("batch_size", 1),
             ("patience", 0),
             ("num_nulls", 0),
+            ("num_moves", 0),
             ("checkpoint_every", 0),
         ):
             value = getattr(self, name)

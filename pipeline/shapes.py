@@ -4,10 +4,11 @@ The constants come from the frontier measured on MiniLM-L6 (`benchmarks/fidelity
 rank that grows as the width does.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.dna import pointwise_parameters, siren_parameters
+from pipeline.dna import pointwise_parameters, separable_parameters
 from pipeline.fit_report import MOMENTS
 from pipeline.settings import FitSettings
 
@@ -20,28 +21,36 @@ RANK_GROWTH = 0.5
 """Parameters and rank of a 384 x 384 matrix's DNA at 1 %, and the power of the parameters that the rank grows with.
 
 A higher rank holds more of the matrix and still more of its null; this one is close to the largest structure gain."""
+STRAND_RANK = 5
+"""About the rank of one strand of a separable DNA."""
 SMALLEST_WIDTH = 4
 RATE_WIDTH = 48
+LARGEST_POINTWISE_STEP = 0.0128
+"""A pointwise DNA's largest learning rate times the root of its width (`benchmarks/pointwise.py`): at twice this, steps
+of Adam turn the phases of the sines faster than they can be put right, and the fit stays at the mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnaShape:
-    """Width, sine layers and, for `separable`, rank of one network."""
+    """Width, sine layers and, for `separable`, rank and strands of one network."""
 
     hidden_dim: int
+    """Of each strand."""
     num_layers: int
     rank: int = 1
+    """Of all strands together."""
+    num_strands: int = 1
 
 
 def step_size(settings: FitSettings, shape: DnaShape) -> float:
     """The learning rate of a network of this width.
 
     `settings.learning_rate` is for a separable DNA up to `RATE_WIDTH` wide; a wider one takes proportionally less, as a
-    step of Adam moves every weight by the rate, and a unit's input by the rate times the width. Pointwise kinds are
-    taken at their word.
+    step of Adam moves every weight by the rate, and a unit's input by the rate times the width. A pointwise one takes
+    at most `LARGEST_POINTWISE_STEP` over the root of its width.
     """
     if settings.dna_type != "separable":
-        return settings.learning_rate
+        return min(settings.learning_rate, LARGEST_POINTWISE_STEP / math.sqrt(shape.hidden_dim))
     return settings.learning_rate * min(RATE_WIDTH / shape.hidden_dim, 1.0)
 
 
@@ -57,10 +66,11 @@ def choose_shape(settings: FitSettings, *, num_weights: int, shortest_axis: int,
         base, rank = RANK_AT
         rank = settings.rank or max(2, min(round(rank * (budget / base) ** RANK_GROWTH), shortest_axis))
         layers = settings.num_layers or SEPARABLE_LAYERS
+        strands = max(round(rank / STRAND_RANK), 1)
         width = settings.hidden_dim or _widest(
-            allowed, lambda hidden: 2 * siren_parameters(in_dim, hidden, layers, rank)
+            allowed, lambda hidden: 2 * separable_parameters(in_dim, hidden, layers, rank, strands)
         )
-        return DnaShape(hidden_dim=width, num_layers=layers, rank=rank)
+        return DnaShape(hidden_dim=width, num_layers=layers, rank=rank, num_strands=strands)
     layers = settings.num_layers or POINTWISE_LAYERS
     width = settings.hidden_dim or _widest(
         allowed, lambda hidden: pointwise_parameters(settings.dna_type, in_dim, hidden, layers)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError
-from pipeline.problem import Problem, generator_for
+from pipeline.problem import Movable, Problem, generator_for
 from pipeline.settings import FitSettings
 
 __all__ = ["TrainResult", "Trainer", "learning_rate_at", "save_tensors"]
@@ -98,6 +98,7 @@ class Trainer:
         stopped_early = False
         while self.step < self.total_steps:
             self._one_step()
+            self._move()
             self.on_step(self.step)
             stopped_early = self._is_stale()
             if stopped_early:
@@ -134,6 +135,19 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
+
+    def _move(self) -> None:
+        """At `num_moves` steps, evenly through the training, the problem is moved to suit the networks.
+
+        A best state from before was best in other places: it is forgotten.
+        """
+        epochs, now = self.total_steps // self.problem.steps_per_epoch, self.step / self.problem.steps_per_epoch
+        parts = self.settings.num_moves + 1
+        if not isinstance(self.problem, Movable) or now not in [epochs * part // parts for part in range(1, parts)]:
+            return
+        self.problem.move(self.net)
+        self.best_losses = torch.full_like(self.best_losses, math.inf)
+        self.best_step = self.step
 
     def _check_finite(self, values: Tensor, what: str) -> None:
         finite = torch.isfinite(values)
@@ -215,6 +229,7 @@ class Trainer:
             "best_losses": self.best_losses,
             "window": self.window,
             "history": self.history,
+            "places": self.problem.places if isinstance(self.problem, Movable) else [],
         }
         save_tensors(state, self.checkpoint)
 
@@ -225,6 +240,8 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if isinstance(self.problem, Movable):
+            self.problem.arrange(state["places"])
         self.best, self.best_losses, self.window = state["best"], state["best_losses"], state["window"]
         self.step, self.best_step, self.history = state["step"], state["best_step"], state["history"]
         log.info("Going on at step %d of %d from %s.", self.step, self.total_steps, self.checkpoint.name)

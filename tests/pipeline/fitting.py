@@ -109,7 +109,7 @@ def _rebuild_stack(networks: Any, settings: FitSettings, specs: Sequence[TensorS
         ordinals=ordinals_of(specs),
         device=torch.device("cpu"),
     ).problem
-    shape = DnaShape(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank")})
+    shape = DnaShape(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank", "num_strands")})
     net = problem.build(shape, settings, [generator_for(0)] * problem.num_slots)
     net.load_state_dict(networks["state"])
     rebuilt = {}
@@ -117,5 +117,8 @@ def _rebuild_stack(networks: Any, settings: FitSettings, specs: Sequence[TensorS
         part, slot = (index, 0) if settings.scope == "model" else (0, index)
         with torch.no_grad():
             values = torch.cat([predicted[slot] for _, predicted in problem.predictions(net, part, 0)])
-        rebuilt[spec.name] = (values.numpy() * tensor["std"] + tensor["mean"]).reshape(spec.rows, spec.cols)
+        found = (values.numpy() * tensor["std"] + tensor["mean"]).reshape(spec.rows, spec.cols)
+        rebuilt[spec.name] = np.empty_like(found)
+        rows, cols = tensor.get("row_places", np.arange(spec.rows)), tensor.get("col_places", np.arange(spec.cols))
+        rebuilt[spec.name][np.ix_(rows, cols)] = found
     return rebuilt

@@ -17,7 +17,9 @@ from pipeline.dna import (
     count_parameters,
     make_pointwise,
     pointwise_parameters,
+    separable_parameters,
     siren_parameters,
+    strand_ranks,
 )
 from pipeline.problem import generator_for
 from pipeline.settings import DnaType
@@ -149,8 +151,20 @@ def test_separable_gives_a_factor_for_each_axis() -> None:
     net = separable()
     rows, cols = net(points(num_points=7, dim=1), points(num_points=5, dim=1))
     assert rows.shape == (3, 7, 4) and cols.shape == (3, 5, 4)
-    assert (net.rows.omega, net.cols.omega) == (20.0, 10.0)
+    assert (net.rows[0].omega, net.cols[0].omega) == (net.row_omega, net.col_omega) == (20.0, 10.0)
     assert count_parameters(net) == 2 * siren_parameters(1, 8, 2, 4)
+
+
+def test_strands_share_the_rank() -> None:
+    one = SeparableDna(generators(2), in_dim=1, hidden_dim=6, num_layers=2, rank=7, row_omega=9.0, col_omega=9.0)
+    three = SeparableDna(
+        generators(2), in_dim=1, hidden_dim=6, num_layers=2, rank=7, num_strands=3, row_omega=9.0, col_omega=9.0
+    )
+    coords = points(2, num_points=5, dim=1)
+    assert three(coords, coords)[0].shape == one(coords, coords)[0].shape == (2, 5, 7)
+    torch.testing.assert_close(three(coords, coords)[1][..., 5:], three.cols[2](coords))
+    assert count_parameters(three) == 2 * separable_parameters(1, 6, 2, 7, 3)
+    assert strand_ranks(7, 3) == [3, 2, 2]
 
 
 def test_separable_starts_near_zero() -> None:

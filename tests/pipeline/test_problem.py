@@ -23,9 +23,9 @@ from pipeline.problem import (
 )
 from pipeline.settings import DnaType, FitSettings
 from pipeline.shapes import DnaShape
-from tests.pipeline.fitting import Float32, gaussian, low_rank, quick
+from tests.pipeline.fitting import Float32, gaussian, low_rank, quick, shuffled
 from tests.pipeline.small_models import matrix_spec
-from zoo.tensors import Role, TensorSpec
+from zoo.tensors import Axis, Role, TensorSpec
 
 SHAPE = DnaShape(hidden_dim=8, num_layers=2, rank=3)
 MIXED = (
@@ -351,3 +351,84 @@ def test_leading_directions_of_a_long_axis_are_sampled_without_bias() -> None:
     draws, whole = sampled_and_whole(problem, quick())
     assert isinstance(problem.targets[0], problem_module._Leading)
     torch.testing.assert_close(draws.mean(dim=0), whole, rtol=0.05, atol=0)
+
+
+# Moves.
+
+
+def trained_a_little(settings: FitSettings, *specs: TensorSpec) -> tuple[GridProblem, nn.Module]:
+    """A problem of smooth matrices in an order that tells nothing, and networks after a few steps on it."""
+    wave = np.sin(np.linspace(0, 5, 24))[:, None] * np.cos(np.linspace(0, 4, 18))
+    matrix = shuffled(wave.astype(np.float32))
+    problem = pose(
+        specs, lambda _: matrix, settings, seed=0, ordinals=ordinals_of(specs), device=torch.device("cpu")
+    ).problem
+    assert isinstance(problem, GridProblem)
+    net = build(problem, settings)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for step in range(30):
+        optimizer.zero_grad()
+        problem.loss(net, generator_for(0, step)).sum().backward()
+        optimizer.step()
+    return problem, net
+
+
+def loss_of(problem: GridProblem, net: nn.Module) -> float:
+    with torch.no_grad():
+        return float(problem.loss(net, generator_for(0))[0])
+
+
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_a_move_makes_the_error_smaller(scope: str) -> None:
+    problem, net = trained_a_little(quick(scope=scope), matrix_spec("a", 24, 18), matrix_spec("b", 24, 18))
+    before = loss_of(problem, net)
+    problem.move(net)
+    after = loss_of(problem, net)
+    assert after < 0.8 * before
+    values, guess = predicted(problem, net)
+    assert scope == "model" or after == pytest.approx(float((values - guess).square().mean(dim=1)[0]), rel=1e-4)
+
+
+def test_a_move_is_the_permutation_it_says() -> None:
+    problem, net = trained_a_little(quick(), matrix_spec("a", 24, 18))
+    canonical = problem.blocks[0].values[1, 0]
+    problem.move(net)
+    rows, cols = problem.places_of(0, 1)
+    assert sorted(rows.tolist()) == list(range(24)) != rows.tolist()
+    assert torch.equal(problem.blocks[0].values[1, 0], canonical[rows][:, cols])
+
+
+@pytest.mark.usefixtures("few_directions")
+def test_leading_directions_move_with_the_matrix() -> None:
+    problem, net = trained_a_little(quick(), matrix_spec("a", 24, 18))
+    assert isinstance(problem.targets[0], problem_module._Leading)
+    problem.move(net)
+    values, guess = predicted(problem, net)
+    assert loss_of(problem, net) == pytest.approx(float((values - guess).square().mean(dim=1)[0]), rel=1e-3)
+
+
+def test_positions_are_not_moved_nor_is_what_is_fitted_in_file_order() -> None:
+    real = matrix_spec("a", 24, 18, row_axis=Axis.POSITION)
+    for settings, spec in ((quick(), real), (quick(order="raw"), matrix_spec("a", 24, 18))):
+        problem, net = trained_a_little(settings, spec)
+        problem.move(net)
+        assert problem.places_of(0, 0)[0].tolist() == list(range(24))
+    assert problem.places_of(0, 0)[1].tolist() == list(range(18))
+
+
+def test_a_problem_takes_the_places_of_one_that_moved() -> None:
+    problem, net = trained_a_little(quick(num_nulls=2), matrix_spec("a", 24, 18))
+    fresh, _ = trained_a_little(quick(num_nulls=2), matrix_spec("a", 24, 18))
+    problem.move(net)
+    problem.move(net)
+    fresh.arrange(problem.places)
+    assert torch.equal(fresh.blocks[0].values, problem.blocks[0].values)
+    assert loss_of(fresh, net) == loss_of(problem, net)
+
+
+def test_networks_that_are_no_numbers_move_nothing() -> None:
+    problem, net = trained_a_little(quick(), matrix_spec("a", 24, 18))
+    with torch.no_grad():
+        next(net.parameters()).fill_(math.nan)
+    problem.move(net)
+    assert problem.places_of(0, 0)[0].tolist() == list(range(24))

@@ -1,5 +1,6 @@
 """How large a DNA is: within its budget, as near to it as whole units allow, and what was asked for."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ def network(kind: DnaType, shape: DnaShape, in_dim: int) -> nn.Module:
     """One network of that shape, really built."""
     sizes: dict[str, Any] = {"in_dim": in_dim, "hidden_dim": shape.hidden_dim, "num_layers": shape.num_layers}
     if kind == "separable":
-        return SeparableDna([generator_for(0)], rank=shape.rank, row_omega=1.0, col_omega=1.0, **sizes)
+        sizes |= {"rank": shape.rank, "num_strands": shape.num_strands}
+        return SeparableDna([generator_for(0)], row_omega=1.0, col_omega=1.0, **sizes)
     return make_pointwise(kind, [generator_for(0)], omega=30.0, **sizes)
 
 
@@ -37,7 +39,7 @@ def test_a_chosen_shape_is_the_widest_within_its_budget(
 ) -> None:
     settings = quick(dna_type=kind, num_layers=num_layers, budget=0.01)
     shape = choose_shape(settings, num_weights=100 * budget, shortest_axis=64, in_dim=in_dim)
-    wider = DnaShape(hidden_dim=shape.hidden_dim + 1, num_layers=shape.num_layers, rank=shape.rank)
+    wider = replace(shape, hidden_dim=shape.hidden_dim + 1)
     assert size(kind, shape, in_dim) <= budget or shape.hidden_dim == SMALLEST_WIDTH
     assert size(kind, wider, in_dim) > budget
 

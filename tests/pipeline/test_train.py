@@ -16,7 +16,7 @@ from pipeline.problem import Problem, generator_for
 from pipeline.settings import DnaType, FitSettings
 from pipeline.shapes import DnaShape
 from pipeline.train import HISTORY_POINTS, Trainer, TrainResult, learning_rate_at, save_tensors
-from tests.pipeline.fitting import Float32, gaussian, low_rank, quick
+from tests.pipeline.fitting import Float32, gaussian, low_rank, quick, shuffled
 from tests.pipeline.small_models import matrix_spec
 
 SHAPE = DnaShape(hidden_dim=16, num_layers=2, rank=4)
@@ -107,7 +107,7 @@ def test_a_slot_trains_as_it_would_alone() -> None:
 
 @pytest.mark.parametrize("rate", [1e-2, 0.3])
 def test_what_is_left_is_the_best_that_was_seen(rate: float) -> None:
-    settings = quick(epochs=80, learning_rate=rate, schedule="constant", num_nulls=0)
+    settings = quick(epochs=80, learning_rate=rate, schedule="constant", num_nulls=0, num_moves=0)
     work = trainer(settings, low_rank(12, 10, 2))
     result = work.run()
     assert result.losses[0] == pytest.approx(min(point["loss"] for point in result.history), abs=1e-7)
@@ -130,6 +130,27 @@ def test_the_last_state_may_be_the_best() -> None:
     assert len(result.history) == 2
     assert result.losses[0] == pytest.approx(result.history[-1]["loss"])
     assert result.losses[0] < result.history[0]["loss"]
+
+
+# It moves.
+
+
+def test_moves_find_an_order_that_was_hidden() -> None:
+    """The wave is a matrix of rank one, but its factors are smooth in one order alone."""
+    hidden = shuffled(wave(300, 200))
+    still, moved = (
+        trainer(quick(epochs=120, num_moves=moves, bandwidth=0.01, num_nulls=0), hidden).run() for moves in (0, 3)
+    )
+    assert moved.losses[0] < 0.5 * still.losses[0]
+
+
+def test_what_was_best_before_a_move_is_forgotten() -> None:
+    settings = quick(epochs=40, num_moves=3, learning_rate=0.2, schedule="constant", num_nulls=2)
+    work = trainer(settings, low_rank(12, 10, 2))
+    result = work.run()
+    with torch.no_grad():
+        losses = work.problem.loss(work.net, generator_for(0))
+    torch.testing.assert_close(losses, torch.tensor(result.losses), atol=1e-6, rtol=1e-6)
 
 
 # It stops.
