@@ -108,17 +108,17 @@ ROLE_FIT_KEYS = (
     "gain",
     "svd_r2",
     "svd_null_r2",
-    "ceiling_r2",
-    "mse",
-    "psnr",
-    "mean_psnr",
-)
     "dct_r2",
-
+    "ceiling_r2",
     "bits_per_weight_8bit",
     "r2_8bit",
     "null_r2_8bit",
     "svd_r2_8bit",
+    "mse",
+    "psnr",
+    "mean_psnr",
+)
+
 
 def _role_document(role: "RoleRecord") -> Document:
     """A role, its figures of the fit beside its counts; null where the role is not fitted."""
@@ -141,9 +141,10 @@ def _signature_documents(signature: "SignatureRecord") -> list[Document]:
     return [{"name": name, "value": value, "z": z, "p": p, "q": q} for name, value, z, p, q in rows]
 
 
-def comparison_document(comparison: "Comparison") -> Document:
-    """`compare`."""
-    return _flat_overlap(asdict(comparison)) | {"roles": [_flat_overlap(asdict(role)) for role in comparison.roles]}
+def comparison_document(comparison: "Comparison", lineage: "Lineage | None") -> Document:
+    """`compare`; `lineage` is None where it was not asked for."""
+    roles = [_flat_overlap(asdict(role)) for role in comparison.roles]
+    return _flat_overlap(asdict(comparison)) | {"roles": roles, "lineage": asdict(lineage) if lineage else None}
 
 
 def _flat_overlap(document: Document) -> Document:
@@ -152,14 +153,34 @@ def _flat_overlap(document: Document) -> Document:
     return document | {"cluster_overlap": overlap["value"], "cluster_overlap_kind": overlap["kind"]}
 
 
-def neighbours_document(model: str, neighbours: Iterable["Neighbour"]) -> Document:
-    """`similar`."""
-    return {"model": model, "neighbours": [asdict(neighbour) for neighbour in neighbours]}
+def neighbours_document(model: str, neighbours: Iterable["tuple[Neighbour, Lineage | None]"]) -> Document:
+    """`similar`; without a lineage where signatures alone were asked for."""
+    return {
+        "model": model,
+        "neighbours": [asdict(each) | {"lineage": _lineage_in_short(lineage)} for each, lineage in neighbours],
+    }
+
+
+LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p")
+
+
+def _lineage_in_short(lineage: "Lineage | None") -> Document | None:
+    """Without the roles."""
+    return None if lineage is None else {key: getattr(lineage, key) for key in LINEAGE_KEYS}
 
 
 def taxonomy_document(found: "Taxonomy") -> Document:
     """`taxonomy`."""
     return asdict(found)
+
+
+def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
+    """`questions`: those of the answers that were asked for."""
+    return {
+        "models": found.models,
+        "lineages": dict(found.lineages),
+        "answers": [asdict(answer) for answer in answers],
+    }
 
 
 def run_document(run: "RunRecord") -> Document:
@@ -173,15 +194,6 @@ def run_document(run: "RunRecord") -> Document:
         "models": [_run_model_document(model) for model in run.models],
         "request": dict(run.request),
     }
-
-def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
-    """`questions`: those of the answers that were asked for."""
-    return {
-        "models": found.models,
-        "lineages": dict(found.lineages),
-        "answers": [asdict(answer) for answer in answers],
-    }
-
 
 
 def _run_model_document(model: "RunModelRecord") -> Document:

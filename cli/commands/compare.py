@@ -6,33 +6,52 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.documents import comparison_document
+from cli.lineage import draw_lineage, lineage_in_a_line
 from cli.numbers import UNKNOWN, count, fixed
-from cli.options import FormatOption
+from cli.options import FormatOption, flag
 from cli.output import Column, Format, Output, escaped, make_facts, make_table
+from cli.progress import progress
 from cli.session import session_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from patterndb.similarity import Comparison, RoleComparison
+    from pipeline.lineage import Lineage
 
 __all__ = ["EXAMPLES", "compare"]
 
-EXAMPLES = ("dna-zoo compare minilm-l6 distilbert", "dna-zoo compare minilm-l6 distilbert --format json")
+EXAMPLES = (
+    "dna-zoo compare minilm-l6 distilbert",
+    "dna-zoo compare minilm-l6 distilbert --no-lineage --format json",
+)
 
 
 def compare(
     context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A mined model, by its key.", show_default=False)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    no_lineage: Annotated[
+        bool, flag("--no-lineage", help="Leave the weights alone: compare what is in the database.")
+    ] = (False),
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare two models: distances, frequency profiles, clusters, and role by role."""
+    """Compare two models: distances, frequency profiles, clusters, role by role, and whether their weights are kin."""
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     with session.database() as database:
         found = database.compare_patterns(a, b)
-    output.result(comparison_document(found), bare=(_fixed_or_empty(found.distance),), draw=lambda: _draw(found))
+        lineage = None
+        if not no_lineage:
+            from pipeline.lineage.mined import MinedLineage
+
+            with progress(session.verbosity) as on_event:
+                lineage = MinedLineage.of(database, home=session.home, on_event=on_event).compare(a, b)
+    output.result(
+        comparison_document(found, lineage),
+        bare=(_fixed_or_empty(found.distance),),
+        draw=lambda: _draw(found, lineage),
+    )
 
 
 def _fixed_or_empty(value: float | None) -> str:
@@ -40,11 +59,11 @@ def _fixed_or_empty(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _draw(found: "Comparison") -> Iterator["RenderableType"]:
-    """The figures of the pair, then the table by role."""
+def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator["RenderableType"]:
+    """The figures of the pair, then the tables by role."""
     yield f"A [bold cyan]{escaped(found.a)}[/bold cyan]   B [bold cyan]{escaped(found.b)}[/bold cyan]"
     yield ""
-    yield make_facts(_facts(found))
+    yield make_facts(_facts(found, lineage))
     yield ""
     columns = (
         Column("Role"),
@@ -54,14 +73,19 @@ def _draw(found: "Comparison") -> Iterator["RenderableType"]:
         *(Column(f"{figure} {side}", right=True) for side in "AB" for figure in ("R²", "null", "gain")),
     )
     yield make_table(columns, (_role_row(role) for role in found.roles))
+    if lineage is not None and lineage.roles:
+        yield ""
+        yield draw_lineage(lineage)
 
 
-def _facts(found: "Comparison") -> Iterator[tuple[str, str]]:
+def _facts(found: "Comparison", lineage: "Lineage | None") -> Iterator[tuple[str, str]]:
     """The figures of the pair."""
     yield "Distance", f"{fixed(found.distance)} over {count(found.dimensions)} shared dimensions{_rank(found)}"
     yield "Cosine", f"{fixed(found.cosine)} (0 the same direction, 1 unrelated, 2 opposite)"
     yield "Frequencies", f"{fixed(found.frequency_correlation)} correlation of the band energies"
     yield "Clusters", _overlap(found)
+    if lineage is not None:
+        yield "Lineage", lineage_in_a_line(lineage)
 
 
 def _rank(found: "Comparison") -> str:

@@ -1,37 +1,97 @@
 """`dna-zoo similar`: the models nearest to one."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.documents import neighbours_document
 from cli.findings import draw_neighbours
+from cli.lineage import draw_relatives
 from cli.options import FormatOption, ModelArgument
 from cli.output import Format, Output
-from cli.session import session_of
+from cli.progress import progress
+from cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from patterndb.similarity import Neighbour
+    from patterndb.store import PatternDatabase
+    from pipeline.lineage import Lineage
 
 __all__ = ["EXAMPLES", "similar"]
 
-EXAMPLES = ("dna-zoo similar minilm-l6", "dna-zoo similar minilm-l6 --top-k 1 --format quiet")
+EXAMPLES = (
+    "dna-zoo similar minilm-l6",
+    "dna-zoo similar minilm-l6 --by lineage --shortlist 50",
+    "dna-zoo similar minilm-l6 --top-k 1 --format quiet",
+)
+
+
+class Criterion(StrEnum):
+    """What models are ranked by."""
+
+    SIGNATURE = "signature"
+    LINEAGE = "lineage"
 
 
 def similar(
     context: typer.Context,
     key: ModelArgument,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="How many.")] = 5,
+    by: Annotated[
+        Criterion,
+        typer.Option("--by", help="The distance of the signatures, or how far the weights themselves agree."),
+    ] = Criterion.SIGNATURE,
+    shortlist: Annotated[
+        int,
+        typer.Option(
+            "--shortlist",
+            min=1,
+            metavar="N",
+            help="By lineage: how many, nearest by signature, to compare weights with.",
+        ),
+    ] = 20,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Rank the other models by the distance of their signatures, the nearest first."""
+    """Rank the other models by the distance of their signatures, the nearest first, or by lineage."""
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
+    relatives: list[tuple[Neighbour, Lineage]] = []
     with session.database() as database:
-        neighbours = database.get_similar_models(key, top_k)
+        neighbours = database.get_similar_models(key, shortlist if by is Criterion.LINEAGE else top_k)
+        if by is Criterion.LINEAGE:
+            relatives = _ranked(key, neighbours, database, session)[:top_k]
+            neighbours = tuple(neighbour for neighbour, _ in relatives)
     output.result(
-        neighbours_document(key, neighbours),
+        neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours]),
         bare=(neighbour.model for neighbour in neighbours),
-        draw=lambda: draw_neighbours(key, neighbours) if neighbours else (),
+        draw=lambda: _draw(key, neighbours, relatives),
     )
     if neighbours:
         output.hint(f"Ask on: dna-zoo compare {key} {neighbours[0].model}")
     else:
         output.note(f"{key} is alone in this database: mine another model to compare it with.")
+
+
+def _draw(
+    key: str, neighbours: "tuple[Neighbour, ...]", relatives: "list[tuple[Neighbour, Lineage]]"
+) -> "Iterable[RenderableType]":
+    """The table, if there is anybody to show."""
+    if relatives:
+        return draw_relatives(key, relatives)
+    return draw_neighbours(key, neighbours) if neighbours else ()
+
+
+def _ranked(
+    key: str, neighbours: "tuple[Neighbour, ...]", database: "PatternDatabase", session: Session
+) -> "list[tuple[Neighbour, Lineage]]":
+    """The neighbours and their lineage, the surest kin first."""
+    from pipeline.lineage.mined import MinedLineage
+
+    with progress(session.verbosity) as on_event:
+        mined = MinedLineage.of(database, home=session.home, on_event=on_event)
+        found = [(neighbour, mined.compare(key, neighbour.model)) for neighbour in neighbours]
+    return sorted(found, key=lambda pair: pair[1].rank)

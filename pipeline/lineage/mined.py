@@ -16,11 +16,10 @@ from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, WeightsChange
 from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.lineage.compare import LINEAGE_VERSION, compare_weights
 from pipeline.lineage.records import CANNOT_SAY, Lineage, ModelWeights
 from pipeline.stages import StageStore, content_key
+from pipeline.weight_files import ModelRequest, WeightFiles
 
 __all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]
 
@@ -36,6 +35,9 @@ def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Pa
     They are looked for where the run found them, then in the Hugging Face cache. Raises a `FetchError` if they are not
     on this machine, and `WeightsChangedError` if what is there is not what was mined.
     """
+    # What is kept is read without the code that fetches.
+    from pipeline.fetch import fetch
+
     problem: DnaZooError | None = None
     for request in _requests(pattern, database):
         try:
@@ -128,6 +130,8 @@ class MinedLineage:
 
     @contextmanager
     def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
+        from pipeline.extract import WeightReader, extract
+
         files = find_weights(pattern, self.database, home=self.home)
         specs = extract(files, allow_nonfinite=True).specs
         with WeightReader(files) as reader:

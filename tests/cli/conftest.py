@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from patterndb.records import RunModelRecord, StageRecord
 from patterndb.store import PatternDatabase
+from pipeline.lineage import LINEAGE_VERSION, Lineage, RoleEvidence
+from pipeline.lineage.mined import NUM_NULLS
+from pipeline.stages import StageStore, content_key
 from tests.support.patterns import make_pattern, save_patterns
 
 MODELS = ("alpha", "beta", "gamma", "delta", "epsilon")
@@ -44,12 +48,24 @@ def filled_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def keep_lineage(home: Path, *pair: str) -> None:
+    """What comparing the weights of two models of the database would have left; those weights are nowhere."""
+    role = RoleEvidence(role="ffn_out", tensors=2, weights=4096, correlation=0.75, z=41.0)
+    found = Lineage(
+        verdict="same lineage", reason="the weights agree", correlation=0.75, z=41.0, p=0.005, num_nulls=199, tensors=2,
+        weights=4096, roles=(role,),
+    )  # fmt: skip
+    digests = sorted(make_pattern(key, MODELS.index(key)).model.sha256 for key in pair)
+    StageStore(home).run("lineage", content_key(LINEAGE_VERSION, digests, NUM_NULLS, 0), lambda folder: asdict(found))
+
+
 @pytest.fixture
 def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
     """Variables that give a command the filled database as its own copy, and a home of its own."""
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(filled_path, home / "dna-zoo.db")
+    keep_lineage(home, "alpha", "beta")
     return {"DNA_ZOO_HOME": str(home), "DNA_ZOO_DB": "", "COLUMNS": "100", "HF_HOME": str(tmp_path / "hub")}
 
 

@@ -20,7 +20,7 @@ DOCUMENTS = {
     "fetch": ("fetch", "SOME", "--dry-run"),
     "show": ("show", "alpha"),
     "compare": ("compare", "alpha", "beta"),
-    "similar": ("similar", "alpha"),
+    "similar": ("similar", "alpha", "--by", "lineage"),
     "taxonomy": ("taxonomy",),
     "runs": ("runs",),
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),

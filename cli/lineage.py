@@ -1,0 +1,71 @@
+"""Weight-level evidence on the terminal."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from cli.numbers import count, fixed, p_value, signed
+from cli.output import Column, escaped, make_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from patterndb.similarity import Neighbour
+    from pipeline.lineage import Lineage
+
+__all__ = ["draw_lineage", "draw_relatives", "lineage_in_a_line"]
+
+
+def lineage_in_a_line(lineage: "Lineage") -> str:
+    """The verdict and what it rests on."""
+    verdict = f"[bold]{lineage.verdict}[/bold]"
+    if lineage.correlation is None:
+        return f"{verdict}: {escaped(lineage.reason)}"
+    return (
+        f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {signed(lineage.z)},"
+        f" p {p_value(lineage.p)} beside {count(lineage.num_nulls)} wrong alignments"
+    )
+
+
+def draw_lineage(lineage: "Lineage") -> "Table":
+    """The held-out weights, role by role."""
+    columns = (
+        Column("Held-out weights of"),
+        Column("Tensors", right=True),
+        Column("Weights", right=True),
+        Column("Correlation", right=True, style="bold"),
+        Column("z", right=True),
+    )
+    rows = (
+        (role.role, count(role.tensors), count(role.weights), fixed(role.correlation), signed(role.z))
+        for role in lineage.roles
+    )
+    return make_table(columns, rows)
+
+
+def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]") -> Iterator["RenderableType"]:
+    """The models ranked by their lineage with `model`."""
+    columns = (
+        Column(f"By lineage with {escaped(model)}"),
+        Column("Verdict"),
+        Column("z", right=True),
+        Column("p", right=True),
+        Column("Correlation", right=True),
+        Column("Distance", right=True),
+        Column("Percentile", right=True),
+    )
+    yield make_table(columns, (_row(neighbour, lineage) for neighbour, lineage in relatives))
+    yield ""
+
+
+def _row(neighbour: "Neighbour", lineage: "Lineage") -> tuple[str, ...]:
+    """The cells of a relative."""
+    return (
+        escaped(neighbour.model),
+        lineage.verdict,
+        signed(lineage.z),
+        p_value(lineage.p),
+        fixed(lineage.correlation),
+        fixed(neighbour.distance),
+        fixed(neighbour.percentile, 1),
+    )

@@ -1,0 +1,95 @@
+"""The lineage of mined models: where their weights are, what is kept, and when nothing can be said."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dna_zoo.errors import FetchError, NotMinedError, WeightsChangedError
+from patterndb.store import PatternDatabase
+from pipeline.events import Event
+from pipeline.lineage.mined import MinedLineage, find_weights
+from pipeline.stages import StageStore
+from tests.support.lineages import SPECIMENS, save_as_mined
+
+NAMES = ("bert-a", "bert-a-permuted", "bert-b")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """Copies of some specimens, which a test may spoil."""
+    return [Path(shutil.copytree(SPECIMENS / name, tmp_path / "models" / name)) for name in NAMES]
+
+
+@pytest.fixture
+def mined(tmp_path: Path, migrated_sqlite: Path, folders: list[Path]) -> Iterator[MinedLineage]:
+    path = shutil.copy(migrated_sqlite, tmp_path / "patterns.sqlite")
+    with PatternDatabase.open(f"sqlite:///{path}") as database:
+        save_as_mined(database, folders)
+        yield replace(MinedLineage.of(database, home=tmp_path / "home"), num_nulls=19)
+
+
+def test_weights_are_found_where_the_run_found_them(mined: MinedLineage, folders: list[Path]) -> None:
+    files = find_weights(mined.patterns["bert-a"], mined.database, home=mined.home)
+    assert files.paths == (folders[0] / "model.safetensors",)
+    assert files.config["num_attention_heads"] == 4
+
+
+def test_weights_that_are_gone_are_not_on_this_machine(mined: MinedLineage, folders: list[Path]) -> None:
+    shutil.rmtree(folders[0])
+    with pytest.raises(FetchError, match="are not on this machine"):
+        find_weights(mined.patterns["bert-a"], mined.database, home=mined.home)
+    found = mined.compare("bert-a", "bert-b")
+    assert (found.verdict, found.reason) == ("cannot say", "the weights of 'bert-a' are not on this machine")
+
+
+def test_weights_that_changed_are_not_taken_for_those_mined(mined: MinedLineage, folders: list[Path]) -> None:
+    shutil.copy(folders[2] / "model.safetensors", folders[0] / "model.safetensors")
+    with pytest.raises(WeightsChangedError):
+        find_weights(mined.patterns["bert-a"], mined.database, home=mined.home)
+    assert "have changed since they were mined" in mined.compare("bert-a", "bert-b").reason
+
+
+def test_kin_and_strangers_are_told_apart(mined: MinedLineage) -> None:
+    assert mined.compare("bert-a", "bert-a-permuted").verdict == "same lineage"
+    assert mined.compare("bert-a", "bert-b").verdict == "no evidence"
+
+
+def test_what_was_found_is_kept_for_either_order(mined: MinedLineage, folders: list[Path]) -> None:
+    found = mined.compare("bert-a", "bert-a-permuted")
+    shutil.rmtree(folders[0])
+    assert mined.compare("bert-a-permuted", "bert-a") == found
+
+
+def test_what_could_not_be_said_is_not_kept(mined: MinedLineage, folders: list[Path]) -> None:
+    away = folders[0].rename(folders[0].with_name("away"))
+    assert mined.compare("bert-a", "bert-a-permuted").verdict == "cannot say"
+    away.rename(folders[0])
+    assert mined.compare("bert-a", "bert-a-permuted").verdict == "same lineage"
+
+
+def test_other_settings_are_kept_apart(mined: MinedLineage) -> None:
+    assert mined.compare("bert-a", "bert-b").num_nulls == 19
+    assert replace(mined, num_nulls=9).compare("bert-a", "bert-b").num_nulls == 9
+
+
+def test_a_home_that_cannot_be_written_costs_no_answer(mined: MinedLineage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(StageStore, "run", full)
+    assert mined.compare("bert-a", "bert-a-permuted").verdict == "same lineage"
+
+
+def test_a_model_that_was_not_mined_is_an_error(mined: MinedLineage) -> None:
+    with pytest.raises(NotMinedError):
+        mined.compare("bert-a", "bert-c")
+
+
+def test_progress_is_told_in_blocks(mined: MinedLineage) -> None:
+    events: list[Event] = []
+    replace(mined, on_event=events.append).compare("bert-a", "bert-b")
+    assert [event.kind for event in events] == ["start", *["progress"] * 4, "done"]
+    assert events[-2].done == events[-2].total == 3
