@@ -81,7 +81,7 @@ def _read_together(
         norms=norms,
         ties=find_ties(headers, config, shared),
         places=place_tensors((header.name for header in headers), config),
-        signs=find_free_signs(headers, norms),
+        signs=find_free_signs(headers, config, norms),
     )
 
 

@@ -103,6 +103,46 @@ _BERT = Family(
     activation="hidden_act",
 )
 
+# MobileBERT's norms only scale and shift, so streams are free in sign and shifts turn with them. Each layer has a
+# narrow stream of its own, and a projection of the wide one that queries and keys share. Embeddings are read thrice side
+# by side and, by the head, beside columns of its own: their order stays.
+_MOBILEBERT_LAYER = r"(?P<layer>.*encoder\.layer\.\d+)\."
+_WIDE, _NARROW, _SHARED = (
+    Axis(space=space, signs=(space,)) for space in (RESIDUAL, "narrow:{layer}", "shared:{layer}")
+)
+_FFN_NUMBER = r"(?P<ffn>(?:ffn\.\d+\.)?)"
+_MOBILEBERT_FFN_IN, _MOBILEBERT_FFN_OUT = (Axis(space="ffn:{layer}.{ffn}", power=power) for power in (1, -1))
+
+
+def _scaled_linear(pattern: str, rows: Axis, cols: Axis) -> tuple[Rule, ...]:
+    """A linear map, and beside it the norm that scales (which no sign changes) and shifts what it writes."""
+    norm = rf"{pattern}LayerNorm"
+    gain, shift = _rule(rf"{norm}\.weight", replace(rows, signs=())), _rule(rf"{norm}\.bias", rows)
+    return (_linear(rf"{pattern}dense", rows, cols), gain, shift)
+
+
+_MOBILEBERT = Family(
+    rules=(
+        _rule(r".*word_embeddings\.weight|.*predictions\.(?:decoder\.(?:weight|bias)|dense\.weight|bias)"),
+        _rule(r".*(?:position|token_type)_embeddings\.weight", _FIXED, _WIDE),
+        _linear(r".*embedding_transformation", _WIDE, _FIXED),
+        _rule(r".*embeddings\.LayerNorm\.weight", replace(_WIDE, signs=())),
+        _rule(r".*embeddings\.LayerNorm\.bias", _WIDE),
+        _linear(rf"{_MOBILEBERT_LAYER}attention\.self\.(?:query|key)", _QK, _SHARED),
+        _linear(rf"{_MOBILEBERT_LAYER}attention\.self\.value", _VO, _WIDE),
+        *_scaled_linear(rf"{_MOBILEBERT_LAYER}attention\.output\.", _NARROW, _VO),
+        *_scaled_linear(rf"{_MOBILEBERT_LAYER}bottleneck\.input\.", _NARROW, _WIDE),
+        *_scaled_linear(rf"{_MOBILEBERT_LAYER}bottleneck\.attention\.", _SHARED, _WIDE),
+        *_scaled_linear(rf"{_MOBILEBERT_LAYER}output\.bottleneck\.", _WIDE, _NARROW),
+        _linear(rf"{_MOBILEBERT_LAYER}{_FFN_NUMBER}intermediate\.dense", _MOBILEBERT_FFN_IN, _NARROW),
+        *_scaled_linear(rf"{_MOBILEBERT_LAYER}{_FFN_NUMBER}output\.", _NARROW, _MOBILEBERT_FFN_OUT),
+        _linear(r".*predictions\.transform\.dense", _FIXED, _WIDE),
+        _rule(r".*predictions\.transform\.LayerNorm\.(?:weight|bias)"),
+        _linear(r"classifier|cls\.seq_relationship", _FIXED, _WIDE),
+    ),
+    activation="hidden_act",
+)
+
 _ALBERT_LAYER = r"(?P<layer>.*albert_layers\.\d+)\."
 _ALBERT_EMBEDDED = Axis(space="embedded")
 _ALBERT = Family(
@@ -271,7 +311,7 @@ def _mobilenet_joins(model: PreTrainedModel) -> Iterator[Join]:
 
 
 # The bottlenecks between blocks have no activation, so their channels are free in sign as well.
-_NARROW = "out:{conv}"
+_BOTTLENECK_SIGN = "out:{conv}"
 _MOBILENET = Family(
     rules=(
         _rule(r"(?P<conv>.+(?:first_conv|conv_3x3))\.convolution\.weight", _KERNEL),
@@ -282,9 +322,10 @@ _MOBILENET = Family(
         ),
         _rule(r"(?P<conv>.+reduce_1x1)\.convolution\.weight", _KERNEL, Axis(space="in:{conv}")),
         _rule(
-            r"(?P<conv>.+reduce_1x1)\.normalization\.weight", Axis(space="out:{conv}", signs=(_KERNEL_SIGN, _NARROW))
+            r"(?P<conv>.+reduce_1x1)\.normalization\.weight",
+            Axis(space="out:{conv}", signs=(_KERNEL_SIGN, _BOTTLENECK_SIGN)),
         ),
-        _rule(r"(?P<conv>.+reduce_1x1)\.normalization\.bias", Axis(space="out:{conv}", signs=(_NARROW,))),
+        _rule(r"(?P<conv>.+reduce_1x1)\.normalization\.bias", Axis(space="out:{conv}", signs=(_BOTTLENECK_SIGN,))),
         *_NORM_RULES,
         _linear(r"classifier", _FIXED, Axis(space="in:classifier")),
     ),
@@ -296,6 +337,7 @@ FAMILIES: Mapping[str, Family] = {
     "albert": _ALBERT,
     "bert": _BERT,
     "gpt2": _GPT2,
+    "mobilebert": _MOBILEBERT,
     "mobilenet_v2": _MOBILENET,
     "opt": _OPT,
     "resnet": _RESNET,

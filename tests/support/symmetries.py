@@ -47,6 +47,22 @@ KINDS: Mapping[str, Kind] = {
             "max_position_embeddings": 12,
         },
     ),
+    "narrow-encoder": Kind(
+        model_class="MobileBertForPreTraining",  # Norms that only scale and shift, streams of two widths.
+        config="MobileBertConfig",
+        sizes={
+            "vocab_size": 40,
+            "hidden_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 40,
+            "embedding_size": 8,
+            "intra_bottleneck_size": 16,
+            "num_feedforward_networks": 2,
+            "max_position_embeddings": 12,
+            "classifier_activation": False,
+        },
+    ),
     "decoder": Kind(
         model_class="GPT2LMHeadModel",  # Fused projections, stored (in, out).
         config="GPT2Config",
