@@ -104,8 +104,8 @@ _BERT = Family(
 )
 
 # MobileBERT's norms only scale and shift, so streams are free in sign and shifts turn with them. Each layer has a
-# narrow stream of its own, and a projection of the wide one that queries and keys share. Embeddings are read thrice side
-# by side and, by the head, beside columns of its own: their order stays.
+# narrow stream of its own, and a projection of the wide one that queries and keys share. Embeddings are read thrice
+# side by side and, by the head, beside columns of its own: their order stays.
 _MOBILEBERT_LAYER = r"(?P<layer>.*encoder\.layer\.\d+)\."
 _WIDE, _NARROW, _SHARED = (
     Axis(space=space, signs=(space,)) for space in (RESIDUAL, "narrow:{layer}", "shared:{layer}")
