@@ -157,9 +157,15 @@ def _stack(
     )
 
 
+def _is_convolutional(block: Sequence[TensorSpec]) -> bool:
+    """Whether the block is a path of convolutions; some sit inside blocks of attention, which keep their stream."""
+    roles = {spec.role for spec in block}
+    return not roles.isdisjoint(CONVOLUTIONS) and Role.ATTENTION_QUERY not in roles
+
+
 def _readers(block: Sequence[TensorSpec]) -> list[TensorSpec]:
-    """What reads the stream that enters the stack; nothing where a convolution comes first."""
-    if any(spec.role in CONVOLUTIONS for spec in block):
+    """What reads the stream that enters the stack; nothing where a path of convolutions comes first."""
+    if _is_convolutional(block):
         return []
     return [spec for spec in block if spec.role in READERS and spec.is_matrix]
 
@@ -189,7 +195,8 @@ def _front(fed: Sequence[TensorSpec], width: int | None) -> Front:
 
 
 def _block(specs: Sequence[TensorSpec], width: int | None) -> Block:
-    convolutions = [s for s in specs if s.role in CONVOLUTIONS and not _SQUEEZE.search(s.name)]
+    is_path = _is_convolutional(specs)
+    convolutions = [s for s in specs if is_path and s.role in CONVOLUTIONS and not _SQUEEZE.search(s.name)]
     shortcuts = [s for s in convolutions if _SHORTCUT.search(s.name)]
     bottlenecks = [s for s in specs if s.role is Role.BOTTLENECK and s.is_matrix]
     return Block(
@@ -200,7 +207,7 @@ def _block(specs: Sequence[TensorSpec], width: int | None) -> Block:
         merges=tuple(s for s in bottlenecks if s.row_axis is s.col_axis is Axis.RESIDUAL),
         convolutions=_in_order(s for s in convolutions if s not in shortcuts),
         shortcut=shortcuts[0] if len(shortcuts) == 1 else None,
-        gains=_stream_gains(specs, width) if not convolutions else (),
+        gains=_stream_gains(specs, width) if not is_path else (),
     )
 
 

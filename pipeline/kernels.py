@@ -37,7 +37,7 @@ class Path:
     width: int | None = None
     """Channels here; None where that is not known."""
     through: Frame | None = None
-    """What pixels, or the last depthwise kernel, become along these channels, (N, NUM_PROBES)."""
+    """What pixels, or the last depthwise kernel, become along these channels, (N, K)."""
     written: Frame | None = None
     """The frame of the kernel that writes these channels, (N, K)."""
 
@@ -68,11 +68,11 @@ class Kernels:
 
     def _step(self, spec: TensorSpec, path: Path, found: list[Found]) -> Path:
         if spec.role is Role.DEPTHWISE_CONVOLUTION:
-            frame = flatten(self._kernel(spec) @ signs(0, spec.cols, NUM_PROBES, KERNEL))
+            frame = flatten(_probed(self._kernel(spec), KERNEL))
             _add(found, "depthwise", frame, path.through)
             return Path(width=spec.rows, through=frame)
         if spec.col_axis is Axis.POSITION or (path.width is None and spec.block is None):
-            frame = flatten(self._kernel(spec) @ signs(0, spec.cols, NUM_PROBES, PIXELS))
+            frame = flatten(_probed(self._kernel(spec), PIXELS))
             return Path(width=spec.rows, through=frame, written=None if self.are_signs_free else frame)
         if path.width is None or spec.cols % path.width:
             return Path(width=spec.rows)
@@ -118,12 +118,18 @@ def _add(found: list[Found], kind: str, one: Frame | None, two: Frame | None) ->
         found.append((kind, one.T @ two))
 
 
+def _probed(matrix: Frame, salt: int) -> Frame:
+    """The columns of a matrix, through probes where there are more than those."""
+    num_columns = matrix.shape[1]
+    return matrix if num_columns <= NUM_PROBES else matrix @ signs(0, num_columns, NUM_PROBES, salt)
+
+
 def _spread(kernel: Frame, frame: Frame) -> Frame:
-    """`sum_p W_p X R_p` over the positions p of a kernel, R_p fixed: (M, NUM_PROBES)."""
-    places = kernel.shape[2]
+    """`sum_p W_p X R_p` over the positions p of a kernel, R_p fixed: (M, K)."""
+    places, width = kernel.shape[2], frame.shape[1]
     if places == 1:
         return np.asarray(kernel[:, :, 0] @ frame)
-    mixing = signs(0, places * NUM_PROBES, NUM_PROBES, MIXING).reshape(places, NUM_PROBES, NUM_PROBES)
+    mixing = signs(0, places * width, width, MIXING).reshape(places, width, width)
     return np.asarray(np.einsum("mnp,nk,pkl->ml", kernel, frame, mixing, optimize=True))
 
 

@@ -14,6 +14,7 @@ N = length of an axis, K = columns of a frame, D = `NUM_KINSHIP`.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,6 +32,10 @@ __all__ = ["NUM_KINSHIP", "Circuit", "find_circuits", "kinship"]
 
 NUM_KINSHIP = 384
 """Dimensions of a group: a third of the depth, or what has no depth."""
+FEWEST_ENTRIES = 192
+"""With fewer in all its circuits a group proves nothing: chance correlations would pass for kinship."""
+SMALL = 128
+"""Entries of a circuit that is projected on its own."""
 PROJECTION = 6
 """Salt of the projections."""
 
@@ -53,21 +58,26 @@ class Circuit:
 
 
 def kinship(circuits: Sequence[Circuit]) -> Frame | None:
-    """The circuits as one vector (D,) of root mean square 1, whose direction alone means something; None without any.
+    """The circuits as one vector (D,) of root mean square 1, whose direction alone means something.
 
-    Circuits of a kind are projected by the same fixed signs, kinds by different ones, and summed. A circuit with more
-    entries is better evidence, but not in proportion: it counts by the square root of their number.
+    Circuits of a kind are projected by the same fixed signs, kinds by different ones, and summed; small circuits each
+    by their own, by their order, or there would be too little left to go by. A circuit with more entries is better
+    evidence, but not in proportion: it counts by the square root of their number. None where the circuits have fewer
+    than `FEWEST_ENTRIES` entries.
     """
     sums: dict[str, Frame] = {}
+    seen: Counter[str] = Counter()
     for circuit in circuits:
-        weighted = circuit.values * len(circuit.values) ** -0.25
-        sums[circuit.kind] = sums.get(circuit.kind, np.zeros(1)) + weighted
-    if not sums:
+        size = len(circuit.values)
+        kind = circuit.kind if size > SMALL else f"{circuit.kind} {seen[circuit.kind]}"
+        seen[circuit.kind] += 1
+        sums[kind] = sums.get(kind, np.zeros(size)) + circuit.values * size**-0.25
+    if sum(len(total) for total in sums.values()) < FEWEST_ENTRIES:
         return None
     return unit_scale(np.sum([total @ _projection(kind, len(total)) for kind, total in sums.items()], axis=0))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=256)
 def _projection(kind: str, size: int) -> npt.NDArray[np.int8]:
     return signs(0, size, NUM_KINSHIP, _salt(kind)).astype(np.int8)
 
