@@ -98,7 +98,7 @@ def _compare(comparison: Comparison, catalog: _Catalog) -> Answer:
     answer = replace(
         _draft(comparison.name, "omega squared", sample), unlabelled=len(catalog.models) - _num_models(sample)
     )
-    if len(sample.labels) < 2 or len(sample.codes) <= len(sample.labels):
+    if len(sample.labels) < 2 or len(sample.codes) <= len(sample.labels) or not sample.num_dimensions:
         return replace(answer, needed=_needed(sample, comparison.labels))
     dealt = catalog.deal(sample)
     found = separate(sample, dealt)
@@ -123,7 +123,7 @@ def _predict(catalog: _Catalog) -> Answer:
     answer = replace(_draft("prediction", "skill", sample), unlabelled=len(catalog.models) - _num_models(sample))
     commonest = sorted(everything.groups, key=lambda group: -group.lineages)[:2]
     needed = _needed(everything.only_labels({group.label for group in commonest}), ())
-    if len(sample.labels) < 2:
+    if len(sample.labels) < 2 or not sample.num_dimensions:
         return replace(answer, needed=needed)
     dealt = catalog.deal(sample)
     found = predict(sample, dealt)
@@ -174,6 +174,7 @@ def _draft(name: str, measure: str, sample: Sample | None) -> Answer:
         measure=measure,
         models=_num_models(sample) if sample else 0,
         lineages=sample.num_lineages if sample else 0,
+        dimensions=sample.num_dimensions if sample else None,
         groups=sample.groups if sample else (),
     )
 

@@ -69,6 +69,8 @@ class Answer:
     """Whether those are all there are."""
     models: int = 0
     lineages: int = 0
+    dimensions: int | None = None
+    """Of the signature that all models compared have: what distances are over."""
     unlabelled: int = 0
     """Models left out, because nothing is declared of them that answers the question."""
     groups: tuple[Group, ...] = ()

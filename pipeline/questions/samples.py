@@ -34,7 +34,9 @@ class Sample:
     values: Float64
     """(U, D); NaN where none of the unit's models has the dimension."""
     distances: Float64
-    """(U, U): over the dimensions that both have; the largest known where there are none."""
+    """(U, U): root mean square differences over the dimensions that all units have."""
+    num_dimensions: int
+    """How many those are. What only some units have would make a pair near or far for what it shares."""
     members: tuple[tuple[int, ...], ...]
     """Of each unit: the indices of its models."""
 
@@ -83,15 +85,16 @@ def make_sample(values: Float64, labels: Sequence[str | None], lineages: Labels)
 def _sample(names: Sequence[str], lineages: Labels, members: Sequence[Sequence[int]], values: Float64) -> Sample:
     labels = sorted(set(names))
     codes = np.array([labels.index(name) for name in names], dtype=np.intp)
-    distances = pairwise_distances(("",) * values.shape[1], values)
-    known = distances[np.isfinite(distances)]
+    common = values[:, np.isfinite(values).all(axis=0)]
+    distances = pairwise_distances(("",) * common.shape[1], common)
     return Sample(
         labels=tuple(labels),
         codes=codes,
         lineages=lineages,
         blocks=blocks_of_lineages(codes, lineages),
         values=values,
-        distances=np.where(np.isfinite(distances), distances, known.max(initial=0.0)),
+        distances=np.where(np.isfinite(distances), distances, 0.0),
+        num_dimensions=common.shape[1],
         members=tuple(tuple(group) for group in members),
     )
 

@@ -11,7 +11,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from patterndb.records import SignatureEntry
+from patterndb.records import SignatureEntry, Statistic
+from pipeline.nulls import compare_with_null
 from pipeline.permutations import Labellings, deal_labels
 from pipeline.questions import ALPHA, QUESTIONS, Answer, ask
 from pipeline.questions.prediction import predict, predictable
@@ -179,10 +180,22 @@ def test_random_labels_are_rejected_as_often_as_alpha_says() -> None:
     rng, p_values = np.random.default_rng(3), []
     for _ in range(300):
         values = rng.normal(size=(9, 6))
-        values[rng.uniform(size=values.shape) < 0.2] = np.nan
+        values[rng.uniform(size=values.shape) < 0.05] = np.nan
         sample = sample_of(rng.permutation(list("aaaabbbcc")).tolist(), values)
         p_values.append(separate(sample, deal(sample, 400)).p)
     assert np.mean(np.array(p_values) <= 0.1) == pytest.approx(0.1, abs=0.04)
+
+
+def test_what_a_label_lacks_does_not_make_it_another() -> None:
+    """Quiet dimensions that vision models lack would put the others nearer to each other, had they a part in it."""
+    rng, p_values = np.random.default_rng(0), []
+    for _ in range(60):
+        values = np.hstack([rng.normal(size=(10, 4)), 0.1 * rng.normal(size=(10, 30))])
+        values[6:, 4:] = np.nan
+        sample = sample_of(["text"] * 6 + ["vision"] * 4, values)
+        assert sample.num_dimensions == 4
+        p_values.append(separate(sample, deal(sample)).p)
+    assert np.mean(np.array(p_values) <= 0.2) == pytest.approx(0.2, abs=0.12)
 
 
 def test_a_lineage_with_both_labels_is_compared_within_itself() -> None:
@@ -249,6 +262,13 @@ def test_a_copy_in_another_fold_would_give_the_label_away() -> None:
     assert np.mean(naive) == 1 and np.mean(honest) == pytest.approx(0, abs=0.15)
 
 
+def test_a_teacher_does_not_tell_the_label_of_its_student() -> None:
+    """The nearest of all is each other's kin, with the other label; the nearest of another lineage has the same."""
+    values = [[10.0 * lineage, label] for lineage in range(4) for label in (0.0, 1.0)]
+    sample = sample_of(["teacher", "student"] * 4, values, np.repeat(range(4), 2).tolist())
+    assert predict(sample, deal(sample)).accuracy == 1
+
+
 def test_a_label_of_one_lineage_alone_is_not_asked_for() -> None:
     sample = predictable(sample_of(list("aabbcdd"), np.eye(7), [0, 1, 2, 3, 4, 5, 5]))
     assert sample.labels == ("a", "b") and sample.num_lineages == 4
@@ -288,12 +308,22 @@ def test_one_null_is_not_enough_for_a_universal_pattern() -> None:
     assert answer.verdict == "not enough models" and "--nulls 8" in answer.sentence
 
 
-def test_an_extreme_model_does_not_make_a_pattern_universal() -> None:
-    rng, entries = np.random.default_rng(0), make_catalog(np.random.default_rng(0), [TEXT] * 9)
-    plain = make_model_statistics(rng, entries[:5], rise=0.0)
-    extreme = make_model_statistics(rng, entries[5:], rise=50.0)
-    witnesses = [{each.name: each for each in each} for each in (*plain.values(), *extreme.values())]
-    assert find_universal(witnesses, alpha=ALPHA).found == ()
+def witness(z: float) -> dict[str, Statistic]:
+    """What a model says of one statistic, that far from 99 nulls."""
+    draws = np.random.default_rng(0).normal(size=99)
+    return {"x": compare_with_null("x", float(draws.mean() + z * draws.std()), draws.tolist(), "shuffle")}
+
+
+def test_extreme_models_do_not_make_a_pattern_universal() -> None:
+    assert find_universal([witness(50.0)] * 12, alpha=ALPHA).p < 0.001
+    mixed = find_universal([witness(50.0)] * 8 + [witness(-0.5)] * 4, alpha=ALPHA)
+    assert mixed.found == () and mixed.p > 0.3
+
+
+def test_a_lopsided_null_does_not_make_a_pattern_universal() -> None:
+    """All a little above the mean of their nulls, as most draws of a lopsided null are: no coin, and no evidence."""
+    found = find_universal([witness(0.1)] * 12, alpha=ALPHA)
+    assert found.found == () and found.p == 1.0
 
 
 def test_models_that_are_their_own_nulls_share_nothing() -> None:
