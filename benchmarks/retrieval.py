@@ -4,9 +4,10 @@
     python -m benchmarks.retrieval --population /tmp/population  # about 15 minutes of one core, then 2: mined once
     python -m benchmarks.retrieval --population /tmp/population --lineage   # weight-level evidence on pairs as well
 
-Every model is mined as `dna-zoo mine` mines it (extract, order, analyse with fewer nulls; nothing is fitted), and ranked against all
-others by the distance of `dna-zoo similar`, beside four baselines. How queries and pairs are counted is written in
-`benchmarks/kinship/scoring.py`. Prints the tables and writes them as JSON to `benchmarks/results/OUT.json`.
+Every model is mined as `dna-zoo mine` mines it (extract, order, analyse with fewer nulls; nothing is fitted), and
+ranked against all others by the distance of `dna-zoo similar`, beside four baselines. How queries and pairs are counted
+is written in `benchmarks/kinship/scoring.py`. Prints the tables and writes them as JSON to
+`benchmarks/results/OUT.json`.
 """
 
 import argparse
@@ -31,8 +32,7 @@ from pipeline.settings import AnalysisSettings
 from pipeline.signature import SIGNATURE_VERSION
 
 NUM_NULLS = 2
-"""Statistics enter a signature as effects over the mean of their nulls. More nulls than this take minutes and change
-nothing here; `mine` takes more for its p-values."""
+"""Fewer than `mine` takes, which reports p-values: a signature has only effects over the mean of the nulls."""
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -192,7 +192,7 @@ def _opt() -> PreTrainedConfig:
 def _mobilenet() -> PreTrainedConfig:
     return MobileNetV2Config(
         num_channels=1,
-        image_size=16,
+        image_size=32,
         depth_multiplier=0.2,
         depth_divisible_by=4,
         expand_ratio=4,
@@ -300,9 +300,9 @@ _ALL = (
         objective="classification",
         model_class="MobileNetV2ForImageClassification",
         config=_mobilenet,
-        steps=250,
-        learning_rate=8e-3,
-        image_side=16,
+        steps=300,
+        learning_rate=3e-3,
+        image_side=32,
         half_width={"expand_ratio": 2},
         half_depth={},
     ),
