@@ -5,16 +5,16 @@ gives every unit of the stream some features. U = units, F = features.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline.lineage.alignment import centred
+from pipeline.lineage.alignment import Alignment, centred
 from pipeline.lineage.pairing import Group, Pair, residual_group
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Axis, Role, TensorSpec
 
-__all__ = ["LEAST_FEATURES", "MAX_ANCHOR_ROWS", "Anchors", "collect_anchors"]
+__all__ = ["LEAST_FEATURES", "MAX_ANCHOR_ROWS", "Anchors", "collect_anchors", "with_bridges"]
 
 MAX_ANCHOR_ROWS = 2048
 """Rows taken of an embedding, the same of both models."""
@@ -43,6 +43,10 @@ class Anchors:
     signed: bool = False
     """Whether units may have turned; a norm's gains, which do not turn with them, are left out then."""
 
+    @property
+    def num_features(self) -> int:
+        return sum(matrix.shape[1] for matrix in self.a.values())
+
     def pooled(self) -> tuple[Matrix, Matrix]:
         """All families side by side."""
         names = list(self.a)
@@ -52,7 +56,7 @@ class Anchors:
 def collect_anchors(
     pairs: Iterable[Pair], a: ModelWeights, b: ModelWeights, *, seed: int
 ) -> dict[tuple[Group, Group], Anchors]:
-    """Residual streams that correspond, and what anchors each; streams with too few features are left out."""
+    """Residual streams that correspond, and what anchors each, those with most features first."""
     pairs = list(pairs)
     streams = {link for pair in pairs for link in _streams(pair)}
     owners = _owners(pairs)
@@ -65,29 +69,61 @@ def collect_anchors(
             features = _features(pair, a, b, seed)
             if features is not None:
                 found.setdefault(link, {}).setdefault(_FAMILIES[pair.a.role], []).append(features)
-    joined = ((link, _join(families, link in signed)) for link, families in found.items())
-    return {link: anchors for link, anchors in joined if anchors is not None}
+    joined = {link: _join(found.get(link, {}), link in signed) for link in sorted(streams)}
+    return dict(sorted(joined.items(), key=lambda item: -item[1].num_features))
 
 
-def _join(families: Mapping[str, Sequence[tuple[Matrix, Matrix]]], signed: bool) -> Anchors | None:
+def _join(families: Mapping[str, Sequence[tuple[Matrix, Matrix]]], signed: bool) -> Anchors:
     kept = {name: parts for name, parts in families.items() if not (signed and name == "vectors")}
     sides = [
         {name: np.concatenate([pair[side] for pair in parts], axis=1) for name, parts in kept.items()}
         for side in (0, 1)
     ]
-    if sum(matrix.shape[1] for matrix in sides[0].values()) < LEAST_FEATURES:
-        return None
     return Anchors(sides[0], sides[1], signed)
+
+
+def with_bridges(
+    anchors: Anchors,
+    link: tuple[Group, Group],
+    pairs: Iterable[Pair],
+    aligned: Mapping[tuple[Group, Group], Alignment],
+    a: ModelWeights,
+    b: ModelWeights,
+) -> Anchors:
+    """The anchors, and projections between this stream and those that are aligned already, outside the blocks."""
+    found = []
+    for pair in pairs:
+        if not (pair.a.is_matrix and pair.b.is_matrix and pair.a.block is None):
+            continue
+        rows, cols = _link(pair, "row"), _link(pair, "col")
+        if rows is None or cols is None or rows == cols:
+            continue
+        if cols == link and rows in aligned:
+            found.append(aligned[rows].rows(a.load(pair.a), b.load(pair.b)))
+        elif rows == link and cols in aligned:
+            found.append(aligned[cols].rows(a.load(pair.a).T, b.load(pair.b).T))
+    features = [
+        (x, y)
+        for left, right in found
+        if (x := _standardised(left)) is not None
+        if (y := _standardised(right)) is not None
+    ]
+    if not features:
+        return anchors
+    bridges = [np.concatenate([pair[side].T for pair in features], axis=1) for side in (0, 1)]
+    return replace(anchors, a={**anchors.a, "bridges": bridges[0]}, b={**anchors.b, "bridges": bridges[1]})
+
+
+def _link(pair: Pair, axis: str) -> tuple[Group, Group] | None:
+    group_a, group_b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
+    return None if group_a is None or group_b is None else (group_a, group_b)
 
 
 def _streams(pair: Pair) -> Iterator[tuple[Group, Group]]:
     """The residual streams along the axes of a pair of matrices."""
     if not (pair.a.is_matrix and pair.b.is_matrix):
         return
-    for axis in ("row", "col"):
-        group_a, group_b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
-        if group_a is not None and group_b is not None:
-            yield group_a, group_b
+    yield from filter(None, (_link(pair, axis) for axis in ("row", "col")))
 
 
 def _owners(pairs: Sequence[Pair]) -> dict[str, TensorSpec]:

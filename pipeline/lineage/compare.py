@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pipeline.lineage.alignment import Alignment
-from pipeline.lineage.anchors import collect_anchors
+from pipeline.lineage.anchors import LEAST_FEATURES, collect_anchors, with_bridges
 from pipeline.lineage.blocks import BlockMatcher
 from pipeline.lineage.context import Context
 from pipeline.lineage.convolutions import convolution_tests
@@ -15,7 +15,7 @@ from pipeline.lineage.streams import align_stream
 
 __all__ = ["LINEAGE_VERSION", "compare_weights"]
 
-LINEAGE_VERSION = "1"
+LINEAGE_VERSION = "2"
 Streams = dict[tuple[Group, Group], Alignment]
 
 
@@ -59,5 +59,7 @@ def _align(outside: Sequence[Pair], matcher: BlockMatcher, seed: int) -> tuple[S
         pairs += pair_specs(matcher.blocks_a[block_a], matcher.blocks_b[block_b])
     streams: Streams = {}
     for link, anchors in collect_anchors(pairs, matcher.a, matcher.b, seed=seed).items():
-        streams[link] = align_stream(anchors, lambda alignment, link=link: matcher.agreement({link: alignment}))  # type: ignore[misc]
+        bridged = with_bridges(anchors, link, outside, streams, matcher.a, matcher.b)
+        if bridged.num_features >= LEAST_FEATURES:
+            streams[link] = align_stream(bridged, lambda alignment, link=link: matcher.agreement({link: alignment}))  # type: ignore[misc]
     return streams, matcher.match(streams) if in_sequence is None else in_sequence

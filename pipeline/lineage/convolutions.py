@@ -160,8 +160,7 @@ class _Chain:
         shifts = self.a.shifts(pair.a), self.b.shifts(pair.b)
         stacks = [_stacks(left, right, group) for group in self._readable(left, right)]
         fits = [_fit(stack, shifts, signed, self.seed) for stack in stacks]
-        # The order of the files cannot be fitted: where it is borne out it beats what can.
-        best = max(fits, key=lambda fit: (fit.rows.in_file_order, fit.score), default=None)
+        best = max(fits, key=_preference, default=None)
         if best is None:
             return None
         # What reads these channels is tested on other weights: it may have them aligned on all of these.
@@ -217,6 +216,12 @@ def _fit(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool, seed: int
     one, two = rows.rows(one, two)
     score = float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30))
     return _Fit(stacks, rows, score, test)
+
+
+def _preference(fit: _Fit) -> tuple[bool, bool, float]:
+    """The order of the files cannot be fitted: where it is borne out it beats what can."""
+    rows, cols = fit.rows.in_file_order, fit.stacks.in_file_order
+    return rows and cols, rows, fit.score
 
 
 def _align(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool) -> Alignment:

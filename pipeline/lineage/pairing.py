@@ -75,9 +75,13 @@ def _ordered(rest: Names, role: Role) -> list[TensorSpec]:
 
 
 def residual_group(spec: TensorSpec, *, axis: str) -> Group | None:
-    """The residual stream along the `row` or `col` axis of a spec; None if that axis is another."""
+    """The residual stream along the `row` or `col` axis of a spec; None if that axis is another.
+
+    What a bottleneck outside the blocks leads to or from is a stream too: that of the embeddings.
+    """
     kind, width = (spec.row_axis, spec.rows) if axis == "row" else (spec.col_axis, spec.cols)
-    if kind is not Axis.RESIDUAL:
+    is_embedded = kind is Axis.HIDDEN and spec.role is Role.BOTTLENECK and spec.block is None
+    if kind is not Axis.RESIDUAL and not is_embedded:
         return None
     path = spec.name.lower().split(".")
     # Keys and values of cross-attention read what the encoder wrote.

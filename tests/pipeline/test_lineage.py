@@ -160,7 +160,7 @@ def disturbed(model: PreTrainedModel, share: float, generator: torch.Generator) 
                 parameter.add_(share * parameter.std() * torch.randn(parameter.shape, generator=generator))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "narrow-encoder"])
 def test_orders_and_signs_are_undone_in_every_kind_of_network(kind: str, tmp_path: Path) -> None:
     model, generator = make_model(kind), torch.Generator().manual_seed(1)
     copy = copy_with(model, permutation().permuted(model, generator=generator))
@@ -168,6 +168,14 @@ def test_orders_and_signs_are_undone_in_every_kind_of_network(kind: str, tmp_pat
     found = compared(weights_of(model, tmp_path / "a"), weights_of(copy, tmp_path / "b"))
     assert found.verdict == "same lineage" and not found.in_file_order
     assert found.correlation is not None and found.correlation > 0.85
+
+
+def test_streams_inside_a_block_are_not_followed_once_permuted(tmp_path: Path) -> None:
+    """The limit that docs/lineage.md states for MobileBERT and its like."""
+    model = make_model("narrow-encoder")
+    copy = copy_with(model, permutation().permuted(model, generator=torch.Generator().manual_seed(1)))
+    assert compared(weights_of(model, tmp_path / "a"), weights_of(model, tmp_path / "b")).verdict == "same lineage"
+    assert compared(weights_of(model, tmp_path / "a"), weights_of(copy, tmp_path / "c")).verdict == "no evidence"
 
 
 @pytest.mark.parametrize("kind", KINDS)
