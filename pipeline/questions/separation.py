@@ -23,6 +23,8 @@ Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 FEWEST_IN_A_GROUP = 2
 """Units of a label that must have a dimension for it to be compared between labels."""
+COLUMNS_AT_A_TIME = 256
+"""Dimensions tested together: bounds the memory, labellings times dimensions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,9 @@ def differing_dimensions(
         columns = np.flatnonzero(group_of.ravel() == number)
         if (np.bincount(sample.codes[units]) >= FEWEST_IN_A_GROUP).sum() < 2:
             continue
-        effects, p_values = rank_test(sample.values[np.ix_(units, columns)], sample.codes, units, dealt)
-        tested += zip(columns.tolist(), effects.tolist(), p_values.tolist(), strict=True)
+        for part in np.array_split(columns, -(-len(columns) // COLUMNS_AT_A_TIME)):
+            effects, p_values = rank_test(sample.values[np.ix_(units, part)], sample.codes, units, dealt)
+            tested += zip(part.tolist(), effects.tolist(), p_values.tolist(), strict=True)
     adjusted = q_values([p for _, _, p in tested])
     ranked = sorted(zip(tested, adjusted, strict=True), key=lambda item: (item[0][2], -item[0][1], item[0][0]))
     return tuple(
