@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from dna_zoo.errors import SettingsError
-from pipeline.settings import PRESETS, AnalysisSettings, DnaType, MineSettings, Order, Precision, Scope, preset
+from pipeline.settings import PRESETS, AnalysisSettings, Compile, DnaType, MineSettings, Order, Precision, Scope, preset
 
 __all__ = ["FIT_OPTIONS", "make_settings"]
 
@@ -23,6 +23,7 @@ FIT_OPTIONS = (
     "batch_size",
     "learning_rate",
     "precision",
+    "compile",
     "patience",
 )
 """Parameters of the command that are settings of the fit under the same name."""
@@ -74,6 +75,10 @@ BatchSizeOption = Annotated[int | None, _option("--batch-size", panel=FIT, help=
 LearningRateOption = Annotated[float | None, _option("--learning-rate", panel=FIT, help="Of Adam.")]
 PrecisionOption = Annotated[
     str | None, _option("--precision", panel=FIT, metavar=_choice(Precision), help="Of the network in training.")
+]
+CompileOption = Annotated[
+    str | None,
+    _option("--compile", panel=FIT, metavar=_choice(Compile), help="Sine layers of pointwise kinds in bf16 on a CPU."),
 ]
 PatienceOption = Annotated[
     int | None, _option("--patience", panel=FIT, help="Epochs without improvement before a fit stops; 0: never.")

@@ -18,6 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from pipeline.fused_sine import FusedSirens, SineKernel
 from pipeline.settings import DnaType
 
 __all__ = [
@@ -54,6 +55,9 @@ class Siren(nn.Module):
     neighbouring weights differ by less than bfloat16 resolves.
     """
 
+    fused: FusedSirens | None = None
+    """A stand-in for the layers with the parameters of the moment; it takes a network of one output."""
+
     def __init__(
         self,
         generators: Sequence[torch.Generator],
@@ -81,12 +85,29 @@ class Siren(nn.Module):
 
     def forward(self, coords: Tensor, omega: Tensor | None = None) -> Tensor:
         """(S, P, D) float32 in [-1, 1] -> (S, P, out_dim); `omega` (S, P, 1) replaces the first layer's frequency."""
+        if self.fused is not None:
+            return self.fused(coords, None if omega is None else omega / self.omega) + self.out_bias
         with torch.autocast(coords.device.type, enabled=False):
             first = torch.baddbmm(self.biases[0], coords, self.weights[0])
             hidden = torch.sin((self.omega if omega is None else omega) * first)
         for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
             hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
         return torch.baddbmm(self.out_bias, hidden, self.out_weight)
+
+    def fuse(self, kernel: SineKernel) -> FusedSirens:
+        """The stand-in for these layers; its gradients are those of `fused_parameters`."""
+        return FusedSirens(
+            kernel,
+            scales=[self.omega, *[HIDDEN_OMEGA] * (len(self.weights) - 1)],
+            weights=list(self.weights),
+            biases=list(self.biases),
+            out_weight=self.out_weight,
+        )
+
+    @property
+    def fused_parameters(self) -> list[nn.Parameter]:
+        """All but the last bias."""
+        return [*self.weights, *self.biases, self.out_weight]
 
 
 def _branches(hidden_dim: int, num_layers: int) -> tuple[tuple[int, int], ...]:

@@ -33,9 +33,9 @@ from pipeline.side_by_side import num_cores, run_side_by_side
 from pipeline.train import Trainer, TrainResult, save_tensors
 from zoo.tensors import TensorSpec
 
-__all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device"]
+__all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device", "resolve_precision"]
 
-FIT_VERSION = "4"
+FIT_VERSION = "5"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
@@ -79,6 +79,14 @@ def resolve_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def resolve_precision(settings: FitSettings, device: str) -> FitSettings:
+    """`settings`, with `auto` made definite: bf16 for a pointwise kind where the device has it, else fp32."""
+    if settings.precision != "auto":
+        return settings
+    is_fast = not device.startswith("cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return replace(settings, precision="bf16" if is_fast and settings.dna_type != "separable" else "fp32")
+
+
 def fit(
     specs: Sequence[TensorSpec],
     load: Loader,
@@ -104,6 +112,7 @@ def fit(
     matrices = sorted((spec for spec in specs if spec.is_matrix), key=lambda spec: (spec.rows, spec.cols, spec.name))
     if not matrices:
         return None
+    settings = resolve_precision(settings, device)
     directory.mkdir(parents=True, exist_ok=True)
     stacks = plan_stacks(matrices, settings)
     total = sum(stack.total_steps for stack in stacks)
@@ -125,13 +134,16 @@ def fit(
         return result
 
     largest_first = sorted(stacks, key=lambda stack: -stack.cost)
-    results = run_side_by_side(largest_first, run, num_workers=_num_workers(device, stacks))
+    results = run_side_by_side(largest_first, run, num_workers=_num_workers(device, stacks, settings))
     by_index = {stack.index: result for stack, result in zip(largest_first, results, strict=True)}
     return _gather(stacks, [by_index[stack.index] for stack in stacks], directory, device, settings)
 
 
-def _num_workers(device: str, stacks: Sequence[Stack]) -> int:
-    """Stacks trained at once: one a core; one on a GPU, and one where the work is too little to share."""
+def _num_workers(device: str, stacks: Sequence[Stack], settings: FitSettings) -> int:
+    """Stacks trained at once: one a core; one on a GPU, one where the work is too little to share, and one of pointwise
+    DNAs, whose batches are shared out already."""
+    if settings.dna_type != "separable":
+        return 1
     large = sum(stack.cost >= SHARED_FROM for stack in stacks)
     return max(min(num_cores(), MOST_WORKERS, large), 1) if device == "cpu" else 1
 

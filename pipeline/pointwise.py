@@ -3,24 +3,48 @@
 S = slots, P = points, D = coordinate dims.
 """
 
+import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.dna import make_pointwise
+from dna_zoo.errors import SettingsError
+from pipeline.dna import Siren, make_pointwise
+from pipeline.fused_sine import FusedSirens, SineKernel, compiled_sine_kernel
 from pipeline.problem import depth_coordinate, generator_for, role_coordinate
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape
+from pipeline.sharded_loss import add_up, with_gradients
 from zoo.tensors import TensorSpec
 
 __all__ = ["PointwiseProblem"]
 
+UNITS_PER_SHARD = 1 << 19
+"""On a CPU a batch is cut into shards of this many values of the widest layer, a MiB in bfloat16."""
+COMPILED_FROM = 1e9
+"""Sines of a fit from which on compiling the layers pays: it takes a second and saves some nanoseconds a sine."""
 POINTS_PER_CHUNK = 1 << 16
 """Points evaluated at once, over all slots."""
 POINTS_PER_EVALUATION = 1 << 20
 """A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
+
+
+@contextlib.contextmanager
+def _fused(net: nn.Module, kernel: SineKernel | None) -> Iterator[list[tuple[Siren, FusedSirens]]]:
+    """The sirens of `net`, with compiled stand-ins meanwhile; none without a kernel."""
+    if kernel is None:
+        yield []
+        return
+    sirens = [(module, module.fuse(kernel)) for module in net.modules() if isinstance(module, Siren)]
+    try:
+        for siren, stand_in in sirens:
+            siren.fused = stand_in
+        yield sirens
+    finally:
+        for siren, _ in sirens:
+            siren.fused = None
 
 
 class PointwiseProblem:
@@ -35,6 +59,8 @@ class PointwiseProblem:
         self.values = values
         self.num_slots, self.num_weights = values.shape
         self.batch_size = min(settings.batch_size, self.num_weights)
+        self.shard_size = self.batch_size
+        self.kernel: SineKernel | None = None
         self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
         sizes = torch.tensor([spec.num_weights for spec in specs])
         self.ends = torch.cumsum(sizes, 0).to(device)
@@ -52,7 +78,8 @@ class PointwiseProblem:
         return int(self.ends[part] - self.starts[part])
 
     def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
-        return make_pointwise(
+        self.shard_size = max(UNITS_PER_SHARD // (self.num_slots * shape.hidden_dim), 1)
+        net = make_pointwise(
             settings.dna_type,
             generators,
             in_dim=4 if self.with_place else 2,
@@ -60,6 +87,21 @@ class PointwiseProblem:
             num_layers=shape.num_layers,
             omega=settings.omega,
         )
+        self.kernel = self._kernel(shape, settings)
+        return net
+
+    def _kernel(self, shape: DnaShape, settings: FitSettings) -> SineKernel | None:
+        """Compiled sine layers, where they are of use and, if that is left open, worth the time to compile them."""
+        if self.values.device.type != "cpu" or settings.precision != "bf16" or settings.compile == "off":
+            return None
+        sines = shape.hidden_dim * shape.num_layers * self.values.numel() * settings.epochs
+        if settings.compile == "auto" and sines < COMPILED_FROM:
+            return None
+        kernel = compiled_sine_kernel()
+        if kernel is None and settings.compile == "on":
+            message = "`--compile on` was asked for, and no C compiler made the sine layers."
+            raise SettingsError(message, hint="Install one, name it in the variable CC, or use `--compile auto`.")
+        return kernel
 
     def coordinates(self, index: Tensor) -> Tensor:
         """Flat indices (P,) int64 -> coordinates (P, D) float32 in [-1, 1]: row, column and, if asked, depth, role."""
@@ -77,7 +119,29 @@ class PointwiseProblem:
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         index = torch.randint(self.num_weights, (self.batch_size,), generator=generator).to(self.values.device)
-        return (self._evaluate(net, index) - self.values[:, index]).square().mean(dim=1)
+
+        def losses(shard: Tensor) -> Tensor:
+            return (self._evaluate(net, shard) - self.values[:, shard]).square().sum(dim=1) / self.batch_size
+
+        has_gradient = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())
+        if self.values.device.type != "cpu" or not has_gradient:
+            return losses(index)
+        return self._with_gradients(net, losses, torch.split(index, self.shard_size))
+
+    def _with_gradients(self, net: nn.Module, losses: Callable[[Tensor], Tensor], shards: Sequence[Tensor]) -> Tensor:
+        """The losses over all shards, each forward and back at once."""
+        with _fused(net, self.kernel) as sirens:
+            replaced = {id(parameter) for siren, _ in sirens for parameter in siren.fused_parameters}
+            parameters = [parameter for parameter in net.parameters() if id(parameter) not in replaced]
+            leaves = [leaf for _, stand_in in sirens for leaf in stand_in.leaves]
+            found, gradients = add_up(losses, shards, [*parameters, *leaves])
+        known, rest = gradients[: len(parameters)], gradients[len(parameters) :]
+        for siren, stand_in in sirens:
+            count = len(stand_in.leaves)
+            known += stand_in.parameter_gradients(rest[:count])
+            parameters += siren.fused_parameters
+            rest = rest[count:]
+        return with_gradients(found, parameters, known)
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         start, end = int(self.starts[part]), int(self.ends[part])

@@ -34,7 +34,7 @@ from pipeline.events import Event, OnEvent, ignore
 from pipeline.extract import Inventory, WeightReader, extract
 from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.fetch_plan import key_of
-from pipeline.fit import FIT_VERSION, fit, resolve_device
+from pipeline.fit import FIT_VERSION, fit, resolve_device, resolve_precision
 from pipeline.hub_errors import disk_errors
 from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.persist import (
@@ -76,7 +76,8 @@ def mine(
     model are recorded, not raised; a database that fails (`StoreError`) ends the run. On Ctrl-C the run is marked
     interrupted.
     """
-    settings = replace(settings, device=_checked_device(settings.device))
+    device = _checked_device(settings.device)
+    settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
     run = run_id(requests, settings)
     folder = home / "runs" / run
     folder.mkdir(parents=True, exist_ok=True)

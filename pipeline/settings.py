@@ -9,6 +9,7 @@ from dna_zoo.errors import SettingsError
 __all__ = [
     "PRESETS",
     "AnalysisSettings",
+    "Compile",
     "DnaType",
     "FitSettings",
     "MineSettings",
@@ -21,7 +22,8 @@ __all__ = [
 DnaType = Literal["separable", "spectral", "hierarchical", "adaptive"]
 Scope = Literal["tensor", "model"]
 Order = Literal["raw", "seriated"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
+Compile = Literal["auto", "on", "off"]
 Schedule = Literal["constant", "cosine"]
 
 
@@ -66,6 +68,10 @@ class FitSettings:
     clip_norm: float = 1.0
     """Largest gradient norm of one DNA; larger ones are scaled down to it."""
     precision: Precision = "fp32"
+    """`auto` is bf16 for a pointwise kind where the device has it (`pipeline.fit.resolve_precision`), else fp32."""
+    compile: Compile = "auto"
+    """Whether a pointwise kind in bf16 on a CPU has its sine layers compiled (`pipeline.fused_sine`); `auto`: where the
+    fit is long enough to pay for it and there is a C compiler."""
     patience: int = 0
     """Epochs without improvement before a fit stops; 0 never stops early."""
     num_nulls: int = 1
@@ -81,6 +87,7 @@ class FitSettings:
         _require_choice("scope", self.scope, get_args(Scope))
         _require_choice("order", self.order, get_args(Order))
         _require_choice("precision", self.precision, get_args(Precision))
+        _require_choice("compile", self.compile, get_args(Compile))
         _require_choice("schedule", self.schedule, get_args(Schedule))
         _require(0 < self.budget <= 1, f"`budget` is {self.budget}.", "Give a share in (0, 1].")
         _require(self.learning_rate > 0, f"`learning_rate` is {self.learning_rate}.", "Give a positive number.")
@@ -147,8 +154,16 @@ PRESETS: Mapping[str, FitSettings] = {
 """Named starting points; `dna-zoo mine --preset`. `reference` is the idea as it was born."""
 
 
-_POINTWISE = FitSettings(dna_type="spectral", epochs=20, learning_rate=1e-3, checkpoint_every=1)
-_TRAINING = ("epochs", "learning_rate", "schedule", "patience", "checkpoint_every")
+_POINTWISE = FitSettings(
+    dna_type="spectral",
+    omega=70.0,
+    epochs=10,
+    learning_rate=2e-3,
+    precision="auto",
+    checkpoint_every=1,
+)
+"""From `benchmarks/pointwise.py`: higher frequencies learn too slowly, lower ones store more of the null."""
+_TRAINING = ("omega", "epochs", "learning_rate", "schedule", "precision", "patience", "checkpoint_every")
 
 
 def preset(name: str, **changes: Any) -> FitSettings:

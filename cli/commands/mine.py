@@ -52,6 +52,7 @@ def mine(
     batch_size: options.BatchSizeOption = None,
     learning_rate: options.LearningRateOption = None,
     precision: options.PrecisionOption = None,
+    compile: options.CompileOption = None,
     patience: options.PatienceOption = None,
     nulls: options.NullsOption = None,
     device: options.DeviceOption = "auto",

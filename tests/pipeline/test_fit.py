@@ -16,7 +16,7 @@ from patterndb.records import FitRecord
 from pipeline import fit as fit_module
 from pipeline import pointwise as pointwise_module
 from pipeline.events import Event
-from pipeline.fit import FitResult, fit, plan_stacks, resolve_device
+from pipeline.fit import FitResult, fit, plan_stacks, resolve_device, resolve_precision
 from pipeline.fit_report import FitCost, TensorFit, report
 from pipeline.settings import DnaType, FitSettings, Scope
 from tests.pipeline.fitting import (
@@ -193,6 +193,14 @@ def test_without_matrices_there_is_nothing_to_fit(tmp_path: Path) -> None:
 def test_auto_is_cuda_where_there_is_one() -> None:
     assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     assert resolve_device("cuda:1") == "cuda:1"
+
+
+def test_auto_is_half_precision_for_pointwise_kinds_where_there_is_any() -> None:
+    assert resolve_precision(quick(dna_type="spectral", precision="auto"), "cuda").precision == "bf16"
+    on_cpu = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    assert resolve_precision(quick(dna_type="spectral", precision="auto"), "cpu").precision == on_cpu
+    assert resolve_precision(quick(precision="auto"), "cuda").precision == "fp32"
+    assert resolve_precision(quick(dna_type="spectral", precision="fp16"), "cpu").precision == "fp16"
 
 
 # Controls.

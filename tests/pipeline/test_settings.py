@@ -10,7 +10,15 @@ from pipeline.settings import PRESETS, AnalysisSettings, FitSettings, MineSettin
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dna_type", "wavelet"), ("scope", "layer"), ("budget", 0.0), ("epochs", 0), ("rank", 0), ("learning_rate", -1.0)],
+    [
+        ("dna_type", "wavelet"),
+        ("scope", "layer"),
+        ("budget", 0.0),
+        ("epochs", 0),
+        ("rank", 0),
+        ("learning_rate", -1.0),
+        ("compile", "yes"),
+    ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"`{name}`") as caught:
@@ -51,6 +59,7 @@ def test_a_pointwise_kind_is_not_trained_like_a_separable_one() -> None:
     quick, pointwise = preset("quick"), preset("quick", dna_type="adaptive")
     assert pointwise.learning_rate < quick.learning_rate
     assert pointwise.epochs < quick.epochs
+    assert pointwise.omega > quick.omega and pointwise.precision == "auto"
     assert preset("quick", dna_type="adaptive", epochs=3).epochs == 3
     assert preset("reference", dna_type="separable").learning_rate == quick.learning_rate
 

@@ -89,5 +89,12 @@ def test_a_wide_separable_network_takes_smaller_steps_in_proportion() -> None:
     narrow, wide = (step_size(settings, DnaShape(hidden_dim=width, num_layers=2, rank=4)) for width in (16, 480))
     assert narrow == settings.learning_rate
     assert step_size(settings, DnaShape(hidden_dim=960, num_layers=2, rank=4)) == pytest.approx(wide / 2)
-    pointwise = preset("quick", dna_type="spectral")
-    assert step_size(pointwise, DnaShape(hidden_dim=480, num_layers=3)) == pointwise.learning_rate
+
+
+def test_a_pointwise_step_is_bounded_by_the_root_of_the_width() -> None:
+    asked = preset("reference")
+    assert step_size(asked, DnaShape(hidden_dim=256, num_layers=5)) == asked.learning_rate
+    settings = preset("quick", dna_type="spectral", learning_rate=1.0)
+    narrow, wide = (step_size(settings, DnaShape(hidden_dim=width, num_layers=3)) for width in (64, 256))
+    assert narrow == pytest.approx(2 * wide)
+    assert 0.5e-3 < wide < 1e-3

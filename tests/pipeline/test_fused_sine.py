@@ -1,0 +1,175 @@
+"""Compiled sine layers: what the networks compute without them, forward and back, in bfloat16's precision."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dna_zoo.errors import SettingsError
+from pipeline import fused_sine
+from pipeline import pointwise as pointwise_module
+from pipeline.dna import Siren
+from pipeline.fused_sine import LANES, SineKernel, compiled_sine_kernel
+from pipeline.pointwise import PointwiseProblem
+from pipeline.problem import generator_for
+from pipeline.settings import DnaType, FitSettings
+from pipeline.shapes import DnaShape
+from tests.pipeline.small_models import matrix_spec
+
+KINDS: list[DnaType] = ["spectral", "hierarchical", "adaptive"]
+ROUNDING = 2**-8
+"""bfloat16 next to 1; the polynomials are ten times closer."""
+SPEC = matrix_spec("a", 30, 40)
+
+
+@pytest.fixture
+def kernel() -> SineKernel:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    found = compiled_sine_kernel()
+    assert found is not None
+    return found
+
+
+def problem(kind: DnaType, *, num_slots: int = 2, **changes: Any) -> tuple[PointwiseProblem, FitSettings]:
+    """Noise to be fitted, 1,000 points a step."""
+    settings = FitSettings(**{"dna_type": kind, "batch_size": 1000, "precision": "bf16", "compile": "on"} | changes)
+    values = torch.randn(num_slots, SPEC.num_weights, generator=generator_for(1))
+    return PointwiseProblem(values, [SPEC], settings, with_place=True), settings
+
+
+def losses_and_gradients(made: PointwiseProblem, net: nn.Module, *, autocast: bool) -> tuple[Tensor, list[Tensor]]:
+    net.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        losses = made.loss(net, generator_for(2))
+    losses.sum().backward()
+    return losses.detach(), [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
+
+
+def build(made: PointwiseProblem, settings: FitSettings, width: int = 20, num_layers: int = 3) -> nn.Module:
+    shape = DnaShape(hidden_dim=width, num_layers=num_layers)
+    return made.build(shape, settings, [generator_for(slot) for slot in range(made.num_slots)])
+
+
+# The functions of the C file.
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
+def test_a_layer_is_sine_and_slope_of_its_angles_in_turns(kernel: SineKernel, scale: float) -> None:
+    angles = (torch.randn(7, 2 * LANES, generator=generator_for(0)) * scale).to(torch.bfloat16)
+    bias, slope, sine = torch.rand(2 * LANES), angles.clone(), torch.empty_like(angles)
+    kernel.run("hidden_forward", *angles.shape, bias, slope, sine)
+    radians = (angles.double() + bias.double()) * 2 * np.pi
+    torch.testing.assert_close(sine.double(), radians.sin(), atol=ROUNDING, rtol=0)
+    torch.testing.assert_close(slope.double(), 2 * np.pi * radians.cos(), atol=2 * np.pi * ROUNDING, rtol=0)
+
+
+def test_what_is_no_number_stays_none(kernel: SineKernel) -> None:
+    angles = torch.tensor([[np.nan, np.inf, -np.inf] + [0.0] * (LANES - 3)], dtype=torch.bfloat16)
+    sine = torch.empty_like(angles)
+    kernel.run("hidden_forward", 1, LANES, torch.zeros(LANES), angles, sine)
+    assert sine[0].isnan().tolist() == [True] * 3 + [False] * (LANES - 3)
+
+
+# The networks.
+
+
+@pytest.mark.parametrize(("width", "num_layers"), [(1, 1), (20, 1), (16, 2), (20, 3), (75, 4)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_and_gradients_are_those_of_the_network(
+    kernel: SineKernel, kind: DnaType, width: int, num_layers: int
+) -> None:
+    made, settings = problem(kind)
+    net = build(made, settings, width, num_layers)
+    assert made.kernel is kernel
+    fused, fused_gradients = losses_and_gradients(made, net, autocast=True)
+    made.kernel = None
+    exact, gradients = losses_and_gradients(made, net, autocast=False)
+    torch.testing.assert_close(fused, exact, atol=1e-3, rtol=0)
+    for found, true in zip(fused_gradients, gradients, strict=True):
+        assert float((found - true).norm()) <= 0.1 * float(true.norm()) + 1e-6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_closer_than_those_of_plain_autocast(kernel: SineKernel, kind: DnaType) -> None:
+    made, settings = problem(kind)
+    net = build(made, settings, 64)
+    _, fused = losses_and_gradients(made, net, autocast=True)
+    made.kernel = None
+    _, plain = losses_and_gradients(made, net, autocast=True)
+    _, exact = losses_and_gradients(made, net, autocast=False)
+    errors = [
+        sum(float((g - e).norm() / e.norm()) for g, e in zip(found, exact, strict=True)) for found in (fused, plain)
+    ]
+    assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_gives_the_same_bits_again_on_any_number_of_threads(
+    kernel: SineKernel, kind: DnaType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, settings = problem(kind)
+    net = build(made, settings)
+    made.shard_size = 300
+    found = []
+    for threads in (1, 1, 2, 3):
+        monkeypatch.setattr("pipeline.sharded_loss.num_cores", lambda count=threads: count)
+        losses, gradients = losses_and_gradients(made, net, autocast=True)
+        found.append([losses, *gradients])
+    for other in found[1:]:
+        assert all(torch.equal(left, right) for left, right in zip(found[0], other, strict=True))
+
+
+def test_the_network_itself_is_left_as_it_was(kernel: SineKernel) -> None:
+    made, settings = problem("hierarchical")
+    net = build(made, settings)
+    coords = made.coordinates(torch.arange(9)).expand(2, -1, -1)
+    before = net(coords)
+    losses_and_gradients(made, net, autocast=True)
+    assert torch.equal(net(coords), before)
+    assert all(module.fused is None for module in net.modules() if isinstance(module, Siren))
+
+
+# When.
+
+
+def test_short_fits_do_without_and_long_ones_are_compiled(kernel: SineKernel) -> None:
+    for epochs, is_compiled in ((1, False), (10**6, True)):
+        made, settings = problem("spectral", compile="auto", epochs=epochs)
+        build(made, settings)
+        assert (made.kernel is kernel) == is_compiled
+
+
+@pytest.mark.parametrize("changes", [{"compile": "off"}, {"precision": "fp32"}, {"precision": "fp16"}])
+def test_compiled_layers_are_for_bf16_and_for_those_who_want_them(changes: dict[str, Any]) -> None:
+    made, settings = problem("spectral", **changes)
+    build(made, settings)
+    assert made.kernel is None
+
+
+@pytest.fixture
+def without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setattr(pointwise_module, "compiled_sine_kernel", fused_sine.compiled_sine_kernel.__wrapped__)
+
+
+@pytest.mark.usefixtures("without_compiler")
+def test_without_a_compiler_auto_goes_on_and_on_says_what_to_do() -> None:
+    made, settings = problem("spectral", compile="auto", epochs=10**6)
+    assert torch.isfinite(made.loss(build(made, settings), generator_for(0))).all()
+    made, settings = problem("spectral", compile="on")
+    with pytest.raises(SettingsError, match="no C compiler") as raised:
+        build(made, settings)
+    assert "CC" in raised.value.hint
+
+
+def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    assert compiled_sine_kernel.__wrapped__() is None
