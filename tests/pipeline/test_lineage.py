@@ -13,6 +13,11 @@ from transformers import PreTrainedModel
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
 from pipeline.lineage import Lineage, ModelWeights, compare_weights
+from pipeline.lineage.alignment import Alignment
+from pipeline.lineage.context import Context
+from pipeline.lineage.evidence import Nulls, decide
+from pipeline.lineage.pairing import by_block, pair_specs
+from pipeline.lineage.projections import attention_tests, feed_forward_tests
 from pipeline.lineage.records import Matrix
 from tests.support.symmetries import KINDS, copy_with, make_model, permutation
 from zoo.tensors import Role, TensorSpec
@@ -146,6 +151,30 @@ def test_products_of_queries_and_keys_do_not_make_a_verdict(specimen: Callable[[
     by_role = {role.role: role for role in found.roles}
     assert by_role["attention_key"].correlation > 0.2 > 0.05 > abs(by_role["ffn_out"].correlation)
     assert found.tensors == sum(role.tensors for role in found.roles) - by_role["attention_key"].tensors
+
+
+def refitted(a: ModelWeights, b: ModelWeights, seed: int) -> float:
+    """The correlation under a wrong order of the stream, inner units aligned anew under it."""
+    wrong = Alignment(a=np.arange(48), b=np.random.default_rng(seed).permutation(48))
+    context = Context(a, b, {(("", 48), ("", 48)): wrong}, Nulls(FEW, 0), 0)
+    blocks_a, blocks_b = by_block(a.specs), by_block(b.specs)
+    pairs = [pair_specs(blocks_a[block], blocks_b[block]) for block in range(3)]
+    tests = [
+        test for found in pairs for test in (*feed_forward_tests(found, context), *attention_tests(found, context))
+    ]
+    return decide(tests, num_nulls=FEW).correlation or 0.0
+
+
+@pytest.mark.parametrize("other", ["bert-a-permuted", "bert-b"])
+def test_fitting_anew_under_wrong_orders_is_within_the_null(
+    other: str, specimen: Callable[[str], ModelWeights]
+) -> None:
+    """Nothing is fitted on what is tested, so the null need not fit again."""
+    a, b = specimen("bert-a"), specimen(other)
+    found, again = compared(a, b), [refitted(a, b, seed) for seed in range(12)]
+    assert found.correlation is not None and found.z is not None
+    spread = found.correlation / found.z
+    assert abs(np.mean(again)) < 2 * spread and np.std(again) < 2 * spread
 
 
 def weights_of(model: PreTrainedModel, folder: Path) -> ModelWeights:
