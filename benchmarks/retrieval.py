@@ -25,7 +25,7 @@ from benchmarks.kinship.baselines import BASELINES, Weights
 from benchmarks.kinship.gallery import Member, read_members, signature_of, weight_files
 from benchmarks.kinship.lineage import choose_pairs, lineage_of, score_lineage
 from benchmarks.kinship.scoring import evaluate
-from benchmarks.kinship.tables import by_architecture, by_relation, lineage_table, summary
+from benchmarks.kinship.tables import by_architecture, by_cell, by_relation, lineage_table, summary
 from patterndb.similarity import align, pairwise_distances
 from pipeline.extract import WeightReader, extract
 from pipeline.settings import AnalysisSettings
@@ -34,6 +34,7 @@ from pipeline.signature import SIGNATURE_VERSION
 NUM_NULLS = 2
 """Fewer than `mine` takes, which reports p-values: a signature has only effects over the mean of the nulls."""
 RESULTS = Path(__file__).parent / "results"
+SIGNATURE = "signature"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for table in (summary, by_architecture, by_relation):
         print(table(evaluations), end="\n\n", flush=True)
+    print(by_cell(SIGNATURE, evaluations[SIGNATURE]), end="\n\n")
     found["methods"] = {name: asdict(evaluation) for name, evaluation in evaluations.items()}
     if options.lineage:
         scores = measure_lineage(members, home, options)
@@ -85,7 +87,7 @@ def distances_by_method(members: Sequence[Member], home: Path, options: argparse
     names, values = align(signatures)
     is_kinship = np.array([name.startswith("kinship/") for name in names])
     distances = {
-        "signature": pairwise_distances(names, values),
+        SIGNATURE: pairwise_distances(names, values),
         "its statistics": pairwise_distances(names, np.where(is_kinship, np.nan, values)),
         "its kinship": pairwise_distances(names, np.where(is_kinship, values, np.nan)),
     }

@@ -15,7 +15,7 @@ from benchmarks.kinship.lineage import choose_pairs
 from benchmarks.kinship.metrics import area_under_curve, average_precision, precision_at_1, rates_at, threshold_at
 from benchmarks.kinship.scoring import Evaluation, evaluate
 from benchmarks.population.__main__ import make_all
-from benchmarks.population.members import plan
+from benchmarks.population.members import RELATIONS, Relation, plan
 from pipeline.analyse import analyse_model
 from pipeline.extract import WeightReader, extract
 from pipeline.order import canonicalise, seriate_tensor
@@ -91,14 +91,14 @@ def test_what_cannot_be_compared_is_never_called_kin() -> None:
 # Counting.
 
 
-def member(name: str, *roots: str, relation: str = "fine-tuned", split: str = "tuned", origin: str = "") -> Member:
+def member(name: str, *roots: str, relation: Relation, split: str = "tuned", origin: str = "") -> Member:
     return Member(
         name=name,
         folder=Path(name),
         architecture="net" if split == "tuned" else "other",
         split=split,
         relation=relation,
-        hardness="easy",
+        hardness=RELATIONS[relation],
         roots=frozenset(roots),
         origin=origin or roots[0],
     )

@@ -74,6 +74,8 @@ class Evaluation:
     """(true, false) positive rate among the held-out at the threshold set on the tuned."""
     architectures: Mapping[str, Mapping[str, float]]
     relations: Mapping[str, RelationScore]
+    cells: Mapping[str, RelationScore]
+    """By `architecture/relation`."""
     permutation_gap: float
     """mAP of the roots as queries less that of their permuted copies."""
     shuffled_called_kin: float
@@ -120,7 +122,8 @@ def evaluate(members: Sequence[Member], distances: Array, *, num_bootstraps: int
         splits={name: _scores(part, num_bootstraps, seed) for name, part in tables.items()},
         transferred=_transferred(tables),
         architectures=_by_architecture(table, precisions, firsts, threshold),
-        relations=_by_relation(table, precisions, firsts, threshold),
+        relations=_by_relation(table, precisions, firsts, threshold, lambda m: m.relation),
+        cells=_by_relation(table, precisions, firsts, threshold, lambda m: f"{m.architecture}/{m.relation}"),
         permutation_gap=_mean_of(table, precisions, "root") - _mean_of(table, precisions, "permuted"),
         shuffled_called_kin=_shuffled_called_kin(table, threshold),
         shuffled_nearest=_shuffled_nearest(table),
@@ -130,7 +133,10 @@ def evaluate(members: Sequence[Member], distances: Array, *, num_bootstraps: int
 def _scores(table: _Table, num_bootstraps: int, seed: int) -> Scores:
     precisions, firsts = table.per_query(average_precision), table.per_query(precision_at_1)
     is_query = np.isfinite(precisions)
-    pairs = np.triu_indices(len(table.members), 1)
+    first, second = np.triu_indices(len(table.members), 1)
+    # In order of distance once and for all: every draw sorts them again, which then costs next to nothing.
+    order = np.argsort(table.distances[first, second], kind="stable")
+    pairs = first[order], second[order]
     distances, kin = table.distances[pairs], table.kin[pairs]
     architecture = np.array([member.architecture for member in table.members])
     is_near = kin | (architecture[pairs[0]] == architecture[pairs[1]])
@@ -215,24 +221,34 @@ def _by_architecture(table: _Table, precisions: Array, firsts: Array, threshold:
     return found
 
 
-def _by_relation(table: _Table, precisions: Array, firsts: Array, threshold: float) -> dict[str, RelationScore]:
-    found = {}
-    for relation in dict.fromkeys(member.relation for member in table.members):
-        places = [place for place, member in enumerate(table.members) if member.relation == relation]
-        if relation in ("root", "shuffled") or not np.isfinite(precisions[places]).any():
-            continue
-        to_roots, to_others = _to_roots(table, places), _to_others(table, places)
-        both = np.concatenate([to_roots, to_others])
-        is_root = np.arange(len(both)) < len(to_roots)
-        found[relation] = RelationScore(
-            queries=len(places),
-            mean_average_precision=float(np.nanmean(precisions[places])),
-            precision_at_1=float(np.nanmean(firsts[places])),
-            auc=area_under_curve(both, is_root),
-            tpr=rates_at(threshold, both, is_root)[0],
-            distance=float(np.median(to_roots)),
-        )
-    return found
+def _by_relation(
+    table: _Table, precisions: Array, firsts: Array, threshold: float, name: Callable[[Member], str]
+) -> dict[str, RelationScore]:
+    """The children that `name` gives one name, together."""
+    places: dict[str, list[int]] = {}
+    for place, member in enumerate(table.members):
+        if member.hardness in ("easy", "hard") and np.isfinite(precisions[place]):
+            places.setdefault(name(member), []).append(place)
+    return {
+        relation: _relation_score(table, precisions[found], firsts[found], threshold, found)
+        for relation, found in places.items()
+    }
+
+
+def _relation_score(
+    table: _Table, precisions: Array, firsts: Array, threshold: float, places: Sequence[int]
+) -> RelationScore:
+    to_roots, to_others = _to_roots(table, places), _to_others(table, places)
+    both = np.concatenate([to_roots, to_others])
+    is_root = np.arange(len(both)) < len(to_roots)
+    return RelationScore(
+        queries=len(places),
+        mean_average_precision=float(precisions.mean()),
+        precision_at_1=float(firsts.mean()),
+        auc=area_under_curve(both, is_root),
+        tpr=rates_at(threshold, both, is_root)[0],
+        distance=float(np.median(to_roots)),
+    )
 
 
 def _to_roots(table: _Table, places: Sequence[int]) -> Array:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchmarks.kinship.lineage import LineageScores
 from benchmarks.kinship.scoring import Evaluation, Scores
 
-__all__ = ["by_architecture", "by_relation", "lineage_table", "summary"]
+__all__ = ["by_architecture", "by_cell", "by_relation", "lineage_table", "summary"]
 
 FIGURES = ("mean_average_precision", "precision_at_1", "auc", "tpr", "tpr_same_architecture")
 
@@ -48,6 +48,22 @@ def by_relation(found: Mapping[str, Evaluation]) -> str:
         for name in relations
     ]
     return "mAP as queries / TPR of child and root at the one threshold\n" + _table(header, rows)
+
+
+def by_cell(name: str, found: Evaluation) -> str:
+    """mAP of one method, architecture against relation."""
+    architectures, relations = list(found.architectures), list(found.relations)
+    rows = [
+        (
+            relation,
+            *(
+                f"{found.cells[cell].mean_average_precision:.2f}" if cell in found.cells else ""
+                for cell in (f"{architecture}/{relation}" for architecture in architectures)
+            ),
+        )
+        for relation in relations
+    ]
+    return f"mAP of the {name}\n" + _table(("relation", *architectures), rows)
 
 
 def lineage_table(scores: Mapping[str, LineageScores]) -> str:
