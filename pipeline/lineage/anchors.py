@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline.lineage.alignment import Alignment, centred
+from pipeline.lineage.alignment import Alignment, balanced
 from pipeline.lineage.pairing import Group, Pair, residual_group
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Axis, Role, TensorSpec
@@ -179,10 +179,15 @@ def _shared_rows(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.in
 
 
 def _standardised(values: Matrix) -> Matrix | None:
-    """Centred and of unit spread; a vector is clipped, for its outliers would decide alone."""
-    values = values - values.mean(axis=1, keepdims=True) if len(values) == 1 else centred(values)
+    """Features by unit, `(F, U)`, of unit spread; None where nothing varies.
+
+    Tokens and units of a matrix count alike, however long they are: a few would decide alone. So would a vector's
+    outliers, which are clipped.
+    """
+    is_vector = len(values) == 1
+    values = values - values.mean(axis=1, keepdims=True) if is_vector else balanced(values)
     spread = float(values.std())
     if not spread > 1e-12:
         return None
     values = values / np.float32(spread)
-    return np.clip(values, -_CLIP, _CLIP) if len(values) == 1 else values
+    return values.clip(-_CLIP, _CLIP) if is_vector else values

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.lineage.alignment import Alignment, assign, balanced, centred, unit_rows
+from pipeline.lineage.alignment import Alignment, assign, balanced, centred, file_order_z, unit_rows
 from pipeline.lineage.pairing import Group, pair_specs, residual_group
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Role, TensorSpec
@@ -18,6 +18,8 @@ __all__ = ["BlockMatcher", "agreement_of", "spectral_agreement"]
 
 NUM_QUANTILES = 32
 """Of the singular values, which are compared between matrices of any size."""
+MAX_READERS = 512
+"""Inner units of each block that are asked whether a stream is in file order."""
 _NEVER = -1e3
 Names = Mapping[str, TensorSpec]
 Blocks = Mapping[int | None, Names]
@@ -39,6 +41,20 @@ class BlockMatcher:
         """Block i is block i, of models of one depth; None for others."""
         numbers = [[block for block in blocks if block is not None] for blocks in (self.blocks_a, self.blocks_b)]
         return list(zip(*numbers, strict=True)) if len(numbers[0]) == len(numbers[1]) else None
+
+    def file_order_z(self, link: tuple[Group, Group]) -> float:
+        """How far units of a stream agree in file order, by what inner units in file order read of them."""
+        read = []
+        for x, y in self.in_sequence() or ():
+            left, right = _reader(self.blocks_a[x]), _reader(self.blocks_b[y])
+            if left is not None and right is not None and (_stream(left), _stream(right)) == link:
+                shared = min(left.rows, right.rows, MAX_READERS)
+                sides = self.a.load(left)[:shared], self.b.load(right)[:shared]
+                read.append([unit_rows(centred(side)).T for side in sides])
+        if not read:
+            return 0.0
+        one, two = (np.concatenate([pair[side] for pair in read], axis=1) for side in (0, 1))
+        return file_order_z(unit_rows(one), unit_rows(two))
 
     def agreement(self, streams: Streams) -> float:
         """How well blocks agree in all, given these streams."""
@@ -102,12 +118,21 @@ class BlockMatcher:
 
 def _probe_of(names: Names, model: ModelWeights) -> tuple[Group, Matrix] | None:
     """The stream of a block with a feed-forward pair, and a matrix that no order of its inner units changes, (U, U)."""
-    spec = next((spec for spec in names.values() if spec.role is Role.FFN_IN and spec.is_matrix), None)
-    group = residual_group(spec, axis="col") if spec is not None else None
+    spec = _reader(names)
+    group = _stream(spec) if spec is not None else None
     if spec is None or group is None:
         return None
     read = unit_rows(centred(model.load(spec)))
     return group, read.T @ read
+
+
+def _reader(names: Names) -> TensorSpec | None:
+    """What the inner units of a block's first feed-forward pair read."""
+    return next((spec for spec in names.values() if spec.role is Role.FFN_IN and spec.is_matrix), None)
+
+
+def _stream(spec: TensorSpec) -> Group | None:
+    return residual_group(spec, axis="col")
 
 
 def agreement_of(a: Matrix, b: Matrix, alignment: Alignment) -> float:

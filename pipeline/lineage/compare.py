@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pipeline.lineage.alignment import Alignment
-from pipeline.lineage.anchors import LEAST_FEATURES, collect_anchors, with_bridges
+from pipeline.lineage.anchors import collect_anchors, with_bridges
 from pipeline.lineage.blocks import BlockMatcher
 from pipeline.lineage.context import Context
 from pipeline.lineage.convolutions import convolution_tests
@@ -15,7 +15,7 @@ from pipeline.lineage.streams import align_stream
 
 __all__ = ["LINEAGE_VERSION", "compare_weights"]
 
-LINEAGE_VERSION = "2"
+LINEAGE_VERSION = "3"
 Streams = dict[tuple[Group, Group], Alignment]
 
 
@@ -60,6 +60,7 @@ def _align(outside: Sequence[Pair], matcher: BlockMatcher, seed: int) -> tuple[S
     streams: Streams = {}
     for link, anchors in collect_anchors(pairs, matcher.a, matcher.b, seed=seed).items():
         bridged = with_bridges(anchors, link, outside, streams, matcher.a, matcher.b)
-        if bridged.num_features >= LEAST_FEATURES:
-            streams[link] = align_stream(bridged, lambda alignment, link=link: matcher.agreement({link: alignment}))  # type: ignore[misc]
+        alignment = align_stream(bridged, matcher, link)
+        if alignment is not None:
+            streams[link] = alignment
     return streams, matcher.match(streams) if in_sequence is None else in_sequence
