@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
     from pipeline.lineage import Lineage
 
-__all__ = ["EXAMPLES", "similar"]
+__all__ = ["EXAMPLES", "Criterion", "similar"]
 
 EXAMPLES = (
     "dna-zoo similar minilm-l6",
