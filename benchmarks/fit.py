@@ -1,0 +1,342 @@
+"""The fit beside the straightforward loop, in one run: samples a second, and time to the same R2.
+
+    python benchmarks/fit.py                       # two cores; run it alone on the machine
+    python benchmarks/fit.py --threads 1 --repetitions 3 --steps 10 --reference-steps 20
+
+The reference is what one writes first: a `Dataset` of (coordinates, value) pairs, a `DataLoader` with batches of 8,192,
+float32, Adam at 1e-4, one `hierarchical` network 256 wide and 5 deep for the matrix. It and ours take turns (A B A B),
+from the same parameters, on MiniLM-L6's layer 0 ffn_in, seriated. Printed, and kept in `benchmarks/results/OUT.json`:
+
+1. samples a second of the same network trained by us (bf16, compiled sine layers), as a ratio, with the loss curves
+   compared: the largest difference between means over 10 steps, beside that of two runs of the reference;
+2. seconds until the default preset has the R2 that the reference has at its end, as a ratio;
+3. where a step goes: FLOPs, share of the peak that a plain product reaches, products, sine layers and the rest;
+4. what `--compile auto` does to fits of different lengths, the time to compile counted.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.extract import WeightReader, extract
+from pipeline.fetch import ModelRequest, fetch
+from pipeline.fused_sine import compiled_sine_kernel
+from pipeline.order import canonicalise, seriate
+from pipeline.pointwise import PointwiseProblem
+from pipeline.posing import pose
+from pipeline.problem import Problem, generator_for
+from pipeline.settings import PRESETS, FitSettings, preset
+from pipeline.shapes import DnaShape, choose_shape, step_size
+from pipeline.side_by_side import one_thread_each
+from pipeline.train import Trainer
+from zoo.tensors import TensorSpec
+
+RESULTS = Path(__file__).parent / "results"
+GOALS = {"samples_per_second": 5.0, "time_to_r2": 20.0}
+WINDOW = 10
+REFERENCE = replace(PRESETS["reference"], schedule="constant", num_nulls=0, clip_norm=1e9, checkpoint_every=10**6)
+SHAPE = DnaShape(hidden_dim=256, num_layers=5)
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class WeightPoints(Dataset[tuple[Tensor, Tensor]]):
+    """Every weight as a pair of coordinates and value, as the reference has them."""
+
+    def __init__(self, problem: PointwiseProblem) -> None:
+        self.values = problem.values[0]
+        self.coords = problem.coordinates(torch.arange(len(self.values)))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.coords[index], self.values[index]
+
+
+def main() -> None:
+    """Run the four parts and keep what they found."""
+    options = parse()
+    cores = sorted(os.sched_getaffinity(0))[: options.threads]
+    os.sched_setaffinity(0, cores)
+    torch.set_num_threads(len(cores))
+    spec, matrix = layer()
+    found: dict[str, Any] = {"options": vars(options), "goals": GOALS, "cpu": cpu_name(), "torch": torch.__version__}
+    print(f"{found['cpu']}, {len(cores)} threads, torch {torch.__version__}")
+    found["speed"] = speed(spec, matrix, options)
+    found["time_to_r2"] = time_to_r2(spec, matrix, options)
+    found["step"] = step(spec, matrix)
+    found["compile"] = compile_auto(spec, matrix, options)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=40, help="steps of each turn")
+    parser.add_argument("--reference-steps", type=int, default=150, help="steps after which the R2 is to be reached")
+    parser.add_argument("--out", default="fit", help="name of the file in benchmarks/results")
+    return parser.parse_args()
+
+
+def cpu_name() -> str:
+    """As the system calls it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown CPU"
+
+
+def layer() -> tuple[TensorSpec, Array]:
+    """MiniLM-L6's layer 0 ffn_in, seriated."""
+    with tempfile.TemporaryDirectory() as home:
+        files = fetch(ModelRequest(name="minilm-l6"), home=Path(home))
+        (spec,) = (s for s in extract(files).specs if s.is_matrix and s.block == 0 and s.role == "ffn_in")
+        with WeightReader(files) as reader:
+            matrix = reader.matrix(spec)
+    return spec, canonicalise(matrix, seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis))
+
+
+# The two ways.
+
+
+def posed(spec: TensorSpec, matrix: Array, settings: FitSettings) -> Problem:
+    """The problem of fitting the matrix alone."""
+    cpu = torch.device("cpu")
+    return pose([spec], lambda _: matrix, settings, seed=0, ordinals={spec.name: 0}, device=cpu).problem
+
+
+def run_reference(problem: PointwiseProblem, num_steps: int, seed: int) -> tuple[float, list[float], nn.Module]:
+    """Seconds, losses and the network."""
+    net = problem.build(SHAPE, REFERENCE, [generator_for(0)])
+    started = time.perf_counter()
+    optimizer = torch.optim.Adam(net.parameters(), lr=REFERENCE.learning_rate)
+    shuffling = torch.Generator().manual_seed(seed)
+    loader = DataLoader(WeightPoints(problem), REFERENCE.batch_size, shuffle=True, generator=shuffling)
+    losses: list[float] = []
+    while len(losses) < num_steps:
+        for coords, values in loader:
+            optimizer.zero_grad()
+            loss = torch.mean((net(coords[None])[0] - values) ** 2)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+            if len(losses) == num_steps:
+                break
+    return time.perf_counter() - started, losses, net
+
+
+def run_ours(problem: Problem, settings: FitSettings, num_steps: int) -> tuple[float, list[float]]:
+    """Seconds and losses of the trainer as `dna-zoo mine` runs it."""
+    net = problem.build(SHAPE, settings, [generator_for(0)])
+    losses: list[float] = []
+    with one_thread_each():
+        started = time.perf_counter()
+        trainer = trainer_of(problem, net, settings, num_steps)
+        trainer._observe = lambda found, rate: losses.append(float(found[0]))  # type: ignore[method-assign]
+        for _ in range(num_steps):
+            trainer._one_step()
+        return time.perf_counter() - started, losses
+
+
+def trainer_of(
+    problem: Problem,
+    net: nn.Module,
+    settings: FitSettings,
+    num_steps: int,
+    on_step: Callable[[int], None] | None = None,
+) -> Trainer:
+    """A trainer of one matrix without nulls."""
+    follow = on_step or (lambda step: None)
+    return Trainer(problem, net, settings, seed=0, labels=["ffn_in"], num_real=1, total_steps=num_steps, on_step=follow)
+
+
+# What is measured.
+
+
+def speed(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> dict[str, Any]:
+    """Samples a second of the same network, in turns, and how far the loss curves are apart."""
+    settings = replace(REFERENCE, precision="bf16", compile="on", scope="model")
+    plain = posed(spec, matrix, REFERENCE)
+    ours = posed(spec, matrix, settings)
+    assert isinstance(plain, PointwiseProblem)
+    started = time.perf_counter()
+    compiled_sine_kernel()
+    compiling = time.perf_counter() - started
+    run_ours(ours, settings, 2), run_reference(plain, 1, 0)
+    samples = options.steps * REFERENCE.batch_size
+    turns, differences, spread = [], [], []
+    first: list[float] = []
+    for turn in range(options.repetitions):
+        theirs, their_losses, _ = run_reference(plain, options.steps, turn)
+        mine, my_losses = run_ours(ours, settings, options.steps)
+        turns.append((samples / theirs, samples / mine))
+        differences.append(distance(their_losses, my_losses))
+        spread += [distance(their_losses, first)] if first else []
+        first = first or their_losses
+    ratios = [mine / theirs for theirs, mine in turns]
+    print("\nsamples/s, hierarchical 256x5          reference       ours  ratio (least to most)       goal")
+    row = f"{statistics.median(t for t, _ in turns):35,.0f}{'':13}{statistics.median(m for _, m in turns):11,.0f}"
+    print(f"{row}  {spread_of(ratios):28}{GOALS['samples_per_second']:.0f}")
+    print(
+        f"compiling took {compiling:.2f} s, {compiling * turns[0][1] / samples:.0%} of a turn of {options.steps} steps"
+    )
+    noise = max(spread) if spread else float("nan")
+    print(f"loss curves: ours from the reference {max(differences):.4f}, reference from itself {noise:.4f}")
+    return {"samples_per_second": turns, "ratios": ratios, "compile_seconds": compiling} | {
+        "curve_difference": max(differences),
+        "reference_curve_difference": noise,
+    }
+
+
+def distance(left: Sequence[float], right: Sequence[float]) -> float:
+    """The largest difference between the means over `WINDOW` steps of two loss curves."""
+    usable = len(left) // WINDOW * WINDOW
+    means = [np.reshape(losses[:usable], (-1, WINDOW)).mean(axis=1) for losses in (left, right)]
+    return float(np.abs(means[0] - means[1]).max()) if usable else float("nan")
+
+
+def spread_of(ratios: Sequence[float]) -> str:
+    """Median and extremes."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def time_to_r2(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds until the default preset has the R2 that the reference has after `--reference-steps`."""
+    plain = posed(spec, matrix, REFERENCE)
+    assert isinstance(plain, PointwiseProblem)
+    turns = []
+    target = 0.0
+    for turn in range(options.repetitions):
+        theirs, _, net = run_reference(plain, options.reference_steps, turn)
+        target = r2_of(plain, net)
+        turns.append((theirs, *run_default(spec, matrix, target)))
+    ratios = [theirs / reached for theirs, reached, _ in turns]
+    print(f"\nseconds to R2 {target:.3f}                     reference       ours  ratio (least to most)       goal")
+    row = f"{statistics.median(t for t, _, _ in turns):35.2f}{'':13}{statistics.median(m for _, m, _ in turns):11.3f}"
+    print(f"{row}  {spread_of(ratios):28}{GOALS['time_to_r2']:.0f}")
+    print(f"ours goes on to R2 {turns[0][2]:.3f}")
+    return {"r2": target, "seconds": [turn[:2] for turn in turns], "final_r2": turns[0][2], "ratios": ratios}
+
+
+def run_default(spec: TensorSpec, matrix: Array, target: float) -> tuple[float, float]:
+    """Seconds at which the default preset's R2 over all weights was `target`, and its R2 at the end."""
+    settings = replace(preset("quick"), num_nulls=0)
+    problem = posed(spec, matrix, settings)
+    shape = choose_shape(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=1)
+    settings = replace(settings, learning_rate=step_size(settings, shape))
+    at_step: list[float] = []
+    with one_thread_each():
+        started = time.perf_counter()
+        net = problem.build(shape, settings, [generator_for(0)])
+        trainer = trainer_of(
+            problem, net, settings, settings.epochs, lambda step: at_step.append(time.perf_counter() - started)
+        )
+        history = trainer.run().history
+    reached = [int(point["step"]) for point in history if point["r2"] >= target]
+    seconds = at_step[min(reached[0], len(at_step) - 1)] if reached else float("inf")
+    return seconds, r2_of(problem, net)
+
+
+def r2_of(problem: Problem, net: nn.Module) -> float:
+    """Over every weight."""
+    with torch.no_grad():
+        chunks = [(v[0], (v - guess)[0]) for v, guess in problem.predictions(net, 0, 0)]
+    return 1 - float(sum(e.square().sum() for _, e in chunks) / sum(v.square().sum() for v, _ in chunks))
+
+
+def step(spec: TensorSpec, matrix: Array) -> dict[str, float]:
+    """FLOPs of a step, its share of the peak, and where its time goes."""
+    settings = replace(REFERENCE, precision="bf16", compile="on")
+    problem = posed(spec, matrix, settings)
+    seconds, _ = run_ours(problem, settings, 10)
+    net = problem.build(SHAPE, settings, [generator_for(0)])
+    products = sum(p.numel() for name, p in net.named_parameters() if "weight" in name)
+    flops = 6 * products * settings.batch_size  # Forward 2 a weight and point, back 4.
+    peaks = {dtype: peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    reached = flops * 10 / seconds
+    split = time_split(problem, net, settings)
+    print(f"\na step: {flops / 1e9:.1f} GFLOP in {seconds / 10 * 1e3:.0f} ms, {reached / 1e9:.0f} GFLOP/s")
+    print(
+        f"a plain product on all threads: {peaks[torch.bfloat16] / 1e9:.0f} in bf16, {peaks[torch.float32] / 1e9:.0f}"
+    )
+    print(f"in fp32; a step reaches {reached / peaks[torch.bfloat16]:.0%} of the former")
+    print("of the threads' time: " + ", ".join(f"{name} {share:.0%}" for name, share in split.items()))
+    return {
+        "gflop": flops / 1e9,
+        "seconds": seconds / 10,
+        "peak_bf16": peaks[torch.bfloat16],
+        "peak_fp32": peaks[torch.float32],
+    } | split
+
+
+def peak(dtype: torch.dtype) -> float:
+    """FLOP/s of the product that a hidden layer is made of, 8,192 x 256 x 256, the best of many."""
+    points, weight = torch.randn(8192, 256).to(dtype), torch.randn(256, 256).to(dtype)
+    best = float("inf")
+    for _ in range(30):
+        started = time.perf_counter()
+        torch.mm(points, weight)
+        best = min(best, time.perf_counter() - started)
+    return 2 * 8192 * 256 * 256 / best
+
+
+def time_split(problem: Problem, net: nn.Module, settings: FitSettings) -> dict[str, float]:
+    """Shares of products, sine layers, optimiser and all else in the processor time of five steps."""
+    with one_thread_each():
+        trainer = trainer_of(problem, net, settings, 10)
+        trainer._one_step()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            for _ in range(5):
+                trainer._one_step()
+    times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    total = sum(times.values())
+    sines = sum(time for name, time in times.items() if name.startswith("_FusedSiren"))
+    shares = {"products": times["aten::mm"], "sine layers": sines, "Adam": times.get("aten::_fused_adam_", 0.0)}
+    return {name: share / total for name, share in shares.items()} | {"rest": 1 - sum(shares.values()) / total}
+
+
+def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Fits by the default of `spectral`, short and long: seconds without and with `auto`."""
+    print(f"\nspectral, 2 %\n{'epochs':>8}{'off, s':>9}{'auto, s':>9}  off/auto, compiling counted")
+    settings = replace(preset("quick", dna_type="spectral", budget=0.02), num_nulls=0, precision="bf16")
+    shape = choose_shape(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=2)
+    rows = []
+    for epochs in (1, 8):
+        seconds: dict[str, list[float]] = {"off": [], "auto": []}
+        for _ in range(min(options.repetitions, 3)):
+            for choice in ("off", "auto"):
+                seconds[choice].append(run_fit(spec, matrix, replace(settings, compile=choice, epochs=epochs), shape))
+        ratios = [off / auto for off, auto in zip(seconds["off"], seconds["auto"], strict=True)]
+        medians = {choice: statistics.median(found) for choice, found in seconds.items()}
+        print(f"{epochs:8}{medians['off']:9.2f}{medians['auto']:9.2f}  {spread_of(ratios)}")
+        rows.append({"epochs": epochs, **medians, "ratio": statistics.median(ratios)})
+    return rows
+
+
+def run_fit(spec: TensorSpec, matrix: Array, settings: FitSettings, shape: DnaShape) -> float:
+    """Seconds of a fit whose sine layers, if it wants any, are not compiled yet."""
+    compiled_sine_kernel.cache_clear()
+    problem = posed(spec, matrix, settings)
+    with one_thread_each():
+        started = time.perf_counter()
+        net = problem.build(shape, settings, [generator_for(0)])
+        trainer_of(problem, net, settings, settings.epochs * problem.steps_per_epoch).run()
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Floors: the floating-point operations and bytes that each stage cannot do without, and how near a run comes to them.
+
+    python benchmarks/floors.py                     # mines MiniLM-L6 by the default preset; run it alone
+    python benchmarks/floors.py --formulas          # the counts alone, nothing is mined
+
+The formulas are those of `benchmarks/README.md`. The floor of a stage is the larger of its operations at the rate of a
+plain product and of its bytes at the rate of a plain copy, both measured in the same run on all cores. Prints the table
+and writes it as JSON to `benchmarks/results/OUT.json`.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from patterndb.store import PatternDatabase
+from pipeline.dna import pointwise_parameters, separable_parameters
+from pipeline.extract import extract
+from pipeline.fetch import ModelRequest, fetch
+from pipeline.order import LARGEST_CHAIN, LEAF, NUM_FEATURES
+from pipeline.problem import DIRECTIONS_PER_RANK, LEADING_DIRECTIONS, ROWS_PER_STEP
+from pipeline.runner import mine
+from pipeline.sampling import NUM_SAMPLES
+from pipeline.settings import AnalysisSettings, FitSettings, MineSettings, preset
+from pipeline.shapes import choose_shape
+from zoo.tensors import TensorSpec
+
+RESULTS = Path(__file__).parent / "results"
+KMEANS = 12 * (8 + 4 + 2)
+"""Steps of k-means times centroids, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Floating-point operations in float64, float32 and bfloat16, and bytes to or from memory."""
+
+    double: float = 0.0
+    single: float = 0.0
+    half: float = 0.0
+    bytes: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(**{name: value + asdict(other)[name] for name, value in asdict(self).items()})
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(**{name: value * times for name, value in asdict(self).items()})
+
+    def seconds(self, rates: "Work") -> float:
+        """At these rates a second."""
+        operations = self.double / rates.double + self.single / rates.single + self.half / rates.half
+        return max(operations, self.bytes / rates.bytes)
+
+
+def extract_work(rows: int, cols: int) -> Work:
+    """Every weight is read once."""
+    return Work(bytes=4 * rows * cols)
+
+
+def order_work(rows: int, cols: int) -> Work:
+    """Gram matrix, its eigenvectors, features, chains; the matrix is read twice and written in its new order."""
+    long, short = max(rows, cols), min(rows, cols)
+    spectrum = 2 * long * short**2 + 9 * short**3 + 2 * NUM_FEATURES * long * short
+    table = sum(min(length, LARGEST_CHAIN if length <= LARGEST_CHAIN else LEAF) * length for length in (rows, cols))
+    cuts = sum(2 * NUM_FEATURES**2 * n * math.log2(n / LEAF) for n in (rows, cols) if n > LARGEST_CHAIN)
+    return Work(double=spectrum + 2 * NUM_FEATURES * table + cuts, bytes=16 * rows * cols + 16 * table)
+
+
+def separable_work(rows: int, cols: int, settings: FitSettings) -> Work:
+    """One fit of one matrix: 6 operations a parameter and place of its axis, products with the leading directions (or
+    the matrix), Gram matrices of the factors; a parameter costs Adam 28 bytes a step."""
+    shape = choose_shape(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=1)
+    side = separable_parameters(1, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_strands)
+    used = rows if rows <= 2 * ROWS_PER_STEP else ROWS_PER_STEP
+    steps = settings.epochs * (1 if used == rows else math.ceil(rows / ROWS_PER_STEP))
+    directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * shape.rank)
+    target = min(directions * (used + cols), used * cols)
+    step = Work(
+        single=6 * side * (used + cols) + 4 * shape.rank * target + 6 * shape.rank**2 * (used + cols),
+        bytes=8 * target + 2 * 28 * side,
+    )
+    long, short = max(rows, cols), min(rows, cols)
+    return step * steps + Work(single=2 * long * short**2 + 9 * short**3, bytes=8 * rows * cols)
+
+
+def pointwise_work(rows: int, cols: int, settings: FitSettings) -> Work:
+    """One fit of one matrix: 6 operations a parameter, weight and epoch; an index and a value from memory."""
+    shape = choose_shape(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=2)
+    parameters = pointwise_parameters(settings.dna_type, 2, shape.hidden_dim, shape.num_layers)
+    evaluations = settings.epochs * rows * cols
+    return Work(half=6 * parameters * evaluations, bytes=12 * evaluations)
+
+
+def fit_work(rows: int, cols: int, settings: FitSettings) -> Work:
+    """The matrix and its nulls, which are put into order again."""
+    one = (separable_work if settings.dna_type == "separable" else pointwise_work)(rows, cols, settings)
+    return one * (1 + settings.num_nulls) + order_work(rows, cols) * settings.num_nulls
+
+
+def analyse_work(rows: int, cols: int, settings: AnalysisSettings) -> Work:
+    """A matrix, samples of a long one, and every null of each of the three kinds."""
+    used = min(rows, settings.max_rows)
+    long, short, size = max(used, cols), min(used, cols), used * cols
+    spectra = Work(single=2.5 * size * math.log2(size), bytes=24 * size)
+    singular = Work(double=2 * long * short**2 + 4 / 3 * short**3, bytes=4 * size)
+    clusters = Work(double=4 * KMEANS * size, bytes=8 * size * 12 * 3)
+    values = Work(double=20 * size, bytes=4 * size)
+    haar = Work(single=2 * (used + cols) * short**2 * 2 + 2 * size * short, bytes=16 * size)
+    order = order_work(used, cols)
+    once = spectra + singular + clusters + values
+    null = Work(bytes=8 * size) + order + once + haar
+    samples = NUM_SAMPLES if rows > settings.max_rows else 0
+    return once * (1 + samples) + order * (samples + bool(samples)) + null * settings.num_nulls
+
+
+def main() -> None:
+    """Count, mine, and compare."""
+    options = parse()
+    settings = MineSettings(fit=preset("quick", dna_type=options.kind), device="cpu")
+    with tempfile.TemporaryDirectory() as home:
+        files = fetch(ModelRequest(name=options.model), home=Path(home))
+        matrices = [spec for spec in extract(files).specs if spec.is_matrix]
+        counts = count(matrices, settings)
+        if options.formulas:
+            for stage, work in counts.items():
+                print(f"{stage:10}{operations(work):10.1f} GFLOP{work.bytes / 1e9:10.2f} GB")
+            return
+        rates = measure_rates()
+        with PatternDatabase.open(f"sqlite:///{home}/floors.db") as database:
+            requests = [ModelRequest(name=options.model)]
+            (model,) = mine(requests, settings, database=database, home=Path(home), force=True).models
+    seconds = {stage.stage: stage.seconds for stage in model.stages if stage.seconds is not None}
+    table = [
+        {"stage": stage, **asdict(work), "floor": work.seconds(rates), "seconds": seconds[stage]}
+        for stage, work in counts.items()
+    ]
+    tell(table, rates)
+    content = {"options": vars(options), "rates": asdict(rates), "stages": table}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{options.out}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="minilm-l6")
+    parser.add_argument("--kind", default="separable")
+    parser.add_argument("--formulas", action="store_true", help="print the counts and stop")
+    parser.add_argument("--out", default="floors", help="name of the file in benchmarks/results")
+    return parser.parse_args()
+
+
+def count(matrices: Sequence[TensorSpec], settings: MineSettings) -> dict[str, Work]:
+    """The work of each stage on all matrices."""
+    shapes = [(spec.rows, spec.cols) for spec in matrices]
+    return {
+        "extract": sum((extract_work(*shape) for shape in shapes), Work()),
+        "order": sum((order_work(*shape) for shape in shapes), Work()),
+        "fit": sum((fit_work(*shape, settings.fit) for shape in shapes), Work()),
+        "analyse": sum((analyse_work(*shape, settings.analysis) for shape in shapes), Work()),
+    }
+
+
+def operations(work: Work) -> float:
+    """In 10^9, of whatever precision."""
+    return (work.double + work.single + work.half) / 1e9
+
+
+def measure_rates() -> Work:
+    """Operations and bytes a second of a product of 2,048 x 2,048 and a copy of 256 MiB, the best of ten."""
+    rates = {}
+    for name, dtype in (("double", torch.float64), ("single", torch.float32), ("half", torch.bfloat16)):
+        matrix = torch.randn(2048, 2048).to(dtype)
+        rates[name] = 2 * 2048**3 / best_of_ten(lambda matrix=matrix: torch.mm(matrix, matrix))
+    source, target = torch.ones(1 << 26), torch.empty(1 << 26)
+    rates["bytes"] = 8 * (1 << 26) / best_of_ten(lambda: target.copy_(source))
+    return Work(**rates)
+
+
+def best_of_ten(run: object) -> float:
+    """Seconds."""
+    assert callable(run)
+    best = math.inf
+    for _ in range(10):
+        started = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def tell(table: Sequence[dict[str, object]], rates: Work) -> None:
+    """Print it."""
+    gflops = ", ".join(f"{name} {getattr(rates, name) / 1e9:.0f}" for name in ("double", "single", "half"))
+    print(f"rates: {gflops} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s, {torch.get_num_threads()} threads")
+    print(f"{'stage':10}{'GFLOP':>10}{'GB':>8}{'floor, s':>10}{'run, s':>9}{'share':>8}")
+    for row in table:
+        work = Work(**{name: float(str(row[name])) for name in ("double", "single", "half", "bytes")})
+        floor, seconds = float(str(row["floor"])), float(str(row["seconds"]))
+        print(
+            f"{row['stage']:10}{operations(work):10.1f}{work.bytes / 1e9:8.2f}{floor:10.3f}{seconds:9.2f}"
+            f"{floor / seconds:8.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
