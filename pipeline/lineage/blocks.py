@@ -18,6 +18,8 @@ __all__ = ["BlockMatcher", "agreement_of", "spectral_agreement"]
 
 NUM_QUANTILES = 32
 """Of the singular values, which are compared between matrices of any size."""
+MAX_BLOCKS = 4
+"""Blocks that judge an alignment of a stream, of models of one depth."""
 MAX_READERS = 512
 """Inner units of each block that are asked whether a stream is in file order."""
 _NEVER = -1e3
@@ -57,10 +59,14 @@ class BlockMatcher:
         return file_order_z(unit_rows(one), unit_rows(two))
 
     def agreement(self, streams: Streams) -> float:
-        """How well blocks agree in all, given these streams."""
+        """How well blocks agree given these streams; of deep models a few blocks, spread over the depth."""
+        in_sequence = self.in_sequence()
+        if in_sequence is not None:
+            chosen = in_sequence[:: -(-len(in_sequence) // MAX_BLOCKS) or 1]
+            return sum(max(self._compare(x, y, streams, False), 0.0) for x, y in chosen)
         similarity = self._similarity(streams, by_spectrum=False)
         rows, cols = assign(similarity)
-        return float(similarity[rows, cols][similarity[rows, cols] > _NEVER].sum())
+        return float(similarity[rows, cols].clip(min=0).sum())
 
     def match(self, streams: Streams) -> list[tuple[int, int]]:
         """The best assignment of blocks to blocks of their kind."""
