@@ -149,7 +149,7 @@ PRESETS: Mapping[str, FitSettings] = {
         batch_size=8192,
         learning_rate=1e-4,
     ),
-    "thorough": FitSettings(budget=0.045, epochs=8000, num_nulls=2, patience=1000),
+    "thorough": FitSettings(budget=0.045, max_parameters=30_000, epochs=1600, num_nulls=2),
 }
 """Named starting points; `dna-zoo mine --preset`. `reference` is the idea as it was born."""
 

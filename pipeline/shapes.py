@@ -1,7 +1,7 @@
 """How large a DNA is: hidden width, layers and rank from a budget of parameters.
 
 The constants come from the frontier measured on MiniLM-L6 (`benchmarks/fidelity.py`): two sine layers a side, and a
-rank that grows as the width does.
+rank that grows a little faster than the width.
 """
 
 import math
@@ -17,7 +17,7 @@ __all__ = ["DnaShape", "choose_shape", "step_size"]
 SEPARABLE_LAYERS = 2
 POINTWISE_LAYERS = 3
 RANK_AT = (1474, 6)
-RANK_GROWTH = 0.5
+RANK_GROWTH = 0.6
 """Parameters and rank of a 384 x 384 matrix's DNA at 1 %, and the power of the parameters that the rank grows with.
 
 A higher rank holds more of the matrix and still more of its null; this one is close to the largest structure gain."""
