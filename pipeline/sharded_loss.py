@@ -34,8 +34,8 @@ def add_up(
 
     total: Tensor | None = None
     gradients: list[Tensor] = []
-    is_shared = len(shards) > 1 and num_cores() > 1
-    for found, parts in _pool(num_cores()).map(run, shards) if is_shared else map(run, shards):
+    # In the pool on a single core too: under the autocast of the calling thread the last bits come out otherwise.
+    for found, parts in _pool(num_cores()).map(run, shards):
         if total is None:
             total, gradients = found, [part.float() for part in parts]
             continue
