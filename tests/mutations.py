@@ -1,0 +1,250 @@
+"""Break a control, and see which test turns red: `python tests/mutations.py [NUMBER ...]`.
+
+Each mutation takes away what makes a figure evidence: a null, its order, a sign, a subtraction. The working tree is
+copied into a temporary folder, the mutation is made there, and the tests named with it are run, before and after.
+Prints a Markdown table, which docs/controls.md keeps; exit code 1 if a mutation survives.
+"""
+
+import argparse
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SHOWN = 5
+"""Failing tests that the table names; the others it counts."""
+FAILED = re.compile(r"^FAILED (\S+?)(?:\[.*)?(?: - .*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A change of one place in one file, and the tests to run under it, as arguments of pytest."""
+
+    title: str
+    path: str
+    old: str
+    new: str
+    tests: str
+
+    def applied(self, source: str) -> str:
+        """The source with the change; ValueError if the place is not there exactly once."""
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.path} has {source.count(self.old)} places like {self.old!r}, not one.")
+        return source.replace(self.old, self.new)
+
+
+_ANALYSIS = (
+    "tests/pipeline/test_nulls.py tests/pipeline/test_analyse.py tests/pipeline/test_classify.py"
+    " -k 'test_nulls or noise or noisy or planted or evidence or their_nulls'"
+)
+_FIT = (
+    "tests/pipeline/test_fit.py tests/pipeline/test_fit_report.py -k 'noise or planted or null or gain or svd or bit'"
+)
+_ORDER = "tests/pipeline/test_order.py tests/pipeline/test_invariance.py -k 'not (signature or mobile or narrow)'"
+_SIGNS = "tests/zoo/test_signs.py tests/pipeline/test_invariance.py -k 'test_signs or canonical'"
+_SIGNATURE = "tests/pipeline/test_signature.py"
+
+MUTATIONS: Sequence[Mutation] = (
+    Mutation(
+        "the shuffle null is the matrix itself",
+        "pipeline/nulls.py",
+        "np.ascontiguousarray(rng.permutation(matrix.ravel()).reshape(matrix.shape))",
+        "matrix.copy()",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "the rotate null is the matrix itself",
+        "pipeline/nulls.py",
+        "np.ascontiguousarray((left * values.astype(np.float32)) @ right.T)",
+        "matrix.copy()",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "the gaussian null is the matrix itself",
+        "pipeline/nulls.py",
+        "rng.standard_normal(matrix.shape, dtype=np.float32) * np.float32(std) + np.float32(mean)",
+        "matrix.copy()",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "the null of the frequencies is not put into order",
+        "pipeline/analyse.py",
+        '_reorder(matrix, spec) if kind == "shuffle" else matrix',
+        "matrix",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "all tensors meet the same null",
+        "pipeline/nulls.py",
+        '[seed, place["role"], block, place["ordinal"], *place["shape"], stream, draw]',
+        "[seed, stream, draw]",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "p is k / n, so that no draw beyond the value is certainty",
+        "pipeline/nulls.py",
+        "p=(as_extreme + 1) / (len(finite) + 1)",
+        "p=as_extreme / len(finite)",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "p looks at one side",
+        "pipeline/nulls.py",
+        "sum(abs(draw - mean) >= abs(value - mean) for draw in finite)",
+        "sum(draw >= value for draw in finite)",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "a class needs no certainty",
+        "pipeline/classify.py",
+        "return min(max((z - POSSIBLE_Z) / (CERTAIN_Z - POSSIBLE_Z), 0.0), 1.0)",
+        "return 1.0",
+        _ANALYSIS,
+    ),
+    Mutation(
+        "the signature takes values for effects over the null",
+        "pipeline/pooling.py",
+        "return value - null_mean",
+        "return value",
+        _SIGNATURE,
+    ),
+    Mutation(
+        "the signature takes band energies for ratios to the null",
+        "pipeline/pooling.py",
+        "return math.log2(value / null_mean) if value > 0 and null_mean > 0 else math.nan",
+        "return math.log2(value) if value > 0 else math.nan",
+        _SIGNATURE,
+    ),
+    Mutation(
+        "odd moments stay where signs are free",
+        "pipeline/signature.py",
+        "[item for item in members if not (dimension.odd and item.is_sign_free)]",
+        "list(members)",
+        _SIGNATURE,
+    ),
+    Mutation(
+        "the null of a fit is the tensor itself",
+        "pipeline/posing.py",
+        "shuffled = shuffle(matrix, rng)",
+        "shuffled = matrix",
+        _FIT,
+    ),
+    Mutation(
+        "the null of a fit is not put into order",
+        "pipeline/posing.py",
+        "return canonicalise(shuffled, seriate_tensor(shuffled, spec))",
+        "return shuffled",
+        _FIT,
+    ),
+    Mutation(
+        "the null's fit counts as 0",
+        "pipeline/fit_report.py",
+        "nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]",
+        "nulls = [0.0 for k in range(_num_nulls(fits))]",
+        _FIT,
+    ),
+    Mutation(
+        "the gain subtracts nothing",
+        "pipeline/fit_report.py",
+        '"gain": r2 - float(np.mean(nulls)) if nulls else None',
+        '"gain": r2 if nulls else None',
+        _FIT,
+    ),
+    Mutation(
+        "SVD has no null of its own",
+        "pipeline/fit_report.py",
+        "r2_of([fit.null_baselines[k] for fit in fits])",
+        "r2_of([fit.baseline for fit in fits])",
+        _FIT,
+    ),
+    Mutation(
+        "the order costs no bits",
+        "pipeline/fit_report.py",
+        "bits = parameters * STORED_BITS / weights + order_bits",
+        "bits = parameters * STORED_BITS / weights",
+        _FIT,
+    ),
+    Mutation(
+        "the canonical order is the file's",
+        "pipeline/order.py",
+        "perm = by_norm[_chain(unit[by_norm], 0, sign_free=sign_free)]",
+        "perm = np.arange(count)",
+        _ORDER,
+    ),
+    Mutation(
+        "free signs stay as they are in the file",
+        "pipeline/order.py",
+        "    if not sign_free:\n        return perm.astype(np.int32), None",
+        "    if True:\n        return perm.astype(np.int32), None",
+        _ORDER,
+    ),
+    Mutation(
+        "only attention is free in sign",
+        "zoo/signs.py",
+        "return replace(spec, free_row_signs=_rows_are_free(spec, found), free_col_signs=_cols_are_free(spec, found))",
+        "return spec",
+        _SIGNS,
+    ),
+)
+
+
+def main(numbers: Sequence[int]) -> int:
+    chosen = [(number, MUTATIONS[number - 1]) for number in numbers or range(1, len(MUTATIONS) + 1)]
+    survived = 0
+    with tempfile.TemporaryDirectory(prefix="dna-zoo-mutation-") as folder:
+        copy = Path(folder)
+        _copy_into(copy)
+        for tests in dict.fromkeys(mutation.tests for _, mutation in chosen):
+            if red := failures(tests, copy):
+                raise RuntimeError(f"These fail without any mutation: {', '.join(red)}.")
+        print("| | mutation | in | turned red |\n|---|---|---|---|", flush=True)
+        for number, mutation in chosen:
+            red = failures_under(mutation, copy)
+            survived += not red
+            shown = ", ".join(f"`{name}`" for name in red[:SHOWN]) or "**nothing**"
+            rest = f" and {len(red) - SHOWN} more" if len(red) > SHOWN else ""
+            print(f"| {number} | {mutation.title} | `{mutation.path}` | {shown}{rest} |", flush=True)
+    return 1 if survived else 0
+
+
+def failures_under(mutation: Mutation, copy: Path) -> list[str]:
+    """Names of the tests that fail while the mutation is in the copy."""
+    target = copy / mutation.path
+    source = target.read_text()
+    target.write_text(mutation.applied(source))
+    try:
+        return failures(mutation.tests, copy)
+    finally:
+        target.write_text(source)
+
+
+def failures(tests: str, copy: Path) -> list[str]:
+    """Names of the tests that fail in the copy, in the order they ran, each once."""
+    # Bytecode is told from its source by second and size: a mutation may share both with what it replaces.
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+    ended = subprocess.run([*command, *shlex.split(tests)], cwd=copy, capture_output=True, text=True, check=False)
+    if ended.returncode not in (0, 1):
+        raise RuntimeError(f"pytest could not run {tests}:\n{ended.stdout}{ended.stderr}")
+    return list(dict.fromkeys(name.rpartition("::")[2] for name in FAILED.findall(ended.stdout)))
+
+
+def _copy_into(copy: Path) -> None:
+    """What git knows of or would add. pytest's `pythonpath` puts the copy before the installed package."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("numbers", nargs="*", type=int, help="which mutations; all by default")
+    sys.exit(main(parser.parse_args().numbers))
