@@ -45,7 +45,8 @@ class Outcome:
     weights_per_second: float
     """Weights fitted, those of the nulls included, over `seconds`."""
     peak_bytes: int
-    """Of the fit: resident memory above that of the process before it; on a GPU, what was allocated there."""
+    """Of the fit: resident memory above the most that starting the process took, so 0 for a fit that needs less; on a
+    GPU, what was allocated there."""
 
 
 def run_job(job: Job) -> Outcome:

@@ -270,7 +270,7 @@ def test_a_bug_in_one_model_does_not_cost_the_others(
     home: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_tiny_checkpoint("minilm-l6", tmp_path / "other", 1).parent
-    monkeypatch.setattr(runner_module, "seriate", raises(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr(runner_module, "seriate_tensor", raises(ZeroDivisionError("division by zero")))
     run = mine_into(home, [request(other, "other"), request(checkpoint)])
     message, hint = error_of(run, "other")
     assert run.exit_code == 3 and run.models[1].status == "done"

@@ -44,7 +44,7 @@ def test_a_search_measures_and_goes_on_where_it_stopped(model: Path) -> None:
     assert second.trials[0].outcome == first.trials[0].outcome and any(trial.is_on_front for trial in second.trials)
     outcome = first.trials[0].outcome
     assert outcome is not None and outcome.gain == pytest.approx(outcome.r2 - outcome.null_r2)
-    assert outcome.peak_bytes > 0 and outcome.weights_per_second == pytest.approx(2 * 24 * 16 / outcome.seconds)
+    assert outcome.peak_bytes >= 0 and outcome.weights_per_second == pytest.approx(2 * 24 * 16 / outcome.seconds)
 
 
 def test_a_trial_that_fails_is_kept_with_its_reason(model: Path) -> None:
