@@ -60,6 +60,7 @@ class PointwiseProblem:
         self.num_slots, self.num_weights = values.shape
         self.batch_size = min(settings.batch_size, self.num_weights)
         self.shard_size = self.batch_size
+        self.is_sharded = device.type == "cpu" and settings.precision != "fp16"  # fp16 is scaled on the way back.
         self.kernel: SineKernel | None = None
         self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
         sizes = torch.tensor([spec.num_weights for spec in specs])
@@ -124,7 +125,7 @@ class PointwiseProblem:
             return (self._evaluate(net, shard) - self.values[:, shard]).square().sum(dim=1) / self.batch_size
 
         has_gradient = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())
-        if self.values.device.type != "cpu" or not has_gradient:
+        if not (self.is_sharded and has_gradient):
             return losses(index)
         return self._with_gradients(net, losses, torch.split(index, self.shard_size))
 

@@ -151,6 +151,17 @@ def test_compiled_layers_are_for_bf16_and_for_those_who_want_them(changes: dict[
     assert made.kernel is None
 
 
+def test_fp16_goes_back_through_the_scaled_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients found on the way forward would have lost their small parts before they are scaled."""
+    monkeypatch.setattr(pointwise_module, "with_gradients", None)
+    made, settings = problem("spectral", precision="fp16")
+    net = build(made, settings)
+    with torch.autocast("cpu", dtype=torch.float16):
+        losses = made.loss(net, generator_for(2))
+    (losses.sum() * 2**20).backward()
+    assert all(parameter.grad.any() for parameter in net.parameters() if parameter.grad is not None)
+
+
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
