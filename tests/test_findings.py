@@ -88,3 +88,6 @@ def test_one_layer_of_minilm_holds_more_than_twice_what_its_null_does(tmp_path: 
     assert pooled.r2 >= 2 * pooled.null_r2 > 0
     assert pooled.r2 > pooled.svd_r2
     assert pooled.mean_psnr > 40
+    for item in result.tensors:
+        single = report([item], settings, result.cost)
+        assert single.r2_8bit is not None and single.r2 - single.r2_8bit <= 0.01, item.name
