@@ -1,8 +1,9 @@
-"""How much a DNA holds: kind x scope x order x budget x (R2, null, gain, SVD, SVD's gain, DCT top-k, mean), by role.
+r"""How much a DNA holds: kind x scope x order x budget x (R2, null, gain, SVD, SVD's gain, DCT top-k, mean), by role.
 
     python benchmarks/fidelity.py                          # all matrices of MiniLM-L6, separable at three budgets
     python benchmarks/fidelity.py --layers 0 --kinds separable spectral --budgets 0.01
-    python benchmarks/fidelity.py --layers 0 3 --budgets 0.01 --scopes tensor model --orders seriated shared
+    python benchmarks/fidelity.py --roles attention_query attention_key --budgets 0.01 \
+        --scopes tensor model --orders seriated shared --seeds 0 1 2
 
 `R2/SVD` and `gain/SVD` are medians over the tensors of the ratio to truncated SVD with as many parameters, beside the
 floor and the goal for the matrices of the blocks. With several scopes or orders the paired differences of the gain
@@ -90,6 +91,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--layers", type=int, nargs="*", help="blocks to take; everything when not given")
+    parser.add_argument("--roles", nargs="*", help="roles to take; all when not given")
     parser.add_argument("--kinds", nargs="+", default=["separable"])
     parser.add_argument("--scopes", nargs="+", choices=("tensor", "model"), default=["tensor"])
     parser.add_argument("--orders", nargs="+", choices=("raw", "seriated", "shared"), default=["seriated"])
@@ -106,8 +108,9 @@ def parse() -> argparse.Namespace:
 
 
 def is_wanted(spec: TensorSpec, options: argparse.Namespace) -> bool:
-    """Whether the tensor is among the blocks asked for."""
-    return not options.layers or spec.block in options.layers
+    """Whether the tensor is among the blocks and roles asked for."""
+    in_layers = not options.layers or spec.block in options.layers
+    return in_layers and (not options.roles or spec.role.value in options.roles)
 
 
 def setups(options: argparse.Namespace) -> list[Setup]:
