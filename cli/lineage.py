@@ -44,7 +44,7 @@ def draw_lineage(lineage: "Lineage") -> "Table":
 
 
 def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]") -> Iterator["RenderableType"]:
-    """The models ranked by their lineage with `model`."""
+    """The models ranked by their lineage with `model`, and why of some nothing can be said."""
     columns = (
         Column(f"By lineage with {escaped(model)}"),
         Column("Verdict"),
@@ -54,8 +54,14 @@ def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]")
         Column("Distance", right=True),
         Column("Percentile", right=True),
     )
+    relatives = list(relatives)
     yield make_table(columns, (_row(neighbour, lineage) for neighbour, lineage in relatives))
     yield ""
+    unknown = [(neighbour.model, lineage) for neighbour, lineage in relatives if lineage.correlation is None]
+    for name, lineage in unknown:
+        yield f"{escaped(name)}: {escaped(lineage.reason)}"
+    if unknown:
+        yield ""
 
 
 def _row(neighbour: "Neighbour", lineage: "Lineage") -> tuple[str, ...]:

@@ -61,7 +61,13 @@ def test_similar_draws_verdict_z_p_and_distance(invoke: Invoke) -> None:
         "Percentile",
     ]
     assert lines[2].split()[:6] == ["beta", "same", "lineage", "+41.0", "0.005", "0.750"]
-    assert len(lines) == 2 + len(MODELS) - 1 + 1
+    assert not any(lines[2 + len(MODELS) - 1].split())
+
+
+def test_similar_says_why_nothing_can_be_said(invoke: Invoke) -> None:
+    text = " ".join(invoke("similar", "alpha", "--by", "lineage").stdout.split())
+    assert text.count("are not on this machine") == len(MODELS) - 2
+    assert "gamma: the weights of '" in text
 
 
 def test_real_weights_are_ranked_by_lineage(tmp_path: Path, migrated_sqlite: Path, ask: Callable[..., Any]) -> None:
