@@ -1,34 +1,32 @@
 """How far weight-level evidence reaches: the population of `benchmarks.population`, noise, and its cost at full size.
 
-    python -m benchmarks.lineage --population /tmp/population   # some 1,300 pairs: about 5 minutes of one core
+    python -m benchmarks.lineage --population /tmp/population   # all pairs of one architecture: MINUTES of one core
     python -m benchmarks.lineage --noise                        # specimens under noise, their order kept and redrawn
-    python -m benchmarks.lineage --cost minilm-l6 PATH ...      # seconds and memory of a model against itself, shuffled
+    python -m benchmarks.lineage --cost                         # seconds and memory at the size of BERT-base
+    python -m benchmarks.lineage --cost minilm-l6 PATH ...      # or of these models, each against itself
 
-Of each set of pairs: how many, the least correlation and z of kin, the largest of strangers, the share called kin.
-`--out NAME` writes the population's figures to `benchmarks/results/NAME.json`.
+How pairs are chosen and counted is written in `benchmarks/kinship/lineage.py`. `--out NAME` writes what was measured to
+`benchmarks/results/NAME.json`, and leaves what else is in it.
 """
 
 import argparse
 import json
-import resource
+import math
 import sys
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from benchmarks.kinship.gallery import Member, read_members
-from benchmarks.kinship.lineage import Pair, choose_pairs, lineage_of
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
+from benchmarks.kinship.lineage import LineageScores, every_pair, lineage_of, score_lineage
+from benchmarks.lineage_cost import bert_base_pairs, measure, opened
+from benchmarks.retrieval import write
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights, compare_weights
-from pipeline.lineage.records import Matrix
+from pipeline.lineage.records import CANNOT_SAY, Matrix
 from zoo.tensors import TensorSpec
 
 ROOT = Path(__file__).parent
@@ -39,87 +37,71 @@ NOISED = (("bert-a", "bert-a"), ("bert-a-permuted", "bert-a"), ("cnn-a", "cnn-a"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for."""
+    options = parse(arguments)
+    found: dict[str, Any] = {"lineage_version": LINEAGE_VERSION, "nulls": options.nulls, "seed": options.seed}
+    if options.population:
+        scores = population(read_members(options.population), options)
+        print_table(score_row(name, each) for name, each in scores.items())
+        found["population"] = {name: asdict(each) for name, each in scores.items()}
+    if options.noise:
+        found["noise"] = list(noise(options))
+        print_table(found["noise"])
+    if options.cost is not None:
+        found["cost"] = list(cost(options.cost))
+        print_table(found["cost"])
+    if options.out:
+        path = options.results / f"{options.out}.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        write(kept | found, path)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--population", type=Path, help="folder that benchmarks.population made")
     parser.add_argument("--home", type=Path, help="where results are kept; beside the population if not given")
+    parser.add_argument("--apart", type=int, default=1000, help="pairs of two architectures, drawn at random")
     parser.add_argument("--noise", action="store_true", help="disturb the specimens")
-    parser.add_argument("--cost", nargs="+", default=[], metavar="MODEL", help="keys of the zoo or paths")
+    parser.add_argument(
+        "--cost", nargs="*", metavar="MODEL", help="keys of the zoo or paths; BERT-base's shapes if none"
+    )
     parser.add_argument("--nulls", type=int, default=199, help="wrong alignments of each pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="name of the JSON")
-    options = parser.parse_args(arguments)
-    if options.population:
-        rows = population(options.population, options)
-        print_table(rows)
-        if options.out:
-            found = {"lineage_version": LINEAGE_VERSION, "nulls": options.nulls, "pairs": rows}
-            (ROOT / "results" / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if options.noise:
-        print_table(noise(options))
-    if options.cost:
-        print_table(cost(options))
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of the JSON")
+    return parser.parse_args(arguments)
 
 
-def population(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each split, each architecture and each relation within a split."""
-    home = options.home or folder.with_name(f"{folder.name}-mined")
-    pairs = choose_pairs(read_members(folder))
+def population(members: Sequence[Member], options: argparse.Namespace) -> Mapping[str, LineageScores]:
+    """All pairs of one architecture and a sample of others, scored."""
+    home = options.home or options.population.with_name(f"{options.population.name}-mined")
+    pairs = every_pair(members, num_apart=options.apart, seed=options.seed)
     found = []
     for done, pair in enumerate(pairs, start=1):
         found.append(lineage_of(pair, home, num_nulls=options.nulls, seed=options.seed))
-        if done % 100 == 0:
+        if done % 500 == 0 or done == len(pairs):
             print(f"compared {done} of {len(pairs)}", file=sys.stderr, flush=True)
-    rows = []
-    groups: list[Callable[[Member], str]] = [
-        lambda m: m.split,
-        lambda m: f"{m.split}: {m.architecture}",
-        lambda m: f"{m.split}: {m.relation}",
-    ]
-    for group in groups:
-        for name in dict.fromkeys(group(a) for a, _ in pairs):
-            rows.append(
-                {"pairs": name} | scores([(p, f) for p, f in zip(pairs, found, strict=True) if group(p[0]) == name])
-            )
-    return rows
+    return score_lineage(pairs, found, in_detail=True)
 
 
-def scores(found: Sequence[tuple[Pair, Lineage]]) -> dict[str, Any]:
-    """Kin beside strangers; what cannot be said is in the verdicts alone."""
-    kin = [lineage for (a, b), lineage in found if a.is_kin(b)]
-    others = [lineage for (a, b), lineage in found if not a.is_kin(b)]
+def score_row(name: str, scores: LineageScores) -> dict[str, Any]:
+    """What is printed of a set of pairs."""
+    low, high = scores.others_interval
     return {
-        "kin": len(kin),
-        "r min": least(item.correlation for item in kin),
-        "r median": median(item.correlation for item in kin),
-        "z min": least(item.z for item in kin),
-        "same": share(kin, "same lineage"),
-        "others": len(others),
-        "others r max": most(item.correlation for item in others),
-        "others z max": most(item.z for item in others),
-        "others same": share(others, "same lineage"),
-        "cannot say": Counter(item.verdict for item in (*kin, *others))["cannot say"],
+        "pairs": name,
+        "kin": scores.kin_pairs,
+        "AUC": scores.auc,
+        "TPR@1%": scores.tpr,
+        "called kin": scores.kin_called,
+        "r min": scores.least_of_kin[0],
+        "z min": scores.least_of_kin[1],
+        "others": scores.other_pairs,
+        "others called": scores.others_called,
+        "95 %": "-" if math.isnan(low) else f"{low:.4f}-{high:.4f}",
+        "r max": scores.most_of_others[0],
+        "z max": scores.most_of_others[1],
+        "cannot say": sum(counts.get(CANNOT_SAY, 0) for counts in (scores.verdicts_on_kin, scores.verdicts_on_others)),
     }
-
-
-def share(found: Sequence[Lineage], verdict: str) -> float | None:
-    return sum(item.verdict == verdict for item in found) / len(found) if found else None
-
-
-def known(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def least(values: Iterable[float | None]) -> float | None:
-    return min(known(values), default=None)
-
-
-def most(values: Iterable[float | None]) -> float | None:
-    return max(known(values), default=None)
-
-
-def median(values: Iterable[float | None]) -> float | None:
-    found = known(values)
-    return float(np.median(found)) if found else None
 
 
 def noise(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -140,39 +122,18 @@ def disturb(spec: TensorSpec, values: Matrix, size: float) -> Matrix:
     return values + np.float32(size) * values.std() * rng.standard_normal(values.shape, dtype=np.float32)
 
 
-def cost(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A model against itself, and against a shuffled copy: where every order has to be searched for."""
-    for name in options.cost:
-        with opened(name) as model:
-            for kind, other in (("itself", model), ("shuffled", altered(model, shuffle))):
-                began, cpu = time.perf_counter(), time.process_time()
-                found = compare_weights(model, other, num_nulls=options.nulls, seed=options.seed)
-                yield {
-                    "model": name,
-                    "against": kind,
-                    "weights": sum(spec.num_weights for spec in model.specs if spec.kind == "weight"),
-                    "cpu s": time.process_time() - cpu,
-                    "s": time.perf_counter() - began,
-                    "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-                } | figures(found)
-
-
-def shuffle(spec: TensorSpec, values: Matrix) -> Matrix:
-    rng = np.random.default_rng(sum(spec.name.encode()))
-    return rng.permutation(values.ravel()).reshape(values.shape)
+def cost(models: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Seconds and memory: of each model against itself, or of random weights of BERT-base's shapes against copies."""
+    for name in models:
+        yield {"model": name, "against": "itself"} | measure(name, name)
+    if not models:
+        with bert_base_pairs() as pairs:
+            for kind, folders in pairs.items():
+                yield {"model": "BERT-base, random", "against": kind} | measure(*folders)
 
 
 def figures(found: Lineage) -> dict[str, Any]:
     return {"r": found.correlation, "z": found.z, "verdict": found.verdict}
-
-
-@contextmanager
-def opened(name: str) -> Iterator[ModelWeights]:
-    """The weights of a model, read when asked for."""
-    with TemporaryDirectory() as home:
-        files = fetch(ModelRequest(name=name), home=Path(home), offline=True)
-    with WeightReader(files) as reader:
-        yield ModelWeights(specs=extract(files).specs, load=reader.matrix, config=files.config)
 
 
 def altered(model: ModelWeights, change: Callable[[TensorSpec, Matrix], Matrix]) -> ModelWeights:
@@ -180,7 +141,7 @@ def altered(model: ModelWeights, change: Callable[[TensorSpec, Matrix], Matrix])
 
 
 def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
-    """As the rows come, columns wide enough for what is in them."""
+    """Columns wide enough for what is in them."""
     rows = list(rows)
     lines = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -190,8 +151,10 @@ def print_table(rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
