@@ -1,9 +1,10 @@
 """Turn files of weights into matrices: what each tensor is, whether it is sound, and its values when asked for.
 
-P = rows, C = columns of a matrix view. Values come one tensor at a time; a model is never in memory as a whole.
+P = rows, C = columns of a matrix view. Values come one tensor at a time; a model is never in memory as a whole. What
+looks at each value once takes them in pieces: a table of tokens may be most of a model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +45,8 @@ class _TensorFile(Protocol):
     shared: dict[str, str]
 
     def read(self, header: TensorHeader) -> npt.NDArray[np.float32]: ...
+
+    def chunks(self, header: TensorHeader) -> Iterator[npt.NDArray[np.float32]]: ...
 
     def close(self) -> None: ...
 
@@ -114,6 +117,18 @@ class WeightReader:
         file, header = self._by_name[name]
         return file.read(header)
 
+    def chunks(self, name: str) -> Iterator[npt.NDArray[np.float32]]:
+        """The values of `tensor`, flat and in order, a piece at a time; not to be written to."""
+        file, header = self._by_name[name]
+        return file.chunks(header)
+
+    def are_equal(self, one: str, two: str) -> bool:
+        """Whether two tensors have the same shape and values, NaN being equal to NaN."""
+        if self._by_name[one][1].shape != self._by_name[two][1].shape:
+            return False
+        pairs = zip(self.chunks(one), self.chunks(two), strict=True)
+        return all(np.array_equal(left, right, equal_nan=True) for left, right in pairs)
+
     def matrix(self, spec: TensorSpec) -> npt.NDArray[np.float32]:
         """The matrix view that `spec` describes: float32, shape `(spec.rows, spec.cols)`, C-contiguous, a copy."""
         values = self.tensor(spec.tensor)
@@ -159,7 +174,7 @@ def _describe(reader: WeightReader, files: WeightFiles) -> tuple[tuple[TensorSpe
         spec.tensor: spec.tied_to
         for spec in specs
         if spec.tied_to is not None and not {spec.tensor, spec.tied_to} <= by_storage
-        if not np.array_equal(reader.tensor(spec.tensor), reader.tensor(spec.tied_to), equal_nan=True)
+        if not reader.are_equal(spec.tensor, spec.tied_to)
     }
     if not apart:
         return specs, ()
@@ -177,10 +192,12 @@ def _count_nonfinite(
     found = {}
     done = 0
     for name in dict.fromkeys(spec.tensor for spec in trained):
-        values = reader.tensor(name)
-        if num_nonfinite := int(values.size - np.count_nonzero(np.isfinite(values))):
+        num_nonfinite = 0
+        for values in reader.chunks(name):
+            num_nonfinite += values.size - int(np.count_nonzero(np.isfinite(values)))
+            done += values.size
+        if num_nonfinite:
             found[name] = num_nonfinite
-        done += values.size
         on_event(Event(kind="progress", model=key, stage="extract", done=done, total=total, unit="weights"))
     return found
 

@@ -24,7 +24,10 @@ NUM_FEATURES = 16
 LARGEST_CHAIN = 4096
 """Axes up to this length are chained in one piece (a length^2 table of cosines in float64, at most 128 MiB)."""
 LEAF = 256
+WHOLE_TILES = 16
 GRAM_CHUNK = 8192
+MOVED_CHUNK = 512
+"""Rows brought into their new order at a time, so that a table of tokens is not copied twice over."""
 RELATIVE_ZERO = 1e-6
 """Directions below this share of the leading one are rounding of float32 values, which must not decide an order."""
 
@@ -115,12 +118,16 @@ def seriate(
 
 def canonicalise(matrix: Float32, order: CanonicalOrder) -> Float32:
     """`matrix` (R, C) in its canonical form, a new float32 array."""
-    out = matrix[order.rows][:, order.cols]
-    if order.row_signs is not None:
-        out = out * order.row_signs[:, None]
-    if order.col_signs is not None:
-        out = out * order.col_signs[None, :]
-    return np.ascontiguousarray(out, dtype=np.float32)
+    out = np.empty(matrix.shape, dtype=np.float32)
+    for start in range(0, len(order.rows), MOVED_CHUNK):
+        rows = slice(start, start + MOVED_CHUNK)
+        moved = matrix[order.rows[rows]][:, order.cols]
+        if order.row_signs is not None:
+            moved = moved * order.row_signs[rows, None]
+        if order.col_signs is not None:
+            moved = moved * order.col_signs[None, :]
+        out[rows] = moved
+    return out
 
 
 def restore(canonical: Float32, order: CanonicalOrder) -> Float32:
@@ -185,7 +192,9 @@ def _chain(unit: Float64, start: int, *, sign_free: bool) -> npt.NDArray[np.int6
 
     The vectors come by descending norm, so that the first of equal neighbours is the largest.
     """
-    cosines = unit @ unit.T
+    # numpy computes half of a product with its own transpose and mirrors it, which takes several times as long as all
+    # of it. The whole has the same bits where no edge of the table is computed apart; ties must not change.
+    cosines = unit @ (unit.T.copy() if len(unit) % WHOLE_TILES == 0 else unit.T)
     if sign_free:
         np.abs(cosines, out=cosines)
     perm = np.empty(len(unit), dtype=np.int64)
@@ -255,7 +264,11 @@ def _fix_global_sign(
         row_vector[rows] = row_signs
     if col_signs is not None:
         col_vector[cols] = col_signs
-    if float(row_vector @ matrix.astype(np.float64) @ col_vector) >= 0:
+    sums = np.zeros(len(cols))
+    for start in range(0, len(rows), GRAM_CHUNK):
+        chunk = slice(start, start + GRAM_CHUNK)
+        sums += row_vector[chunk] @ matrix[chunk].astype(np.float64)
+    if float(sums @ col_vector) >= 0:
         return row_signs, col_signs
     if row_signs is not None:
         return -row_signs, col_signs

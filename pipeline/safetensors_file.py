@@ -6,6 +6,7 @@ at any time no more than one tensor is in memory, and a file cut short under us 
 """
 
 import json
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,7 @@ _BYTES = {
     **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I8", "U8", "BOOL"), 1),
 }
 _READABLE = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_CHUNK = 1 << 18  # Values read at a time, so that a tensor is never here in two precisions.
 
 
 class SafetensorsFile:
@@ -48,17 +50,28 @@ class SafetensorsFile:
         Half precisions widen exactly; float64 is rounded, and becomes infinite beyond float32's range. Raises
         `ExtractError` for a dtype that holds no plain floating numbers.
         """
+        values, done = np.empty(prod(header.shape), dtype=np.float32), 0
+        for chunk in self.chunks(header):
+            values[done : done + chunk.size] = chunk
+            done += chunk.size
+        return values.reshape(header.shape)
+
+    def chunks(self, header: TensorHeader) -> Iterator[npt.NDArray[np.float32]]:
+        """The values of `read`, flat and in order, a piece at a time."""
         if header.dtype not in _READABLE:
             raise ExtractError(
                 f"{header.name!r} in {str(self.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
                 hint="Save the model in float32, float16 or bfloat16.",
             )
-        self._file.seek(self._offsets[header.name])
-        count = prod(header.shape)
-        stored = np.fromfile(self._file, dtype=_READABLE[header.dtype], count=count)
-        if stored.size != count:
-            raise _damaged(self.path, f"it ends within {header.name!r}")
-        return _as_float32(stored, header.dtype).reshape(header.shape)
+        dtype, total = np.dtype(_READABLE[header.dtype]), prod(header.shape)
+        for start in range(0, total, _CHUNK):
+            count = min(_CHUNK, total - start)
+            # Other tensors may be read between two pieces.
+            self._file.seek(self._offsets[header.name] + start * dtype.itemsize)
+            stored = np.fromfile(self._file, dtype=dtype, count=count)
+            if stored.size != count:
+                raise _damaged(self.path, f"it ends within {header.name!r}")
+            yield _as_float32(stored, header.dtype)
 
     def close(self) -> None:
         self._file.close()

@@ -8,7 +8,8 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -36,6 +37,7 @@ _DTYPES = {
     "bool": "BOOL",
 }
 _READABLE = {"F64", "F32", "F16", "BF16"}
+_CHUNK = 1 << 18
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 # What torch's restricted unpickler says when it meets an instruction that it knows and will not follow.
 _CALL = re.compile(r"GLOBAL ([\w.]+)")
@@ -55,6 +57,14 @@ class TorchFile:
 
     def read(self, header: TensorHeader) -> npt.NDArray[np.float32]:
         """The tensor's values as float32 in the file's shape, as `SafetensorsFile.read` gives them."""
+        values, done = np.empty(prod(header.shape), dtype=np.float32), 0
+        for chunk in self.chunks(header):
+            values[done : done + chunk.size] = chunk
+            done += chunk.size
+        return values.reshape(header.shape)
+
+    def chunks(self, header: TensorHeader) -> Iterator[npt.NDArray[np.float32]]:
+        """The values of `read`, flat and in order, a piece at a time; not to be written to."""
         import torch
 
         tensor = self._tensors[header.name]
@@ -63,7 +73,9 @@ class TorchFile:
                 f"{header.name!r} in {str(self.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
                 hint="Save the model as dense tensors in float32, float16 or bfloat16.",
             )
-        return np.array(tensor.detach().to(torch.float32).numpy(), order="C")
+        flat = tensor.detach().reshape(-1)
+        for start in range(0, flat.numel(), _CHUNK):
+            yield flat[start : start + _CHUNK].to(torch.float32).numpy()
 
     def close(self) -> None:
         self._tensors = {}

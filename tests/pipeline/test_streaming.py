@@ -1,0 +1,108 @@
+"""Memory: a table of tokens may be most of a model, and no stage before or after the fit makes many copies of it."""
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pipeline.analyse import analyse_model, analyse_tensor
+from pipeline.extract import WeightReader, extract
+from pipeline.fetch import ModelRequest, WeightFiles, fetch
+from pipeline.order import CanonicalOrder, canonicalise, seriate, seriate_tensor
+from pipeline.settings import AnalysisSettings
+from tests.pipeline.small_models import matrix_spec
+from zoo.tensors import Axis, Role, TensorSpec
+
+ROWS, COLS = 40_000, 256
+TABLE_BYTES = 4 * ROWS * COLS
+TABLE, COPY = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+SAMPLED = AnalysisSettings(num_nulls=1, max_rows=256)
+
+
+@contextmanager
+def allocated() -> Iterator[Callable[[], float]]:
+    """What the block allocates at most, over the bytes of the table in float32."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1] / TABLE_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="module")
+def table() -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng(0).standard_normal((ROWS, COLS), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def files(table: np.ndarray[Any, np.dtype[np.float32]], tmp_path_factory: pytest.TempPathFactory) -> WeightFiles:
+    """A table of tokens in half precision, stored twice."""
+    folder = tmp_path_factory.mktemp("table")
+    half = table.astype(np.float16)
+    save_file({TABLE: half, COPY: half}, folder / "model.safetensors")
+    return fetch(ModelRequest(name=str(folder)), home=folder)
+
+
+@pytest.fixture(scope="module")
+def spec(files: WeightFiles) -> TensorSpec:
+    (found,) = (spec for spec in extract(files).specs if spec.tensor == TABLE)
+    return found
+
+
+def test_fetching_reads_in_pieces(files: WeightFiles, tmp_path: Path) -> None:
+    with allocated() as peak:
+        fetch(ModelRequest(name=str(files.paths[0].parent)), home=tmp_path)
+        assert peak() < 0.3
+
+
+def test_extracting_looks_at_pieces_of_a_table_and_of_its_copy(files: WeightFiles) -> None:
+    with allocated() as peak:
+        inventory = extract(files)
+        assert peak() < 0.5
+    assert inventory.num_weights == ROWS * COLS
+
+
+def test_a_table_in_half_precision_is_read_into_one_array(files: WeightFiles, spec: TensorSpec) -> None:
+    with WeightReader(files) as reader, allocated() as peak:
+        reader.matrix(spec)
+        assert peak() < 1.2
+
+
+def test_ordering_needs_less_than_another_table(table: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    with allocated() as peak:
+        seriate(table, row_axis=Axis.VOCABULARY, col_axis=Axis.RESIDUAL, free_col_signs=True)
+        assert peak() < 1.0
+
+
+def test_the_canonical_form_is_one_more_table(table: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    rows, cols = (np.arange(size, dtype=np.int32)[::-1] for size in table.shape)
+    order = CanonicalOrder(rows=rows, cols=cols, col_signs=np.ones(COLS, dtype=np.int8))
+    with allocated() as peak:
+        canonicalise(table, order)
+        assert peak() < 1.1
+
+
+def test_a_sampled_table_is_analysed_in_little_memory(table: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    words = matrix_spec("words", ROWS, COLS, role=Role.TOKEN_EMBEDDING, row_axis=Axis.VOCABULARY)
+    with allocated() as peak:
+        analyse_tensor(table, words, settings=SAMPLED, seed=0)
+        assert peak() < 0.5
+
+
+def test_analysing_a_model_takes_two_tables(files: WeightFiles, spec: TensorSpec) -> None:
+    with WeightReader(files) as reader:
+        order = seriate_tensor(reader.matrix(spec), spec)
+        with allocated() as peak:
+            analyse_model(
+                [spec],
+                lambda _: canonicalise(reader.matrix(spec), order),
+                in_file_order=reader.matrix,
+                settings=SAMPLED,
+                seed=0,
+            )
+            assert peak() < 2.2
