@@ -163,19 +163,21 @@ def analyse_tensor(
 
     draws: dict[str, list[float]] = defaultdict(list)
     with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
+        clustering = pool_of_threads.submit(cluster_rows, matrix)
+        values = {kind: pool_of_threads.submit(_measure, kind, matrix) for kind in NULLS}
         # In the order asked for, whichever ends first.
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
                 draws[name].append(value)
         samples = tuple(pool_of_threads.map(measure_sample, range(NUM_SAMPLES if is_sampled else 0)))
-    clusters = cluster_rows(matrix)
+    clusters = clustering.result()
     return TensorAnalysis(
         spec=spec,
         rows_used=len(matrix),
         measured=tuple(
             replace(_measured(name, value, kind, draws), samples=tuple(sample[name] for sample in samples))
-            for kind in NULLS
-            for name, value in _measure(kind, matrix).items()
+            for kind, found in values.items()
+            for name, value in found.result().items()
         ),
         labels=tuple(clusters.labels.tolist()) if len(matrix) == spec.rows else (),
         cluster_sizes=tuple(clusters.sizes.tolist()),
