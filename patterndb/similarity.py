@@ -1,9 +1,10 @@
 """How alike two patterns are: numpy only, nothing of the database.
 
 A signature has two blocks. Statistics say what kind of model it is; kinship (dimensions `kinship/...`) says whose
-weights they are, and is worth 1 - correlation: 0 for copies, 1 for unrelated models, whatever they are. So a distance
-of 1 or more means no sign of kinship, in any catalog, and among such pairs statistics decide. All pairs of a database
-are ranked by the same distance, so a distance comes with its percentile among them.
+weights they are, and is worth 1 - correlation: 0 for copies, 1 for unrelated models, whatever they are. What statistics
+add is bounded, so that no likeness of kind passes for kinship: a distance below 1 is a sign of kinship in any catalog,
+unrelated models lie from 1 to 1.05, and among them statistics decide. All pairs of a database are ranked by the same
+distance, so a distance comes with its percentile among them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,10 +34,12 @@ __all__ = [
 
 Vector = npt.NDArray[np.float64]
 KINSHIP = "kinship"
-STATISTICS_WEIGHT = 0.25
-"""Of the mean square difference of statistics, beside 1 for unrelated weights."""
-CHANCE = 3.0
-"""Correlations up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none."""
+STATISTICS_WEIGHT = 0.1
+"""Of statistics as different as they can be, beside 1 for unrelated weights."""
+CHANCE = 2.0
+"""Correlations up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none. One
+pair in forty that has nothing in common passes; with 3 few would, but a merge of two roots, which keeps a quarter of
+its correlation with each, would be lost wherever circuits are few (see `benchmarks/retrieval.py`)."""
 MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
 
@@ -143,9 +146,9 @@ def cosine_distance(a: Vector, b: Vector) -> float | None:
 def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
     """Distance of every pair of rows, as `align` gives them: (rows, rows), symmetric, 0 on the diagonal.
 
-    The distance is `sqrt(w d^2 + 1 - c)`: d the root mean square difference of the statistics both have, w =
-    `STATISTICS_WEIGHT`, c the correlation of their kinship beyond chance, 0 where one of the two has none. Where
-    neither has any it is d alone. NaN where nothing is shared.
+    The distance is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their kinship beyond chance, 0 where one of
+    the two has none; d the root mean square difference of the statistics both have, w = `STATISTICS_WEIGHT`. Where
+    neither has any kinship it is d alone. NaN where nothing is shared.
     """
     is_kinship = np.array([name.partition("/")[0] == KINSHIP for name in names], dtype=bool)
     statistics, kinship = values[:, ~is_kinship], values[:, is_kinship]
@@ -153,7 +156,7 @@ def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
     unrelated = 1 - _correlations(kinship)
     has_kinship = np.isfinite(kinship).any(axis=1)
     # A pair without a statistic in common is told apart by its weights alone.
-    weighed = np.where(np.isnan(squares) & np.isfinite(unrelated), 0.0, STATISTICS_WEIGHT * squares)
+    weighed = np.where(np.isnan(squares) & np.isfinite(unrelated), 0.0, STATISTICS_WEIGHT * squares / (1 + squares))
     apart = weighed + np.where(np.isfinite(unrelated), unrelated, 1.0)
     either = np.logical_or.outer(has_kinship, has_kinship)
     return np.asarray(np.sqrt(np.where(either, apart, squares)))

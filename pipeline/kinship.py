@@ -36,6 +36,8 @@ FEWEST_ENTRIES = 192
 """With fewer in all its circuits a group proves nothing: chance correlations would pass for kinship."""
 SMALL = 128
 """Entries of a circuit that is projected on its own."""
+ROUNDING = 1e-9
+"""Entries below this share of the largest are rounding of zeros."""
 PROJECTION = 6
 """Salt of the projections."""
 
@@ -62,19 +64,26 @@ def kinship(circuits: Sequence[Circuit]) -> Frame | None:
 
     Circuits of a kind are projected by the same fixed signs, kinds by different ones, and summed; small circuits each
     by their own, by their order, or there would be too little left to go by. A circuit with more entries is better
-    evidence, but not in proportion: it counts by the square root of their number. None where the circuits have fewer
-    than `FEWEST_ENTRIES` entries.
+    evidence, but not in proportion: it counts by the square root of their number. Zeros are no entries: a model of one
+    block has no gains of later thirds, and the few that are left must not count as many. None where the circuits have
+    fewer than `FEWEST_ENTRIES` entries.
     """
     sums: dict[str, Frame] = {}
     seen: Counter[str] = Counter()
     for circuit in circuits:
-        size = len(circuit.values)
+        size = _num_entries(circuit.values)
         kind = circuit.kind if size > SMALL else f"{circuit.kind} {seen[circuit.kind]}"
         seen[circuit.kind] += 1
-        sums[kind] = sums.get(kind, np.zeros(size)) + circuit.values * size**-0.25
-    if sum(len(total) for total in sums.values()) < FEWEST_ENTRIES:
+        weighed = circuit.values * size**0.25 / np.linalg.norm(circuit.values)
+        sums[kind] = sums.get(kind, np.zeros(len(weighed))) + weighed
+    if sum(_num_entries(total) for total in sums.values()) < FEWEST_ENTRIES:
         return None
     return unit_scale(np.sum([total @ _projection(kind, len(total)) for kind, total in sums.items()], axis=0))
+
+
+def _num_entries(values: Frame) -> int:
+    """Entries that are not zero, but for rounding, which differs between a model and its permuted copy."""
+    return int(np.count_nonzero(np.abs(values) > ROUNDING * np.abs(values).max()))
 
 
 @lru_cache(maxsize=256)
