@@ -1,5 +1,6 @@
 """Settings of the pipeline: frozen, validated when made; with the weights, all that a result depends on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -8,13 +9,16 @@ from dna_zoo.errors import SettingsError
 
 __all__ = [
     "PRESETS",
+    "RATE_BESIDE_ADAM",
     "AnalysisSettings",
     "Compile",
     "DnaType",
     "FitSettings",
     "MineSettings",
+    "Optimizer",
     "Order",
     "Precision",
+    "Schedule",
     "Scope",
     "preset",
 ]
@@ -24,10 +28,30 @@ Scope = Literal["tensor", "model"]
 Order = Literal["raw", "seriated"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Compile = Literal["auto", "on", "off"]
-Schedule = Literal["constant", "cosine"]
+Optimizer = Literal["sgd", "rmsprop", "adam", "adamw", "muon"]
+Schedule = Literal["constant", "cosine", "cosine-restarts", "one-cycle", "plateau"]
 
 
-_LEAST = {"epochs": 1, "batch_size": 1, "patience": 0, "num_nulls": 0, "checkpoint_every": 1, "max_parameters": 1}
+_CHOICES = {
+    "dna_type": DnaType,
+    "scope": Scope,
+    "order": Order,
+    "precision": Precision,
+    "compile": Compile,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+}
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "patience": 0,
+    "num_nulls": 0,
+    "num_moves": 0,
+    "checkpoint_every": 1,
+    "max_parameters": 1,
+}
+_WITH_MOMENTUM = ("sgd", "rmsprop", "muon")
 
 
 def _require(condition: bool, message: str, hint: str) -> None:
@@ -63,8 +87,19 @@ class FitSettings:
     one parameter must stand for (see `pipeline.problem`)."""
     epochs: int = 400
     batch_size: int = 8192
+    accumulate: int = 1
+    """Batches of a pointwise kind whose mean gradient makes one step of the optimiser."""
+    optimizer: Optimizer = "adam"
     learning_rate: float = 1e-2
+    """The largest of the schedule. `preset` scales it for the optimiser where it is not given."""
+    momentum: float | None = None
+    """Of `sgd`, `muon` and `rmsprop`; None: 0.9, 0.95 and 0. The other two have their own (`pipeline.optimisers`)."""
+    weight_decay: float = 0.0
+    """Of the networks' parameters: decoupled from the gradient in `adamw` and `muon`, a part of it in the others."""
     schedule: Schedule = "cosine"
+    """What the learning rate does over the fit (`pipeline.schedules`)."""
+    warmup: float | None = None
+    """Share of the fit that the rate rises for; None: what is usual for the schedule."""
     clip_norm: float = 1.0
     """Largest gradient norm of one DNA; larger ones are scaled down to it."""
     precision: Precision = "fp32"
@@ -83,27 +118,36 @@ class FitSettings:
     """Epochs between the checkpoints that a killed fit goes on from."""
 
     def __post_init__(self) -> None:
-        _require_choice("dna_type", self.dna_type, get_args(DnaType))
-        _require_choice("scope", self.scope, get_args(Scope))
-        _require_choice("order", self.order, get_args(Order))
-        _require_choice("precision", self.precision, get_args(Precision))
-        _require_choice("compile", self.compile, get_args(Compile))
-        _require_choice("schedule", self.schedule, get_args(Schedule))
+        for name, kind in _CHOICES.items():
+            _require_choice(name, getattr(self, name), get_args(kind))
         _require(0 < self.budget <= 1, f"`budget` is {self.budget}.", "Give a share in (0, 1].")
-        _require(self.learning_rate > 0, f"`learning_rate` is {self.learning_rate}.", "Give a positive number.")
-        for name, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("patience", 0),
-            ("num_nulls", 0),
-            ("num_moves", 0),
-            ("checkpoint_every", 0),
-        ):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             _require(value >= least, f"`{name}` is {value}.", f"Give an integer of at least {least}.")
         for name in ("hidden_dim", "num_layers", "rank"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"`{name}` is {value}.", "Give an integer of at least 1.")
+        self._check_training()
+
+    def _check_training(self) -> None:
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            _require(0 < value < math.inf, f"`{name}` is {value}.", "Give a positive number.")
+        decay, warmup, momentum = self.weight_decay, self.warmup, self.momentum
+        _require(0 <= decay < math.inf, f"`weight_decay` is {decay}.", "Give 0 or a positive number.")
+        _require(warmup is None or 0 <= warmup < 1, f"`warmup` is {warmup}.", "Give a share of the fit in [0, 1).")
+        _require(momentum is None or 0 <= momentum < 1, f"`momentum` is {momentum}.", "Give a number in [0, 1).")
+        _require(
+            momentum is None or self.optimizer in _WITH_MOMENTUM,
+            f"`momentum` is {momentum}, and `{self.optimizer}` keeps its own averages.",
+            f"Leave it out, or use one of: {', '.join(_WITH_MOMENTUM)}.",
+        )
+        _require(
+            self.accumulate == 1 or self.dna_type != "separable",
+            f"`accumulate` is {self.accumulate}, and a separable DNA sees whole matrices at every step:"
+            " there is nothing to accumulate.",
+            "Leave it at 1, or take a pointwise kind: `--dna-type spectral`.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +208,16 @@ _POINTWISE = FitSettings(
 )
 """From `benchmarks/pointwise.py`: higher frequencies learn too slowly, lower ones store more of the null."""
 _TRAINING = ("omega", "epochs", "learning_rate", "schedule", "precision", "patience", "checkpoint_every")
+RATE_BESIDE_ADAM: Mapping[Optimizer, float] = {"sgd": 3.0, "rmsprop": 0.2, "adam": 1.0, "adamw": 1.0, "muon": 1.0}
+"""An optimiser's learning rate over that of Adam, which the presets hold; from `benchmarks/optimisers.py`."""
 
 
 def preset(name: str, **changes: Any) -> FitSettings:
     """The preset called `name`, with every keyword that is not None put in its place.
 
     Where another kind is asked for than the preset's, and one is pointwise and the other is not, the training settings
-    come from the quick way of that kind: a step and an epoch mean something else there.
+    come from the quick way of that kind: a step and an epoch mean something else there. Where an optimiser is asked for
+    and no learning rate, the preset's is scaled for it.
     """
     if name not in PRESETS:
         raise SettingsError(f"Unknown preset {name!r}.", hint=f"Use one of: {', '.join(PRESETS)}.")
@@ -179,4 +226,8 @@ def preset(name: str, **changes: Any) -> FitSettings:
     if (asked == "separable") != (base.dna_type == "separable"):
         source = PRESETS["quick"] if asked == "separable" else _POINTWISE
         given = {key: getattr(source, key) for key in _TRAINING} | given
-    return replace(base, **given)
+    settings = replace(base, **given)
+    if changes.get("learning_rate") is not None:
+        return settings
+    ratio = RATE_BESIDE_ADAM[settings.optimizer] / RATE_BESIDE_ADAM[base.optimizer]
+    return replace(settings, learning_rate=settings.learning_rate * ratio)

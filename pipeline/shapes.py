@@ -47,8 +47,11 @@ def step_size(settings: FitSettings, shape: DnaShape) -> float:
 
     `settings.learning_rate` is for a separable DNA up to `RATE_WIDTH` wide; a wider one takes proportionally less, as a
     step of Adam moves every weight by the rate, and a unit's input by the rate times the width. A pointwise one takes
-    at most `LARGEST_POINTWISE_STEP` over the root of its width.
+    at most `LARGEST_POINTWISE_STEP` over the root of its width. A step of SGD is as long as the gradient says: its
+    rate stays as it is.
     """
+    if settings.optimizer == "sgd":
+        return settings.learning_rate
     if settings.dna_type != "separable":
         return min(settings.learning_rate, LARGEST_POINTWISE_STEP / math.sqrt(shape.hidden_dim))
     return settings.learning_rate * min(RATE_WIDTH / shape.hidden_dim, 1.0)

@@ -1,9 +1,9 @@
-"""The training loop of a stack of DNAs: Adam, full precision masters, finite checks, best state, exact resume."""
+"""The training loop of a stack of DNAs: full precision masters, finite checks, best state, exact resume."""
 
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError
+from pipeline.optimisers import make_optimisers
 from pipeline.problem import Movable, Problem, generator_for
+from pipeline.schedules import Plateau, learning_rate_at
 from pipeline.settings import FitSettings
 
-__all__ = ["TrainResult", "Trainer", "learning_rate_at", "save_tensors"]
+__all__ = ["Measure", "TrainResult", "Trainer", "save_tensors"]
 
 log = logging.getLogger(__name__)
 
-WARMUP_SHARE = 0.05
 HISTORY_POINTS = 200
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+Measure = Callable[[nn.Module, Tensor], Mapping[str, float]]
+"""What else the history is to say of a stack, by itself and the mean losses (S,) of its slots in the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +36,9 @@ class TrainResult:
     steps: int
     stopped_early: bool
     history: tuple[dict[str, float], ...]
-    """`step`, `epoch`, `learning_rate`, `loss` (mean over the tensors), `null_loss` (mean over their nulls)."""
-
-
-def learning_rate_at(step: int, total: int, settings: FitSettings) -> float:
-    """Constant, or a linear warm-up over 5 % of the steps and a half cosine down to 0."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    warmup = max(int(WARMUP_SHARE * total), 1)
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+    """Some 200 to 400 points: `step`, `epoch`, `learning_rate`, `loss` (mean over the tensors, standardised),
+    `null_loss` (mean over their nulls), `r2`, `null_r2`, and what the trainer was given to measure. A step is a batch.
+    With `plateau` the rate is the mean over the tensors' networks."""
 
 
 def save_tensors(value: Any, path: Path) -> None:
@@ -61,8 +56,8 @@ def save_tensors(value: Any, path: Path) -> None:
 class Trainer:
     """One stack, one problem. `run` starts at the checkpoint, if there is one, and ends with the best state loaded.
 
-    Each slot is its own fit: losses, clipping and the best state are kept slot by slot, and Adam works element by
-    element, so a slot's neighbours do not influence it.
+    Each slot is its own fit: losses, clipping, learning rate and the best state are kept slot by slot, and optimisers
+    work element by element or matrix by matrix, so a slot's neighbours do not influence it.
     """
 
     def __init__(
@@ -77,13 +72,20 @@ class Trainer:
         total_steps: int,
         checkpoint: Path | None = None,
         on_step: Callable[[int], None] = lambda step: None,
+        measure: Measure = lambda net, losses: {},
     ) -> None:
-        """`labels` names each slot for error messages; the first `num_real` slots are tensors, the rest are nulls."""
+        """`labels` names each slot for error messages; the first `num_real` slots are tensors, the rest are nulls.
+
+        What `measure` says of `r2` and `null_r2` replaces 1 - loss in the history.
+        """
         self.problem, self.net, self.settings, self.seed = problem, net, settings, seed
         self.labels, self.num_real, self.total_steps = labels, num_real, total_steps
-        self.checkpoint, self.on_step = checkpoint, on_step
+        self.checkpoint, self.on_step, self.measure = checkpoint, on_step, measure
         self.device = next(net.parameters()).device
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, fused=True)
+        self.optimizers = make_optimisers(net, settings)
+        epochs = math.ceil(total_steps / problem.steps_per_epoch)
+        is_plateau = settings.schedule == "plateau"
+        self.plateau = Plateau(problem.num_slots, epochs=epochs, device=self.device) if is_plateau else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.best = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
         self.best_losses = torch.full((problem.num_slots,), math.inf, device=self.device)
@@ -122,19 +124,34 @@ class Trainer:
             return self.problem.loss(self.net, generator_for(self.seed, step))
 
     def _one_step(self) -> None:
+        """One batch, and a step of the optimiser once `accumulate` of them, or the last ones, are together."""
         rate = learning_rate_at(self.step, self.total_steps, self.settings)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         losses = self._losses(self.step)
         self._check_finite(losses, "loss")
         self._observe(losses.detach(), rate)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(losses.sum()).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimizer)
-        self._clip()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        done = self.step % self.settings.accumulate
+        if done == 0:
+            self.net.zero_grad(set_to_none=True)
+        together = min(self.settings.accumulate, self.total_steps - self.step + done)
+        self.scaler.scale(losses.sum() / together).backward()  # type: ignore[no-untyped-call]
+        if done + 1 == together:
+            self._update(rate)
         self.step += 1
+
+    def _update(self, rate: float) -> None:
+        """A step of the optimisers along the gradients that are there."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            self.scaler.unscale_(optimizer)
+        self._clip()
+        parameters = list(self.net.parameters())
+        before = [parameter.detach().clone() for parameter in parameters] if self.plateau else []
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        if self.plateau:
+            self.plateau.shorten(parameters, before)
 
     def _move(self) -> None:
         """At `num_moves` steps, evenly through the training, the problem is moved to suit the networks.
@@ -148,6 +165,8 @@ class Trainer:
         self.problem.move(self.net)
         self.best_losses = torch.full_like(self.best_losses, math.inf)
         self.best_step = self.step
+        if self.plateau:
+            self.plateau.forget()
 
     def _check_finite(self, values: Tensor, what: str) -> None:
         finite = torch.isfinite(values)
@@ -177,6 +196,9 @@ class Trainer:
         means = self.window / self.problem.steps_per_epoch
         self.window = torch.zeros_like(self.window)
         self._keep_better(means)
+        if self.plateau:
+            rate *= float(self.plateau.factors[: self.num_real].mean())
+            self.plateau.observe(means)
         epoch = self.step // self.problem.steps_per_epoch
         if epoch % max(self.total_steps // self.problem.steps_per_epoch // HISTORY_POINTS, 1) == 0:
             self._record(means, rate)
@@ -210,7 +232,7 @@ class Trainer:
         }
         if len(null):
             entry |= {"null_loss": float(null.mean()), "null_r2": 1 - float(null.mean())}
-        self.history.append(entry)
+        self.history.append(entry | dict(self.measure(self.net, losses)))
 
     def _is_stale(self) -> bool:
         patience = self.settings.patience * self.problem.steps_per_epoch
@@ -223,7 +245,9 @@ class Trainer:
             "step": self.step,
             "best_step": self.best_step,
             "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "gradients": self._gradients(),
+            "plateau": self.plateau.state_dict() if self.plateau else {},
             "scaler": self.scaler.state_dict(),
             "best": self.best,
             "best_losses": self.best_losses,
@@ -233,12 +257,23 @@ class Trainer:
         }
         save_tensors(state, self.checkpoint)
 
+    def _gradients(self) -> dict[str, Tensor]:
+        """Of the batches whose step is still to come."""
+        if self.step % self.settings.accumulate == 0:
+            return {}
+        return {name: p.grad for name, p in self.net.named_parameters() if p.grad is not None}
+
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, known in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(known)
+        for name, parameter in self.net.named_parameters():
+            parameter.grad = state["gradients"].get(name)
+        if self.plateau:
+            self.plateau.load_state_dict(state["plateau"])
         self.scaler.load_state_dict(state["scaler"])
         if isinstance(self.problem, Movable):
             self.problem.arrange(state["places"])

@@ -1,11 +1,12 @@
 """Settings: validated when made, presets that fit the kind of DNA."""
 
 import json
+import math
 
 import pytest
 
 from dna_zoo.errors import SettingsError
-from pipeline.settings import PRESETS, AnalysisSettings, FitSettings, MineSettings, preset
+from pipeline.settings import PRESETS, RATE_BESIDE_ADAM, AnalysisSettings, FitSettings, MineSettings, Optimizer, preset
 
 
 @pytest.mark.parametrize(
@@ -17,13 +18,47 @@ from pipeline.settings import PRESETS, AnalysisSettings, FitSettings, MineSettin
         ("epochs", 0),
         ("rank", 0),
         ("learning_rate", -1.0),
+        ("learning_rate", math.inf),
+        ("clip_norm", 0.0),
         ("compile", "yes"),
+        ("optimizer", "lion"),
+        ("schedule", "linear"),
+        ("momentum", 1.0),
+        ("weight_decay", -0.1),
+        ("warmup", 1.0),
+        ("accumulate", 0),
+        ("checkpoint_every", 0),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"`{name}`") as caught:
         FitSettings(**{name: value})
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_momentum_is_refused_where_there_is_none(optimizer: Optimizer) -> None:
+    with pytest.raises(
+        SettingsError, match=rf"^`momentum` is 0\.5, and `{optimizer}` keeps its own averages\.$"
+    ) as caught:
+        FitSettings(optimizer=optimizer, momentum=0.5)
+    assert caught.value.hint == "Leave it out, or use one of: sgd, rmsprop, muon."
+
+
+def test_batches_of_a_separable_dna_are_not_accumulated() -> None:
+    with pytest.raises(SettingsError, match=r"^`accumulate` is 4, and a separable DNA sees whole matrices") as caught:
+        FitSettings(accumulate=4)
+    assert "--dna-type spectral" in caught.value.hint
+    assert FitSettings(accumulate=4, dna_type="spectral").accumulate == 4
+
+
+@pytest.mark.parametrize("optimizer", RATE_BESIDE_ADAM)
+def test_a_rate_that_is_not_given_is_the_presets_scaled_for_the_optimiser(optimizer: Optimizer) -> None:
+    for kind in ("separable", "spectral"):
+        adam, other = (preset("quick", dna_type=kind, optimizer=name) for name in ("adam", optimizer))
+        assert other.learning_rate == adam.learning_rate * RATE_BESIDE_ADAM[optimizer]
+    assert preset("quick", optimizer=optimizer, learning_rate=0.5).learning_rate == 0.5
+    assert preset("quick").learning_rate == FitSettings().learning_rate == 1e-2
 
 
 def test_nulls_and_seeds_are_not_negative() -> None:

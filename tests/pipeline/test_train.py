@@ -1,74 +1,19 @@
 """The training loop: it converges, keeps the best, stops in time, says what diverged, and goes on exactly."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from dna_zoo.errors import FitDivergedError
-from pipeline.posing import ordinals_of, pose
-from pipeline.problem import Problem, generator_for
-from pipeline.settings import DnaType, FitSettings
-from pipeline.shapes import DnaShape
-from pipeline.train import HISTORY_POINTS, Trainer, TrainResult, learning_rate_at, save_tensors
-from tests.pipeline.fitting import Float32, gaussian, low_rank, quick, shuffled
-from tests.pipeline.small_models import matrix_spec
-
-SHAPE = DnaShape(hidden_dim=16, num_layers=2, rank=4)
-
-
-class Killed(Exception):
-    """Stands in for a kill."""
-
-
-def posed(settings: FitSettings, *matrices: Float32) -> Problem:
-    """The problem of fitting these matrices of one shape, called a, b, ..."""
-    values = dict(zip("abcdef", matrices, strict=False))
-    specs = [matrix_spec(name, *matrix.shape) for name, matrix in values.items()]
-    return pose(
-        specs,
-        lambda spec: values[spec.name],
-        settings,
-        seed=0,
-        ordinals=ordinals_of(specs),
-        device=torch.device("cpu"),
-    ).problem
-
-
-def trainer(settings: FitSettings, *matrices: Float32, steps: int | None = None, **more: Any) -> Trainer:
-    problem = posed(settings, *matrices)
-    net = problem.build(SHAPE, settings, [generator_for(0, slot) for slot in range(problem.num_slots)])
-    labels = [f"slot {slot}" for slot in range(problem.num_slots)]
-    total = settings.epochs * problem.steps_per_epoch if steps is None else steps
-    return Trainer(problem, net, settings, seed=0, labels=labels, num_real=len(matrices), total_steps=total, **more)
-
-
-def state(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in net.state_dict().items()}
-
-
-def assert_same(left: nn.Module, right: nn.Module) -> None:
-    for name, value in left.state_dict().items():
-        assert torch.equal(value, right.state_dict()[name]), name
-
-
-def kill_at(step: int) -> Callable[[int], None]:
-    def on_step(done: int) -> None:
-        if done == step:
-            raise Killed
-
-    return on_step
-
-
-def wave(rows: int = 24, cols: int = 20) -> Float32:
-    x, y = torch.linspace(0, 6.0, rows)[:, None], torch.linspace(0, 4.0, cols)[None, :]
-    return (torch.sin(x) * torch.cos(y)).numpy()
-
+from pipeline.problem import generator_for
+from pipeline.settings import DnaType, Optimizer, Schedule
+from pipeline.train import HISTORY_POINTS, Trainer, TrainResult, save_tensors
+from tests.pipeline.fitting import gaussian, low_rank, quick, shuffled
+from tests.pipeline.training import Killed, assert_same, kill_at, killed_and_resumed, state, trainer, wave
 
 # It converges.
 
@@ -93,13 +38,70 @@ def test_a_rerun_gives_the_same_bits(kind: DnaType) -> None:
     settings = quick(dna_type=kind)
     first, second = trainer(settings, gaussian(9, 8)), trainer(settings, gaussian(9, 8))
     assert first.run() == second.run()
-    assert_same(first.net, second.net)
+    assert_same(state(first.net), state(second.net))
 
 
 def test_a_slot_trains_as_it_would_alone() -> None:
     alone = trainer(quick(epochs=30, num_nulls=0), low_rank(12, 10, 2))
     among = trainer(quick(epochs=30, num_nulls=2), low_rank(12, 10, 2), 100 * gaussian(12, 10))
     assert among.run().losses[0] == pytest.approx(alone.run().losses[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["separable", "spectral"])
+def test_by_default_it_is_adam_on_a_cosine_bit_for_bit(kind: DnaType) -> None:
+    """Written out: what the other optimisers and schedules share with it must not change it."""
+    work, plain = (trainer(quick(dna_type=kind, epochs=30, clip_norm=1e9), gaussian(9, 8)) for _ in range(2))
+    adam, total = torch.optim.Adam(plain.net.parameters(), fused=True), plain.total_steps
+    warmup = max(int(0.05 * total), 1)
+    for step in range(total):
+        done = math.pi * (step - warmup) / max(total - warmup, 1)
+        rate = (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(done))
+        adam.param_groups[0]["lr"] = 1e-2 * rate
+        adam.zero_grad()
+        plain.problem.loss(plain.net, generator_for(0, step)).sum().backward()
+        adam.step()
+        work._one_step()
+    assert_same(state(work.net), state(plain.net))
+
+
+# Batches add up.
+
+
+POINTWISE: dict[str, Any] = {"dna_type": "spectral", "num_nulls": 1, "num_moves": 0}
+
+
+def test_accumulated_batches_are_one_step_along_their_mean_gradient() -> None:
+    work = trainer(quick(**POINTWISE, batch_size=16, accumulate=3, epochs=1), gaussian(8, 8))
+    before, expected = state(work.net), trainer(quick(**POINTWISE, batch_size=16), gaussian(8, 8))
+    losses = [expected.problem.loss(expected.net, generator_for(0, step)) for step in range(3)]
+    torch.stack(losses).mean(dim=0).sum().backward()
+    for _ in range(2):
+        work._one_step()
+        assert_same(before, state(work.net))
+    work._clip = lambda: None  # type: ignore[method-assign]
+    work._one_step()
+    for mine, theirs in zip(work.net.parameters(), expected.net.parameters(), strict=True):
+        assert mine.grad is not None and theirs.grad is not None
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-6, rtol=1e-4)
+    assert not torch.equal(next(work.net.parameters()), before["net.weights.0"])
+
+
+def test_batches_left_over_at_the_end_make_a_step_of_their_own() -> None:
+    settings = quick(**POINTWISE, batch_size=16, accumulate=3, optimizer="sgd", momentum=0.0, schedule="constant")
+    work = trainer(settings, gaussian(8, 8), steps=4)
+    for _ in range(3):
+        work._one_step()
+    before, alone = state(work.net), trainer(replace(settings, accumulate=1), gaussian(8, 8), steps=4)
+    alone.net.load_state_dict(before)
+    alone.step = 3
+    work._one_step()
+    alone._one_step()
+    assert_same(state(work.net), state(alone.net))
+
+
+def test_larger_steps_of_accumulated_batches_learn_too() -> None:
+    settings = quick(**POINTWISE, epochs=60, batch_size=60, accumulate=2, omega=6.0, learning_rate=5e-3)
+    assert trainer(settings, wave()).run().losses[0] < 0.05
 
 
 # The best state is kept.
@@ -203,29 +205,14 @@ def test_the_history_says_what_it_is_made_of() -> None:
     history = trainer(quick(epochs=3), gaussian(6, 6)).run().history
     assert set(history[0]) == {"step", "epoch", "learning_rate", "loss", "r2", "null_loss", "null_r2"}
     assert all(point["r2"] == 1 - point["loss"] for point in history)
+    measured = (
+        trainer(quick(epochs=3), gaussian(6, 6), measure=lambda net, losses: {"r2": 7.0, "mae": 1.0}).run().history
+    )
+    assert all(point["r2"] == 7 and point["mae"] == 1 for point in measured)
     assert "null_loss" not in trainer(quick(epochs=3, num_nulls=0), gaussian(6, 6)).run().history[0]
 
 
-# The learning rate.
-
-
-def test_a_constant_rate_is_constant() -> None:
-    settings = quick(schedule="constant", learning_rate=0.3)
-    assert {learning_rate_at(step, 50, settings) for step in range(50)} == {0.3}
-
-
-def test_the_cosine_warms_up_peaks_and_goes_to_zero() -> None:
-    settings = quick(schedule="cosine", learning_rate=0.3)
-    rates = [learning_rate_at(step, 1000, settings) for step in range(1000)]
-    assert rates[0] == pytest.approx(0.3 / 50)
-    assert max(rates) == rates[50] == 0.3 and rates[:50] == sorted(rates[:50])
-    assert rates[50:] == sorted(rates[50:], reverse=True)
-    assert rates[525] == pytest.approx(0.15) and 0 < rates[-1] < 1e-5
-
-
-@pytest.mark.parametrize("total", [1, 2, 3])
-def test_the_shortest_trainings_have_a_positive_rate(total: int) -> None:
-    assert all(0 < learning_rate_at(step, total, quick(learning_rate=0.3)) <= 0.3 for step in range(total))
+# Clipping.
 
 
 def test_a_gradient_is_clipped_slot_by_slot() -> None:
@@ -253,7 +240,7 @@ def test_a_weight_that_is_no_number_is_named_with_its_step() -> None:
 
 def test_a_rate_without_bounds_diverges_and_says_so() -> None:
     with pytest.raises(FitDivergedError, match=r"slot 0 became non-finite at step 1 of 20\.$"):
-        trainer(quick(learning_rate=math.inf, schedule="constant"), gaussian(6, 6)).run()
+        trainer(quick(learning_rate=1e30, schedule="constant"), gaussian(6, 6)).run()
 
 
 def test_a_gradient_that_overflows_is_named() -> None:
@@ -282,12 +269,46 @@ def test_a_killed_fit_ends_with_the_bits_of_an_undisturbed_one(
     settings = quick(checkpoint_every=3, epochs=10, **changes)
     undisturbed = trainer(settings, low_rank(9, 8, 2))
     expected = undisturbed.run()
-    checkpoint, killed_at = tmp_path / "train.pt", min(killed_at, expected.steps)
+    resumed, found = killed_and_resumed(
+        settings, low_rank(9, 8, 2), at=min(killed_at, expected.steps), directory=tmp_path
+    )
+    assert found == expected
+    assert_same(state(resumed.net), state(undisturbed.net))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine-restarts", "one-cycle", "plateau"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "muon"])
+def test_every_optimiser_and_schedule_goes_on_exactly(optimizer: Optimizer, schedule: Schedule, tmp_path: Path) -> None:
+    """In large steps, so that a plateau has halved rates when the fit is killed, and its patience is running."""
+    settings = quick(
+        optimizer=optimizer, schedule=schedule, learning_rate=0.3, weight_decay=0.01, patience=9, num_nulls=1,
+        checkpoint_every=5, epochs=24,
+    )  # fmt: skip
+    undisturbed = trainer(settings, low_rank(9, 8, 2))
+    expected = undisturbed.run()
+    resumed, found = killed_and_resumed(settings, low_rank(9, 8, 2), at=min(18, expected.steps), directory=tmp_path)
+    assert found == expected
+    assert_same(state(resumed.net), state(undisturbed.net))
+
+
+def test_the_plateau_that_is_resumed_had_come_down() -> None:
+    settings = quick(schedule="plateau", learning_rate=0.3, num_nulls=1, epochs=24)
+    work = trainer(settings, low_rank(9, 8, 2), on_step=kill_at(15))
     with pytest.raises(Killed):
-        trainer(settings, low_rank(9, 8, 2), checkpoint=checkpoint, on_step=kill_at(killed_at)).run()
-    resumed = trainer(settings, low_rank(9, 8, 2), checkpoint=checkpoint)
-    assert resumed.run() == expected
-    assert_same(resumed.net, undisturbed.net)
+        work.run()
+    assert work.plateau is not None and float(work.plateau.factors.min()) < 1
+
+
+@pytest.mark.parametrize("accumulate", [2, 5, 7])
+def test_a_fit_killed_between_accumulated_batches_goes_on_exactly(accumulate: int, tmp_path: Path) -> None:
+    """Five batches an epoch, so that checkpoints fall between them."""
+    settings = quick(**POINTWISE, batch_size=16, accumulate=accumulate, checkpoint_every=1, epochs=4, optimizer="muon")
+    undisturbed = trainer(settings, low_rank(9, 8, 2))
+    expected = undisturbed.run()
+    assert undisturbed.problem.steps_per_epoch == 5
+    resumed, found = killed_and_resumed(settings, low_rank(9, 8, 2), at=13, directory=tmp_path)
+    assert found == expected
+    assert_same(state(resumed.net), state(undisturbed.net))
 
 
 def test_it_goes_on_from_the_checkpoint_and_not_from_the_start(tmp_path: Path) -> None:
@@ -334,12 +355,8 @@ def test_fp16_scales_its_gradients_and_skips_an_overflow() -> None:
     work.scaler._init_scale = 2.0**40
     before = state(work.net)
     work._one_step()
-    assert_same_state(before, state(work.net))
+    assert_same(before, state(work.net))
     assert work.scaler.get_scale() == 2.0**39
-
-
-def assert_same_state(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
-    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_the_result_is_plain() -> None:
