@@ -24,6 +24,7 @@ from pipeline.baselines import ROUNDED_BITS
 from pipeline.dna import count_parameters
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit_report import MOMENTS, Errors, FitCost, Quantised, TensorFit
+from pipeline.gauge import Gauge
 from pipeline.posing import Loader, Moments, Posed, ordinals_of, place_tag, pose
 from pipeline.problem import Movable, Problem, generator_for
 from pipeline.quantise import decoded, quantise, stored_bits
@@ -226,6 +227,7 @@ class _Work:
             total_steps=stack.total_steps,
             checkpoint=self.directory / f"{stack.name}.train.pt",
             on_step=on_step,
+            measure=Gauge(posed.problem, posed.moments, num_real=self._num_networks(stack), seed=self.seed),
         ).run()
         result = {
             "tensors": [item.as_dict() for item in self._measured(stack, posed, net)],

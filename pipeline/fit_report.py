@@ -15,7 +15,18 @@ from patterndb.records import FitRecord
 from pipeline.baselines import ROUNDED_BITS, Baseline, Part, explained
 from pipeline.settings import FitSettings
 
-__all__ = ["MOMENTS", "STORED_BITS", "Errors", "FitCost", "Quantised", "RatePoint", "TensorFit", "rate_point", "report"]
+__all__ = [
+    "MOMENTS",
+    "STORED_BITS",
+    "Errors",
+    "FitCost",
+    "Quantised",
+    "RatePoint",
+    "TensorFit",
+    "psnr",
+    "rate_point",
+    "report",
+]
 
 STORED_BITS = 32
 """Parameters, means and scales are stored as float32, whatever the precision of the arithmetic."""
@@ -157,10 +168,10 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
         rmse=math.sqrt(mse),
         mae=errors.sae / weights,
         smape=errors.sape / weights,
-        psnr=_psnr(peak, mse),
+        psnr=psnr(peak, mse),
         peak=peak,
         mean_mse=mean_mse,
-        mean_psnr=_psnr(peak, mean_mse),
+        mean_psnr=psnr(peak, mean_mse),
         steps=cost.steps,
         seconds=cost.seconds,
     )
@@ -253,7 +264,7 @@ def _pool(errors: Iterable[Errors]) -> Errors:
     )
 
 
-def _psnr(peak: float, mse: float) -> float:
+def psnr(peak: float, mse: float) -> float:
     """Peak signal-to-noise ratio in dB, infinite for a perfect fit."""
     return 20 * math.log10(_positive(peak)) - 10 * math.log10(mse) if mse > 0 else math.inf
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dna_zoo.errors import SettingsError
 from pipeline.dna import Siren, make_pointwise
 from pipeline.fused_sine import FusedSirens, SineKernel, compiled_sine_kernel
-from pipeline.problem import depth_coordinate, generator_for, role_coordinate
+from pipeline.problem import Sample, depth_coordinate, generator_for, role_coordinate
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape
 from pipeline.sharded_loss import add_up, with_gradients
@@ -29,6 +29,8 @@ POINTS_PER_CHUNK = 1 << 16
 """Points evaluated at once, over all slots."""
 POINTS_PER_EVALUATION = 1 << 20
 """A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
+POINTS_PER_SAMPLE = 1 << 12
+"""Weights that stand for all of a slot while a network is trained."""
 
 
 @contextlib.contextmanager
@@ -49,6 +51,8 @@ def _fused(net: nn.Module, kernel: SineKernel | None) -> Iterator[list[tuple[Sir
 
 class PointwiseProblem:
     """Pointwise fitting: batches of weights drawn from the flat index of all tensors of a slot."""
+
+    is_sampled = True
 
     def __init__(self, values: Tensor, specs: Sequence[TensorSpec], settings: FitSettings, *, with_place: bool) -> None:
         """`values` (S, P) float32: the tensors `specs`, canonical, flattened and concatenated.
@@ -152,3 +156,15 @@ class PointwiseProblem:
             index = chosen.to(self.values.device)
         for chunk in torch.split(index, max(POINTS_PER_CHUNK // self.num_slots, 1)):
             yield self.values[:, chunk], self._evaluate(net, chunk)
+
+    def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
+        everything = torch.arange(self.num_weights)
+        drawn = torch.randint(self.num_weights, (POINTS_PER_SAMPLE,), generator=generator_for(seed))
+        index = (everything if self.num_weights <= POINTS_PER_SAMPLE else drawn).to(self.values.device)
+        values, parts = self.values[:, index], torch.searchsorted(self.ends, index, right=True)
+        weight = self.num_weights / len(index)
+
+        def sample(net: nn.Module) -> tuple[Sample, ...]:
+            return (Sample(values=values, predicted=self._evaluate(net, index), parts=parts, weight=weight),)
+
+        return sample

@@ -8,7 +8,7 @@ S = slots, G = tensors of one shape in a slot, M = rows, N = columns, P = points
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,6 +26,7 @@ __all__ = [
     "GridProblem",
     "Movable",
     "Problem",
+    "Sample",
     "axis_coordinates",
     "depth_coordinate",
     "generator_for",
@@ -35,6 +36,8 @@ __all__ = [
 ROWS_PER_STEP = 4096
 """A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""
 POINTS_PER_CHUNK = 1 << 20
+SAMPLED_LENGTH = 64
+"""Rows and columns of a matrix whose crossings stand for all of it while a network is trained."""
 
 LEADING_DIRECTIONS = 48
 """A matrix is trained on in at least this many of its leading singular directions, and in `DIRECTIONS_PER_RANK` for
@@ -71,12 +74,26 @@ def generator_for(*entropy: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Some weights of every slot, standardised, and what the networks say of them, each (S, P) float32."""
+
+    values: Tensor
+    predicted: Tensor
+    parts: Tensor
+    """Which tensor of the slot each is of, (P,) int64."""
+    weight: float
+    """How many weights one of them stands for."""
+
+
 class Problem(Protocol):
     """What the training loop needs to know."""
 
     num_slots: int
     steps_per_epoch: int
     """Steps whose mean loss judges a state of the networks."""
+    is_sampled: bool
+    """Whether such a mean is of some of the weights alone."""
 
     @property
     def num_parts(self) -> int:
@@ -93,6 +110,9 @@ class Problem(Protocol):
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Values and predictions of one tensor, chunk by chunk, each (S, points) float32."""
+
+    def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
+        """What gives some weights of every tensor, the same places at each call, for a small part of a step's price."""
 
 
 @runtime_checkable
@@ -228,8 +248,8 @@ class GridProblem:
         self.num_slots = blocks[0].values.shape[0]
         self.weights = sum(math.prod(block.values.shape[1:]) for block in blocks)
         longest = max(block.values.shape[2] for block in blocks)
-        is_sampled = any(self._samples(block) for block in blocks)
-        self.steps_per_epoch = math.ceil(longest / ROWS_PER_STEP) if is_sampled else 1
+        self.is_sampled = any(self._samples(block) for block in blocks)
+        self.steps_per_epoch = math.ceil(longest / ROWS_PER_STEP) if self.is_sampled else 1
         self.targets: tuple[_Whole | _Leading, ...] = tuple(
             _Whole(values=block.values.to(precision), transposed=None) for block in blocks
         )
@@ -286,11 +306,14 @@ class GridProblem:
         share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
         return max(share * math.pi * length / 2, LOWEST_OMEGA)
 
-    def _factors(self, net: nn.Module, block: GridBlock, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """A (S, G, M, K) and B (S, G, N, K); `rows` selects rows of every matrix."""
+    def _factors(
+        self, net: nn.Module, block: GridBlock, rows: Tensor | None, cols: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A (S, G, M, K) and B (S, G, N, K); `rows` and `cols` select those of every matrix."""
         assert isinstance(net, SeparableDna)
         row_coords = block.row_coords if rows is None else block.row_coords[:, rows]
-        left, right = net(self._flat(row_coords, net.row_omega), self._flat(block.col_coords, net.col_omega))
+        col_coords = block.col_coords if cols is None else block.col_coords[:, cols]
+        left, right = net(self._flat(row_coords, net.row_omega), self._flat(col_coords, net.col_omega))
         sizes = (self.num_slots, len(row_coords), -1, left.shape[-1])
         return left.reshape(sizes), right.reshape(sizes)
 
@@ -401,3 +424,29 @@ class GridProblem:
             rows = slice(start, start + step)
             predicted = left[:, 0, rows].float() @ right[:, 0].float().mT
             yield block.values[:, 0, rows].flatten(1), predicted.flatten(1)
+
+    def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
+        generator, device = generator_for(seed), self.energies[0].device
+        picks = [
+            [torch.randperm(n, generator=generator)[:SAMPLED_LENGTH].to(device) for n in block.values.shape[2:]]
+            for block in self.blocks
+        ]
+
+        def sample(net: nn.Module) -> tuple[Sample, ...]:
+            found, before = [], 0
+            for block, (rows, cols) in zip(self.blocks, picks, strict=True):
+                left, right = self._factors(net, block, rows, cols)
+                values, predicted = block.values[:, :, rows[:, None], cols], left.float() @ right.float().mT
+                count, points = block.values.shape[1], len(rows) * len(cols)
+                found.append(
+                    Sample(
+                        values=values.flatten(1),
+                        predicted=predicted.flatten(1),
+                        parts=torch.arange(before, before + count, device=device).repeat_interleave(points),
+                        weight=math.prod(block.values.shape[2:]) / points,
+                    )
+                )
+                before += count
+            return tuple(found)
+
+        return sample
