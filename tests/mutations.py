@@ -44,7 +44,8 @@ _ANALYSIS = (
     " -k 'test_nulls or noise or noisy or planted or evidence or their_nulls'"
 )
 _FIT = (
-    "tests/pipeline/test_fit.py tests/pipeline/test_fit_report.py -k 'noise or planted or null or gain or svd or bit'"
+    "tests/pipeline/test_fit.py tests/pipeline/test_fit_report.py tests/pipeline/test_posing.py"
+    " -k 'noise or planted or null or gain or svd or bit'"
 )
 _ORDER = "tests/pipeline/test_order.py tests/pipeline/test_invariance.py -k 'not (signature or mobile or narrow)'"
 _SIGNS = "tests/zoo/test_signs.py tests/pipeline/test_invariance.py -k 'test_signs or canonical'"

@@ -124,6 +124,14 @@ def test_svd_is_given_the_parameters_of_the_networks(matrix: Float32, record: Fi
     assert record.svd_gain == pytest.approx(record.svd_r2 - record.svd_null_r2)
 
 
+def test_the_null_of_svd_has_singular_values_of_its_own(matrix: Float32) -> None:
+    null = gaussian(12, 9, 8) * matrix.std() + matrix.mean()
+    record = report([tensor_fit(matrix, guess_of(matrix), (null,))], quick(), COST)
+    centred, sst = null - null.mean(dtype=np.float64), null.size * null.var(dtype=np.float64)
+    assert record.svd_null_r2 == pytest.approx(truncated(centred, 1) * (20 / 21) / sst, rel=1e-4)
+    assert record.svd_null_r2 < record.svd_r2
+
+
 def test_svd_with_room_for_every_rank_explains_all_and_never_more(matrix: Float32) -> None:
     """Energies are of float32 values that were standardised and back: their sum is not SST to the last bit."""
     fit = tensor_fit(matrix, matrix, (matrix,), parameters=1000)

@@ -129,4 +129,4 @@ def test_specimens_correlate_with_their_parent_alone(child: str, tmp_path: Path)
     found = {name: np.mean(own * vector(read(SPECIMENS / name, tmp_path))) for name in ("bert-a", "gpt2-a", "vit-a")}
     found |= {name: np.mean(own * vector(read(SPECIMENS / name, tmp_path))) for name in ("bert-b", "cnn-a")}
     parent = found.pop(FACTS[child]["parent"])
-    assert parent > 0.7 and max(map(abs, found.values())) < UNRELATED
+    assert parent > 0.6 and max(map(abs, found.values())) < UNRELATED

@@ -1,9 +1,17 @@
-"""Moments of a tensor: what is stored beside its DNA."""
+"""What is given to a fit: moments, which are stored beside a DNA, and nulls."""
+
+from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
-from pipeline.posing import moments_of
+from pipeline.order import seriate_tensor
+from pipeline.posing import moments_of, pose
+from pipeline.problem import GridProblem
+from pipeline.settings import Order
+from tests.pipeline.fitting import gaussian, quick
+from tests.pipeline.small_models import matrix_spec
 
 
 def test_moments_agree_with_float64() -> None:
@@ -19,3 +27,13 @@ def test_a_constant_has_no_spread(value: float) -> None:
     moments = moments_of(np.full((7, 3), value, np.float32))
     assert moments.std == 0.0
     assert moments.mean == moments.low == np.float32(value)
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+def test_a_null_of_a_fit_is_as_ordered_as_the_tensor(order: Order) -> None:
+    spec, settings = matrix_spec("a", 24, 17), quick(order=order, num_nulls=1)
+    posed = pose([spec], lambda _: gaussian(24, 17), settings, seed=0, ordinals={"a": 0}, device=torch.device("cpu"))
+    assert isinstance(posed.problem, GridProblem)
+    moments = posed.moments[0]
+    found = seriate_tensor(posed.problem.blocks[0].values[1, 0].numpy() * moments.std + moments.mean, spec)
+    assert np.array_equal(found.rows, np.arange(24)) == np.array_equal(found.cols, np.arange(17)) == (order != "raw")

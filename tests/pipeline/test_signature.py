@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from patterndb.records import SignatureRecord
 from patterndb.similarity import align, pairwise_distances
 from pipeline.kinship import NUM_KINSHIP
-from pipeline.signature import SIGNATURE_NAMES
-from tests.pipeline.small_models import analysed, permuted, shuffled, trained_model
+from pipeline.pooling import Measured, TensorAnalysis
+from pipeline.signature import SIGNATURE_NAMES, make_signature
+from tests.pipeline.small_models import analysed, matrix_spec, permuted, shuffled, trained_model
 from zoo.tensors import Role
 
 TOLERANCE = 1e-4
@@ -44,6 +45,20 @@ def test_the_length_is_the_same_for_every_architecture() -> None:
     signatures = [analysed(each, num_nulls=2).signature for each in (model, part)]
     assert {signature.names for signature in signatures} == {SIGNATURE_NAMES}
     assert {len(signature.values) for signature in signatures} == {len(SIGNATURE_NAMES)}
+
+
+def test_what_depends_on_position_enters_beyond_its_null() -> None:
+    measured = [("spectra.low_share", 0.3, (0.1, 0.3)), ("spectra.band_0", 0.4, (0.1, 0.1))]
+    item = TensorAnalysis(
+        spec=matrix_spec("a", 8, 8),
+        rows_used=8,
+        measured=tuple(Measured(name=name, value=value, kind="shuffle", draws=ds) for name, value, ds in measured),
+    )
+    signature = make_signature([item])
+    values = dict(zip(signature.names, signature.values, strict=True))
+    # A rise of 0.1 in units of 0.4, and a ratio of 4 in units of 4 octaves.
+    assert values["model/all/spectra.low_share"] == pytest.approx(0.25)
+    assert values["model/all/spectra.band_0"] == pytest.approx(0.5)
 
 
 def test_what_a_model_lacks_is_masked() -> None:
