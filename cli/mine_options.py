@@ -6,7 +6,19 @@ from typing import Annotated, Any, get_args
 import typer
 
 from dna_zoo.errors import SettingsError
-from pipeline.settings import PRESETS, AnalysisSettings, Compile, DnaType, MineSettings, Order, Precision, Scope, preset
+from pipeline.settings import (
+    PRESETS,
+    AnalysisSettings,
+    Compile,
+    DnaType,
+    MineSettings,
+    Optimizer,
+    Order,
+    Precision,
+    Schedule,
+    Scope,
+    preset,
+)
 
 __all__ = ["FIT_OPTIONS", "make_settings"]
 
@@ -21,10 +33,18 @@ FIT_OPTIONS = (
     "num_layers",
     "epochs",
     "batch_size",
+    "accumulate",
+    "optimizer",
     "learning_rate",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "clip_norm",
     "precision",
     "compile",
     "patience",
+    "checkpoint_every",
 )
 """Parameters of the command that are settings of the fit under the same name."""
 SOURCES, FIT, MEASURE = "Models", "Fit", "Measurement"
@@ -72,7 +92,40 @@ HiddenDimOption = Annotated[int | None, _option("--hidden-dim", panel=FIT, help=
 NumLayersOption = Annotated[int | None, _option("--num-layers", panel=FIT, help="Depth; default: by the budget.")]
 EpochsOption = Annotated[int | None, _option("--epochs", panel=FIT, help="Passes over the weights.")]
 BatchSizeOption = Annotated[int | None, _option("--batch-size", panel=FIT, help="Weights in a step.")]
-LearningRateOption = Annotated[float | None, _option("--learning-rate", panel=FIT, help="Of Adam.")]
+AccumulateOption = Annotated[
+    int | None,
+    _option("--accumulate", panel=FIT, metavar="N", help="Batches of a pointwise kind in one step of the optimiser."),
+]
+OptimizerOption = Annotated[
+    str | None, _option("--optimizer", panel=FIT, metavar=_choice(Optimizer), help="Default: adam.")
+]
+LearningRateOption = Annotated[
+    float | None,
+    _option(
+        "--learning-rate", panel=FIT, help="The largest of the fit; default: the preset's, scaled for the optimiser."
+    ),
+]
+MomentumOption = Annotated[
+    float | None,
+    _option("--momentum", panel=FIT, help="Of sgd, rmsprop or muon, in [0, 1); default: 0.9, 0 and 0.95."),
+]
+WeightDecayOption = Annotated[float | None, _option("--weight-decay", panel=FIT, help="Default: 0.")]
+ScheduleOption = Annotated[
+    str | None,
+    _option("--schedule", panel=FIT, metavar=_choice(Schedule), help="Of the learning rate; default: cosine."),
+]
+WarmupOption = Annotated[
+    float | None,
+    _option(
+        "--warmup",
+        panel=FIT,
+        help="Share of the fit that the rate rises for, in [0, 1);"
+        " default: 0.05 for cosines, 0.3 for one-cycle, 0 for the others.",
+    ),
+]
+ClipNormOption = Annotated[
+    float | None, _option("--clip-norm", panel=FIT, help="Largest norm of a network's gradient; default: 1.")
+]
 PrecisionOption = Annotated[
     str | None, _option("--precision", panel=FIT, metavar=_choice(Precision), help="Of the network in training.")
 ]
@@ -82,6 +135,12 @@ CompileOption = Annotated[
 ]
 PatienceOption = Annotated[
     int | None, _option("--patience", panel=FIT, help="Epochs without improvement before a fit stops; 0: never.")
+]
+CheckpointEveryOption = Annotated[
+    int | None,
+    _option(
+        "--checkpoint-every", panel=FIT, metavar="N", help="Epochs between the checkpoints a killed fit goes on from."
+    ),
 ]
 NullsOption = Annotated[
     int | None,

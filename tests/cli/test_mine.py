@@ -111,6 +111,26 @@ def test_every_option_of_the_fit_reaches_the_record(mine: Mine, tiny_model: Path
     }  # fmt: skip
 
 
+TRAINING = {
+    "accumulate": 2, "optimizer": "muon", "momentum": 0.8, "weight_decay": 0.01, "schedule": "plateau", "warmup": 0.1,
+    "clip_norm": 2.0, "patience": 3, "checkpoint_every": 1, "learning_rate": 0.005,
+}  # fmt: skip
+
+
+def test_every_option_of_the_training_reaches_the_record(mine: Mine, tiny_model: Path) -> None:
+    options = [part for name, value in TRAINING.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    kind = ("--dna-type", "spectral", "--batch-size", "64")
+    document = json.loads(mine("mine", str(tiny_model), *FAST, *kind, *options, "--format", "json").stdout)
+    fit = document["patterns"][0]["settings"]["fit"]
+    assert {name: fit[name] for name in TRAINING} == TRAINING
+
+
+def test_a_contradiction_in_the_training_is_told_with_what_to_do(mine: Mine, tiny_model: Path) -> None:
+    result = mine("mine", str(tiny_model), "--accumulate", "4")
+    assert result.exit_code == 2 and "there is nothing to accumulate" in result.stderr
+    assert "--dna-type spectral" in result.stderr
+
+
 def test_nulls_count_for_fits_and_statistics() -> None:
     settings = make_settings("quick", **NO_CHANGES | {"nulls": 5})
     assert (settings.fit.num_nulls, settings.analysis.num_nulls) == (5, 5)
