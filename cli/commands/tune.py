@@ -23,6 +23,7 @@ __all__ = ["EXAMPLES", "tune"]
 EXAMPLES = (
     "dna-zoo tune minilm-l6",
     "dna-zoo tune minilm-l6 --trials 50 --budget 0.045",
+    "dna-zoo tune minilm-l6 --trials 60 --training",
     "dna-zoo tune ./my-model --dna-type spectral --max-seconds 600 --format json",
 )
 
@@ -43,6 +44,7 @@ def tune(
     all_tensors: Annotated[
         bool, flag("--all-tensors", help="Fit every matrix; default: one of each role, from the middle of the depth.")
     ] = False,
+    training: Annotated[bool, flag("--training", help="Search optimiser and schedule as well.")] = False,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
     offline: OfflineOption = False,
@@ -70,6 +72,7 @@ def tune(
             num_trials=trials,
             max_seconds=max_seconds,
             all_tensors=all_tensors,
+            with_training=training,
             device=device,
             seed=seed,
             on_event=on_event,

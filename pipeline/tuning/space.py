@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from pipeline.settings import FitSettings
+from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, Schedule
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-__all__ = ["SPACES", "Choice", "Range", "settings_of", "suggest"]
+__all__ = ["SPACES", "TRAINING", "Choice", "Range", "settings_of", "suggest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,9 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One of a few numbers whose order says little, or whose steps are coarse."""
+    """One of a few names, or of a few numbers whose order says little, or whose steps are coarse."""
 
-    values: tuple[int, ...]
+    values: tuple[int | str, ...]
 
 
 Space = Mapping[str, Range | Choice]
@@ -52,16 +52,25 @@ SPACES: Mapping[str, Space] = {
     "adaptive": _POINTWISE,
 }
 """Of `separable` the width follows from the rank and the budget, which is the user's; nothing else is left open."""
+TRAINING: Space = {"optimizer": Choice(values=get_args(Optimizer)), "schedule": Choice(values=get_args(Schedule))}
+"""What a search varies as well if it is asked to."""
 
 
-def suggest(trial: "BaseTrial", dna_type: str) -> dict[str, Any]:
-    """Values for every setting that the search varies."""
-    return {name: _suggest_one(trial, name, domain) for name, domain in SPACES[dna_type].items()}
+def suggest(trial: "BaseTrial", base: FitSettings, *, with_training: bool = False) -> dict[str, Any]:
+    """Values for every setting that the search varies, those of `TRAINING` among them if asked.
+
+    The trial itself has the learning rate that Adam would have, so that what was learnt of one optimiser is of use for
+    another; the value is that rate scaled for the trial's optimiser.
+    """
+    space = {**SPACES[base.dna_type], **(TRAINING if with_training else {})}
+    values = {name: _suggest_one(trial, name, domain) for name, domain in space.items()}
+    optimizer = values.get("optimizer", base.optimizer)
+    return values | {"learning_rate": values["learning_rate"] * RATE_BESIDE_ADAM[optimizer]}
 
 
-def _suggest_one(trial: "BaseTrial", name: str, domain: Range | Choice) -> float:
+def _suggest_one(trial: "BaseTrial", name: str, domain: Range | Choice) -> Any:
     if isinstance(domain, Choice):
-        return int(trial.suggest_categorical(name, domain.values))
+        return trial.suggest_categorical(name, domain.values)
     if isinstance(domain.low, int) and isinstance(domain.high, int):
         return trial.suggest_int(name, domain.low, domain.high, log=domain.log)
     return trial.suggest_float(name, domain.low, domain.high, log=domain.log)

@@ -79,6 +79,7 @@ def tune(
     num_trials: int,
     max_seconds: float | None = None,
     all_tensors: bool = False,
+    with_training: bool = False,
     device: str = "cpu",
     seed: int = 0,
     on_event: OnEvent = ignore,
@@ -86,7 +87,8 @@ def tune(
     """Run `num_trials` more trials, or as many as `max_seconds` allow, and give all of the study.
 
     `base` holds what the search leaves alone: kind, scope, order, budget, nulls. Without `all_tensors` one matrix of
-    each role stands for the model. Raises `SettingsError` without nulls, for then there is no gain to search for.
+    each role stands for the model; `with_training` searches optimiser and schedule too. Raises `SettingsError` without
+    nulls, for then there is no gain to search for.
     """
     if base.num_nulls < 1:
         raise SettingsError("A search without nulls would reward memorised noise.", hint="Give --nulls 1 or more.")
@@ -95,11 +97,12 @@ def tune(
     device = resolve_device(device)
     files = fetch(request, home=home, on_event=on_event)
     specs = _chosen(files, all_tensors)
-    name = f"{files.key}-{content_key(files.digest, asdict(base), [s.name for s in specs], device, seed)[:12]}"
+    asked = content_key(files.digest, asdict(base), [s.name for s in specs], with_training, device, seed)
+    name = f"{files.key}-{asked[:12]}"
     with open_storage(database_url) as storage, TemporaryDirectory(prefix="dna-zoo-tune-") as directory:
         study = _open_study(name, storage)
         job = _prepare(files, specs, base, Path(directory), device, seed)
-        _run_trials(study, job, num_trials, max_seconds, seed, files.key, on_event)
+        _run_trials(study, job, with_training, num_trials, max_seconds, seed, files.key, on_event)
         front = {trial.number for trial in study.best_trials}
         trials = tuple(_record(trial, front) for trial in study.trials if trial.state.is_finished())
     tensors = tuple(spec.name for spec in specs)
@@ -160,7 +163,14 @@ def _open_study(name: str, storage: "RDBStorage") -> "Study":
 
 
 def _run_trials(
-    study: "Study", job: Job, num_trials: int, max_seconds: float | None, seed: int, model: str, on_event: OnEvent
+    study: "Study",
+    job: Job,
+    with_training: bool,
+    num_trials: int,
+    max_seconds: float | None,
+    seed: int,
+    model: str,
+    on_event: OnEvent,
 ) -> None:
     from optuna.samplers import TPESampler
 
@@ -171,13 +181,14 @@ def _run_trials(
         on_event(Event(kind="progress", model=model, stage="tune", done=done, total=num_trials, unit="trials"))
         # Seeded by the trial's number, so that a search in two parts asks what one in a single part would.
         study.sampler = TPESampler(seed=seed + len(study.get_trials(deepcopy=False)))
-        _run_trial(study, study.ask(), job)
+        _run_trial(study, study.ask(), job, with_training)
     on_event(Event(kind="done", model=model, stage="tune"))
 
 
-def _run_trial(study: "Study", trial: "Trial", job: Job) -> None:
+def _run_trial(study: "Study", trial: "Trial", job: Job, with_training: bool) -> None:
     """One trial in a fresh process, told to the study whatever happens."""
-    values = suggest(trial, job.settings.dna_type)
+    values = suggest(trial, job.settings, with_training=with_training)
+    trial.set_user_attr("settings", values)
     try:
         outcome = _in_fresh_process(replace(job, settings=settings_of(job.settings, values)))
     except BrokenProcessPool:
@@ -205,10 +216,10 @@ def _in_fresh_process(job: Job) -> Outcome:
 
 def _record(trial: "FrozenTrial", front: set[int]) -> TuneTrial:
     attributes = dict(trial.user_attrs)
-    error = str(attributes.pop("error", ""))
+    error, values = str(attributes.pop("error", "")), attributes.pop("settings", trial.params)
     return TuneTrial(
         number=trial.number,
-        values=trial.params,
+        values=values,
         outcome=Outcome(**attributes) if attributes else None,
         error=error or ("" if attributes else "The search was ended while this trial ran."),
         is_on_front=trial.number in front,

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from safetensors.numpy import save_file
 from sqlalchemy import create_engine, inspect
@@ -13,8 +15,8 @@ from patterndb.engine import parse_url
 from patterndb.schema import current
 from patterndb.store import PatternDatabase
 from pipeline.fetch import ModelRequest
-from pipeline.settings import FitSettings, preset
-from pipeline.tuning.space import SPACES, settings_of
+from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, preset
+from pipeline.tuning.space import SPACES, TRAINING, settings_of, suggest
 from pipeline.tuning.storage import SCHEMA, open_storage, storage_url
 from pipeline.tuning.study import TuneResult, representative, tune
 from tests.pipeline.small_models import encoder_specs
@@ -33,18 +35,34 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def search(model: Path, num_trials: int, base: FitSettings = BASE, **more: float) -> TuneResult:
+def search(model: Path, num_trials: int, base: FitSettings = BASE, **more: Any) -> TuneResult:
     url = f"sqlite:///{model.parent / 'zoo.db'}"
     return tune(ModelRequest(name=str(model)), base, database_url=url, home=model.parent, num_trials=num_trials, **more)
 
 
 def test_a_search_measures_and_goes_on_where_it_stopped(model: Path) -> None:
-    first, second = search(model, 1), search(model, 1)
+    first, second = (search(model, 1, with_training=True) for _ in range(2))
+    assert search(model, 0).trials == ()
+    assert set(first.trials[0].values) == set(SPACES["separable"]) | set(TRAINING)
     assert (len(first.trials), len(second.trials)) == (1, 2)
     assert second.trials[0].outcome == first.trials[0].outcome and any(trial.is_on_front for trial in second.trials)
     outcome = first.trials[0].outcome
     assert outcome is not None and outcome.gain == pytest.approx(outcome.r2 - outcome.null_r2)
     assert outcome.peak_bytes >= 0 and outcome.weights_per_second == pytest.approx(2 * 24 * 16 / outcome.seconds)
+
+
+@pytest.mark.parametrize("optimizer", RATE_BESIDE_ADAM)
+def test_a_learning_rate_is_tried_at_the_scale_of_the_optimiser(optimizer: Optimizer) -> None:
+    asked = {"rank": 4, "num_layers": 2, "bandwidth": 1.0, "learning_rate": 0.02, "epochs": 100}
+    trial = optuna.trial.FixedTrial(asked | {"optimizer": optimizer, "schedule": "plateau"})
+    values = suggest(trial, BASE, with_training=True)
+    assert values == asked | {
+        "optimizer": optimizer, "schedule": "plateau", "learning_rate": 0.02 * RATE_BESIDE_ADAM[optimizer]
+    }  # fmt: skip
+    assert suggest(optuna.trial.FixedTrial(asked), BASE) == asked
+    assert suggest(optuna.trial.FixedTrial(asked), replace(BASE, optimizer=optimizer)) == asked | {
+        "learning_rate": values["learning_rate"]
+    }
 
 
 def test_a_trial_that_fails_is_kept_with_its_reason(model: Path) -> None:
@@ -65,9 +83,9 @@ def test_no_time_left_begins_no_trial(model: Path) -> None:
 @pytest.mark.parametrize("kind", SPACES)
 def test_every_end_of_a_space_is_a_valid_setting(kind: str) -> None:
     for pick in (0, -1):
-        ends = {
+        ends: dict[str, Any] = {
             name: domain.values[pick] if hasattr(domain, "values") else (domain.low, domain.high)[pick]
-            for name, domain in SPACES[kind].items()
+            for name, domain in (SPACES[kind] | TRAINING).items()
         }
         assert settings_of(preset("quick", dna_type=kind), ends).epochs == ends["epochs"]
 
