@@ -20,6 +20,7 @@ __all__ = [
     "centred",
     "file_order",
     "file_order_z",
+    "relations_z",
     "unit_rows",
 ]
 
@@ -101,6 +102,41 @@ def file_order_z(a: Matrix, b: Matrix) -> float:
     spread = math.sqrt(float((centred(similarity).astype(np.float64) ** 2).sum()) / (shared - 1))
     excess = float(np.trace(similarity, dtype=np.float64) - similarity.sum(dtype=np.float64) / shared)
     return excess / spread if spread > 0 else 0.0
+
+
+def relations_z(a: Matrix, b: Matrix) -> float:
+    """How far units relate to each other alike in file order, in standard deviations over all orders; 0 without spread.
+
+    - `a`, `b`: symmetric, shape `(N, N)`; their diagonals do not count.
+
+    The moments are those of Mantel 1967, "The detection of disease clustering", for values whose mean is 0.
+    """
+    size = len(a)
+    if size < 4 or len(b) != size:
+        return 0.0
+    left, right = _without_diagonal(a), _without_diagonal(b)
+    (rows_a, squares_a), (rows_b, squares_b) = _sums(left), _sums(right)
+    pairs = size * (size - 1)
+    variance = 2 * squares_a * squares_b / pairs
+    variance += 4 * (rows_a - squares_a) * (rows_b - squares_b) / (pairs * (size - 2))
+    apart = (2 * squares_a - 4 * rows_a) * (2 * squares_b - 4 * rows_b)
+    variance += apart / (pairs * (size - 2) * (size - 3))
+    return float(np.vdot(left, right)) / math.sqrt(variance) if variance > 0 else 0.0
+
+
+def _without_diagonal(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """The matrix with zeros on its diagonal and mean 0 beside it."""
+    size = len(matrix)
+    found: npt.NDArray[np.float64] = matrix.astype(np.float64)
+    np.fill_diagonal(found, 0)
+    found -= found.sum() / (size * (size - 1))
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def _sums(matrix: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The sum of squares of row sums, and of all entries."""
+    return float((matrix.sum(axis=1) ** 2).sum()), float((matrix**2).sum())
 
 
 def assign(similarity: Matrix) -> tuple[Indices, Indices]:

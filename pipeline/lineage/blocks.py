@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.lineage.alignment import Alignment, assign, balanced, centred, file_order_z, unit_rows
+from pipeline.lineage.alignment import (
+    FILE_ORDER_Z,
+    Alignment,
+    assign,
+    balanced,
+    centred,
+    file_order_z,
+    relations_z,
+    unit_rows,
+)
 from pipeline.lineage.pairing import Group, pair_specs, residual_group
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Role, TensorSpec
@@ -44,7 +53,11 @@ class BlockMatcher:
         numbers = [[block for block in blocks if block is not None] for blocks in (self.blocks_a, self.blocks_b)]
         return list(zip(*numbers, strict=True)) if len(numbers[0]) == len(numbers[1]) else None
 
-    def file_order_z(self, link: tuple[Group, Group]) -> float:
+    def bears_out_file_order(self, link: tuple[Group, Group]) -> bool:
+        """Whether the blocks find the units of a stream in file order, whatever the order of blocks and inner units."""
+        return self._readers_z(link) >= FILE_ORDER_Z or self._relations_z(link) >= FILE_ORDER_Z
+
+    def _readers_z(self, link: tuple[Group, Group]) -> float:
         """How far units of a stream agree in file order, by what inner units in file order read of them."""
         read = []
         for x, y in self.in_sequence() or ():
@@ -58,11 +71,30 @@ class BlockMatcher:
         one, two = (np.concatenate([pair[side] for pair in read], axis=1) for side in (0, 1))
         return file_order_z(unit_rows(one), unit_rows(two))
 
-    def agreement(self, streams: Streams) -> float:
-        """How well blocks agree given these streams; of deep models a few blocks, spread over the depth."""
+    def _relations_z(self, link: tuple[Group, Group]) -> float:
+        """The same by how blocks relate units to each other, which needs no inner unit of the same number.
+
+        Where it is not known which block is which, any pair of blocks may say so.
+        """
+        pairs = self._chosen()
+        if pairs is None:
+            pairs = [(x, y) for x in self.blocks_a for y in self.blocks_b if x is not None and y is not None]
+        found = 0.0
+        for x, y in pairs:
+            left, right = self._probe("a", x), self._probe("b", y)
+            if left is not None and right is not None and (left[0], right[0]) == link:
+                found = max(found, relations_z(_cosines(left[1]), _cosines(right[1])))
+        return found
+
+    def _chosen(self) -> list[tuple[int, int]] | None:
+        """Blocks in sequence, of deep models a few, spread over the depth; None for models of different depth."""
         in_sequence = self.in_sequence()
-        if in_sequence is not None:
-            chosen = in_sequence[:: -(-len(in_sequence) // MAX_BLOCKS) or 1]
+        return None if in_sequence is None else in_sequence[:: -(-len(in_sequence) // MAX_BLOCKS) or 1]
+
+    def agreement(self, streams: Streams) -> float:
+        """How well blocks agree given these streams."""
+        chosen = self._chosen()
+        if chosen is not None:
             return sum(max(self._compare(x, y, streams, False), 0.0) for x, y in chosen)
         similarity = self._similarity(streams, by_spectrum=False)
         rows, cols = assign(similarity)
@@ -130,6 +162,13 @@ def _probe_of(names: Names, model: ModelWeights) -> tuple[Group, Matrix] | None:
         return None
     read = unit_rows(centred(model.load(spec)))
     return group, read.T @ read
+
+
+def _cosines(probe: Matrix) -> Matrix:
+    """Cosines between what units are read with: outliers among the units would decide alone."""
+    norms: Matrix = np.sqrt(np.maximum(np.diagonal(probe), np.float32(1e-30)))
+    cosines: Matrix = probe / norms / norms[:, None]
+    return cosines
 
 
 def _reader(names: Names) -> TensorSpec | None:

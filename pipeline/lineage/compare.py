@@ -15,7 +15,7 @@ from pipeline.lineage.streams import align_stream
 
 __all__ = ["LINEAGE_VERSION", "compare_weights"]
 
-LINEAGE_VERSION = "4"
+LINEAGE_VERSION = "5"
 Streams = dict[tuple[Group, Group], Alignment]
 
 

@@ -9,7 +9,7 @@ __all__ = ["align_stream"]
 
 
 def align_stream(anchors: Anchors, matcher: BlockMatcher, link: tuple[Group, Group]) -> Alignment | None:
-    """The order of the files where anchors or inner units bear it out; else the best of what the anchors suggest.
+    """The order of the files where anchors or blocks bear it out; else the best of what the anchors suggest.
 
     Where there is a choice, what blocks read decides, which is tested on nowhere. None for a stream without anchors.
     """
@@ -17,7 +17,7 @@ def align_stream(anchors: Anchors, matcher: BlockMatcher, link: tuple[Group, Gro
     if len(families) > 1:
         families.append(anchors.pooled())
     borne_out = (file_order_z(unit_rows(a), unit_rows(b)) for a, b in families)
-    if any(z >= FILE_ORDER_Z for z in borne_out) or matcher.file_order_z(link) >= FILE_ORDER_Z:
+    if any(z >= FILE_ORDER_Z for z in borne_out) or matcher.bears_out_file_order(link):
         return file_order(link[0][1], link[1][1])
     candidates = [align(a, b, signed=anchors.signed) for a, b in families if a.shape[1] >= LEAST_FEATURES]
     if len(candidates) < 2:

@@ -83,6 +83,29 @@ def noised(share: float) -> Change:
     return change
 
 
+def without_anchors(seed: int) -> Change:
+    """Everything that could tell residual units apart is random: embeddings, heads, norms and biases."""
+    anchors = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING, Role.HEAD, Role.NORM, Role.BIAS)
+
+    def change(spec: TensorSpec, values: Matrix) -> Matrix:
+        rng = np.random.default_rng([seed, *spec.name.encode()])
+        return rng.standard_normal(values.shape, dtype=np.float32) if spec.role in anchors else values
+
+    return change
+
+
+def halved(spec: TensorSpec) -> TensorSpec:
+    """The spec in a heir that kept every other inner unit."""
+    rows = spec.rows // 2 if spec.role is Role.FFN_IN else spec.rows
+    return replace(spec, rows=rows, cols=spec.cols // 2 if spec.role is Role.FFN_OUT else spec.cols)
+
+
+def kept_half(model: ModelWeights, spec: TensorSpec) -> Matrix:
+    whole = next(each for each in model.specs if each.name == spec.name)
+    values = model.load(whole)
+    return values[::2] if spec.role is Role.FFN_IN else values[:, ::2] if spec.role is Role.FFN_OUT else values
+
+
 def compared(a: ModelWeights, b: ModelWeights) -> Lineage:
     return compare_weights(a, b, num_nulls=FEW)
 
@@ -137,6 +160,30 @@ def test_order_of_asking_hardly_matters_and_a_rerun_not_at_all(specimen: Callabl
 def test_only_kin_that_kept_their_order_are_said_to_have_it(specimen: Callable[[str], ModelWeights]) -> None:
     assert compared(specimen("bert-a"), specimen("bert-a-finetuned")).in_file_order
     assert not compared(specimen("bert-a"), specimen("bert-a-permuted")).in_file_order
+
+
+@pytest.mark.parametrize("other", ["bert-a", "bert-a-finetuned", "bert-a-distilled"])
+def test_blocks_bear_the_order_of_the_files_out_where_no_anchor_does(
+    other: str, specimen: Callable[[str], ModelWeights]
+) -> None:
+    """Fewer blocks, and none of them known to be which."""
+    found = compared(specimen("bert-a"), changed(specimen(other), without_anchors(0)))
+    assert found.verdict == "same lineage" and found.correlation is not None and found.correlation > 0.9
+
+
+def test_half_of_the_inner_units_bears_the_order_out_too(specimen: Callable[[str], ModelWeights]) -> None:
+    model = changed(specimen("bert-a"), without_anchors(0))
+    heir = replace(model, specs=[halved(spec) for spec in model.specs], load=lambda spec: kept_half(model, spec))
+    found = compared(specimen("bert-a"), heir)
+    assert found.verdict == "same lineage" and found.correlation is not None and found.correlation > 0.9
+
+
+@pytest.mark.parametrize("other", ["bert-b", "bert-a-permuted"])
+def test_without_anchors_strangers_stay_strangers_and_another_order_is_lost(
+    other: str, specimen: Callable[[str], ModelWeights]
+) -> None:
+    found = compared(specimen("bert-a"), changed(specimen(other), without_anchors(0)))
+    assert found.verdict == "no evidence"
 
 
 def test_much_noise_hides_a_permuted_copy_later_than_its_order(specimen: Callable[[str], ModelWeights]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.lineage.alignment import align, balanced, centred, file_order_z
+from pipeline.lineage.alignment import align, balanced, centred, file_order_z, relations_z
 from pipeline.lineage.evidence import LEAST_CORRELATION, LEAST_WEIGHTS, LEAST_Z, HeldOut, Nulls, decide
 from pipeline.lineage.pairing import by_block, pair_specs, residual_group
 from pipeline.lineage.records import Matrix
@@ -54,6 +54,25 @@ def test_z_of_the_file_order_is_exact() -> None:
     traces = [similarity[np.arange(5), order].sum() for order in itertools.permutations(range(5))]
     expected = (np.trace(similarity) - np.mean(traces)) / np.std(traces)
     assert file_order_z(a, b) == pytest.approx(expected, rel=1e-5)
+
+
+def symmetric(size: int, *, seed: int) -> Matrix:
+    values = gaussian(size, size, seed=seed)
+    return values + values.T
+
+
+def test_z_of_relations_is_exact() -> None:
+    a, b = symmetric(5, seed=0), symmetric(5, seed=1)
+    off = ~np.eye(5, dtype=bool)
+    sums = [(a * b[np.ix_(order, order)])[off].sum() for order in map(list, itertools.permutations(range(5)))]
+    assert relations_z(a, b) == pytest.approx((sums[0] - np.mean(sums)) / np.std(sums), rel=1e-4)
+
+
+def test_relations_tell_a_kept_order_from_a_redrawn_one() -> None:
+    a, order = symmetric(40, seed=0), RNG(1).permutation(40)
+    b = a + symmetric(40, seed=2)
+    assert relations_z(a, b) > 6 > 4 > abs(relations_z(a, b[np.ix_(order, order)]))
+    assert relations_z(a, np.eye(40, dtype=np.float32)) == relations_z(a[:3, :3], a[:3, :3]) == 0
 
 
 def test_balancing_undoes_scales_of_rows_and_columns() -> None:
