@@ -110,7 +110,7 @@ def analyse_model(
     with threadpool_limits(limits=1, user_api="blas"):
         for spec in trained:
             place = (spec.role, spec.block, spec.rows, spec.cols)
-            analyses.append(_analyse(load(spec), spec, settings=settings, seed=seed, ordinal=seen[place]))
+            analyses.append(_analyse(load, spec, settings=settings, seed=seed, ordinal=seen[place]))
             seen[place] += 1
             done += spec.num_weights
             on_progress(done, total)
@@ -147,18 +147,43 @@ def analyse_tensor(
     canonical order once more, as its nulls are; `rows_used` says how many. Every statistic of it is also measured of a
     few samples at random, which say how far the choice of rows may move it.
     """
-    is_sampled = len(canonical) > settings.max_rows
-    rows = systematic_rows(len(canonical), settings.max_rows) if is_sampled else None
-    matrix = canonical if rows is None else _reorder(canonical[rows], spec)
+    return _analyse_parts(_parts(canonical, spec, settings, seed, ordinal), spec, settings, seed, ordinal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """All that is looked at of a matrix: a large one is not kept for it."""
+
+    matrix: Float32
+    """Canonical."""
+    samples: tuple[Float32, ...]
+    """Rows at random, not in order yet; none where the matrix is whole."""
+
+
+def _parts(canonical: Float32, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int) -> _Parts:
+    """The matrix, or what is sampled of it."""
+    num_rows, most = len(canonical), settings.max_rows
+    if num_rows <= most:
+        return _Parts(matrix=canonical, samples=())
+    rngs = (sample_rng(draw, seed=seed, **_place(spec, ordinal)) for draw in range(NUM_SAMPLES))
+    return _Parts(
+        matrix=_reorder(canonical[systematic_rows(num_rows, most)], spec),
+        samples=tuple(canonical[random_rows(num_rows, most, rng)] for rng in rngs),
+    )
+
+
+def _analyse_parts(
+    parts: _Parts, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
+) -> TensorAnalysis:
+    matrix = parts.matrix
     makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular_values(matrix))}
 
     def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
         kind, draw = place
         return _measure_null(kind, makers[kind](matrix, _rng(kind, draw, spec, seed, ordinal)), spec)
 
-    def measure_sample(draw: int) -> dict[str, float]:
-        rng = sample_rng(draw, seed=seed, **_place(spec, ordinal))
-        sample = _reorder(canonical[random_rows(len(canonical), settings.max_rows, rng)], spec)
+    def measure_sample(rows: Float32) -> dict[str, float]:
+        sample = _reorder(rows, spec)
         return {name: value for kind in NULLS for name, value in _measure(kind, sample).items()}
 
     draws: dict[str, list[float]] = defaultdict(list)
@@ -169,7 +194,7 @@ def analyse_tensor(
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
                 draws[name].append(value)
-        samples = tuple(pool_of_threads.map(measure_sample, range(NUM_SAMPLES if is_sampled else 0)))
+        samples = tuple(pool_of_threads.map(measure_sample, parts.samples))
     clusters = clustering.result()
     return TensorAnalysis(
         spec=spec,
@@ -206,11 +231,12 @@ def analyse_vector(
     return TensorAnalysis(spec=spec, rows_used=spec.rows, measured=measured)
 
 
-def _analyse(
-    values: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int
-) -> TensorAnalysis:
-    task = analyse_tensor if spec.is_matrix else analyse_vector
-    return task(values, spec, settings=settings, seed=seed, ordinal=ordinal)
+def _analyse(load: Loader, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int) -> TensorAnalysis:
+    if not spec.is_matrix:
+        return analyse_vector(load(spec), spec, settings=settings, seed=seed, ordinal=ordinal)
+    # The whole matrix is gone when its parts are looked at.
+    parts = _parts(load(spec), spec, settings, seed, ordinal)
+    return _analyse_parts(parts, spec, settings, seed, ordinal)
 
 
 def _rng(kind: NullKind, draw: int, spec: TensorSpec, seed: int, ordinal: int) -> np.random.Generator:

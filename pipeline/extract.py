@@ -23,6 +23,9 @@ from zoo.tensors import TensorHeader, TensorKind, TensorSpec
 
 __all__ = ["Inventory", "WeightReader", "extract"]
 
+PIECE = 1 << 18
+"""Values of the rows that are read at a time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
@@ -46,7 +49,7 @@ class _TensorFile(Protocol):
 
     def read(self, header: TensorHeader) -> npt.NDArray[np.float32]: ...
 
-    def chunks(self, header: TensorHeader) -> Iterator[npt.NDArray[np.float32]]: ...
+    def chunks(self, header: TensorHeader, size: int = ...) -> Iterator[npt.NDArray[np.float32]]: ...
 
     def close(self) -> None: ...
 
@@ -139,6 +142,18 @@ class WeightReader:
         if spec.row_slice:
             values = values[slice(*spec.row_slice)]
         return np.ascontiguousarray(values).reshape(spec.rows, spec.cols)
+
+    def pieces(self, spec: TensorSpec) -> Iterator[npt.NDArray[np.float32]]:
+        """The rows of `matrix`, some at a time and in order; not to be written to.
+
+        What lies in the file in another order comes in one piece.
+        """
+        if spec.transposed or spec.row_slice:
+            yield self.matrix(spec)
+            return
+        file, header = self._by_name[spec.tensor]
+        for values in file.chunks(header, max(PIECE // spec.cols, 1) * spec.cols):
+            yield values.reshape(-1, spec.cols)
 
 
 def extract(files: WeightFiles, *, allow_nonfinite: bool = False, on_event: OnEvent = ignore) -> Inventory:

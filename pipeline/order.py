@@ -9,6 +9,7 @@ R = rows, C = columns, K = features.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,16 @@ import numpy.typing as npt
 
 from zoo.tensors import Axis, TensorSpec
 
-__all__ = ["ORDER_VERSION", "CanonicalOrder", "canonicalise", "raw_order", "restore", "seriate", "seriate_tensor"]
+__all__ = [
+    "ORDER_VERSION",
+    "CanonicalOrder",
+    "canonicalise",
+    "canonicalise_pieces",
+    "raw_order",
+    "restore",
+    "seriate",
+    "seriate_tensor",
+]
 
 ORDER_VERSION = "2"
 NUM_FEATURES = 16
@@ -26,8 +36,8 @@ LARGEST_CHAIN = 4096
 LEAF = 256
 WHOLE_TILES = 16
 GRAM_CHUNK = 8192
-MOVED_CHUNK = 512
-"""Rows brought into their new order at a time, so that a table of tokens is not copied twice over."""
+PIECE = 512
+"""Rows brought into their new order at a time."""
 RELATIVE_ZERO = 1e-6
 """Directions below this share of the leading one are rounding of float32 values, which must not decide an order."""
 
@@ -118,15 +128,23 @@ def seriate(
 
 def canonicalise(matrix: Float32, order: CanonicalOrder) -> Float32:
     """`matrix` (R, C) in its canonical form, a new float32 array."""
-    out = np.empty(matrix.shape, dtype=np.float32)
-    for start in range(0, len(order.rows), MOVED_CHUNK):
-        rows = slice(start, start + MOVED_CHUNK)
-        moved = matrix[order.rows[rows]][:, order.cols]
+    return canonicalise_pieces((matrix[start : start + PIECE] for start in range(0, len(matrix), PIECE)), order)
+
+
+def canonicalise_pieces(pieces: Iterable[Float32], order: CanonicalOrder) -> Float32:
+    """The same of a matrix (R, C) whose rows come some at a time: it is never here in both orders."""
+    places = np.argsort(order.rows)
+    out = np.empty((len(order.rows), len(order.cols)), dtype=np.float32)
+    start = 0
+    for piece in pieces:
+        where = places[start : start + len(piece)]
+        moved = piece[:, order.cols]
         if order.row_signs is not None:
-            moved = moved * order.row_signs[rows, None]
+            moved = moved * order.row_signs[where, None]
         if order.col_signs is not None:
             moved = moved * order.col_signs[None, :]
-        out[rows] = moved
+        out[where] = moved
+        start += len(piece)
     return out
 
 

@@ -36,7 +36,7 @@ from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.fetch_plan import key_of
 from pipeline.fit import FIT_VERSION, fit, resolve_device, resolve_precision
 from pipeline.hub_errors import disk_errors
-from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise, raw_order, seriate_tensor
+from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise_pieces, raw_order, seriate_tensor
 from pipeline.persist import (
     PERSIST_VERSION,
     Findings,
@@ -277,7 +277,7 @@ class _Model:
         with WeightReader(files) as reader:
             result = fit(
                 inventory.specs,
-                lambda spec: canonicalise(reader.matrix(spec), used[spec.name]),
+                lambda spec: canonicalise_pieces(reader.pieces(spec), used[spec.name]),
                 self.settings.fit,
                 order_bits={name: order.bits for name, order in used.items()},
                 device=self.settings.device,
@@ -294,8 +294,11 @@ class _Model:
         with WeightReader(files) as reader:
 
             def load(spec: TensorSpec) -> np.ndarray[Any, np.dtype[np.float32]]:
-                matrix = reader.matrix(spec)
-                return canonicalise(matrix, orders[spec.name]) if spec.is_matrix else matrix
+                return (
+                    canonicalise_pieces(reader.pieces(spec), orders[spec.name])
+                    if spec.is_matrix
+                    else reader.matrix(spec)
+                )
 
             analysis = analyse_model(
                 inventory.specs,

@@ -56,16 +56,16 @@ class SafetensorsFile:
             done += chunk.size
         return values.reshape(header.shape)
 
-    def chunks(self, header: TensorHeader) -> Iterator[npt.NDArray[np.float32]]:
-        """The values of `read`, flat and in order, a piece at a time."""
+    def chunks(self, header: TensorHeader, size: int = _CHUNK) -> Iterator[npt.NDArray[np.float32]]:
+        """The values of `read`, flat and in order, `size` at a time."""
         if header.dtype not in _READABLE:
             raise ExtractError(
                 f"{header.name!r} in {str(self.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
                 hint="Save the model in float32, float16 or bfloat16.",
             )
         dtype, total = np.dtype(_READABLE[header.dtype]), prod(header.shape)
-        for start in range(0, total, _CHUNK):
-            count = min(_CHUNK, total - start)
+        for start in range(0, total, size):
+            count = min(size, total - start)
             # Other tensors may be read between two pieces.
             self._file.seek(self._offsets[header.name] + start * dtype.itemsize)
             stored = np.fromfile(self._file, dtype=dtype, count=count)

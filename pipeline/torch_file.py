@@ -63,8 +63,8 @@ class TorchFile:
             done += chunk.size
         return values.reshape(header.shape)
 
-    def chunks(self, header: TensorHeader) -> Iterator[npt.NDArray[np.float32]]:
-        """The values of `read`, flat and in order, a piece at a time; not to be written to."""
+    def chunks(self, header: TensorHeader, size: int = _CHUNK) -> Iterator[npt.NDArray[np.float32]]:
+        """The values of `read`, flat and in order, `size` at a time; not to be written to."""
         import torch
 
         tensor = self._tensors[header.name]
@@ -74,8 +74,8 @@ class TorchFile:
                 hint="Save the model as dense tensors in float32, float16 or bfloat16.",
             )
         flat = tensor.detach().reshape(-1)
-        for start in range(0, flat.numel(), _CHUNK):
-            yield flat[start : start + _CHUNK].to(torch.float32).numpy()
+        for start in range(0, flat.numel(), size):
+            yield flat[start : start + size].to(torch.float32).numpy()
 
     def close(self) -> None:
         self._tensors = {}
