@@ -131,10 +131,11 @@ def _z(correlation: float, nulls: Vector) -> float | None:
 def _verdict(correlation: float, z: float | None, in_file_order: bool) -> tuple[Verdict, str]:
     if z is None:
         return CANNOT_SAY, "too few wrong alignments to compare with"
+    alike = "strangers' weights may agree as much"
     if z < LEAST_Z:
-        return "no evidence", "the weights agree no better than strangers' do"
+        return "no evidence", f"{alike}: z is below {LEAST_Z:g}"
     if correlation < LEAST_CORRELATION and not in_file_order:
-        return "no evidence", "the weights agree beyond chance, but no better than strangers' of a kind may"
+        return "no evidence", f"{alike}: units had to be found, and the correlation is below {LEAST_CORRELATION:g}"
     return "same lineage", "the weights agree far beyond wrong alignments"
 
 

@@ -123,8 +123,10 @@ def held_out(correlation: float, *, spread: float = 0.01, weights: int = 5000, *
 
 def test_a_verdict_needs_both_a_correlation_and_a_z() -> None:
     assert decide([held_out(2 * LEAST_CORRELATION)], num_nulls=99).verdict == "same lineage"
-    assert decide([held_out(LEAST_CORRELATION / 2, spread=0.001)], num_nulls=99).verdict == "no evidence"
-    assert decide([held_out(2 * LEAST_CORRELATION, spread=0.2)], num_nulls=99).verdict == "no evidence"
+    small = decide([held_out(LEAST_CORRELATION / 2, spread=0.001)], num_nulls=99)
+    assert small.verdict == "no evidence" and small.reason.endswith("correlation is below 0.1")
+    loose = decide([held_out(2 * LEAST_CORRELATION, spread=0.2)], num_nulls=99)
+    assert loose.verdict == "no evidence" and loose.reason.endswith("z is below 8")
 
 
 def test_an_order_that_was_not_searched_for_needs_a_z_alone() -> None:
