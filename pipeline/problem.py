@@ -432,16 +432,19 @@ class GridProblem:
             for block in self.blocks
         ]
 
+        known: list[tuple[GridBlock | None, Tensor]] = [(None, torch.empty(0))] * len(picks)
+
         def sample(net: nn.Module) -> tuple[Sample, ...]:
             found, before = [], 0
-            for block, (rows, cols) in zip(self.blocks, picks, strict=True):
+            for number, (block, (rows, cols)) in enumerate(zip(self.blocks, picks, strict=True)):
+                if known[number][0] is not block:
+                    known[number] = block, block.values[:, :, rows[:, None], cols].flatten(1)
                 left, right = self._factors(net, block, rows, cols)
-                values, predicted = block.values[:, :, rows[:, None], cols], left.float() @ right.float().mT
                 count, points = block.values.shape[1], len(rows) * len(cols)
                 found.append(
                     Sample(
-                        values=values.flatten(1),
-                        predicted=predicted.flatten(1),
+                        values=known[number][1],
+                        predicted=(left.float() @ right.float().mT).flatten(1),
                         parts=torch.arange(before, before + count, device=device).repeat_interleave(points),
                         weight=math.prod(block.values.shape[2:]) / points,
                     )

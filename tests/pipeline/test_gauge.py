@@ -12,7 +12,7 @@ import torch
 from pipeline.fit_report import report
 from pipeline.gauge import Gauge
 from pipeline.posing import Posed
-from pipeline.problem import ROWS_PER_STEP, generator_for
+from pipeline.problem import ROWS_PER_STEP, Movable, generator_for
 from pipeline.settings import FitSettings
 from tests.pipeline.fitting import Float32, fit_matrices, gaussian, low_rank, quick
 from tests.pipeline.small_models import matrix_spec
@@ -105,6 +105,18 @@ def test_of_one_network_for_many_tensors_all_is_of_a_sample_and_near_the_truth()
     expected = by_numpy(matrices, [predictions(posed, net, index, True) for index in range(2)])
     assert found["is_sample"] and found["r2"] == pytest.approx(expected["r2"], abs=0.02)
     assert found["mse"] == pytest.approx(expected["mse"], rel=0.02)
+
+
+def test_rows_and_columns_that_moved_are_measured_where_they_are() -> None:
+    posed = pose_all(quick(num_nulls=0), gaussian(24, 20))
+    assert isinstance(posed.problem, Movable)
+    net = posed.problem.build(SHAPE, quick(), [generator_for(0)])
+    gauge, losses, std = Gauge(posed.problem, posed.moments, num_real=1, seed=0), torch.ones(1), posed.moments[0].std
+    first = gauge(net, losses)["mae"]
+    posed.problem.move(net)
+    ((values, guess),) = posed.problem.predictions(net, 0, 0)
+    assert gauge(net, losses)["mae"] == pytest.approx(std * float((values - guess).abs().mean().detach()), rel=1e-4)
+    assert gauge(net, losses)["mae"] != pytest.approx(first, rel=1e-4)
 
 
 def test_weights_at_zero_leave_every_figure_finite() -> None:
