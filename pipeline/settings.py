@@ -208,7 +208,7 @@ _POINTWISE = FitSettings(
 )
 """From `benchmarks/pointwise.py`: higher frequencies learn too slowly, lower ones store more of the null."""
 _TRAINING = ("omega", "epochs", "learning_rate", "schedule", "precision", "patience", "checkpoint_every")
-RATE_BESIDE_ADAM: Mapping[Optimizer, float] = {"sgd": 3.0, "rmsprop": 0.2, "adam": 1.0, "adamw": 1.0, "muon": 1.0}
+RATE_BESIDE_ADAM: Mapping[Optimizer, float] = {"sgd": 5.0, "rmsprop": 0.2, "adam": 1.0, "adamw": 1.0, "muon": 1.0}
 """An optimiser's learning rate over that of Adam, which the presets hold; from `benchmarks/optimisers.py`."""
 
 

@@ -350,8 +350,10 @@ def test_half_precision_trains_about_as_well(precision: str, kind: DnaType) -> N
     assert {parameter.dtype for parameter in work.net.parameters()} == {torch.float32}
 
 
-def test_fp16_scales_its_gradients_and_skips_an_overflow() -> None:
-    work = trainer(quick(precision="fp16", num_nulls=0, epochs=3), wave())
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "muon"])
+def test_fp16_scales_its_gradients_and_skips_an_overflow(optimizer: Optimizer) -> None:
+    settings = quick(precision="fp16", optimizer=optimizer, schedule="plateau", num_nulls=0, epochs=3)
+    work = trainer(settings, wave())
     work.scaler._init_scale = 2.0**40
     before = state(work.net)
     work._one_step()
