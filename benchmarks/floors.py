@@ -140,7 +140,7 @@ def main() -> None:
         for stage, work in counts.items()
     ]
     tell(table, rates)
-    content = {"options": vars(options), "rates": asdict(rates), "stages": table}
+    content = {"options": vars(options), "cores": torch.get_num_threads(), "rates": asdict(rates), "stages": table}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{options.out}.json").write_text(json.dumps(content, indent=1) + "\n")
 
