@@ -1,0 +1,104 @@
+"""Wall seconds of commands, each a process of its own, on a small database.
+
+    python benchmarks/start.py
+    python benchmarks/start.py --starts 3 --models 5
+
+Every command is started once to warm the disk, then they take turns. Median, and least to most. Prints the table and
+writes it to `benchmarks/results/OUT.json`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from catalogs import mined_pattern, save_copies
+
+from patterndb.store import PatternDatabase
+
+RESULTS = Path(__file__).parent / "results"
+HELP_GOAL, READING_GOAL = 0.25, 0.6
+"""Seconds."""
+COMMANDS: Mapping[str, Sequence[str]] = {
+    "--help": ("--help",),
+    "mine --help": ("mine", "--help"),
+    "zoo": ("zoo",),
+    "zoo show": ("zoo", "show", "minilm-l6"),
+    "show": ("show", "model-00000"),
+    "runs": ("runs",),
+    "similar": ("similar", "model-00000"),
+    "compare": ("compare", "model-00000", "model-00001"),
+    "taxonomy": ("taxonomy",),
+    "questions": ("questions",),
+    "export csv": ("export", "{folder}/catalog.csv"),
+    "export parquet": ("export", "{folder}/tensors.parquet", "--table", "tensors"),
+    "db current": ("db", "current"),
+}
+
+
+def main() -> None:
+    """Make the database, start everything, print the table."""
+    options = parse()
+    program = Path(sys.executable).with_name("dna-zoo")
+    with tempfile.TemporaryDirectory() as folder:
+        with PatternDatabase.open(f"sqlite:///{folder}/dna-zoo.db") as database:
+            save_copies(database, mined_pattern(), 0, options.models)
+        commands = {
+            name: [str(program), "-q", *(argument.format(folder=folder) for argument in arguments)]
+            for name, arguments in COMMANDS.items()
+        }
+        environment = os.environ | {"DNA_ZOO_HOME": folder, "DNA_ZOO_DB": "", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+        seconds = {name: [] for name in commands}  # type: dict[str, list[float]]
+        for turn in range(1 + options.starts):
+            for name, command in commands.items():
+                took = start(command, environment)
+                seconds[name] += [took] if turn else []
+    rows = [row(name, found) for name, found in seconds.items()]
+    tell(rows)
+    path = RESULTS / f"{options.out}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"options": vars(options), "commands": rows}, indent=1) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--starts", type=int, default=9)
+    parser.add_argument(
+        "--models", type=int, default=15, help="in the database, each with as many tensors as MiniLM-L6"
+    )
+    parser.add_argument("--out", default="start", help="name of the file in benchmarks/results")
+    return parser.parse_args()
+
+
+def start(command: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Seconds from start to end; raises if the command fails."""
+    started = time.perf_counter()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def row(name: str, seconds: Sequence[float]) -> dict[str, Any]:
+    """One command beside its goal."""
+    goal = HELP_GOAL if name == "--help" else READING_GOAL
+    return {"command": name, "median": statistics.median(seconds), "seconds": seconds, "goal": goal}
+
+
+def tell(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print it."""
+    print(f"{'command':18}{'seconds':>9}  {'least to most':16}{'goal':>6}")
+    for found in rows:
+        spread = f"{min(found['seconds']):.2f} to {max(found['seconds']):.2f}"
+        met = "" if found["median"] <= found["goal"] else "  not met"
+        print(f"dna-zoo {found['command']:14}{found['median']:5.2f}  {spread:16}{found['goal']:6.2f}{met}")
+
+
+if __name__ == "__main__":
+    main()

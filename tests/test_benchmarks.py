@@ -1,0 +1,66 @@
+"""What the benchmarks rest on: their random models, their measure of memory, their table of goals."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from benchmarks.bench import Goal, tell
+from benchmarks.peak_memory import PeakMemory
+from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
+from pipeline.extract import extract
+from pipeline.fetch import ModelRequest, fetch
+from zoo.registry import CARDS
+from zoo.tensors import TensorHeader
+
+MODEL = bert_model("tiny", width=8, layers=2, vocabulary=16)
+
+
+def test_a_random_file_is_the_model_it_stands_for(tmp_path: Path) -> None:
+    write_model(MODEL, tmp_path, 0)
+    inventory = extract(fetch(ModelRequest(name=str(tmp_path)), home=tmp_path))
+    assert inventory.num_weights == MODEL.num_values
+    assert {spec.role.value for spec in inventory.specs} >= {"token_embedding", "attention_query", "ffn_out", "norm"}
+
+
+def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    first, second, third = (write_model(MODEL, tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first.read_bytes() == second.read_bytes() != third.read_bytes()
+
+
+def test_a_tied_tensor_is_a_copy(tmp_path: Path) -> None:
+    shape, name = (20, 8), "embeddings.word_embeddings.weight"
+    headers = tuple(TensorHeader(name=each, shape=shape, dtype="F32") for each in (name, "decoder.weight"))
+    write_model(RandomModel(key="tied", config={}, headers=headers, tied={"decoder.weight": name}), tmp_path, 0)
+    values = load_file(tmp_path / "model.safetensors")
+    assert np.array_equal(values[name], values["decoder.weight"])
+
+
+@pytest.mark.parametrize("key", CARDS)
+def test_every_model_of_the_zoo_has_its_headers(key: str) -> None:
+    model = zoo_model(key)
+    assert model.num_values >= 0.99 * CARDS[key].parameters and model.config
+
+
+def test_a_peak_is_seen_and_forgotten_when_reset() -> None:
+    memory = PeakMemory()
+    memory.reset()
+    before = memory.peak()
+    ballast = b"x" * (256 << 20)
+    high = memory.peak()
+    del ballast
+    memory.reset()
+    assert high > before + 200 and memory.peak() < high - 200
+
+
+@pytest.mark.parametrize(("value", "is_floor", "is_met"), [(2.0, True, False), (3.0, True, True), (2.0, False, True)])
+def test_a_goal_is_met_on_its_own_side(value: float, is_floor: bool, is_met: bool) -> None:
+    assert Goal(what="x", value=value, goal=3.0, is_floor=is_floor).is_met == is_met
+
+
+def test_what_is_not_met_or_failed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tell([Goal(what="nothing", value=math.nan, goal=1.0), Goal(what="speed", value=2.0, goal=1.0)], ["order"])
+    nothing, speed, order = capsys.readouterr().out.splitlines()[-3:]
+    assert "NOT MET" in nothing and speed.endswith("  met") and "FAILED" in order
