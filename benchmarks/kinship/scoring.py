@@ -70,6 +70,8 @@ class Evaluation:
     threshold: float
     splits: Mapping[str, Scores]
     """`all`, `tuned`, `held-out`: each its own gallery and its own threshold."""
+    at_threshold: Mapping[str, tuple[float, float]]
+    """Split -> (true, false) positive rate of its pairs at `threshold`, which all architectures share."""
     transferred: tuple[float, float]
     """(true, false) positive rate among the held-out at the threshold set on the tuned."""
     architectures: Mapping[str, Mapping[str, float]]
@@ -101,6 +103,11 @@ class _Table:
         members = [member for member, is_kept in zip(self.members, keep, strict=True) if is_kept]
         return _Table(members, self.distances[np.ix_(keep, keep)], self.kin[np.ix_(keep, keep)])
 
+    def rates(self, threshold: float) -> tuple[float, float]:
+        """(true, false) positive rate of all pairs."""
+        pairs = np.triu_indices(len(self.members), 1)
+        return rates_at(threshold, self.distances[pairs], self.kin[pairs])
+
     def per_query(self, measure: Callable[[Array, Mask], float]) -> Array:
         """`measure` of each member's ranking of all others, NaN for members without kin; (M,)."""
         others = ~np.eye(len(self.members), dtype=bool)
@@ -120,6 +127,7 @@ def evaluate(members: Sequence[Member], distances: Array, *, num_bootstraps: int
     return Evaluation(
         threshold=threshold,
         splits={name: _scores(part, num_bootstraps, seed) for name, part in tables.items()},
+        at_threshold={name: part.rates(threshold) for name, part in tables.items()},
         transferred=_transferred(tables),
         architectures=_by_architecture(table, precisions, firsts, threshold),
         relations=_by_relation(table, precisions, firsts, threshold, lambda m: m.relation),
@@ -210,7 +218,7 @@ def _by_architecture(table: _Table, precisions: Array, firsts: Array, threshold:
         part = table.subset(own)
         pairs = np.triu_indices(len(part.members), 1)
         distances, kin = part.distances[pairs], part.kin[pairs]
-        tpr, fpr = rates_at(threshold, distances, kin)
+        tpr, fpr = part.rates(threshold)
         found[name] = {
             "mean_average_precision": float(np.nanmean(precisions[own])),
             "precision_at_1": float(np.nanmean(firsts[own])),

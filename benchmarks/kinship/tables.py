@@ -20,7 +20,8 @@ def summary(found: Mapping[str, Evaluation]) -> str:
         for scores in (evaluation.splits[split],)
     ]
     extra = [
-        f"{name}: held-out at the tuned threshold TPR {e.transferred[0]:.3f}, FPR {e.transferred[1]:.4f}; "
+        f"{name}: at the one threshold of all, {_rates(e.at_threshold)}; "
+        f"held-out at the tuned threshold TPR {e.transferred[0]:.3f}, FPR {e.transferred[1]:.4f}; "
         f"permutation costs {e.permutation_gap:.3f} mAP; shuffled copies called kin {e.shuffled_called_kin:.3f}, "
         f"nearest to a query {e.shuffled_nearest} times"
         for name, e in found.items()
@@ -97,6 +98,10 @@ def _score_cells(scores: Scores) -> tuple[str, ...]:
         f"{tpr_low:.3f}-{tpr_high:.3f}",
         f"{scores.tpr_same_architecture:.3f}",
     )
+
+
+def _rates(found: Mapping[str, tuple[float, float]]) -> str:
+    return ", ".join(f"{split} TPR {tpr:.3f} and FPR {fpr:.4f}" for split, (tpr, fpr) in found.items())
 
 
 def _architecture_cell(figures: Mapping[str, float]) -> str:
