@@ -1,0 +1,268 @@
+"""How much a DNA holds for its bits: R2 against bits per weight, beside truncated SVD of as many bits and the bound.
+
+    python benchmarks/rate.py             # MiniLM-L6's encoder matrices, three budgets, in canonical and file order
+    python benchmarks/rate.py --layers 0 --budgets 0.01 --orders seriated
+
+Each budget is trained once; its weights are then rounded to each width, and so are those of its null. SVD has factors
+of 8 bits and of 4, and spends what the DNA's order costs on ranks, bought where they explain most over all tensors;
+`ratio` is the median over the tensors of the DNA's R2 over SVD's, each tensor with its own bits. Prints the table,
+writes it to `benchmarks/results/OUT.json`, and draws it to `benchmarks/results/OUT.svg`
+(by matplotlib, which the `test` extra brings).
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.baselines import Part, explained, price_of_rank, rounded_energies
+from pipeline.extract import WeightReader, extract
+from pipeline.fetch import ModelRequest, fetch
+from pipeline.fit import FitResult, fit
+from pipeline.fit_report import MOMENTS, RatePoint, TensorFit, rate_point, report
+from pipeline.nulls import shuffle
+from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
+from pipeline.settings import FitSettings, preset
+from pipeline.statistics.singular import singular_directions
+from zoo.tensors import TensorSpec
+
+RESULTS = Path(__file__).parent / "results"
+FULL_WIDTH = 32
+WIDTHS = (16, 8, 6, 4)
+SVD_WIDTHS = (8, 4)
+SVD_NULLS = 1
+Float32 = npt.NDArray[np.float32]
+
+
+def main() -> None:
+    """Every order and budget asked for."""
+    options = parse()
+    with tempfile.TemporaryDirectory() as home:
+        files = fetch(ModelRequest(name=options.model), home=Path(home))
+        specs = [s for s in extract(files).specs if s.block is not None and s.is_matrix]
+        specs = [s for s in specs if not options.layers or s.block in options.layers]
+        with WeightReader(files) as reader:
+            matrices = {spec.name: reader.matrix(spec) for spec in specs}
+    baselines = {name: SvdCurves.of(matrix, options.seed) for name, matrix in matrices.items()}
+    rows: list[dict[str, Any]] = []
+    for order in options.orders:
+        orders = {s.name: order_of(s, matrices[s.name], order) for s in specs}
+        for budget in options.budgets:
+            settings = preset(
+                "quick",
+                budget=budget,
+                order=order,
+                epochs=options.epochs,
+                num_nulls=options.nulls,
+                max_parameters=10**9,
+            )
+            result = fit_all(specs, matrices, orders, settings, options.seed)
+            rows += measure(result, settings, baselines)
+            write(rows, options, len(specs))
+
+
+def write(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace, num_matrices: int) -> None:
+    """What has been measured so far, as JSON and as a figure."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{options.out}.json").write_text(json.dumps({"options": vars(options), "rows": rows}, indent=1) + "\n")
+    title = f"{options.model}, {num_matrices} encoder matrices: R² against bits per weight"
+    draw(rows, title, RESULTS / f"{options.out}.svg")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="minilm-l6")
+    parser.add_argument("--layers", type=int, nargs="*", help="blocks to take; all when not given")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[0.0025, 0.01, 0.045])
+    parser.add_argument("--orders", nargs="+", choices=("seriated", "raw"), default=["seriated", "raw"])
+    parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
+    parser.add_argument("--nulls", type=int, default=1)
+    parser.add_argument("--out", default="rate", help="name of the files in benchmarks/results")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def order_of(spec: TensorSpec, matrix: Float32, order: str) -> CanonicalOrder:
+    """The canonical order, or the file's, which costs nothing."""
+    if order == "raw":
+        return raw_order(spec.rows, spec.cols)
+    return seriate_tensor(matrix, spec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SvdCurves:
+    """Truncated SVD of one matrix and of shuffled copies of it; SVD does not see the order.
+
+    width -> the (bits, energy) parts of the matrix, then of each copy; standardised units.
+    """
+
+    num_weights: int
+    parts: Mapping[int, Sequence[Sequence[Part]]]
+
+    @classmethod
+    def of(cls, matrix: Float32, seed: int) -> "SvdCurves":
+        """Every rank's share at each width."""
+        standardised = ((matrix - matrix.mean(dtype=np.float64)) / matrix.std(dtype=np.float64)).astype(np.float32)
+        rng = np.random.default_rng(seed)
+        versions = [standardised] + [shuffle(standardised, rng) for _ in range(SVD_NULLS)]
+        found: dict[int, list[list[Part]]] = {width: [] for width in SVD_WIDTHS}
+        for version in versions:
+            vectors = singular_directions(version)[1]
+            for width, parts in found.items():
+                price = price_of_rank(*version.shape, width)
+                parts.append([(price, energy) for energy in rounded_energies(version, vectors, width).tolist()])
+        return cls(num_weights=matrix.size, parts=found)
+
+
+def fit_all(
+    specs: Sequence[TensorSpec],
+    matrices: Mapping[str, Float32],
+    orders: Mapping[str, CanonicalOrder],
+    settings: FitSettings,
+    seed: int,
+) -> FitResult:
+    """The fit stage, measured at every width."""
+    with tempfile.TemporaryDirectory() as directory:
+        result = fit(
+            specs,
+            lambda spec: canonicalise(matrices[spec.name], orders[spec.name]),
+            settings,
+            order_bits={name: order.bits for name, order in orders.items()},
+            device="cpu",
+            seed=seed,
+            directory=Path(directory),
+            widths=WIDTHS,
+        )
+    assert result is not None
+    return result
+
+
+def measure(result: FitResult, settings: FitSettings, baselines: Mapping[str, SvdCurves]) -> list[dict[str, Any]]:
+    """A line for each width, printed, of all tensors and (not printed) of each role."""
+    print(f"\n{settings.order} order, budget {settings.budget:.2%}, {result.cost.seconds:.0f} s")
+    heading = "".join(f"{f'SVD {width}':>9}{'gain':>8}{'ratio':>7}" for width in SVD_WIDTHS)
+    print(f"{'width':>5}{'bits/w':>8}{'R2':>8}{'null':>8}{'gain':>8}{heading}{'bound':>8}{'most lost':>10}")
+    roles = {item.role for item in result.tensors}
+    rows = []
+    for role in ("all", *sorted(roles)):
+        fits = [item for item in result.tensors if role in ("all", item.role)]
+        found = [point_of(fits, width, settings, result, baselines) for width in (FULL_WIDTH, *WIDTHS)]
+        if role == "all":
+            print("\n".join(line(row) for row in found))
+        rows += [{"order": settings.order, "budget": settings.budget, "role": role, **row} for row in found]
+    return rows
+
+
+def point_of(
+    fits: Sequence[TensorFit],
+    width: int,
+    settings: FitSettings,
+    result: FitResult,
+    baselines: Mapping[str, SvdCurves],
+) -> dict[str, Any]:
+    """The tensors together at one width, beside SVD of as many bits; `most_lost`: a tensor's largest loss of R2."""
+    point = at_width(fits, width, settings, result)
+    singles = [at_width([fit], width, settings, result) for fit in fits]
+    losses = [1 - fit.errors.sse / fit.sst - single.r2 for fit, single in zip(fits, singles, strict=True)]
+    row = {"width": width, **asdict(point), "gain": None if point.null_r2 is None else point.r2 - point.null_r2}
+    for svd_width in SVD_WIDTHS:
+        svd, svd_null = svd_r2(fits, svd_width, point.network_bits, baselines)
+        ratios = [
+            single.r2 / svd_r2([fit], svd_width, single.network_bits, baselines)[0]
+            for fit, single in zip(fits, singles, strict=True)
+        ]
+        row |= {
+            f"svd_{svd_width}bit_r2": svd,
+            f"svd_{svd_width}bit_gain": svd - svd_null,
+            f"svd_{svd_width}bit_ratio": float(np.median(ratios)),
+        }
+    return row | {"most_lost": max(losses)}
+
+
+def at_width(fits: Sequence[TensorFit], width: int, settings: FitSettings, result: FitResult) -> RatePoint:
+    """The tensors together at one width; 32 bits is the fit as it was trained."""
+    if width < FULL_WIDTH:
+        point = rate_point(fits, width)
+        assert point is not None
+        return point
+    record = report(fits, settings, result.cost)
+    return RatePoint(
+        network_bits=sum(FULL_WIDTH * (fit.parameters - MOMENTS) + fit.order_bits for fit in fits),
+        bits_per_weight=record.bits_per_weight,
+        r2=record.r2,
+        null_r2=record.null_r2,
+        ceiling_r2=record.ceiling_r2,
+    )
+
+
+def svd_r2(
+    fits: Sequence[TensorFit], width: int, bits: float, baselines: Mapping[str, SvdCurves]
+) -> tuple[float, float]:
+    """R2 of truncated SVD with that many bits in all, and the mean of the same on the shuffled copies."""
+    curves = [baselines[fit.name] for fit in fits]
+    sst = sum(fit.sst for fit in fits)
+    scales = [fit.std**2 for fit in fits]
+    found = []
+    for version in range(1 + SVD_NULLS):
+        parts = [
+            [(price, energy * scale) for price, energy in curve.parts[width][version]]
+            for curve, scale in zip(curves, scales, strict=True)
+        ]
+        found.append(explained(parts, bits) / sst)
+    return found[0], float(np.mean(found[1:]))
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """One line of the table."""
+    svd = "".join(
+        f"{row[f'svd_{w}bit_r2']:9.4f}{row[f'svd_{w}bit_gain']:8.4f}{row[f'svd_{w}bit_ratio']:7.2f}" for w in SVD_WIDTHS
+    )
+    null = f"{row['null_r2'] or 0:8.4f}{row['gain'] or 0:8.4f}"
+    start = f"{row['width']:5}{row['bits_per_weight']:8.4f}{row['r2']:8.4f}{null}"
+    return f"{start}{svd}{row['ceiling_r2']:8.4f}{row['most_lost']:10.4f}"
+
+
+def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+    """The DNA at 32, 8 and 4 bits in each order, its null at 8, SVD at its two widths, and the bound; the same bytes
+    for the same rows."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "rate"
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    every = [row for row in rows if row["role"] == "all"]
+    first = every[0]["order"]
+    for order in dict.fromkeys(row["order"] for row in every):
+        for width in (32, 8, 4) if order == first else (8,):
+            mine = [row for row in every if row["order"] == order and row["width"] == width]
+            axes.plot(*points(mine, "r2"), marker="o", label=f"DNA, {width} bits, {order}")
+    at_8 = [row for row in every if row["order"] == first and row["width"] == 8]
+    axes.plot(*points(at_8, "null_r2"), "--", color="grey", label="its null, 8 bits")
+    for width in SVD_WIDTHS:
+        mine = [row for row in every if row["order"] == first]
+        axes.plot(*points(mine, f"svd_{width}bit_r2"), marker=".", label=f"SVD, {width} bits, as many in all")
+    axes.plot(*points(every, "ceiling_r2"), "k:", label="bound for iid Gaussian weights")
+    axes.set(xscale="log", xlabel="bits per weight, order included", ylabel="R²", title=title, ylim=(0, 0.7))
+    axes.legend(loc="upper left", fontsize="small")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Bits per weight, ascending, and the figure called `name`."""
+    found = sorted((row["bits_per_weight"], row[name] or 0.0) for row in rows)
+    return [bits for bits, _ in found], [value for _, value in found]
+
+
+if __name__ == "__main__":
+    main()
