@@ -8,9 +8,9 @@ disk piece by piece, mined by the product's own runner in a process of its own (
 the largest resident set of the process during a stage, less what `import torch` had taken when it started. Fetching is
 from a local folder: a checksum and no network. The signature is part of `analyse`.
 
-The settings are smaller than those of `dna-zoo mine`, and the table says so: by default 20 epochs (there 400), no null
-in the fit (1), one null of each kind in the analysis (8). Peaks outside the fit are the same: the analysis makes and
-drops nulls two at a time. In a fit each null is one more copy.
+The settings are smaller than those of `dna-zoo mine`, and the table says so: by default 20 epochs (there 400), one
+move of rows and columns (3), no null in the fit (1), one null of each kind in the analysis (8). Peaks outside the fit
+are the same: the analysis makes and drops nulls two at a time. In a fit each null is one more copy.
 
 Prints the table and writes it to `benchmarks/results/OUT.json`.
 """
@@ -56,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(CARDS), default=by_size(), metavar="KEY")
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--moves", type=int, default=1)
     parser.add_argument("--fit-nulls", type=int, default=0)
     parser.add_argument("--analysis-nulls", type=int, default=1)
     parser.add_argument("--out", default="architectures", help="name of the file in benchmarks/results")
@@ -70,7 +71,7 @@ def by_size() -> list[str]:
 def described(options: argparse.Namespace) -> str:
     """What the figures are of."""
     return (
-        f"fit: {options.epochs} epochs, {options.fit_nulls} nulls; "
+        f"fit: {options.epochs} epochs, {options.moves} moves, {options.fit_nulls} nulls; "
         f"analysis: {options.analysis_nulls} nulls of each kind.\n"
         "A cell: seconds, and MiB of the peak above torch's own."
     )
@@ -92,6 +93,7 @@ def mined(key: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
     settings = {
         "--folder": folder,
         "--epochs": options.epochs,
+        "--moves": options.moves,
         "--fit-nulls": options.fit_nulls,
         "--analysis-nulls": options.analysis_nulls,
     }

@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("model", help="key of the card")
     parser.add_argument("--folder", type=Path, required=True, help="where its weights are")
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--moves", type=int, default=1)
     parser.add_argument("--fit-nulls", type=int, default=0)
     parser.add_argument("--analysis-nulls", type=int, default=1)
     return parser.parse_args()
@@ -74,7 +75,7 @@ def mine_model(options: argparse.Namespace, watch: Watch) -> None:
     from pipeline.settings import AnalysisSettings, MineSettings, preset
 
     settings: Any = MineSettings(
-        fit=preset("quick", epochs=options.epochs, num_nulls=options.fit_nulls),
+        fit=preset("quick", epochs=options.epochs, num_moves=options.moves, num_nulls=options.fit_nulls),
         analysis=AnalysisSettings(num_nulls=options.analysis_nulls),
         device="cpu",
     )
