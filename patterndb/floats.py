@@ -67,14 +67,15 @@ def from_json(value: Any) -> Any:
 def pack(values: Sequence[float | None]) -> bytes:
     """One bit a value (1 where it is there, most significant first), then all as little-endian float64."""
     num_bytes = (len(values) + 7) // 8
-    mask = sum(1 << (8 * num_bytes - 1 - index) for index, value in enumerate(values) if value is not None)
+    mask = "".join("0" if value is None else "1" for value in values).ljust(8 * num_bytes, "0")
     floats = (0.0 if value is None else value for value in values)
-    return mask.to_bytes(num_bytes, "big") + struct.pack(f"<{len(values)}d", *floats)
+    return int(mask or "0", 2).to_bytes(num_bytes, "big") + struct.pack(f"<{len(values)}d", *floats)
 
 
 def unpack(blob: bytes, length: int) -> tuple[float | None, ...]:
     """The inverse of `pack` for `length` values."""
     num_bytes = (length + 7) // 8
-    mask = int.from_bytes(blob[:num_bytes], "big")
+    # As text: shifting a long integer for every value would cost the square of their number.
+    mask = f"{int.from_bytes(blob[:num_bytes], 'big'):0{8 * num_bytes}b}"
     floats = struct.unpack(f"<{length}d", blob[num_bytes:])
-    return tuple(value if mask >> (8 * num_bytes - 1 - index) & 1 else None for index, value in enumerate(floats))
+    return tuple(value if bit == "1" else None for value, bit in zip(floats, mask, strict=False))
