@@ -1,6 +1,6 @@
 """How far weight-level evidence reaches: the population of `benchmarks.population`, noise, and its cost at full size.
 
-    python -m benchmarks.lineage --population /tmp/population   # all pairs of one architecture: MINUTES of one core
+    python -m benchmarks.lineage --population /tmp/population   # 13,111 pairs: a quarter of an hour of one core
     python -m benchmarks.lineage --noise                        # specimens under noise, their order kept and redrawn
     python -m benchmarks.lineage --cost                         # seconds and memory at the size of BERT-base
     python -m benchmarks.lineage --cost minilm-l6 PATH ...      # or of these models, each against itself
