@@ -36,6 +36,7 @@ from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.fetch_plan import key_of
 from pipeline.fit import FIT_VERSION, fit, resolve_device, resolve_precision
 from pipeline.hub_errors import disk_errors
+from pipeline.memory import give_back
 from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise_pieces, raw_order, seriate_tensor
 from pipeline.persist import (
     PERSIST_VERSION,
@@ -228,6 +229,7 @@ class _Model:
         self._tell("start", name)
         with self._failure_recorded(name, key):
             finished = StageStore(self.home).run(name, key, compute, force=self.force)
+        give_back()
         self._record(name, key, finished.seconds)
         log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)
         self._tell("reused" if finished.is_reused else "done", name)
