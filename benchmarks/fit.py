@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._profiler import _ExperimentalConfig
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.extract import WeightReader, extract
@@ -299,7 +300,10 @@ def time_split(problem: Problem, net: nn.Module, settings: FitSettings) -> dict[
     with one_thread_each():
         trainer = trainer_of(problem, net, settings, 10)
         trainer._one_step()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        # Without this only the thread that starts the profile is seen, and the products run in others.
+        everywhere = _ExperimentalConfig(profile_all_threads=True)
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities, experimental_config=everywhere) as profile:
             for _ in range(5):
                 trainer._one_step()
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
