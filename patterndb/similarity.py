@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
 from patterndb.clustering import ClusterOverlap, mean_overlap, role_overlap
-from patterndb.records import FitRecord, PatternRecord, SignatureRecord
+from patterndb.records import FitRecord, PatternRecord, SignatureEntry, SignatureRecord
 
 __all__ = [
     "Comparison",
@@ -25,8 +25,10 @@ __all__ = [
     "align",
     "compare",
     "cosine_distance",
+    "distances_of_pairs",
     "frequency_correlation",
     "kinship_correlation",
+    "nearest",
     "pairwise_distances",
     "percentile",
     "rms_distance",
@@ -160,6 +162,35 @@ def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
     apart = weighed + np.where(np.isfinite(unrelated), unrelated, 1.0)
     either = np.logical_or.outer(has_kinship, has_kinship)
     return np.asarray(np.sqrt(np.where(either, apart, squares)))
+
+
+def distances_of_pairs(entries: Sequence[SignatureEntry]) -> Vector:
+    """The distances of all pairs of signatures of one version, each pair once."""
+    return _distances(entries)[np.triu_indices(len(entries), 1)]
+
+
+def _distances(entries: Sequence[SignatureEntry]) -> Vector:
+    """Distances (entries, entries) of one signature version."""
+    return pairwise_distances(*align([entry.signature for entry in entries]))
+
+
+def nearest(own: SignatureEntry, entries: Sequence[SignatureEntry], top_k: int) -> tuple[Neighbour, ...]:
+    """The `top_k` of `entries` nearest to `own`, which is one of them, the nearest first; ties by name.
+
+    Entries of another version, or without a dimension in common, are left out. Raises `StoreError` if there are others
+    and none is of the version of `own`.
+    """
+    comparable = [entry for entry in entries if entry.signature.version == own.signature.version]
+    if len(comparable) == 1 < len(entries):
+        align([entry.signature for entry in entries])
+    distances = _distances(comparable)
+    pairs = distances[np.triu_indices(len(comparable), 1)]
+    neighbours = [
+        Neighbour(model=entry.model.key, distance=float(distance), percentile=percentile(float(distance), pairs))
+        for entry, distance in zip(comparable, distances[comparable.index(own)], strict=True)
+        if entry is not own and np.isfinite(distance)
+    ]
+    return tuple(sorted(neighbours, key=lambda each: (each.distance, each.model))[:top_k])
 
 
 def kinship_correlation(a: Vector, b: Vector) -> float | None:

@@ -1,21 +1,17 @@
 """The pattern database: what other packages open, and the only thing of this package that they need."""
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from patterndb.engine import make_engine, masked, parse_url
 from patterndb.pattern_store import PatternStore
-from patterndb.records import SignatureEntry
 from patterndb.run_store import RunStore
 from patterndb.schema import prepare, require_existing
-from patterndb.similarity import Comparison, Neighbour, align, compare, pairwise_distances, percentile
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from patterndb.similarity import Comparison, Neighbour
 
 __all__ = ["PatternDatabase"]
 
@@ -49,36 +45,31 @@ class PatternDatabase(RunStore, PatternStore):
         """Where it is, fit to be shown: the password masked."""
         return masked(self._engine.url)
 
-    def compare_patterns(self, a: str, b: str) -> Comparison:
+    def compare_patterns(self, a: str, b: str) -> "Comparison":
         """The current patterns of two model keys side by side.
 
         Raises `NotMinedError` for a key without a pattern, `StoreError` for signatures of different versions.
         """
+        # Similarity needs numpy, which commands that only show what is kept do without.
+        from patterndb.similarity import compare, distances_of_pairs
+
         left, right = self.load_pattern(a), self.load_pattern(b)
         same_version = [entry for entry in self.signatures() if entry.signature.version == left.signature.version]
-        return compare(left, right, _pair_distances(same_version)[np.triu_indices(len(same_version), 1)])
+        return compare(left, right, distances_of_pairs(same_version))
 
-    def get_similar_models(self, name: str, top_k: int = 5) -> tuple[Neighbour, ...]:
+    def get_similar_models(self, name: str, top_k: int = 5) -> "tuple[Neighbour, ...]":
         """The `top_k` models nearest to the model key `name`, the nearest first; ties by name.
 
         Models whose signature has another version, or no dimension in common, are left out. Raises `NotMinedError`
         if `name` has no pattern, `StoreError` if no other model has a signature of its version.
         """
+        from patterndb.similarity import nearest
+
         entries = self.signatures()
         own = next((entry for entry in entries if entry.model.key == name), None)
         if own is None:
             raise self._not_mined(name)
-        comparable = [entry for entry in entries if entry.signature.version == own.signature.version]
-        if len(comparable) == 1 < len(entries):
-            align([entry.signature for entry in entries])
-        distances = _pair_distances(comparable)
-        pairs = distances[np.triu_indices(len(comparable), 1)]
-        neighbours = [
-            Neighbour(model=entry.model.key, distance=float(distance), percentile=percentile(float(distance), pairs))
-            for entry, distance in zip(comparable, distances[comparable.index(own)], strict=True)
-            if entry is not own and np.isfinite(distance)
-        ]
-        return tuple(sorted(neighbours, key=lambda each: (each.distance, each.model))[:top_k])
+        return nearest(own, entries, top_k)
 
     def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
         """The current patterns as one table: `catalog`, `tensors`, `signatures` or `distances`.
@@ -105,8 +96,3 @@ class PatternDatabase(RunStore, PatternStore):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _pair_distances(entries: Sequence[SignatureEntry]) -> npt.NDArray[np.float64]:
-    """Distances of all pairs (entries, entries) of one signature version."""
-    return pairwise_distances(*align([entry.signature for entry in entries]))
