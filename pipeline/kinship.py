@@ -28,10 +28,13 @@ from pipeline.probes import Frame, flatten, signs, unit_scale
 from pipeline.streams import gain_columns, mapped, table_frame, turning_with
 from zoo.tensors import Role, TensorSpec
 
-__all__ = ["NUM_KINSHIP", "Circuit", "find_circuits", "kinship"]
+__all__ = ["FAMILIES", "NUM_KINSHIP", "Circuit", "find_circuits", "kinship"]
 
 NUM_KINSHIP = 384
-"""Dimensions of a group: a third of the depth, or what has no depth."""
+"""Dimensions of a group: one family of circuits in a third of the depth, or in what has no depth."""
+FAMILIES = ("inputs", "others")
+"""Circuits that are seen from tokens or pixels, and those that are not. Another vocabulary, or a merge in which one
+parent's embeddings drown the other's, takes the first and leaves the second."""
 FEWEST_ENTRIES = 192
 """With fewer in all its circuits a group proves nothing: chance correlations would pass for kinship."""
 SMALL = 128
@@ -57,6 +60,11 @@ class Circuit:
     """What met along which axis, and the shape: circuits of one kind have entries that mean the same."""
     depth: float | None
     values: Frame
+
+    @property
+    def family(self) -> str:
+        """One of `FAMILIES`."""
+        return "inputs" if "inputs" in self.kind.split() else "others"
 
 
 def kinship(circuits: Sequence[Circuit]) -> Frame | None:

@@ -14,6 +14,7 @@ spectrum enters as an effect over its null, never as z, which would grow with th
 invariant to permutations and signs by itself. Odd moments are left out where signs are free.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patterndb.records import SignatureRecord
-from pipeline.kinship import NUM_KINSHIP, Circuit, kinship
+from pipeline.kinship import FAMILIES, NUM_KINSHIP, Circuit, kinship
 from pipeline.pooling import Effect, Measured, TensorAnalysis, as_is, log_ratio, pool, pool_measured, rise
 from pipeline.statistics.dimension import SIGMA_QUANTILES
 from pipeline.statistics.distribution import MAGNITUDE_QUANTILES
@@ -31,7 +32,7 @@ from zoo.tensors import Role
 
 __all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "Dimension", "block_bounds", "make_signature"]
 
-SIGNATURE_VERSION = "5"
+SIGNATURE_VERSION = "6"
 THIRDS = ("early", "middle", "late")
 WHOLE = "all"
 VECTOR_ROLES = (Role.NORM, Role.BIAS)
@@ -128,7 +129,9 @@ def _groups() -> Iterator[tuple[str, str, Mapping[str, Dimension]]]:
 STATISTIC_NAMES = tuple(
     f"{role}/{third}/{statistic}" for role, third, dimensions in _groups() for statistic in dimensions
 )
-KINSHIP_NAMES = tuple(f"kinship/{third}/probe_{i:03}" for third in (WHOLE, *THIRDS) for i in range(NUM_KINSHIP))
+KINSHIP_NAMES = tuple(
+    f"kinship/{third}/{family}_{i:03}" for third in (WHOLE, *THIRDS) for family in FAMILIES for i in range(NUM_KINSHIP)
+)
 SIGNATURE_NAMES: tuple[str, ...] = (*STATISTIC_NAMES, *KINSHIP_NAMES)
 
 
@@ -164,9 +167,10 @@ def make_signature(analyses: Sequence[TensorAnalysis], circuits: Sequence[Circui
 
 
 def _kinship_values(circuits: Sequence[Circuit]) -> Iterator[float | None]:
-    """Of the whole model, then of each third."""
-    for third in (WHOLE, *THIRDS):
-        found = kinship([circuit for circuit in circuits if third == (_third(circuit.depth) or WHOLE)])
+    """Of what has no depth, then of each third; in each, family by family."""
+    for third, family in itertools.product((WHOLE, *THIRDS), FAMILIES):
+        own = [circuit for circuit in circuits if circuit.family == family]
+        found = kinship([circuit for circuit in own if third == (_third(circuit.depth) or WHOLE)])
         yield from (None,) * NUM_KINSHIP if found is None else found.astype(np.float32).tolist()
 
 

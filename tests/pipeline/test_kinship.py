@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
-from pipeline.kinship import NUM_KINSHIP, Circuit, find_circuits, kinship
+from pipeline.kinship import FAMILIES, NUM_KINSHIP, Circuit, find_circuits, kinship
 from tests.pipeline.small_models import Model, matrix_spec, permuted, random_model, shuffled
 from tests.support.tiny_models import make_tiny_checkpoint
 from zoo.registry import CARDS
@@ -106,6 +106,18 @@ def test_a_larger_vocabulary_leaves_most_of_it() -> None:
     more = np.random.default_rng(1).normal(size=(8, 32)).astype(np.float32)
     grown = {longer: np.concatenate([model[words], more])} | {s: v for s, v in model.items() if s is not words}
     assert correlation(model, grown) > 0.7
+
+
+def test_other_embeddings_leave_the_family_that_does_not_see_them() -> None:
+    model = random(0)
+    (name,) = (spec.name for spec in model if spec.role is Role.TOKEN_EMBEDDING)
+    turned = changed(model, lambda at, values: values[::-1] if at == name else values)
+    before, after = (
+        {family: kinship([c for c in circuits_of(one) if c.family == family]) for family in FAMILIES}
+        for one in (model, turned)
+    )
+    assert np.array_equal(before["others"], after["others"])
+    assert abs(np.mean(before["inputs"] * after["inputs"])) < UNRELATED
 
 
 def test_kinds_are_projected_apart_and_their_scale_is_lost() -> None:

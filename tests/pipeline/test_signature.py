@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from patterndb.records import SignatureRecord
 from patterndb.similarity import align, pairwise_distances
-from pipeline.kinship import NUM_KINSHIP
+from pipeline.kinship import FAMILIES, NUM_KINSHIP
 from pipeline.pooling import Measured, TensorAnalysis
 from pipeline.signature import SIGNATURE_NAMES, make_signature
 from tests.pipeline.small_models import analysed, matrix_spec, permuted, shuffled, trained_model
@@ -100,7 +100,7 @@ def test_kinship_has_values_and_no_evidence() -> None:
     signature = analysed(trained_model(0), num_nulls=2).signature
     rows = zip(signature.names, signature.values, signature.z, signature.p, strict=True)
     early = [row[1:] for row in rows if row[0].startswith("kinship/early/")]
-    assert len(early) == NUM_KINSHIP and {row[1:] for row in early} == {(None, None)}
+    assert len(early) == len(FAMILIES) * NUM_KINSHIP and {row[1:] for row in early} == {(None, None)}
     assert np.mean([value**2 for value, _, _ in early if value is not None]) == pytest.approx(1)
 
 
