@@ -38,6 +38,16 @@ from patterndb.records import (
 __all__ = ["not_mined", "read_model_statistics", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
 
 PATTERN_COLUMNS = tuple(column for column in Pattern.__table__.c if not column.name.endswith("_id"))
+SUMMARY_COLUMNS = (
+    Pattern.id,
+    Pattern.pattern_key,
+    Pattern.confirmed_at,
+    Pattern.pattern_class,
+    Pattern.class_scores,
+    Pattern.class_margin,
+    Pattern.special,
+)
+"""Without settings, provenance and clusters: JSON that would be parsed for every pattern and thrown away."""
 MODEL_COLUMNS = tuple(Model.__table__.c[name] for name in rows.MODEL_FIELDS)
 
 
@@ -143,7 +153,8 @@ def _read_signature(session: Session, pattern_id: int) -> SignatureRecord:
 
 def read_signatures(session: Session) -> tuple[SignatureEntry, ...]:
     """The signature of every key's current pattern, by key; names are read once for each layout."""
-    query = _headers(*PATTERN_COLUMNS, *Signature.__table__.c, SignatureLayout.version)
+    columns = (Pattern.pattern_key, Pattern.pattern_class, Pattern.frequency_profile)
+    query = _headers(*columns, *Signature.__table__.c, SignatureLayout.version)
     query = query.join(Signature, Signature.pattern_id == Pattern.id).join(SignatureLayout)
     layouts = {
         layout: tuple(names) for layout, names in session.execute(select(SignatureLayout.id, SignatureLayout.names))
@@ -163,7 +174,7 @@ def read_signatures(session: Session) -> tuple[SignatureEntry, ...]:
 
 def read_summaries(session: Session) -> tuple[PatternSummary, ...]:
     """Every pattern in short, by model key, newest first."""
-    query = _headers(*PATTERN_COLUMNS, SignatureLayout.version)
+    query = _headers(*SUMMARY_COLUMNS, SignatureLayout.version)
     query = query.join(Signature, Signature.pattern_id == Pattern.id).join(SignatureLayout)
     fits = {
         row["pattern_id"]: rows.fit_record(row)
@@ -189,7 +200,7 @@ def read_summaries(session: Session) -> tuple[PatternSummary, ...]:
 
 def read_tensors(session: Session) -> tuple[TensorEntry, ...]:
     """The tensors of every key's current pattern, by key; four queries, however many patterns there are."""
-    current = _fetch(session, _only_current(_headers(*PATTERN_COLUMNS)))
+    current = _fetch(session, _only_current(_headers(Pattern.id, Pattern.pattern_key)))
     parts = {table: _by_pattern(session, table) for table in (TensorPattern, Fit, Metric)}
     entries = []
     for header in sorted(current, key=lambda row: row["key"]):
