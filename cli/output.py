@@ -56,9 +56,11 @@ class Output:
         elif self._format is Format.QUIET:
             print("".join(f"{item}\n" for item in bare), end="")
         else:
+            console = make_console()
+            width = console.width
             for renderable in draw():
-                console = make_console()
-                console.width = max(console.width, _least_width(renderable, console))
+                console.width = width
+                console.width = max(width, _least_width(renderable, console))
                 console.print(renderable)
 
     def note(self, text: str) -> None:
