@@ -1,6 +1,7 @@
 """Commands that read start without the libraries that only mining needs."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,22 @@ LIGHT = [
     ("runs",),
     ("similar", "alpha"),
     ("compare", "alpha", "beta"),
+    ("taxonomy",),
     ("db", "current"),
 ]
+NEEDLESS = {
+    ("--help",): {"sqlalchemy", "numpy", "rich", "patterndb.records", "pipeline.fetch_plan"},
+    ("mine", "--help"): {"sqlalchemy", "numpy", "patterndb.records", "pipeline.fetch_plan"},
+    ("zoo",): {"sqlalchemy", "numpy", "patterndb.records"},
+    ("show", "alpha"): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.catalog", "patterndb.similarity"},
+    ("runs",): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.saving"},
+    ("similar", "alpha"): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
+    ("taxonomy",): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
+    ("questions",): {"torch", "transformers", "sklearn", "pandas", "scipy.stats", "scipy.spatial", "scipy.optimize"},
+    ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy"},
+    ("db", "current"): {"numpy", "sqlalchemy.orm", "patterndb.models"},
+}
+"""What a command could do without, beside what nearly all do without."""
 
 
 def loaded(start: Start, *arguments: str) -> set[str]:
@@ -41,18 +56,12 @@ def test_reading_loads_nothing_heavy(arguments: tuple[str, ...], start: Start) -
     assert loaded(start, *arguments) & set(HEAVY) == set()
 
 
-def test_reading_loads_nothing_that_only_writing_needs(start: Start) -> None:
-    assert loaded(start, "show", "alpha") & {"sqlalchemy.dialects.postgresql", "patterndb.catalog"} == set()
-
-
-def test_taxonomy_needs_no_torch(start: Start) -> None:
-    assert loaded(start, "taxonomy") & {"torch", "transformers", "sklearn", "pandas"} == set()
-
-
-def test_help_needs_no_database_library(start: Start) -> None:
-    assert (
-        loaded(start, "--help") & {"sqlalchemy", "numpy", "rich", "patterndb.records", "pipeline.fetch_plan"} == set()
-    )
+@pytest.mark.parametrize("arguments", NEEDLESS, ids=" ".join)
+def test_a_command_loads_nothing_that_only_others_need(
+    arguments: tuple[str, ...], start: Start, tmp_path: Path
+) -> None:
+    given = [argument.format(folder=tmp_path) for argument in arguments]
+    assert loaded(start, *given) & NEEDLESS[arguments] == set()
 
 
 @pytest.mark.parametrize("arguments", [(), ("db",)])
