@@ -55,6 +55,8 @@ def main() -> None:
             for name, arguments in COMMANDS.items()
         }
         environment = os.environ | {"DNA_ZOO_HOME": folder, "DNA_ZOO_DB": "", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+        # An installed program has its bytecode; here the first start writes it.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         seconds = {name: [] for name in commands}  # type: dict[str, list[float]]
         for turn in range(1 + options.starts):
             for name, command in commands.items():
