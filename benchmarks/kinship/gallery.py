@@ -72,10 +72,14 @@ def signature_of(member: Member, home: Path, settings: AnalysisSettings, seed: i
     statistics = _converter.structure(finished.result, SignatureRecord)
     with WeightReader(files) as reader:
         kinship = make_signature((), find_circuits(extract(files).specs, reader.matrix))
-    values = (
-        ours if theirs is None else theirs for ours, theirs in zip(statistics.values, kinship.values, strict=True)
-    )
-    return replace(kinship, values=tuple(values), z=statistics.z, p=statistics.p)
+    # By name: statistics may have been kept beside other dimensions of kinship.
+    known = dict(zip(statistics.names, zip(statistics.values, statistics.z, statistics.p, strict=True), strict=True))
+    rows = [
+        known.get(name, (None, None, None)) if value is None else (value, None, None)
+        for name, value in zip(kinship.names, kinship.values, strict=True)
+    ]
+    values, z, p = zip(*rows, strict=True)
+    return replace(kinship, values=values, z=z, p=p)
 
 
 def _statistics(files: WeightFiles, settings: AnalysisSettings, seed: int) -> Any:
