@@ -1,10 +1,10 @@
-import contextlib
-
 """Exit codes and messages: what happened, what to do, and nothing on stdout."""
 
+import contextlib
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
