@@ -24,7 +24,6 @@ LIGHT = [
     ("runs",),
     ("similar", "alpha"),
     ("compare", "alpha", "beta"),
-    ("taxonomy",),
     ("db", "current"),
 ]
 NEEDLESS = {
@@ -34,7 +33,7 @@ NEEDLESS = {
     ("show", "alpha"): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.catalog", "patterndb.similarity"},
     ("runs",): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.saving"},
     ("similar", "alpha"): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("taxonomy",): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
+    ("taxonomy",): {"torch", "transformers", "sklearn", "pandas", "patterndb.catalog", "pipeline.lineage", "cattrs"},
     ("questions",): {"torch", "transformers", "sklearn", "pandas", "scipy.stats", "scipy.spatial", "scipy.optimize"},
     ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy"},
     ("db", "current"): {"numpy", "sqlalchemy.orm", "patterndb.models"},
