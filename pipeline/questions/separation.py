@@ -99,12 +99,14 @@ def rank_test(
 
     - `units`: which of the units (U,) that `codes` labels are present.
     """
+    from scipy.stats import rankdata
+
     counts = np.bincount(codes[units], minlength=codes.max() + 1)
     labellings = dealt.codes[:, units]
     # Only labellings that give the present units as many of each label: the others compare something else.
     alike = np.all([(labellings == code).sum(axis=1) == count for code, count in enumerate(counts)], axis=0)
     labellings = labellings[alike]
-    ranks = _ranks(values) - (len(values) + 1) / 2
+    ranks = rankdata(values, axis=0) - (len(values) + 1) / 2
     between = np.zeros((len(labellings), values.shape[1]))
     for code, count in enumerate(counts):
         if count:
@@ -112,21 +114,6 @@ def rank_test(
     total = (ranks**2).sum(axis=0)
     shares = between / np.where(total > 0, total, 1.0)
     return shares[0], np.mean(shares >= shares[0] - 1e-9, axis=0)
-
-
-def _ranks(values: Float64) -> Float64:
-    """Ranks from 1 within each column of (units, D); those that tie share the mean of theirs."""
-    ordered, places = np.sort(values, axis=0), np.argsort(values, axis=0, kind="stable")
-    starts = np.ones(values.shape, dtype=bool)
-    starts[1:] = ordered[1:] != ordered[:-1]
-    index = np.arange(len(values))[:, None]
-    first = np.maximum.accumulate(np.where(starts, index, 0), axis=0)
-    ends = np.ones(values.shape, dtype=bool)
-    ends[:-1] = starts[1:]
-    last = np.minimum.accumulate(np.where(ends, index, len(values))[::-1], axis=0)[::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, places, (first + last) / 2 + 1, axis=0)
-    return ranks
 
 
 def _medians(sample: Sample, column: int) -> dict[str, float | None]:

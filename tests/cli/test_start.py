@@ -34,7 +34,7 @@ NEEDLESS = {
     ("runs",): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.saving"},
     ("similar", "alpha"): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
     ("taxonomy",): {"torch", "transformers", "sklearn", "pandas", "patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("questions",): {"torch", "transformers", "sklearn", "pandas", "scipy.stats", "scipy.spatial", "scipy.optimize"},
+    ("questions",): {"torch", "transformers", "sklearn", "pandas"},
     ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy"},
     ("db", "current"): {"numpy", "sqlalchemy.orm", "patterndb.models"},
 }
