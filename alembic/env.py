@@ -7,14 +7,14 @@ from alembic import context
 from sqlalchemy import Connection
 
 from patterndb.engine import parse_url
-from patterndb.models import Base
 from patterndb.schema import AUTOGENERATE_PLUGINS, migration_connection
+from patterndb.tables import METADATA
 
 
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=METADATA,
         render_as_batch=True,
         # SQLite can, once transactions are begun for real as our engines do.
         transactional_ddl=True,

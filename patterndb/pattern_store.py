@@ -12,7 +12,7 @@ from patterndb.loading import (
     read_tensors,
 )
 from patterndb.records import PatternRecord, PatternSummary, SignatureEntry, Statistic, TensorEntry
-from patterndb.sessions import Sessions
+from patterndb.transactions import Transactions
 
 __all__ = ["PatternStore"]
 
@@ -21,7 +21,7 @@ def _ignore_step(step: str) -> None:
     """For callers that do not watch."""
 
 
-class PatternStore(Sessions):
+class PatternStore(Transactions):
     """The part of the database that keeps patterns."""
 
     def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], None] | None = None) -> None:
@@ -34,8 +34,8 @@ class PatternStore(Sessions):
         from patterndb.saving import write_pattern
 
         try:
-            with self._writing() as session:
-                write_pattern(session, pattern, on_step or _ignore_step)
+            with self._writing() as connection:
+                write_pattern(connection, pattern, on_step or _ignore_step)
         except (TypeError, ValueError) as error:
             raise StoreError(
                 f"The pattern of {pattern.model.key!r} cannot be kept: {error}.",
@@ -47,30 +47,30 @@ class PatternStore(Sessions):
 
         Raises `NotMinedError` if there is none.
         """
-        with self._reading() as session:
-            return read_pattern(session, name, run)
+        with self._reading() as connection:
+            return read_pattern(connection, name, run)
 
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
-        with self._reading() as session:
-            return read_summaries(session)
+        with self._reading() as connection:
+            return read_summaries(connection)
 
     def signatures(self) -> tuple[SignatureEntry, ...]:
         """The signature of every model key's current pattern, by key."""
-        with self._reading() as session:
-            return read_signatures(session)
+        with self._reading() as connection:
+            return read_signatures(connection)
 
     def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
         """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
-        with self._reading() as session:
-            return read_model_statistics(session)
+        with self._reading() as connection:
+            return read_model_statistics(connection)
 
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
-        with self._reading() as session:
-            return read_tensors(session)
+        with self._reading() as connection:
+            return read_tensors(connection)
 
     def _not_mined(self, name: str) -> NotMinedError:
         """The error to raise for a key that has no pattern."""
-        with self._reading() as session:
-            return not_mined(session, name, None)
+        with self._reading() as connection:
+            return not_mined(connection, name, None)

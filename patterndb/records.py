@@ -1,4 +1,4 @@
-"""What the pattern database takes and gives: frozen records, never rows of the ORM.
+"""What the pattern database takes and gives: frozen records, never rows.
 
 The pipeline fills these in, the store keeps them, the command line prints them. Floats may be NaN or infinite where a
 statistic is; the store keeps them so. Roles, axes and model kinds are plain strings here: this package knows

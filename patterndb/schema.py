@@ -61,14 +61,14 @@ def check(url: str) -> tuple[str, ...]:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from patterndb.models import Base
+    from patterndb.tables import METADATA
 
     parsed = parse_url(url)
     with _reading(parsed) as connection:
         _require_head(connection, parsed)
         options = {"autogenerate_plugins": AUTOGENERATE_PLUGINS, "render_as_batch": True, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
-        differences = compare_metadata(context, Base.metadata)
+        differences = compare_metadata(context, METADATA)
         broken = _foreign_key_violations(connection)
     return tuple(str(difference) for difference in differences) + broken
 

@@ -118,11 +118,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def empty_tables(url: str) -> None:
     """Delete every row but the schema's revision."""
     from patterndb.engine import make_engine, parse_url
-    from patterndb.models import Base
+    from patterndb.tables import METADATA
 
     engine = make_engine(parse_url(url))
     with engine.begin() as connection:
-        for table in reversed(Base.metadata.sorted_tables):
+        for table in reversed(METADATA.sorted_tables):
             connection.execute(table.delete())
     engine.dispose()
 

@@ -8,7 +8,17 @@ import pytest
 from dna_zoo import __version__
 from tests.cli.conftest import Invoke, Start
 
-HEAVY = ("torch", "transformers", "sklearn", "scipy", "pandas", "pyarrow", "alembic", "huggingface_hub")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "alembic",
+    "huggingface_hub",
+    "sqlalchemy.orm",
+)
 CODE = """
 import json, sys
 from cli.main import app
@@ -33,10 +43,19 @@ NEEDLESS = {
     ("show", "alpha"): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.catalog", "patterndb.similarity"},
     ("runs",): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.saving"},
     ("similar", "alpha"): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("taxonomy",): {"torch", "transformers", "sklearn", "pandas", "patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("questions",): {"torch", "transformers", "sklearn", "pandas"},
-    ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy"},
-    ("db", "current"): {"numpy", "sqlalchemy.orm", "patterndb.models"},
+    ("taxonomy",): {
+        "torch",
+        "transformers",
+        "sklearn",
+        "pandas",
+        "sqlalchemy.orm",
+        "patterndb.catalog",
+        "pipeline.lineage",
+        "cattrs",
+    },
+    ("questions",): {"torch", "transformers", "sklearn", "pandas", "sqlalchemy.orm"},
+    ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy", "sqlalchemy.orm"},
+    ("db", "current"): {"numpy", "patterndb.tables"},
 }
 """What a command could do without, beside what nearly all do without."""
 

@@ -20,8 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from dna_zoo.errors import SchemaVersionError, StoreError
 from patterndb import schema
 from patterndb.engine import make_engine, masked, parse_url
-from patterndb.models import Base
 from patterndb.store import PatternDatabase
+from patterndb.tables import METADATA
 from tests.support.patterns import make_pattern, save_patterns
 
 ROOT = Path(__file__).parent.parent.parent
@@ -339,7 +339,7 @@ VIOLATIONS = {
 def test_every_check_constraint_is_tried() -> None:
     declared = {
         str(constraint.name)
-        for table in Base.metadata.tables.values()
+        for table in METADATA.tables.values()
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }

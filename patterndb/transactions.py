@@ -1,35 +1,34 @@
-"""The session boundary: one transaction in, the driver's errors out as ours."""
+"""The boundary of the store: one transaction in, the driver's errors out as ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from patterndb.engine import IMMEDIATE, translate
 
-__all__ = ["Sessions"]
+__all__ = ["Transactions"]
 
 
-class Sessions:
-    """Transactions on one engine. Callers of the store never see a session, a row or a driver's exception."""
+class Transactions:
+    """Transactions on one engine. Callers of the store never see a connection, a row or a driver's exception."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def _reading(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self._translating(), Session(self._engine) as session:
-            yield session
+        with self._translating(), self._engine.connect() as connection:
+            yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def _writing(self) -> Iterator[Connection]:
         """A transaction that is committed at the end, and rolled back if anything is raised."""
         engine = self._engine.execution_options(**{IMMEDIATE: True})
-        with self._translating(), Session(engine) as session, session.begin():
-            yield session
+        with self._translating(), engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
