@@ -216,7 +216,7 @@ def stage(options: argparse.Namespace) -> dict[str, float]:
 
             settings = AnalysisSettings(num_nulls=options.nulls)
             seconds = seconds_of(
-                lambda: analyse_model(specs, load, in_file_order=reader.matrix, settings=settings, seed=0)
+                lambda: analyse_model(specs, load, in_file_order=reader.pieces, settings=settings, seed=0)
             )
     print(f"\nanalyse MiniLM-L6, every statistic, {options.nulls} nulls: {seconds:.1f} s; goal {STAGE_GOAL:.0f} s")
     return {"seconds": seconds, "nulls": options.nulls}

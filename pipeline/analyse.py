@@ -7,7 +7,7 @@ changes.
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,6 +52,7 @@ DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std",
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
+PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 OnProgress = Callable[[int, int], None]
 
 
@@ -88,7 +89,7 @@ def analyse_model(
     specs: Sequence[TensorSpec],
     load: Loader,
     *,
-    in_file_order: Loader,
+    in_file_order: PieceLoader,
     settings: AnalysisSettings,
     seed: int,
     on_progress: OnProgress = lambda done, total: None,
@@ -96,7 +97,8 @@ def analyse_model(
     """Analyse all trained weights among `specs`.
 
     - `load(spec)`: the canonical matrix, float32 (rows, cols), or a vector of any shape; called once each.
-    - `in_file_order(spec)`: the same in the order of the file, where axes that tensors share still fit each other.
+    - `in_file_order(spec)`: the same in the order of the file, where axes that tensors share still fit each other, some
+      rows at a time.
     - `on_progress(weights done, weights in all)`: after each tensor.
 
     Linear algebra runs on one thread meanwhile (nulls are what is done side by side), so the number of cores does not

@@ -15,7 +15,7 @@ N = length of an axis, K = columns of a frame, D = `NUM_KINSHIP`.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -46,6 +46,7 @@ PROJECTION = 6
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
+PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 Found = tuple[str, Frame]
 """What met, and the matrix."""
 Frames = Mapping[str, Frame]
@@ -107,15 +108,19 @@ def _salt(kind: str) -> int:
     return PROJECTION + (folded << 8)
 
 
-def find_circuits(specs: Sequence[TensorSpec], load: Loader) -> list[Circuit]:
+def find_circuits(specs: Sequence[TensorSpec], pieces: PieceLoader) -> list[Circuit]:
     """All circuits of a model, in the order of execution.
 
-    - `load(spec)`: the matrix or vector in the order of the file, float32 (rows, cols). Called a tensor at a time,
-      once each but for gains.
+    - `pieces(spec)`: the matrix or vector in the order of the file, float32 (rows, cols), some rows at a time. Called a
+      tensor at a time, once each but for gains. A table of tokens or positions is never here as a whole.
     """
+
+    def load(spec: TensorSpec) -> Float32:
+        return np.concatenate([*pieces(spec)])
+
     gains = find_gains(specs)
     are_signs_free = bool(gains) and any(spec.role is Role.DEPTHWISE_CONVOLUTION for spec in specs)
-    walk = _Walk(load=load, kernels=Kernels(load=load, gains=gains, are_signs_free=are_signs_free))
+    walk = _Walk(pieces=pieces, load=load, kernels=Kernels(load=load, gains=gains, are_signs_free=are_signs_free))
     return list(walk.through(find_stacks(specs)))
 
 
@@ -123,6 +128,7 @@ def find_circuits(specs: Sequence[TensorSpec], load: Loader) -> list[Circuit]:
 class _Walk:
     """On the way through a model."""
 
+    pieces: PieceLoader
     load: Loader
     kernels: Kernels
     path: Path = field(default_factory=Path)
@@ -148,7 +154,7 @@ class _Walk:
         if self.path.through is not None and stack.width is not None:
             frames["inputs"] = self.path.through
         if stack.front.positions is not None:
-            table = table_frame(self.load(stack.front.positions), Role.POSITION_EMBEDDING)
+            table = table_frame(self.pieces(stack.front.positions), stack.front.positions)
             if (positions := self._widened(stack, table)) is not None:
                 frames["positions"] = positions
         gains = gain_columns(stack, self.load)
@@ -163,7 +169,7 @@ class _Walk:
     def _enter(self, stack: Stack, found: list[Found]) -> None:
         """Take the path to where the stack begins: from its table, through convolutions, on from the stack before."""
         if stack.front.table is not None:
-            frame = table_frame(self.load(stack.front.table), stack.front.table.role)
+            frame = table_frame(self.pieces(stack.front.table), stack.front.table)
             self.path = Path(width=len(frame), through=frame)
         elif stack.front.convolutions:
             self.path = self.kernels.chain(stack.front.convolutions, Path(), found)

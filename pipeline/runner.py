@@ -305,7 +305,7 @@ class _Model:
             analysis = analyse_model(
                 inventory.specs,
                 load,
-                in_file_order=reader.matrix,
+                in_file_order=reader.pieces,
                 settings=self.settings.analysis,
                 seed=self.settings.seed,
                 on_progress=lambda done, total: self._tell(

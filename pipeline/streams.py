@@ -3,7 +3,7 @@
 N = width of the stream, K = `NUM_PROBES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +23,36 @@ NORMS_OF_A_BLOCK = 3
 Float32 = npt.NDArray[np.float32]
 
 
-def table_frame(matrix: Float32, role: Role) -> Frame:
-    """(N, K) of tokens or positions, probed through the rows of `matrix`, or of pixels, through its columns."""
-    if role is Role.PATCH_EMBEDDING:
-        return flatten(matrix.astype(np.float64) @ signs(0, matrix.shape[1], NUM_PROBES, PIXELS))
-    salt = TOKENS if role is Role.TOKEN_EMBEDDING else POSITIONS
-    num_rows, width = matrix.shape
-    total, asked, answer = np.zeros(width), np.zeros(NUM_PROBES), np.zeros((width, NUM_PROBES))
-    for start in range(0, num_rows, ROWS_AT_A_TIME):
-        rows = matrix[start : start + ROWS_AT_A_TIME].astype(np.float64)
+def table_frame(pieces: Iterable[Float32], spec: TensorSpec) -> Frame:
+    """(N, K) of tokens or positions, probed through the rows of a table, or of pixels, through its columns.
+
+    - `pieces`: its rows in the order of the file, some at a time, however many.
+    """
+    if spec.role is Role.PATCH_EMBEDDING:
+        return flatten(np.concatenate([*pieces]).astype(np.float64) @ signs(0, spec.cols, NUM_PROBES, PIXELS))
+    salt = TOKENS if spec.role is Role.TOKEN_EMBEDDING else POSITIONS
+    total, asked, answer = np.zeros(spec.cols), np.zeros(NUM_PROBES), np.zeros((spec.cols, NUM_PROBES))
+    # What is rounded must not depend on the pieces.
+    for start, block in zip(range(0, spec.rows, ROWS_AT_A_TIME), _blocks(pieces, ROWS_AT_A_TIME), strict=True):
+        rows = block.astype(np.float64)
         probes = signs(start, len(rows), NUM_PROBES, salt)
         total, asked, answer = total + rows.sum(axis=0), asked + probes.sum(axis=0), answer + rows.T @ probes
     # The mean row is what all models of a kind share most.
-    return flatten(answer - np.outer(total / num_rows, asked))
+    return flatten(answer - np.outer(total / spec.rows, asked))
+
+
+def _blocks(pieces: Iterable[Float32], size: int) -> Iterator[Float32]:
+    """The same rows, `size` at a time; fewer in the last block."""
+    held: list[Float32] = []
+    missing = size
+    for piece in pieces:
+        while len(piece) >= missing:
+            yield np.concatenate([*held, piece[:missing]])
+            held, piece, missing = [], piece[missing:], size
+        held.append(piece)
+        missing -= len(piece)
+    if missing < size:
+        yield np.concatenate(held)
 
 
 def mapped(matrix: Float32, frame: Frame) -> Frame:

@@ -238,7 +238,7 @@ def test_the_signature_is_the_one_that_mining_gives(population: Path, tmp_path: 
             return canonicalise(matrix, seriate_tensor(matrix, spec)) if spec.is_matrix else matrix
 
         specs = extract(files).specs
-        mined = analyse_model(specs, load, in_file_order=reader.matrix, settings=settings, seed=0).signature
+        mined = analyse_model(specs, load, in_file_order=reader.pieces, settings=settings, seed=0).signature
     assert signature_of(one, tmp_path, settings, 0) == mined
 
 

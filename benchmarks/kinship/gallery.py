@@ -71,7 +71,7 @@ def signature_of(member: Member, home: Path, settings: AnalysisSettings, seed: i
     finished = StageStore(home).run("statistics", key, lambda directory: _statistics(files, settings, seed))
     statistics = _converter.structure(finished.result, SignatureRecord)
     with WeightReader(files) as reader:
-        kinship = make_signature((), find_circuits(extract(files).specs, reader.matrix))
+        kinship = make_signature((), find_circuits(extract(files).specs, reader.pieces))
     # By name: statistics may have been kept beside other dimensions of kinship.
     known = dict(zip(statistics.names, zip(statistics.values, statistics.z, statistics.p, strict=True), strict=True))
     rows = [
@@ -90,7 +90,7 @@ def _statistics(files: WeightFiles, settings: AnalysisSettings, seed: int) -> An
             matrix = reader.matrix(spec)
             return canonicalise(matrix, seriate_tensor(matrix, spec)) if spec.is_matrix else matrix
 
-        analysis = analyse_model(specs, load, in_file_order=reader.matrix, settings=settings, seed=seed)
+        analysis = analyse_model(specs, load, in_file_order=reader.pieces, settings=settings, seed=seed)
     return _converter.unstructure(make_signature(analysis.tensors))
 
 

@@ -121,7 +121,7 @@ def analysed(model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int =
     return analyse_model(
         list(model),
         lambda spec: canonical(model[spec], spec),
-        in_file_order=model.__getitem__,
+        in_file_order=lambda spec: [model[spec]],
         settings=settings,
         seed=seed,
     )

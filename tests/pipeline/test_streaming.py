@@ -13,9 +13,11 @@ from safetensors.numpy import save_file
 from pipeline.analyse import analyse_model, analyse_tensor
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, WeightFiles, fetch
+from pipeline.kinship import find_circuits
 from pipeline.order import CanonicalOrder, canonicalise, canonicalise_pieces, seriate, seriate_tensor
 from pipeline.settings import AnalysisSettings
-from tests.pipeline.small_models import matrix_spec
+from pipeline.streams import table_frame
+from tests.pipeline.small_models import analysed, matrix_spec, trained_model
 from tests.support.tiny_models import make_tiny_checkpoint
 from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
@@ -33,6 +35,12 @@ def allocated() -> Iterator[Callable[[], float]]:
         yield lambda: tracemalloc.get_traced_memory()[1] / TABLE_BYTES
     finally:
         tracemalloc.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """What an analysis imports is no copy of a table."""
+    analysed(trained_model(0), num_nulls=0, max_rows=64)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +100,7 @@ def test_a_sampled_table_is_analysed_in_little_memory(table: np.ndarray[Any, np.
     words = matrix_spec("words", ROWS, COLS, role=Role.TOKEN_EMBEDDING, row_axis=Axis.VOCABULARY)
     with allocated() as peak:
         analyse_tensor(table, words, settings=SAMPLED, seed=0)
-        assert peak() < 0.5
+        assert peak() < 0.25
 
 
 def test_analysing_a_model_takes_one_table_at_a_time(files: WeightFiles, spec: TensorSpec) -> None:
@@ -102,11 +110,32 @@ def test_analysing_a_model_takes_one_table_at_a_time(files: WeightFiles, spec: T
             analyse_model(
                 [spec],
                 lambda _: canonicalise_pieces(reader.pieces(spec), order),
-                in_file_order=reader.matrix,
+                in_file_order=reader.pieces,
                 settings=SAMPLED,
                 seed=0,
             )
             assert peak() < 1.5
+
+
+def test_kinship_takes_a_table_in_blocks(files: WeightFiles, spec: TensorSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.streams.ROWS_AT_A_TIME", 2048)
+    place = {"block": 0, "depth": 0.5}
+    enter = matrix_spec("bert.encoder.layer.0.intermediate.weight", 64, COLS, role=Role.FFN_IN, **place)
+    leave = matrix_spec("bert.encoder.layer.0.output.weight", COLS, 64, role=Role.FFN_OUT, **place)
+    small = {each: np.ones((each.rows, each.cols), dtype=np.float32) for each in (enter, leave)}
+    with WeightReader(files) as reader, allocated() as peak:
+        found = find_circuits([spec, *small], lambda each: [small[each]] if each in small else reader.pieces(each))
+        assert peak() < 0.5
+    assert [circuit.kind for circuit in found] == ["feed inputs inputs 16x16"]
+
+
+@pytest.mark.parametrize("size", [1, 700, 2500])
+def test_what_a_table_answers_does_not_depend_on_the_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.streams.ROWS_AT_A_TIME", 1000)
+    words = matrix_spec("words", 2500, 32, role=Role.TOKEN_EMBEDDING, row_axis=Axis.VOCABULARY)
+    matrix = np.random.default_rng(0).standard_normal((2500, 32), dtype=np.float32)
+    pieces = [matrix[start : start + size] for start in range(0, 2500, size)]
+    assert np.array_equal(table_frame(pieces, words), table_frame([matrix], words))
 
 
 @pytest.mark.parametrize("key", ["distilgpt2", "mobilevit-small", "tinybert"])
