@@ -37,7 +37,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.analyse import NUM_THREADS, analyse_model
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, WeightFiles, fetch
-from pipeline.order import canonicalise, seriate_tensor
+from pipeline.order import Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from pipeline.statistics.heavy_tail import measure_heavy_tail
 from pipeline.statistics.lipschitz import log_spectral_norm
@@ -210,9 +210,9 @@ def stage(options: argparse.Namespace) -> dict[str, float]:
         with WeightReader(files) as reader:
             orders = {spec.name: seriate_tensor(reader.matrix(spec), spec) for spec in specs if spec.is_matrix}
 
-            def load(spec: TensorSpec) -> Float32:
+            def load(spec: TensorSpec, rows: Rows) -> Float32:
                 matrix = reader.matrix(spec)
-                return canonicalise(matrix, orders[spec.name]) if spec.is_matrix else matrix
+                return canonicalise(matrix, orders[spec.name])[rows] if spec.is_matrix else matrix
 
             settings = AnalysisSettings(num_nulls=options.nulls)
             seconds = seconds_of(

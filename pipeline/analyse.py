@@ -19,7 +19,7 @@ from patterndb.records import SignatureRecord, Statistic
 from pipeline.classify import Classification, classify
 from pipeline.kinship import Circuit, find_circuits
 from pipeline.nulls import NULLS, NullKind, NullModel, Place, null_rng, rotate, sample_rng
-from pipeline.order import canonicalise, seriate_tensor
+from pipeline.order import EVERY_ROW, Rows, canonicalise, seriate_tensor
 from pipeline.pooling import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
 from pipeline.sampling import NUM_SAMPLES, random_rows, systematic_rows
 from pipeline.settings import AnalysisSettings
@@ -51,7 +51,7 @@ DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std",
 """Statistics that their null shares by construction: reported without one."""
 
 Float32 = npt.NDArray[np.float32]
-Loader = Callable[[TensorSpec], Float32]
+Loader = Callable[[TensorSpec, Rows], Float32]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 OnProgress = Callable[[int, int], None]
 
@@ -96,7 +96,8 @@ def analyse_model(
 ) -> ModelAnalysis:
     """Analyse all trained weights among `specs`.
 
-    - `load(spec)`: the canonical matrix, float32 (rows, cols), or a vector of any shape; called once each.
+    - `load(spec, rows)`: of the canonical matrix, float32 (rows, cols), the rows that are asked for, all or some; or a
+      vector of any shape, all of it. Called once each.
     - `in_file_order(spec)`: the same in the order of the file, where axes that tensors share still fit each other, some
       rows at a time.
     - `on_progress(weights done, weights in all)`: after each tensor.
@@ -149,12 +150,13 @@ def analyse_tensor(
     canonical order once more, as its nulls are; `rows_used` says how many. Every statistic of it is also measured of a
     few samples at random, which say how far the choice of rows may move it.
     """
-    return _analyse_parts(_parts(canonical, spec, settings, seed, ordinal), spec, settings, seed, ordinal)
+    parts = _parts(lambda rows: np.asarray(canonical[rows]), spec, settings, seed, ordinal)
+    return _analyse_parts(parts, spec, settings, seed, ordinal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """All that is looked at of a matrix: a large one is not kept for it."""
+    """All that is looked at of a matrix: of a large one no more is ever here."""
 
     matrix: Float32
     """Canonical."""
@@ -162,16 +164,24 @@ class _Parts:
     """Rows at random, not in order yet; none where the matrix is whole."""
 
 
-def _parts(canonical: Float32, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int) -> _Parts:
-    """The matrix, or what is sampled of it."""
-    num_rows, most = len(canonical), settings.max_rows
-    if num_rows <= most:
-        return _Parts(matrix=canonical, samples=())
+def _parts(
+    take: Callable[[Rows], Float32], spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
+) -> _Parts:
+    """The matrix, or what is sampled of it; `take(rows)` gives canonical rows."""
+    if spec.rows <= settings.max_rows:
+        return _Parts(matrix=take(EVERY_ROW), samples=())
     rngs = (sample_rng(draw, seed=seed, **_place(spec, ordinal)) for draw in range(NUM_SAMPLES))
-    return _Parts(
-        matrix=_reorder(canonical[systematic_rows(num_rows, most)], spec),
-        samples=tuple(canonical[random_rows(num_rows, most, rng)] for rng in rngs),
-    )
+    chosen = [systematic_rows(spec.rows, settings.max_rows)]
+    chosen += [random_rows(spec.rows, settings.max_rows, rng) for rng in rngs]
+    systematic, *samples = _take_together(take, chosen)
+    return _Parts(matrix=_reorder(systematic, spec), samples=tuple(samples))
+
+
+def _take_together(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray[np.intp]]) -> list[Float32]:
+    """Several choices of rows, each its own array, read once."""
+    every = np.unique(np.concatenate(chosen))
+    values = take(every)
+    return [values[np.searchsorted(every, rows)] for rows in chosen]
 
 
 def _analyse_parts(
@@ -235,9 +245,8 @@ def analyse_vector(
 
 def _analyse(load: Loader, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int) -> TensorAnalysis:
     if not spec.is_matrix:
-        return analyse_vector(load(spec), spec, settings=settings, seed=seed, ordinal=ordinal)
-    # The whole matrix is gone when its parts are looked at.
-    parts = _parts(load(spec), spec, settings, seed, ordinal)
+        return analyse_vector(load(spec, EVERY_ROW), spec, settings=settings, seed=seed, ordinal=ordinal)
+    parts = _parts(partial(load, spec), spec, settings, seed, ordinal)
     return _analyse_parts(parts, spec, settings, seed, ordinal)
 
 

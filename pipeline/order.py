@@ -18,8 +18,10 @@ import numpy.typing as npt
 from zoo.tensors import Axis, TensorSpec
 
 __all__ = [
+    "EVERY_ROW",
     "ORDER_VERSION",
     "CanonicalOrder",
+    "Rows",
     "canonicalise",
     "canonicalise_pieces",
     "raw_order",
@@ -41,6 +43,9 @@ PIECE = 512
 RELATIVE_ZERO = 1e-6
 """Directions below this share of the leading one are rounding of float32 values, which must not decide an order."""
 
+EVERY_ROW = slice(None)
+
+Rows = npt.NDArray[np.intp] | slice
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
@@ -131,20 +136,27 @@ def canonicalise(matrix: Float32, order: CanonicalOrder) -> Float32:
     return canonicalise_pieces((matrix[start : start + PIECE] for start in range(0, len(matrix), PIECE)), order)
 
 
-def canonicalise_pieces(pieces: Iterable[Float32], order: CanonicalOrder) -> Float32:
-    """The same of a matrix (R, C) whose rows come some at a time: it is never here in both orders."""
-    places = np.argsort(order.rows)
-    out = np.empty((len(order.rows), len(order.cols)), dtype=np.float32)
+def canonicalise_pieces(pieces: Iterable[Float32], order: CanonicalOrder, rows: Rows = EVERY_ROW) -> Float32:
+    """The same of a matrix (R, C) whose rows come some at a time: it is never here in both orders.
+
+    - `rows`: numbers of different canonical rows; the others are not kept. All of them unless it is given.
+    """
+    chosen = order.rows[rows]
+    row_signs = None if order.row_signs is None else order.row_signs[rows]
+    places = np.full(len(order.rows), -1)
+    places[chosen] = np.arange(len(chosen))
+    out = np.empty((len(chosen), len(order.cols)), dtype=np.float32)
     start = 0
     for piece in pieces:
         where = places[start : start + len(piece)]
-        moved = piece[:, order.cols]
-        if order.row_signs is not None:
-            moved = moved * order.row_signs[where, None]
+        start += len(piece)
+        is_kept = where >= 0
+        where, moved = where[is_kept], piece[is_kept][:, order.cols]
+        if row_signs is not None:
+            moved = moved * row_signs[where, None]
         if order.col_signs is not None:
             moved = moved * order.col_signs[None, :]
         out[where] = moved
-        start += len(piece)
     return out
 
 

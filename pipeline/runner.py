@@ -37,7 +37,7 @@ from pipeline.fetch_plan import key_of
 from pipeline.fit import FIT_VERSION, fit, resolve_device, resolve_precision
 from pipeline.hub_errors import disk_errors
 from pipeline.memory import give_back
-from pipeline.order import ORDER_VERSION, CanonicalOrder, canonicalise_pieces, raw_order, seriate_tensor
+from pipeline.order import ORDER_VERSION, CanonicalOrder, Rows, canonicalise_pieces, raw_order, seriate_tensor
 from pipeline.persist import (
     PERSIST_VERSION,
     Findings,
@@ -295,9 +295,9 @@ class _Model:
     def _analyse(self, files: WeightFiles, inventory: Inventory, orders: dict[str, CanonicalOrder]) -> Any:
         with WeightReader(files) as reader:
 
-            def load(spec: TensorSpec) -> np.ndarray[Any, np.dtype[np.float32]]:
+            def load(spec: TensorSpec, rows: Rows) -> np.ndarray[Any, np.dtype[np.float32]]:
                 return (
-                    canonicalise_pieces(reader.pieces(spec), orders[spec.name])
+                    canonicalise_pieces(reader.pieces(spec), orders[spec.name], rows)
                     if spec.is_matrix
                     else reader.matrix(spec)
                 )

@@ -18,7 +18,7 @@ from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import RELATIONS, Relation, plan
 from pipeline.analyse import analyse_model
 from pipeline.extract import WeightReader, extract
-from pipeline.order import canonicalise, seriate_tensor
+from pipeline.order import Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Axis, Role, TensorSpec
 
@@ -233,9 +233,9 @@ def test_the_signature_is_the_one_that_mining_gives(population: Path, tmp_path: 
     files = weight_files(one, tmp_path)
     with WeightReader(files) as reader:
 
-        def load(spec: TensorSpec) -> np.ndarray:
+        def load(spec: TensorSpec, rows: Rows) -> np.ndarray:
             matrix = reader.matrix(spec)
-            return canonicalise(matrix, seriate_tensor(matrix, spec)) if spec.is_matrix else matrix
+            return canonicalise(matrix, seriate_tensor(matrix, spec))[rows] if spec.is_matrix else matrix
 
         specs = extract(files).specs
         mined = analyse_model(specs, load, in_file_order=reader.pieces, settings=settings, seed=0).signature

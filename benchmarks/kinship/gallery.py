@@ -20,7 +20,7 @@ from pipeline.analyse import ANALYSE_VERSION, analyse_model
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, WeightFiles, fetch
 from pipeline.kinship import find_circuits
-from pipeline.order import ORDER_VERSION, canonicalise, seriate_tensor
+from pipeline.order import ORDER_VERSION, Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from pipeline.signature import BLOCK_BOUND, BLOCK_DIMENSION, MATRIX_DIMENSIONS, make_signature
 from pipeline.stages import StageStore, content_key
@@ -86,9 +86,9 @@ def _statistics(files: WeightFiles, settings: AnalysisSettings, seed: int) -> An
     specs = extract(files).specs
     with WeightReader(files) as reader:
 
-        def load(spec: TensorSpec) -> Matrix:
+        def load(spec: TensorSpec, rows: Rows) -> Matrix:
             matrix = reader.matrix(spec)
-            return canonicalise(matrix, seriate_tensor(matrix, spec)) if spec.is_matrix else matrix
+            return canonicalise(matrix, seriate_tensor(matrix, spec))[rows] if spec.is_matrix else matrix
 
         analysis = analyse_model(specs, load, in_file_order=reader.pieces, settings=settings, seed=seed)
     return _converter.unstructure(make_signature(analysis.tensors))

@@ -120,7 +120,7 @@ def analysed(model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int =
     settings = AnalysisSettings(num_nulls=num_nulls, max_rows=max_rows)
     return analyse_model(
         list(model),
-        lambda spec: canonical(model[spec], spec),
+        lambda spec, rows: canonical(model[spec], spec)[rows],
         in_file_order=lambda spec: [model[spec]],
         settings=settings,
         seed=seed,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import order as order_module
-from pipeline.order import CanonicalOrder, canonicalise, raw_order, restore, seriate
+from pipeline.order import CanonicalOrder, canonicalise, canonicalise_pieces, raw_order, restore, seriate
 from zoo.tensors import Axis
 
 Float32 = npt.NDArray[np.float32]
@@ -138,6 +138,14 @@ def test_restoring_is_the_inverse(row_axis: Axis, col_axis: Axis) -> None:
     matrix = gaussian(11, 14)
     order = seriate(matrix, row_axis=row_axis, col_axis=col_axis)
     np.testing.assert_array_equal(restore(canonicalise(matrix, order), order), matrix)
+
+
+@pytest.mark.parametrize("row_axis", AXES)
+def test_some_canonical_rows_come_from_pieces_as_they_are_among_all(row_axis: Axis) -> None:
+    matrix, rows = gaussian(11, 14), np.array([9, 0, 4])
+    order = seriate(matrix, row_axis=row_axis, col_axis=Axis.ATTENTION)
+    found = canonicalise_pieces([matrix[:3], matrix[3:]], order, rows)
+    np.testing.assert_array_equal(found, canonicalise(matrix, order)[rows])
 
 
 def test_positions_stay_where_they_are_and_cost_nothing() -> None:
