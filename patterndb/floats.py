@@ -77,5 +77,9 @@ def unpack(blob: bytes, length: int) -> tuple[float | None, ...]:
     num_bytes = (length + 7) // 8
     # As text: shifting a long integer for every value would cost the square of their number.
     mask = f"{int.from_bytes(blob[:num_bytes], 'big'):0{8 * num_bytes}b}"
-    floats = struct.unpack(f"<{length}d", blob[num_bytes:])
-    return tuple(value if bit == "1" else None for value, bit in zip(floats, mask, strict=False))
+    floats: list[float | None] = list(struct.unpack(f"<{length}d", blob[num_bytes:]))
+    missing = mask.find("0", 0, length)
+    while missing >= 0:
+        floats[missing] = None
+        missing = mask.find("0", missing + 1, length)
+    return tuple(floats)

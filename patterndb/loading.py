@@ -3,9 +3,9 @@
 import difflib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, Select, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, func, or_, select
 
 from dna_zoo.errors import NotMinedError
 from patterndb import pattern_rows as rows
@@ -18,6 +18,7 @@ from patterndb.records import (
     SignatureRecord,
     Statistic,
     TensorEntry,
+    TensorRecord,
 )
 from patterndb.tables import (
     ARTIFACTS,
@@ -35,55 +36,58 @@ from patterndb.tables import (
 
 __all__ = ["not_mined", "read_model_statistics", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
 
+Row = Mapping[str, Any]
+Owner = tuple[int, int | None, int | None]
+"""Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
+
+NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
+RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("rank")
+"""1 for the current pattern of a model key."""
+MODEL_COLUMNS = tuple(MODELS.c[name] for name in rows.MODEL_FIELDS)
 PATTERN_COLUMNS = tuple(column for column in PATTERNS.c if not column.name.endswith("_id"))
-SUMMARY_COLUMNS = (
-    PATTERNS.c.id,
-    PATTERNS.c.pattern_key,
-    PATTERNS.c.confirmed_at,
-    PATTERNS.c.pattern_class,
-    PATTERNS.c.class_scores,
-    PATTERNS.c.class_margin,
-    PATTERNS.c.special,
+SUMMARY_COLUMNS = tuple(
+    PATTERNS.c[name]
+    for name in ("id", "pattern_key", "confirmed_at", "pattern_class", "class_scores", "class_margin", "special")
 )
 """Without settings, provenance and clusters: JSON that would be parsed for every pattern and thrown away."""
-MODEL_COLUMNS = tuple(MODELS.c[name] for name in rows.MODEL_FIELDS)
+DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
+SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
 
 
-def _headers(*columns: Any) -> Select[Any]:
-    """Patterns with their model and run; `rank` 1 marks the current one of a model key."""
-    newest_first = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
-    rank = func.row_number().over(partition_by=MODELS.c.key, order_by=newest_first).label("rank")
-    return select(*MODEL_COLUMNS, RUNS.c.run, rank, *columns).select_from(PATTERNS).join(MODELS).join(RUNS)
+def _current() -> Select[Any]:
+    """Ids of the patterns that are the current ones of their model keys."""
+    ranked = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS)).subquery()
+    return select(ranked.c.id).where(ranked.c.rank == 1)
 
 
-def _only_current(query: Select[Any]) -> Select[Any]:
-    """Of such patterns, the current one of each key."""
-    ranked = query.subquery()
-    return select(ranked).where(ranked.c.rank == 1)
+def _patterns(source: FromClause, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Patterns with their model and run."""
+    return select(*MODEL_COLUMNS, RUNS.c.run, *columns).select_from(source)
 
 
-def _fetch(connection: Connection, query: Select[Any]) -> Sequence[rows.Row]:
+def _fetch(connection: Connection, query: Select[Any]) -> Sequence[Row]:
     """All rows, by column name."""
-    return [row._asdict() for row in connection.execute(query)]
+    return cast(Sequence[Row], connection.execute(query).mappings().all())
 
 
-def read_pattern(connection: Connection, name: str, run: str | None) -> PatternRecord:
+def read_pattern(connection: Connection, name: str, run: str | None, *, with_tensors: bool) -> PatternRecord:
     """The current pattern of the key, or the newest that the run saved or ended with."""
-    query = _headers(*PATTERN_COLUMNS).where(MODELS.c.key == name)
+    query = _patterns(DESCRIBED, *PATTERN_COLUMNS).where(MODELS.c.key == name)
     if run is not None:
-        ended_with = select(RUN_MODELS.c.pattern_key).join(RUNS).where(RUNS.c.run == run)
+        ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(RUNS)).where(RUNS.c.run == run)
         query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
-    found = _fetch(connection, query.order_by("rank").limit(1))
+    found = _fetch(connection, query.order_by(*NEWEST_FIRST).limit(1))
     if not found:
         raise not_mined(connection, name, run)
-    return _assemble(connection, found[0])
+    return _assemble(connection, found[0], with_tensors=with_tensors)
 
 
-def _assemble(connection: Connection, header: rows.Row) -> PatternRecord:
-    """The whole record from its header: one query for each table of parts."""
+def _assemble(connection: Connection, header: Row, *, with_tensors: bool) -> PatternRecord:
+    """The record from its header: one query for each table of parts."""
     pattern_id = header["id"]
-    fits = _fits_by_owner(_part(connection, FITS, pattern_id))
-    statistics = _statistics_by_owner(_part(connection, METRICS, pattern_id))
+    fits = _read_fits(connection, *_of_pattern(FITS, pattern_id, with_tensors))
+    statistics = _read_statistics(connection, *_of_pattern(METRICS, pattern_id, with_tensors))
+    tensors = _part(connection, TENSOR_PATTERNS, pattern_id) if with_tensors else ()
     return PatternRecord(
         model=rows.model_record(header),
         pattern_key=header["pattern_key"],
@@ -93,93 +97,95 @@ def _assemble(connection: Connection, header: rows.Row) -> PatternRecord:
         pattern_class=header["pattern_class"],
         class_scores=header["class_scores"],
         class_margin=_class_margin(header),
-        fit=fits["model"].get(0),
-        roles=rows.role_records(_part(connection, ROLE_PATTERNS, pattern_id), fits["role"], statistics["role"]),
-        tensors=rows.tensor_records(
-            _part(connection, TENSOR_PATTERNS, pattern_id), fits["tensor"], statistics["tensor"]
+        fit=fits.get((pattern_id, None, None)),
+        roles=tuple(
+            rows.role_record(row, fits.get(owner), statistics.get(owner, ()))
+            for row in _part(connection, ROLE_PATTERNS, pattern_id)
+            for owner in [(pattern_id, row["position"], None)]
         ),
+        tensors=tuple(_tensor(row, fits, statistics) for row in tensors),
         signature=_read_signature(connection, pattern_id),
-        statistics=tuple(statistics["model"][0]),
+        statistics=tuple(statistics.get((pattern_id, None, None), ())),
         clusters=header["clusters"],
         frequency_profile=header["frequency_profile"],
         artifacts=tuple(rows.artifact_record(row) for row in _part(connection, ARTIFACTS, pattern_id)),
     )
 
 
-def _part(connection: Connection, table: Table, pattern_id: int) -> Sequence[rows.Row]:
+def _of_pattern(table: Table, pattern_id: int, with_tensors: bool) -> Sequence[ColumnElement[bool]]:
+    """Fits or metrics of one pattern, all or without those of its tensors."""
+    of_pattern = table.c.pattern_id == pattern_id
+    return (of_pattern,) if with_tensors else (of_pattern, table.c.tensor.is_(None))
+
+
+def _part(connection: Connection, table: Table, pattern_id: int) -> Sequence[Row]:
     """A pattern's rows of one table, in the order of the record."""
-    columns = table.c
-    query = select(*columns).where(columns.pattern_id == pattern_id).order_by(columns.position)
-    return _fetch(connection, query)
+    return _fetch(connection, select(table).where(table.c.pattern_id == pattern_id).order_by(table.c.position))
 
 
-def _class_margin(header: rows.Row) -> float:
+def _tensor(row: Row, fits: Mapping[Owner, FitRecord], statistics: Mapping[Owner, Sequence[Statistic]]) -> TensorRecord:
+    """A tensor with what belongs to it."""
+    owner = (row["pattern_id"], None, row["position"])
+    return rows.tensor_record(row, fits.get(owner), statistics.get(owner, ()))
+
+
+def _class_margin(header: Row) -> float:
     """The margin, which may be special."""
     margin: float = join_special({"class_margin": header["class_margin"], "special": header["special"]})["class_margin"]
     return margin
 
 
-def _owner_of(row: rows.Row) -> tuple[str, int]:
-    """What a fit or metric belongs to: `model`, `role` or `tensor`, and its position."""
-    if row["tensor"] is not None:
-        return "tensor", row["tensor"]
-    return ("model", 0) if row["role"] is None else ("role", row["role"])
+OWNER = ("pattern_id", "role", "tensor")
 
 
-def _fits_by_owner(fits: Sequence[rows.Row]) -> Mapping[str, Mapping[int, FitRecord]]:
+def _read_fits(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, FitRecord]:
     """Fits by what they belong to."""
-    found: dict[str, dict[int, FitRecord]] = defaultdict(dict)
-    for row in fits:
-        scope, position = _owner_of(row)
-        found[scope][position] = rows.fit_record(row)
-    return found
+    query = select(*(FITS.c[name] for name in (*OWNER, *rows.FIT_COLUMNS))).where(*which)
+    return {
+        (pattern_id, role, tensor): rows.fit_record(values)
+        for pattern_id, role, tensor, *values in connection.execute(query)
+    }
 
 
-def _statistics_by_owner(metrics: Sequence[rows.Row]) -> Mapping[str, Mapping[int, Sequence[Statistic]]]:
-    """Statistics by what they belong to."""
-    found: dict[str, dict[int, list[Statistic]]] = defaultdict(lambda: defaultdict(list))
-    for row in metrics:
-        scope, position = _owner_of(row)
-        found[scope][position].append(rows.statistic(row))
+def _read_statistics(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, Sequence[Statistic]]:
+    """Statistics by what they belong to, in the order of the record. There are thousands: rows stay tuples."""
+    query = select(*(METRICS.c[name] for name in (*OWNER, *rows.STATISTIC_COLUMNS))).where(*which)
+    found: dict[Owner, list[Statistic]] = defaultdict(list)
+    for pattern_id, role, tensor, *values in connection.execute(query.order_by(*METRICS.primary_key)):
+        found[pattern_id, role, tensor].append(rows.statistic(values))
     return found
 
 
 def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
     """The pattern's signature."""
-    query = select(SIGNATURES, SIGNATURE_LAYOUTS.c.version, SIGNATURE_LAYOUTS.c.names)
-    (row,) = _fetch(connection, query.join(SIGNATURE_LAYOUTS).where(SIGNATURES.c.pattern_id == pattern_id))
+    query = select(SIGNATURES, SIGNATURE_LAYOUTS.c.version, SIGNATURE_LAYOUTS.c.names).join(SIGNATURE_LAYOUTS)
+    (row,) = _fetch(connection, query.where(SIGNATURES.c.pattern_id == pattern_id))
     return rows.signature_record(row, tuple(row["names"]))
 
 
-def read_signatures(connection: Connection) -> tuple[SignatureEntry, ...]:
+def read_signatures(connection: Connection, *, with_nulls: bool) -> tuple[SignatureEntry, ...]:
     """The signature of every key's current pattern, by key; names are read once for each layout."""
-    columns = (PATTERNS.c.pattern_key, PATTERNS.c.pattern_class, PATTERNS.c.frequency_profile)
-    query = _headers(*columns, *SIGNATURES.c, SIGNATURE_LAYOUTS.c.version)
-    query = query.join(SIGNATURES, SIGNATURES.c.pattern_id == PATTERNS.c.id).join(SIGNATURE_LAYOUTS)
-    layouts = {
-        layout: tuple(names)
-        for layout, names in connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
-    }
+    packed = (SIGNATURES.c.packed_values, *((SIGNATURES.c.packed_z, SIGNATURES.c.packed_p) if with_nulls else ()))
+    columns = (PATTERNS.c.pattern_key, PATTERNS.c.pattern_class, SIGNATURES.c.layout_id, SIGNATURE_LAYOUTS.c.version)
+    query = _patterns(SIGNED, *columns, *packed).where(PATTERNS.c.id.in_(_current()))
+    layouts = select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names)
+    names_of = {layout: tuple(names) for layout, names in connection.execute(layouts)}
     entries = [
         SignatureEntry(
             model=rows.model_record(row),
             pattern_key=row["pattern_key"],
             pattern_class=row["pattern_class"],
-            signature=rows.signature_record(row, layouts[row["layout_id"]]),
-            frequency_profile=row["frequency_profile"],
+            signature=rows.signature_record(row, names_of[row["layout_id"]]),
         )
-        for row in _fetch(connection, _only_current(query))
+        for row in _fetch(connection, query)
     ]
     return tuple(sorted(entries, key=lambda entry: entry.model.key))
 
 
 def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
     """Every pattern in short, by model key, newest first."""
-    query = _headers(*SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version)
-    query = query.join(SIGNATURES, SIGNATURES.c.pattern_id == PATTERNS.c.id).join(SIGNATURE_LAYOUTS)
-    fits = {
-        row["pattern_id"]: rows.fit_record(row) for row in _fetch(connection, select(FITS).where(FITS.c.position == 0))
-    }
+    fits = _read_fits(connection, FITS.c.position == 0)
+    query = _patterns(SIGNED, RANK, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version)
     found = sorted(_fetch(connection, query), key=lambda row: (row["key"], row["rank"]))
     return tuple(
         PatternSummary(
@@ -191,7 +197,7 @@ def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
             pattern_class=row["pattern_class"],
             class_scores=row["class_scores"],
             class_margin=_class_margin(row),
-            fit=fits.get(row["id"]),
+            fit=fits.get((row["id"], None, None)),
             signature_version=row["version"],
         )
         for row in found
@@ -199,40 +205,24 @@ def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
 
 
 def read_tensors(connection: Connection) -> tuple[TensorEntry, ...]:
-    """The tensors of every key's current pattern, by key; four queries, however many patterns there are."""
-    current = _fetch(connection, _only_current(_headers(PATTERNS.c.id, PATTERNS.c.pattern_key)))
-    parts = {table: _by_pattern(connection, table) for table in (TENSOR_PATTERNS, FITS, METRICS)}
-    entries = []
-    for header in sorted(current, key=lambda row: row["key"]):
-        tensors, fits, metrics = (parts[table][header["id"]] for table in (TENSOR_PATTERNS, FITS, METRICS))
-        records = rows.tensor_records(tensors, _fits_by_owner(fits)["tensor"], _statistics_by_owner(metrics)["tensor"])
-        entries += [
-            TensorEntry(model=header["key"], pattern_key=header["pattern_key"], tensor=record) for record in records
-        ]
-    return tuple(entries)
+    """The tensors of every key's current pattern, by key; three queries, however many patterns there are."""
+    fits = _read_fits(connection, FITS.c.pattern_id.in_(_current()), FITS.c.tensor.is_not(None))
+    statistics = _read_statistics(connection, METRICS.c.pattern_id.in_(_current()), METRICS.c.tensor.is_not(None))
+    query = select(TENSOR_PATTERNS, MODELS.c.key, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(_current()))
+    query = query.select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS)).order_by(TENSOR_PATTERNS.c.position)
+    return tuple(
+        TensorEntry(model=row["key"], pattern_key=row["pattern_key"], tensor=_tensor(row, fits, statistics))
+        for row in sorted(_fetch(connection, query), key=lambda row: row["key"])
+    )
 
 
 def read_model_statistics(connection: Connection) -> Mapping[str, tuple[Statistic, ...]]:
-    """Pattern key -> statistics of the model as a whole, for every key's current pattern; one query."""
-    columns = METRICS.c
-    current = _only_current(_headers(PATTERNS.c.id, PATTERNS.c.pattern_key)).subquery()
-    query = select(*columns, current.c.pattern_key).join(current, columns.pattern_id == current.c.id)
-    query = query.where(columns.role.is_(None), columns.tensor.is_(None))
-    found: dict[str, list[Statistic]] = defaultdict(list)
-    for row in _fetch(connection, query.order_by(columns.pattern_id, columns.position)):
-        found[row["pattern_key"]].append(rows.statistic(row))
-    return {key: tuple(statistics) for key, statistics in found.items()}
-
-
-def _by_pattern(connection: Connection, table: Table) -> Mapping[int, Sequence[rows.Row]]:
-    """Rows of a table of parts by pattern, for current patterns, in the order of the record."""
-    columns = table.c
-    current = _only_current(_headers(PATTERNS.c.id)).subquery()
-    query = select(*columns).where(columns.pattern_id.in_(select(current.c.id)))
-    found: dict[int, list[rows.Row]] = defaultdict(list)
-    for row in _fetch(connection, query.order_by(columns.pattern_id, columns.position)):
-        found[row["pattern_id"]].append(row)
-    return found
+    """Pattern key -> statistics of the model as a whole, for every key's current pattern."""
+    current = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(_current()))
+    keys = {pattern_id: key for pattern_id, key in connection.execute(current)}
+    of_models = (METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
+    found = _read_statistics(connection, METRICS.c.pattern_id.in_(_current()), *of_models)
+    return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
 
 
 def not_mined(connection: Connection, name: str, run: str | None) -> NotMinedError:

@@ -19,7 +19,9 @@ from patterndb.records import (
 )
 
 __all__ = [
+    "FIT_COLUMNS",
     "MODEL_FIELDS",
+    "STATISTIC_COLUMNS",
     "Row",
     "artifact_record",
     "artifact_rows",
@@ -31,18 +33,22 @@ __all__ = [
     "model_record",
     "model_row",
     "pattern_row",
-    "role_records",
+    "role_record",
     "role_rows",
     "signature_record",
     "signature_row",
     "statistic",
-    "tensor_records",
+    "tensor_record",
     "tensor_rows",
 ]
 
 Row = dict[str, Any]
 FIT_FLOATS = tuple(field.name for field in fields(FitRecord) if "float" in str(field.type))
+FIT_VALUES = (*(field.name for field in fields(FitRecord)), "special")
+FIT_COLUMNS = tuple("null_model" if name == "null" else name for name in FIT_VALUES)
 STATISTIC_FLOATS = ("value", "null_mean", "null_std", "z", "p", "low", "high")
+STATISTIC_VALUES = ("name", "null", "num_nulls", *STATISTIC_FLOATS, "special")
+STATISTIC_COLUMNS = tuple("null_model" if name == "null" else name for name in STATISTIC_VALUES)
 MODEL_FIELDS = tuple(field.name for field in fields(ModelRecord))
 
 
@@ -78,17 +84,13 @@ def pattern_row(pattern: PatternRecord) -> Row:
     }
 
 
+ROLE_FIELDS = ("role", "tensors", "weights", "pattern_class")
+
+
 def role_rows(pattern_id: int, roles: Sequence[RoleRecord]) -> list[Row]:
     """Rows of `role_patterns`."""
     return [
-        {
-            "pattern_id": pattern_id,
-            "position": position,
-            "role": role.role,
-            "tensors": role.tensors,
-            "weights": role.weights,
-            "pattern_class": role.pattern_class,
-        }
+        {"pattern_id": pattern_id, "position": position} | {name: getattr(role, name) for name in ROLE_FIELDS}
         for position, role in enumerate(roles)
     ]
 
@@ -126,12 +128,9 @@ def fit_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
     return rows
 
 
-def fit_record(row: Mapping[str, Any]) -> FitRecord:
-    """The inverse of `fit_rows` for one row."""
-    values = join_special(dict(row))
-    for name in ("pattern_id", "position", "role", "tensor"):
-        values.pop(name)
-    return FitRecord(null=values.pop("null_model"), **values)
+def fit_record(values: Sequence[Any]) -> FitRecord:
+    """The inverse of `fit_rows` for one row: its columns `FIT_COLUMNS`."""
+    return FitRecord(**join_special(dict(zip(FIT_VALUES, values, strict=True))))
 
 
 def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
@@ -152,46 +151,21 @@ def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
     ]
 
 
-def statistic(row: Mapping[str, Any]) -> Statistic:
-    """The inverse of `metric_rows` for one row."""
-    values = join_special({name: row[name] for name in (*STATISTIC_FLOATS, "special")})
-    return Statistic(name=row["name"], null=row["null_model"], num_nulls=row["num_nulls"], **values)
+def statistic(values: Sequence[Any]) -> Statistic:
+    """The inverse of `metric_rows` for one row: its columns `STATISTIC_COLUMNS`."""
+    return Statistic(**join_special(dict(zip(STATISTIC_VALUES, values, strict=True))))
 
 
-def role_records(
-    rows: Iterable[Mapping[str, Any]],
-    fits: Mapping[int, FitRecord],
-    statistics: Mapping[int, Sequence[Statistic]],
-) -> tuple[RoleRecord, ...]:
-    """Roles from their rows, and from their fits and statistics by the role's position."""
-    return tuple(
-        RoleRecord(
-            role=row["role"],
-            tensors=row["tensors"],
-            weights=row["weights"],
-            pattern_class=row["pattern_class"],
-            fit=fits.get(row["position"]),
-            statistics=tuple(statistics.get(row["position"], ())),
-        )
-        for row in rows
-    )
+def role_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
+    """The inverse of `role_rows` for one row, with what belongs to the role."""
+    values = {name: row[name] for name in ROLE_FIELDS}
+    return RoleRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
-def tensor_records(
-    rows: Iterable[Mapping[str, Any]],
-    fits: Mapping[int, FitRecord],
-    statistics: Mapping[int, Sequence[Statistic]],
-) -> tuple[TensorRecord, ...]:
-    """Tensors from their rows, and from their fits and statistics by the tensor's position."""
-    return tuple(
-        TensorRecord(
-            **{name: row[name] for name in TENSOR_FIELDS},
-            class_scores=row["class_scores"],
-            fit=fits.get(row["position"]),
-            statistics=tuple(statistics.get(row["position"], ())),
-        )
-        for row in rows
-    )
+def tensor_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
+    """The inverse of `tensor_rows` for one row, with what belongs to the tensor."""
+    values = {name: row[name] for name in (*TENSOR_FIELDS, "class_scores")}
+    return TensorRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
 def layout_row(signature: SignatureRecord) -> Row:
@@ -221,8 +195,8 @@ def signature_row(pattern_id: int, layout_id: int, signature: SignatureRecord) -
 
 
 def signature_record(row: Mapping[str, Any], names: tuple[str, ...]) -> SignatureRecord:
-    """The inverse of `signature_row` and `layout_row`."""
-    z, p = row["packed_z"], row["packed_p"]
+    """The inverse of `signature_row` and `layout_row`; without z and p from a row that lacks them."""
+    z, p = row.get("packed_z"), row.get("packed_p")
     return SignatureRecord(
         version=row["version"],
         names=names,

@@ -42,23 +42,24 @@ class PatternStore(Transactions):
                 hint="Settings, provenance and clusters must be finite JSON; a signature as long as its names.",
             ) from error
 
-    def load_pattern(self, name: str, *, run: str | None = None) -> PatternRecord:
+    def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
         """The current pattern of the model key `name`, or the one that `run` ended with, exactly as saved.
 
+        Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
         Raises `NotMinedError` if there is none.
         """
         with self._reading() as connection:
-            return read_pattern(connection, name, run)
+            return read_pattern(connection, name, run, with_tensors=with_tensors)
 
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
         with self._reading() as connection:
             return read_summaries(connection)
 
-    def signatures(self) -> tuple[SignatureEntry, ...]:
-        """The signature of every model key's current pattern, by key."""
+    def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
+        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
         with self._reading() as connection:
-            return read_signatures(connection)
+            return read_signatures(connection, with_nulls=with_nulls)
 
     def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
         """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""

@@ -243,7 +243,6 @@ class SignatureEntry:
     pattern_key: str
     pattern_class: str
     signature: SignatureRecord
-    frequency_profile: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

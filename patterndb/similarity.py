@@ -317,7 +317,7 @@ ABSENT = Side(tensors=0, r2=None, null_r2=None, gain=None)
 def _role_sides(pattern: PatternRecord) -> dict[str, Side]:
     """The fits of every role that the pattern has, and of the model as a whole as `model`."""
     sides = {role.role: _fit_side(role.tensors, role.fit) for role in pattern.roles}
-    return sides | {"model": _fit_side(len(pattern.tensors), pattern.fit)}
+    return sides | {"model": _fit_side(sum(role.tensors for role in pattern.roles), pattern.fit)}
 
 
 def _fit_side(tensors: int, fit: FitRecord | None) -> Side:

@@ -53,8 +53,9 @@ class PatternDatabase(RunStore, PatternStore):
         # Similarity needs numpy, which commands that only show what is kept do without.
         from patterndb.similarity import compare, distances_of_pairs
 
-        left, right = self.load_pattern(a), self.load_pattern(b)
-        same_version = [entry for entry in self.signatures() if entry.signature.version == left.signature.version]
+        left, right = (self.load_pattern(key, with_tensors=False) for key in (a, b))
+        entries = self.signatures(with_nulls=False)
+        same_version = [entry for entry in entries if entry.signature.version == left.signature.version]
         return compare(left, right, distances_of_pairs(same_version))
 
     def get_similar_models(self, name: str, top_k: int = 5) -> "tuple[Neighbour, ...]":
@@ -65,7 +66,7 @@ class PatternDatabase(RunStore, PatternStore):
         """
         from patterndb.similarity import nearest
 
-        entries = self.signatures()
+        entries = self.signatures(with_nulls=False)
         own = next((entry for entry in entries if entry.model.key == name), None)
         if own is None:
             raise self._not_mined(name)
@@ -83,7 +84,9 @@ class PatternDatabase(RunStore, PatternStore):
             return catalog_table(self.patterns())
         if table == "tensors":
             return tensors_table(self.tensors())
-        return signatures_table(self.signatures()) if table == "signatures" else distances_table(self.signatures())
+        if table == "signatures":
+            return signatures_table(self.signatures())
+        return distances_table(self.signatures(with_nulls=False))
 
     def close(self) -> None:
         """Give the connections back."""

@@ -103,7 +103,7 @@ def mine(
 def _tell(run: "RunRecord", database: "PatternDatabase", output: Output) -> None:
     """The findings of the models that were mined, and the reasons of those that were not."""
     done = [model.key for model in run.models if model.status == "done"]
-    patterns = [database.load_pattern(key, run=run.run) for key in done]
+    patterns = [database.load_pattern(key, run=run.run, with_tensors=False) for key in done]
     neighbours = _nearest(database, done)
     output.result(mine_document(run, patterns), bare=done, draw=lambda: _draw(patterns, neighbours))
     for model in run.models:
@@ -116,7 +116,7 @@ def _tell(run: "RunRecord", database: "PatternDatabase", output: Output) -> None
 
 def _nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tuple[Neighbour, ...]]":
     """The nearest neighbours of each model, once there is more than one model in the database."""
-    entries = database.signatures()
+    entries = database.signatures(with_nulls=False)
     if len(entries) < 2:
         return {}
     return {key: database.get_similar_models(key, NUM_NEIGHBOURS) for key in keys}

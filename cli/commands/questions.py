@@ -79,7 +79,7 @@ def _ask(database: "PatternDatabase", without: "Sequence[str]", seed: int) -> "Q
     """All answers; raises `NotMinedError` for a model that is not there to be left out."""
     from pipeline.questions import ask
 
-    entries = database.signatures()
+    entries = database.signatures(with_nulls=False)
     for key in without:
         if key not in {entry.model.key for entry in entries}:
             database.load_pattern(key)  # Raises, naming near misses.

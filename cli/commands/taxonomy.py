@@ -28,7 +28,7 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     with session.database() as database:
-        found = _classify(database.signatures())
+        found = _classify(database.signatures(with_nulls=False))
     output.result(taxonomy_document(found), bare=found.models, draw=lambda: _draw(found))
 
 

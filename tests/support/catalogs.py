@@ -46,7 +46,6 @@ def _entry(key: str, parents: tuple[str, ...], values: Any, facts: Mapping[str, 
             names=tuple(f"model/all/dimension-{index:02}" for index in range(NUM_DIMENSIONS)),
             values=tuple(None if np.isnan(value) else float(value) for value in values),
         ),
-        frequency_profile={},
     )
 
 
