@@ -7,6 +7,8 @@ unrelated models lie from 1 to 1.05, and among them statistics decide. All pairs
 distance, so a distance comes with its percentile among them.
 """
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
+from patterndb.all_pairs import mean_squares, unlikeness
 from patterndb.clustering import ClusterOverlap, mean_overlap, role_overlap
 from patterndb.records import FitRecord, PatternRecord, SignatureEntry, SignatureRecord
 
@@ -32,6 +35,7 @@ __all__ = [
     "pairwise_distances",
     "percentile",
     "rms_distance",
+    "signature_distance",
 ]
 
 Vector = npt.NDArray[np.float64]
@@ -44,6 +48,8 @@ pair in forty that has nothing in common passes; with 3 few would, but a merge o
 its correlation with each, would be lost wherever circuits are few (see `benchmarks/retrieval.py`)."""
 MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
+ROUNDING = 1e-9
+"""Distances that differ by a smaller share are taken for the same: all pairs are summed in another order than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +122,14 @@ def align(signatures: Sequence[SignatureRecord]) -> tuple[tuple[str, ...], Vecto
             f"Signatures of versions {' and '.join(versions)} cannot be compared.",
             hint="Mine the models again with one version of dna-zoo: `dna-zoo mine --force`.",
         )
-    names = tuple(dict.fromkeys(name for signature in signatures for name in signature.names))
+    layouts = dict.fromkeys(signature.names for signature in signatures)
+    names = tuple(dict.fromkeys(itertools.chain.from_iterable(layouts)))
     index = {name: position for position, name in enumerate(names)}
+    places = {layout: [index[name] for name in layout] for layout in layouts}
     values = np.full((len(signatures), len(names)), np.nan)
     for row, signature in zip(values, signatures, strict=True):
-        places = [index[name] for name in signature.names]
-        row[places] = [np.nan if value is None else value for value in signature.values]
+        # None becomes NaN.
+        row[places[signature.names]] = np.array(signature.values, dtype=np.float64)
     return names, values
 
 
@@ -131,8 +139,8 @@ def rms_distance(a: Vector, b: Vector) -> float | None:
     This is the Euclidean distance divided by the square root of the number of shared dimensions, so that pairs that
     share more are not farther apart for that. None if they share none.
     """
-    distance = float(_rms_distances(np.stack([a, b]))[0, 1])
-    return None if np.isnan(distance) else distance
+    square = _mean_square(a, b)
+    return None if math.isnan(square) else math.sqrt(square)
 
 
 def cosine_distance(a: Vector, b: Vector) -> float | None:
@@ -145,33 +153,49 @@ def cosine_distance(a: Vector, b: Vector) -> float | None:
     return float(np.clip(1 - a[shared] @ b[shared] / norms, 0, 2))
 
 
-def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
-    """Distance of every pair of rows, as `align` gives them: (rows, rows), symmetric, 0 on the diagonal.
+def signature_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
+    """Distance of two signatures, as `align` gives them; None where nothing is shared.
 
-    The distance is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their kinship beyond chance, 0 where one of
-    the two has none; d the root mean square difference of the statistics both have, w = `STATISTICS_WEIGHT`. Where
-    neither has any kinship it is d alone. NaN where nothing is shared.
+    It is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their kinship beyond chance, 0 where one of the two
+    has none; d the root mean square difference of the statistics both have, w = `STATISTICS_WEIGHT`. Where neither has
+    any kinship it is d alone. All sums are rounded once: it depends on nothing but the two, to the last bit.
     """
-    is_kinship = np.array([name.partition("/")[0] == KINSHIP for name in names], dtype=bool)
-    statistics, kinship = values[:, ~is_kinship], values[:, is_kinship]
-    squares = _rms_distances(statistics) ** 2
-    unrelated = 1 - _correlations(kinship)
-    has_kinship = np.isfinite(kinship).any(axis=1)
+    own = _is_kinship(names)
+    either = bool(np.isfinite(a[own]).any() or np.isfinite(b[own]).any())
+    found = _distance(
+        np.array(_mean_square(a[~own], b[~own])), np.array(_correlation(a[own], b[own])), np.array(either)
+    )
+    return _finite_or_none(float(found))
+
+
+def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
+    """`signature_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where nothing is shared.
+
+    Symmetric; exactly 0 on the diagonal and for copies, elsewhere within 1e-10 of the distance, relatively.
+    """
+    own = _is_kinship(names)
+    has_kinship = np.isfinite(values[:, own]).any(axis=1)
+    squares, correlations = mean_squares(values[:, ~own]), _beyond_chance(*unlikeness(values[:, own]))
+    return _distance(squares, correlations, np.logical_or.outer(has_kinship, has_kinship))
+
+
+def _is_kinship(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([name.partition("/")[0] == KINSHIP for name in names], dtype=bool)
+
+
+def _distance(squares: Vector, correlations: Vector, either: npt.NDArray[np.bool_]) -> Vector:
+    """From the mean squares of statistics, the correlations of kinship, and whether one of the two has kinship."""
+    is_known = np.isfinite(correlations)
     # A pair without a statistic in common is told apart by its weights alone.
-    weighed = np.where(np.isnan(squares) & np.isfinite(unrelated), 0.0, STATISTICS_WEIGHT * squares / (1 + squares))
-    apart = weighed + np.where(np.isfinite(unrelated), unrelated, 1.0)
-    either = np.logical_or.outer(has_kinship, has_kinship)
+    weighed = np.where(np.isnan(squares) & is_known, 0.0, STATISTICS_WEIGHT * squares / (1 + squares))
+    apart = weighed + np.where(is_known, 1 - correlations, 1.0)
     return np.asarray(np.sqrt(np.where(either, apart, squares)))
 
 
 def distances_of_pairs(entries: Sequence[SignatureEntry]) -> Vector:
     """The distances of all pairs of signatures of one version, each pair once."""
-    return _distances(entries)[np.triu_indices(len(entries), 1)]
-
-
-def _distances(entries: Sequence[SignatureEntry]) -> Vector:
-    """Distances (entries, entries) of one signature version."""
-    return pairwise_distances(*align([entry.signature for entry in entries]))
+    distances = pairwise_distances(*align([entry.signature for entry in entries]))
+    return distances[np.triu_indices(len(entries), 1)]
 
 
 def nearest(own: SignatureEntry, entries: Sequence[SignatureEntry], top_k: int) -> tuple[Neighbour, ...]:
@@ -183,14 +207,24 @@ def nearest(own: SignatureEntry, entries: Sequence[SignatureEntry], top_k: int) 
     comparable = [entry for entry in entries if entry.signature.version == own.signature.version]
     if len(comparable) == 1 < len(entries):
         align([entry.signature for entry in entries])
-    distances = _distances(comparable)
+    names, values = align([entry.signature for entry in comparable])
+    distances = pairwise_distances(names, values)
     pairs = distances[np.triu_indices(len(comparable), 1)]
-    neighbours = [
-        Neighbour(model=entry.model.key, distance=float(distance), percentile=percentile(float(distance), pairs))
-        for entry, distance in zip(comparable, distances[comparable.index(own)], strict=True)
-        if entry is not own and np.isfinite(distance)
-    ]
+    place = next(place for place, entry in enumerate(comparable) if entry is own)
+    distances[place, place] = np.nan
+    neighbours = []
+    for other in _least(distances[place], top_k):
+        distance = signature_distance(names, values[place], values[other])
+        assert distance is not None, "What shares nothing is not among the nearest."
+        rank = percentile(distance, pairs)
+        neighbours.append(Neighbour(model=comparable[other].model.key, distance=distance, percentile=rank))
     return tuple(sorted(neighbours, key=lambda each: (each.distance, each.model))[:top_k])
+
+
+def _least(distances: Vector, count: int) -> list[int]:
+    """Places of the `count` least, of others that rounding may have put behind them, and of none that is NaN."""
+    known = np.sort(distances[np.isfinite(distances)])[:count]
+    return np.flatnonzero(distances <= known.max(initial=0.0) * (1 + ROUNDING)).tolist()
 
 
 def kinship_correlation(a: Vector, b: Vector) -> float | None:
@@ -198,51 +232,44 @@ def kinship_correlation(a: Vector, b: Vector) -> float | None:
 
     - `a`, `b`: values of the kinship block alone. Unrelated weights give 0, copies 1.
     """
-    correlation = float(_correlations(np.stack([a, b]))[0, 1])
-    return None if np.isnan(correlation) else correlation
+    correlation = _correlation(a, b)
+    return None if math.isnan(correlation) else correlation
 
 
-def _rms_distances(values: Vector) -> Vector:
-    """`rms_distance` of every pair of rows; NaN where none is shared."""
-    present = np.isfinite(values)
-    filled = np.where(present, values, 0.0)
-    distances = np.full((len(values), len(values)), np.nan)
-    for row, (mask, value) in enumerate(zip(present, filled, strict=True)):
-        shared = present & mask
-        counts = shared.sum(axis=1)
-        squares = (((filled - value) ** 2) * shared).sum(axis=1)
-        distances[row, counts > 0] = np.sqrt(squares[counts > 0] / counts[counts > 0])
-    return distances
+def _mean_square(a: Vector, b: Vector) -> float:
+    """Mean square of the differences over the dimensions that both have; NaN if they share none."""
+    shared = np.isfinite(a) & np.isfinite(b)
+    squares = (a[shared] - b[shared]) ** 2
+    return math.fsum(squares.tolist()) / len(squares) if len(squares) else math.nan
 
 
-def _correlations(values: Vector) -> Vector:
-    """`kinship_correlation` of every pair of rows, 1 on the diagonal; NaN where none is shared."""
-    present = np.isfinite(values)
-    filled = np.where(present, values, 0.0)
-    correlations = np.full((len(values), len(values)), np.nan)
-    for row, (mask, value) in enumerate(zip(present, filled, strict=True)):
-        shared = present & mask
-        counts = shared.sum(axis=1)
-        ours, theirs = value * shared, filled * shared
-        norms = np.linalg.norm(ours, axis=1), np.linalg.norm(theirs, axis=1)
-        usable = (counts > 0) & (norms[0] > 0) & (norms[1] > 0)
-        units = ours[usable] / norms[0][usable, None], theirs[usable] / norms[1][usable, None]
-        # Half the squared distance of unit vectors is 1 - cosine, and exactly 0 for a vector and itself.
-        cosine = 1 - ((units[0] - units[1]) ** 2).sum(axis=1) / 2
-        chance = np.minimum(CHANCE / np.sqrt(counts[usable]), MOST_CHANCE)
-        correlations[row, usable] = np.maximum(cosine - chance, 0) / (1 - chance)
-    return correlations
+def _correlation(a: Vector, b: Vector) -> float:
+    """`kinship_correlation`; NaN if they share none."""
+    shared = np.isfinite(a) & np.isfinite(b)
+    norms = [math.sqrt(math.fsum((side[shared] ** 2).tolist())) for side in (a, b)]
+    if not all(norms):
+        return math.nan
+    # Half the squared distance of unit vectors is 1 - cosine, and exactly 0 for a vector and itself.
+    squares = (a[shared] / norms[0] - b[shared] / norms[1]) ** 2
+    return float(_beyond_chance(np.array(math.fsum(squares.tolist()) / 2), np.array(float(len(squares)))))
+
+
+def _beyond_chance(unlike: Vector, counts: Vector) -> Vector:
+    """From 1 - cosine over so many dimensions: the correlation's part that is beyond chance."""
+    chance = np.minimum(CHANCE / np.sqrt(np.maximum(counts, 1)), MOST_CHANCE)
+    return np.asarray(np.maximum(1 - unlike - chance, 0) / (1 - chance))
 
 
 def percentile(distance: float | None, distances: Vector) -> float | None:
     """Rank of `distance` among `distances`, to which it belongs, from 0 (closest) to 100; ties share the middle rank.
 
-    None if there are fewer than two.
+    Distances tie that differ by no more than rounding. None if there are fewer than two.
     """
     distances = distances[np.isfinite(distances)]
     if distance is None or len(distances) < 2:
         return None
-    below, tied = int((distances < distance).sum()), int((distances == distance).sum())
+    slack = ROUNDING * distance
+    below, tied = int((distances < distance - slack).sum()), int((np.abs(distances - distance) <= slack).sum())
     return 100 * (below + max(tied - 1, 0) / 2) / (len(distances) - 1)
 
 
@@ -265,14 +292,13 @@ def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Compar
     """Everything about the pair; `all_distances` are those of all pairs in the database, this one among them."""
     names, values = align((a.signature, b.signature))
     x, y = values
-    # By the same sums as for all pairs, so that `compare` and `similar` say the same to the last bit.
-    distance = _finite_or_none(float(pairwise_distances(names, values)[0, 1]))
+    distance = signature_distance(names, x, y)
     roles = _compare_roles(a, b, names, x, y)
     return Comparison(
         a=a.model.key,
         b=b.model.key,
         distance=distance,
-        kinship=kinship_correlation(*values[:, [name.partition("/")[0] == KINSHIP for name in names]]),
+        kinship=kinship_correlation(*values[:, _is_kinship(names)]),
         cosine=cosine_distance(x, y),
         percentile=percentile(distance, all_distances) if a.model.key != b.model.key else None,
         dimensions=int((np.isfinite(x) & np.isfinite(y)).sum()),

@@ -21,6 +21,7 @@ from patterndb.similarity import (
     pairwise_distances,
     percentile,
     rms_distance,
+    signature_distance,
 )
 from tests.support.patterns import make_pattern
 
@@ -51,6 +52,26 @@ def test_all_pairs_are_as_the_single_pairs() -> None:
     expected = [[math.sqrt(np.nanmean((x - y) ** 2)) for y in values] for x in values]
     assert np.allclose(distances, expected, rtol=1e-14)
     assert np.array_equal(distances, distances.T) and not np.diag(distances).any()
+
+
+def test_a_pair_is_as_far_apart_alone_as_among_all() -> None:
+    names = [*(f"model/all/{i}" for i in range(20)), *(f"kinship/all/{i}" for i in range(400))]
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(12, 420))
+    values[1] = values[0]
+    values[2] = 0.9 * values[0] + 0.1 * values[2]
+    values[4, 20:], values[5, :20], values[6:8, 20:] = NAN, NAN, NAN
+    values[8:][rng.random((4, 420)) < 0.3] = NAN
+    distances = pairwise_distances(names, values)
+    expected = [[signature_distance(names, x, y) for y in values] for x in values]
+    np.testing.assert_allclose(distances, np.array(expected, dtype=float), rtol=1e-10, atol=0)
+    assert distances[0, 1] == expected[0][1] == 0 and expected[4][5] is None
+
+
+def test_a_distance_does_not_depend_on_the_order_of_dimensions() -> None:
+    names = np.array([*(f"model/all/{i}" for i in range(20)), *(f"kinship/all/{i}" for i in range(400))])
+    values, order = np.random.default_rng(0).normal(size=(2, 420)), np.random.default_rng(1).permutation(420)
+    assert signature_distance(names, *values) == signature_distance(names[order], *values[:, order])
 
 
 KINSHIP_NAMES = ("model/all/a", *(f"kinship/all/probe_{i}" for i in range(900)))
@@ -135,6 +156,11 @@ def test_ties_share_the_middle_rank() -> None:
     distances = np.array([1.0, 2.0, 2.0, 2.0, 3.0])
     assert percentile(2.0, distances) == 50
     assert percentile(1.0, np.ones(3)) == 50
+
+
+def test_distances_that_differ_by_rounding_tie() -> None:
+    distances = np.array([1.0, 2.0, 2.0 + 4e-16, 2.0 - 3e-16, 3.0])
+    assert percentile(2.0 + 2e-16, distances) == percentile(2.0 - 3e-16, distances) == 50
 
 
 def test_a_single_pair_has_no_percentile() -> None:

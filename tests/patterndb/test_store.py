@@ -332,6 +332,16 @@ class TestQuestions:
             comparison = database.compare_patterns("beta", each.model)
             assert (comparison.distance, comparison.percentile) == (each.distance, each.percentile)
 
+    def test_similar_ranks_models_of_other_layouts_too(self, database: PatternDatabase) -> None:
+        signature = make_pattern("beta").signature
+        names = (*signature.names[::-1], "model/added")
+        turned = replace(signature, names=names, values=(*signature.values[::-1], 1.0), z=(), p=())
+        save_patterns(database, make_pattern("zeta", signature=turned))
+        neighbours = database.get_similar_models("zeta")
+        assert (neighbours[0].model, neighbours[0].distance, len(neighbours)) == ("beta", 0.0, 4)
+        for each in neighbours:
+            assert database.compare_patterns(each.model, "zeta").distance == each.distance
+
     def test_similar_puts_a_copy_first(self, database: PatternDatabase) -> None:
         copy = make_pattern("zeta", signature=make_pattern("beta").signature)
         save_patterns(database, copy)
