@@ -7,18 +7,20 @@ The reference is what one writes first: a `Dataset` of (coordinates, value) pair
 float32, Adam at 1e-4, one `hierarchical` network 256 wide and 5 deep for the matrix. It and ours take turns (A B A B),
 from the same parameters, on MiniLM-L6's layer 0 ffn_in, seriated. Printed, and kept in `benchmarks/results/OUT.json`:
 
-1. samples a second of the same network trained by us (bf16, compiled sine layers), as a ratio, with the loss curves
+1. samples a second of the same network trained by us (bf16, compiled passes), as a ratio, with the loss curves
    compared: the largest difference between means over 10 steps, beside that of two runs of the reference;
 2. seconds until the default preset has the R2 that the reference has at its end, as a ratio;
-3. where a step goes: FLOPs, share of the peak that a plain product reaches, products, sine layers and the rest;
+3. where a step goes: FLOPs, share of the peak that a plain product reaches, compiled passes, Adam and the rest;
 4. what `--compile auto` does to fits of different lengths, the time to compile counted.
 """
 
 import argparse
+import copy
 import json
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,12 +30,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._C._profiler import _ExperimentalConfig
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
-from pipeline.fused_sine import compiled_sine_kernel
+from pipeline.fused_sirens import SirenKernel, siren_kernel
 from pipeline.order import canonicalise, seriate
 from pipeline.pointwise import PointwiseProblem
 from pipeline.posing import pose
@@ -175,7 +176,7 @@ def speed(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> dict[
     ours = posed(spec, matrix, settings)
     assert isinstance(plain, PointwiseProblem)
     started = time.perf_counter()
-    compiled_sine_kernel()
+    siren_kernel()
     compiling = time.perf_counter() - started
     run_ours(ours, settings, 2), run_reference(plain, 1, 0)
     samples = options.steps * REFERENCE.batch_size
@@ -296,21 +297,44 @@ def peak(dtype: torch.dtype) -> float:
 
 
 def time_split(problem: Problem, net: nn.Module, settings: FitSettings) -> dict[str, float]:
-    """Shares of products, sine layers, optimiser and all else in the processor time of five steps."""
+    """Shares of the compiled passes, the optimiser and all else in the processor time of five steps."""
+    kernel = siren_kernel()
+    assert kernel is not None and isinstance(problem, PointwiseProblem)
+    times = {"passes": 0.0, "Adam": 0.0}
+    problem.kernel = _timed(kernel, times)
     with one_thread_each():
         trainer = trainer_of(problem, net, settings, 10)
         trainer._one_step()
-        # Without this only the thread that starts the profile is seen, and the products run in others.
-        everywhere = _ExperimentalConfig(profile_all_threads=True)
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=activities, experimental_config=everywhere) as profile:
-            for _ in range(5):
-                trainer._one_step()
-    times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
-    total = sum(times.values())
-    sines = sum(time for name, time in times.items() if name.startswith("_FusedSiren"))
-    shares = {"products": times["aten::mm"], "sine layers": sines, "Adam": times.get("aten::_fused_adam_", 0.0)}
-    return {name: share / total for name, share in shares.items()} | {"rest": 1 - sum(shares.values()) / total}
+        (optimizer,) = trainer.optimizers
+        optimizer.step = _counted(optimizer.step, times, "Adam")  # type: ignore[method-assign]
+        times |= dict.fromkeys(times, 0.0)
+        started = time.process_time()
+        for _ in range(5):
+            trainer._one_step()
+        total = time.process_time() - started
+    shares = {name: spent / total for name, spent in times.items()}
+    return shares | {"rest": 1 - sum(shares.values())}
+
+
+def _timed(kernel: SirenKernel, times: dict[str, float]) -> SirenKernel:
+    """A copy whose passes are counted."""
+    copied = copy.copy(kernel)
+    copied.loss = _counted(kernel.loss, times, "passes")  # type: ignore[method-assign]
+    return copied
+
+
+def _counted(function: Callable[..., Any], times: dict[str, float], name: str) -> Callable[..., Any]:
+    """The function, its processor time added to `times[name]`, whatever threads call it."""
+    lock = threading.Lock()
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        started = time.thread_time()
+        found = function(*arguments, **options)
+        with lock:
+            times[name] += time.thread_time() - started
+        return found
+
+    return run
 
 
 def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> list[dict[str, float]]:
@@ -332,8 +356,8 @@ def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -
 
 
 def run_fit(spec: TensorSpec, matrix: Array, settings: FitSettings, shape: DnaShape) -> float:
-    """Seconds of a fit whose sine layers, if it wants any, are not compiled yet."""
-    compiled_sine_kernel.cache_clear()
+    """Seconds of a fit whose compiled passes, if it wants any, are not there yet."""
+    siren_kernel.cache_clear()
     problem = posed(spec, matrix, settings)
     with one_thread_each():
         started = time.perf_counter()

@@ -18,7 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pipeline.fused_sine import FusedSirens, SineKernel
+from pipeline.fused_sirens import Layers
 from pipeline.settings import DnaType
 
 __all__ = [
@@ -55,9 +55,6 @@ class Siren(nn.Module):
     neighbouring weights differ by less than bfloat16 resolves.
     """
 
-    fused: FusedSirens | None = None
-    """A stand-in for the layers with the parameters of the moment; it takes a network of one output."""
-
     def __init__(
         self,
         generators: Sequence[torch.Generator],
@@ -85,8 +82,6 @@ class Siren(nn.Module):
 
     def forward(self, coords: Tensor, omega: Tensor | None = None) -> Tensor:
         """(S, P, D) float32 in [-1, 1] -> (S, P, out_dim); `omega` (S, P, 1) replaces the first layer's frequency."""
-        if self.fused is not None:
-            return self.fused(coords, None if omega is None else omega / self.omega) + self.out_bias
         with torch.autocast(coords.device.type, enabled=False):
             first = torch.baddbmm(self.biases[0], coords, self.weights[0])
             hidden = torch.sin((self.omega if omega is None else omega) * first)
@@ -94,20 +89,11 @@ class Siren(nn.Module):
             hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
         return torch.baddbmm(self.out_bias, hidden, self.out_weight)
 
-    def fuse(self, kernel: SineKernel) -> FusedSirens:
-        """The stand-in for these layers; its gradients are those of `fused_parameters`."""
-        return FusedSirens(
-            kernel,
-            scales=[self.omega, *[HIDDEN_OMEGA] * (len(self.weights) - 1)],
-            weights=list(self.weights),
-            biases=list(self.biases),
-            out_weight=self.out_weight,
-        )
-
     @property
-    def fused_parameters(self) -> list[nn.Parameter]:
-        """All but the last bias."""
-        return [*self.weights, *self.biases, self.out_weight]
+    def layers(self) -> Layers:
+        """All parameters but the last bias, of a network of one output."""
+        scales = (self.omega, *[HIDDEN_OMEGA] * (len(self.weights) - 1))
+        return Layers(scales, tuple(self.weights), tuple(self.biases), self.out_weight)
 
 
 def _branches(hidden_dim: int, num_layers: int) -> tuple[tuple[int, int], ...]:
@@ -122,7 +108,33 @@ def _gate_width(hidden_dim: int) -> int:
 
 
 class PointwiseDna(nn.Module):
-    """A stack of networks that give one weight a point: forward(coords (S, P, D)) -> (S, P)."""
+    """A stack of networks that give one weight a point: SIRENs of one output, N of them, mixed."""
+
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        """The SIRENs."""
+        raise NotImplementedError
+
+    def ratios(self) -> Tensor:
+        """What the SIRENs' outputs are multiplied with before they are added up, (S, N)."""
+        (siren,) = self.sirens
+        return torch.ones_like(siren.out_bias[:, 0])
+
+    def frequencies(self, coords: Tensor) -> Sequence[Tensor | None]:
+        """For each SIREN, what replaces its first frequency at coords (S, P, D): (S, P, 1), or None if it keeps it."""
+        return [None] * len(self.sirens)
+
+    @property
+    def frequency_parameters(self) -> list[nn.Parameter]:
+        """What `frequencies` depends on."""
+        return []
+
+    def forward(self, coords: Tensor) -> Tensor:
+        """(S, P, D) -> (S, P)."""
+        parts = [siren(coords, omega) for siren, omega in zip(self.sirens, self.frequencies(coords), strict=True)]
+        if len(parts) == 1:
+            return cast(Tensor, parts[0].squeeze(-1))
+        return (torch.cat(parts, dim=-1) * self.ratios()[:, None]).sum(-1)
 
 
 class SpectralDna(PointwiseDna):
@@ -136,8 +148,9 @@ class SpectralDna(PointwiseDna):
             generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
         )
 
-    def forward(self, coords: Tensor) -> Tensor:
-        return cast(Tensor, self.net(coords)).squeeze(-1)
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        return [self.net]
 
 
 class HierarchicalDna(PointwiseDna):
@@ -160,9 +173,12 @@ class HierarchicalDna(PointwiseDna):
         )
         self.mixture = nn.Parameter(torch.zeros(len(generators), 1, len(shapes)))
 
-    def forward(self, coords: Tensor) -> Tensor:
-        parts = torch.cat([net(coords) for net in self.nets], dim=-1)
-        return (parts * torch.softmax(self.mixture, dim=-1)).sum(-1)
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        return [cast(Siren, net) for net in self.nets]
+
+    def ratios(self) -> Tensor:
+        return torch.softmax(self.mixture[:, 0], dim=-1)
 
 
 class AdaptiveDna(PointwiseDna):
@@ -182,15 +198,19 @@ class AdaptiveDna(PointwiseDna):
         self.out_weight = _uniform(generators, width, 1, bound=1 / math.sqrt(width))
         self.out_bias = nn.Parameter(torch.zeros(len(generators), 1, 1))
 
-    def frequency(self, coords: Tensor) -> Tensor:
-        """The first-layer frequency at each point, (S, P, 1), radians per unit of a coordinate."""
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        return [self.net]
+
+    def frequencies(self, coords: Tensor) -> Sequence[Tensor | None]:
         with torch.autocast(coords.device.type, enabled=False):
             hidden = torch.tanh(torch.baddbmm(self.in_bias, coords, self.in_weight))
             gate = torch.sigmoid(torch.baddbmm(self.out_bias, hidden, self.out_weight))
-        return self.low + (self.high - self.low) * gate
+        return [self.low + (self.high - self.low) * gate]
 
-    def forward(self, coords: Tensor) -> Tensor:
-        return cast(Tensor, self.net(coords, self.frequency(coords))).squeeze(-1)
+    @property
+    def frequency_parameters(self) -> list[nn.Parameter]:
+        return [self.in_weight, self.in_bias, self.out_weight, self.out_bias]
 
 
 class SeparableDna(nn.Module):

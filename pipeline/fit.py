@@ -36,7 +36,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device", "resolve_precision"]
 
-FIT_VERSION = "5"
+FIT_VERSION = "6"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""

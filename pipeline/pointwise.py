@@ -3,20 +3,20 @@
 S = slots, P = points, D = coordinate dims.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import SettingsError
-from pipeline.dna import Siren, make_pointwise
-from pipeline.fused_sine import FusedSirens, SineKernel, compiled_sine_kernel
+from pipeline.dna import PointwiseDna, make_pointwise
+from pipeline.fused_sirens import FusedSirens, SirenKernel, siren_kernel
 from pipeline.problem import Sample, depth_coordinate, generator_for, role_coordinate
 from pipeline.settings import FitSettings
 from pipeline.shapes import DnaShape
-from pipeline.sharded_loss import add_up, with_gradients
+from pipeline.sharded_loss import Found, add_up, differentiated, with_gradients
 from zoo.tensors import TensorSpec
 
 __all__ = ["PointwiseProblem"]
@@ -31,22 +31,6 @@ POINTS_PER_EVALUATION = 1 << 20
 """A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
 POINTS_PER_SAMPLE = 1 << 12
 """Weights that stand for all of a slot while a network is trained."""
-
-
-@contextlib.contextmanager
-def _fused(net: nn.Module, kernel: SineKernel | None) -> Iterator[list[tuple[Siren, FusedSirens]]]:
-    """The sirens of `net`, with compiled stand-ins meanwhile; none without a kernel."""
-    if kernel is None:
-        yield []
-        return
-    sirens = [(module, module.fuse(kernel)) for module in net.modules() if isinstance(module, Siren)]
-    try:
-        for siren, stand_in in sirens:
-            siren.fused = stand_in
-        yield sirens
-    finally:
-        for siren, _ in sirens:
-            siren.fused = None
 
 
 class PointwiseProblem:
@@ -65,7 +49,7 @@ class PointwiseProblem:
         self.batch_size = min(settings.batch_size, self.num_weights)
         self.shard_size = self.batch_size
         self.is_sharded = device.type == "cpu" and settings.precision != "fp16"  # fp16 is scaled on the way back.
-        self.kernel: SineKernel | None = None
+        self.kernel: SirenKernel | None = None
         self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
         sizes = torch.tensor([spec.num_weights for spec in specs])
         self.ends = torch.cumsum(sizes, 0).to(device)
@@ -95,16 +79,16 @@ class PointwiseProblem:
         self.kernel = self._kernel(shape, settings)
         return net
 
-    def _kernel(self, shape: DnaShape, settings: FitSettings) -> SineKernel | None:
-        """Compiled sine layers, where they are of use and, if that is left open, worth the time to compile them."""
+    def _kernel(self, shape: DnaShape, settings: FitSettings) -> SirenKernel | None:
+        """Compiled passes, where they are of use and, if that is left open, worth the time to compile them."""
         if self.values.device.type != "cpu" or settings.precision != "bf16" or settings.compile == "off":
             return None
         sines = shape.hidden_dim * shape.num_layers * self.values.numel() * settings.epochs
         if settings.compile == "auto" and sines < COMPILED_FROM:
             return None
-        kernel = compiled_sine_kernel()
+        kernel = siren_kernel()
         if kernel is None and settings.compile == "on":
-            message = "`--compile on` was asked for, and no C compiler made the sine layers."
+            message = "`--compile on` was asked for, and no C compiler made the passes."
             raise SettingsError(message, hint="Install one, name it in the variable CC, or use `--compile auto`.")
         return kernel
 
@@ -131,22 +115,41 @@ class PointwiseProblem:
         has_gradient = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())
         if not (self.is_sharded and has_gradient):
             return losses(index)
-        return self._with_gradients(net, losses, torch.split(index, self.shard_size))
+        shards = torch.split(index, self.shard_size)
+        if self.kernel is not None:
+            return self._fused_loss(self.kernel, cast(PointwiseDna, net), shards)
+        parameters = list(net.parameters())
+        found, gradients = add_up(differentiated(losses, parameters), shards)
+        return with_gradients(found, parameters, gradients)
 
-    def _with_gradients(self, net: nn.Module, losses: Callable[[Tensor], Tensor], shards: Sequence[Tensor]) -> Tensor:
-        """The losses over all shards, each forward and back at once."""
-        with _fused(net, self.kernel) as sirens:
-            replaced = {id(parameter) for siren, _ in sirens for parameter in siren.fused_parameters}
-            parameters = [parameter for parameter in net.parameters() if id(parameter) not in replaced]
-            leaves = [leaf for _, stand_in in sirens for leaf in stand_in.leaves]
-            found, gradients = add_up(losses, shards, [*parameters, *leaves])
-        known, rest = gradients[: len(parameters)], gradients[len(parameters) :]
-        for siren, stand_in in sirens:
-            count = len(stand_in.leaves)
-            known += stand_in.parameter_gradients(rest[:count])
-            parameters += siren.fused_parameters
-            rest = rest[count:]
-        return with_gradients(found, parameters, known)
+    def _fused_loss(self, kernel: SirenKernel, net: PointwiseDna, shards: Sequence[Tensor]) -> Tensor:
+        """The losses over all shards. SIRENs and squares are the kernel's, forward and back; torch sees the rest."""
+        layers = [siren.layers for siren in net.sirens]
+        fused, ratios = FusedSirens(kernel, layers), net.ratios()
+        offset = (ratios * torch.cat([siren.out_bias[:, 0] for siren in net.sirens], dim=1)).sum(dim=1)
+
+        def run(shard: Tensor) -> Found:
+            coords = self.coordinates(shard)
+            omegas = net.frequencies(coords.expand(self.num_slots, -1, -1))
+            relative = [
+                None if omega is None else omega[..., 0] / siren.omega
+                for omega, siren in zip(omegas, net.sirens, strict=True)
+            ]
+            found = fused.loss(coords, self.values[:, shard], relative, ratios, offset, 1 / self.batch_size)
+            inner: Sequence[Tensor] = ()
+            if net.frequency_parameters:
+                given = [frequency for frequency in relative if frequency is not None]
+                inner = torch.autograd.grad(given, net.frequency_parameters, found.frequencies)
+            return found.losses, [*found.parameters, found.mixture, found.offset, *inner]
+
+        losses, gradients = add_up(run, shards)
+        flat, (of_ratios, of_offset, *inner) = gradients[: len(layers)], gradients[len(layers) :]
+        own = [parameter for each in layers for parameter in (*each.weights, *each.biases, each.out_weight)]
+        known = {id(parameter) for parameter in (*own, *net.frequency_parameters)}
+        outer = [parameter for parameter in net.parameters() if id(parameter) not in known]
+        outside = torch.autograd.grad((ratios * of_ratios).sum() + (offset * of_offset).sum(), outer)
+        parameters = [*own, *outer, *net.frequency_parameters]
+        return with_gradients(losses, parameters, [*fused.parameter_gradients(flat), *outside, *inner])
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         start, end = int(self.starts[part]), int(self.ends[part])

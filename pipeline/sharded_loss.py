@@ -1,4 +1,4 @@
-"""A loss over many points in shards: each goes forward and straight back while it is in the cache, several at a time.
+"""A loss over many points in shards: each goes forward and straight back, several at a time.
 
 The shards of a batch do not depend on the number of cores, and their gradients are added up in order, so neither does
 the result.
@@ -14,24 +14,18 @@ from torch import Tensor
 
 from pipeline.side_by_side import num_cores
 
-__all__ = ["add_up", "with_gradients"]
+__all__ = ["Found", "add_up", "differentiated", "with_gradients"]
 
 
-def add_up(
-    losses: Callable[[Tensor], Tensor], shards: Sequence[Tensor], leaves: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
-    """The sum of `losses(shard)` (S,) over the shards, on the CPU, and its gradients in `leaves`, float32.
+Found = tuple[Tensor, Sequence[Tensor]]
+"""A loss (S,) and its gradients, on the CPU."""
 
-    `losses` is called from several threads, each with PyTorch's operations on one thread of their own, under the
-    caller's autocast.
+
+def add_up(run: Callable[[Tensor], Found], shards: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The sums of the losses and gradients that `run` finds for the shards, gradients in float32.
+
+    `run` is called from several threads, each with PyTorch's operations on one thread of their own.
     """
-    is_on, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-
-    def run(shard: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        with torch.enable_grad(), torch.autocast("cpu", dtype=dtype, enabled=is_on):
-            found = losses(shard)
-        return found.detach(), torch.autograd.grad(found.sum(), leaves)
-
     total: Tensor | None = None
     gradients: list[Tensor] = []
     # In the pool on a single core too: under the autocast of the calling thread the last bits come out otherwise.
@@ -44,6 +38,18 @@ def add_up(
             gradient.add_(part)
     assert total is not None
     return total, gradients
+
+
+def differentiated(losses: Callable[[Tensor], Tensor], leaves: Sequence[Tensor]) -> Callable[[Tensor], Found]:
+    """What finds `losses(shard)` (S,) and its gradients in `leaves`, under the autocast of this moment."""
+    is_on, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def run(shard: Tensor) -> Found:
+        with torch.enable_grad(), torch.autocast("cpu", dtype=dtype, enabled=is_on):
+            found = losses(shard)
+        return found.detach(), torch.autograd.grad(found.sum(), leaves)
+
+    return run
 
 
 def with_gradients(losses: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:

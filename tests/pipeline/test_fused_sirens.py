@@ -1,4 +1,4 @@
-"""Compiled sine layers: what the networks compute without them, forward and back, in bfloat16's precision."""
+"""Compiled passes: what the networks compute without them, forward and back, in bfloat16's precision."""
 
 import shutil
 from pathlib import Path
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import SettingsError
-from pipeline import fused_sine
 from pipeline import pointwise as pointwise_module
-from pipeline.dna import Siren
-from pipeline.fused_sine import LANES, SineKernel, compiled_sine_kernel
+from pipeline.fused_sirens import TARGETS, SirenKernel, compile_kernel, siren_kernel
 from pipeline.pointwise import PointwiseProblem
 from pipeline.problem import generator_for
 from pipeline.settings import DnaType, FitSettings
@@ -26,13 +24,27 @@ ROUNDING = 2**-8
 SPEC = matrix_spec("a", 30, 40)
 
 
-@pytest.fixture
-def kernel() -> SineKernel:
+@pytest.fixture(
+    scope="module",
+    params=[*TARGETS, (*TARGETS[1], "-mno-avx512bf16")],
+    ids=["matrix unit", "this machine's vectors", "any machine", "vectors without bfloat16"],
+)
+def kernel(request: pytest.FixtureRequest) -> SirenKernel:
+    """Compiled in each of the ways that this machine can run."""
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
-    found = compiled_sine_kernel()
+    found = compile_kernel(request.param)
+    if found is None and request.param:
+        pytest.skip("not for this compiler or machine")
     assert found is not None
     return found
+
+
+@pytest.fixture
+def used(kernel: SirenKernel, monkeypatch: pytest.MonkeyPatch) -> SirenKernel:
+    """The kernel that fits are given."""
+    monkeypatch.setattr(pointwise_module, "siren_kernel", lambda: kernel)
+    return kernel
 
 
 def problem(kind: DnaType, *, num_slots: int = 2, **changes: Any) -> tuple[PointwiseProblem, FitSettings]:
@@ -55,37 +67,29 @@ def build(made: PointwiseProblem, settings: FitSettings, width: int = 20, num_la
     return made.build(shape, settings, [generator_for(slot) for slot in range(made.num_slots)])
 
 
-# The functions of the C file.
-
-
 @pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
-def test_a_layer_is_sine_and_slope_of_its_angles_in_turns(kernel: SineKernel, scale: float) -> None:
-    angles = (torch.randn(7, 2 * LANES, generator=generator_for(0)) * scale).to(torch.bfloat16)
-    bias, slope, sine = torch.rand(2 * LANES), angles.clone(), torch.empty_like(angles)
-    kernel.run("hidden_forward", *angles.shape, bias, slope, sine)
-    radians = (angles.double() + bias.double()) * 2 * np.pi
+def test_waves_are_sine_and_slope_of_angles_in_turns(kernel: SirenKernel, scale: float) -> None:
+    turns = torch.randn(7 * 16, generator=generator_for(0)) * scale
+    sine, slope = kernel.waves(turns)
+    radians = turns.double() * 2 * np.pi
     torch.testing.assert_close(sine.double(), radians.sin(), atol=ROUNDING, rtol=0)
     torch.testing.assert_close(slope.double(), 2 * np.pi * radians.cos(), atol=2 * np.pi * ROUNDING, rtol=0)
 
 
-def test_what_is_no_number_stays_none(kernel: SineKernel) -> None:
-    angles = torch.tensor([[np.nan, np.inf, -np.inf] + [0.0] * (LANES - 3)], dtype=torch.bfloat16)
-    sine = torch.empty_like(angles)
-    kernel.run("hidden_forward", 1, LANES, torch.zeros(LANES), angles, sine)
-    assert sine[0].isnan().tolist() == [True] * 3 + [False] * (LANES - 3)
+def test_what_is_no_number_stays_none(kernel: SirenKernel) -> None:
+    sine, slope = kernel.waves(torch.tensor([np.nan, np.inf, -np.inf] + [0.0] * 13))
+    for found in (sine, slope):
+        assert found.isnan().tolist() == [True] * 3 + [False] * 13
 
 
-# The networks.
-
-
-@pytest.mark.parametrize(("width", "num_layers"), [(1, 1), (20, 1), (16, 2), (20, 3), (75, 4)])
+@pytest.mark.parametrize(("width", "num_layers"), [(1, 1), (20, 1), (16, 2), (20, 3), (75, 4), (130, 2)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_and_gradients_are_those_of_the_network(
-    kernel: SineKernel, kind: DnaType, width: int, num_layers: int
+    used: SirenKernel, kind: DnaType, width: int, num_layers: int
 ) -> None:
     made, settings = problem(kind)
     net = build(made, settings, width, num_layers)
-    assert made.kernel is kernel
+    assert made.kernel is used
     fused, fused_gradients = losses_and_gradients(made, net, autocast=True)
     made.kernel = None
     exact, gradients = losses_and_gradients(made, net, autocast=False)
@@ -95,7 +99,7 @@ def test_losses_and_gradients_are_those_of_the_network(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_closer_than_those_of_plain_autocast(kernel: SineKernel, kind: DnaType) -> None:
+def test_gradients_are_closer_than_those_of_plain_autocast(used: SirenKernel, kind: DnaType) -> None:
     made, settings = problem(kind)
     net = build(made, settings, 64)
     _, fused = losses_and_gradients(made, net, autocast=True)
@@ -110,7 +114,7 @@ def test_gradients_are_closer_than_those_of_plain_autocast(kernel: SineKernel, k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_gives_the_same_bits_again_on_any_number_of_threads(
-    kernel: SineKernel, kind: DnaType, monkeypatch: pytest.MonkeyPatch
+    used: SirenKernel, kind: DnaType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, settings = problem(kind)
     net = build(made, settings)
@@ -124,24 +128,23 @@ def test_a_step_gives_the_same_bits_again_on_any_number_of_threads(
         assert all(torch.equal(left, right) for left, right in zip(found[0], other, strict=True))
 
 
-def test_the_network_itself_is_left_as_it_was(kernel: SineKernel) -> None:
+def test_a_diverged_network_has_no_loss(used: SirenKernel) -> None:
     made, settings = problem("hierarchical")
     net = build(made, settings)
-    coords = made.coordinates(torch.arange(9)).expand(2, -1, -1)
-    before = net(coords)
-    losses_and_gradients(made, net, autocast=True)
-    assert torch.equal(net(coords), before)
-    assert all(module.fused is None for module in net.modules() if isinstance(module, Siren))
+    with torch.no_grad():
+        next(net.parameters())[0] = np.nan
+    losses, _ = losses_and_gradients(made, net, autocast=True)
+    assert losses.isnan().tolist() == [True, False]
 
 
 # When.
 
 
-def test_short_fits_do_without_and_long_ones_are_compiled(kernel: SineKernel) -> None:
+def test_short_fits_do_without_and_long_ones_are_compiled(used: SirenKernel) -> None:
     for epochs, is_compiled in ((1, False), (10**6, True)):
         made, settings = problem("spectral", compile="auto", epochs=epochs)
         build(made, settings)
-        assert (made.kernel is kernel) == is_compiled
+        assert (made.kernel is used) == is_compiled
 
 
 @pytest.mark.parametrize("changes", [{"compile": "off"}, {"precision": "fp32"}, {"precision": "fp16"}])
@@ -165,7 +168,7 @@ def test_fp16_goes_back_through_the_scaled_loss(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
-    monkeypatch.setattr(pointwise_module, "compiled_sine_kernel", fused_sine.compiled_sine_kernel.__wrapped__)
+    monkeypatch.setattr(pointwise_module, "siren_kernel", siren_kernel.__wrapped__)
 
 
 @pytest.mark.usefixtures("without_compiler")
@@ -183,4 +186,4 @@ def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch: pytest.MonkeyPatc
     compiler.write_text("#!/bin/sh\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
-    assert compiled_sine_kernel.__wrapped__() is None
+    assert siren_kernel.__wrapped__() is None
