@@ -54,6 +54,8 @@ class SirenKernel:
         self._waves.argtypes, self._waves.restype = [long, *[pointer] * 3], None
         self._pack_weight = library.pack_weight
         self._pack_weight.argtypes, self._pack_weight.restype = [long, long, pointer, single, pointer], None
+        self._unpack_gradient = library.unpack_gradient
+        self._unpack_gradient.argtypes, self._unpack_gradient.restype = [long, long, pointer, single, pointer], None
         self._room_for = library.room_for
         self._room_for.argtypes, self._room_for.restype = [long, pointer], long
         self._loss = library.loss
@@ -71,6 +73,11 @@ class SirenKernel:
         """(size, size) float32 -> (2, H, H) bfloat16 as the products take it: `weight * scale`, and its transpose."""
         weight = weight.contiguous()
         self._pack_weight(len(weight), packed.shape[-1], weight.data_ptr(), scale, packed.data_ptr())
+
+    def unpack_gradient(self, blocks: Tensor, scale: float, gradient: Tensor) -> None:
+        """The gradient of such a weight, (size, size) float32, from that of `weight * scale`, (H * H,) in blocks."""
+        size, width = len(gradient), math.isqrt(len(blocks))
+        self._unpack_gradient(size, width, blocks.data_ptr(), scale, gradient.data_ptr())
 
     def loss(
         self,
@@ -215,7 +222,26 @@ class FusedSirens:
 
     def parameter_gradients(self, found: Sequence[Tensor]) -> list[Tensor]:
         """`Found.parameters` as gradients of each network's weights, biases and last weight, shaped like them."""
-        return [part for layers, flat in zip(self.networks, found, strict=True) for part in _taken_apart(layers, flat)]
+        return [
+            part for layers, flat in zip(self.networks, found, strict=True) for part in self._take_apart(layers, flat)
+        ]
+
+    def _take_apart(self, layers: Layers, flat: Tensor) -> list[Tensor]:
+        """Gradients (S, parameters) by parameter, without the padding and in their own scale."""
+        scales, width, stack = _in_turns(layers), _padded_width(layers), len(layers.out_weight)
+        own, depth = layers.out_weight.shape[1], len(scales)
+        first, *rest = torch.split(flat, _sizes(layers), dim=1)
+        biases, last, hidden = rest[:depth], rest[depth], rest[depth + 1 :]
+        weights = [torch.empty(stack, own, own) for _ in hidden]
+        for blocks, scale, weight in zip(hidden, scales[1:], weights, strict=True):
+            for slot in range(stack):
+                self.kernel.unpack_gradient(blocks[slot], scale, weight[slot])
+        return [
+            first.view(stack, -1, width)[..., :own] * scales[0],
+            *weights,
+            *(bias[:, None, :own] * scale for bias, scale in zip(biases, scales, strict=True)),
+            last[:, :own, None],
+        ]
 
 
 def _padded_width(layers: Layers) -> int:
@@ -243,20 +269,3 @@ def _laid_out(layers: Layers) -> Tensor:
         layers.out_weight[..., 0],
     ]
     return torch.cat([F.pad(part, pad).reshape(stack, -1) for part in parts], dim=1)
-
-
-def _taken_apart(layers: Layers, flat: Tensor) -> list[Tensor]:
-    """Gradients (S, parameters) by parameter, without the padding and in their own scale."""
-    scales, width, stack = _in_turns(layers), _padded_width(layers), len(layers.out_weight)
-    own, depth = layers.out_weight.shape[1], len(scales)
-    first, *rest = torch.split(flat, _sizes(layers), dim=1)
-    biases, last, hidden = rest[:depth], rest[depth], rest[depth + 1 :]
-    weights = [first.view(stack, -1, width), *(_from_blocks(part, width)[:, :own] for part in hidden)]
-    scaled = [*weights, *(bias[:, None] for bias in biases)]
-    return [*(part[..., :own] * scale for part, scale in zip(scaled, scales * 2, strict=True)), last[:, :own, None]]
-
-
-def _from_blocks(flat: Tensor, width: int) -> Tensor:
-    """(S, H * H), block after block -> (S, H, H)."""
-    blocks = flat.view(len(flat), width // BLOCK, width // BLOCK, BLOCK, BLOCK)
-    return blocks.transpose(2, 3).reshape(len(flat), width, width)

@@ -67,6 +67,8 @@ class _KnownGradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Any, ...]:
         (slots,) = upstream
+        if bool((slots == 1).all()):
+            return None, None, *ctx.saved_tensors
         return None, None, *(g * slots.view(-1, *[1] * (g.ndim - 1)) for g in ctx.saved_tensors)
 
 

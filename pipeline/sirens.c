@@ -168,6 +168,16 @@ void pack_weight(long size, long H, const float *w, float scale, words *packed) 
         }
 }
 
+/* The gradient of w (size, size) from that of its padded, scaled copy, (H, H) in blocks of BLOCK * BLOCK. */
+void unpack_gradient(long size, long H, const float *blocks, float scale, float *gradient) {
+    for (long m = 0; m < size; m++)
+        for (long n = 0; n < size; n += BLOCK) {
+            const float *from = blocks + (m / BLOCK * (H / BLOCK) + n / BLOCK) * BLOCK * BLOCK + m % BLOCK * BLOCK;
+            long count = size - n < BLOCK ? size - n : BLOCK;
+            for (long i = 0; i < count; i++) gradient[m * size + n + i] = scale * from[i];
+        }
+}
+
 /* What is to be done with a finished block of 32 rows and columns, row by row. */
 typedef struct {
     long H, row, column, num_rows, done;
