@@ -22,9 +22,11 @@ from zoo.tensors import TensorSpec
 __all__ = ["PointwiseProblem"]
 
 UNITS_PER_SHARD = 1 << 19
-"""On a CPU a batch is cut into shards of this many values of the widest layer, a MiB in bfloat16."""
-COMPILED_FROM = 1e9
-"""Sines of a fit from which on compiling the layers pays: it takes a second and saves some nanoseconds a sine."""
+"""On a CPU a batch is cut into shards of this many values of the widest layer, a MiB in bfloat16,"""
+POINTS_PER_SHARD = 1 << 12
+"""and of at most this many points, so that a narrow network is work for more than one core."""
+COMPILED_FROM = 5e8
+"""Sines of a fit from which on compiling pays: it takes a second or two and saves 5 to 9 ns a sine and core."""
 POINTS_PER_CHUNK = 1 << 16
 """Points evaluated at once, over all slots."""
 POINTS_PER_EVALUATION = 1 << 20
@@ -67,7 +69,7 @@ class PointwiseProblem:
         return int(self.ends[part] - self.starts[part])
 
     def build(self, shape: DnaShape, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
-        self.shard_size = max(UNITS_PER_SHARD // (self.num_slots * shape.hidden_dim), 1)
+        self.shard_size = min(max(UNITS_PER_SHARD // (self.num_slots * shape.hidden_dim), 1), POINTS_PER_SHARD)
         net = make_pointwise(
             settings.dna_type,
             generators,
