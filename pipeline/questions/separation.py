@@ -16,6 +16,7 @@ from patterndb.multiplicity import q_values
 from pipeline.permutations import Labellings
 from pipeline.questions.records import Finding
 from pipeline.questions.samples import Sample
+from pipeline.questions.tails import column_ranks
 
 __all__ = ["Separation", "differing_dimensions", "rank_test", "separate"]
 
@@ -99,14 +100,12 @@ def rank_test(
 
     - `units`: which of the units (U,) that `codes` labels are present.
     """
-    from scipy.stats import rankdata
-
     counts = np.bincount(codes[units], minlength=codes.max() + 1)
     labellings = dealt.codes[:, units]
     # Only labellings that give the present units as many of each label: the others compare something else.
     alike = np.all([(labellings == code).sum(axis=1) == count for code, count in enumerate(counts)], axis=0)
     labellings = labellings[alike]
-    ranks = rankdata(values, axis=0) - (len(values) + 1) / 2
+    ranks = column_ranks(values) - (len(values) + 1) / 2
     between = np.zeros((len(labellings), values.shape[1]))
     for code, count in enumerate(counts):
         if count:

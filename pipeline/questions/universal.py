@@ -15,6 +15,7 @@ import numpy as np
 from patterndb.multiplicity import q_values
 from patterndb.records import Statistic
 from pipeline.questions.records import Finding
+from pipeline.questions.tails import coin_tail, fisher_tail
 
 __all__ = ["Universal", "find_universal", "least_universal_p", "lineages_for_a_sign"]
 
@@ -36,8 +37,10 @@ def find_universal(witnesses: Sequence[Mapping[str, Statistic]], *, alpha: float
     names = [name for name in witnesses[0] if all(_is_tested(each.get(name)) for each in witnesses)]
     findings = [_judge(name, [each[name] for each in witnesses]) for name in names]
     adjusted = q_values([finding.p for finding in findings])
+    # Clopper and Pearson 1934, where all agree: of all lineages that could have been mined, at least this share (95 %).
+    share_low = 0.025 ** (1 / len(witnesses))
     universal = [
-        Finding(name=each.name, effect=each.effect, p=each.p, q=q, values=each.values)
+        Finding(name=each.name, effect=each.effect, p=each.p, q=q, values={**each.values, "share_low": share_low})
         for each, q in zip(findings, adjusted, strict=True)
         if each.effect == 1 and q is not None and q <= alpha
     ]
@@ -65,8 +68,6 @@ def _is_tested(statistic: Statistic | None) -> bool:
 
 def _judge(name: str, statistics: Sequence[Statistic]) -> Finding:
     """One statistic: `effect` is the share of lineages on the side where most are."""
-    from scipy.stats import beta
-
     rises = np.array([each.value - (each.null_mean or 0.0) for each in statistics])
     side = 1.0 if (rises > 0).sum() >= (rises < 0).sum() else -1.0
     agree = int((side * rises > 0).sum())
@@ -80,17 +81,13 @@ def _judge(name: str, statistics: Sequence[Statistic]) -> Finding:
             "value": float(np.median([each.value for each in statistics])),
             "null_mean": float(np.median([each.null_mean or 0.0 for each in statistics])),
             "z": float(np.median(z)) if z else None,
-            # Clopper and Pearson 1934: of all lineages that could have been mined, at least this share agrees (95 %).
-            "share_low": float(beta.ppf(0.025, agree, len(statistics) - agree + 1)) if agree else 0.0,
         },
     )
 
 
 def _sign_p(agree: int, count: int) -> float:
     """Two-sided: how often at least `agree` of `count` coins fall on the same side."""
-    from scipy.stats import binom
-
-    return min(1.0, 2 * float(binom.sf(agree - 1, count, 0.5)))
+    return min(1.0, 2 * coin_tail(agree, count))
 
 
 def _combined_p(p_values: Sequence[float]) -> float:
@@ -98,6 +95,4 @@ def _combined_p(p_values: Sequence[float]) -> float:
 
     Each p is the two-sided one where a lineage lies in that direction and 1 where it does not: that is never too small.
     """
-    from scipy.stats import chi2
-
-    return min(1.0, 2 * float(chi2.sf(-2 * math.fsum(map(math.log, p_values)), 2 * len(p_values))))
+    return min(1.0, 2 * fisher_tail(p_values))

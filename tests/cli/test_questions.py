@@ -75,4 +75,4 @@ def test_an_empty_database_answers_that_it_is_empty(tmp_path: Path, invoke: Invo
 
 
 def test_asking_needs_no_torch(start: Start) -> None:
-    assert loaded(start, "questions") & {"torch", "transformers", "sklearn", "pandas"} == set()
+    assert loaded(start, "questions") & {"torch", "transformers", "sklearn", "scipy", "pandas"} == set()

@@ -53,7 +53,7 @@ NEEDLESS = {
         "pipeline.lineage",
         "cattrs",
     },
-    ("questions",): {"torch", "transformers", "sklearn", "pandas", "sqlalchemy.orm"},
+    ("questions",): {"torch", "transformers", "sklearn", "pandas", "scipy", "sqlalchemy.orm"},
     ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy", "sqlalchemy.orm"},
     ("db", "current"): {"numpy", "patterndb.tables"},
 }
