@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from cli import errors
 from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption
-from cli.session import Session, default_home
+from cli.session import Session
 from dna_zoo import __version__
 
 __all__ = ["app", "main"]
@@ -119,7 +119,7 @@ def _options(
         raise typer.BadParameter("-v and -q contradict each other.")
     session = context.obj
     assert isinstance(session, Session)
-    session.db, session.home, session.debug = db, home.expanduser() if home else default_home(), debug
+    session.db, session.given_home, session.debug = db, home, debug
     session.verbosity = verbose - quiet
     if context.invoked_subcommand is None:
         print(context.get_help())

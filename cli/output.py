@@ -44,15 +44,23 @@ class Output:
         self._format = output_format
         self._verbosity = verbosity
 
-    def result(self, document: Any, *, bare: Iterable[object], draw: Callable[[], Iterable["RenderableType"]]) -> None:
+    def result(
+        self,
+        document: Callable[[], Any],
+        *,
+        bare: Iterable[object],
+        draw: Callable[[], Iterable["RenderableType"]],
+    ) -> None:
         """Print the command's data.
 
-        - `document`: plain JSON, for `--format json`; non-finite floats become null.
+        - `document`: makes plain JSON for `--format json`; non-finite floats become null.
         - `bare`: what `--format quiet` prints, one a line.
-        - `draw`: makes what `--format table` shows, called for that format alone.
+        - `draw`: makes what `--format table` shows.
+
+        Only what the format takes is made.
         """
         if self._format is Format.JSON:
-            print(json.dumps(plain_json(document), indent=2, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(plain_json(document()), indent=2, ensure_ascii=False, allow_nan=False))
         elif self._format is Format.QUIET:
             print("".join(f"{item}\n" for item in bare), end="")
         else:
@@ -60,7 +68,8 @@ class Output:
             width = console.width
             for renderable in draw():
                 console.width = width
-                console.width = max(width, _least_width(renderable, console))
+                if width < FULL_WIDTH:
+                    console.width = max(width, _least_width(renderable, console))
                 console.print(renderable)
 
     def note(self, text: str) -> None:

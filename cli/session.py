@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,16 @@ class Session:
 
     db: str | None = None
     """As given; None for the SQLite file in the home folder."""
-    home: Path = field(default_factory=default_home)
+    given_home: Path | None = None
+    """As given; None for the platform's."""
     verbosity: int = 0
     """-1 for `-q`, 1 for `-v`."""
     debug: bool = False
+
+    @property
+    def home(self) -> Path:
+        """Where runs, checkpoints and the default database are."""
+        return self.given_home.expanduser() if self.given_home else default_home()
 
     @property
     def database_url(self) -> str:

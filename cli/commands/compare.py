@@ -48,7 +48,7 @@ def compare(
             with progress(session.verbosity) as on_event:
                 lineage = MinedLineage.of(database, home=session.home, on_event=on_event).compare(a, b)
     output.result(
-        comparison_document(found, lineage),
+        lambda: comparison_document(found, lineage),
         bare=(_fixed_or_empty(found.distance),),
         draw=lambda: _draw(found, lineage),
     )

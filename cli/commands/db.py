@@ -43,7 +43,7 @@ def current(context: typer.Context, output_format: FormatOption = Format.TABLE) 
     revision = schema.current(session.database_url)
     rows = (("in the database", revision or "none"), ("needed", schema.HEAD))
     Output(output_format, verbosity=session.verbosity).result(
-        {"current": revision, "head": schema.HEAD},
+        lambda: {"current": revision, "head": schema.HEAD},
         bare=(revision or "",),
         draw=lambda: [make_table((Column("Schema"), Column("Version", right=True)), rows)],
     )
@@ -57,7 +57,7 @@ def check(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
     output = Output(output_format, verbosity=session.verbosity)
     differences = schema.check(session.database_url)
     output.result(
-        {"head": schema.HEAD, "differences": list(differences)},
+        lambda: {"head": schema.HEAD, "differences": list(differences)},
         bare=differences,
         draw=lambda: [_difference_table(differences)] if differences else [],
     )

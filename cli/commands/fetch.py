@@ -46,7 +46,7 @@ def fetch(
     session.make_home()
     plans = [plan for request in requests if (plan := _plan_one(request, session, output, offline=offline))]
     output.result(
-        [plan_document(plan) for plan, _ in plans],
+        lambda: [plan_document(plan) for plan, _ in plans],
         bare=(plan.key for plan, _ in plans),
         draw=lambda: [_plan_table([plan for plan, _ in plans])] if plans else [],
     )

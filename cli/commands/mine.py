@@ -105,7 +105,7 @@ def _tell(run: "RunRecord", database: "PatternDatabase", output: Output) -> None
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run, with_tensors=False) for key in done]
     neighbours = _nearest(database, done)
-    output.result(mine_document(run, patterns), bare=done, draw=lambda: _draw(patterns, neighbours))
+    output.result(lambda: mine_document(run, patterns), bare=done, draw=lambda: _draw(patterns, neighbours))
     for model in run.models:
         if model.status == "failed":
             output.error(f"{model.key}: {model.error}", model.hint or "")

@@ -56,7 +56,7 @@ def questions(
         found = _ask(database, without or (), seed)
     answers = [answer for answer in found.answers if answer.name in chosen]
     output.result(
-        questions_document(found, answers),
+        lambda: questions_document(found, answers),
         bare=(answer.verdict.replace(" ", "-") for answer in answers),
         draw=lambda: _draw(found, answers),
     )

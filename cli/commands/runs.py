@@ -38,10 +38,10 @@ def runs(
         records = database.runs() if run is None else (database.run(run),)
     if run is not None:
         one = records[0]
-        output.result(run_document(one), bare=(model.key for model in one.models), draw=lambda: _draw_run(one))
+        output.result(lambda: run_document(one), bare=(model.key for model in one.models), draw=lambda: _draw_run(one))
         return
     output.result(
-        [run_document(record) for record in records],
+        lambda: [run_document(record) for record in records],
         bare=(record.run for record in records),
         draw=lambda: [_run_table(records)],
     )

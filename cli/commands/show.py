@@ -25,7 +25,7 @@ def show(
     output = Output(output_format, verbosity=session.verbosity)
     with session.database() as database:
         pattern = database.load_pattern(key, run=run, with_tensors=False)
-    output.result(pattern_document(pattern), bare=(pattern.pattern_class,), draw=lambda: draw_pattern(pattern))
+    output.result(lambda: pattern_document(pattern), bare=(pattern.pattern_class,), draw=lambda: draw_pattern(pattern))
     output.hint(
         f"Ask on: dna-zoo similar {key}, dna-zoo compare {key} OTHER, dna-zoo export tensors.csv --table tensors"
     )

@@ -66,7 +66,7 @@ def similar(
             relatives = _ranked(key, neighbours, database, session)[:top_k]
             neighbours = tuple(neighbour for neighbour, _ in relatives)
     output.result(
-        neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours]),
+        lambda: neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours]),
         bare=(neighbour.model for neighbour in neighbours),
         draw=lambda: _draw(key, neighbours, relatives),
     )

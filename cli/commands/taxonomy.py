@@ -29,7 +29,7 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     output = Output(output_format, verbosity=session.verbosity)
     with session.database() as database:
         found = _classify(database.signatures(with_nulls=False))
-    output.result(taxonomy_document(found), bare=found.models, draw=lambda: _draw(found))
+    output.result(lambda: taxonomy_document(found), bare=found.models, draw=lambda: _draw(found))
 
 
 def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":

@@ -78,7 +78,7 @@ def tune(
             on_event=on_event,
         )
     front = [trial for trial in found.trials if trial.is_on_front]
-    output.result(tune_document(found), bare=(trial.number for trial in front), draw=lambda: _draw(found))
+    output.result(lambda: tune_document(found), bare=(trial.number for trial in front), draw=lambda: _draw(found))
     if front:
         output.hint(
             "Nobody is best at everything: of the trials marked ●, no other has more gain and speed in less memory."

@@ -39,7 +39,7 @@ def zoo(
         return
     output = Output(output_format, verbosity=session_of(context).verbosity)
     cards = sorted(select_cards(tier=tier, family=family, modality=modality), key=lambda card: (card.tier, card.key))
-    output.result(cards_document(cards), bare=(card.key for card in cards), draw=lambda: [_card_table(cards)])
+    output.result(lambda: cards_document(cards), bare=(card.key for card in cards), draw=lambda: [_card_table(cards)])
     output.hint("More about one: dna-zoo zoo show KEY. Any other Hub id or directory is mined the same way.")
 
 
@@ -53,7 +53,7 @@ def show(
     """Show all that is known of one model before a byte of it is fetched."""
     card = find_card(key)
     output = Output(output_format, verbosity=session_of(context).verbosity)
-    output.result(card_document(card), bare=(card.key,), draw=lambda: _draw_card(card))
+    output.result(lambda: card_document(card), bare=(card.key,), draw=lambda: _draw_card(card))
 
 
 COLUMNS = (

@@ -37,7 +37,7 @@ def test_numbers_are_written_alike(written: str, expected: str) -> None:
 
 
 def test_json_has_null_for_numbers_that_are_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
-    Output(Format.JSON).result({"a": math.nan, "b": (math.inf, 1.5)}, bare=(), draw=list)
+    Output(Format.JSON).result(lambda: {"a": math.nan, "b": (math.inf, 1.5)}, bare=(), draw=list)
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5]}
 
 

@@ -37,7 +37,7 @@ LIGHT = [
     ("db", "current"),
 ]
 NEEDLESS = {
-    ("--help",): {"sqlalchemy", "numpy", "rich", "patterndb.records", "pipeline.fetch_plan"},
+    ("--help",): {"sqlalchemy", "numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch_plan"},
     ("mine", "--help"): {"sqlalchemy", "numpy", "patterndb.records", "pipeline.fetch_plan"},
     ("zoo",): {"sqlalchemy", "numpy", "patterndb.records"},
     ("show", "alpha"): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.catalog", "patterndb.similarity"},
