@@ -3,17 +3,19 @@
 What the columns mean: `patterndb.columns.COLUMN_MEANINGS`. pandas is imported when a table is built, not before.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
-from patterndb.records import FitRecord, PatternSummary, SignatureEntry, Statistic, TensorEntry
+from patterndb.records import FitRecord, PatternSummary, SignatureEntry, TensorEntry
 from patterndb.similarity import align, pairwise_distances
 from patterndb.table_files import SUFFIXES, write_table
 
@@ -33,8 +35,7 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-Test = tuple[str, str, str]
-"""Model, tensor, statistic."""
+Float64 = npt.NDArray[np.float64]
 TABLES = tuple(COLUMNS)
 MODEL_FIELDS = (
     "repo", "revision", "sha256", "tier", "modality", "family", "architecture", "specialty", "objective",
@@ -65,34 +66,11 @@ def _catalog_row(pattern: PatternSummary) -> Row:
 
 def tensors_table(entries: Sequence[TensorEntry]) -> "pd.DataFrame":
     """One row for each tensor of the current patterns, with a few columns for each statistic."""
-    adjusted = _q_by_model(entries)
-    rows = [_tensor_row(entry, adjusted) for entry in entries]
-    measured = {each.name for entry in entries for each in entry.tensor.statistics}
-    return _make_frame(
-        "tensors", rows, [f"{name}{suffix}" for name in sorted(measured) for suffix in STATISTIC_SUFFIXES]
-    )
+    return _make_frame("tensors", map(_tensor_row, entries), _statistic_columns(entries))
 
 
-def _q_by_model(entries: Sequence[TensorEntry]) -> Mapping[Test, float | None]:
-    """The q-value of every test; the family is all tests of one model, so that no other model changes them."""
-    families: dict[str, dict[Test, float | None]] = defaultdict(dict)
-    for entry in entries:
-        for each in entry.tensor.statistics:
-            families[entry.model][entry.model, entry.tensor.name, each.name] = each.p
-    return {
-        test: q
-        for family in families.values()
-        for test, q in zip(family, q_values(tuple(family.values())), strict=True)
-    }
-
-
-def _tensor_row(entry: TensorEntry, adjusted: Mapping[Test, float | None]) -> Row:
+def _tensor_row(entry: TensorEntry) -> Row:
     tensor = entry.tensor
-    statistics = {
-        name: value
-        for each in tensor.statistics
-        for name, value in _statistic_columns(each, adjusted[entry.model, tensor.name, each.name]).items()
-    }
     return {
         "model": entry.model,
         "pattern_key": entry.pattern_key,
@@ -101,8 +79,42 @@ def _tensor_row(entry: TensorEntry, adjusted: Mapping[Test, float | None]) -> Ro
         "pattern_class": tensor.pattern_class,
         **_score_columns(tensor.class_scores),
         **_fit_columns(tensor.fit),
-        **statistics,
     }
+
+
+def _statistic_columns(entries: Sequence[TensorEntry]) -> dict[str, Float64]:
+    """The columns of every statistic by name, (entries,) each, NaN for a tensor that lacks it.
+
+    A statistic at a time: there are hundreds of columns, and a tensor has a part of them.
+    """
+    adjusted = _q_by_model(entries)
+    places: dict[str, list[int]] = defaultdict(list)
+    found: dict[str, list[tuple[float | None, ...]]] = defaultdict(list)
+    for place, entry in enumerate(entries):
+        for each, q in zip(entry.tensor.statistics, adjusted[place], strict=True):
+            places[each.name].append(place)
+            null = (each.null_mean, each.null_std, each.z, each.p, q)
+            found[each.name].append((each.value, *null, each.low, each.high))
+    columns: dict[str, Float64] = {}
+    for name in sorted(found):
+        cells = np.full((len(STATISTIC_SUFFIXES), len(entries)), np.nan)
+        cells[:, places[name]] = np.array(found[name], dtype=np.float64).T
+        columns |= {f"{name}{suffix}": cells[row] for row, suffix in enumerate(STATISTIC_SUFFIXES)}
+    return columns
+
+
+def _q_by_model(entries: Sequence[TensorEntry]) -> list[tuple[float | None, ...]]:
+    """The q-value of every test, by entry; the family is all tests of one model, so that no other changes them."""
+    families: dict[str, list[int]] = defaultdict(list)
+    for place, entry in enumerate(entries):
+        families[entry.model].append(place)
+    found: list[tuple[float | None, ...]] = [()] * len(entries)
+    for family in families.values():
+        tests = [[each.p for each in entries[place].tensor.statistics] for place in family]
+        adjusted = iter(q_values(tuple(itertools.chain.from_iterable(tests))))
+        for place, own in zip(family, tests, strict=True):
+            found[place] = tuple(itertools.islice(adjusted, len(own)))
+    return found
 
 
 def signatures_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
@@ -147,23 +159,18 @@ def _fit_columns(fit: FitRecord | None) -> Row:
     return {} if fit is None else {f"fit_{field.name}": getattr(fit, field.name) for field in fields(fit)}
 
 
-def _statistic_columns(statistic: Statistic, q: float | None) -> Row:
-    null = (statistic.null_mean, statistic.null_std, statistic.z, statistic.p, q)
-    values = (statistic.value, *null, statistic.low, statistic.high)
-    return {f"{statistic.name}{suffix}": value for suffix, value in zip(STATISTIC_SUFFIXES, values, strict=True)}
-
-
-def _make_frame(table: str, rows: Iterable[Row], extra: Sequence[str] = ()) -> "pd.DataFrame":
+def _make_frame(table: str, rows: Iterable[Row], extra: Mapping[str, Float64] | None = None) -> "pd.DataFrame":
     """A frame with all columns of the table in their order and types, also when there are no rows.
 
-    `extra` are columns of floats that depend on what was measured. `attrs["table"]` names the table.
+    `extra` are columns that depend on what was measured. `attrs["table"]` names the table.
     """
     import pandas as pd
 
     rows = list(rows)
-    dtypes = {name: column.dtype for name, column in COLUMNS[table].items()} | dict.fromkeys(extra, "float64")
-    columns = {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in dtypes.items()}
-    frame = pd.DataFrame(columns)
+    columns = {
+        name: pd.Series([row.get(name) for row in rows], dtype=column.dtype) for name, column in COLUMNS[table].items()
+    }
+    frame = pd.DataFrame({**columns, **(extra or {})})
     frame.attrs["table"] = table
     return frame
 

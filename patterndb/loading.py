@@ -1,6 +1,7 @@
 """Reading patterns inside the caller's transaction, with as many queries for a large pattern as for a small one."""
 
 import difflib
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -40,6 +41,7 @@ Row = Mapping[str, Any]
 Owner = tuple[int, int | None, int | None]
 """Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
 
+ROWS_AT_A_TIME = 1000
 NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
 RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("rank")
 """1 for the current pattern of a model key."""
@@ -150,8 +152,9 @@ def _read_fits(connection: Connection, *which: ColumnElement[bool]) -> Mapping[O
 def _read_statistics(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, Sequence[Statistic]]:
     """Statistics by what they belong to, in the order of the record. There are thousands: rows stay tuples."""
     query = select(*(METRICS.c[name] for name in (*OWNER, *rows.STATISTIC_COLUMNS))).where(*which)
+    parts = connection.execute(query.order_by(*METRICS.primary_key)).partitions(ROWS_AT_A_TIME)
     found: dict[Owner, list[Statistic]] = defaultdict(list)
-    for pattern_id, role, tensor, *values in connection.execute(query.order_by(*METRICS.primary_key)):
+    for pattern_id, role, tensor, *values in itertools.chain.from_iterable(parts):
         found[pattern_id, role, tensor].append(rows.statistic(values))
     return found
 
