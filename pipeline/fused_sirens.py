@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BLOCK = 32
 """Widths are padded to a multiple of this, as `sirens.c` takes them."""
+MOST_NETWORKS = 4
+"""In one DNA."""
 FLAGS = ("-O3", "-fPIC", "-shared")
 TARGETS = (("-march=native",), ("-march=native", "-mno-amx-bf16"), ())
 """Tried in turn: not every compiler knows the first, and not every system lets a process use the matrix unit."""
@@ -164,6 +166,7 @@ class FusedSirens:
     `sirens.c` takes them, once for all the points they are to meet."""
 
     def __init__(self, kernel: SirenKernel, networks: Sequence[Layers]) -> None:
+        assert len(networks) <= MOST_NETWORKS
         self.kernel = kernel
         self.networks = networks
         with torch.no_grad():
