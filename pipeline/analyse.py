@@ -18,6 +18,7 @@ import numpy.typing as npt
 from patterndb.records import SignatureRecord, Statistic
 from pipeline.classify import Classification, classify
 from pipeline.kinship import Circuit, find_circuits
+from pipeline.memory import give_back
 from pipeline.nulls import NULLS, NullKind, NullModel, Place, null_rng, rotate, sample_rng
 from pipeline.order import EVERY_ROW, Rows, canonicalise, seriate_tensor
 from pipeline.pooling import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
@@ -206,6 +207,7 @@ def _analyse_parts(
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
                 draws[name].append(value)
+        give_back()  # Or what the nulls have freed stays beside the largest tables of cosines, those of two samples.
         samples = tuple(pool_of_threads.map(measure_sample, parts.samples))
     clusters = clustering.result()
     return TensorAnalysis(
