@@ -34,28 +34,24 @@ LIGHT = [
     ("runs",),
     ("similar", "alpha"),
     ("compare", "alpha", "beta"),
+    ("questions",),
     ("db", "current"),
 ]
+WRITING = ("patterndb.saving", "sqlalchemy.dialects.postgresql")
 NEEDLESS = {
     ("--help",): {"sqlalchemy", "numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch_plan"},
     ("mine", "--help"): {"sqlalchemy", "numpy", "patterndb.records", "pipeline.fetch_plan"},
     ("zoo",): {"sqlalchemy", "numpy", "patterndb.records"},
-    ("show", "alpha"): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.catalog", "patterndb.similarity"},
-    ("runs",): {"numpy", "sqlalchemy.dialects.postgresql", "patterndb.saving"},
-    ("similar", "alpha"): {"patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("taxonomy",): {
-        "torch",
-        "transformers",
-        "sklearn",
-        "pandas",
-        "sqlalchemy.orm",
-        "patterndb.catalog",
-        "pipeline.lineage",
-        "cattrs",
-    },
-    ("questions",): {"torch", "transformers", "sklearn", "pandas", "scipy", "sqlalchemy.orm"},
-    ("export", "{folder}/catalog.csv"): {"torch", "transformers", "sklearn", "scipy", "sqlalchemy.orm"},
-    ("db", "current"): {"numpy", "patterndb.tables"},
+    ("show", "alpha"): {"numpy", *WRITING, "patterndb.catalog", "patterndb.similarity"},
+    ("runs",): {"numpy", *WRITING},
+    ("similar", "alpha"): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
+    ("compare", "alpha", "beta"): {*WRITING, "patterndb.catalog"},
+    ("taxonomy",): {*HEAVY, *WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"} - {"scipy"}
+    | {"scipy.stats", "scipy.optimize"},
+    ("questions",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
+    ("export", "{folder}/catalog.csv"): {*HEAVY, *WRITING} - {"pandas", "pyarrow"},
+    ("export", "{folder}/tensors.parquet", "--table", "tensors"): {*HEAVY, *WRITING} - {"pandas", "pyarrow"},
+    ("db", "current"): {"numpy", "rich.progress", "patterndb.tables", "patterndb.records"},
 }
 """What a command could do without, beside what nearly all do without."""
 
