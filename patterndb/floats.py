@@ -6,12 +6,14 @@ nearly every row, means that NULL is None and nothing else.
 """
 
 import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["from_json", "join_special", "pack", "split_special", "to_json", "unpack"]
 
+MISSING = re.compile("0+")
 NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 
 
@@ -78,8 +80,7 @@ def unpack(blob: bytes, length: int) -> tuple[float | None, ...]:
     # As text: shifting a long integer for every value would cost the square of their number.
     mask = f"{int.from_bytes(blob[:num_bytes], 'big'):0{8 * num_bytes}b}"
     floats: list[float | None] = list(struct.unpack(f"<{length}d", blob[num_bytes:]))
-    missing = mask.find("0", 0, length)
-    while missing >= 0:
-        floats[missing] = None
-        missing = mask.find("0", missing + 1, length)
+    # What a model lacks are whole roles: values are missing in long runs.
+    for missing in MISSING.finditer(mask, 0, length):
+        floats[missing.start() : missing.end()] = [None] * len(missing[0])
     return tuple(floats)
