@@ -211,7 +211,7 @@ def seconds_of(run: Callable[..., object], *arguments: object) -> float:
 
 def find_taxonomy(database: PatternDatabase) -> None:
     """As `dna-zoo taxonomy` does."""
-    entries = database.signatures()
+    entries = database.signatures(with_nulls=False)
     names, values = align([entry.signature for entry in entries])
     descent = trace_descent([entry.model for entry in entries], find_kin(names, values))
     declared = [
@@ -228,12 +228,12 @@ def find_taxonomy(database: PatternDatabase) -> None:
 
 
 READERS: Mapping[str, Callable[[PatternDatabase], object]] = {
-    "show": lambda database: database.load_pattern("model-00000"),
+    "show": lambda database: database.load_pattern("model-00000", with_tensors=False),
     "read signatures": lambda database: database.signatures(),
     "similar": lambda database: database.get_similar_models("model-00000"),
     "compare": lambda database: database.compare_patterns("model-00000", "model-00001"),
     "taxonomy": find_taxonomy,
-    "questions": lambda database: ask(database.signatures(), database.model_statistics(), seed=0),
+    "questions": lambda database: ask(database.signatures(with_nulls=False), database.model_statistics(), seed=0),
     "export catalog": lambda database: database.export_catalog("catalog"),
     "export distances": lambda database: database.export_catalog("distances"),
 }
