@@ -10,6 +10,7 @@ from tests.cli.conftest import Invoke, Start
 
 HEAVY = (
     "torch",
+    "pydantic",
     "transformers",
     "sklearn",
     "scipy",
