@@ -5,7 +5,8 @@
 
 Each part is one of the other benchmarks with fewer repetitions, in a process of its own, one after the other. Their
 tables are printed as they come; at the end all that has a goal stands in one table, which goes with the parts' results
-into `benchmarks/results/bench.json`. A goal that is not met says so, and so does a part that failed.
+into `benchmarks/results/bench.json`; with `--parts` the other parts stay there as they were. A goal that is not met
+says so, and so does a part that failed.
 """
 
 import argparse
@@ -57,23 +58,23 @@ class Part:
 
 
 def main() -> None:
-    """All parts, then the table; ends with 1 if a part failed."""
+    """The parts, then the table; ends with 1 if a part failed."""
     options = parse()
     (RESULTS / FOLDER).mkdir(parents=True, exist_ok=True)
-    goals: list[Goal] = []
-    parts: dict[str, Any] = {}
-    started = time.perf_counter()
+    path = RESULTS / "bench.json"
+    # Parts that are not run again stay as they were.
+    kept = json.loads(path.read_text())["parts"] if path.exists() and set(options.parts) < set(PARTS) else {}
     for name in options.parts:
         found, seconds = run(name, PARTS[name])
-        parts[name] = {"seconds": seconds, "found": found}
-        if found is not None:
-            goals += PARTS[name].read(found)
+        kept[name] = {"seconds": seconds, "found": found}
+    parts = {name: kept[name] for name in PARTS if name in kept}
     failed = [name for name, part in parts.items() if part["found"] is None]
-    took = time.perf_counter() - started
-    goals.append(Goal(what="this run", value=took, goal=MOST_SECONDS, unit="s", is_floor=False))
+    goals = [goal for name, part in parts.items() if name not in failed for goal in PARTS[name].read(part["found"])]
+    took = sum(part["seconds"] for part in parts.values())
+    goals.append(Goal(what="these parts", value=took, goal=MOST_SECONDS, unit="s", is_floor=False))
     tell(goals, failed)
     content = {"goals": [asdict(goal) | {"is_met": goal.is_met} for goal in goals], "failed": failed, "parts": parts}
-    (RESULTS / "bench.json").write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n")
     shutil.rmtree(RESULTS / FOLDER)
     sys.exit(1 if failed else 0)
 
