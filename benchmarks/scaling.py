@@ -9,8 +9,8 @@ size is measured `--repetitions` times, and the fastest counts: what else the ma
 
 - weights: BERTs of one depth and growing width, mined with few epochs and nulls;
 - nulls: one such model, with growing numbers of nulls in the analysis, and of copies (1 + nulls) in the fit;
-- models: a database that grows, and what reads all of it; bytes and seconds that one model as large as MiniLM-L6 in
-  tensors adds to it.
+- models: a database that grows, and what reads all of it; the distances of all pairs of signatures alone; bytes and
+  seconds that one model as large as MiniLM-L6 in tensors adds to it.
 """
 
 import argparse
@@ -43,6 +43,7 @@ STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")
 WIDTHS, QUICK_WIDTHS = (96, 144, 216, 324, 484), (96, 160, 256)
 NULLS, QUICK_NULLS = (1, 2, 4, 8, 16), (1, 2, 4)
 MODELS, QUICK_MODELS = (25, 50, 100, 200), (10, 20, 40)
+SIGNATURES, QUICK_SIGNATURES = (200, 400, 800, 1600), (100, 200, 400)
 NULLS_WIDTH = 128
 PAIRS = "distances of all pairs"
 SETTINGS = MineSettings(
@@ -185,7 +186,7 @@ def seconds_of_stages(folder: Path, settings: MineSettings) -> dict[str, float]:
 def by_models(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What reads the whole database, against the number of models in it; and the distances of all pairs alone."""
     counts = QUICK_MODELS if options.quick else MODELS
-    seconds: dict[str, list[float]] = {name: [] for name in (*READERS, PAIRS)}
+    seconds: dict[str, list[float]] = {name: [] for name in READERS}
     pattern, kept = mined_pattern(layers=1), 0
     with PatternDatabase.open(f"sqlite:///{folder / 'grows.db'}") as database:
         for count in counts:
@@ -194,12 +195,20 @@ def by_models(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
                 if not kept:
                     read(database)  # What it imports is none of its cost.
                 seconds[name].append(min(seconds_of(read, database) for _ in range(options.repetitions)))
-            names, values = align([entry.signature for entry in database.signatures()])
-            seconds[PAIRS].append(
-                min(seconds_of(pairwise_distances, names, values) for _ in range(options.repetitions))
-            )
             kept = count
-    return {name: asdict(Growth.of(counts, found)) for name, found in seconds.items()}
+    growths = {name: asdict(Growth.of(counts, found)) for name, found in seconds.items()}
+    return growths | {PAIRS: asdict(by_pairs(pattern.signature.names, options))}
+
+
+def by_pairs(names: Sequence[str], options: argparse.Namespace) -> Growth:
+    """The distances of all pairs of so many random signatures; no database, so that there can be many."""
+    counts = QUICK_SIGNATURES if options.quick else SIGNATURES
+    values = np.random.default_rng(0).standard_normal((max(counts), len(names)))
+    found = [
+        min(seconds_of(pairwise_distances, names, values[:count]) for _ in range(options.repetitions))
+        for count in counts
+    ]
+    return Growth.of(counts, found)
 
 
 def seconds_of(run: Callable[..., object], *arguments: object) -> float:
