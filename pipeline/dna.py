@@ -12,6 +12,7 @@ S = stack, P = points, D = coordinate dims, H = hidden width, K = rank.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import cast
 
@@ -107,13 +108,13 @@ def _gate_width(hidden_dim: int) -> int:
     return max(hidden_dim // 4, 1)
 
 
-class PointwiseDna(nn.Module):
+class PointwiseDna(nn.Module, ABC):
     """A stack of networks that give one weight a point: SIRENs of one output, N of them, mixed."""
 
     @property
+    @abstractmethod
     def sirens(self) -> Sequence[Siren]:
         """The SIRENs."""
-        raise NotImplementedError
 
     def ratios(self) -> Tensor:
         """What the SIRENs' outputs are multiplied with before they are added up, (S, N)."""
