@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline import pointwise as pointwise_module
 from pipeline import problem as problem_module
-from pipeline.dna import PointwiseDna, SeparableDna
+from pipeline.dna import SeparableDna
 from pipeline.pointwise import PointwiseProblem
 from pipeline.posing import ordinals_of, place_tag, pose
 from pipeline.problem import (
@@ -209,7 +209,7 @@ def test_the_grid_loss_is_close_in_half_precision(precision: str) -> None:
     )
 
 
-class Constant(PointwiseDna):
+class Constant(nn.Module):
     """Says the same of every weight."""
 
     def forward(self, coords: Tensor) -> Tensor:
