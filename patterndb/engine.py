@@ -1,7 +1,6 @@
 """Engines: from a URL as people write it to connections set up as the store needs them."""
 
 import json
-import re
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -11,17 +10,17 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError, StatementError
 
 from dna_zoo.errors import StoreError
+from patterndb.failures import CREDENTIALS, file_failure, first_line, refused
+from patterndb.reading import BUSY_SECONDS
 
-__all__ = ["IMMEDIATE", "driver_message", "make_engine", "masked", "parse_url", "translate"]
+__all__ = ["IMMEDIATE", "file_of", "make_engine", "masked", "parse_url", "translate"]
 
 IMMEDIATE = "dna_zoo_immediate"
 """Execution option: begin by taking SQLite's write lock. A transaction that reads first and then wants to write
 cannot wait for another writer: it fails at once, whatever the busy timeout says."""
 
-BUSY_SECONDS = 60
 CONNECT_SECONDS = 10
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
-CREDENTIALS = re.compile(r"//[^/]*@|password=[^&\s]*", re.IGNORECASE)
 
 
 def parse_url(text: str) -> URL:
@@ -42,6 +41,11 @@ def parse_url(text: str) -> URL:
     if url.database in (None, "", ":memory:"):
         raise StoreError("A SQLite database in memory would be gone at the end.", hint="Write sqlite:///PATH.")
     return url
+
+
+def file_of(url: URL) -> Path | None:
+    """The file of a SQLite database."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def masked(url: URL) -> str:
@@ -95,46 +99,15 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def driver_message(error: Exception) -> str:
-    """The driver's own first line, without SQL and parameters."""
-    original = error.orig if isinstance(error, StatementError) and error.orig else error
-    text = str(original).strip() or type(original).__name__
-    return CREDENTIALS.sub("***", text.splitlines()[0]).rstrip(".")
-
-
 def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     """The driver's error as ours, with what to do about it."""
-    reason, where = driver_message(error), masked(url)
-    if url.get_backend_name() == "sqlite":
-        if "unable to open" in reason:
-            return StoreError(f"Cannot open {where}: {reason}.", hint=_unopened_hint(Path(url.database or "")))
-        for fragment, (message, hint) in SQLITE_TROUBLE.items():
-            if fragment in reason:
-                return StoreError(f"{where} {message}: {reason}.", hint=hint)
-    elif isinstance(error, OperationalError):
+    # Without SQL and parameters, which SQLAlchemy adds.
+    cause = error.orig if isinstance(error, StatementError) and error.orig else error
+    where, path = masked(url), file_of(url)
+    if isinstance(error, OperationalError) and path is None:
         hint = "Check that the server runs, and the host, user, password and database in `--db`."
-        return StoreError(f"No connection to {where}: {reason}.", hint=hint)
-    if isinstance(error, DatabaseError):
-        hint = "Run `dna-zoo db check`; nothing of the operation was kept."
-        return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
-    return StoreError(f"The record cannot be kept: {reason}.", hint="Every value must be finite JSON or a float.")
-
-
-DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
-SQLITE_TROUBLE = {
-    "not a database": DAMAGED,
-    "malformed": DAMAGED,
-    "locked": ("is busy", "Try again when the other process has finished."),
-    "is full": ("has no room", "Free some space on its disk and run the same command again."),
-    "readonly": ("cannot be written", "Give yourself write access to the file and its directory."),
-}
-"""What SQLite's messages contain, what we say of the database, and what to do."""
-
-
-def _unopened_hint(path: Path) -> str:
-    """Why SQLite might fail to open the file."""
-    if not path.parent.exists():
-        return f"Create the directory {str(path.parent)!r} first."
-    if path.is_dir():
-        return "It is a directory: name a file in it."
-    return f"Check that you may read and write {str(path)!r} and its directory."
+        return StoreError(f"No connection to {where}: {first_line(cause)}.", hint=hint)
+    if not isinstance(error, DatabaseError):
+        hint = "Every value must be finite JSON or a float."
+        return StoreError(f"The record cannot be kept: {first_line(cause)}.", hint=hint)
+    return refused(cause, where) if path is None else file_failure(cause, where, path)

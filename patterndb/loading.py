@@ -1,17 +1,16 @@
 """Reading patterns inside the caller's transaction, with as many queries for a large pattern as for a small one."""
 
 import difflib
-import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
-
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, func, or_, select
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
 from dna_zoo.errors import NotMinedError
 from patterndb import pattern_rows as rows
 from patterndb.floats import join_special
+from patterndb.reading import Reader, Row
 from patterndb.records import (
+    ArtifactRecord,
     FitRecord,
     PatternRecord,
     PatternSummary,
@@ -21,75 +20,63 @@ from patterndb.records import (
     TensorEntry,
     TensorRecord,
 )
-from patterndb.tables import (
-    ARTIFACTS,
-    FITS,
-    METRICS,
-    MODELS,
-    PATTERNS,
-    ROLE_PATTERNS,
-    RUN_MODELS,
-    RUNS,
-    SIGNATURE_LAYOUTS,
-    SIGNATURES,
-    TENSOR_PATTERNS,
-)
 
 __all__ = ["not_mined", "read_model_statistics", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
 
-Row = Mapping[str, Any]
 Owner = tuple[int, int | None, int | None]
 """Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
 
-ROWS_AT_A_TIME = 1000
-NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
-RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("rank")
+
+def _columns(table: str, names: Iterable[str]) -> str:
+    """SQL: columns of a table, in quotes since some of their names are words of the language."""
+    return ", ".join(f'{table}."{name}"' for name in names)
+
+
+DESCRIBED = "patterns JOIN models ON models.id = patterns.model_id JOIN runs ON runs.id = patterns.run_id"
+SIGNED = f"""{DESCRIBED} JOIN signatures ON signatures.pattern_id = patterns.id
+JOIN signature_layouts ON signature_layouts.id = signatures.layout_id"""
+NEWEST_FIRST = "patterns.confirmed_at DESC, patterns.id DESC"
+RANK = f"row_number() OVER (PARTITION BY models.key ORDER BY {NEWEST_FIRST})"
 """1 for the current pattern of a model key."""
-MODEL_COLUMNS = tuple(MODELS.c[name] for name in rows.MODEL_FIELDS)
-PATTERN_COLUMNS = tuple(column for column in PATTERNS.c if not column.name.endswith("_id"))
-SUMMARY_COLUMNS = tuple(
-    PATTERNS.c[name]
-    for name in ("id", "pattern_key", "confirmed_at", "pattern_class", "class_scores", "class_margin", "special")
-)
+CURRENT = f"""(
+SELECT ranked.id FROM (
+    SELECT patterns.id, {RANK} AS place FROM patterns JOIN models ON models.id = patterns.model_id
+) AS ranked WHERE ranked.place = 1
+)"""
+"""Ids of the patterns that are the current ones of their model keys."""
+DESCRIPTION = f"{_columns('models', rows.MODEL_FIELDS)}, runs.run"
+PATTERN_COLUMNS = (
+    "id", "pattern_key", "settings", "provenance", "pattern_class", "class_scores", "class_margin", "special",
+    "clusters", "frequency_profile",
+)  # fmt: skip
+SUMMARY_COLUMNS = ("id", "pattern_key", "confirmed_at", "pattern_class", "class_scores", "class_margin", "special")
 """Without settings, provenance and clusters: JSON that would be parsed for every pattern and thrown away."""
-DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
-SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
+TENSOR_COLUMNS = ("pattern_id", "position", *rows.TENSOR_FIELDS, "class_scores")
+OWNER = ("pattern_id", "role", "tensor")
 
 
-def _current() -> Select[Any]:
-    """Ids of the patterns that are the current ones of their model keys."""
-    ranked = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS)).subquery()
-    return select(ranked.c.id).where(ranked.c.rank == 1)
-
-
-def _patterns(source: FromClause, *columns: ColumnElement[Any]) -> Select[Any]:
-    """Patterns with their model and run."""
-    return select(*MODEL_COLUMNS, RUNS.c.run, *columns).select_from(source)
-
-
-def _fetch(connection: Connection, query: Select[Any]) -> Sequence[Row]:
-    """All rows, by column name."""
-    return cast(Sequence[Row], connection.execute(query).mappings().all())
-
-
-def read_pattern(connection: Connection, name: str, run: str | None, *, with_tensors: bool) -> PatternRecord:
+def read_pattern(reader: Reader, name: str, run: str | None, *, with_tensors: bool) -> PatternRecord:
     """The current pattern of the key, or the newest that the run saved or ended with."""
-    query = _patterns(DESCRIBED, *PATTERN_COLUMNS).where(MODELS.c.key == name)
+    query = f"SELECT {DESCRIPTION}, {_columns('patterns', PATTERN_COLUMNS)} FROM {DESCRIBED} WHERE models.key = ?"
+    parameters = [name]
     if run is not None:
-        ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(RUNS)).where(RUNS.c.run == run)
-        query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
-    found = _fetch(connection, query.order_by(*NEWEST_FIRST).limit(1))
+        query += """ AND (runs.run = ? OR patterns.pattern_key IN (
+            SELECT run_models.pattern_key FROM run_models JOIN runs AS own ON own.id = run_models.run_id
+            WHERE own.run = ?))"""
+        parameters += [run, run]
+    found = reader.rows(f"{query} ORDER BY {NEWEST_FIRST} LIMIT 1", *parameters)
     if not found:
-        raise not_mined(connection, name, run)
-    return _assemble(connection, found[0], with_tensors=with_tensors)
+        raise not_mined(reader, name, run)
+    return _assemble(reader, found[0], with_tensors=with_tensors)
 
 
-def _assemble(connection: Connection, header: Row, *, with_tensors: bool) -> PatternRecord:
+def _assemble(reader: Reader, header: Row, *, with_tensors: bool) -> PatternRecord:
     """The record from its header: one query for each table of parts."""
     pattern_id = header["id"]
-    fits = _read_fits(connection, *_of_pattern(FITS, pattern_id, with_tensors))
-    statistics = _read_statistics(connection, *_of_pattern(METRICS, pattern_id, with_tensors))
-    tensors = _part(connection, TENSOR_PATTERNS, pattern_id) if with_tensors else ()
+    of_pattern = "pattern_id = ?" if with_tensors else "pattern_id = ? AND tensor IS NULL"
+    fits = _read_fits(reader, of_pattern, pattern_id)
+    statistics = _read_statistics(reader, of_pattern, pattern_id)
+    tensors = _part(reader, "tensor_patterns", TENSOR_COLUMNS, pattern_id) if with_tensors else ()
     return PatternRecord(
         model=rows.model_record(header),
         pattern_key=header["pattern_key"],
@@ -102,27 +89,26 @@ def _assemble(connection: Connection, header: Row, *, with_tensors: bool) -> Pat
         fit=fits.get((pattern_id, None, None)),
         roles=tuple(
             rows.role_record(row, fits.get(owner), statistics.get(owner, ()))
-            for row in _part(connection, ROLE_PATTERNS, pattern_id)
+            for row in _part(reader, "role_patterns", ("position", *rows.ROLE_FIELDS), pattern_id)
             for owner in [(pattern_id, row["position"], None)]
         ),
         tensors=tuple(_tensor(row, fits, statistics) for row in tensors),
-        signature=_read_signature(connection, pattern_id),
+        signature=_read_signature(reader, pattern_id),
         statistics=tuple(statistics.get((pattern_id, None, None), ())),
         clusters=header["clusters"],
         frequency_profile=header["frequency_profile"],
-        artifacts=tuple(rows.artifact_record(row) for row in _part(connection, ARTIFACTS, pattern_id)),
+        artifacts=tuple(
+            rows.artifact_record(row)
+            for row in _part(reader, "artifacts", [field.name for field in fields(ArtifactRecord)], pattern_id)
+        ),
     )
 
 
-def _of_pattern(table: Table, pattern_id: int, with_tensors: bool) -> Sequence[ColumnElement[bool]]:
-    """Fits or metrics of one pattern, all or without those of its tensors."""
-    of_pattern = table.c.pattern_id == pattern_id
-    return (of_pattern,) if with_tensors else (of_pattern, table.c.tensor.is_(None))
-
-
-def _part(connection: Connection, table: Table, pattern_id: int) -> Sequence[Row]:
+def _part(reader: Reader, table: str, columns: Iterable[str], pattern_id: int) -> Sequence[Row]:
     """A pattern's rows of one table, in the order of the record."""
-    return _fetch(connection, select(table).where(table.c.pattern_id == pattern_id).order_by(table.c.position))
+    return reader.rows(
+        f"SELECT {_columns(table, columns)} FROM {table} WHERE pattern_id = ? ORDER BY position", pattern_id
+    )
 
 
 def _tensor(row: Row, fits: Mapping[Owner, FitRecord], statistics: Mapping[Owner, Sequence[Statistic]]) -> TensorRecord:
@@ -137,42 +123,44 @@ def _class_margin(header: Row) -> float:
     return margin
 
 
-OWNER = ("pattern_id", "role", "tensor")
-
-
-def _read_fits(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, FitRecord]:
+def _read_fits(reader: Reader, which: str, *parameters: int) -> Mapping[Owner, FitRecord]:
     """Fits by what they belong to."""
-    query = select(*(FITS.c[name] for name in (*OWNER, *rows.FIT_COLUMNS))).where(*which)
+    columns = _columns("fits", (*OWNER, *rows.FIT_COLUMNS))
     return {
         (pattern_id, role, tensor): rows.fit_record(values)
-        for pattern_id, role, tensor, *values in connection.execute(query)
+        for pattern_id, role, tensor, *values in reader.cells(f"SELECT {columns} FROM fits WHERE {which}", *parameters)
     }
 
 
-def _read_statistics(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, Sequence[Statistic]]:
+def _read_statistics(reader: Reader, which: str, *parameters: int) -> Mapping[Owner, Sequence[Statistic]]:
     """Statistics by what they belong to, in the order of the record. There are thousands: rows stay tuples."""
-    query = select(*(METRICS.c[name] for name in (*OWNER, *rows.STATISTIC_COLUMNS))).where(*which)
-    parts = connection.execute(query.order_by(*METRICS.primary_key)).partitions(ROWS_AT_A_TIME)
+    columns = _columns("metrics", (*OWNER, *rows.STATISTIC_COLUMNS))
+    query = f"SELECT {columns} FROM metrics WHERE {which} ORDER BY pattern_id, position"
     found: dict[Owner, list[Statistic]] = defaultdict(list)
-    for pattern_id, role, tensor, *values in itertools.chain.from_iterable(parts):
+    for pattern_id, role, tensor, *values in reader.cells(query, *parameters):
         found[pattern_id, role, tensor].append(rows.statistic(values))
     return found
 
 
-def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
+def _read_signature(reader: Reader, pattern_id: int) -> SignatureRecord:
     """The pattern's signature."""
-    query = select(SIGNATURES, SIGNATURE_LAYOUTS.c.version, SIGNATURE_LAYOUTS.c.names).join(SIGNATURE_LAYOUTS)
-    (row,) = _fetch(connection, query.where(SIGNATURES.c.pattern_id == pattern_id))
+    (row,) = reader.rows(
+        """
+        SELECT packed_values, packed_z, packed_p, version, names
+        FROM signatures JOIN signature_layouts ON signature_layouts.id = signatures.layout_id WHERE pattern_id = ?
+        """,
+        pattern_id,
+    )
     return rows.signature_record(row, tuple(row["names"]))
 
 
-def read_signatures(connection: Connection, *, with_nulls: bool) -> tuple[SignatureEntry, ...]:
+def read_signatures(reader: Reader, *, with_nulls: bool) -> tuple[SignatureEntry, ...]:
     """The signature of every key's current pattern, by key; names are read once for each layout."""
-    packed = (SIGNATURES.c.packed_values, *((SIGNATURES.c.packed_z, SIGNATURES.c.packed_p) if with_nulls else ()))
-    columns = (PATTERNS.c.pattern_key, PATTERNS.c.pattern_class, SIGNATURES.c.layout_id, SIGNATURE_LAYOUTS.c.version)
-    query = _patterns(SIGNED, *columns, *packed).where(PATTERNS.c.id.in_(_current()))
-    layouts = select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names)
-    names_of = {layout: tuple(names) for layout, names in connection.execute(layouts)}
+    packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
+    columns = "patterns.pattern_key, patterns.pattern_class, signatures.layout_id, signature_layouts.version"
+    query = f"SELECT {DESCRIPTION}, {columns}, {_columns('signatures', packed)} FROM {SIGNED}"
+    layouts = reader.rows("SELECT id, names FROM signature_layouts")
+    names_of = {layout["id"]: tuple(layout["names"]) for layout in layouts}
     entries = [
         SignatureEntry(
             model=rows.model_record(row),
@@ -180,23 +168,25 @@ def read_signatures(connection: Connection, *, with_nulls: bool) -> tuple[Signat
             pattern_class=row["pattern_class"],
             signature=rows.signature_record(row, names_of[row["layout_id"]]),
         )
-        for row in _fetch(connection, query)
+        for row in reader.rows(f"{query} WHERE patterns.id IN {CURRENT}")
     ]
     return tuple(sorted(entries, key=lambda entry: entry.model.key))
 
 
-def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
+def read_summaries(reader: Reader) -> tuple[PatternSummary, ...]:
     """Every pattern in short, by model key, newest first."""
-    fits = _read_fits(connection, FITS.c.position == 0)
-    query = _patterns(SIGNED, RANK, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version)
-    found = sorted(_fetch(connection, query), key=lambda row: (row["key"], row["rank"]))
+    fits = _read_fits(reader, "position = 0")
+    columns = f"{_columns('patterns', SUMMARY_COLUMNS)}, signature_layouts.version, {RANK} AS place"
+    found = sorted(
+        reader.rows(f"SELECT {DESCRIPTION}, {columns} FROM {SIGNED}"), key=lambda row: (row["key"], row["place"])
+    )
     return tuple(
         PatternSummary(
             model=rows.model_record(row),
             pattern_key=row["pattern_key"],
             run=row["run"],
             confirmed_at=row["confirmed_at"],
-            is_current=row["rank"] == 1,
+            is_current=row["place"] == 1,
             pattern_class=row["pattern_class"],
             class_scores=row["class_scores"],
             class_margin=_class_margin(row),
@@ -207,30 +197,37 @@ def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
     )
 
 
-def read_tensors(connection: Connection) -> tuple[TensorEntry, ...]:
+def read_tensors(reader: Reader) -> tuple[TensorEntry, ...]:
     """The tensors of every key's current pattern, by key; three queries, however many patterns there are."""
-    fits = _read_fits(connection, FITS.c.pattern_id.in_(_current()), FITS.c.tensor.is_not(None))
-    statistics = _read_statistics(connection, METRICS.c.pattern_id.in_(_current()), METRICS.c.tensor.is_not(None))
-    query = select(TENSOR_PATTERNS, MODELS.c.key, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(_current()))
-    query = query.select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS)).order_by(TENSOR_PATTERNS.c.position)
+    of_tensors = f"pattern_id IN {CURRENT} AND tensor IS NOT NULL"
+    fits, statistics = _read_fits(reader, of_tensors), _read_statistics(reader, of_tensors)
+    found = reader.rows(
+        f"""
+        SELECT {_columns("tensor_patterns", TENSOR_COLUMNS)}, models.key, patterns.pattern_key
+        FROM tensor_patterns JOIN patterns ON patterns.id = tensor_patterns.pattern_id
+        JOIN models ON models.id = patterns.model_id
+        WHERE patterns.id IN {CURRENT} ORDER BY tensor_patterns.position
+        """
+    )
     return tuple(
         TensorEntry(model=row["key"], pattern_key=row["pattern_key"], tensor=_tensor(row, fits, statistics))
-        for row in sorted(_fetch(connection, query), key=lambda row: row["key"])
+        for row in sorted(found, key=lambda row: str(row["key"]))
     )
 
 
-def read_model_statistics(connection: Connection) -> Mapping[str, tuple[Statistic, ...]]:
+def read_model_statistics(reader: Reader) -> Mapping[str, tuple[Statistic, ...]]:
     """Pattern key -> statistics of the model as a whole, for every key's current pattern."""
-    current = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(_current()))
-    keys = {pattern_id: key for pattern_id, key in connection.execute(current)}
-    of_models = (METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
-    found = _read_statistics(connection, METRICS.c.pattern_id.in_(_current()), *of_models)
+    current = reader.cells(f"SELECT id, pattern_key FROM patterns WHERE id IN {CURRENT}")
+    keys = {pattern_id: key for pattern_id, key in current}
+    of_models = f"pattern_id IN {CURRENT} AND role IS NULL AND tensor IS NULL"
+    found = _read_statistics(reader, of_models)
     return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
 
 
-def not_mined(connection: Connection, name: str, run: str | None) -> NotMinedError:
+def not_mined(reader: Reader, name: str, run: str | None) -> NotMinedError:
     """The error for a key without a pattern, with the keys that look like it."""
-    keys = sorted(connection.scalars(select(MODELS.c.key).join(PATTERNS).distinct()))
+    mined = "SELECT DISTINCT models.key FROM models JOIN patterns ON patterns.model_id = models.id"
+    keys = sorted(key for (key,) in reader.cells(mined))
     where = "this database" if run is None else f"run {run!r}"
     near = difflib.get_close_matches(name, keys, n=3)
     if near and name not in keys:

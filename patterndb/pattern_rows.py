@@ -21,7 +21,9 @@ from patterndb.records import (
 __all__ = [
     "FIT_COLUMNS",
     "MODEL_FIELDS",
+    "ROLE_FIELDS",
     "STATISTIC_COLUMNS",
+    "TENSOR_FIELDS",
     "Row",
     "artifact_record",
     "artifact_rows",

@@ -48,30 +48,30 @@ class PatternStore(Transactions):
         Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
         Raises `NotMinedError` if there is none.
         """
-        with self._reading() as connection:
-            return read_pattern(connection, name, run, with_tensors=with_tensors)
+        with self._reading() as reader:
+            return read_pattern(reader, name, run, with_tensors=with_tensors)
 
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
-        with self._reading() as connection:
-            return read_summaries(connection)
+        with self._reading() as reader:
+            return read_summaries(reader)
 
     def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
         """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
-        with self._reading() as connection:
-            return read_signatures(connection, with_nulls=with_nulls)
+        with self._reading() as reader:
+            return read_signatures(reader, with_nulls=with_nulls)
 
     def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
         """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
-        with self._reading() as connection:
-            return read_model_statistics(connection)
+        with self._reading() as reader:
+            return read_model_statistics(reader)
 
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
-        with self._reading() as connection:
-            return read_tensors(connection)
+        with self._reading() as reader:
+            return read_tensors(reader)
 
     def _not_mined(self, name: str) -> NotMinedError:
         """The error to raise for a key that has no pattern."""
-        with self._reading() as connection:
-            return not_mined(connection, name, None)
+        with self._reading() as reader:
+            return not_mined(reader, name, None)

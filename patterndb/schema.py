@@ -1,4 +1,4 @@
-"""The schema's version: what a database has, what this version of dna-zoo needs, and the way from one to the other."""
+"""The way from the schema that a database has to the one that this version of dna-zoo needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,9 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
-from patterndb.engine import IMMEDIATE, make_engine, masked, parse_url, translate
+from patterndb.engine import IMMEDIATE, file_of, make_engine, masked, parse_url, translate
+from patterndb.reading import EngineReader, require_file
+from patterndb.revision import HEAD, current, read_revision, require_head
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,12 +25,8 @@ __all__ = [
     "migration_connection",
     "migrations_path",
     "prepare",
-    "require_existing",
     "upgrade",
 ]
-
-HEAD = "0003"
-"""The newest migration. Written here so that reading commands need not load alembic; a test compares."""
 
 AUTOGENERATE_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
 """Comparing CHECK constraints is opt-in."""
@@ -47,12 +45,6 @@ def upgrade(url: str) -> str:
     return HEAD
 
 
-def current(url: str) -> str | None:
-    """The revision that the database says it has, None for one without any."""
-    with _reading(parse_url(url)) as connection:
-        return _read_revision(connection)
-
-
 def check(url: str) -> tuple[str, ...]:
     """How the database's tables differ from the ones this version declares; empty if they do not.
 
@@ -65,7 +57,7 @@ def check(url: str) -> tuple[str, ...]:
 
     parsed = parse_url(url)
     with _reading(parsed) as connection:
-        _require_head(connection, parsed)
+        require_head(EngineReader(connection), masked(parsed))
         options = {"autogenerate_plugins": AUTOGENERATE_PLUGINS, "render_as_batch": True, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         differences = compare_metadata(context, METADATA)
@@ -73,16 +65,17 @@ def check(url: str) -> tuple[str, ...]:
     return tuple(str(difference) for difference in differences) + broken
 
 
-def prepare(engine: Engine, *, create: bool) -> None:
-    """Make sure that `engine`'s database has this version's schema.
+def prepare(engine: Engine) -> None:
+    """Make sure that `engine`'s database has this version's schema: an empty one, or none at all, is given it.
 
-    An empty database is given it if `create`. Any other revision raises `SchemaVersionError`.
+    Any other revision raises `SchemaVersionError`.
     """
     try:
         with engine.connect() as connection:
-            is_empty = create and _read_revision(connection) is None and not inspect(connection).get_table_names()
+            reader = EngineReader(connection)
+            is_empty = read_revision(reader) is None and not inspect(connection).get_table_names()
             if not is_empty:
-                _require_head(connection, engine.url)
+                require_head(reader, masked(engine.url))
     except SQLAlchemyError as error:
         raise translate(error, engine.url) from error
     if is_empty:
@@ -93,7 +86,9 @@ def prepare(engine: Engine, *, create: bool) -> None:
 @contextmanager
 def _reading(url: URL) -> Iterator[Connection]:
     """A connection to a database that exists; errors come out as ours."""
-    require_existing(url)
+    path = file_of(url)
+    if path is not None:
+        require_file(path, masked(url))
     engine = make_engine(url)
     try:
         with engine.connect() as connection:
@@ -102,39 +97,6 @@ def _reading(url: URL) -> Iterator[Connection]:
         raise translate(error, url) from error
     finally:
         engine.dispose()
-
-
-def require_existing(url: URL) -> None:
-    """Raise `StoreError` where SQLite would create an empty file."""
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        raise StoreError(
-            f"There is no database at {masked(url)}.",
-            hint="Mine a model first with `dna-zoo mine`, or name another database with `--db`.",
-        )
-
-
-def _read_revision(connection: Connection) -> str | None:
-    """The revision in the database's own table of it."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
-
-
-def _require_head(connection: Connection, url: URL) -> None:
-    """Raise `SchemaVersionError`, with the command that repairs it, unless the revision is `HEAD`."""
-    revision = _read_revision(connection)
-    if revision == HEAD:
-        return
-    has = "no schema of dna-zoo" if revision is None else f"schema {revision}"
-    # Revisions are numbers with leading zeros, so that older ones sort before newer ones.
-    is_older = revision is None or revision < HEAD
-    raise SchemaVersionError(
-        f"{masked(url)} has {has}, this version of dna-zoo needs {HEAD}.",
-        hint="Run `dna-zoo db upgrade`."
-        if is_older
-        else "Install the newer dna-zoo that wrote it, or name another with `--db`.",
-    )
 
 
 def _require_known(revision: str, url: URL) -> None:
@@ -183,7 +145,7 @@ def _migrate(connection: Connection) -> None:
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-    revision = _read_revision(connection)
+    revision = read_revision(EngineReader(connection))
     if revision == HEAD:
         return
     if revision is not None:

@@ -3,10 +3,9 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from patterndb.engine import make_engine, masked, parse_url
 from patterndb.pattern_store import PatternStore
+from patterndb.revision import require_head
 from patterndb.run_store import RunStore
-from patterndb.schema import prepare, require_existing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,21 +28,20 @@ class PatternDatabase(RunStore, PatternStore):
         With `create`, an absent SQLite file and an empty database are given the schema; without, they are errors.
         Raises `SchemaVersionError` for a database with another schema, `StoreError` for one that cannot be opened.
         """
-        parsed = parse_url(url)
-        if not create:
-            require_existing(parsed)
-        engine = make_engine(parsed)
+        database = cls(url)
         try:
-            prepare(engine, create=create)
-        except BaseException:
-            engine.dispose()
-            raise
-        return cls(engine)
+            if create:
+                # Migrations, which commands that only read do without.
+                from patterndb.schema import prepare
 
-    @property
-    def url(self) -> str:
-        """Where it is, fit to be shown: the password masked."""
-        return masked(self._engine.url)
+                prepare(database._engine)
+            else:
+                with database._reading() as reader:
+                    require_head(reader, database.url)
+        except BaseException:
+            database.close()
+            raise
+        return database
 
     def compare_patterns(self, a: str, b: str) -> "Comparison":
         """The current patterns of two model keys side by side.
@@ -87,10 +85,6 @@ class PatternDatabase(RunStore, PatternStore):
         if table == "signatures":
             return signatures_table(self.signatures())
         return distances_table(self.signatures(with_nulls=False))
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
 
     def __enter__(self) -> Self:
         return self

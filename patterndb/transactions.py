@@ -2,37 +2,81 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from patterndb.reading import EngineReader, Reader, plain_file, reading_file, require_file
 
-from patterndb.engine import IMMEDIATE, translate
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 __all__ = ["Transactions"]
 
 
 class Transactions:
-    """Transactions on one engine. Callers of the store never see a connection, a row or a driver's exception."""
+    """Transactions on one database. Callers of the store never see a connection, a row or a driver's exception.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Raises `StoreError` for a URL that is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._given_url = url
+        self._file = plain_file(url)
+        if self._file is None:
+            # A URL that is wrong is said to be so at once.
+            _ = self._engine
+
+    @property
+    def url(self) -> str:
+        """Where it is, fit to be shown: the password masked."""
+        if self._file is not None:
+            return self._given_url
+        from patterndb.engine import masked
+
+        return masked(self._engine.url)
+
+    @cached_property
+    def _engine(self) -> "Engine":
+        """What everything goes through but reading a SQLite file; nothing is connected yet."""
+        from patterndb.engine import make_engine, parse_url
+
+        return make_engine(parse_url(self._given_url))
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with self._translating(), self._engine.connect() as connection:
-            yield connection
+    def _reading(self) -> Iterator[Reader]:
+        """A transaction that only reads. Raises `StoreError` for a SQLite file that is not there."""
+        if self._file is not None:
+            with reading_file(self._file, self.url) as reader:
+                yield reader
+            return
+        from sqlalchemy.exc import SQLAlchemyError
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """A transaction that is committed at the end, and rolled back if anything is raised."""
-        engine = self._engine.execution_options(**{IMMEDIATE: True})
-        with self._translating(), engine.begin() as connection:
-            yield connection
+        from patterndb.engine import file_of, translate
 
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
+        path = file_of(self._engine.url)
+        if path is not None:
+            require_file(path, self.url)
         try:
-            yield
+            with self._engine.connect() as connection:
+                yield EngineReader(connection)
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error
+
+    @contextmanager
+    def _writing(self) -> "Iterator[Connection]":
+        """A transaction that is committed at the end, and rolled back if anything is raised."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from patterndb.engine import IMMEDIATE, translate
+
+        engine = self._engine.execution_options(**{IMMEDIATE: True})
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise translate(error, self._engine.url) from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if "_engine" in vars(self):
+            self._engine.dispose()

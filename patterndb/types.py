@@ -8,6 +8,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from patterndb.floats import from_json, to_json
+from patterndb.reading import as_utc
 
 __all__ = ["FloatsJson", "UtcDateTime"]
 
@@ -28,9 +29,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
 
     def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
         """Aware, in UTC, whatever the zone of the server's session."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return as_utc(value)
 
 
 class FloatsJson(TypeDecorator[Any]):

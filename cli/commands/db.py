@@ -37,14 +37,14 @@ def upgrade(context: typer.Context) -> None:
 
 def current(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:
     """Say which schema the database has, and which one this version needs."""
-    from patterndb import schema
+    from patterndb import revision
 
     session = session_of(context)
-    revision = schema.current(session.database_url)
-    rows = (("in the database", revision or "none"), ("needed", schema.HEAD))
+    found = revision.current(session.database_url)
+    rows = (("in the database", found or "none"), ("needed", revision.HEAD))
     Output(output_format, verbosity=session.verbosity).result(
-        lambda: {"current": revision, "head": schema.HEAD},
-        bare=(revision or "",),
+        lambda: {"current": found, "head": revision.HEAD},
+        bare=(found or "",),
         draw=lambda: [make_table((Column("Schema"), Column("Version", right=True)), rows)],
     )
 

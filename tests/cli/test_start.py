@@ -18,7 +18,7 @@ HEAVY = (
     "pyarrow",
     "alembic",
     "huggingface_hub",
-    "sqlalchemy.orm",
+    "sqlalchemy",
 )
 CODE = """
 import json, sys
@@ -38,11 +38,11 @@ LIGHT = [
     ("questions",),
     ("db", "current"),
 ]
-WRITING = ("patterndb.saving", "sqlalchemy.dialects.postgresql")
+WRITING = ("patterndb.saving", "patterndb.run_saving", "patterndb.tables")
 NEEDLESS = {
-    ("--help",): {"sqlalchemy", "numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch_plan"},
-    ("mine", "--help"): {"sqlalchemy", "numpy", "patterndb.records", "pipeline.fetch_plan"},
-    ("zoo",): {"sqlalchemy", "numpy", "patterndb.records"},
+    ("--help",): {"numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch_plan"},
+    ("mine", "--help"): {"numpy", "patterndb.records", "pipeline.fetch_plan"},
+    ("zoo",): {"numpy", "patterndb.records"},
     ("show", "alpha"): {"numpy", *WRITING, "patterndb.catalog", "patterndb.similarity"},
     ("runs",): {"numpy", *WRITING},
     ("similar", "alpha"): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
@@ -52,7 +52,7 @@ NEEDLESS = {
     ("questions",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
     ("export", "{folder}/catalog.csv"): {*HEAVY, *WRITING} - {"pandas", "pyarrow"},
     ("export", "{folder}/tensors.parquet", "--table", "tensors"): {*HEAVY, *WRITING} - {"pandas", "pyarrow"},
-    ("db", "current"): {"numpy", "rich.progress", "patterndb.tables", "patterndb.records"},
+    ("db", "current"): {"numpy", "rich.progress", *WRITING, "patterndb.records"},
 }
 """What a command could do without, beside what nearly all do without."""
 

@@ -4,16 +4,18 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import event
 
 from dna_zoo.errors import NotMinedError, StoreError
+from patterndb.reading import FileReader
 from patterndb.records import PatternRecord, RoleRecord, RunModelRecord, SignatureRecord, StageRecord, Statistic
 from patterndb.saving import SAVE_STEPS
 from patterndb.store import PatternDatabase
@@ -24,14 +26,21 @@ ROOT = Path(__file__).parent.parent.parent
 
 @contextmanager
 def counting_queries(database: PatternDatabase) -> Iterator[list[str]]:
-    """The statements sent meanwhile."""
+    """The statements sent meanwhile, through the engine and past it."""
     statements: list[str] = []
 
     def record(connection: object, cursor: object, statement: str, *rest: object) -> None:
         statements.append(statement)
 
+    def execute(reader: FileReader, query: str, parameters: Sequence[Any]) -> Any:
+        statements.append(query)
+        return unwatched(reader, query, parameters)
+
+    unwatched = FileReader.execute
     event.listen(database._engine, "before_cursor_execute", record)
-    yield statements
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileReader, "execute", execute)
+        yield statements
     event.remove(database._engine, "before_cursor_execute", record)
 
 
