@@ -1,26 +1,19 @@
-"""The database as tables for pandas and for papers.
-
-What the columns mean: `patterndb.columns.COLUMN_MEANINGS`. pandas is imported when a table is built, not before.
-"""
+"""The database as tables for pandas and for papers. What the columns mean: `patterndb.columns.COLUMN_MEANINGS`."""
 
 import itertools
+import math
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from dna_zoo.errors import SettingsError
+from patterndb.catalog_table import CatalogTable
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
 from patterndb.records import FitRecord, PatternSummary, SignatureEntry, TensorEntry
-from patterndb.similarity import align, pairwise_distances
 from patterndb.table_files import SUFFIXES, write_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "COLUMN_MEANINGS",
@@ -35,7 +28,6 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-Float64 = npt.NDArray[np.float64]
 TABLES = tuple(COLUMNS)
 MODEL_FIELDS = (
     "repo", "revision", "sha256", "tier", "modality", "family", "architecture", "specialty", "objective",
@@ -43,9 +35,9 @@ MODEL_FIELDS = (
 )  # fmt: skip
 
 
-def catalog_table(patterns: Sequence[PatternSummary]) -> "pd.DataFrame":
+def catalog_table(patterns: Sequence[PatternSummary]) -> CatalogTable:
     """One row for each model key: its current pattern."""
-    return _make_frame("catalog", (_catalog_row(pattern) for pattern in patterns if pattern.is_current))
+    return CatalogTable.of_rows("catalog", (_catalog_row(pattern) for pattern in patterns if pattern.is_current))
 
 
 def _catalog_row(pattern: PatternSummary) -> Row:
@@ -64,9 +56,9 @@ def _catalog_row(pattern: PatternSummary) -> Row:
     }
 
 
-def tensors_table(entries: Sequence[TensorEntry]) -> "pd.DataFrame":
+def tensors_table(entries: Sequence[TensorEntry]) -> CatalogTable:
     """One row for each tensor of the current patterns, with a few columns for each statistic."""
-    return _make_frame("tensors", map(_tensor_row, entries), _statistic_columns(entries))
+    return CatalogTable.of_rows("tensors", map(_tensor_row, entries), _statistic_columns(entries))
 
 
 def _tensor_row(entry: TensorEntry) -> Row:
@@ -82,24 +74,23 @@ def _tensor_row(entry: TensorEntry) -> Row:
     }
 
 
-def _statistic_columns(entries: Sequence[TensorEntry]) -> dict[str, Float64]:
-    """The columns of every statistic by name, (entries,) each, NaN for a tensor that lacks it.
+def _statistic_columns(entries: Sequence[TensorEntry]) -> "dict[str, array[float]]":
+    """The columns of every statistic by name, (entries,) float64 each, NaN for a tensor that lacks it.
 
-    A statistic at a time: there are hundreds of columns, and a tensor has a part of them.
+    Packed, since there are hundreds of columns, and a tensor has a part of them.
     """
     adjusted = _q_by_model(entries)
-    places: dict[str, list[int]] = defaultdict(list)
-    found: dict[str, list[tuple[float | None, ...]]] = defaultdict(list)
+    names = sorted({each.name for entry in entries for each in entry.tensor.statistics})
+    missing = array("d", [math.nan]) * len(entries)
+    columns = {f"{name}{suffix}": missing[:] for name in names for suffix in STATISTIC_SUFFIXES}
+    columns_of = {name: [columns[f"{name}{suffix}"] for suffix in STATISTIC_SUFFIXES] for name in names}
     for place, entry in enumerate(entries):
         for each, q in zip(entry.tensor.statistics, adjusted[place], strict=True):
-            places[each.name].append(place)
             null = (each.null_mean, each.null_std, each.z, each.p, q)
-            found[each.name].append((each.value, *null, each.low, each.high))
-    columns: dict[str, Float64] = {}
-    for name in sorted(found):
-        cells = np.full((len(STATISTIC_SUFFIXES), len(entries)), np.nan)
-        cells[:, places[name]] = np.array(found[name], dtype=np.float64).T
-        columns |= {f"{name}{suffix}": cells[row] for row, suffix in enumerate(STATISTIC_SUFFIXES)}
+            cells = (each.value, *null, each.low, each.high)
+            for column, cell in zip(columns_of[each.name], cells, strict=True):
+                if cell is not None:
+                    column[place] = cell
     return columns
 
 
@@ -117,9 +108,9 @@ def _q_by_model(entries: Sequence[TensorEntry]) -> list[tuple[float | None, ...]
     return found
 
 
-def signatures_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
+def signatures_table(entries: Sequence[SignatureEntry]) -> CatalogTable:
     """One row for each dimension that a model's signature has."""
-    return _make_frame("signatures", (row for entry in entries for row in _signature_rows(entry)))
+    return CatalogTable.of_rows("signatures", (row for entry in entries for row in _signature_rows(entry)))
 
 
 def _signature_rows(entry: SignatureEntry) -> Iterable[Row]:
@@ -139,16 +130,21 @@ def _signature_rows(entry: SignatureEntry) -> Iterable[Row]:
             }  # fmt: skip
 
 
-def distances_table(entries: Sequence[SignatureEntry]) -> "pd.DataFrame":
+def distances_table(entries: Sequence[SignatureEntry]) -> CatalogTable:
     """One row for each pair of models whose signatures have the same version, and dimensions in common."""
-    rows = []
+    # Distances need numpy, which the other tables do without.
+    import numpy as np
+
+    from patterndb.similarity import align, pairwise_distances
+
+    rows: list[Row] = []
     for version in sorted({entry.signature.version for entry in entries}):
         members = [entry for entry in entries if entry.signature.version == version]
         distances = pairwise_distances(*align([entry.signature for entry in members]))
         for i, j in zip(*np.triu_indices(len(members), 1), strict=True):
             if np.isfinite(distances[i, j]):
-                rows.append({"a": members[i].model.key, "b": members[j].model.key, "distance": distances[i, j]})
-    return _make_frame("distances", rows)
+                rows.append({"a": members[i].model.key, "b": members[j].model.key, "distance": float(distances[i, j])})
+    return CatalogTable.of_rows("distances", rows)
 
 
 def _score_columns(scores: Mapping[str, float]) -> Row:
@@ -157,22 +153,6 @@ def _score_columns(scores: Mapping[str, float]) -> Row:
 
 def _fit_columns(fit: FitRecord | None) -> Row:
     return {} if fit is None else {f"fit_{field.name}": getattr(fit, field.name) for field in fields(fit)}
-
-
-def _make_frame(table: str, rows: Iterable[Row], extra: Mapping[str, Float64] | None = None) -> "pd.DataFrame":
-    """A frame with all columns of the table in their order and types, also when there are no rows.
-
-    `extra` are columns that depend on what was measured. `attrs["table"]` names the table.
-    """
-    import pandas as pd
-
-    rows = list(rows)
-    columns = {
-        name: pd.Series([row.get(name) for row in rows], dtype=column.dtype) for name, column in COLUMNS[table].items()
-    }
-    frame = pd.DataFrame({**columns, **(extra or {})})
-    frame.attrs["table"] = table
-    return frame
 
 
 def require_table(table: str) -> None:

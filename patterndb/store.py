@@ -10,6 +10,7 @@ from patterndb.run_store import RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
+    from patterndb.catalog_table import CatalogTable
     from patterndb.similarity import Comparison, Neighbour
 
 __all__ = ["PatternDatabase"]
@@ -70,7 +71,7 @@ class PatternDatabase(RunStore, PatternStore):
             raise self._not_mined(name)
         return nearest(own, entries, top_k)
 
-    def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
+    def catalog_table(self, table: str = "catalog") -> "CatalogTable":
         """The current patterns as one table: `catalog`, `tensors`, `signatures` or `distances`.
 
         `patterndb.catalog.COLUMN_MEANINGS` says what each column means. Raises `SettingsError` for another table.
@@ -85,6 +86,10 @@ class PatternDatabase(RunStore, PatternStore):
         if table == "signatures":
             return signatures_table(self.signatures())
         return distances_table(self.signatures(with_nulls=False))
+
+    def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
+        """`catalog_table` as a frame of pandas. Raises `SettingsError` for a table that there is not."""
+        return self.catalog_table(table).to_pandas()
 
     def __enter__(self) -> Self:
         return self

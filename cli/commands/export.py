@@ -40,7 +40,7 @@ def export(
         raise SettingsError(message, hint=f"Use one of: {', '.join(SUFFIXES)}.")
     session = session_of(context)
     with session.database() as database:
-        frame = database.export_catalog(table)
-    write_table(frame, file)
-    rows = "row" if len(frame) == 1 else "rows"
-    Output(verbosity=session.verbosity).note(f"Wrote {count(len(frame))} {rows} of {table} to {file}.")
+        found = database.catalog_table(table)
+    write_table(found, file)
+    rows = "row" if len(found) == 1 else "rows"
+    Output(verbosity=session.verbosity).note(f"Wrote {count(len(found))} {rows} of {table} to {file}.")

@@ -5,16 +5,17 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from scipy.stats import false_discovery_control
 
 from dna_zoo.errors import SettingsError, StoreError
 from patterndb.catalog import TABLES, write_table
+from patterndb.catalog_table import CatalogTable
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, FIT, READING_COLUMNS, column_meaning
 from patterndb.records import FitRecord, Statistic
 from patterndb.store import PatternDatabase
@@ -25,7 +26,7 @@ AWKWARD = r"100%_of #1 {a}~b^c\d & <$5> | ö"
 
 
 @pytest.fixture(scope="module")
-def tables(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, pd.DataFrame]]:
+def tables(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, CatalogTable]:
     path = tmp_path_factory.mktemp("catalog") / "x.sqlite"
     shutil.copy(migrated_sqlite, path)
     statistics = (Statistic(name="norm", value=math.inf, z=math.nan), Statistic(name="lonely", value=1 / 3))
@@ -36,12 +37,17 @@ def tables(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     )
     with PatternDatabase.open(f"sqlite:///{path}") as database:
         save_patterns(database, plain, make_pattern("third"), awkward)
-        yield {table: database.export_catalog(table) for table in TABLES}
+        return {table: database.catalog_table(table) for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def frames(tables: dict[str, CatalogTable]) -> dict[str, pd.DataFrame]:
+    return {name: table.to_pandas() for name, table in tables.items()}
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_exported_column_is_documented(tables: dict[str, pd.DataFrame], table: str) -> None:
-    for column in tables[table].columns:
+def test_every_exported_column_is_documented(frames: dict[str, pd.DataFrame], table: str) -> None:
+    for column in frames[table].columns:
         assert len(column_meaning(table, column)) > 5
 
 
@@ -56,8 +62,8 @@ def test_every_figure_of_a_fit_is_exported() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_columns_have_the_types_that_were_promised(tables: dict[str, pd.DataFrame], table: str) -> None:
-    frame = tables[table]
+def test_columns_have_the_types_that_were_promised(frames: dict[str, pd.DataFrame], table: str) -> None:
+    frame = frames[table]
     assert {name: str(frame[name].dtype) for name in COLUMNS[table]} == {
         name: column.dtype for name, column in COLUMNS[table].items()
     }
@@ -67,21 +73,21 @@ def test_columns_have_the_types_that_were_promised(tables: dict[str, pd.DataFram
 def test_an_empty_database_exports_the_same_columns(table: str, migrated_sqlite: Path, tmp_path: Path) -> None:
     shutil.copy(migrated_sqlite, tmp_path / "x.sqlite")
     with PatternDatabase.open(f"sqlite:///{tmp_path / 'x.sqlite'}") as database:
-        frame = database.export_catalog(table)
-    assert list(frame.columns) == list(COLUMNS[table]) and frame.empty
+        found = database.catalog_table(table)
+    assert list(found.columns) == list(COLUMNS[table]) and len(found) == 0
     for suffix in SUFFIXES:
-        write_table(frame, tmp_path / f"empty{suffix}")
+        write_table(found, tmp_path / f"empty{suffix}")
 
 
-def test_catalog_says_what_the_pattern_says(tables: dict[str, pd.DataFrame]) -> None:
-    pattern, row = make_pattern("plain"), tables["catalog"].set_index("model").loc["plain"]
+def test_catalog_says_what_the_pattern_says(frames: dict[str, pd.DataFrame]) -> None:
+    pattern, row = make_pattern("plain"), frames["catalog"].set_index("model").loc["plain"]
     assert pattern.fit and row["fit_r2"] == pattern.fit.r2 and row["fit_null"] == "shuffle"
     assert row["parents"] == "someone/parent" and row["score_noisy"] == pattern.class_scores["noisy"]
     assert row["confirmed_at"].tzinfo is not None
 
 
-def test_tensors_have_their_statistics_beside_them(tables: dict[str, pd.DataFrame]) -> None:
-    frame, tensor = tables["tensors"], make_pattern("plain").tensors[2]
+def test_tensors_have_their_statistics_beside_them(frames: dict[str, pd.DataFrame]) -> None:
+    frame, tensor = frames["tensors"], make_pattern("plain").tensors[2]
     row = frame[(frame["model"] == "plain") & (frame["tensor"] == tensor.name)].iloc[0]
     entropy = tensor.statistics[0]
     assert (row["spectral_entropy"], row["spectral_entropy.z"]) == (entropy.value, entropy.z)
@@ -89,15 +95,15 @@ def test_tensors_have_their_statistics_beside_them(tables: dict[str, pd.DataFram
     assert row["fit_gain"] == (tensor.fit.gain if tensor.fit else None) and math.isnan(row["lonely"])
 
 
-def test_signature_rows_leave_out_what_a_model_lacks(tables: dict[str, pd.DataFrame]) -> None:
-    frame = tables["signatures"]
+def test_signature_rows_leave_out_what_a_model_lacks(frames: dict[str, pd.DataFrame]) -> None:
+    frame = frames["signatures"]
     assert not frame["dimension"].str.startswith("head/").any()
     row = frame[frame["dimension"] == "ffn_in/late/alpha"].iloc[0]
     assert (row["role"], row["third"], row["statistic"]) == ("ffn_in", "late", "alpha")
 
 
-def test_q_is_adjusted_within_each_model(tables: dict[str, pd.DataFrame]) -> None:
-    signatures, tensors = tables["signatures"], tables["tensors"]
+def test_q_is_adjusted_within_each_model(frames: dict[str, pd.DataFrame]) -> None:
+    signatures, tensors = frames["signatures"], frames["tensors"]
     for model in ("plain", "third"):
         rows = signatures[signatures["model"] == model]
         assert rows["q"].tolist() == pytest.approx(false_discovery_control(rows["p"]))
@@ -106,17 +112,19 @@ def test_q_is_adjusted_within_each_model(tables: dict[str, pd.DataFrame]) -> Non
     assert tensors["spectral_norm.q"].isna().all()
 
 
-def test_distances_hold_each_pair_once(tables: dict[str, pd.DataFrame]) -> None:
-    frame = tables["distances"]
+def test_distances_hold_each_pair_once(frames: dict[str, pd.DataFrame]) -> None:
+    frame = frames["distances"]
     assert list(frame.columns) == ["a", "b", "distance"]
     assert len(frame) == 3 and (frame["a"] < frame["b"]).all()
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_csv_parquet_and_jsonl_hold_every_bit(tables: dict[str, pd.DataFrame], table: str, tmp_path: Path) -> None:
-    frame = tables[table]
+def test_csv_parquet_and_jsonl_hold_every_bit(
+    tables: dict[str, CatalogTable], frames: dict[str, pd.DataFrame], table: str, tmp_path: Path
+) -> None:
+    frame = frames[table]
     for suffix in (".csv", ".parquet", ".jsonl"):
-        write_table(frame, tmp_path / f"x{suffix}")
+        write_table(tables[table], tmp_path / f"x{suffix}")
     floats = [name for name in frame.columns if str(frame[name].dtype) == "float64"]
     csv, parquet = (
         pd.read_csv(tmp_path / "x.csv"),
@@ -129,13 +137,28 @@ def test_csv_parquet_and_jsonl_hold_every_bit(tables: dict[str, pd.DataFrame], t
     assert [line[floats[0]] for line in lines] == [None if math.isnan(x) else x for x in frame[floats[0]]]
 
 
-def test_jsonl_is_strict_json(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", TABLES)
+def test_files_are_as_pandas_writes_them(
+    tables: dict[str, CatalogTable], frames: dict[str, pd.DataFrame], table: str, tmp_path: Path
+) -> None:
+    for suffix in (".csv", ".parquet"):
+        write_table(tables[table], tmp_path / f"x{suffix}")
+    frames[table].to_csv(tmp_path / "pandas.csv", index=False, lineterminator="\n")
+    frames[table].to_parquet(tmp_path / "pandas.parquet", engine="pyarrow", index=False)
+    assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
+    ours, theirs = (pyarrow.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("x", "pandas"))
+    assert ours.equals(theirs)
+    about, known = (json.loads(found.schema.metadata[b"pandas"]) for found in (ours, theirs))
+    assert about == {key: known[key] for key in about}
+
+
+def test_jsonl_is_strict_json(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
     write_table(tables["tensors"], tmp_path / "x.jsonl")
     text = (tmp_path / "x.jsonl").read_text()
     assert "NaN" not in text and "Infinity" not in text and '"norm": null' in text
 
 
-def test_markdown_is_one_table(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_markdown_is_one_table(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
     write_table(tables["catalog"], tmp_path / "x.md")
     header, rule, *rows = (tmp_path / "x.md").read_text().splitlines()
     assert header == f"| {' | '.join(READING_COLUMNS['catalog'])} |"
@@ -143,7 +166,7 @@ def test_markdown_is_one_table(tables: dict[str, pd.DataFrame], tmp_path: Path) 
     assert {row.replace(r"\|", "").count("|") for row in (header, rule, *rows)} == {12}
 
 
-def test_latex_is_a_booktabs_table(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_latex_is_a_booktabs_table(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
     write_table(tables["catalog"], tmp_path / "x.tex")
     text = (tmp_path / "x.tex").read_text()
     assert text.startswith("% Needs \\usepackage{booktabs}")
@@ -160,7 +183,7 @@ def test_every_special_character_of_latex_is_escaped() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("table", ["catalog", "tensors", "distances"])
-def test_latex_compiles(tables: dict[str, pd.DataFrame], table: str, tmp_path: Path) -> None:
+def test_latex_compiles(tables: dict[str, CatalogTable], table: str, tmp_path: Path) -> None:
     write_table(tables[table], tmp_path / "table.tex")
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
     (tmp_path / "main.tex").write_text(document)
@@ -169,7 +192,7 @@ def test_latex_compiles(tables: dict[str, pd.DataFrame], table: str, tmp_path: P
     assert done.returncode == 0, done.stdout
 
 
-def test_an_unknown_suffix_lists_the_known(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_an_unknown_suffix_lists_the_known(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"'x\.xlsx'") as caught:
         write_table(tables["catalog"], tmp_path / "x.xlsx")
     assert all(suffix in caught.value.hint for suffix in SUFFIXES)
@@ -181,15 +204,16 @@ def test_an_unknown_table_lists_the_known(database: PatternDatabase) -> None:
     assert all(table in caught.value.hint for table in TABLES)
 
 
-def test_a_failed_write_leaves_the_old_file(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("old")
-    unwritable = tables["catalog"].assign(model=["first", "second", {"third"}])
+    catalog = tables["catalog"]
+    unwritable = replace(catalog, columns={**catalog.columns, "model": ["first", "second", {"third"}]})
     with pytest.raises(TypeError):
         write_table(unwritable, tmp_path / "x.jsonl")
     assert (tmp_path / "x.jsonl").read_text() == "old"
     assert os.listdir(tmp_path) == ["x.jsonl"]
 
 
-def test_a_missing_directory_is_an_error_of_ours(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_a_missing_directory_is_an_error_of_ours(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="Cannot write"):
         write_table(tables["catalog"], tmp_path / "nosuch" / "x.csv")
