@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.multiplicity import q_values
+from pipeline.linkage import average_linkage, cophenetic_distances, cut
 from pipeline.permutations import blocks_of_lineages, deal_labels, least_p
 
 __all__ = [
@@ -112,16 +113,16 @@ def taxonomy(
     """
     if distances.shape != (len(models), len(models)):
         raise ValueError(f"`distances` must have shape {(len(models),) * 2}. Got {distances.shape}.")
-    condensed = _condense(distances)
+    known = _fill(distances)
     keys = tuple(model.key for model in models)
-    linkage = _link(condensed) if len(models) > 1 else np.empty((0, 4))
+    linkage = average_linkage(known) if len(models) > 1 else np.empty((0, 4))
     enough = len(models) >= FEWEST_MODELS
     return Taxonomy(
         models=keys,
         declared=_declare(models),
         merges=_name_merges(keys, linkage),
-        cophenetic=_cophenetic(linkage, condensed) if enough else None,
-        agreement=_adjust([_agree(level, models, condensed, seed, num_permutations) for level in LEVELS]),
+        cophenetic=_cophenetic(linkage, known) if enough else None,
+        agreement=_adjust([_agree(level, models, known, seed, num_permutations) for level in LEVELS]),
         note="" if enough else NOT_ENOUGH,
     )
 
@@ -151,25 +152,19 @@ def _declare(models: Sequence[DeclaredModel]) -> dict[str, dict[str, dict[str, t
     return tree
 
 
-def _condense(distances: Float64) -> Float64:
-    """The upper triangle as a vector, (N (N - 1) / 2,), unknown distances at the largest known."""
-    upper = distances[np.triu_indices(len(distances), k=1)].astype(np.float64)
+def _fill(distances: Float64) -> Float64:
+    """The distances (N, N) by their upper triangle, unknown ones at the largest known."""
+    upper = np.triu(distances, k=1).astype(np.float64)
     known = upper[np.isfinite(upper)]
-    return np.where(np.isfinite(upper), upper, known.max(initial=0.0))
+    filled = np.where(np.isfinite(upper), upper, known.max(initial=0.0))
+    return filled + filled.T
 
 
-def _link(condensed: Float64) -> Float64:
-    from scipy.cluster.hierarchy import linkage
-
-    return np.asarray(linkage(condensed, method="average"), dtype=np.float64)
-
-
-def _cophenetic(linkage: Float64, condensed: Float64) -> float | None:
-    from scipy.cluster.hierarchy import cophenet
-
+def _cophenetic(linkage: Float64, distances: Float64) -> float | None:
+    pairs = np.triu_indices(len(distances), k=1)
+    heights, condensed = cophenetic_distances(linkage)[pairs], distances[pairs]
     if np.ptp(condensed) == 0:
         return None
-    heights = np.asarray(cophenet(linkage), dtype=np.float64)
     return float(np.corrcoef(heights, condensed)[0, 1]) if np.ptp(heights) > 0 else None
 
 
@@ -183,7 +178,7 @@ def _name_merges(keys: tuple[str, ...], linkage: Float64) -> tuple[Merge, ...]:
 
 
 def _agree(
-    level: str, models: Sequence[DeclaredModel], condensed: Float64, seed: int, num_permutations: int
+    level: str, models: Sequence[DeclaredModel], distances: Float64, seed: int, num_permutations: int
 ) -> LevelAgreement:
     """Agreement at one level, over the models that have a label there."""
     labels = [_label(model, level) for model in models]
@@ -194,7 +189,8 @@ def _agree(
     if len(known) < FEWEST_MODELS or len(counts) < 2 or len(counts) == len(known):
         return _with_note(found, counts)
     codes = np.unique([str(labels[index]) for index in known], return_inverse=True)[1]
-    groups = _cut(condensed, len(labels), known, len(counts))
+    # The tree of the known models alone.
+    groups = cut(average_linkage(distances[np.ix_(known, known)]), len(counts))
     # A lineage is what all its models have in common: there, models are dealt the labels.
     lineages = np.arange(len(known)) if level == "lineage" else np.unique(kin, return_inverse=True)[1]
     units, unit_of, blocks = _units(codes, lineages)
@@ -230,16 +226,6 @@ def _with_note(found: LevelAgreement, counts: Counter[str]) -> LevelAgreement:
     else:
         note = "every model has a label of its own"
     return replace(found, note=note)
-
-
-def _cut(condensed: Float64, num_models: int, known: Labels, num_groups: int) -> Labels:
-    """The tree of the known models, cut into `num_groups`."""
-    from scipy.cluster.hierarchy import fcluster
-    from scipy.spatial.distance import squareform
-
-    square = np.asarray(squareform(condensed) if num_models > 1 else np.zeros((1, 1)))[np.ix_(known, known)]
-    linkage = _link(square[np.triu_indices(len(known), k=1)])
-    return np.asarray(fcluster(linkage, num_groups, criterion="maxclust"), dtype=np.intp)
 
 
 def adjusted_rand(first: Labels, second: Labels) -> float:
