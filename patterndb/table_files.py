@@ -1,9 +1,12 @@
 """A table as a file, in the format that the suffix names; the file is whole or not there."""
 
 import csv
+import datetime as dt
+import itertools
 import json
 import math
 import os
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +25,8 @@ def write_table(table: CatalogTable, path: Path) -> None:
     """Write the table as CSV, Parquet, JSON lines, Markdown or LaTeX, as the suffix says.
 
     CSV, Parquet and JSON lines hold every column in full precision; Markdown and LaTeX are for reading and hold
-    `READING_COLUMNS` with four significant digits. JSON lines have null for numbers that are not finite; Parquet's
-    floats have NaN for what is missing. Raises `SettingsError` for another suffix, `StoreError` if the file cannot
-    be written.
+    `READING_COLUMNS` with four significant digits. JSON lines have null for numbers that are not finite. Raises
+    `SettingsError` for another suffix, `StoreError` if the file cannot be written.
     """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
@@ -51,6 +53,7 @@ def _write_csv(table: CatalogTable, path: Path) -> None:
         writer.writerows(["" if is_missing(value) else value for value in row] for row in table.rows())
 
 
+EPOCH, MICROSECOND = dt.datetime.fromtimestamp(0, dt.UTC), dt.timedelta(microseconds=1)
 PANDAS_TYPES = {
     "string": ("object", "string", None),
     "Int64": ("int64", "Int64", None),
@@ -80,17 +83,45 @@ def _write_parquet(table: CatalogTable, path: Path) -> None:
 
 
 def _arrow_column(column: Sequence[Any], dtype: str) -> "pa.Array":
-    """The column as Parquet has it."""
+    """The column in Arrow's layout, missing values null.
+
+    Laid out here (https://arrow.apache.org/docs/format/Columnar.html): `pyarrow.array` would load pandas to ask it
+    whether a list is one of its own.
+    """
     import pyarrow as pa
 
-    kinds = {
-        "string": pa.large_string(),
-        "Int64": pa.int64(),
-        "float64": pa.float64(),
-        "boolean": pa.bool_(),
-        "datetime64[us, UTC]": pa.timestamp("us", tz="UTC"),
-    }
-    return pa.array(column, type=kinds[dtype], from_pandas=True)
+    if isinstance(column, array):
+        # NaN alone differs from itself.
+        is_there = [value == value for value in column]
+        kind, parts = pa.float64(), [column]
+    else:
+        is_there = [not is_missing(value) for value in column]
+        values = [value if found else None for value, found in zip(column, is_there, strict=True)]
+        kind, parts = _arrow_values(values, dtype)
+    return pa.Array.from_buffers(kind, len(column), [pa.py_buffer(part) for part in (_bits(is_there), *parts)])
+
+
+def _arrow_values(values: Sequence[Any], dtype: str) -> tuple["pa.DataType", list[Any]]:
+    """The type of a column and its buffers, but for the one that says what is there; anything stands for None."""
+    import pyarrow as pa
+
+    if dtype == "string":
+        texts = [b"" if value is None else value.encode() for value in values]
+        return pa.large_string(), [array("q", itertools.accumulate(map(len, texts), initial=0)), b"".join(texts)]
+    if dtype == "boolean":
+        return pa.bool_(), [_bits(values)]
+    if dtype == "float64":
+        return pa.float64(), [array("d", [0.0 if value is None else value for value in values])]
+    if dtype == "Int64":
+        return pa.int64(), [array("q", [0 if value is None else value for value in values])]
+    since = [0 if value is None else (value - EPOCH) // MICROSECOND for value in values]
+    return pa.timestamp("us", tz="UTC"), [array("q", since)]
+
+
+def _bits(truths: Sequence[bool | None]) -> bytes:
+    """One bit each, the least significant first."""
+    digits = bytes(map(bool, reversed(truths))).translate(b"01" + bytes(254))
+    return int(digits or b"0", 2).to_bytes((len(truths) + 7) // 8, "little")
 
 
 def _write_jsonl(table: CatalogTable, path: Path) -> None:

@@ -29,7 +29,7 @@ AWKWARD = r"100%_of #1 {a}~b^c\d & <$5> | ö"
 def tables(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, CatalogTable]:
     path = tmp_path_factory.mktemp("catalog") / "x.sqlite"
     shutil.copy(migrated_sqlite, path)
-    statistics = (Statistic(name="norm", value=math.inf, z=math.nan), Statistic(name="lonely", value=1 / 3))
+    statistics = (Statistic(name="norm", value=math.inf, z=math.nan), Statistic(name="lonely", value=1 / 3, z=-0.0))
     plain, awkward = make_pattern("plain"), make_pattern("awkward")
     tensors = (replace(awkward.tensors[0], statistics=statistics), *awkward.tensors[1:])
     awkward = replace(
