@@ -131,7 +131,7 @@ PrecisionOption = Annotated[
 ]
 CompileOption = Annotated[
     str | None,
-    _option("--compile", panel=FIT, metavar=_choice(Compile), help="Sine layers of pointwise kinds in bf16 on a CPU."),
+    _option("--compile", panel=FIT, metavar=_choice(Compile), help="Passes of pointwise kinds; auto: bf16 on a CPU."),
 ]
 PatienceOption = Annotated[
     int | None, _option("--patience", panel=FIT, help="Epochs without improvement before a fit stops; 0: never.")

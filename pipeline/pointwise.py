@@ -5,6 +5,7 @@ S = slots, P = points, D = coordinate dims.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -19,7 +20,9 @@ from pipeline.shapes import DnaShape
 from pipeline.sharded_loss import Found, add_up, differentiated, with_gradients
 from zoo.tensors import TensorSpec
 
-__all__ = ["PointwiseProblem"]
+__all__ = ["PointwiseProblem", "compiled"]
+
+PointLosses = Callable[[nn.Module, Tensor], Tensor]
 
 UNITS_PER_SHARD = 1 << 19
 """On a CPU a batch is cut into shards of this many values of the widest layer, a MiB in bfloat16,"""
@@ -33,6 +36,25 @@ POINTS_PER_EVALUATION = 1 << 20
 """A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
 POINTS_PER_SAMPLE = 1 << 12
 """Weights that stand for all of a slot while a network is trained."""
+
+
+def compiled(losses: PointLosses, backend: str = "inductor") -> PointLosses:
+    """The losses, forward and back, as kernels that torch's compiler makes of the whole; batches are of one size.
+
+    What is returned raises `SettingsError` when first called where the compiler does not work.
+    """
+    graph = torch.compile(losses, fullgraph=True, dynamic=False, backend=backend)
+
+    def run(net: nn.Module, index: Tensor) -> Tensor:
+        try:
+            return graph(net, index)
+        except RuntimeError as error:
+            if not type(error).__module__.startswith("torch._dynamo"):
+                raise
+            message = f"`--compile on` was asked for, and torch's compiler failed: {str(error).splitlines()[0]}"
+            raise SettingsError(message, hint="Install a C compiler and Triton, or leave `--compile` out.") from error
+
+    return run
 
 
 class PointwiseProblem:
@@ -52,6 +74,7 @@ class PointwiseProblem:
         self.shard_size = self.batch_size
         self.is_sharded = device.type == "cpu" and settings.precision != "fp16"  # fp16 is scaled on the way back.
         self.kernel: SirenKernel | None = None
+        self.losses: PointLosses = self.point_losses
         self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
         sizes = torch.tensor([spec.num_weights for spec in specs])
         self.ends = torch.cumsum(sizes, 0).to(device)
@@ -79,6 +102,8 @@ class PointwiseProblem:
             omega=settings.omega,
         )
         self.kernel = self._kernel(shape, settings)
+        if self.values.device.type == "cuda" and settings.compile == "on":
+            self.losses = compiled(self.point_losses)
         return net
 
     def _kernel(self, shape: DnaShape, settings: FitSettings) -> SirenKernel | None:
@@ -108,20 +133,20 @@ class PointwiseProblem:
         coords = self.coordinates(index).expand(self.num_slots, -1, -1)
         return net(coords).float()  # type: ignore[no-any-return]
 
+    def point_losses(self, net: nn.Module, index: Tensor) -> Tensor:
+        """The part of a batch's losses, (S,), that comes from the weights at these flat indices (P,) int64."""
+        return (self._evaluate(net, index) - self.values[:, index]).square().sum(dim=1) / self.batch_size
+
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         index = torch.randint(self.num_weights, (self.batch_size,), generator=generator).to(self.values.device)
-
-        def losses(shard: Tensor) -> Tensor:
-            return (self._evaluate(net, shard) - self.values[:, shard]).square().sum(dim=1) / self.batch_size
-
         has_gradient = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())
         if not (self.is_sharded and has_gradient):
-            return losses(index)
+            return self.losses(net, index)
         shards = torch.split(index, self.shard_size)
         if self.kernel is not None:
             return self._fused_loss(self.kernel, cast(PointwiseDna, net), shards)
         parameters = list(net.parameters())
-        found, gradients = add_up(differentiated(losses, parameters), shards)
+        found, gradients = add_up(differentiated(partial(self.losses, net), parameters), shards)
         return with_gradients(found, parameters, gradients)
 
     def _fused_loss(self, kernel: SirenKernel, net: PointwiseDna, shards: Sequence[Tensor]) -> Tensor:

@@ -106,7 +106,8 @@ class FitSettings:
     """`auto` is bf16 for a pointwise kind where the device has it (`pipeline.fit.resolve_precision`), else fp32."""
     compile: Compile = "auto"
     """Whether a pointwise kind in bf16 on a CPU is trained by compiled passes (`pipeline.fused_sirens`); `auto`: where
-    the fit is long enough to pay for it and there is a C compiler."""
+    the fit is long enough to pay for it and there is a C compiler. On CUDA `on` leaves the whole to torch's compiler,
+    and `auto` is `off`."""
     patience: int = 0
     """Epochs without improvement before a fit stops; 0 never stops early."""
     num_nulls: int = 1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dna_zoo.errors import SettingsError
 from pipeline import pointwise as pointwise_module
 from pipeline.fused_sirens import TARGETS, SirenKernel, compile_kernel, siren_kernel
-from pipeline.pointwise import PointwiseProblem
+from pipeline.pointwise import PointwiseProblem, compiled
 from pipeline.problem import generator_for
 from pipeline.settings import DnaType, FitSettings
 from pipeline.shapes import DnaShape
@@ -163,6 +163,34 @@ def test_fp16_goes_back_through_the_scaled_loss(monkeypatch: pytest.MonkeyPatch)
         losses = made.loss(net, generator_for(2))
     (losses.sum() * 2**20).backward()
     assert all(parameter.grad.any() for parameter in net.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize(("autocast", "tolerance"), [(False, 1e-4), (True, 0.05)])
+@pytest.mark.parametrize("kind", ["spectral", "hierarchical", "adaptive"])
+def test_what_torch_compiles_for_a_gpu_is_one_graph_of_the_same_losses(
+    kind: DnaType, autocast: bool, tolerance: float
+) -> None:
+    """Traced and differentiated on a CPU; what a GPU's compiler makes of the graph is not tested here."""
+    made, settings = problem(kind, compile="off")
+    made.is_sharded = False
+    net = build(made, settings)
+    expected, gradients = losses_and_gradients(made, net, autocast=autocast)
+    made.losses = compiled(made.point_losses, backend="aot_eager")
+    losses, found = losses_and_gradients(made, net, autocast=autocast)
+    torch.testing.assert_close(losses, expected, rtol=tolerance / 100, atol=0)
+    for ours, plain in zip(found, gradients, strict=True):
+        assert (ours - plain).abs().max() <= tolerance * plain.abs().max()
+
+
+def test_a_compiler_of_torch_that_fails_says_what_to_do() -> None:
+    def fail(graph: object, inputs: object) -> None:
+        raise OSError("There is no compiler.")
+
+    made, settings = problem("spectral", compile="off")
+    losses = compiled(made.point_losses, backend=fail)
+    with pytest.raises(SettingsError, match="torch's compiler failed") as raised:
+        losses(build(made, settings), torch.arange(10))
+    assert "leave `--compile` out" in raised.value.hint and "\n" not in str(raised.value)
 
 
 @pytest.fixture
