@@ -58,8 +58,8 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The inverse of `to_json`; sequences come back as tuples."""
-    if isinstance(value, Mapping):
+    """The inverse of `to_json` for what a JSON parser gives; lists come back as tuples."""
+    if isinstance(value, dict):
         return {key: from_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return tuple(from_json(item) for item in value)

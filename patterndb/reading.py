@@ -27,6 +27,7 @@ __all__ = [
     "FileReader",
     "Reader",
     "Row",
+    "as_utc",
     "plain_file",
     "reading_file",
     "require_file",
