@@ -82,15 +82,15 @@ class Reader(ABC):
     """One transaction that only reads. Queries are SQL that both databases know, with `?` for parameters."""
 
     @abstractmethod
-    def execute(self, query: str, parameters: Sequence[Any]) -> tuple[Sequence[str], Sequence[Cells]]:
-        """Names of the columns, and all rows as the driver gives them."""
+    def execute(self, query: str, parameters: Sequence[Any]) -> tuple[Sequence[str], Iterator[Cells]]:
+        """Names of the columns, and the rows as the driver gives them."""
 
     @abstractmethod
     def has_table(self, name: str) -> bool:
         """Whether there is a table of this name."""
 
-    def cells(self, query: str, *parameters: Any) -> Sequence[Cells]:
-        """All rows as tuples, for columns that need no decoding."""
+    def cells(self, query: str, *parameters: Any) -> Iterator[Cells]:
+        """The rows one after the other as tuples, for columns that need no decoding."""
         return self.execute(query, parameters)[1]
 
     def rows(self, query: str, *parameters: Any) -> Sequence[Row]:
@@ -112,12 +112,12 @@ class FileReader(Reader):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def execute(self, query: str, parameters: Sequence[Any]) -> tuple[Sequence[str], Sequence[Cells]]:
+    def execute(self, query: str, parameters: Sequence[Any]) -> tuple[Sequence[str], Iterator[Cells]]:
         cursor = self._connection.execute(query, parameters)
-        return [column[0] for column in cursor.description], cursor.fetchall()
+        return [column[0] for column in cursor.description], cursor
 
     def has_table(self, name: str) -> bool:
-        return bool(self.cells("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
+        return any(self.cells("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
 
 
 class EngineReader(Reader):
@@ -126,11 +126,11 @@ class EngineReader(Reader):
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
 
-    def execute(self, query: str, parameters: Sequence[Any]) -> tuple[Sequence[str], Sequence[Cells]]:
+    def execute(self, query: str, parameters: Sequence[Any]) -> tuple[Sequence[str], Iterator[Cells]]:
         if self._connection.dialect.paramstyle != "qmark":
             query = query.replace("?", "%s")
         result = self._connection.exec_driver_sql(query, tuple(parameters))
-        return list(result.keys()), [tuple(row) for row in result]
+        return list(result.keys()), map(tuple, result)
 
     def has_table(self, name: str) -> bool:
         from sqlalchemy import inspect

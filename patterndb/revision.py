@@ -24,8 +24,8 @@ def read_revision(reader: Reader) -> str | None:
     """The revision in the database's own table of it, None if it has none."""
     if not reader.has_table("alembic_version"):
         return None
-    found = reader.cells("SELECT version_num FROM alembic_version")
-    return str(found[0][0]) if found else None
+    found = [str(revision) for (revision,) in reader.cells("SELECT version_num FROM alembic_version")]
+    return found[0] if found else None
 
 
 def require_head(reader: Reader, where: str) -> None:

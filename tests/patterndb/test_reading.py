@@ -65,11 +65,11 @@ def test_one_transaction_sees_one_state(tmp_path: Path) -> None:
     path = tmp_path / "zoo.db"
     with PatternDatabase.open(f"sqlite:///{path}") as database, reading_file(path, "zoo") as reader:
         count = "SELECT count(*) FROM runs"
-        assert reader.cells(count) == [(0,)]
+        assert list(reader.cells(count)) == [(0,)]
         database.start_run("run-1", {})
-        assert reader.cells(count) == [(0,)]
+        assert list(reader.cells(count)) == [(0,)]
     with reading_file(path, "zoo") as reader:
-        assert reader.cells(count) == [(1,)]
+        assert list(reader.cells(count)) == [(1,)]
 
 
 def test_a_file_deleted_meanwhile_is_not_made_again(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_locked_file_is_said_to_be_busy(tmp_path: Path, monkeypatch: pytest.Mo
     connection.execute("BEGIN EXCLUSIVE")
     monkeypatch.setattr("patterndb.reading.BUSY_SECONDS", 0.05)
     with pytest.raises(StoreError, match="is busy") as caught, reading_file(path, "zoo") as reader:
-        reader.cells("SELECT name FROM cats")
+        list(reader.cells("SELECT name FROM cats"))
     assert "Try again" in caught.value.hint
     connection.close()
 
