@@ -25,7 +25,8 @@ from benchmarks.kinship.gallery import Member, read_members
 from benchmarks.kinship.lineage import LineageScores, every_pair, lineage_of, score_lineage
 from benchmarks.lineage_cost import bert_base_pairs, measure, opened
 from benchmarks.retrieval import write
-from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights, compare_weights
+from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
+from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.records import CANNOT_SAY, Matrix
 from zoo.tensors import TensorSpec
 

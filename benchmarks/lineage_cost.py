@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.population.symmetries import permutation
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
-from pipeline.lineage import ModelWeights, compare_weights
+from pipeline.lineage import ModelWeights
+from pipeline.lineage.compare import compare_weights
 
 if TYPE_CHECKING:
     from transformers import BertModel

@@ -21,7 +21,8 @@ from benchmarks.kinship.metrics import area_under_curve, rates_at, threshold_at
 from benchmarks.kinship.scoring import FALSE_POSITIVE_RATE
 from benchmarks.population.members import RELATIONS
 from pipeline.extract import WeightReader, extract
-from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights, compare_weights
+from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
+from pipeline.lineage.compare import compare_weights
 from pipeline.stages import StageStore, content_key
 from zoo.tensors import TensorKind
 

@@ -13,9 +13,8 @@ from pipeline.lineage.projections import attention_tests, feed_forward_tests
 from pipeline.lineage.records import Lineage, ModelWeights
 from pipeline.lineage.streams import align_stream
 
-__all__ = ["LINEAGE_VERSION", "compare_weights"]
+__all__ = ["compare_weights"]
 
-LINEAGE_VERSION = "5"
 Streams = dict[tuple[Group, Group], Alignment]
 
 

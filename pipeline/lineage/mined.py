@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cattrs import Converter
-
 from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, WeightsChangedError
 from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
-from pipeline.lineage.compare import LINEAGE_VERSION, compare_weights
-from pipeline.lineage.records import CANNOT_SAY, Lineage, ModelWeights
+from pipeline.lineage.records import CANNOT_SAY, LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.stages import StageStore, content_key
 from pipeline.weight_files import ModelRequest, WeightFiles
 
@@ -26,7 +23,6 @@ __all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]
 NUM_NULLS = 199
 STAGE = "lineage"
 log = logging.getLogger(__name__)
-_converter = Converter()
 
 
 def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Path) -> WeightFiles:
@@ -104,10 +100,15 @@ class MinedLineage:
         store = StageStore(self.home)
         kept = store.find(STAGE, key)
         if kept is not None:
-            return _converter.structure(kept.result, Lineage)
+            from cattrs import Converter
+
+            return Converter().structure(kept.result, Lineage)
         self._tell("start", a, b)
         try:
             with self._weights(first) as left, self._weights(second) as right:
+                # What compares weights is loaded when there are some.
+                from pipeline.lineage.compare import compare_weights
+
                 found = compare_weights(
                     left,
                     right,
@@ -130,9 +131,9 @@ class MinedLineage:
 
     @contextmanager
     def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
+        files = find_weights(pattern, self.database, home=self.home)
         from pipeline.extract import WeightReader, extract
 
-        files = find_weights(pattern, self.database, home=self.home)
         specs = extract(files, allow_nonfinite=True).specs
         with WeightReader(files) as reader:
             yield ModelWeights(specs=specs, load=reader.matrix, config=files.config)

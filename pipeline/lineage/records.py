@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from zoo.tensors import TensorSpec
 
-__all__ = ["CANNOT_SAY", "Lineage", "Matrix", "ModelWeights", "RoleEvidence", "Verdict"]
+__all__ = ["CANNOT_SAY", "LINEAGE_VERSION", "Lineage", "Matrix", "ModelWeights", "RoleEvidence", "Verdict"]
 
 Matrix = npt.NDArray[np.float32]
 Verdict = Literal["same lineage", "no evidence", "cannot say"]
 CANNOT_SAY: Verdict = "cannot say"
+LINEAGE_VERSION = "5"
+"""Raised with every change of what comparing two models gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

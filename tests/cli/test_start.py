@@ -48,7 +48,7 @@ NEEDLESS = {
     ("show", "alpha"): {"numpy", *WRITING, "patterndb.catalog", "patterndb.similarity"},
     ("runs",): {"numpy", *WRITING},
     ("similar", "alpha"): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("compare", "alpha", "beta"): {*WRITING, "patterndb.catalog"},
+    ("compare", "alpha", "beta"): {*WRITING, "patterndb.catalog", "pipeline.extract", "pipeline.lineage.compare"},
     ("taxonomy",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
     ("questions",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
     ("export", "{folder}/catalog.csv"): {*WRITING, "numpy"},

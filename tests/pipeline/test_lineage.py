@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 
 from pipeline.extract import WeightReader, extract
 from pipeline.fetch import ModelRequest, fetch
-from pipeline.lineage import Lineage, ModelWeights, compare_weights
+from pipeline.lineage import Lineage, ModelWeights
 from pipeline.lineage.alignment import Alignment
+from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.context import Context
 from pipeline.lineage.evidence import Nulls, decide
 from pipeline.lineage.pairing import by_block, pair_specs
