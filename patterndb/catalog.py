@@ -3,15 +3,16 @@
 import itertools
 import math
 from array import array
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from operator import itemgetter
 from typing import Any
 
 from dna_zoo.errors import SettingsError
 from patterndb.catalog_table import CatalogTable
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
+from patterndb.reading import Cells
 from patterndb.records import FitRecord, PatternSummary, SignatureEntry, TensorEntry
 from patterndb.table_files import SUFFIXES, write_table
 
@@ -29,6 +30,8 @@ __all__ = [
 
 Row = dict[str, Any]
 TABLES = tuple(COLUMNS)
+P_VALUE = 7
+"""Place of p among the cells of a statistic."""
 MODEL_FIELDS = (
     "repo", "revision", "sha256", "tier", "modality", "family", "architecture", "specialty", "objective",
     "is_distilled", "shares_layers", "licence", "num_weights", "num_tensors",
@@ -56,9 +59,21 @@ def _catalog_row(pattern: PatternSummary) -> Row:
     }
 
 
-def tensors_table(entries: Sequence[TensorEntry]) -> CatalogTable:
-    """One row for each tensor of the current patterns, with a few columns for each statistic."""
-    return CatalogTable.of_rows("tensors", map(_tensor_row, entries), _statistic_columns(entries))
+def tensors_table(
+    entries: Sequence[TensorEntry], statistics: Iterable[Cells], pattern_keys: Mapping[int, str]
+) -> CatalogTable:
+    """One row for each tensor of the current patterns, with a few columns for each statistic.
+
+    - `entries`: without statistics, a pattern's tensors in order and together;
+    - `statistics`: as `patterndb.loading.read_tensor_cells` gives them;
+    - `pattern_keys`: of the ids that those name.
+    """
+    first_rows: dict[str, int] = {}
+    for place, entry in enumerate(entries):
+        first_rows.setdefault(entry.pattern_key, place)
+    first_of = {pattern_id: first_rows[key] for pattern_id, key in pattern_keys.items() if key in first_rows}
+    extra = _statistic_columns(statistics, first_of, len(entries))
+    return CatalogTable.of_rows("tensors", map(_tensor_row, entries), extra)
 
 
 def _tensor_row(entry: TensorEntry) -> Row:
@@ -74,38 +89,30 @@ def _tensor_row(entry: TensorEntry) -> Row:
     }
 
 
-def _statistic_columns(entries: Sequence[TensorEntry]) -> "dict[str, array[float]]":
-    """The columns of every statistic by name, (entries,) float64 each, NaN for a tensor that lacks it.
+def _statistic_columns(
+    statistics: Iterable[Cells], first_of: Mapping[int, int], num_rows: int
+) -> "dict[str, array[float]]":
+    """The columns of every statistic by name, (rows,) float64 each, NaN for a tensor that lacks it.
 
-    Packed, since there are hundreds of columns, and a tensor has a part of them.
+    q is of the family of all tests of one model, so that no other model changes it. Packed, since there are hundreds
+    of columns, and a tensor has a part of them.
     """
-    adjusted = _q_by_model(entries)
-    names = sorted({each.name for entry in entries for each in entry.tensor.statistics})
-    missing = array("d", [math.nan]) * len(entries)
-    columns = {f"{name}{suffix}": missing[:] for name in names for suffix in STATISTIC_SUFFIXES}
-    columns_of = {name: [columns[f"{name}{suffix}"] for suffix in STATISTIC_SUFFIXES] for name in names}
-    for place, entry in enumerate(entries):
-        for each, q in zip(entry.tensor.statistics, adjusted[place], strict=True):
-            null = (each.null_mean, each.null_std, each.z, each.p, q)
-            cells = (each.value, *null, each.low, each.high)
-            for column, cell in zip(columns_of[each.name], cells, strict=True):
+    missing = array("d", [math.nan]) * num_rows
+    found: dict[str, list[array[float]]] = {}
+    for pattern_id, family in itertools.groupby(statistics, key=itemgetter(0)):
+        tests, first = list(family), first_of[pattern_id]
+        for test, q in zip(tests, q_values([test[P_VALUE] for test in tests]), strict=True):
+            _, tensor, name, value, mean, std, z, p, low, high = test
+            if name not in found:
+                found[name] = [missing[:] for _ in STATISTIC_SUFFIXES]
+            for column, cell in zip(found[name], (value, mean, std, z, p, q, low, high), strict=True):
                 if cell is not None:
-                    column[place] = cell
-    return columns
-
-
-def _q_by_model(entries: Sequence[TensorEntry]) -> list[tuple[float | None, ...]]:
-    """The q-value of every test, by entry; the family is all tests of one model, so that no other changes them."""
-    families: dict[str, list[int]] = defaultdict(list)
-    for place, entry in enumerate(entries):
-        families[entry.model].append(place)
-    found: list[tuple[float | None, ...]] = [()] * len(entries)
-    for family in families.values():
-        tests = [[each.p for each in entries[place].tensor.statistics] for place in family]
-        adjusted = iter(q_values(tuple(itertools.chain.from_iterable(tests))))
-        for place, own in zip(family, tests, strict=True):
-            found[place] = tuple(itertools.islice(adjusted, len(own)))
-    return found
+                    column[first + tensor] = cell
+    return {
+        f"{name}{suffix}": column
+        for name in sorted(found)
+        for suffix, column in zip(STATISTIC_SUFFIXES, found[name], strict=True)
+    }
 
 
 def signatures_table(entries: Sequence[SignatureEntry]) -> CatalogTable:

@@ -2,13 +2,13 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from dna_zoo.errors import NotMinedError
 from patterndb import pattern_rows as rows
 from patterndb.floats import join_special
-from patterndb.reading import Reader, Row
+from patterndb.reading import Cells, Reader, Row
 from patterndb.records import (
     ArtifactRecord,
     FitRecord,
@@ -21,7 +21,16 @@ from patterndb.records import (
     TensorRecord,
 )
 
-__all__ = ["not_mined", "read_model_statistics", "read_pattern", "read_signatures", "read_summaries", "read_tensors"]
+__all__ = [
+    "not_mined",
+    "read_current",
+    "read_model_statistics",
+    "read_pattern",
+    "read_signatures",
+    "read_summaries",
+    "read_tensor_cells",
+    "read_tensors",
+]
 
 Owner = tuple[int, int | None, int | None]
 """Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
@@ -197,10 +206,11 @@ def read_summaries(reader: Reader) -> tuple[PatternSummary, ...]:
     )
 
 
-def read_tensors(reader: Reader) -> tuple[TensorEntry, ...]:
-    """The tensors of every key's current pattern, by key; three queries, however many patterns there are."""
+def read_tensors(reader: Reader, *, with_statistics: bool) -> tuple[TensorEntry, ...]:
+    """The tensors of every key's current pattern, by key; at most three queries, however many patterns there are."""
     of_tensors = f"pattern_id IN {CURRENT} AND tensor IS NOT NULL"
-    fits, statistics = _read_fits(reader, of_tensors), _read_statistics(reader, of_tensors)
+    fits = _read_fits(reader, of_tensors)
+    statistics = _read_statistics(reader, of_tensors) if with_statistics else {}
     found = reader.rows(
         f"""
         SELECT {_columns("tensor_patterns", TENSOR_COLUMNS)}, models.key, patterns.pattern_key
@@ -215,10 +225,27 @@ def read_tensors(reader: Reader) -> tuple[TensorEntry, ...]:
     )
 
 
+def read_tensor_cells(reader: Reader) -> Iterator[Cells]:
+    """The statistics of tensors of every key's current pattern as bare cells: there are too many for records.
+
+    Each is the pattern's id, the tensor's position, the name, then `rows.STATISTIC_FLOATS`; pattern by pattern.
+    """
+    names = ("pattern_id", "tensor", "name", *rows.STATISTIC_FLOATS, "special")
+    query = f"SELECT {_columns('metrics', names)} FROM metrics WHERE pattern_id IN {CURRENT} AND tensor IS NOT NULL"
+    for cells in reader.cells(f"{query} ORDER BY pattern_id, position"):
+        special = cells[-1]
+        yield tuple(join_special(dict(zip(names, cells, strict=True))).values()) if special else cells[:-1]
+
+
+def read_current(reader: Reader) -> Mapping[int, str]:
+    """Id -> pattern key of every model key's current pattern."""
+    current = reader.cells(f"SELECT id, pattern_key FROM patterns WHERE id IN {CURRENT}")
+    return {pattern_id: key for pattern_id, key in current}
+
+
 def read_model_statistics(reader: Reader) -> Mapping[str, tuple[Statistic, ...]]:
     """Pattern key -> statistics of the model as a whole, for every key's current pattern."""
-    current = reader.cells(f"SELECT id, pattern_key FROM patterns WHERE id IN {CURRENT}")
-    keys = {pattern_id: key for pattern_id, key in current}
+    keys = read_current(reader)
     of_models = f"pattern_id IN {CURRENT} AND role IS NULL AND tensor IS NULL"
     found = _read_statistics(reader, of_models)
     return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}

@@ -23,6 +23,7 @@ __all__ = [
     "MODEL_FIELDS",
     "ROLE_FIELDS",
     "STATISTIC_COLUMNS",
+    "STATISTIC_FLOATS",
     "TENSOR_FIELDS",
     "Row",
     "artifact_record",

@@ -69,7 +69,7 @@ class PatternStore(Transactions):
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
         with self._reading() as reader:
-            return read_tensors(reader)
+            return read_tensors(reader, with_statistics=True)
 
     def _not_mined(self, name: str) -> NotMinedError:
         """The error to raise for a key that has no pattern."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUSY_SECONDS",
     "DECODERS",
+    "Cells",
     "EngineReader",
     "FileReader",
     "Reader",

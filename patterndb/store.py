@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from patterndb.loading import read_current, read_tensor_cells, read_tensors
 from patterndb.pattern_store import PatternStore
 from patterndb.revision import require_head
 from patterndb.run_store import RunStore
@@ -82,7 +83,9 @@ class PatternDatabase(RunStore, PatternStore):
         if table == "catalog":
             return catalog_table(self.patterns())
         if table == "tensors":
-            return tensors_table(self.tensors())
+            with self._reading() as reader:
+                entries = read_tensors(reader, with_statistics=False)
+                return tensors_table(entries, read_tensor_cells(reader), read_current(reader))
         if table == "signatures":
             return signatures_table(self.signatures())
         return distances_table(self.signatures(with_nulls=False))
