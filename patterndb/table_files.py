@@ -7,7 +7,7 @@ import json
 import math
 import os
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +88,12 @@ def _arrow_column(column: Sequence[Any], dtype: str) -> "pa.Array":
     Laid out here (https://arrow.apache.org/docs/format/Columnar.html): `pyarrow.array` would load pandas to ask it
     whether a list is one of its own.
     """
+    import numpy as np
     import pyarrow as pa
 
+    is_there: Iterable[bool]
     if isinstance(column, array):
-        # NaN alone differs from itself.
-        is_there = [value == value for value in column]
+        is_there = ~np.isnan(np.frombuffer(column))
         kind, parts = pa.float64(), [column]
     else:
         is_there = [not is_missing(value) for value in column]
@@ -109,7 +110,7 @@ def _arrow_values(values: Sequence[Any], dtype: str) -> tuple["pa.DataType", lis
         texts = [b"" if value is None else value.encode() for value in values]
         return pa.large_string(), [array("q", itertools.accumulate(map(len, texts), initial=0)), b"".join(texts)]
     if dtype == "boolean":
-        return pa.bool_(), [_bits(values)]
+        return pa.bool_(), [_bits([bool(value) for value in values])]
     if dtype == "float64":
         return pa.float64(), [array("d", [0.0 if value is None else value for value in values])]
     if dtype == "Int64":
@@ -118,10 +119,11 @@ def _arrow_values(values: Sequence[Any], dtype: str) -> tuple["pa.DataType", lis
     return pa.timestamp("us", tz="UTC"), [array("q", since)]
 
 
-def _bits(truths: Sequence[bool | None]) -> bytes:
+def _bits(truths: Iterable[bool]) -> bytes:
     """One bit each, the least significant first."""
-    digits = bytes(map(bool, reversed(truths))).translate(b"01" + bytes(254))
-    return int(digits or b"0", 2).to_bytes((len(truths) + 7) // 8, "little")
+    import numpy as np
+
+    return np.packbits(np.asarray(truths, dtype=bool), bitorder="little").tobytes()
 
 
 def _write_jsonl(table: CatalogTable, path: Path) -> None:
