@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patterndb.reading import EngineReader, Reader, plain_file, reading_file, require_file
 
@@ -44,7 +44,10 @@ class Transactions:
 
     @contextmanager
     def _reading(self) -> Iterator[Reader]:
-        """A transaction that only reads. Raises `StoreError` for a SQLite file that is not there."""
+        """A transaction that only reads, and sees one state of the database.
+
+        Raises `StoreError` for a SQLite file that is not there.
+        """
         if self._file is not None:
             with reading_file(self._file, self.url) as reader:
                 yield reader
@@ -56,8 +59,10 @@ class Transactions:
         path = file_of(self._engine.url)
         if path is not None:
             require_file(path, self.url)
+        # PostgreSQL's default would show each query what was committed before it.
+        options: dict[str, Any] = {} if path else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         try:
-            with self._engine.connect() as connection:
+            with self._engine.connect().execution_options(**options) as connection:
                 yield EngineReader(connection)
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error

@@ -61,14 +61,13 @@ def test_a_file_and_an_engine_on_it_say_the_same(name: str, tmp_path: Path) -> N
             assert found and found == getattr(engine, method)()
 
 
-def test_one_transaction_sees_one_state(tmp_path: Path) -> None:
-    path = tmp_path / "zoo.db"
-    with PatternDatabase.open(f"sqlite:///{path}") as database, reading_file(path, "zoo") as reader:
-        count = "SELECT count(*) FROM runs"
+def test_one_transaction_sees_one_state(database: PatternDatabase) -> None:
+    count = "SELECT count(*) FROM runs"
+    with database._reading() as reader:
         assert list(reader.cells(count)) == [(0,)]
         database.start_run("run-1", {})
         assert list(reader.cells(count)) == [(0,)]
-    with reading_file(path, "zoo") as reader:
+    with database._reading() as reader:
         assert list(reader.cells(count)) == [(1,)]
 
 
