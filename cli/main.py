@@ -2,14 +2,15 @@
 
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.main
 from typer.core import TyperGroup
 
 from cli import errors
-from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption
 from cli.session import Session
 from dna_zoo import __version__
@@ -38,8 +39,32 @@ SHORT_THRESHOLD, USUAL_THRESHOLDS = 50_000, gc.get_threshold()
 EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo --home ./work -v mine --tier 1")
 
 
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported and built when it is asked for: a start needs one of them."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        if name not in self._built:
+            self._built[name] = _build(name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
 class _Application(TyperGroup):
     """The group of commands, with the house's own errors in place of Typer's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()  # type: ignore[assignment]
 
     def main(
         self,
@@ -86,7 +111,7 @@ class _Application(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which people come to need them."""
-        return sorted(self.commands, key=COMMANDS.index)
+        return list(COMMANDS)
 
 
 app = typer.Typer(
@@ -141,25 +166,20 @@ def _add(group: typer.Typer, name: str, function: Callable[..., Any], lines: tup
     group.command(name, epilog=_examples(*lines))(function)
 
 
-def _wire() -> None:
-    """All commands, in the order in which `--help` shows them."""
-    zoo_app = typer.Typer(rich_markup_mode="rich")
-    zoo_app.callback(invoke_without_command=True, epilog=_examples(*zoo.EXAMPLES))(zoo.zoo)
-    _add(zoo_app, "show", zoo.show, zoo.SHOW_EXAMPLES)
-    app.add_typer(zoo_app, name="zoo")
-    _add(app, "fetch", fetch.fetch, fetch.EXAMPLES)
-    _add(app, "mine", mine.mine, mine.EXAMPLES)
-    for module in (show, compare, similar, taxonomy, questions, runs, export, tune):
-        name = module.__name__.rpartition(".")[2]
-        _add(app, name, getattr(module, name), module.EXAMPLES)
-    db_app = typer.Typer(rich_markup_mode="rich")
-    db_app.callback(invoke_without_command=True, epilog=_examples(*db.EXAMPLES))(db.db)
-    for function in (db.upgrade, db.current, db.check):
-        _add(db_app, function.__name__, function, db.EXAMPLES)
-    app.add_typer(db_app, name="db")
-
-
-_wire()
+def _build(name: str) -> Any:
+    """The command of that name, from the module of that name."""
+    module = import_module(f"cli.commands.{name}")
+    application = typer.Typer(name=name, add_completion=False, rich_markup_mode="rich")
+    if name == "zoo":
+        application.callback(invoke_without_command=True, epilog=_examples(*module.EXAMPLES))(module.zoo)
+        _add(application, "show", module.show, module.SHOW_EXAMPLES)
+    elif name == "db":
+        application.callback(invoke_without_command=True, epilog=_examples(*module.EXAMPLES))(module.db)
+        for function in (module.upgrade, module.current, module.check):
+            _add(application, function.__name__, function, module.EXAMPLES)
+    else:
+        _add(application, name, getattr(module, name), module.EXAMPLES)
+    return typer.main.get_command(application)
 
 
 def main() -> None:

@@ -81,6 +81,10 @@ def test_a_command_loads_nothing_that_only_others_need(
     assert loaded(start, *given) & NEEDLESS[arguments] == set()
 
 
+def test_one_command_is_loaded_without_the_others(start: Start) -> None:
+    assert {name for name in loaded(start, "runs") if name.startswith("cli.commands.")} == {"cli.commands.runs"}
+
+
 @pytest.mark.parametrize("arguments", [(), ("db",)])
 def test_a_bare_group_shows_its_help(arguments: tuple[str, ...], invoke: Invoke) -> None:
     result = invoke(*arguments)
