@@ -19,6 +19,7 @@ __all__ = [
     "Labellings",
     "blocks_of_lineages",
     "deal_labels",
+    "distinct",
     "labels_needed",
     "least_p",
     "num_labellings",
@@ -47,6 +48,11 @@ class Labellings:
         return float(np.mean(statistics >= statistics[0] - slack))
 
 
+def distinct(labels: Labels) -> list[int]:
+    """The labels that there are, in order; `numpy.unique` would load masked arrays to ask whether these are one."""
+    return sorted(set(labels.tolist()))
+
+
 def blocks_of_lineages(codes: Labels, lineages: Labels) -> Labels:
     """The block of each thing.
 
@@ -54,9 +60,9 @@ def blocks_of_lineages(codes: Labels, lineages: Labels) -> Labels:
     Both leave kinship as it is: no permutation makes kin of strangers.
     """
     blocks = np.zeros(len(codes), dtype=np.intp)
-    for lineage in np.unique(lineages):
+    for lineage in distinct(lineages):
         members = lineages == lineage
-        if len(np.unique(codes[members])) > 1:
+        if len(distinct(codes[members])) > 1:
             blocks[members] = 1 + lineage
     return blocks
 
@@ -65,7 +71,7 @@ def deal_labels(
     codes: Labels, blocks: Labels, *, rng: np.random.Generator, max_labellings: int = MAX_LABELLINGS
 ) -> Labellings:
     """All distinct labellings if there are at most `max_labellings`; else so many, the observed one and drawn ones."""
-    members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    members = [np.flatnonzero(blocks == block) for block in distinct(blocks)]
     if num_labellings(codes, blocks) <= max_labellings:
         return Labellings(codes=_all_labellings(codes, members), is_exact=True)
     rows = np.tile(codes, (max_labellings, 1))
@@ -100,7 +106,7 @@ def _arrangements(codes: Labels) -> Labels:
 def num_labellings(codes: Labels, blocks: Labels) -> int:
     """Distinct labellings: a product of multinomial coefficients."""
     return math.prod(
-        _multinomial(tuple(Counter(codes[blocks == block].tolist()).values())) for block in np.unique(blocks)
+        _multinomial(tuple(Counter(codes[blocks == block].tolist()).values())) for block in distinct(blocks)
     )
 
 
@@ -113,9 +119,9 @@ def least_p(codes: Labels, blocks: Labels, max_labellings: int = MAX_LABELLINGS)
 
     Labels with equal counts in every block can change names without changing the partition: those labellings tie.
     """
-    places = np.unique(blocks)
+    places = distinct(blocks)
     table = Counter(
-        tuple(int(((codes == label) & (blocks == block)).sum()) for block in places) for label in np.unique(codes)
+        tuple(int(((codes == label) & (blocks == block)).sum()) for block in places) for label in distinct(codes)
     )
     ties = math.prod(math.factorial(same) for same in table.values())
     exact = ties / num_labellings(codes, blocks)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.similarity import pairwise_distances
-from pipeline.permutations import blocks_of_lineages
+from pipeline.permutations import blocks_of_lineages, distinct
 from pipeline.questions.records import Group
 
 __all__ = ["Sample", "make_sample"]
@@ -42,7 +42,7 @@ class Sample:
 
     @property
     def num_lineages(self) -> int:
-        return len(np.unique(self.lineages))
+        return len(distinct(self.lineages))
 
     @property
     def groups(self) -> tuple[Group, ...]:
