@@ -164,7 +164,7 @@ def order_goals(found: Found) -> list[Goal]:
 
 
 def start_goals(found: Found) -> list[Goal]:
-    """Every command."""
+    """Every command that has one."""
     return [
         Goal(
             what=f"dna-zoo {line['command']}",
@@ -176,6 +176,7 @@ def start_goals(found: Found) -> list[Goal]:
             most=max(line["seconds"]),
         )
         for line in found["commands"]
+        if line["goal"] is not None
     ]
 
 
