@@ -156,22 +156,7 @@ def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
 
 def statistic(values: Sequence[Any]) -> Statistic:
     """The inverse of `metric_rows` for one row: its columns `STATISTIC_COLUMNS`."""
-    name, null, num_nulls, value, null_mean, null_std, z, p, low, high, special = values
-    if special:
-        return Statistic(**join_special(dict(zip(STATISTIC_VALUES, values, strict=True))))
-    # Nearly all are plain, and there are tens of thousands: half the time of the general way.
-    return Statistic(
-        name=name,
-        null=null,
-        num_nulls=num_nulls,
-        value=value,
-        null_mean=null_mean,
-        null_std=null_std,
-        z=z,
-        p=p,
-        low=low,
-        high=high,
-    )
+    return Statistic(**join_special(dict(zip(STATISTIC_VALUES, values, strict=True))))
 
 
 def role_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
