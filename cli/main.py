@@ -1,6 +1,5 @@
 """The `dna-zoo` command: wires the options before the command, the commands, and the one place that catches errors."""
 
-import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -15,7 +14,7 @@ from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, Ve
 from cli.session import Session
 from dna_zoo import __version__
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 PROGRAM = "dna-zoo"
 COMMANDS = (
@@ -32,10 +31,6 @@ COMMANDS = (
     "tune",
     "db",
 )
-LONG = ("fetch", "mine", "tune")
-"""Commands that work longer than they start."""
-SHORT_THRESHOLD, USUAL_THRESHOLDS = 50_000, gc.get_threshold()
-"""Objects made, less those gone, between two searches for garbage."""
 EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo --home ./work -v mine --tier 1")
 
 
@@ -77,14 +72,10 @@ class _Application(TyperGroup):
     ) -> Any:
         """Run the command and end the process with its exit code (or return that, if not `standalone_mode`)."""
         session = Session()
-        # All that a short command loads lives to its end: looking for garbage in it took a tenth of a start.
-        gc.set_threshold(SHORT_THRESHOLD)
         try:
             code = super().main(args, PROGRAM, complete_var, standalone_mode=False, obj=session, **extra) or errors.DONE
         except Exception as error:
             code = errors.report(error, program=PROGRAM, debug=session.debug)
-        finally:
-            gc.set_threshold(*USUAL_THRESHOLDS)
         if standalone_mode:
             sys.exit(code)
         return code
@@ -155,8 +146,6 @@ def _options(
     assert isinstance(session, Session)
     session.db, session.given_home, session.debug = db, home, debug
     session.verbosity = verbose - quiet
-    if context.invoked_subcommand in LONG:
-        gc.set_threshold(*USUAL_THRESHOLDS)
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -180,8 +169,3 @@ def _build(name: str) -> Any:
     else:
         _add(application, name, getattr(module, name), module.EXAMPLES)
     return typer.main.get_command(application)
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()

@@ -12,6 +12,7 @@ from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, T
 from cli.output import Column, Format, Output, escaped, make_table
 from cli.progress import progress
 from cli.session import Session, session_of
+from cli.start import collect_as_usual
 from dna_zoo.errors import DnaZooError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def fetch(
     """Download weights and verify their checksums; say first what and how much."""
     from cli.requests import model_requests
 
+    collect_as_usual()
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     requests = model_requests(names or [], tier=tier, everything=everything)

@@ -13,6 +13,7 @@ from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, T
 from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import offline_mode, session_of
+from cli.start import collect_as_usual
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -75,6 +76,7 @@ def mine(
     """Mine models: fetch, order, fit, analyse, keep; then print what was found."""
     from cli.requests import model_requests
 
+    collect_as_usual()
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     requests = model_requests(

@@ -12,6 +12,7 @@ from cli.options import FormatOption, OfflineOption, flag
 from cli.output import Column, Format, Output, escaped, make_table
 from cli.progress import progress
 from cli.session import offline_mode, session_of
+from cli.start import collect_as_usual
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,6 +54,7 @@ def tune(
     """Search the settings of a fit for structure gain, throughput and memory; show every trial and the Pareto front."""
     from cli.requests import model_requests
 
+    collect_as_usual()
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     (request,) = model_requests([name])

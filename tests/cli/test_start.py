@@ -93,3 +93,23 @@ def test_a_bare_group_shows_its_help(arguments: tuple[str, ...], invoke: Invoke)
 
 def test_version(invoke: Invoke) -> None:
     assert invoke("--version").stdout == f"dna-zoo {__version__}\n"
+
+
+FROZEN = """
+import atexit, gc
+from cli.start import main
+atexit.register(lambda: print(gc.get_freeze_count()))
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("zoo",), ("mine", "--help")], ids=" ".join)
+def test_a_short_command_ends_without_looking_for_garbage(arguments: tuple[str, ...], start: Start) -> None:
+    output, _ = start(*arguments, code=FROZEN).communicate(timeout=120)
+    assert int(output.splitlines()[-1]) > 0
+
+
+@pytest.mark.parametrize("command", ["fetch", "mine", "tune"])
+def test_a_long_command_collects_garbage_as_usual(command: str, start: Start) -> None:
+    output, _ = start(command, "nosuch-model", code=FROZEN).communicate(timeout=120)
+    assert int(output.splitlines()[-1]) == 0
