@@ -133,7 +133,7 @@ def fit_goals(found: Found) -> list[Goal]:
     ]
     for line in found["compile"]:
         what = f"fit of {line['epochs']} epochs without compiling, over auto"
-        goals.append(Goal(what=what, value=line["ratio"], goal=1.0))
+        goals.append(of_ratios(what, line["ratios"], 1.0))
     return goals
 
 
