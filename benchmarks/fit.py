@@ -7,8 +7,9 @@ The reference is what one writes first: a `Dataset` of (coordinates, value) pair
 float32, Adam at 1e-4, one `hierarchical` network 256 wide and 5 deep for the matrix. It and ours take turns (A B A B),
 from the same parameters, on MiniLM-L6's layer 0 ffn_in, seriated. Printed, and kept in `benchmarks/results/OUT.json`:
 
-1. samples a second of the same network trained by us (bf16, compiled passes), as a ratio, with the loss curves
-   compared: the largest difference between means over 10 steps, beside that of two runs of the reference;
+1. samples a second of the same network trained by us (bf16, compiled passes), as a ratio, for this and the other
+   pointwise kinds of that size, with the loss curves compared: the largest difference between means over 10 steps,
+   beside that of two runs of the reference;
 2. seconds until the default preset has the R2 that the reference has at its end, as a ratio;
 3. where a step goes: FLOPs, share of the peak that a plain product reaches, compiled passes, Adam and the rest;
 4. what `--compile auto` does to the shortest fit that it compiles, the time to compile counted.
@@ -40,7 +41,7 @@ from pipeline.order import canonicalise, seriate
 from pipeline.pointwise import COMPILED_FROM, PointwiseProblem
 from pipeline.posing import pose
 from pipeline.problem import Problem, generator_for
-from pipeline.settings import PRESETS, FitSettings, preset
+from pipeline.settings import PRESETS, DnaType, FitSettings, preset
 from pipeline.shapes import DnaShape, choose_shape, step_size
 from pipeline.side_by_side import one_thread_each
 from pipeline.train import Trainer
@@ -50,6 +51,7 @@ RESULTS = Path(__file__).parent / "results"
 GOALS = {"samples_per_second": 5.0, "time_to_r2": 20.0}
 WINDOW = 10
 REFERENCE = replace(PRESETS["reference"], schedule="constant", num_nulls=0, clip_norm=1e9, checkpoint_every=10**6)
+KINDS: tuple[DnaType, ...] = ("hierarchical", "spectral", "adaptive")
 SHAPE = DnaShape(hidden_dim=256, num_layers=5)
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -122,13 +124,15 @@ def posed(spec: TensorSpec, matrix: Array, settings: FitSettings) -> Problem:
     return pose([spec], lambda _: matrix, settings, seed=0, ordinals={spec.name: 0}, device=cpu).problem
 
 
-def run_reference(problem: PointwiseProblem, num_steps: int, seed: int) -> tuple[float, list[float], nn.Module]:
+def run_reference(
+    problem: PointwiseProblem, settings: FitSettings, num_steps: int, seed: int
+) -> tuple[float, list[float], nn.Module]:
     """Seconds, losses and the network."""
-    net = problem.build(SHAPE, REFERENCE, [generator_for(0)])
+    net = problem.build(SHAPE, settings, [generator_for(0)])
     started = time.perf_counter()
-    optimizer = torch.optim.Adam(net.parameters(), lr=REFERENCE.learning_rate)
+    optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
     shuffling = torch.Generator().manual_seed(seed)
-    loader = DataLoader(WeightPoints(problem), REFERENCE.batch_size, shuffle=True, generator=shuffling)
+    loader = DataLoader(WeightPoints(problem), settings.batch_size, shuffle=True, generator=shuffling)
     losses: list[float] = []
     while len(losses) < num_steps:
         for coords, values in loader:
@@ -171,35 +175,43 @@ def trainer_of(
 
 
 def speed(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> dict[str, Any]:
-    """Samples a second of the same network, in turns, and how far the loss curves are apart."""
-    settings = replace(REFERENCE, precision="bf16", compile="on", scope="model")
-    plain = posed(spec, matrix, REFERENCE)
-    ours = posed(spec, matrix, settings)
-    assert isinstance(plain, PointwiseProblem)
+    """For each pointwise kind samples a second of the same network, in turns, and how far the loss curves are apart."""
     started = time.perf_counter()
     siren_kernel()
     compiling = time.perf_counter() - started
-    run_ours(ours, settings, 2), run_reference(plain, 1, 0)
-    samples = options.steps * REFERENCE.batch_size
+    print(
+        f"\nsamples/s, 256x5   reference       ours  {'ratio (least to most)':24}goal  curves apart  of two references"
+    )
+    kinds = {kind: speed_of(kind, spec, matrix, options) for kind in KINDS}
+    took = compiling * kinds[REFERENCE.dna_type]["samples_per_second"][0][1] / (options.steps * REFERENCE.batch_size)
+    print(f"compiling took {compiling:.2f} s, {took:.0%} of a turn of {options.steps} steps")
+    return {"kinds": kinds, "compile_seconds": compiling}
+
+
+def speed_of(kind: DnaType, spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> dict[str, Any]:
+    """The same of one kind."""
+    reference = replace(REFERENCE, dna_type=kind)
+    settings = replace(reference, precision="bf16", compile="on", scope="model")
+    plain, ours = posed(spec, matrix, reference), posed(spec, matrix, settings)
+    assert isinstance(plain, PointwiseProblem)
+    run_ours(ours, settings, 2), run_reference(plain, reference, 1, 0)
+    samples = options.steps * reference.batch_size
     turns, differences, spread = [], [], []
     first: list[float] = []
     for turn in range(options.repetitions):
-        theirs, their_losses, _ = run_reference(plain, options.steps, turn)
+        theirs, their_losses, _ = run_reference(plain, reference, options.steps, turn)
         mine, my_losses = run_ours(ours, settings, options.steps)
         turns.append((samples / theirs, samples / mine))
         differences.append(distance(their_losses, my_losses))
         spread += [distance(their_losses, first)] if first else []
         first = first or their_losses
-    ratios = [mine / theirs for theirs, mine in turns]
-    print("\nsamples/s, hierarchical 256x5          reference       ours  ratio (least to most)       goal")
-    row = f"{statistics.median(t for t, _ in turns):35,.0f}{'':13}{statistics.median(m for _, m in turns):11,.0f}"
-    print(f"{row}  {spread_of(ratios):28}{GOALS['samples_per_second']:.0f}")
-    print(
-        f"compiling took {compiling:.2f} s, {compiling * turns[0][1] / samples:.0%} of a turn of {options.steps} steps"
-    )
-    noise = max(spread) if spread else float("nan")
-    print(f"loss curves: ours from the reference {max(differences):.4f}, reference from itself {noise:.4f}")
-    return {"samples_per_second": turns, "ratios": ratios, "compile_seconds": compiling} | {
+    ratios, noise = [mine / theirs for theirs, mine in turns], max(spread) if spread else float("nan")
+    medians = [statistics.median(turn[way] for turn in turns) for way in (0, 1)]
+    row = f"{kind:18}{medians[0]:10,.0f}{medians[1]:11,.0f}  {spread_of(ratios):24}{GOALS['samples_per_second']:4.0f}"
+    print(f"{row}{max(differences):14.4f}{noise:19.4f}")
+    return {
+        "samples_per_second": turns,
+        "ratios": ratios,
         "curve_difference": max(differences),
         "reference_curve_difference": noise,
     }
@@ -224,7 +236,7 @@ def time_to_r2(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> 
     turns = []
     target = 0.0
     for turn in range(options.repetitions):
-        theirs, _, net = run_reference(plain, options.reference_steps, turn)
+        theirs, _, net = run_reference(plain, REFERENCE, options.reference_steps, turn)
         target = r2_of(plain, net)
         turns.append((theirs, *run_default(spec, matrix, target)))
     ratios = [theirs / reached for theirs, reached, _ in turns]
