@@ -2,6 +2,7 @@
 
     python benchmarks/start.py
     python benchmarks/start.py --starts 3 --models 5
+    python benchmarks/start.py --db postgresql://USER:PASSWORD@HOST/EMPTY_DATABASE --out start-postgresql
 
 Every command is started once to warm the disk, then they take turns. Median, and least to most. Prints the table and
 writes it to `benchmarks/results/OUT.json`. Commands that answer on the terminal have a goal; exports are shown beside
@@ -22,6 +23,7 @@ from typing import Any
 
 from catalogs import mined_pattern, save_copies
 
+from patterndb.failures import without_password
 from patterndb.store import PatternDatabase
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,13 +52,14 @@ def main() -> None:
     options = parse()
     program = Path(sys.executable).with_name("dna-zoo")
     with tempfile.TemporaryDirectory() as folder:
-        with PatternDatabase.open(f"sqlite:///{folder}/dna-zoo.db") as database:
+        url = options.db or f"sqlite:///{folder}/dna-zoo.db"
+        with PatternDatabase.open(url) as database:
             save_copies(database, mined_pattern(), 0, options.models)
         commands = {
             name: [str(program), "-q", *(argument.format(folder=folder) for argument in arguments)]
             for name, arguments in COMMANDS.items()
         }
-        environment = os.environ | {"DNA_ZOO_HOME": folder, "DNA_ZOO_DB": "", "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+        environment = os.environ | {"DNA_ZOO_HOME": folder, "DNA_ZOO_DB": url, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
         # An installed program has its bytecode; here the first start writes it.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         seconds = {name: [] for name in commands}  # type: dict[str, list[float]]
@@ -68,13 +71,19 @@ def main() -> None:
     tell(rows)
     path = RESULTS / f"{options.out}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"options": vars(options), "commands": rows}, indent=1) + "\n")
+    path.write_text(
+        json.dumps(
+            {"options": vars(options) | {"db": options.db and without_password(options.db)}, "commands": rows}, indent=1
+        )
+        + "\n"
+    )
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=9)
+    parser.add_argument("--db", help="URL of an empty database to use in place of a file; it keeps what is put into it")
     parser.add_argument(
         "--models", type=int, default=15, help="in the database, each with as many tensors as MiniLM-L6"
     )

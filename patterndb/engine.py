@@ -10,7 +10,16 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError, StatementError
 
 from dna_zoo.errors import StoreError
-from patterndb.failures import CREDENTIALS, file_failure, first_line, refused
+from patterndb.failures import (
+    CREDENTIALS,
+    file_failure,
+    first_line,
+    no_driver,
+    refused,
+    unreachable,
+    without_password,
+)
+from patterndb.postgres import CONNECT_SECONDS
 from patterndb.reading import BUSY_SECONDS
 
 __all__ = ["IMMEDIATE", "file_of", "make_engine", "masked", "parse_url", "translate"]
@@ -19,7 +28,6 @@ IMMEDIATE = "dna_zoo_immediate"
 """Execution option: begin by taking SQLite's write lock. A transaction that reads first and then wants to write
 cannot wait for another writer: it fails at once, whatever the busy timeout says."""
 
-CONNECT_SECONDS = 10
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
 
 
@@ -50,10 +58,7 @@ def file_of(url: URL) -> Path | None:
 
 def masked(url: URL) -> str:
     """The URL as it may be shown."""
-    return CREDENTIALS.sub(
-        lambda found: found[0] if found[0].startswith("//") else "password=***",
-        url.render_as_string(hide_password=True).replace("postgresql+psycopg:", "postgresql:", 1),
-    )
+    return without_password(url.render_as_string().replace("postgresql+psycopg:", "postgresql:", 1))
 
 
 def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
@@ -75,8 +80,7 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
     try:
         return create_engine(url, connect_args=connect_args, **settings)
     except ModuleNotFoundError as error:
-        hint = "Install it with `pip install 'dna-zoo[postgres]'`."
-        raise StoreError("The PostgreSQL driver psycopg is not installed.", hint=hint) from error
+        raise no_driver() from error
 
 
 def _working_sqlite(connection: sqlite3.Connection, record: object) -> None:
@@ -105,8 +109,7 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     cause = error.orig if isinstance(error, StatementError) and error.orig else error
     where, path = masked(url), file_of(url)
     if isinstance(error, OperationalError) and path is None:
-        hint = "Check that the server runs, and the host, user, password and database in `--db`."
-        return StoreError(f"No connection to {where}: {first_line(cause)}.", hint=hint)
+        return unreachable(cause, where)
     if not isinstance(error, DatabaseError):
         hint = "Every value must be finite JSON or a float."
         return StoreError(f"The record cannot be kept: {first_line(cause)}.", hint=hint)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from dna_zoo.errors import StoreError
 
-__all__ = ["CREDENTIALS", "file_failure", "first_line", "refused"]
+__all__ = ["CREDENTIALS", "file_failure", "first_line", "no_driver", "refused", "unreachable", "without_password"]
 
 CREDENTIALS = re.compile(r"//[^/]*@|password=[^&\s]*", re.IGNORECASE)
+PASSWORD = re.compile(r"(//[^/@:]*:)[^/@]*(?=@)|password=[^&\s]*", re.IGNORECASE)
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
 SQLITE_TROUBLE = {
     "not a database": DAMAGED,
@@ -17,6 +18,11 @@ SQLITE_TROUBLE = {
     "readonly": ("cannot be written", "Give yourself write access to the file and its directory."),
 }
 """What SQLite's messages contain, what we say of the database, and what to do."""
+
+
+def without_password(url: str) -> str:
+    """A database's URL as it may be shown."""
+    return PASSWORD.sub(lambda found: f"{found[1] or 'password='}***", url)
 
 
 def first_line(error: BaseException) -> str:
@@ -34,6 +40,18 @@ def file_failure(error: BaseException, where: str, path: Path) -> StoreError:
         if fragment in reason:
             return StoreError(f"{where} {message}: {reason}.", hint=hint)
     return refused(error, where)
+
+
+def unreachable(error: BaseException, where: str) -> StoreError:
+    """What a driver said of a server that it could not talk to."""
+    hint = "Check that the server runs, and the host, user, password and database in `--db`."
+    return StoreError(f"No connection to {where}: {first_line(error)}.", hint=hint)
+
+
+def no_driver() -> StoreError:
+    """Of PostgreSQL."""
+    hint = "Install it with `pip install 'dna-zoo[postgres]'`."
+    return StoreError("The PostgreSQL driver psycopg is not installed.", hint=hint)
 
 
 def refused(error: BaseException, where: str) -> StoreError:

@@ -1,7 +1,8 @@
 """Reading in plain SQL.
 
-A SQLite file is asked through Python's own driver: a command that reads ends before SQLAlchemy would be loaded.
-Everything else, and everything that writes, goes through an engine. Both give the same rows.
+A SQLite file is asked through Python's own driver, PostgreSQL through psycopg (see `postgres.py`): a command that reads
+ends before SQLAlchemy would be loaded. Unusual URLs, and everything that writes, go through an engine. All give the
+same rows.
 """
 
 import datetime as dt

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from patterndb.postgres import plain_server
 from patterndb.reading import EngineReader, Reader, plain_file, reading_file, require_file
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Transactions:
     def __init__(self, url: str) -> None:
         self._given_url = url
         self._file = plain_file(url)
-        if self._file is None:
+        self._server = plain_server(url)
+        if self._file is None and self._server is None:
             # A URL that is wrong is said to be so at once.
             _ = self._engine
 
@@ -31,13 +33,15 @@ class Transactions:
         """Where it is, fit to be shown: the password masked."""
         if self._file is not None:
             return self._given_url
+        if self._server is not None:
+            return self._server.url
         from patterndb.engine import masked
 
         return masked(self._engine.url)
 
     @cached_property
     def _engine(self) -> "Engine":
-        """What everything goes through but reading a SQLite file; nothing is connected yet."""
+        """What writes go through, and reading where the URL is no plain one; nothing is connected yet."""
         from patterndb.engine import make_engine, parse_url
 
         return make_engine(parse_url(self._given_url))
@@ -51,6 +55,10 @@ class Transactions:
         if self._file is not None:
             with reading_file(self._file, self.url) as reader:
                 yield reader
+            return
+        if self._server is not None:
+            with self._server.reading() as server_reader:
+                yield server_reader
             return
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -83,5 +91,7 @@ class Transactions:
 
     def close(self) -> None:
         """Give the connections back."""
+        if self._server is not None:
+            self._server.close()
         if "_engine" in vars(self):
             self._engine.dispose()

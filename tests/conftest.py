@@ -110,9 +110,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         yield f"sqlite:///{path}"
         return
-    url = request.getfixturevalue("migrated_postgres")
-    yield url
-    empty_tables(url)
+    yield request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def postgres_url(migrated_postgres: str) -> Iterator[str]:
+    """The same, on PostgreSQL alone."""
+    yield migrated_postgres
+    empty_tables(migrated_postgres)
 
 
 def empty_tables(url: str) -> None:

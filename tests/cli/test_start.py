@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from dna_zoo import __version__
+from patterndb.store import PatternDatabase
 from tests.cli.conftest import Invoke, Start
+from tests.support.patterns import make_pattern, save_patterns
 
 HEAVY = (
     "torch",
@@ -58,9 +60,9 @@ NEEDLESS = {
 """What a command could do without, beside what nearly all do without."""
 
 
-def loaded(start: Start, *arguments: str) -> set[str]:
+def loaded(start: Start, *arguments: str, **environment: str) -> set[str]:
     """Modules that a process has loaded when the command is done."""
-    process = start("-q", *arguments, code=CODE)
+    process = start("-q", *arguments, code=CODE, **environment)
     _, stderr = process.communicate(timeout=120)
     code, modules = json.loads(stderr.splitlines()[-1])
     assert code == 0, stderr
@@ -79,6 +81,13 @@ def test_a_command_loads_nothing_that_only_others_need(
 ) -> None:
     given = [argument.format(folder=tmp_path) for argument in arguments]
     assert loaded(start, *given) & NEEDLESS[arguments] == set()
+
+
+@pytest.mark.parametrize("command", [("show", "alpha"), ("runs",), ("similar", "alpha"), ("questions",)], ids=" ".join)
+def test_reading_from_a_server_loads_nothing_heavy(command: tuple[str, ...], start: Start, postgres_url: str) -> None:
+    with PatternDatabase.open(postgres_url) as database:
+        save_patterns(database, make_pattern("alpha"), make_pattern("beta", seed=1))
+    assert loaded(start, *command, DNA_ZOO_DB=postgres_url) & set(HEAVY) == set()
 
 
 def test_one_command_is_loaded_without_the_others(start: Start) -> None:
