@@ -2,6 +2,7 @@
 
     python benchmarks/floors.py                     # mines MiniLM-L6 by the default preset; run it alone
     python benchmarks/floors.py --formulas          # the counts alone, nothing is mined
+    python benchmarks/floors.py --page              # what was found last, into benchmarks/README.md
 
 The formulas are those of `benchmarks/README.md`. The floor of a stage is the larger of its operations at the rate of a
 plain product and of its bytes at the rate of a plain copy, both measured in the same run on all cores. Prints the table
@@ -13,11 +14,13 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pages import write_figures
 
 from patterndb.store import PatternDatabase
 from pipeline.dna import pointwise_parameters, separable_parameters
@@ -32,6 +35,7 @@ from pipeline.shapes import choose_shape
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"
+PAGE, COMMAND = Path(__file__).with_name("README.md"), "python benchmarks/floors.py --page"
 KMEANS = 12 * (8 + 4 + 2)
 """Steps of k-means times centroids, at most."""
 
@@ -119,8 +123,11 @@ def analyse_work(rows: int, cols: int, settings: AnalysisSettings) -> Work:
 
 
 def main() -> None:
-    """Count, mine, and compare."""
+    """Count, mine, and compare; or the page alone."""
     options = parse()
+    if options.page:
+        write_figures(PAGE, COMMAND, page(json.loads((RESULTS / f"{options.out}.json").read_text())))
+        return
     settings = MineSettings(fit=preset("quick", dna_type=options.kind), device="cpu")
     with tempfile.TemporaryDirectory() as home:
         files = fetch(ModelRequest(name=options.model), home=Path(home))
@@ -151,6 +158,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--kind", default="separable")
     parser.add_argument("--formulas", action="store_true", help="print the counts and stop")
+    parser.add_argument("--page", action="store_true", help="write the table of benchmarks/README.md and stop")
     parser.add_argument("--out", default="floors", help="name of the file in benchmarks/results")
     return parser.parse_args()
 
@@ -193,18 +201,39 @@ def best_of_ten(run: object) -> float:
     return best
 
 
-def tell(table: Sequence[dict[str, object]], rates: Work) -> None:
+def tell(table: Sequence[Mapping[str, Any]], rates: Work) -> None:
     """Print it."""
-    gflops = ", ".join(f"{name} {getattr(rates, name) / 1e9:.0f}" for name in ("double", "single", "half"))
-    print(f"rates: {gflops} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s, {torch.get_num_threads()} threads")
+    print(f"rates: {told(rates)}, {torch.get_num_threads()} threads")
     print(f"{'stage':10}{'GFLOP':>10}{'GB':>8}{'floor, s':>10}{'run, s':>9}{'share':>8}")
     for row in table:
-        work = Work(**{name: float(str(row[name])) for name in ("double", "single", "half", "bytes")})
-        floor, seconds = float(str(row["floor"])), float(str(row["seconds"]))
+        work, floor, seconds = work_of(row), row["floor"], row["seconds"]
         print(
             f"{row['stage']:10}{operations(work):10.1f}{work.bytes / 1e9:8.2f}{floor:10.3f}{seconds:9.2f}"
             f"{floor / seconds:8.1%}"
         )
+
+
+def told(rates: Work) -> str:
+    """What a plain product and a plain copy reach."""
+    gflops = ", ".join(f"{name} {getattr(rates, name) / 1e9:.0f}" for name in ("double", "single", "half"))
+    return f"{gflops} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s"
+
+
+def work_of(row: Mapping[str, Any]) -> Work:
+    """Of a line of the table."""
+    return Work(**{name: float(row[name]) for name in asdict(Work())})
+
+
+def page(found: Mapping[str, Any]) -> Iterator[str]:
+    """The table as the page has it."""
+    yield f"{found['options']['model']} on {found['cores']} cores, {told(Work(**found['rates']))}:"
+    yield ""
+    yield "| stage | GFLOP | GB | floor, s | run, s | share of the floor |"
+    yield "|---|---|---|---|---|---|"
+    for row in found["stages"]:
+        work, floor, seconds = work_of(row), row["floor"], row["seconds"]
+        cells = (f"{operations(work):,.1f}", f"{work.bytes / 1e9:.2f}", f"{floor:.3f}", f"{seconds:.2f}")
+        yield f"| {row['stage']} | {' | '.join(cells)} | {floor / seconds:.0%} |"
 
 
 if __name__ == "__main__":

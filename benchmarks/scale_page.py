@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import write_figures
+
 from zoo.registry import CARDS
 
 __all__ = ["write_page"]
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
-BEGIN, END = "<!-- figures: python benchmarks/scaling.py --page -->", "<!-- end of figures -->"
+COMMAND = "python benchmarks/scaling.py --page"
 MODELS = 100_000
 PRICE = 0.04
 """Dollars for an hour of one core: an assumption, to be replaced by one's own."""
@@ -33,10 +35,8 @@ def write_page(results: Path) -> None:
     scaling, floors = (json.loads((results / f"{name}.json").read_text()) for name in ("scaling", "floors"))
     memory = results / "architectures.json"
     peaks = json.loads(memory.read_text()) if memory.exists() else None
-    lines = "\n".join((*_mining(scaling, floors), *_memory(peaks), *_database(scaling), *_readers(scaling)))
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}")
+    lines = (*_mining(scaling, floors), *_memory(peaks), *_database(scaling), *_readers(scaling))
+    write_figures(PAGE, COMMAND, lines)
 
 
 def _mining(scaling: Found, floors: Found) -> Iterator[str]:

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks.bench import Goal, tell
+from benchmarks.pages import write_figures
 from benchmarks.peak_memory import PeakMemory
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
 from pipeline.extract import extract
@@ -64,3 +65,15 @@ def test_what_is_not_met_or_failed_is_said(capsys: pytest.CaptureFixture[str]) -
     tell([Goal(what="nothing", value=math.nan, goal=1.0), Goal(what="speed", value=2.0, goal=1.0)], ["order"])
     nothing, speed, order = capsys.readouterr().out.splitlines()[-3:]
     assert "NOT MET" in nothing and speed.endswith("  met") and "FAILED" in order
+
+
+def test_figures_are_replaced_where_the_page_names_their_command(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures: make x -->\n\nold\n\n<!-- end of figures -->\nafter\n")
+    for _ in range(2):
+        write_figures(page, "make x", ["new", "ones"])
+    expected = "before\n<!-- figures: make x -->\n\nnew\nones\n\n<!-- end of figures -->\nafter\n"
+    assert page.read_text() == expected
+    with pytest.raises(ValueError, match="figures: make y"):
+        write_figures(page, "make y", [])
+    assert page.read_text() == expected
