@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,13 @@ def test_a_connection_that_broke_is_told_and_not_used_again(postgres_url: str) -
     with server.reading() as reader:
         assert list(reader.cells("SELECT 1")) == [(1,)]
     server.close()
+
+
+def test_a_missing_driver_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match="psycopg is not installed") as caught:
+        PatternDatabase.open("postgresql://host/zoo", create=False)
+    assert "pip install" in caught.value.hint
 
 
 def test_nothing_is_written_by_a_transaction_that_reads(postgres_url: str) -> None:
