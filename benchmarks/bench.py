@@ -209,7 +209,7 @@ def scaling_goals(found: Found) -> list[Goal]:
 
 
 PARTS: Mapping[str, Part] = {
-    "fit": Part(script="fit.py", options="--repetitions 3 --steps 15 --reference-steps 60", read=fit_goals),
+    "fit": Part(script="fit.py", options="--repetitions 5 --steps 10 --reference-steps 60", read=fit_goals),
     "fidelity": Part(script="fidelity.py", options="--layers 0 --budgets 0.01", read=fidelity_goals),
     "floors": Part(script="floors.py", options="", read=floors_goals),
     "analysis": Part(script="analysis.py", options="--no-stage --repetitions 3", read=analysis_goals),
