@@ -50,6 +50,8 @@ from zoo.tensors import TensorSpec
 RESULTS = Path(__file__).parent / "results"
 GOALS = {"samples_per_second": 5.0, "time_to_r2": 20.0}
 WINDOW = 10
+LONG_TURNS = 3
+"""At most, of what takes a quarter of a minute or more."""
 OUR_STEPS = 5
 """For each of the reference's: turns of either take as long, and what disturbs a machine is as likely to hit both."""
 REFERENCE = replace(PRESETS["reference"], schedule="constant", num_nulls=0, clip_norm=1e9, checkpoint_every=10**6)
@@ -237,7 +239,7 @@ def time_to_r2(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> 
     assert isinstance(plain, PointwiseProblem)
     turns = []
     target = 0.0
-    for turn in range(options.repetitions):
+    for turn in range(min(options.repetitions, LONG_TURNS)):
         theirs, _, net = run_reference(plain, REFERENCE, options.reference_steps, turn)
         target = r2_of(plain, net)
         turns.append((theirs, *run_default(spec, matrix, target)))
@@ -361,7 +363,7 @@ def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -
     shape = choose_shape(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=2)
     epochs = math.ceil(COMPILED_FROM / (shape.hidden_dim * shape.num_layers * matrix.size))
     seconds: dict[str, list[float]] = {"off": [], "auto": []}
-    for _ in range(options.repetitions):
+    for _ in range(min(options.repetitions, LONG_TURNS)):
         for choice in ("off", "auto"):
             seconds[choice].append(run_fit(spec, matrix, replace(settings, compile=choice, epochs=epochs), shape))
     ratios = [off / auto for off, auto in zip(seconds["off"], seconds["auto"], strict=True)]
