@@ -5,8 +5,8 @@
 
 Each part is one of the other benchmarks with fewer repetitions, in a process of its own, one after the other. Their
 tables are printed as they come; at the end all that has a goal stands in one table, which goes with the parts' results
-into `benchmarks/results/bench.json`; with `--parts` the other parts stay there as they were. A goal that is not met
-says so, and so does a part that failed.
+into `benchmarks/results/bench.json`; with `--parts` the other parts stay there as they were, if they were run with the
+options that they have now. A goal that is not met says so, and so does a part that failed.
 """
 
 import argparse
@@ -62,12 +62,11 @@ def main() -> None:
     options = parse()
     (RESULTS / FOLDER).mkdir(parents=True, exist_ok=True)
     path = RESULTS / "bench.json"
-    # Parts that are not run again stay as they were.
-    kept = json.loads(path.read_text())["parts"] if path.exists() and set(options.parts) < set(PARTS) else {}
+    known = kept(path)
     for name in options.parts:
         found, seconds = run(name, PARTS[name])
-        kept[name] = {"seconds": seconds, "found": found}
-    parts = {name: kept[name] for name in PARTS if name in kept}
+        known[name] = {"options": PARTS[name].options, "seconds": seconds, "found": found}
+    parts = {name: known[name] for name in PARTS if name in known}
     failed = [name for name, part in parts.items() if part["found"] is None]
     goals = [goal for name, part in parts.items() if name not in failed for goal in PARTS[name].read(part["found"])]
     took = sum(part["seconds"] for part in parts.values())
@@ -84,6 +83,12 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     return parser.parse_args()
+
+
+def kept(path: Path) -> dict[str, Any]:
+    """The parts in the file at `path`, but those that were run with other options than now."""
+    parts = json.loads(path.read_text())["parts"] if path.exists() else {}
+    return {name: part for name, part in parts.items() if name in PARTS and part["options"] == PARTS[name].options}
 
 
 def run(name: str, part: Part) -> tuple[Found | None, float]:

@@ -1,5 +1,6 @@
 """What the benchmarks rest on: their random models, their measure of memory, their table of goals."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from benchmarks.bench import Goal, tell
+from benchmarks.bench import PARTS, Goal, kept, tell
 from benchmarks.pages import write_figures
 from benchmarks.peak_memory import PeakMemory
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
@@ -77,3 +78,11 @@ def test_figures_are_replaced_where_the_page_names_their_command(tmp_path: Path)
     with pytest.raises(ValueError, match="figures: make y"):
         write_figures(page, "make y", [])
     assert page.read_text() == expected
+
+
+def test_a_part_that_was_run_with_other_options_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    assert kept(path) == {}
+    same, other = ({"options": options, "seconds": 1, "found": {}} for options in (PARTS["order"].options, "--old"))
+    path.write_text(json.dumps({"parts": {"order": same, "fit": other, "gone": same}}))
+    assert kept(path) == {"order": same}
