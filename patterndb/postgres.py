@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["CONNECT_SECONDS", "Server", "ServerReader", "plain_server"]
 
 CONNECT_SECONDS = 10
-ESCAPE = "%[0-9a-f]{2}"
+ESCAPE = "%[0-9A-Fa-f]{2}"
 NAME = rf"(?:{ESCAPE}|[^\s%/?#@:\[\]])*"
 SETTING = rf"[a-z_]+=(?:{ESCAPE}|[\w.,:/~-])*"
 PLAIN = re.compile(
     rf"postgres(?:ql)?://(?:{NAME}(?::{NAME})?@)?[\w.-]*(?::\d+)?/[\w-]+(?:\?(?P<settings>{SETTING}(?:&{SETTING})*))?",
-    re.ASCII | re.IGNORECASE,
+    re.ASCII,
 )
 
 

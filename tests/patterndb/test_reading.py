@@ -78,6 +78,7 @@ def test_the_password_of_a_server_is_not_shown(url: str) -> None:
         "sqlite:///zoo.db",
         "mysql://host/zoo",
         "postgresql+psycopg://host/zoo",
+        "POSTGRESQL://host/zoo",
         "postgresql://host",
         "postgresql://user:a@b@host/zoo",
         "postgresql://user:100%@host/zoo",
