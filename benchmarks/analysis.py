@@ -34,14 +34,17 @@ import torch
 from random_models import write_model, zoo_model
 from threadpoolctl import threadpool_limits
 
-from pipeline.analyse import NUM_THREADS, analyse_model
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, WeightFiles, fetch
+from pipeline.analyse.stage import NUM_THREADS, analyse_model
+from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
+from pipeline.analyse.statistics.lipschitz import log_spectral_norm
+from pipeline.decomposition import singular_values
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
 from pipeline.order import Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
-from pipeline.statistics.heavy_tail import measure_heavy_tail
-from pipeline.statistics.lipschitz import log_spectral_norm
-from pipeline.statistics.singular import singular_values
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,7 +52,7 @@ RATIO_GOALS = {"minilm-l6": 3.0, "scibert": 5.0}
 STAGE_GOAL = 60.0
 """Seconds."""
 TOLERANCES = {"alpha": 2e-2, "D": 2e-2, "spectral_norm": 1e-3, "stable_rank": 1e-3, "log_norm": 1e-3}
-"""Relative; those of `tests/pipeline/test_field_agreement.py`."""
+"""Relative; those of `tests/pipeline/analyse/test_field_agreement.py`."""
 Float32 = npt.NDArray[np.float32]
 Figures = dict[str, dict[str, float]]
 """Module -> statistic, by WeightWatcher's names and definitions."""

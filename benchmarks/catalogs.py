@@ -15,7 +15,7 @@ from random_models import bert_model, write_model
 
 from patterndb.records import PatternRecord, RunModelRecord, SignatureRecord, StageRecord
 from patterndb.store import PatternDatabase
-from pipeline.fetch import ModelRequest
+from pipeline.fetch.request import ModelRequest
 from pipeline.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 

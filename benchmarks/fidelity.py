@@ -24,14 +24,16 @@ import numpy as np
 import numpy.typing as npt
 from shared_order import shared_orders
 
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.fit import FitResult, fit
-from pipeline.fit_report import TensorFit, report
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.prepare import ordinals_of
+from pipeline.fit.report import TensorFit, report
+from pipeline.fit.stage import FitResult, fit
 from pipeline.nulls import null_rng, shuffle
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
-from pipeline.posing import ordinals_of
 from pipeline.settings import FitSettings, preset
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import Role, TensorSpec
 
 RESULTS = Path(__file__).parent / "results"

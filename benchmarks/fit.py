@@ -34,17 +34,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.fused_sirens import SirenKernel, siren_kernel
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.fused_sirens import SirenKernel, siren_kernel
+from pipeline.fit.pointwise import COMPILED_FROM, PointwiseProblem
+from pipeline.fit.prepare import prepare
+from pipeline.fit.problem import Problem, generator_for
+from pipeline.fit.sizing import NetworkSize, choose_size, step_size
+from pipeline.fit.trainer import Trainer
 from pipeline.order import canonicalise, seriate
-from pipeline.pointwise import COMPILED_FROM, PointwiseProblem
-from pipeline.posing import pose
-from pipeline.problem import Problem, generator_for
+from pipeline.parallel import one_thread_each
 from pipeline.settings import PRESETS, DnaType, FitSettings, preset
-from pipeline.shapes import DnaShape, choose_shape, step_size
-from pipeline.side_by_side import one_thread_each
-from pipeline.train import Trainer
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"
@@ -56,7 +58,7 @@ OUR_STEPS = 5
 """For each of the reference's: turns of either take as long, and what disturbs a machine is as likely to hit both."""
 REFERENCE = replace(PRESETS["reference"], schedule="constant", num_nulls=0, clip_norm=1e9, checkpoint_every=10**6)
 KINDS: tuple[DnaType, ...] = ("hierarchical", "spectral", "adaptive")
-SHAPE = DnaShape(hidden_dim=256, num_layers=5)
+SHAPE = NetworkSize(hidden_dim=256, num_layers=5)
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -122,10 +124,10 @@ def layer() -> tuple[TensorSpec, Array]:
 # The two ways.
 
 
-def posed(spec: TensorSpec, matrix: Array, settings: FitSettings) -> Problem:
+def prepared(spec: TensorSpec, matrix: Array, settings: FitSettings) -> Problem:
     """The problem of fitting the matrix alone."""
     cpu = torch.device("cpu")
-    return pose([spec], lambda _: matrix, settings, seed=0, ordinals={spec.name: 0}, device=cpu).problem
+    return prepare([spec], lambda _: matrix, settings, seed=0, ordinals={spec.name: 0}, device=cpu).problem
 
 
 def run_reference(
@@ -196,7 +198,7 @@ def speed_of(kind: DnaType, spec: TensorSpec, matrix: Array, options: argparse.N
     """The same of one kind."""
     reference = replace(REFERENCE, dna_type=kind)
     settings = replace(reference, precision="bf16", compile="on", scope="model")
-    plain, ours = posed(spec, matrix, reference), posed(spec, matrix, settings)
+    plain, ours = prepared(spec, matrix, reference), prepared(spec, matrix, settings)
     assert isinstance(plain, PointwiseProblem)
     run_ours(ours, settings, 2), run_reference(plain, reference, 1, 0)
     samples = options.steps * reference.batch_size
@@ -235,7 +237,7 @@ def spread_of(ratios: Sequence[float]) -> str:
 
 def time_to_r2(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds until the default preset has the R2 that the reference has after `--reference-steps`."""
-    plain = posed(spec, matrix, REFERENCE)
+    plain = prepared(spec, matrix, REFERENCE)
     assert isinstance(plain, PointwiseProblem)
     turns = []
     target = 0.0
@@ -254,8 +256,8 @@ def time_to_r2(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -> 
 def run_default(spec: TensorSpec, matrix: Array, target: float) -> tuple[float, float]:
     """Seconds at which the default preset's R2 over all weights was `target`, and its R2 at the end."""
     settings = replace(preset("quick"), num_nulls=0)
-    problem = posed(spec, matrix, settings)
-    shape = choose_shape(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=1)
+    problem = prepared(spec, matrix, settings)
+    shape = choose_size(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=1)
     settings = replace(settings, learning_rate=step_size(settings, shape))
     at_step: list[float] = []
     with one_thread_each():
@@ -280,7 +282,7 @@ def r2_of(problem: Problem, net: nn.Module) -> float:
 def step(spec: TensorSpec, matrix: Array) -> dict[str, float]:
     """FLOPs of a step, its share of the peak, and where its time goes."""
     settings = replace(REFERENCE, precision="bf16", compile="on")
-    problem = posed(spec, matrix, settings)
+    problem = prepared(spec, matrix, settings)
     seconds, _ = run_ours(problem, settings, 10)
     net = problem.build(SHAPE, settings, [generator_for(0)])
     products = sum(p.numel() for name, p in net.named_parameters() if "weight" in name)
@@ -360,7 +362,7 @@ def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -
     Shorter ones go the same way with either, longer ones have more to gain.
     """
     settings = replace(preset("quick", dna_type="spectral", budget=0.02), num_nulls=0, precision="bf16")
-    shape = choose_shape(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=2)
+    shape = choose_size(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=2)
     epochs = math.ceil(COMPILED_FROM / (shape.hidden_dim * shape.num_layers * matrix.size))
     seconds: dict[str, list[float]] = {"off": [], "auto": []}
     for _ in range(min(options.repetitions, LONG_TURNS)):
@@ -373,10 +375,10 @@ def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -
     return {"epochs": epochs, **medians, "ratios": ratios}
 
 
-def run_fit(spec: TensorSpec, matrix: Array, settings: FitSettings, shape: DnaShape) -> float:
+def run_fit(spec: TensorSpec, matrix: Array, settings: FitSettings, shape: NetworkSize) -> float:
     """Seconds of a fit whose compiled passes, if it wants any, are not there yet."""
     siren_kernel.cache_clear()
-    problem = posed(spec, matrix, settings)
+    problem = prepared(spec, matrix, settings)
     with one_thread_each():
         started = time.perf_counter()
         net = problem.build(shape, settings, [generator_for(0)])

@@ -23,15 +23,17 @@ import torch
 from pages import write_figures
 
 from patterndb.store import PatternDatabase
-from pipeline.dna import pointwise_parameters, separable_parameters
-from pipeline.extract import extract
-from pipeline.fetch import ModelRequest, fetch
+from pipeline.analyse.sampling import NUM_SAMPLES
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.networks import pointwise_parameters, separable_parameters
+from pipeline.fit.problem import DIRECTIONS_PER_RANK
+from pipeline.fit.separable import LEADING_DIRECTIONS, ROWS_PER_STEP
+from pipeline.fit.sizing import choose_size
 from pipeline.order import LARGEST_CHAIN, LEAF, NUM_FEATURES
-from pipeline.problem import DIRECTIONS_PER_RANK, LEADING_DIRECTIONS, ROWS_PER_STEP
 from pipeline.runner import mine
-from pipeline.sampling import NUM_SAMPLES
 from pipeline.settings import AnalysisSettings, FitSettings, MineSettings, preset
-from pipeline.shapes import choose_shape
+from pipeline.weights.inventory import extract
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,8 +80,8 @@ def order_work(rows: int, cols: int) -> Work:
 def separable_work(rows: int, cols: int, settings: FitSettings) -> Work:
     """One fit of one matrix: 6 operations a parameter and place of its axis, products with the leading directions (or
     the matrix), Gram matrices of the factors; a parameter costs Adam 28 bytes a step."""
-    shape = choose_shape(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=1)
-    side = separable_parameters(1, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_strands)
+    shape = choose_size(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=1)
+    side = separable_parameters(1, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_branches)
     used = rows if rows <= 2 * ROWS_PER_STEP else ROWS_PER_STEP
     steps = settings.epochs * (1 if used == rows else math.ceil(rows / ROWS_PER_STEP))
     directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * shape.rank)
@@ -94,7 +96,7 @@ def separable_work(rows: int, cols: int, settings: FitSettings) -> Work:
 
 def pointwise_work(rows: int, cols: int, settings: FitSettings) -> Work:
     """One fit of one matrix: 6 operations a parameter, weight and epoch; an index and a value from memory."""
-    shape = choose_shape(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=2)
+    shape = choose_size(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=2)
     parameters = pointwise_parameters(settings.dna_type, 2, shape.hidden_dim, shape.num_layers)
     evaluations = settings.epochs * rows * cols
     return Work(half=6 * parameters * evaluations, bytes=12 * evaluations)

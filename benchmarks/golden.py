@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 
 from patterndb.records import PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.fetch import ModelRequest
+from pipeline.fetch.request import ModelRequest
 from pipeline.lineage.mined import MinedLineage
 from pipeline.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
@@ -50,6 +50,8 @@ OTHER_KINDS: Mapping[str, Mapping[str, Any]] = {
     "separable-raw": {"order": "raw", "epochs": 20},
 }
 """Short fits of one specimen."""
+RENAMED = {"kinship": "fingerprint"}
+"""Parts of a path that have another name since the golden results were written."""
 Golden = dict[str, dict[str, Any]]
 
 
@@ -106,7 +108,6 @@ def _pattern_sections(pattern: PatternRecord) -> dict[str, Any]:
         "fits": fits,
         "statistics": statistics,
         "signatures": {
-            "version": signature["version"],
             "z": _digest(json.dumps(signature["z"]).encode()),
             "p": _digest(json.dumps(signature["p"]).encode()),
             **{
@@ -218,7 +219,15 @@ def _size(a: Any, b: Any) -> float:
 def read(path: Path = GOLDEN) -> Golden:
     """The kept results."""
     golden: Golden = json.loads(gzip.decompress(path.read_bytes()))
-    return golden
+    # The version of the signatures is a name too.
+    return {
+        section: {_renamed(path): value for path, value in values.items() if not path.endswith("/version")}
+        for section, values in golden.items()
+    }
+
+
+def _renamed(path: str) -> str:
+    return "/".join(RENAMED.get(part, part) for part in path.split("/"))
 
 
 def write(found: Golden, path: Path = GOLDEN) -> None:

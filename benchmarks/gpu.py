@@ -24,14 +24,16 @@ from typing import Any
 import torch
 from random_models import write_model, zoo_model
 
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.pointwise import PointwiseProblem
-from pipeline.posing import ordinals_of, pose
-from pipeline.problem import generator_for
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.pointwise import PointwiseProblem
+from pipeline.fit.prepare import ordinals_of, prepare
+from pipeline.fit.problem import generator_for
+from pipeline.fit.sizing import NetworkSize
+from pipeline.fit.trainer import AUTOCAST, Trainer
 from pipeline.settings import FitSettings, preset
-from pipeline.shapes import DnaShape
-from pipeline.train import AUTOCAST, Trainer
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"
@@ -82,11 +84,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def posed(
+def prepared(
     specs: Sequence[TensorSpec], reader: WeightReader, device: torch.device, settings: FitSettings
 ) -> PointwiseProblem:
     """The tensors on the device, as stored: their order makes no difference to the time."""
-    found = pose(specs, reader.matrix, settings, seed=0, ordinals=ordinals_of(specs), device=device).problem
+    found = prepare(specs, reader.matrix, settings, seed=0, ordinals=ordinals_of(specs), device=device).problem
     assert isinstance(found, PointwiseProblem)
     return found
 
@@ -101,12 +103,12 @@ def passes(
     specs: Sequence[TensorSpec], reader: WeightReader, device: torch.device, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Samples a second forward and back, the three ways in turns."""
-    shape = DnaShape(hidden_dim=options.hidden_dim, num_layers=options.num_layers)
+    shape = NetworkSize(hidden_dim=options.hidden_dim, num_layers=options.num_layers)
     runs: dict[str, Callable[[], None]] = {}
     products = 0
     for name, changes in WAYS.items():
         settings = settings_of(options, **changes)
-        problem = posed(specs, reader, device, settings)
+        problem = prepared(specs, reader, device, settings)
         net = problem.build(shape, settings, [generator_for(0)]).to(device)
         products = sum(p.numel() for key, p in net.named_parameters() if "weight" in key)
         runs[name] = forward_and_back(problem, net, settings)
@@ -167,9 +169,9 @@ def whole_model(
 ) -> dict[str, float]:
     """Seconds of the fit of all matrices by one network."""
     settings = settings_of(options, precision="bf16", compile="on")
-    problem = posed(specs, reader, device, settings)
+    problem = prepared(specs, reader, device, settings)
     net = problem.build(
-        DnaShape(hidden_dim=options.hidden_dim, num_layers=options.num_layers), settings, [generator_for(0)]
+        NetworkSize(hidden_dim=options.hidden_dim, num_layers=options.num_layers), settings, [generator_for(0)]
     ).to(device)
     steps = settings.epochs * problem.steps_per_epoch
     trainer = Trainer(problem, net, settings, seed=0, labels=[MODEL], num_real=1, total_steps=steps)

@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.baselines import Part, explained
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
+from pipeline.decomposition import singular_values
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.baselines import Part, explained
 from pipeline.nulls import shuffle
 from pipeline.order import seriate_tensor
-from pipeline.statistics.singular import singular_values
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import Axis, Role, TensorSpec
 
 RESULTS = Path(__file__).parent / "results"

@@ -5,7 +5,7 @@
     python -m benchmarks.lineage --cost                         # seconds and memory at the size of BERT-base
     python -m benchmarks.lineage --cost minilm-l6 PATH ...      # or of these models, each against itself
 
-How pairs are chosen and counted is written in `benchmarks/kinship/lineage.py`. `--out NAME` writes what was measured to
+How pairs are chosen and counted is written in `benchmarks/relatedness/lineage.py`. `--out NAME` writes the results to
 `benchmarks/results/NAME.json`, and leaves what else is in it.
 """
 
@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kinship.gallery import Member, read_members
-from benchmarks.kinship.lineage import LineageScores, every_pair, lineage_of, score_lineage
 from benchmarks.lineage_cost import bert_base_pairs, measure, opened
+from benchmarks.relatedness.gallery import Member, read_members
+from benchmarks.relatedness.lineage import LineageScores, every_pair, lineage_of, score_lineage
 from benchmarks.retrieval import write
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.compare import compare_weights

@@ -17,10 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.population.symmetries import permutation
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
 from pipeline.lineage import ModelWeights
 from pipeline.lineage.compare import compare_weights
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 
 if TYPE_CHECKING:
     from transformers import BertModel

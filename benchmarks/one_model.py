@@ -70,7 +70,7 @@ class Watch:
 def mine_model(options: argparse.Namespace, watch: Watch) -> None:
     """`dna-zoo mine`, with the settings asked for."""
     from patterndb.store import PatternDatabase
-    from pipeline.fetch import ModelRequest
+    from pipeline.fetch.request import ModelRequest
     from pipeline.runner import mine
     from pipeline.settings import AnalysisSettings, MineSettings, preset
 

@@ -22,12 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import FitDivergedError
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.fit import fit, resolve_precision
-from pipeline.fit_report import report
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.report import report
+from pipeline.fit.stage import fit, resolve_precision
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, Schedule, preset
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"

@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.fit import fit, resolve_precision
-from pipeline.fit_report import report
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.report import report
+from pipeline.fit.stage import fit, resolve_precision
 from pipeline.order import CanonicalOrder, canonicalise, seriate
 from pipeline.settings import FitSettings, preset
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,15 +21,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.baselines import Part, explained, price_of_rank, rounded_energies
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.fit import FitResult, fit
-from pipeline.fit_report import MOMENTS, RatePoint, TensorFit, rate_point, report
+from pipeline.decomposition import singular_directions
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.baselines import Part, explained, price_of_rank, rounded_energies
+from pipeline.fit.report import MOMENTS, RatePoint, TensorFit, rate_point, report
+from pipeline.fit.stage import FitResult, fit
 from pipeline.nulls import shuffle
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings, preset
-from pipeline.statistics.singular import singular_directions
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
 RESULTS = Path(__file__).parent / "results"

@@ -6,7 +6,7 @@
 
 Every model is mined as `dna-zoo mine` mines it (extract, order, analyse with fewer nulls; nothing is fitted), and
 ranked against all others by the distance of `dna-zoo similar`, beside four baselines. How queries and pairs are counted
-is written in `benchmarks/kinship/scoring.py`. Prints the tables and writes them as JSON to
+is written in `benchmarks/fingerprint/scoring.py`. Prints the tables and writes them as JSON to
 `benchmarks/results/OUT.json`.
 """
 
@@ -21,15 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.kinship.baselines import BASELINES, Weights
-from benchmarks.kinship.gallery import Member, read_members, signature_of, weight_files
-from benchmarks.kinship.lineage import choose_pairs, lineage_of, score_lineage
-from benchmarks.kinship.scoring import evaluate
-from benchmarks.kinship.tables import by_architecture, by_cell, by_relation, lineage_table, summary
+from benchmarks.relatedness.baselines import BASELINES, Weights
+from benchmarks.relatedness.gallery import Member, read_members, signature_of, weight_files
+from benchmarks.relatedness.lineage import choose_pairs, lineage_of, score_lineage
+from benchmarks.relatedness.scoring import evaluate
+from benchmarks.relatedness.tables import by_architecture, by_cell, by_relation, lineage_table, summary
 from patterndb.similarity import align, pairwise_distances
-from pipeline.extract import WeightReader, extract
+from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.settings import AnalysisSettings
-from pipeline.signature import SIGNATURE_VERSION
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 
 NUM_NULLS = 2
 """Fewer than `mine` takes, which reports p-values: a signature has only effects over the mean of the nulls."""
@@ -85,11 +86,11 @@ def distances_by_method(members: Sequence[Member], home: Path, options: argparse
     ]
     weights = [read_weights(member, home) for member in members]
     names, values = align(signatures)
-    is_kinship = np.array([name.startswith("kinship/") for name in names])
+    is_fingerprint = np.array([name.startswith("fingerprint/") for name in names])
     distances = {
         SIGNATURE: pairwise_distances(names, values),
-        "its statistics": pairwise_distances(names, np.where(is_kinship, np.nan, values)),
-        "its kinship": pairwise_distances(names, np.where(is_kinship, values, np.nan)),
+        "its statistics": pairwise_distances(names, np.where(is_fingerprint, np.nan, values)),
+        "its fingerprint": pairwise_distances(names, np.where(is_fingerprint, values, np.nan)),
     }
     return distances | {name: baseline(weights) for name, baseline in BASELINES.items()}
 

@@ -30,13 +30,13 @@ from scale_page import write_page
 
 from patterndb.similarity import align, pairwise_distances
 from patterndb.store import PatternDatabase
-from pipeline.descent import find_kin, trace_descent
+from pipeline.analyse.lineage_groups import find_related, group_lineages
+from pipeline.analyse.questions import ask
+from pipeline.analyse.taxonomy import DeclaredModel, taxonomy
 from pipeline.events import Event
-from pipeline.fetch import ModelRequest
-from pipeline.questions import ask
+from pipeline.fetch.request import ModelRequest
 from pipeline.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
-from pipeline.taxonomy import DeclaredModel, taxonomy
 
 RESULTS = Path(__file__).parent / "results"
 STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")
@@ -222,7 +222,7 @@ def find_taxonomy(database: PatternDatabase) -> None:
     """As `dna-zoo taxonomy` does."""
     entries = database.signatures(with_nulls=False)
     names, values = align([entry.signature for entry in entries])
-    descent = trace_descent([entry.model for entry in entries], find_kin(names, values))
+    descent = group_lineages([entry.model for entry in entries], find_related(names, values))
     declared = [
         DeclaredModel(
             key=entry.model.key,

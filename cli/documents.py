@@ -17,11 +17,11 @@ if TYPE_CHECKING:
         Statistic,
     )
     from patterndb.similarity import Comparison, Neighbour
+    from pipeline.analyse.questions import Answer, QuestionsAnswered
+    from pipeline.analyse.taxonomy import Taxonomy
+    from pipeline.fetch.request import FetchPlan
     from pipeline.lineage import Lineage
-    from pipeline.questions import Answer, QuestionsAnswered
-    from pipeline.taxonomy import Taxonomy
     from pipeline.tuning.study import TuneResult
-    from pipeline.weight_files import FetchPlan
     from zoo.cards import ModelCard
 
 __all__ = [

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dna_zoo.errors import SettingsError
-from pipeline.fetch_plan import key_of
-from pipeline.weight_files import ModelRequest
+from pipeline.fetch.plan import key_of
+from pipeline.fetch.request import ModelRequest
 from zoo.registry import CARDS, select_cards
 
 __all__ = ["model_requests"]

@@ -6,7 +6,7 @@ from patterndb.transactions import Transactions
 
 __all__ = ["HEAD", "current", "read_revision", "require_head"]
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. Written here so that reading commands need not load alembic; a test compares."""
 
 

@@ -1,10 +1,10 @@
 """How alike two patterns are: numpy only, nothing of the database.
 
-A signature has two blocks. Statistics say what kind of model it is; kinship (dimensions `kinship/...`) says whose
-weights they are, and is worth 1 - correlation: 0 for copies, 1 for unrelated models, whatever they are. What statistics
-add is bounded, so that no likeness of kind passes for kinship: a distance below 1 is a sign of kinship in any catalog,
-unrelated models lie from 1 to 1.05, and among them statistics decide. All pairs of a database are ranked by the same
-distance, so a distance comes with its percentile among them.
+A signature has two blocks. The statistics say what kind of model it is. The fingerprint (dimensions `fingerprint/...`)
+says whose weights they are; its distance is 1 - correlation: 0 for copies, 1 for unrelated models of any kind. What the
+statistics add is bounded, so that two models of one kind do not pass for related: a distance below 1 is a sign of
+common weights in any catalog. Unrelated models lie from 1 to 1.05, and among them the statistics decide. All pairs of
+a database are ranked by the same distance, so a distance comes with its percentile among them.
 """
 
 import itertools
@@ -29,8 +29,8 @@ __all__ = [
     "compare",
     "cosine_distance",
     "distances_of_pairs",
+    "fingerprint_correlation",
     "frequency_correlation",
-    "kinship_correlation",
     "nearest",
     "pairwise_distances",
     "percentile",
@@ -39,13 +39,13 @@ __all__ = [
 ]
 
 Vector = npt.NDArray[np.float64]
-KINSHIP = "kinship"
+FINGERPRINT = "fingerprint"
 STATISTICS_WEIGHT = 0.1
 """Of statistics as different as they can be, beside 1 for unrelated weights."""
 CHANCE = 2.0
 """Correlations up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none. One
 pair in forty that has nothing in common passes; with 3 few would, but a merge of two roots, which keeps a quarter of
-its correlation with each, would be lost wherever circuits are few (see `benchmarks/retrieval.py`)."""
+its correlation with each, would be lost wherever parts are few (see `benchmarks/retrieval.py`)."""
 MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
 ROUNDING = 1e-9
@@ -66,7 +66,7 @@ class Side:
 class RoleComparison:
     """One role in both models.
 
-    The role `model` stands for the dimensions that pool the whole model, `kinship` for those that say whose weights
+    The role `model` stands for the dimensions that pool the whole model, `fingerprint` for those that say whose weights
     they are: there copies are at 0, unrelated models at about 1.41.
     """
 
@@ -88,8 +88,8 @@ class Comparison:
     b: str
     distance: float | None
     """As `pairwise_distances` has it; None if no dimension is shared."""
-    kinship: float | None
-    """`kinship_correlation`."""
+    fingerprint_correlation: float | None
+    """`fingerprint_correlation`."""
     cosine: float | None
     """`cosine_distance`."""
     percentile: float | None
@@ -156,11 +156,11 @@ def cosine_distance(a: Vector, b: Vector) -> float | None:
 def signature_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
     """Distance of two signatures, as `align` gives them; None where nothing is shared.
 
-    It is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their kinship beyond chance, 0 where one of the two
+    It is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their fingerprints beyond chance, 0 where one of
     has none; d the root mean square difference of the statistics both have, w = `STATISTICS_WEIGHT`. Where neither has
-    any kinship it is d alone. All sums are rounded once: it depends on nothing but the two, to the last bit.
+    any fingerprint it is d alone. All sums are rounded once: it depends on nothing but the two, to the last bit.
     """
-    own = _is_kinship(names)
+    own = _is_fingerprint(names)
     either = bool(np.isfinite(a[own]).any() or np.isfinite(b[own]).any())
     found = _distance(
         np.array(_mean_square(a[~own], b[~own])), np.array(_correlation(a[own], b[own])), np.array(either)
@@ -173,18 +173,18 @@ def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
 
     Symmetric; exactly 0 on the diagonal and for copies, elsewhere within 1e-10 of the distance, relatively.
     """
-    own = _is_kinship(names)
-    has_kinship = np.isfinite(values[:, own]).any(axis=1)
+    own = _is_fingerprint(names)
+    has_fingerprint = np.isfinite(values[:, own]).any(axis=1)
     squares, correlations = mean_squares(values[:, ~own]), _beyond_chance(*unlikeness(values[:, own]))
-    return _distance(squares, correlations, np.logical_or.outer(has_kinship, has_kinship))
+    return _distance(squares, correlations, np.logical_or.outer(has_fingerprint, has_fingerprint))
 
 
-def _is_kinship(names: Sequence[str]) -> npt.NDArray[np.bool_]:
-    return np.array([name.partition("/")[0] == KINSHIP for name in names], dtype=bool)
+def _is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
 
 
 def _distance(squares: Vector, correlations: Vector, either: npt.NDArray[np.bool_]) -> Vector:
-    """From the mean squares of statistics, the correlations of kinship, and whether one of the two has kinship."""
+    """From the mean squares of statistics, the correlations of fingerprints, and whether one of the two has one."""
     is_known = np.isfinite(correlations)
     # A pair without a statistic in common is told apart by its weights alone.
     weighed = np.where(np.isnan(squares) & is_known, 0.0, STATISTICS_WEIGHT * squares / (1 + squares))
@@ -227,10 +227,10 @@ def _least(distances: Vector, count: int) -> list[int]:
     return np.flatnonzero(distances <= known.max(initial=0.0) * (1 + ROUNDING)).tolist()
 
 
-def kinship_correlation(a: Vector, b: Vector) -> float | None:
-    """Correlation of two models' kinship beyond chance, 0 to 1, over the dimensions both have; None if none are shared.
+def fingerprint_correlation(a: Vector, b: Vector) -> float | None:
+    """Correlation of two fingerprints beyond chance, 0 to 1, over the dimensions both have; None if none are shared.
 
-    - `a`, `b`: values of the kinship block alone. Unrelated weights give 0, copies 1.
+    - `a`, `b`: values of the fingerprint block alone. Unrelated weights give 0, copies 1.
     """
     correlation = _correlation(a, b)
     return None if math.isnan(correlation) else correlation
@@ -244,7 +244,7 @@ def _mean_square(a: Vector, b: Vector) -> float:
 
 
 def _correlation(a: Vector, b: Vector) -> float:
-    """`kinship_correlation`; NaN if they share none."""
+    """`fingerprint_correlation`; NaN if they share none."""
     shared = np.isfinite(a) & np.isfinite(b)
     norms = [math.sqrt(math.fsum((side[shared] ** 2).tolist())) for side in (a, b)]
     if not all(norms):
@@ -298,7 +298,7 @@ def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Compar
         a=a.model.key,
         b=b.model.key,
         distance=distance,
-        kinship=kinship_correlation(*values[:, _is_kinship(names)]),
+        fingerprint_correlation=fingerprint_correlation(*values[:, _is_fingerprint(names)]),
         cosine=cosine_distance(x, y),
         percentile=percentile(distance, all_distances) if a.model.key != b.model.key else None,
         dimensions=int((np.isfinite(x) & np.isfinite(y)).sum()),
@@ -315,14 +315,14 @@ def _finite_or_none(value: float) -> float | None:
 def _compare_roles(
     a: PatternRecord, b: PatternRecord, names: Sequence[str], x: Vector, y: Vector
 ) -> tuple[RoleComparison, ...]:
-    """The table by role, in the order of the signature, `model` and `kinship` last; only what one of the models has."""
+    """The table by role, in the order of the signature; `model` and `fingerprint` last."""
     role_of = np.array([name.partition("/")[0] for name in names])
     sides = [_role_sides(pattern) for pattern in (a, b)]
-    has_kinship = bool(np.isfinite(x[role_of == KINSHIP]).any() or np.isfinite(y[role_of == KINSHIP]).any())
-    present = {*sides[0], *sides[1], *([KINSHIP] if has_kinship else [])}
+    has_fingerprint = bool(np.isfinite(x[role_of == FINGERPRINT]).any() or np.isfinite(y[role_of == FINGERPRINT]).any())
+    present = {*sides[0], *sides[1], *([FINGERPRINT] if has_fingerprint else [])}
     named = [role for role in dict.fromkeys((*role_of.tolist(), *sides[0], *sides[1])) if role in present]
     rows = []
-    for role in sorted(named, key=("model", KINSHIP).__contains__):
+    for role in sorted(named, key=("model", FINGERPRINT).__contains__):
         mask = role_of == role
         rows.append(
             RoleComparison(

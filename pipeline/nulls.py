@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.records import Statistic
-from pipeline.statistics.singular import singular_values
+from pipeline.decomposition import singular_values
 
 __all__ = [
     "NULLS",

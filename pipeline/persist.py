@@ -24,15 +24,15 @@ from patterndb.records import (
     TensorRecord,
 )
 from patterndb.store import PatternDatabase
-from pipeline.analyse import ModelAnalysis
-from pipeline.classify import classify
-from pipeline.declared import CARD_NAME, describe
-from pipeline.extract import Inventory
-from pipeline.fit_report import FitCost, TensorFit, report
-from pipeline.pooling import TensorAnalysis
+from pipeline.analyse.aggregation import TensorAnalysis
+from pipeline.analyse.classes import classify
+from pipeline.analyse.stage import ModelAnalysis
+from pipeline.fetch.model_card import CARD_NAME, describe
+from pipeline.fit.report import FitCost, TensorFit, report
 from pipeline.settings import MineSettings
 from pipeline.stages import write_json
-from pipeline.weight_files import WeightFiles
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import Inventory
 
 __all__ = [
     "PERSIST_VERSION",

@@ -29,13 +29,14 @@ from dna_zoo import __version__
 from dna_zoo.errors import DnaZooError, NotMinedError, SettingsError, StoreError
 from patterndb.records import RunModelRecord, RunRecord, StageRecord
 from patterndb.store import PatternDatabase
-from pipeline.analyse import ANALYSE_VERSION, analyse_model
+from pipeline.analyse.signature import SIGNATURE_VERSION
+from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
 from pipeline.events import Event, OnEvent, ignore
-from pipeline.extract import Inventory, WeightReader, extract
-from pipeline.fetch import ModelRequest, WeightFiles, fetch
-from pipeline.fetch_plan import key_of
-from pipeline.fit import FIT_VERSION, fit, resolve_device, resolve_precision
-from pipeline.hub_errors import disk_errors
+from pipeline.fetch.errors import disk_errors
+from pipeline.fetch.plan import key_of
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.stage import FIT_VERSION, fit, resolve_device, resolve_precision
 from pipeline.memory import give_back
 from pipeline.order import ORDER_VERSION, CanonicalOrder, Rows, canonicalise_pieces, raw_order, seriate_tensor
 from pipeline.persist import (
@@ -50,8 +51,10 @@ from pipeline.persist import (
     write_run_folder,
 )
 from pipeline.settings import MineSettings
-from pipeline.signature import SIGNATURE_VERSION
 from pipeline.stages import Finished, StageStore, content_key
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import Inventory, extract
+from pipeline.weights.reader import WeightReader
 from zoo.registry import CARDS
 from zoo.tensors import TensorSpec
 

@@ -84,7 +84,7 @@ class FitSettings:
     """First-layer frequency of the pointwise kinds, radians per unit of a coordinate; hidden layers of every kind."""
     bandwidth: float = 1.0
     """First-layer frequency of `separable`: this times the axis's Nyquist frequency over the square of the numbers that
-    one parameter must stand for (see `pipeline.problem`)."""
+    one parameter must stand for (see `pipeline.fit.problem`)."""
     epochs: int = 400
     batch_size: int = 8192
     accumulate: int = 1
@@ -93,20 +93,20 @@ class FitSettings:
     learning_rate: float = 1e-2
     """The largest of the schedule. `preset` scales it for the optimiser where it is not given."""
     momentum: float | None = None
-    """Of `sgd`, `muon` and `rmsprop`; None: 0.9, 0.95 and 0. The other two have their own (`pipeline.optimisers`)."""
+    """Of `sgd`, `muon` and `rmsprop`; None: 0.9, 0.95 and 0. See `pipeline.fit.optimisers`."""
     weight_decay: float = 0.0
     """Of the networks' parameters: decoupled from the gradient in `adamw` and `muon`, a part of it in the others."""
     schedule: Schedule = "cosine"
-    """What the learning rate does over the fit (`pipeline.schedules`)."""
+    """What the learning rate does over the fit (`pipeline.fit.schedules`)."""
     warmup: float | None = None
     """Share of the fit that the rate rises for; None: what is usual for the schedule."""
     clip_norm: float = 1.0
     """Largest gradient norm of one DNA; larger ones are scaled down to it."""
     precision: Precision = "fp32"
-    """`auto` is bf16 for a pointwise kind where the device has it (`pipeline.fit.resolve_precision`), else fp32."""
+    """`auto` is bf16 for a pointwise kind where the device has it (`resolve_precision`), else fp32."""
     compile: Compile = "auto"
-    """Whether a pointwise kind in bf16 on a CPU is trained by compiled passes (`pipeline.fused_sirens`); `auto`: where
-    the fit is long enough to pay for it and there is a C compiler. On CUDA `on` leaves the whole to torch's compiler,
+    """Whether a pointwise kind in bf16 on a CPU is trained by compiled passes; `auto`: where the fit
+    is long enough to pay for it and there is a C compiler. On CUDA `on` leaves the whole to torch's compiler,
     and `auto` is `off`."""
     patience: int = 0
     """Epochs without improvement before a fit stops; 0 never stops early."""
@@ -114,7 +114,7 @@ class FitSettings:
     """Shuffled and equally ordered copies the same fit is put through."""
     num_moves: int = 3
     """Times in a `separable` fit of seriated matrices that rows and columns are moved to the places along their axes
-    where the network holds them best (`pipeline.problem`)."""
+    where the network holds them best (`pipeline.fit.problem`)."""
     checkpoint_every: int = 100
     """Epochs between the checkpoints that a killed fit goes on from."""
 

@@ -40,16 +40,16 @@ class Mutation:
 
 
 _ANALYSIS = (
-    "tests/pipeline/test_nulls.py tests/pipeline/test_analyse.py tests/pipeline/test_classify.py"
+    "tests/pipeline/test_nulls.py tests/pipeline/analyse/test_stage.py tests/pipeline/analyse/test_classes.py"
     " -k 'test_nulls or noise or noisy or planted or evidence or their_nulls'"
 )
 _FIT = (
-    "tests/pipeline/test_fit.py tests/pipeline/test_fit_report.py tests/pipeline/test_posing.py"
+    "tests/pipeline/fit/test_stage.py tests/pipeline/fit/test_report.py tests/pipeline/fit/test_prepare.py"
     " -k 'noise or planted or null or gain or svd or bit'"
 )
 _ORDER = "tests/pipeline/test_order.py tests/pipeline/test_invariance.py -k 'not (signature or mobile or narrow)'"
 _SIGNS = "tests/zoo/test_signs.py tests/pipeline/test_invariance.py -k 'test_signs or canonical'"
-_SIGNATURE = "tests/pipeline/test_signature.py"
+_SIGNATURE = "tests/pipeline/analyse/test_signature.py"
 
 MUTATIONS: Sequence[Mutation] = (
     Mutation(
@@ -75,7 +75,7 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "the null of the frequencies is not put into order",
-        "pipeline/analyse.py",
+        "pipeline/analyse/stage.py",
         '_reorder(matrix, spec) if kind == "shuffle" else matrix',
         "matrix",
         _ANALYSIS,
@@ -103,70 +103,70 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "a class needs no certainty",
-        "pipeline/classify.py",
+        "pipeline/analyse/classes.py",
         "return min(max((z - POSSIBLE_Z) / (CERTAIN_Z - POSSIBLE_Z), 0.0), 1.0)",
         "return 1.0",
         _ANALYSIS,
     ),
     Mutation(
         "the signature takes values for effects over the null",
-        "pipeline/pooling.py",
+        "pipeline/analyse/aggregation.py",
         "return value - null_mean",
         "return value",
         _SIGNATURE,
     ),
     Mutation(
         "the signature takes band energies for ratios to the null",
-        "pipeline/pooling.py",
+        "pipeline/analyse/aggregation.py",
         "return math.log2(value / null_mean) if value > 0 and null_mean > 0 else math.nan",
         "return math.log2(value) if value > 0 else math.nan",
         _SIGNATURE,
     ),
     Mutation(
         "odd moments stay where signs are free",
-        "pipeline/signature.py",
+        "pipeline/analyse/signature.py",
         "[item for item in members if not (dimension.odd and item.is_sign_free)]",
         "list(members)",
         _SIGNATURE,
     ),
     Mutation(
         "the null of a fit is the tensor itself",
-        "pipeline/posing.py",
+        "pipeline/fit/prepare.py",
         "shuffled = shuffle(matrix, rng)",
         "shuffled = matrix",
         _FIT,
     ),
     Mutation(
         "the null of a fit is not put into order",
-        "pipeline/posing.py",
+        "pipeline/fit/prepare.py",
         "return canonicalise(shuffled, seriate_tensor(shuffled, spec))",
         "return shuffled",
         _FIT,
     ),
     Mutation(
         "the null's fit counts as 0",
-        "pipeline/fit_report.py",
+        "pipeline/fit/report.py",
         "nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]",
         "nulls = [0.0 for k in range(_num_nulls(fits))]",
         _FIT,
     ),
     Mutation(
         "the gain subtracts nothing",
-        "pipeline/fit_report.py",
+        "pipeline/fit/report.py",
         '"gain": r2 - float(np.mean(nulls)) if nulls else None',
         '"gain": r2 if nulls else None',
         _FIT,
     ),
     Mutation(
         "SVD has no null of its own",
-        "pipeline/fit_report.py",
+        "pipeline/fit/report.py",
         "r2_of([fit.null_baselines[k] for fit in fits])",
         "r2_of([fit.baseline for fit in fits])",
         _FIT,
     ),
     Mutation(
         "the order costs no bits",
-        "pipeline/fit_report.py",
+        "pipeline/fit/report.py",
         "bits = parameters * STORED_BITS / weights + order_bits",
         "bits = parameters * STORED_BITS / weights",
         _FIT,

@@ -12,8 +12,9 @@ from benchmarks.bench import PARTS, Goal, kept, tell
 from benchmarks.pages import write_figures
 from benchmarks.peak_memory import PeakMemory
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
-from pipeline.extract import extract
-from pipeline.fetch import ModelRequest, fetch
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.weights.inventory import extract
 from zoo.registry import CARDS
 from zoo.tensors import TensorHeader
 

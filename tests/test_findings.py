@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from patterndb.store import PatternDatabase
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, fetch
-from pipeline.fit import fit
-from pipeline.fit_report import report
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.report import report
+from pipeline.fit.stage import fit
 from pipeline.order import canonicalise, seriate
 from pipeline.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 
 SPECIMENS = Path(__file__).parent.parent / "data" / "specimens"
 FACTS = {path.parent.name: json.loads(path.read_text()) for path in sorted(SPECIMENS.glob("*/specimen.json"))}

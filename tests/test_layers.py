@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> pipeline -> {zoo, patterndb} -> dna_zoo."""
+"""Imports point one way: between packages, and between the rooms of the pipeline."""
 
 import ast
 from pathlib import Path
@@ -6,37 +6,76 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MAY_IMPORT = {
+PACKAGES = {
     "dna_zoo": set(),
     "zoo": {"dna_zoo"},
     "patterndb": {"dna_zoo"},
     "pipeline": {"dna_zoo", "zoo", "patterndb"},
     "cli": {"dna_zoo", "zoo", "patterndb", "pipeline"},
 }
+"""Package -> packages that it may import."""
+SHARED = {"decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
+"""Modules at the top of the pipeline that any room may import; they import no room."""
+ROOMS = {
+    "weights": set(),
+    "fetch": {"weights"},
+    "fit": set(),
+    "fingerprint": set(),
+    "analyse": {"fingerprint"},
+    "lineage": {"fetch", "weights"},
+    "tuning": {"fetch", "weights", "fit"},
+    "persist": {"fetch", "weights", "fit", "analyse"},
+    "runner": {"fetch", "weights", "fit", "analyse", "persist"},
+    **{name: set() for name in SHARED},
+}
+"""Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""
 
 
-def imported_packages(path: Path) -> set[str]:
-    """Top-level names that the file imports anywhere, also inside functions."""
+def imported(path: Path) -> set[str]:
+    """Modules that the file imports anywhere, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def imported_packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("pipeline.")}
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_package_imports_only_what_lies_below_it(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
-        ours = imported_packages(path) & set(MAY_IMPORT)
-        assert ours <= MAY_IMPORT[package] | {package}, f"{path.relative_to(ROOT)} imports {ours}"
+        ours = imported_packages(path) & set(PACKAGES)
+        assert ours <= PACKAGES[package] | {package}, f"{path.relative_to(ROOT)} imports {ours}"
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_room_of_the_pipeline_imports_only_what_it_may(room: str) -> None:
+    folder = ROOT / "pipeline" / room
+    paths = list(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    for path in paths:
+        others = imported_rooms(path) - {room}
+        assert others <= ROOMS[room] | SHARED, f"{path.relative_to(ROOT)} imports {others}"
+
+
+def test_every_room_of_the_pipeline_has_its_arrows_written_down() -> None:
+    found = {path.stem for path in (ROOT / "pipeline").iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert found == set(ROOMS)
 
 
 def test_a_wrong_arrow_would_be_seen(tmp_path: Path) -> None:
     path = tmp_path / "wrong.py"
-    path.write_text("def f():\n    from pipeline.fit import fit\n")
-    assert imported_packages(path) - {"zoo"} == {"pipeline"}
+    path.write_text("def f():\n    from pipeline.fit import stage\n")
+    assert imported_packages(path) == {"pipeline"}
+    assert imported_rooms(path) == {"fit"}
 
 
 def test_migrations_folder_does_not_shadow_the_library() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import lineage
-from benchmarks.kinship.gallery import Member
-from benchmarks.kinship.lineage import every_pair, exact_interval, score_lineage
 from benchmarks.lineage_cost import measure
 from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import RELATIONS, Relation, plan
+from benchmarks.relatedness.gallery import Member
+from benchmarks.relatedness.lineage import every_pair, exact_interval, score_lineage
 from pipeline.lineage import Lineage, Verdict
 
 SPECIMENS = Path(__file__).parents[1] / "data" / "specimens"
@@ -46,7 +46,7 @@ def evidence(verdict: Verdict, z: float | None) -> Lineage:
 
 
 def knowing(a: Member, b: Member) -> Lineage:
-    return evidence("same lineage", 50.0) if a.is_kin(b) else evidence("no evidence", 1.0)
+    return evidence("same lineage", 50.0) if a.is_related(b) else evidence("no evidence", 1.0)
 
 
 def test_all_pairs_of_one_architecture_are_taken_and_some_of_two() -> None:
@@ -80,7 +80,7 @@ def test_kinds_of_strangers_are_told_apart() -> None:
 
 
 def test_what_cannot_be_said_is_the_farthest_and_nobodys_kin() -> None:
-    found = score_lineage(PAIRS, [evidence("cannot say", None) if a.is_kin(b) else knowing(a, b) for a, b in PAIRS])
+    found = score_lineage(PAIRS, [evidence("cannot say", None) if a.is_related(b) else knowing(a, b) for a, b in PAIRS])
     assert (found["all"].auc, found["all"].tpr, found["all"].kin_called) == (0.0, 0.0, 0.0)
     assert found["all"].verdicts_on_kin == {"cannot say": 7}
 

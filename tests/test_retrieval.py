@@ -8,18 +8,19 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import retrieval
-from benchmarks.kinship import baselines
-from benchmarks.kinship.baselines import Weights
-from benchmarks.kinship.gallery import Member, read_members, signature_of, weight_files
-from benchmarks.kinship.lineage import choose_pairs
-from benchmarks.kinship.metrics import area_under_curve, average_precision, precision_at_1, rates_at, threshold_at
-from benchmarks.kinship.scoring import Evaluation, evaluate
 from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import RELATIONS, Relation, plan
-from pipeline.analyse import analyse_model
-from pipeline.extract import WeightReader, extract
+from benchmarks.relatedness import baselines
+from benchmarks.relatedness.baselines import Weights
+from benchmarks.relatedness.gallery import Member, read_members, signature_of, weight_files
+from benchmarks.relatedness.lineage import choose_pairs
+from benchmarks.relatedness.metrics import area_under_curve, average_precision, precision_at_1, rates_at, threshold_at
+from benchmarks.relatedness.scoring import Evaluation, evaluate
+from pipeline.analyse.stage import analyse_model
 from pipeline.order import Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import Axis, Role, TensorSpec
 
 EXACT = 1e-12
@@ -123,7 +124,7 @@ def judge(distances: np.ndarray) -> Evaluation:
 
 
 def perfect() -> np.ndarray:
-    return np.array([[0.1 if a.is_kin(b) else 1.0 for b in FAMILIES] for a in FAMILIES])
+    return np.array([[0.1 if a.is_related(b) else 1.0 for b in FAMILIES] for a in FAMILIES])
 
 
 def test_a_merge_of_two_roots_is_kin_to_both() -> None:

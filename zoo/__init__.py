@@ -1,1 +1,5 @@
-"""The zoo: which models can be mined, and what each of their tensors is."""
+"""The zoo: facts about models.
+
+Here: the cards, what a tensor is (role, axes, depth), the wiring (which axes meet where). Names and shapes decide; no
+weight is read. Not here: files, downloads, statistics, the database.
+"""

@@ -1,6 +1,6 @@
 """What a tensor of a checkpoint is: its role, its matrix view, its place in depth, its axes.
 
-Everything here is plain data; `zoo.roles` derives it from names and shapes, `pipeline.extract` reads by it.
+Everything here is plain data; `zoo.roles` derives it from names and shapes, `pipeline.weights.inventory` reads by it.
 """
 
 from dataclasses import dataclass

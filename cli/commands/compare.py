@@ -81,7 +81,10 @@ def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator["Renderabl
 def _facts(found: "Comparison", lineage: "Lineage | None") -> Iterator[tuple[str, str]]:
     """The figures of the pair."""
     yield "Distance", f"{fixed(found.distance)} over {count(found.dimensions)} shared dimensions{_rank(found)}"
-    yield "Kinship", f"{fixed(found.kinship)} correlation beyond chance (0 unrelated weights, 1 a copy)"
+    yield (
+        "Fingerprint",
+        f"{fixed(found.fingerprint_correlation)} correlation beyond chance (0 unrelated weights, 1 a copy)",
+    )
     yield "Cosine", f"{fixed(found.cosine)} (0 the same direction, 1 unrelated, 2 opposite)"
     yield "Frequencies", f"{fixed(found.frequency_correlation)} correlation of the band energies"
     yield "Clusters", _overlap(found)

@@ -18,7 +18,7 @@ from dna_zoo.errors import DnaZooError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipeline.weight_files import FetchPlan, ModelRequest
+    from pipeline.fetch.request import FetchPlan, ModelRequest
 
 __all__ = ["EXAMPLES", "fetch"]
 
@@ -60,7 +60,7 @@ def _plan_one(
     request: "ModelRequest", session: Session, output: Output, *, offline: bool
 ) -> "tuple[FetchPlan, ModelRequest] | None":
     """What fetching the model takes; None, and the reason on stderr, where that cannot be found out."""
-    from pipeline.fetch import plan
+    from pipeline.fetch.stage import plan
 
     try:
         return plan(request, home=session.home, offline=offline or None), request
@@ -71,7 +71,7 @@ def _plan_one(
 
 def _fetch_one(request: "ModelRequest", session: Session, output: Output, *, offline: bool) -> bool:
     """Fetch and verify the model; whether that worked."""
-    from pipeline.fetch import fetch as fetch_model
+    from pipeline.fetch.stage import fetch as fetch_model
 
     try:
         with progress(session.verbosity) as on_event:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from patterndb.store import PatternDatabase
-    from pipeline.questions import Answer, QuestionsAnswered
+    from pipeline.analyse.questions import Answer, QuestionsAnswered
 
 __all__ = ["EXAMPLES", "questions"]
 
@@ -65,7 +65,7 @@ def questions(
 
 def _chosen(names: "Sequence[str]") -> set[str]:
     """The questions asked for, all if none is named; raises `SettingsError` for one that there is not."""
-    from pipeline.questions import QUESTIONS
+    from pipeline.analyse.questions import QUESTIONS
 
     for name in names:
         if name not in QUESTIONS:
@@ -77,7 +77,7 @@ def _chosen(names: "Sequence[str]") -> set[str]:
 
 def _ask(database: "PatternDatabase", without: "Sequence[str]", seed: int) -> "QuestionsAnswered":
     """All answers; raises `NotMinedError` for a model that is not there to be left out."""
-    from pipeline.questions import ask
+    from pipeline.analyse.questions import ask
 
     entries = database.signatures(with_nulls=False)
     for key in without:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from patterndb.records import SignatureEntry
-    from pipeline.taxonomy import Merge, Taxonomy
+    from pipeline.analyse.taxonomy import Merge, Taxonomy
 
 __all__ = ["EXAMPLES", "taxonomy"]
 
@@ -35,14 +35,14 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
 def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
     """The trees of the models. Raises `StoreError` for signatures of different versions."""
     from patterndb.similarity import align, pairwise_distances
-    from pipeline.descent import find_kin, trace_descent
-    from pipeline.taxonomy import DeclaredModel
-    from pipeline.taxonomy import taxonomy as find_taxonomy
+    from pipeline.analyse.lineage_groups import find_related, group_lineages
+    from pipeline.analyse.taxonomy import DeclaredModel
+    from pipeline.analyse.taxonomy import taxonomy as find_taxonomy
 
     names, values = align([entry.signature for entry in entries])
     models = [entry.model for entry in entries]
     # The weights must not be asked whether they agree with what they said themselves.
-    declared_descent, descent = trace_descent(models), trace_descent(models, find_kin(names, values))
+    declared_descent, descent = group_lineages(models), group_lineages(models, find_related(names, values))
     declared = [
         DeclaredModel(
             key=entry.model.key,

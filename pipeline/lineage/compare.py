@@ -11,7 +11,7 @@ from pipeline.lineage.evidence import HeldOut, Nulls, decide
 from pipeline.lineage.pairing import Group, Pair, by_block, pair_specs
 from pipeline.lineage.projections import attention_tests, feed_forward_tests
 from pipeline.lineage.records import Lineage, ModelWeights
-from pipeline.lineage.streams import align_stream
+from pipeline.lineage.residual_alignment import align_residual_stream
 
 __all__ = ["compare_weights"]
 
@@ -59,7 +59,7 @@ def _align(outside: Sequence[Pair], matcher: BlockMatcher, seed: int) -> tuple[S
     streams: Streams = {}
     for link, anchors in collect_anchors(pairs, matcher.a, matcher.b, seed=seed).items():
         bridged = with_bridges(anchors, link, outside, streams, matcher.a, matcher.b)
-        alignment = align_stream(bridged, matcher, link)
+        alignment = align_residual_stream(bridged, matcher, link)
         if alignment is not None:
             streams[link] = alignment
     return streams, matcher.match(streams) if in_sequence is None else in_sequence

@@ -72,7 +72,7 @@ class _Channels:
 
 @dataclass(frozen=True, slots=True)
 class _Stacks:
-    """Kernels of both models by input channel, in one order of those: `(C, N, K)`."""
+    """ConvolutionWalk of both models by input channel, in one order of those: `(C, N, K)`."""
 
     a: Matrix
     b: Matrix

@@ -14,9 +14,10 @@ from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, WeightsChange
 from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
+from pipeline.fetch.request import ModelRequest
 from pipeline.lineage.records import CANNOT_SAY, LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.stages import StageStore, content_key
-from pipeline.weight_files import ModelRequest, WeightFiles
+from pipeline.weights.files import WeightFiles
 
 __all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]
 
@@ -32,7 +33,7 @@ def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Pa
     on this machine, and `WeightsChangedError` if what is there is not what was mined.
     """
     # What is kept is read without the code that fetches.
-    from pipeline.fetch import fetch
+    from pipeline.fetch.stage import fetch
 
     problem: DnaZooError | None = None
     for request in _requests(pattern, database):
@@ -132,7 +133,8 @@ class MinedLineage:
     @contextmanager
     def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
         files = find_weights(pattern, self.database, home=self.home)
-        from pipeline.extract import WeightReader, extract
+        from pipeline.weights.inventory import extract
+        from pipeline.weights.reader import WeightReader
 
         specs = extract(files, allow_nonfinite=True).specs
         with WeightReader(files) as reader:

@@ -20,14 +20,17 @@ from safetensors.numpy import save_file
 
 from dna_zoo.errors import DnaZooError, ExtractError, SettingsError
 from pipeline.events import Event, OnEvent, ignore
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, WeightFiles, fetch
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
 from pipeline.order import canonicalise, raw_order, seriate
 from pipeline.settings import FitSettings
 from pipeline.stages import content_key
 from pipeline.tuning.space import settings_of, suggest
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.worker import Job, Outcome, run_job
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 from zoo.tensors import Role, TensorSpec
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ def tune(
     """
     if base.num_nulls < 1:
         raise SettingsError("A search without nulls would reward memorised noise.", hint="Give --nulls 1 or more.")
-    from pipeline.fit import resolve_device
+    from pipeline.fit.stage import resolve_device
 
     device = resolve_device(device)
     files = fetch(request, home=home, on_event=on_event)

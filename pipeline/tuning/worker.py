@@ -53,8 +53,8 @@ def run_job(job: Job) -> Outcome:
     """Fit, and measure quality, throughput and memory. Raises `FitDivergedError`."""
     import torch
 
-    from pipeline.fit import fit
-    from pipeline.fit_report import report
+    from pipeline.fit.report import report
+    from pipeline.fit.stage import fit
 
     matrices = load_file(job.matrices)
     # The first optimiser of a process imports for seconds; that is no part of the fit.

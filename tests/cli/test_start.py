@@ -44,13 +44,18 @@ LIGHT = [
 ]
 WRITING = ("patterndb.saving", "patterndb.run_saving", "patterndb.tables")
 NEEDLESS = {
-    ("--help",): {"numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch_plan"},
-    ("mine", "--help"): {"numpy", "patterndb.records", "pipeline.fetch_plan"},
+    ("--help",): {"numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch.plan"},
+    ("mine", "--help"): {"numpy", "patterndb.records", "pipeline.fetch.plan"},
     ("zoo",): {"numpy", "patterndb.records"},
     ("show", "alpha"): {"numpy", *WRITING, "patterndb.catalog", "patterndb.similarity"},
     ("runs",): {"numpy", *WRITING},
     ("similar", "alpha"): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("compare", "alpha", "beta"): {*WRITING, "patterndb.catalog", "pipeline.extract", "pipeline.lineage.compare"},
+    ("compare", "alpha", "beta"): {
+        *WRITING,
+        "patterndb.catalog",
+        "pipeline.weights.inventory",
+        "pipeline.lineage.compare",
+    },
     ("taxonomy",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs", "numpy.ma"},
     ("questions",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs", "numpy.ma"},
     ("export", "{folder}/catalog.csv"): {*WRITING, "numpy"},

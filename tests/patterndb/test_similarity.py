@@ -16,8 +16,8 @@ from patterndb.similarity import (
     align,
     compare,
     cosine_distance,
+    fingerprint_correlation,
     frequency_correlation,
-    kinship_correlation,
     pairwise_distances,
     percentile,
     rms_distance,
@@ -55,7 +55,7 @@ def test_all_pairs_are_as_the_single_pairs() -> None:
 
 
 def test_a_pair_is_as_far_apart_alone_as_among_all() -> None:
-    names = [*(f"model/all/{i}" for i in range(20)), *(f"kinship/all/{i}" for i in range(400))]
+    names = [*(f"model/all/{i}" for i in range(20)), *(f"fingerprint/all/{i}" for i in range(400))]
     rng = np.random.default_rng(0)
     values = rng.normal(size=(12, 420))
     values[1] = values[0]
@@ -69,58 +69,58 @@ def test_a_pair_is_as_far_apart_alone_as_among_all() -> None:
 
 
 def test_a_distance_does_not_depend_on_the_order_of_dimensions() -> None:
-    names = np.array([*(f"model/all/{i}" for i in range(20)), *(f"kinship/all/{i}" for i in range(400))])
+    names = np.array([*(f"model/all/{i}" for i in range(20)), *(f"fingerprint/all/{i}" for i in range(400))])
     values, order = np.random.default_rng(0).normal(size=(2, 420)), np.random.default_rng(1).permutation(420)
     assert signature_distance(names, *values) == signature_distance(names[order], *values[:, order])
 
 
-KINSHIP_NAMES = ("model/all/a", *(f"kinship/all/probe_{i}" for i in range(900)))
+FINGERPRINT_NAMES = ("model/all/a", *(f"fingerprint/all/probe_{i}" for i in range(900)))
 
 
-def kinship_values(*, statistic: float, seed: int) -> np.ndarray:
+def fingerprint_values(*, statistic: float, seed: int) -> np.ndarray:
     return np.concatenate([[statistic], np.random.default_rng(seed).normal(size=900)])
 
 
-def test_unrelated_kinship_puts_models_at_one_or_more() -> None:
-    values = np.stack([kinship_values(statistic=1, seed=0), kinship_values(statistic=1, seed=1)])
-    assert pairwise_distances(KINSHIP_NAMES, values)[0, 1] == 1
+def test_unrelated_fingerprint_puts_models_at_one_or_more() -> None:
+    values = np.stack([fingerprint_values(statistic=1, seed=0), fingerprint_values(statistic=1, seed=1)])
+    assert pairwise_distances(FINGERPRINT_NAMES, values)[0, 1] == 1
     values[1, 0] = 3
-    assert pairwise_distances(KINSHIP_NAMES, values)[0, 1] == pytest.approx(math.sqrt(1 + 0.1 * 4 / 5))
+    assert pairwise_distances(FINGERPRINT_NAMES, values)[0, 1] == pytest.approx(math.sqrt(1 + 0.1 * 4 / 5))
 
 
 def test_kin_are_nearer_than_any_unrelated_pair() -> None:
-    values = np.stack([kinship_values(statistic=1, seed=seed) for seed in (0, 1, 2)])
+    values = np.stack([fingerprint_values(statistic=1, seed=seed) for seed in (0, 1, 2)])
     values[1] = 0.6 * values[0] + 0.8 * values[1]
-    distances = pairwise_distances(KINSHIP_NAMES, values)
+    distances = pairwise_distances(FINGERPRINT_NAMES, values)
     # Up to 2 / sqrt(900) = 0.067 a correlation may be chance.
     assert distances[0, 1] == pytest.approx(math.sqrt(1 - (0.6 - 0.067) / 0.933), abs=0.05)
     assert distances[0, 1] < distances[0, 2] and np.array_equal(distances, distances.T)
 
 
-def test_no_difference_of_kind_hides_kinship() -> None:
-    values = np.stack([kinship_values(statistic=0, seed=seed) for seed in (0, 1, 2)])
+def test_no_difference_of_kind_hides_fingerprint() -> None:
+    values = np.stack([fingerprint_values(statistic=0, seed=seed) for seed in (0, 1, 2)])
     values[1] = 0.6 * values[0] + 0.8 * values[1]
     values[1, 0] = 1e6
-    distances = pairwise_distances(KINSHIP_NAMES, values)
+    distances = pairwise_distances(FINGERPRINT_NAMES, values)
     assert distances[0, 1] < 1 <= distances[0, 2] <= distances[1, 2] < math.sqrt(1.1)
 
 
-def test_a_copy_with_kinship_is_at_no_distance() -> None:
-    values = np.stack([kinship_values(statistic=1, seed=0)] * 2)
-    assert not pairwise_distances(KINSHIP_NAMES, values).any()
+def test_a_copy_with_fingerprint_is_at_no_distance() -> None:
+    values = np.stack([fingerprint_values(statistic=1, seed=0)] * 2)
+    assert not pairwise_distances(FINGERPRINT_NAMES, values).any()
 
 
-def test_a_model_without_kinship_is_nobodys_kin() -> None:
-    values = np.stack([kinship_values(statistic=1, seed=0)] * 3)
+def test_a_model_without_fingerprint_is_nobodys_kin() -> None:
+    values = np.stack([fingerprint_values(statistic=1, seed=0)] * 3)
     values[1:, 1:] = NAN
-    distances = pairwise_distances(KINSHIP_NAMES, values)
+    distances = pairwise_distances(FINGERPRINT_NAMES, values)
     assert distances[0, 1] == 1 and distances[1, 2] == 0
 
 
-def test_few_dimensions_prove_no_kinship() -> None:
+def test_few_dimensions_prove_no_fingerprint() -> None:
     a, b = np.random.default_rng(0).normal(size=(2, 9))
-    assert kinship_correlation(a, b) == 0 and kinship_correlation(a, a) == 1
-    assert kinship_correlation(a, np.full(9, NAN)) is None
+    assert fingerprint_correlation(a, b) == 0 and fingerprint_correlation(a, a) == 1
+    assert fingerprint_correlation(a, np.full(9, NAN)) is None
 
 
 def test_more_shared_dimensions_do_not_put_a_pair_farther() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from patterndb.records import PatternRecord, RunRecord
 from pipeline.settings import AnalysisSettings
-from tests.pipeline.mining import FAST, STAGES, database_of, mine_into, request
+from tests.support.mining import FAST, STAGES, database_of, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 from zoo.registry import CARDS
 from zoo.tensors import Role

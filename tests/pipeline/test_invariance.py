@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from patterndb.records import PatternRecord
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import fetch
+from pipeline.fetch.stage import fetch
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings, FitSettings, MineSettings
-from tests.pipeline.mining import database_of, mine_into, request
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
+from tests.support.mining import database_of, mine_into, request
 from tests.support.symmetries import KINDS, copy_with, make_model, outputs, permutation
 
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from pipeline.decomposition import singular_values
 from pipeline.nulls import NULLS, compare_with_null, null_rng
-from pipeline.statistics.singular import singular_values
 
 MATRIX = np.random.default_rng(0).standard_t(4, (40, 25)).astype(np.float32) + np.float32(0.5)
 

@@ -13,9 +13,9 @@ import torch
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.extract import Inventory
 from pipeline.persist import are_intact, model_record, persist, summary_of, write_run_folder
-from pipeline.weight_files import WeightFiles
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import Inventory
 from tests.support.patterns import make_pattern
 from zoo.registry import CARDS
 

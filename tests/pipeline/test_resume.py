@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from patterndb.saving import SAVE_STEPS
-from tests.pipeline.killing import NEVER
-from tests.pipeline.mining import FAST, database_of, run_files, tables
+from tests.support.killing import NEVER
+from tests.support.mining import FAST, database_of, run_files, tables
 from tests.support.tiny_models import make_tiny_checkpoint
 
 
@@ -52,7 +52,7 @@ def attempt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
     checkpoint = make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
     log = checkpoint / "events.jsonl"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.pipeline.killing"],
+        [sys.executable, "-m", "tests.support.killing"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

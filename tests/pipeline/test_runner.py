@@ -19,10 +19,10 @@ from dna_zoo.errors import SettingsError, StoreError
 from patterndb.records import RunRecord
 from pipeline import runner as runner_module
 from pipeline.events import Event
-from pipeline.fetch import ModelRequest
+from pipeline.fetch.request import ModelRequest
 from pipeline.runner import mine, run_id
 from pipeline.settings import MineSettings
-from tests.pipeline.mining import (
+from tests.support.mining import (
     FAST,
     STAGES,
     database_of,
@@ -385,7 +385,7 @@ def test_the_orders_on_disk_are_permutations_of_every_matrix(mined_home: Path) -
 
 def test_two_processes_may_mine_the_same_model_at_once(tmp_path: Path, checkpoint: Path, mined_home: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.pipeline.mining import *;"
+        "import sys; from pathlib import Path; from tests.support.mining import *;"
         "print(mine_into(Path(sys.argv[1]), [request(Path(sys.argv[2]))]).exit_code)"
     )
     database_of(tmp_path).close()

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pipeline.analyse import analyse_model, analyse_tensor
-from pipeline.extract import WeightReader, extract
-from pipeline.fetch import ModelRequest, WeightFiles, fetch
-from pipeline.kinship import find_circuits
+from pipeline.analyse.stage import analyse_model, analyse_tensor
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fingerprint.fingerprint import measure_fingerprint
+from pipeline.fingerprint.residual_frames import table_frame
 from pipeline.order import CanonicalOrder, canonicalise, canonicalise_pieces, seriate, seriate_tensor
 from pipeline.settings import AnalysisSettings
-from pipeline.streams import table_frame
-from tests.pipeline.small_models import analysed, matrix_spec, trained_model
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
+from tests.support.small_models import analysed, matrix_spec, trained_model
 from tests.support.tiny_models import make_tiny_checkpoint
 from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
@@ -117,21 +120,25 @@ def test_analysing_a_model_reads_of_a_table_what_it_samples(files: WeightFiles, 
             assert peak() < 0.25
 
 
-def test_kinship_takes_a_table_in_blocks(files: WeightFiles, spec: TensorSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.streams.ROWS_AT_A_TIME", 2048)
+def test_fingerprint_takes_a_table_in_blocks(
+    files: WeightFiles, spec: TensorSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.fingerprint.residual_frames.ROWS_AT_A_TIME", 2048)
     place = {"block": 0, "depth": 0.5}
     enter = matrix_spec("bert.encoder.layer.0.intermediate.weight", 64, COLS, role=Role.FFN_IN, **place)
     leave = matrix_spec("bert.encoder.layer.0.output.weight", COLS, 64, role=Role.FFN_OUT, **place)
     small = {each: np.ones((each.rows, each.cols), dtype=np.float32) for each in (enter, leave)}
     with WeightReader(files) as reader, allocated() as peak:
-        found = find_circuits([spec, *small], lambda each: [small[each]] if each in small else reader.pieces(each))
+        found = measure_fingerprint(
+            [spec, *small], lambda each: [small[each]] if each in small else reader.pieces(each)
+        )
         assert peak() < 0.5
-    assert [circuit.kind for circuit in found] == ["feed inputs inputs 16x16"]
+    assert [part.kind for part in found] == ["feed inputs inputs 16x16"]
 
 
 @pytest.mark.parametrize("size", [1, 700, 2500])
 def test_what_a_table_answers_does_not_depend_on_the_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.streams.ROWS_AT_A_TIME", 1000)
+    monkeypatch.setattr("pipeline.fingerprint.residual_frames.ROWS_AT_A_TIME", 1000)
     words = matrix_spec("words", 2500, 32, role=Role.TOKEN_EMBEDDING, row_axis=Axis.VOCABULARY)
     matrix = np.random.default_rng(0).standard_normal((2500, 32), dtype=np.float32)
     pieces = [matrix[start : start + size] for start in range(0, 2500, size)]
@@ -140,7 +147,7 @@ def test_what_a_table_answers_does_not_depend_on_the_pieces(size: int, monkeypat
 
 @pytest.mark.parametrize("key", ["distilgpt2", "mobilevit-small", "tinybert"])
 def test_pieces_are_the_rows_of_the_matrix(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.extract.PIECE", 100)
+    monkeypatch.setattr("pipeline.weights.inventory.PIECE", 100)
     files = fetch(ModelRequest(name=str(make_tiny_checkpoint(key, tmp_path, 0).parent)), home=tmp_path)
     specs = [spec for spec in extract(files).specs if spec.kind is TensorKind.WEIGHT]
     with WeightReader(files) as reader:

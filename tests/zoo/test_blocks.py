@@ -1,6 +1,6 @@
 import pytest
 
-from tests.zoo.fixtures import load_fixture
+from tests.support.tensor_headers import load_fixture
 from zoo.blocks import Place, place_tensors
 
 

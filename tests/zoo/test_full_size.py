@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.architectures import ARCHITECTURES
 from tests.support.make_tensor_headers import make_fixture
-from tests.zoo.fixtures import FOLDER, Fixture, load_fixture
+from tests.support.tensor_headers import FOLDER, Fixture, load_fixture
 from zoo.counts import ParameterCount, count_parameters
 from zoo.registry import CARDS, find_card
 from zoo.roles import describe_tensors

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.zoo.fixtures import load_fixture
+from tests.support.tensor_headers import load_fixture
 from zoo.registry import CARDS
 from zoo.roles import describe_tensors
 from zoo.tensors import Axis, Role, TensorHeader, TensorKind, TensorSpec

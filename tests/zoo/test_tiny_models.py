@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.tensor_headers import load_fixture
 from tests.support.tiny_models import make_tiny_checkpoint
-from tests.zoo.fixtures import load_fixture
 from zoo.registry import CARDS
 from zoo.roles import describe_tensors
 from zoo.tensors import Role, TensorHeader, TensorKind

@@ -1,0 +1,118 @@
+"""Classes: in one word, what the weights are beyond chance.
+
+Five scores divide 1 between them, by asking in turn. An effect is pooled over matrices, compared with the size at which
+it counts in full (`EVIDENCE`, `QUESTIONS`), and takes that share of what the questions before it left:
+
+- **noisy**: the weights cannot be told from a shuffled copy of themselves. Evidence against it is a spectrum more
+  concentrated, or low frequencies stronger in canonical order, than a shuffled and equally ordered copy shows, by at
+  least `CERTAIN_Z` of the null's standard deviations *and* by an effect that matters. Whatever the distribution of the
+  values, a random-initialised or shuffled model is noisy.
+- **sparse**: of what is not noise, the share of weights that are all but zero beyond what a normal distribution has.
+- **structured**: of the rest, first how well rows separate into clusters (simplified silhouette), beyond matrices of
+  the same spectrum: rows come in kinds.
+- **smooth**: of the rest, the share of the variance in the lowest 1/22 of the frequencies, beyond the null: like rows
+  and columns change gradually.
+- **structured** again: of the rest, how many fewer directions hold the weights than hold the null (participation
+  ratio): low rank.
+- **dense**: what is left: beyond chance, but spread over most weights, frequencies and directions.
+
+The winner has the largest score, its margin is the distance to the second. Pooling comes before testing, so a model of
+forty matrices is tested twice (two kinds of evidence), not eighty times; with the two tests and 8 nulls, `CERTAIN_Z` is
+beyond the 1 % point of Student's t with 7 degrees of freedom.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pipeline.analyse.aggregation import Effect, TensorAnalysis, excess_share, pool, reduction
+
+__all__ = [
+    "CERTAIN_Z",
+    "EVIDENCE",
+    "QUESTIONS",
+    "UNCALIBRATED",
+    "Classification",
+    "Criterion",
+    "PatternClass",
+    "classify",
+]
+
+PatternClass = Literal["smooth", "structured", "noisy", "sparse", "dense"]
+UNCALIBRATED = "uncalibrated"
+"""In place of a class where there are no nulls, or no matrices, to judge by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """An effect on one statistic, and the size from which it counts in full."""
+
+    effect: tuple[str, Effect]
+    """Name of the statistic, and which effect of it."""
+    full: float
+
+
+CONCENTRATION = ("dimension.participation", reduction)
+LOW_FREQUENCIES = ("spectra.low_share", excess_share)
+NEAR_ZERO = ("distribution.near_zero", excess_share)
+CLUSTERS = ("clusters.separation", excess_share)
+
+EVIDENCE: tuple[Criterion, ...] = (
+    Criterion(effect=CONCENTRATION, full=0.10),
+    Criterion(effect=LOW_FREQUENCIES, full=0.05),
+)
+"""Against noise: the stronger one counts, and only as far as it is certain."""
+QUESTIONS: tuple[tuple[PatternClass, Criterion], ...] = (
+    ("sparse", Criterion(effect=NEAR_ZERO, full=0.5)),
+    ("structured", Criterion(effect=CLUSTERS, full=0.3)),
+    ("smooth", Criterion(effect=LOW_FREQUENCIES, full=0.5)),
+    ("structured", Criterion(effect=CONCENTRATION, full=0.5)),
+)
+"""In the order asked; what remains is dense."""
+POSSIBLE_Z = 3.0
+"""Below this many null standard deviations an effect is no evidence at all."""
+CERTAIN_Z = 6.0
+"""From here on it is judged by its size alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """The five scores in [0, 1], summing to 1; all 0 and a margin of 0 if `pattern_class` is `UNCALIBRATED`."""
+
+    pattern_class: str
+    scores: Mapping[str, float]
+    margin: float
+
+
+def classify(analyses: Iterable[TensorAnalysis]) -> Classification:
+    """The class of the matrices among `analyses`, pooled by their numbers of weights."""
+    matrices = [item for item in analyses if item.spec.is_matrix]
+    if not any(len(item.measured[0].draws) >= 2 for item in matrices):
+        return Classification(pattern_class=UNCALIBRATED, scores=dict.fromkeys(get_args(PatternClass), 0.0), margin=0.0)
+    left = max(_strength(matrices, criterion) * _certainty(matrices, criterion) for criterion in EVIDENCE)
+    scores = dict.fromkeys(get_args(PatternClass), 0.0) | {"noisy": 1 - left}
+    for name, criterion in QUESTIONS:
+        share = _strength(matrices, criterion)
+        scores[name] += left * share
+        left *= 1 - share
+    scores["dense"] = left
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    return Classification(pattern_class=ranked[0], scores=scores, margin=scores[ranked[0]] - scores[ranked[1]])
+
+
+def _strength(matrices: list[TensorAnalysis], criterion: Criterion) -> float:
+    """The pooled effect over its full size, in [0, 1]."""
+    pooled = pool(matrices, *criterion.effect)
+    return 0.0 if pooled is None else min(max(pooled.value / criterion.full, 0.0), 1.0)
+
+
+def _certainty(matrices: list[TensorAnalysis], criterion: Criterion) -> float:
+    """0 up to `POSSIBLE_Z`, 1 from `CERTAIN_Z`; a null without any spread leaves no doubt."""
+    pooled = pool(matrices, *criterion.effect)
+    if pooled is None or len(pooled.draws) < 2:
+        return 0.0
+    z = pooled.statistic.z
+    if z is None:
+        return 0.0 if math.isclose(pooled.value, pooled.null_mean, abs_tol=1e-12) else 1.0
+    return min(max((z - POSSIBLE_Z) / (CERTAIN_Z - POSSIBLE_Z), 0.0), 1.0)

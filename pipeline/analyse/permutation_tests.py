@@ -1,0 +1,144 @@
+"""Permutation tests of labels: which labellings chance could have dealt, and how small a p they allow.
+
+A labelling is dealt anew within blocks only: things of one block could have had each other's labels. Where all distinct
+labellings can be listed the test is exact; else labellings are drawn, the observed one counted among them (Phipson and
+Smyth 2010), so p is never 0.
+"""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "MAX_LABELLINGS",
+    "Labellings",
+    "blocks_of_lineages",
+    "deal_labels",
+    "distinct",
+    "labels_needed",
+    "least_p",
+    "num_labellings",
+]
+
+MAX_LABELLINGS = 9_999
+TOLERANCE = 1e-9
+"""Relative: two labellings that make the same partition must not differ by rounding."""
+
+Labels = npt.NDArray[np.intp]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labellings:
+    """Labellings that were as likely as the observed one, which is the first."""
+
+    codes: Labels
+    """(labellings, things)."""
+    is_exact: bool
+    """Whether these are all there are."""
+
+    def p_value(self, statistics: Float64) -> float:
+        """The share of labellings whose statistic (labellings,) is at least that of the first."""
+        slack = TOLERANCE * max(abs(float(statistics[0])), 1e-300)
+        return float(np.mean(statistics >= statistics[0] - slack))
+
+
+def distinct(labels: Labels) -> list[int]:
+    """The labels that there are, in order; `numpy.unique` would load masked arrays to ask whether these are one."""
+    return sorted(set(labels.tolist()))
+
+
+def blocks_of_lineages(codes: Labels, lineages: Labels) -> Labels:
+    """The block of each thing.
+
+    Lineages with one label are dealt labels among themselves (block 0); in a lineage with several, its members are.
+    Both leave fingerprint as it is: no permutation makes kin of strangers.
+    """
+    blocks = np.zeros(len(codes), dtype=np.intp)
+    for lineage in distinct(lineages):
+        members = lineages == lineage
+        if len(distinct(codes[members])) > 1:
+            blocks[members] = 1 + lineage
+    return blocks
+
+
+def deal_labels(
+    codes: Labels, blocks: Labels, *, rng: np.random.Generator, max_labellings: int = MAX_LABELLINGS
+) -> Labellings:
+    """All distinct labellings if there are at most `max_labellings`; else so many, the observed one and drawn ones."""
+    members = [np.flatnonzero(blocks == block) for block in distinct(blocks)]
+    if num_labellings(codes, blocks) <= max_labellings:
+        return Labellings(codes=_all_labellings(codes, members), is_exact=True)
+    rows = np.tile(codes, (max_labellings, 1))
+    for places in members:
+        rows[1:, places] = rng.permuted(rows[1:, places], axis=1)
+    return Labellings(codes=rows, is_exact=False)
+
+
+def _all_labellings(codes: Labels, members: Sequence[Labels]) -> Labels:
+    """Every arrangement within one block beside every arrangement within the others; the observed one first."""
+    parts = [_arrangements(codes[places]) for places in members]
+    chosen = np.indices([len(part) for part in parts]).reshape(len(parts), -1)
+    rows = np.empty((chosen.shape[1] if parts else 1, len(codes)), dtype=np.intp)
+    for places, part, choice in zip(members, parts, chosen, strict=True):
+        rows[:, places] = part[choice]
+    observed = int(np.flatnonzero((rows == codes).all(axis=1))[0])
+    rows[[0, observed]] = rows[[observed, 0]]
+    return rows
+
+
+def _arrangements(codes: Labels) -> Labels:
+    """Every distinct order of the labels (n,): (orders, n). Each label picks its places among those left."""
+    rows = np.full((1, len(codes)), -1, dtype=np.intp)
+    for label, count in zip(*np.unique(codes, return_counts=True), strict=True):
+        left = np.nonzero(rows < 0)[1].reshape(len(rows), -1)
+        picks = np.array(list(itertools.combinations(range(left.shape[1]), int(count))), dtype=np.intp)
+        rows = np.repeat(rows, len(picks), axis=0)
+        np.put_along_axis(rows, left[:, picks].reshape(-1, int(count)), label, axis=1)
+    return rows
+
+
+def num_labellings(codes: Labels, blocks: Labels) -> int:
+    """Distinct labellings: a product of multinomial coefficients."""
+    return math.prod(
+        _multinomial(tuple(Counter(codes[blocks == block].tolist()).values())) for block in distinct(blocks)
+    )
+
+
+def _multinomial(counts: Sequence[int]) -> int:
+    return math.factorial(sum(counts)) // math.prod(map(math.factorial, counts))
+
+
+def least_p(codes: Labels, blocks: Labels, max_labellings: int = MAX_LABELLINGS) -> float:
+    """The smallest p that any statistic of the partition could reach with labels like these.
+
+    Labels with equal counts in every block can change names without changing the partition: those labellings tie.
+    """
+    places = distinct(blocks)
+    table = Counter(
+        tuple(int(((codes == label) & (blocks == block)).sum()) for block in places) for label in distinct(codes)
+    )
+    ties = math.prod(math.factorial(same) for same in table.values())
+    exact = ties / num_labellings(codes, blocks)
+    return exact if num_labellings(codes, blocks) <= max_labellings else max(exact, 1 / max_labellings)
+
+
+def labels_needed(counts: Mapping[str, int], enough: float, *, max_more: int = 100) -> dict[str, int]:
+    """How many more things of which labels would let p fall to `enough`; always one more of the rarest label.
+
+    - `counts`: things of each label in one block, 0 for a label that is only asked about; two labels at least.
+    """
+    grown = dict(counts)
+    for _ in range(max_more):
+        present = [count for count in grown.values() if count]
+        ties = math.prod(math.factorial(same) for same in Counter(present).values())
+        if len(present) > 1 and max(ties / _multinomial(present), 1 / MAX_LABELLINGS) <= enough:
+            break
+        rarest = min(grown, key=lambda label: (grown[label], label))
+        grown[rarest] += 1
+    return {label: count - counts[label] for label, count in grown.items() if count > counts[label]}

@@ -1,0 +1,221 @@
+"""Answer the questions the project was started for, from whatever is in the database.
+
+Thresholds: a question is answered `yes` if q <= `ALPHA` and its effect is above `LEAST_EFFECT`; `not enough models` if
+no data on as many lineages could have reached that q; `no evidence` otherwise. The first is no proof of a cause, the
+last no proof of absence.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.multiplicity import q_values
+from patterndb.records import ModelRecord, SignatureEntry, Statistic
+from patterndb.similarity import align
+from pipeline.analyse.lineage_groups import LineageGroups, find_related, group_lineages, leave_out_fingerprint
+from pipeline.analyse.permutation_tests import (
+    MAX_LABELLINGS,
+    Labellings,
+    deal_labels,
+    labels_needed,
+    least_p,
+    num_labellings,
+)
+from pipeline.analyse.questions.confounds import find_confounds
+from pipeline.analyse.questions.labels import COMPARISONS, Comparison
+from pipeline.analyse.questions.prediction import predict, predictable
+from pipeline.analyse.questions.records import Answer, QuestionsAnswered, Verdict
+from pipeline.analyse.questions.samples import Sample, make_sample
+from pipeline.analyse.questions.sentences import explain
+from pipeline.analyse.questions.separation import differing_dimensions, separate
+from pipeline.analyse.questions.universal import find_universal, least_universal_p, lineages_for_a_sign
+
+__all__ = ["ALPHA", "LEAST_EFFECT", "QUESTIONS", "ask"]
+
+ALPHA = 0.05
+LEAST_EFFECT: Mapping[str, float] = {
+    # A medium effect (Cohen 1988, f = 0.25).
+    "omega squared": 0.06,
+    # Agreement beyond chance that is more than slight (Landis and Koch 1977).
+    "skill": 0.2,
+    "share of statistics": 0.0,
+}
+PREDICTED = next(each for each in COMPARISONS if each.name == "objective")
+QUESTIONS: Mapping[str, str] = {
+    **{each.name: each.question for each in COMPARISONS},
+    "prediction": "Can the training objective be predicted from the pattern?",
+    "universal": "Is there a pattern that all models share?",
+}
+"""Name -> question, in the order in which they are answered."""
+WORK = 2_000_000_000
+"""Units squared times labellings: what a test may cost."""
+
+Float64 = npt.NDArray[np.float64]
+
+
+def ask(
+    entries: Sequence[SignatureEntry], statistics: Mapping[str, Sequence[Statistic]], *, seed: int = 0
+) -> QuestionsAnswered:
+    """Answer every question of `QUESTIONS`; they are one family of tests, so all are answered together.
+
+    - `statistics`: pattern key -> statistics of the model as a whole.
+
+    Raises `StoreError` for signatures of different versions.
+    """
+    models = [entry.model for entry in entries]
+    names, values = align([entry.signature for entry in entries])
+    descent = group_lineages(models, find_related(names, values))
+    names, values = leave_out_fingerprint(names, values)
+    catalog = _Catalog(models=tuple(models), names=names, values=values, descent=descent, seed=seed)
+    answers = [_compare(comparison, catalog) for comparison in COMPARISONS]
+    answers += [_predict(catalog), _find_universal(entries, statistics, descent)]
+    members: dict[str, tuple[str, ...]] = {}
+    for model, lineage in zip(models, descent.lineages, strict=True):
+        members[descent.names[lineage]] = (*members.get(descent.names[lineage], ()), model.key)
+    return QuestionsAnswered(models=len(models), lineages=members, answers=_judge(answers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Catalog:
+    """What every question is asked of."""
+
+    models: tuple[ModelRecord, ...]
+    names: tuple[str, ...]
+    """Of the dimensions."""
+    values: Float64
+    """(models, dimensions)."""
+    descent: LineageGroups
+    seed: int
+
+    def sample(self, comparison: Comparison) -> Sample:
+        """The units whose labels are compared."""
+        return make_sample(self.values, [comparison.label_of(model) for model in self.models], self.descent.lineages)
+
+    def deal(self, sample: Sample) -> Labellings:
+        """Labellings for its test; the same for the same seed, whatever else is asked."""
+        limit = int(np.clip(WORK // max(len(sample.codes), 1) ** 2, 999, MAX_LABELLINGS))
+        return deal_labels(sample.codes, sample.blocks, rng=np.random.default_rng(self.seed), max_labellings=limit)
+
+
+def _compare(comparison: Comparison, catalog: _Catalog) -> Answer:
+    """Do the labels show?"""
+    sample = catalog.sample(comparison)
+    answer = replace(
+        _draft(comparison.name, "omega squared", sample), unlabelled=len(catalog.models) - _num_models(sample)
+    )
+    if len(sample.labels) < 2 or len(sample.codes) <= len(sample.labels) or not sample.num_dimensions:
+        return replace(answer, needed=_needed(sample, comparison.labels))
+    dealt = catalog.deal(sample)
+    found = separate(sample, dealt)
+    return replace(
+        answer,
+        effect=found.omega2,
+        observed=found.pseudo_f,
+        p=found.p,
+        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
+        labellings=len(dealt.codes),
+        is_exact=dealt.is_exact,
+        needed=_needed(sample, comparison.labels),
+        confounds=find_confounds(comparison, catalog.models, catalog.descent.lineages, sample, dealt),
+        findings=differing_dimensions(sample, dealt, catalog.names),
+    )
+
+
+def _predict(catalog: _Catalog) -> Answer:
+    """Can the label be told, with whole lineages left out?"""
+    everything = catalog.sample(PREDICTED)
+    sample = predictable(everything)
+    answer = replace(_draft("prediction", "skill", sample), unlabelled=len(catalog.models) - _num_models(sample))
+    commonest = sorted(everything.groups, key=lambda group: -group.lineages)[:2]
+    needed = _needed(everything.only_labels({group.label for group in commonest}), ())
+    if len(sample.labels) < 2 or not sample.num_dimensions:
+        return replace(answer, needed=needed)
+    dealt = catalog.deal(sample)
+    found = predict(sample, dealt)
+    return replace(
+        answer,
+        effect=found.skill,
+        chance=found.chance,
+        observed=found.accuracy,
+        p=found.p,
+        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
+        labellings=len(dealt.codes),
+        is_exact=dealt.is_exact,
+        needed=needed,
+        confounds=find_confounds(PREDICTED, catalog.models, catalog.descent.lineages, sample, dealt),
+        findings=found.recalls,
+    )
+
+
+def _find_universal(
+    entries: Sequence[SignatureEntry], statistics: Mapping[str, Sequence[Statistic]], descent: LineageGroups
+) -> Answer:
+    """What do all lineages share? Each is spoken for by its founder."""
+    founders = [entries[index].pattern_key for index in descent.founders]
+    witnesses = [{each.name: each for each in statistics.get(key, ())} for key in founders]
+    answer = replace(_draft("universal", "share of statistics", None), models=len(entries), lineages=len(witnesses))
+    more = lineages_for_a_sign(ALPHA / len(QUESTIONS)) - len(witnesses)
+    answer = replace(answer, needed={"any": more} if more > 0 else {})
+    if len(witnesses) < 2:
+        return answer
+    found = find_universal(witnesses, alpha=ALPHA)
+    return replace(
+        answer,
+        effect=len(found.found) / found.tested if found.tested else None,
+        observed=float(len(found.found)),
+        p=found.p,
+        least_p=least_universal_p(witnesses),
+        findings=found.found,
+    )
+
+
+def _draft(name: str, measure: str, sample: Sample | None) -> Answer:
+    """An answer that has not been judged."""
+    return Answer(
+        name=name,
+        question=QUESTIONS[name],
+        verdict="not enough models",
+        sentence="",
+        measure=measure,
+        models=_num_models(sample) if sample else 0,
+        lineages=sample.num_lineages if sample else 0,
+        dimensions=sample.num_dimensions if sample else None,
+        groups=sample.groups if sample else (),
+    )
+
+
+def _num_models(sample: Sample) -> int:
+    return sum(map(len, sample.members))
+
+
+def _needed(sample: Sample, asked: Sequence[str]) -> dict[str, int]:
+    """Lineages that would let p stand beside the other questions, whatever they say (Bonferroni)."""
+    is_pure = sample.blocks == 0
+    counts = dict.fromkeys((*asked, *sample.labels), 0)
+    for code in sample.codes[is_pure]:
+        counts[sample.labels[code]] += 1
+    for stranger in ("any label", "another label")[len(counts) :]:
+        counts[stranger] = 0
+    within_mixed = num_labellings(sample.codes[~is_pure], sample.blocks[~is_pure])
+    return labels_needed(counts, within_mixed * ALPHA / len(QUESTIONS))
+
+
+def _judge(answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    """Give each answer its q, its verdict and its sentence.
+
+    A test that could not have reached `ALPHA` with any data does not count among the family (Tarone 1990).
+    """
+    counted = [answer.p if answer.least_p is not None and answer.least_p <= ALPHA else None for answer in answers]
+    judged = []
+    for index, (answer, q) in enumerate(zip(answers, q_values(counted), strict=True)):
+        at_best = q_values([answer.least_p if place == index else p for place, p in enumerate(counted)])[index]
+        is_enough = q is not None and at_best is not None and at_best <= ALPHA
+        verdict: Verdict = "not enough models"
+        if is_enough:
+            is_shown = q is not None and q <= ALPHA and (answer.effect or 0.0) > LEAST_EFFECT[answer.measure]
+            verdict = "yes" if is_shown else "no evidence"
+        final = replace(answer, q=q, verdict=verdict, needed={} if is_enough else answer.needed)
+        judged.append(replace(final, sentence=explain(final, alpha=ALPHA)))
+    return tuple(judged)

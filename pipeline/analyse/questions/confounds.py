@@ -1,0 +1,56 @@
+"""What else goes with a label: in a catalog of a dozen models, nearly everything goes with something."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.records import ModelRecord
+from pipeline.analyse.permutation_tests import Labellings
+from pipeline.analyse.questions.labels import FACETS, Comparison
+from pipeline.analyse.questions.records import Confound, Relation
+from pipeline.analyse.questions.samples import Sample
+from pipeline.analyse.questions.separation import rank_test
+
+__all__ = ["find_confounds"]
+
+ALPHA = 0.05
+
+
+def find_confounds(
+    comparison: Comparison,
+    models: Sequence[ModelRecord],
+    lineages: npt.NDArray[np.intp],
+    sample: Sample,
+    dealt: Labellings,
+) -> tuple[Confound, ...]:
+    """Every other facet that decides the label of all models compared, and the size if the groups differ in it."""
+    found = []
+    for facet, other_of in FACETS.items():
+        if facet not in (comparison.facet, *comparison.refines):
+            pairs = [
+                (comparison.label_of(model), other_of(model), int(lineage))
+                for model, lineage in zip(models, lineages, strict=True)
+            ]
+            relation = _relate([(own, other, lineage) for own, other, lineage in pairs if own and other])
+            if relation is not None:
+                found.append(Confound(label=facet, relation=relation))
+    weights = [float(np.mean([math.log(models[index].num_weights or 1) for index in unit])) for unit in sample.members]
+    everyone = np.ones(len(weights), dtype=bool)
+    _, p = rank_test(np.array(weights)[:, None], sample.codes, everyone, dealt)
+    if p[0] <= ALPHA:
+        found.append(Confound(label="size", relation="differs"))
+    return tuple(found)
+
+
+def _relate(pairs: Sequence[tuple[str, str, int]]) -> Relation | None:
+    """How the second label of (label, label, lineage) bears on the first."""
+    own, other = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+    together = {pair[:2] for pair in pairs}
+    if len(own) < 2 or len(together) > len(other):
+        return None
+    if len(own) == len(other):
+        return "coincides"
+    # A label that every lineage has for itself decides everything and says nothing.
+    return "decides" if len(other) < len({pair[2] for pair in pairs}) else None

@@ -1,0 +1,107 @@
+"""What a question is asked of: one signature for each independent lineage and label.
+
+U = units, D = dimensions of the signature.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.similarity import pairwise_distances
+from pipeline.analyse.permutation_tests import blocks_of_lineages, distinct
+from pipeline.analyse.questions.records import Group
+
+__all__ = ["Sample", "make_sample"]
+
+Float64 = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Units that count one each. A unit is what one lineage has of one label: the mean of its models' signatures."""
+
+    labels: tuple[str, ...]
+    """Sorted."""
+    codes: Labels
+    """(U,): index of each unit's label."""
+    lineages: Labels
+    """(U,): a lineage has as many units as it has labels."""
+    blocks: Labels
+    """(U,): `pipeline.analyse.permutation_tests.blocks_of_lineages`."""
+    values: Float64
+    """(U, D); NaN where none of the unit's models has the dimension."""
+    distances: Float64
+    """(U, U): root mean square differences over the dimensions that all units have."""
+    num_dimensions: int
+    """How many those are. What only some units have would make a pair near or far for what it shares."""
+    members: tuple[tuple[int, ...], ...]
+    """Of each unit: the indices of its models."""
+
+    @property
+    def num_lineages(self) -> int:
+        return len(distinct(self.lineages))
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """How many models and lineages there are of each label."""
+        return tuple(
+            Group(
+                label=label,
+                models=sum(len(members) for members, own in zip(self.members, self.codes, strict=True) if own == code),
+                lineages=int((self.codes == code).sum()),
+            )
+            for code, label in enumerate(self.labels)
+        )
+
+    def only_labels(self, labels: Collection[str]) -> "Sample":
+        """The sample of the units with these labels."""
+        return self.only(np.array([self.labels[code] in labels for code in self.codes], dtype=bool))
+
+    def only(self, keep: npt.NDArray[np.bool_]) -> "Sample":
+        """The sample of those units (U,) alone."""
+        members = [members for members, kept in zip(self.members, keep, strict=True) if kept]
+        names = [self.labels[code] for code in self.codes[keep]]
+        return _sample(names, self.lineages[keep], members, self.values[keep])
+
+
+def make_sample(values: Float64, labels: Sequence[str | None], lineages: Labels) -> Sample:
+    """The units of models with statistics `values` (models, D); models without a label are left out."""
+    members: dict[tuple[int, str], list[int]] = {}
+    for index, label in enumerate(labels):
+        if label is not None:
+            members.setdefault((int(lineages[index]), label), []).append(index)
+    means = np.array([_mean(values[group]) for group in members.values()]).reshape(len(members), values.shape[1])
+    return _sample(
+        [label for _, label in members],
+        np.array([lineage for lineage, _ in members], dtype=np.intp),
+        list(members.values()),
+        means,
+    )
+
+
+def _sample(names: Sequence[str], lineages: Labels, members: Sequence[Sequence[int]], values: Float64) -> Sample:
+    labels = sorted(set(names))
+    codes = np.array([labels.index(name) for name in names], dtype=np.intp)
+    common = values[:, np.isfinite(values).all(axis=0)]
+    distances = pairwise_distances(("",) * common.shape[1], common)
+    return Sample(
+        labels=tuple(labels),
+        codes=codes,
+        lineages=lineages,
+        blocks=blocks_of_lineages(codes, lineages),
+        values=values,
+        distances=np.where(np.isfinite(distances), distances, 0.0),
+        num_dimensions=common.shape[1],
+        members=tuple(tuple(group) for group in members),
+    )
+
+
+def _mean(values: Float64) -> Float64:
+    """Mean of each column over the rows that have it; NaN where none has."""
+    present = np.isfinite(values)
+    counts = present.sum(axis=0)
+    sums = np.where(present, values, 0.0).sum(axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

@@ -1,0 +1,340 @@
+"""Analyse: every statistic of every tensor beside its null, and what they say together.
+
+Matrices come in canonical form, one at a time. Nothing here depends on the order or signs they had in the file: a
+permuted copy of a model gives the same numbers. Only the fingerprint looks at the file's
+order, in a way that no permutation changes.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.records import SignatureRecord, Statistic
+from pipeline.analyse.aggregation import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
+from pipeline.analyse.classes import Classification, classify
+from pipeline.analyse.sampling import NUM_SAMPLES, random_rows, systematic_rows
+from pipeline.analyse.signature import make_signature
+from pipeline.analyse.statistics.clusters import cluster_rows, measure_clusters
+from pipeline.analyse.statistics.dimension import measure_dimension
+from pipeline.analyse.statistics.distribution import measure_distribution
+from pipeline.analyse.statistics.entropy import histogram_entropy, spectral_entropy
+from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
+from pipeline.analyse.statistics.lipschitz import log_spectral_norm
+from pipeline.analyse.statistics.spectra import NUM_BANDS, measure_spectra
+from pipeline.decomposition import singular_values
+from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
+from pipeline.memory import give_back
+from pipeline.nulls import NULLS, NullKind, NullModel, Place, null_rng, rotate, sample_rng
+from pipeline.order import EVERY_ROW, Rows, canonicalise, seriate_tensor
+from pipeline.settings import AnalysisSettings
+from zoo.tensors import Role, TensorKind, TensorSpec
+
+__all__ = [
+    "ANALYSE_VERSION",
+    "ModelAnalysis",
+    "RoleAnalysis",
+    "analyse_model",
+    "analyse_tensor",
+    "analyse_vector",
+    "summarise",
+]
+
+ANALYSE_VERSION = "3"
+NUM_THREADS = 2
+"""Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
+DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
+"""Statistics that their null shares by construction: reported without one."""
+
+Float32 = npt.NDArray[np.float32]
+Loader = Callable[[TensorSpec, Rows], Float32]
+PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAnalysis:
+    """All tensors of one role together."""
+
+    role: Role
+    tensors: int
+    weights: int
+    classification: Classification | None
+    """None for vectors."""
+    statistics: tuple[Statistic, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnalysis:
+    """Everything measured in one model."""
+
+    tensors: tuple[TensorAnalysis, ...]
+    """In order of name."""
+    roles: tuple[RoleAnalysis, ...]
+    classification: Classification
+    statistics: tuple[Statistic, ...]
+    """Of all matrices pooled."""
+    signature: SignatureRecord
+    clusters: Mapping[str, Mapping[str, object]]
+    """role -> {labels: {tensor: labels of its canonical rows}, sizes, norms}; plain JSON."""
+    frequency_profile: Mapping[str, tuple[float, ...]]
+    """role -> log2 of each band's energy over its null mean."""
+
+
+def analyse_model(
+    specs: Sequence[TensorSpec],
+    load: Loader,
+    *,
+    in_file_order: PieceLoader,
+    settings: AnalysisSettings,
+    seed: int,
+    on_progress: OnProgress = lambda done, total: None,
+) -> ModelAnalysis:
+    """Analyse all trained weights among `specs`.
+
+    - `load(spec, rows)`: of the canonical matrix, float32 (rows, cols), the rows that are asked for, all or some; or a
+      vector of any shape, all of it. Called once each.
+    - `in_file_order(spec)`: the same in the order of the file, where axes that tensors share still fit each other, some
+      rows at a time.
+    - `on_progress(weights done, weights in all)`: after each tensor.
+
+    Linear algebra runs on one thread meanwhile (nulls are what is done side by side), so the number of cores does not
+    show in the last bit.
+    """
+    from threadpoolctl import threadpool_limits
+
+    trained = sorted((spec for spec in specs if spec.kind is TensorKind.WEIGHT), key=lambda spec: spec.name)
+    total, done, seen = sum(spec.num_weights for spec in trained), 0, defaultdict[object, int](int)
+    analyses: list[TensorAnalysis] = []
+    with threadpool_limits(limits=1, user_api="blas"):
+        for spec in trained:
+            place = (spec.role, spec.block, spec.rows, spec.cols)
+            analyses.append(_analyse(load, spec, settings=settings, seed=seed, ordinal=seen[place]))
+            seen[place] += 1
+            done += spec.num_weights
+            on_progress(done, total)
+        parts = measure_fingerprint(specs, in_file_order)
+    return summarise(analyses, parts)
+
+
+def summarise(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPart] = ()) -> ModelAnalysis:
+    """What the tensors say together."""
+    by_role: dict[Role, list[TensorAnalysis]] = defaultdict(list)
+    for item in analyses:
+        by_role[item.spec.role].append(item)
+    roles = [role for role in Role if role in by_role]
+    matrices = {role: [item for item in by_role[role] if item.spec.is_matrix] for role in roles}
+    return ModelAnalysis(
+        tensors=tuple(analyses),
+        roles=tuple(_summarise_role(role, by_role[role]) for role in roles),
+        classification=classify(analyses),
+        statistics=_pool_all([item for item in analyses if item.spec.is_matrix]),
+        signature=make_signature(analyses, parts),
+        clusters={role.value: _cluster_summary(matrices[role]) for role in roles if matrices[role]},
+        frequency_profile={role.value: _profile(matrices[role]) for role in roles if matrices[role]},
+    )
+
+
+def analyse_tensor(
+    canonical: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int = 0
+) -> TensorAnalysis:
+    """Every statistic of a canonical matrix (rows, cols), each beside `settings.num_nulls` draws of its null.
+
+    - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
+
+    A matrix with more than `settings.max_rows` rows is represented by every k-th of its canonical rows, put into
+    canonical order once more, as its nulls are; `rows_used` says how many. Every statistic of it is also measured of a
+    few samples at random, which say how far the choice of rows may move it.
+    """
+    parts = _parts(lambda rows: np.asarray(canonical[rows]), spec, settings, seed, ordinal)
+    return _analyse_parts(parts, spec, settings, seed, ordinal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """All that is looked at of a matrix: of a large one no more is ever here."""
+
+    matrix: Float32
+    """Canonical."""
+    samples: tuple[Float32, ...]
+    """Rows at random, not in order yet; none where the matrix is whole."""
+
+
+def _parts(
+    take: Callable[[Rows], Float32], spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
+) -> _Parts:
+    """The matrix, or what is sampled of it; `take(rows)` gives canonical rows."""
+    if spec.rows <= settings.max_rows:
+        return _Parts(matrix=take(EVERY_ROW), samples=())
+    rngs = (sample_rng(draw, seed=seed, **_place(spec, ordinal)) for draw in range(NUM_SAMPLES))
+    chosen = [systematic_rows(spec.rows, settings.max_rows)]
+    chosen += [random_rows(spec.rows, settings.max_rows, rng) for rng in rngs]
+    systematic, *samples = _take_together(take, chosen)
+    return _Parts(matrix=_reorder(systematic, spec), samples=tuple(samples))
+
+
+def _take_together(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray[np.intp]]) -> list[Float32]:
+    """Several choices of rows, each its own array, read once."""
+    every = np.unique(np.concatenate(chosen))
+    values = take(every)
+    return [values[np.searchsorted(every, rows)] for rows in chosen]
+
+
+def _analyse_parts(
+    parts: _Parts, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
+) -> TensorAnalysis:
+    matrix = parts.matrix
+    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular_values(matrix))}
+
+    def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
+        kind, draw = place
+        return _measure_null(kind, makers[kind](matrix, _rng(kind, draw, spec, seed, ordinal)), spec)
+
+    def measure_sample(rows: Float32) -> dict[str, float]:
+        sample = _reorder(rows, spec)
+        return {name: value for kind in NULLS for name, value in _measure(kind, sample).items()}
+
+    draws: dict[str, list[float]] = defaultdict(list)
+    with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
+        clustering = pool_of_threads.submit(cluster_rows, matrix)
+        values = {kind: pool_of_threads.submit(_measure, kind, matrix) for kind in NULLS}
+        # In the order asked for, whichever ends first.
+        for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
+            for name, value in found.items():
+                draws[name].append(value)
+        give_back()  # Or what the nulls have freed stays beside the largest tables of cosines, those of two samples.
+        samples = tuple(pool_of_threads.map(measure_sample, parts.samples))
+    clusters = clustering.result()
+    return TensorAnalysis(
+        spec=spec,
+        rows_used=len(matrix),
+        measured=tuple(
+            replace(_measured(name, value, kind, draws), samples=tuple(sample[name] for sample in samples))
+            for kind, found in values.items()
+            for name, value in found.result().items()
+        ),
+        labels=tuple(clusters.labels.tolist()) if len(matrix) == spec.rows else (),
+        cluster_sizes=tuple(clusters.sizes.tolist()),
+        cluster_norms=tuple(clusters.norms.tolist()),
+    )
+
+
+def analyse_vector(
+    vector: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int = 0
+) -> TensorAnalysis:
+    """The distribution of a vector's values, and their entropy, beside the `gaussian` null.
+
+    The values are sorted first, so that their order leaves no trace in the last bit; where signs are free, each is
+    taken with both signs, in the vector and in its null.
+    """
+    is_free = is_sign_free(spec)
+    values = np.sort(np.abs(vector.ravel()) if is_free else vector.ravel())
+    values = _both_signs(values) if is_free else values
+    draws: dict[str, list[float]] = defaultdict(list)
+    for draw in range(settings.num_nulls):
+        null = NULLS["gaussian"](values, _rng("gaussian", draw, spec, seed, ordinal))
+        null = _both_signs(null[: vector.size]) if is_free else null
+        for name, value in _measure_values(null).items():
+            draws[name].append(value)
+    measured = tuple(_measured(name, value, "gaussian", draws) for name, value in _measure_values(values).items())
+    return TensorAnalysis(spec=spec, rows_used=spec.rows, measured=measured)
+
+
+def _analyse(load: Loader, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int) -> TensorAnalysis:
+    if not spec.is_matrix:
+        return analyse_vector(load(spec, EVERY_ROW), spec, settings=settings, seed=seed, ordinal=ordinal)
+    parts = _parts(partial(load, spec), spec, settings, seed, ordinal)
+    return _analyse_parts(parts, spec, settings, seed, ordinal)
+
+
+def _rng(kind: NullKind, draw: int, spec: TensorSpec, seed: int, ordinal: int) -> np.random.Generator:
+    return null_rng(kind, draw, seed=seed, **_place(spec, ordinal))
+
+
+def _place(spec: TensorSpec, ordinal: int) -> Place:
+    """Where a tensor stands in its network."""
+    return {
+        "role": list(Role).index(spec.role),
+        "block": spec.block,
+        "ordinal": ordinal,
+        "shape": (spec.rows, spec.cols),
+    }
+
+
+def _reorder(matrix: Float32, spec: TensorSpec) -> Float32:
+    return canonicalise(matrix, seriate_tensor(matrix, spec))
+
+
+def _both_signs(values: Float32) -> Float32:
+    return np.concatenate([values, -values])
+
+
+def _measure(kind: NullKind, matrix: Float32) -> dict[str, float]:
+    """The statistics whose null is `kind`, of a canonical matrix."""
+    if kind == "shuffle":
+        return measure_spectra(matrix) | _measure_spectrum(singular_values(matrix))
+    if kind == "rotate":
+        return measure_clusters(matrix)
+    return _measure_values(matrix)
+
+
+def _measure_null(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str, float]:
+    """The same of a null. Only frequencies depend on the order, so only their null is put into order."""
+    return _measure(kind, _reorder(matrix, spec) if kind == "shuffle" else matrix)
+
+
+def _measure_spectrum(singular: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {
+        **measure_dimension(singular),
+        "entropy.spectral": spectral_entropy(singular),
+        "lipschitz.log_norm": log_spectral_norm(singular),
+        **measure_heavy_tail(singular),
+    }
+
+
+def _measure_values(values: Float32) -> dict[str, float]:
+    return {"entropy.histogram": histogram_entropy(values), **measure_distribution(values)}
+
+
+def _measured(name: str, value: float, kind: NullKind, draws: Mapping[str, list[float]]) -> Measured:
+    if name in DESCRIPTIONS:
+        return Measured(name=name, value=value)
+    return Measured(name=name, value=value, kind=kind, draws=tuple(draws.get(name, ())))
+
+
+def _summarise_role(role: Role, analyses: list[TensorAnalysis]) -> RoleAnalysis:
+    has_matrices = any(item.spec.is_matrix for item in analyses)
+    return RoleAnalysis(
+        role=role,
+        tensors=len(analyses),
+        weights=sum(item.spec.num_weights for item in analyses),
+        classification=classify(analyses) if has_matrices else None,
+        statistics=_pool_all(analyses),
+    )
+
+
+def _pool_all(analyses: Sequence[TensorAnalysis]) -> tuple[Statistic, ...]:
+    names = list(dict.fromkeys(item.name for analysis in analyses for item in analysis.measured))
+    pooled = (pool(analyses, name) for name in names)
+    return tuple(item.statistic for item in pooled if item is not None)
+
+
+def _cluster_summary(matrices: Sequence[TensorAnalysis]) -> dict[str, object]:
+    """Labels by tensor, and the mean sizes and norms of the clusters, largest first."""
+    widest = max(len(item.cluster_sizes) for item in matrices)
+    full = [item for item in matrices if len(item.cluster_sizes) == widest]
+    return {
+        "labels": {item.spec.name: list(item.labels) for item in matrices if item.labels},
+        "sizes": np.mean([item.cluster_sizes for item in full], axis=0).tolist(),
+        "norms": np.mean([item.cluster_norms for item in full], axis=0).tolist(),
+    }
+
+
+def _profile(matrices: Sequence[TensorAnalysis]) -> tuple[float, ...]:
+    bands = (pool(matrices, f"spectra.band_{index}", log_ratio) for index in range(NUM_BANDS))
+    return tuple(band.value if band is not None else 0.0 for band in bands)

@@ -1,0 +1,215 @@
+"""The Hugging Face Hub and its cache on this disk, through the real client.
+
+The client reads `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` into constants when it is imported; here they are read
+when a question is asked. Only `head` and `download` send requests, and what the client raises comes out translated.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dna_zoo.errors import DiskFullError, FetchError, IncompleteDownloadError
+from pipeline.fetch.errors import client_errors, rate_limit_error
+
+__all__ = [
+    "HubFile",
+    "cache_dir",
+    "cached_path",
+    "download",
+    "endpoint",
+    "forget",
+    "head",
+    "is_hex",
+    "is_offline",
+    "is_repo_id",
+    "require_space",
+]
+
+_TRUE = {"1", "ON", "YES", "TRUE"}
+_REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]*\w)?/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
+_HEX = frozenset("0123456789abcdef")
+_MAX_RESTARTS: Final = 2
+_SPARE_BYTES: Final = 1 << 20  # For links, locks and records beside the files.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubFile:
+    """A file of a repository at one commit, as the server describes it."""
+
+    repo: str
+    name: str
+    revision: str
+    """The commit, 40 hex, that the asked revision stands for."""
+    etag: str
+    """sha256 for a file in LFS, git's blob sha1 for others."""
+    num_bytes: int | None
+
+
+def endpoint() -> str:
+    """Address of the Hub: `HF_ENDPOINT`, or huggingface.co."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def cache_dir() -> Path:
+    """Folder of the Hugging Face cache, found as the client finds it."""
+    environ = os.environ
+    if explicit := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(os.path.expandvars(explicit)).expanduser()
+    caches = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = environ.get("HF_HOME") or os.path.join(caches, "huggingface")
+    return Path(os.path.expandvars(home)).expanduser() / "hub"
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids requests (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    return any(os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether `name` has the form of a Hub id, `organisation/model`, as the client would accept it."""
+    return bool(_REPO_ID.fullmatch(name)) and not name.endswith(".git")
+
+
+def is_hex(text: str, length: int) -> bool:
+    """Whether `text` is that many lower-case hexadecimal digits."""
+    return len(text) == length and _HEX.issuperset(text)
+
+
+def cached_path(repo: str, name: str, revision: str | None) -> Path | None:
+    """The file in the cache at that commit (None: at the commit the cache knows as `main`). Sends no request."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, name, cache_dir=cache_dir(), revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def head(repo: str, name: str, revision: str | None) -> HubFile | None:
+    """Ask for one file's commit, checksum and size; None if the commit has no such file."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    with client_errors(repo, revision, endpoint()):
+        url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint())
+        try:
+            metadata = get_hf_file_metadata(url, endpoint=endpoint())
+        except HfHubHTTPError as error:
+            if isinstance(error, EntryNotFoundError) or _is_plain_404(error):
+                return None
+            raise
+    if metadata.commit_hash is None or metadata.etag is None:
+        raise FetchError(
+            f"{endpoint()} does not answer like a Hugging Face Hub.",
+            hint="Check HF_ENDPOINT, or the proxy between here and the hub.",
+        )
+    return HubFile(repo=repo, name=name, revision=metadata.commit_hash, etag=metadata.etag, num_bytes=metadata.size)
+
+
+def _is_plain_404(error: Any) -> bool:
+    """Whether a mirror says no more than 404, where the Hub says what it is that does not exist."""
+    return error.response.status_code == 404 and "X-Error-Code" not in error.response.headers
+
+
+def download(repo: str, name: str, revision: str, on_bytes: Callable[[int], None]) -> Path:
+    """Bring the file into the cache and say where it is; nothing half-written stays behind when that fails."""
+    from huggingface_hub import hf_hub_download
+
+    with client_errors(repo, revision, endpoint(), downloading=name), _no_waiting_out_of_rate_limits():
+        path = hf_hub_download(
+            repo,
+            name,
+            revision=revision,
+            endpoint=endpoint(),
+            cache_dir=cache_dir(),
+            tqdm_class=_progress_class(on_bytes, name),
+        )
+    return Path(path)
+
+
+def forget(path: Path) -> None:
+    """Take a file that we just downloaded, and found damaged, out of the cache again: the link and the blob."""
+    blob = path.resolve()
+    path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)
+
+
+def require_space(num_bytes: int) -> None:
+    """Raise `DiskFullError` if the cache's disk has no room for so many bytes more."""
+    folder = cache_dir()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if num_bytes + _SPARE_BYTES > free:
+        raise DiskFullError(
+            f"The download takes {num_bytes / 1e6:,.1f} MB, and the disk of {str(cache_dir())!r} has"
+            f" {free / 1e6:,.1f} MB free.",
+            hint="Free some space, or set HF_HOME to a folder on a larger disk.",
+        )
+
+
+def _progress_class(on_bytes: Callable[[int], None], name: str) -> Any:
+    """A stand-in for tqdm that passes on how many bytes of the file arrived, and draws nothing.
+
+    It also ends what the client would repeat for ever: a server that ignores `Range` and always breaks off.
+    """
+    restarts = 0
+
+    class Progress:
+        total: float | None = None
+
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            pass
+
+        def __enter__(self) -> "Progress":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.close()
+
+        def update(self, n: float | None = 1) -> None:
+            nonlocal restarts
+            restarts += (n or 0) < 0
+            if restarts > _MAX_RESTARTS:
+                raise IncompleteDownloadError(
+                    f"The server broke off {name!r} {restarts} times.", hint="Try again later."
+                )
+            on_bytes(int(n or 0))
+
+        # The Xet transport counts bytes on the wire apart from bytes in the file; only the file's are of use here.
+        def update_transfer(self, n: float | None = 1) -> None:
+            pass
+
+        def set_postfix_str(self, *args: object, **kwargs: object) -> None:
+            pass
+
+        set_transfer_postfix_str = set_postfix_str
+
+        def refresh(self, *args: object, **kwargs: object) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    return Progress
+
+
+@contextmanager
+def _no_waiting_out_of_rate_limits() -> Iterator[None]:
+    """Raise on the first 429: the client would sleep through `Retry-After`, an hour if it says so, up to five times."""
+    from huggingface_hub import get_session
+
+    def refuse(response: Any) -> None:
+        if response.status_code == 429:
+            raise rate_limit_error(response, endpoint())
+
+    client = get_session()
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "response": [*hooks.get("response", []), refuse]}
+    try:
+        yield
+    finally:
+        client.event_hooks = hooks

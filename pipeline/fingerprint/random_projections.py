@@ -1,0 +1,70 @@
+"""Fixed probes: what the same question asked of two models is made of, and how its answer becomes comparable.
+
+A probe is a row of signs for each thing that means the same in every copy of a model: a token, a pixel, a position. A
+frame is what probes become along an axis whose order is arbitrary, (N, K); it moves with that axis, so the inner
+product of two frames of one axis depends neither on its order nor on its signs.
+
+N = length of an axis, K = columns of a frame.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["NUM_PROJECTIONS", "Frame", "flatten", "rank_scores", "signs", "unit_scale"]
+
+NUM_PROJECTIONS = 16
+SOFTNESS = 0.1
+"""Directions of a frame below this share of its root mean square are left below one: they are what changes first."""
+
+Frame = npt.NDArray[np.float64]
+
+# The finaliser of SplitMix64 (Steele, Lea & Flood 2014), written out: no library's change of generator must ever change
+# a signature.
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def signs(start: int, count: int, width: int, salt: int) -> Frame:
+    """Pseudo-random +1 and -1, (count, width): rows `start` to `start + count` of an endless table named `salt`.
+
+    A row depends on its number alone, so a model with more tokens is asked the same of those that both have.
+    """
+    with np.errstate(over="ignore"):
+        rows = np.arange(start, start + count, dtype=np.uint64)[:, None]
+        cells = (rows << np.uint64(16)) + np.arange(width, dtype=np.uint64)
+        name = _mix(np.full((1, 1), salt, dtype=np.uint64) + _STEP)
+        mixed = _mix(np.add(cells, name, dtype=np.uint64))
+    return np.where(mixed >> np.uint64(63), 1.0, -1.0)
+
+
+def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * _FIRST
+    z = (z ^ (z >> np.uint64(27))) * _SECOND
+    return z ^ (z >> np.uint64(31))
+
+
+def flatten(frame: Frame) -> Frame:
+    """The frame with its singular values pressed towards one, `s / sqrt(s^2 + (SOFTNESS * rms(s))^2)`.
+
+    Otherwise a few learned directions that all models of a kind share would be all there is to see. Zeros stay zeros.
+    """
+    left, singular, right = np.linalg.svd(frame, full_matrices=False)
+    scale = SOFTNESS * np.sqrt(np.mean(singular**2))
+    if not scale > 0:
+        return np.zeros_like(frame)
+    return np.asarray((left * (singular / np.hypot(singular, scale))) @ right)
+
+
+def unit_scale(values: Frame) -> Frame:
+    """The values over their root mean square, flat; zeros stay zeros."""
+    flat = values.ravel()
+    rms = float(np.sqrt(np.mean(flat**2)))
+    return flat / rms if rms > 0 else flat
+
+
+def rank_scores(values: npt.NDArray[np.floating]) -> Frame:
+    """Mid-ranks of a vector (N,), centred, in [-0.5, 0.5]: one huge entry counts no more than the next. Ties share."""
+    flat = values.ravel().astype(np.float64)
+    ordered = np.sort(flat)
+    below, upto = np.searchsorted(ordered, flat, side="left"), np.searchsorted(ordered, flat, side="right")
+    return np.asarray((below + upto) / (2 * len(flat)) - 0.5)

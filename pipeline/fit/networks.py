@@ -1,0 +1,309 @@
+"""DNA: coordinate networks that map the place of a weight to its value.
+
+Four kinds. `spectral`, `hierarchical` and `adaptive` are pointwise: one evaluation a weight. `separable` evaluates rows
+and columns apart and multiplies, as a weight matrix is a tensor grid: f(x, y) = sum_k a_k(x) b_k(y) (CoordX, Liang et
+al. 2022; SPINN, Cho et al. 2023).
+
+Every module here is a *stack*: S independent networks of one shape trained side by side, the first axis of every
+parameter. Tensors of one shape, and each tensor's nulls, share a stack, so that a hundred small fits cost a few large
+matrix products.
+
+S = stack, P = points, D = coordinate dims, H = hidden width, K = rank.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.fit.fused_sirens import Layers
+from pipeline.settings import DnaType
+
+__all__ = [
+    "AdaptiveDna",
+    "HierarchicalDna",
+    "PointwiseDna",
+    "SeparableDna",
+    "Siren",
+    "SpectralDna",
+    "branch_ranks",
+    "count_parameters",
+    "make_pointwise",
+    "pointwise_parameters",
+    "separable_parameters",
+    "siren_parameters",
+]
+
+HIDDEN_OMEGA = 30.0
+"""Frequency of the hidden layers, and the divisor in their initialisation (Sitzmann et al. 2020, section 3.2)."""
+OUTPUT_GAIN = 0.3
+"""Bound of a separable factor's last layer times sqrt(H): factors start small, so that the product starts near zero."""
+
+
+def _uniform(generators: Sequence[torch.Generator], *shape: int, bound: float) -> nn.Parameter:
+    """U(-bound, bound) of shape (S, *shape), each slice from its own generator."""
+    return nn.Parameter(torch.stack([(torch.rand(shape, generator=g) * 2 - 1) * bound for g in generators]))
+
+
+class Siren(nn.Module):
+    """S sinusoidal networks: `num_layers` layers sin(omega (W x + b)), then a linear one (Sitzmann et al. 2020).
+
+    Initialised as published: first layer U(-1/D, 1/D), hidden ones U(+-sqrt(6/H)/omega). `output_bound` replaces the
+    bound of the linear layer where given. The first layer runs in float32 under autocast too: coordinates of
+    neighbouring weights differ by less than bfloat16 resolves.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[torch.Generator],
+        *,
+        in_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        out_dim: int,
+        omega: float,
+        output_bound: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.omega = omega
+        hidden_bound = math.sqrt(6 / hidden_dim) / HIDDEN_OMEGA
+        dims = [in_dim] + [hidden_dim] * num_layers
+        bounds = [1 / in_dim] + [hidden_bound] * (num_layers - 1)
+        self.weights = nn.ParameterList(
+            [_uniform(generators, a, b, bound=bound) for a, b, bound in zip(dims, dims[1:], bounds, strict=False)]
+        )
+        self.biases = nn.ParameterList([_uniform(generators, 1, hidden_dim, bound=1 / math.sqrt(a)) for a in dims[:-1]])
+        self.out_weight = _uniform(
+            generators, hidden_dim, out_dim, bound=hidden_bound if output_bound is None else output_bound
+        )
+        self.out_bias = nn.Parameter(torch.zeros(len(generators), 1, out_dim))
+
+    def forward(self, coords: Tensor, omega: Tensor | None = None) -> Tensor:
+        """(S, P, D) float32 in [-1, 1] -> (S, P, out_dim); `omega` (S, P, 1) replaces the first layer's frequency."""
+        with torch.autocast(coords.device.type, enabled=False):
+            first = torch.baddbmm(self.biases[0], coords, self.weights[0])
+            hidden = torch.sin((self.omega if omega is None else omega) * first)
+        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+            hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
+        return torch.baddbmm(self.out_bias, hidden, self.out_weight)
+
+    @property
+    def layers(self) -> Layers:
+        """All parameters but the last bias, of a network of one output."""
+        scales = (self.omega, *[HIDDEN_OMEGA] * (len(self.weights) - 1))
+        return Layers(scales, tuple(self.weights), tuple(self.biases), self.out_weight)
+
+
+def _branches(hidden_dim: int, num_layers: int) -> tuple[tuple[int, int], ...]:
+    """Width and layers of a hierarchical DNA's coarse, middle and fine SIREN."""
+    half = max(hidden_dim // 2, 1)
+    return (half, max(num_layers - 2, 1)), (hidden_dim, num_layers), (half, max(num_layers - 1, 1))
+
+
+def _gate_width(hidden_dim: int) -> int:
+    """Width of the network that predicts an adaptive DNA's frequency."""
+    return max(hidden_dim // 4, 1)
+
+
+class PointwiseDna(nn.Module, ABC):
+    """A stack of networks that give one weight a point: SIRENs of one output, N of them, mixed."""
+
+    @property
+    @abstractmethod
+    def sirens(self) -> Sequence[Siren]:
+        """The SIRENs."""
+
+    def ratios(self) -> Tensor:
+        """What the SIRENs' outputs are multiplied with before they are added up, (S, N)."""
+        (siren,) = self.sirens
+        return torch.ones_like(siren.out_bias[:, 0])
+
+    def frequencies(self, coords: Tensor) -> Sequence[Tensor | None]:
+        """For each SIREN, what replaces its first frequency at coords (S, P, D): (S, P, 1), or None if it keeps it."""
+        return [None] * len(self.sirens)
+
+    @property
+    def frequency_parameters(self) -> list[nn.Parameter]:
+        """What `frequencies` depends on."""
+        return []
+
+    def forward(self, coords: Tensor) -> Tensor:
+        """(S, P, D) -> (S, P)."""
+        parts = [siren(coords, omega) for siren, omega in zip(self.sirens, self.frequencies(coords), strict=True)]
+        if len(parts) == 1:
+            return cast(Tensor, parts[0].squeeze(-1))
+        return (torch.cat(parts, dim=-1) * self.ratios()[:, None]).sum(-1)
+
+
+class SpectralDna(PointwiseDna):
+    """One SIREN of frequency `omega`."""
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
+    ) -> None:
+        super().__init__()
+        self.net = Siren(
+            generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
+        )
+
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        return [self.net]
+
+
+class HierarchicalDna(PointwiseDna):
+    """Three SIRENs, coarse to fine, mixed by a learned softmax.
+
+    Coarse: omega/4, half the width, two layers fewer. Middle: omega, full. Fine: 4 omega, half the width, one fewer.
+    """
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
+    ) -> None:
+        super().__init__()
+        shapes = tuple(
+            (frequency, *shape)
+            for frequency, shape in zip((omega / 4, omega, 4 * omega), _branches(hidden_dim, num_layers), strict=True)
+        )
+        self.nets = nn.ModuleList(
+            Siren(generators, in_dim=in_dim, hidden_dim=width, num_layers=layers, out_dim=1, omega=frequency)
+            for frequency, width, layers in shapes
+        )
+        self.mixture = nn.Parameter(torch.zeros(len(generators), 1, len(shapes)))
+
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        return [cast(Siren, net) for net in self.nets]
+
+    def ratios(self) -> Tensor:
+        return torch.softmax(self.mixture[:, 0], dim=-1)
+
+
+class AdaptiveDna(PointwiseDna):
+    """A SIREN whose first-layer frequency a small network predicts at each point, between omega/4 and 4 omega."""
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
+    ) -> None:
+        super().__init__()
+        self.low, self.high = omega / 4, 4 * omega
+        width = _gate_width(hidden_dim)
+        self.net = Siren(
+            generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
+        )
+        self.in_weight = _uniform(generators, in_dim, width, bound=1 / math.sqrt(in_dim))
+        self.in_bias = _uniform(generators, 1, width, bound=1 / math.sqrt(in_dim))
+        self.out_weight = _uniform(generators, width, 1, bound=1 / math.sqrt(width))
+        self.out_bias = nn.Parameter(torch.zeros(len(generators), 1, 1))
+
+    @property
+    def sirens(self) -> Sequence[Siren]:
+        return [self.net]
+
+    def frequencies(self, coords: Tensor) -> Sequence[Tensor | None]:
+        with torch.autocast(coords.device.type, enabled=False):
+            hidden = torch.tanh(torch.baddbmm(self.in_bias, coords, self.in_weight))
+            gate = torch.sigmoid(torch.baddbmm(self.out_bias, hidden, self.out_weight))
+        return [self.low + (self.high - self.low) * gate]
+
+    @property
+    def frequency_parameters(self) -> list[nn.Parameter]:
+        return [self.in_weight, self.in_bias, self.out_weight, self.out_bias]
+
+
+class SeparableDna(nn.Module):
+    """Rows and columns apart: W ~ A B^T, A = a(rows), B = b(columns) with `rank` columns each.
+
+    a and b are `num_branches` SIRENs side by side, each with its share of the columns: as many parameters in narrow
+    networks are trained in fewer steps than in wide ones.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[torch.Generator],
+        *,
+        in_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        rank: int,
+        row_omega: float,
+        col_omega: float,
+        num_branches: int = 1,
+    ) -> None:
+        super().__init__()
+        self.row_omega, self.col_omega = row_omega, col_omega
+        self.rows, self.cols = (
+            nn.ModuleList(
+                Siren(
+                    generators,
+                    in_dim=in_dim,
+                    hidden_dim=hidden_dim,
+                    num_layers=num_layers,
+                    out_dim=width,
+                    omega=omega,
+                    output_bound=OUTPUT_GAIN / math.sqrt(hidden_dim),
+                )
+                for width in branch_ranks(rank, num_branches)
+            )
+            for omega in (row_omega, col_omega)
+        )
+
+    def forward(self, row_coords: Tensor, col_coords: Tensor) -> tuple[Tensor, Tensor]:
+        """Row coordinates (S, M, D) and column coordinates (S, N, D) -> factors (S, M, K) and (S, N, K)."""
+        return (
+            torch.cat([siren(row_coords) for siren in self.rows], dim=-1),
+            torch.cat([siren(col_coords) for siren in self.cols], dim=-1),
+        )
+
+
+def branch_ranks(rank: int, num_branches: int) -> list[int]:
+    """`rank` columns dealt to the strands, as evenly as they go."""
+    return [rank // num_branches + (branch < rank % num_branches) for branch in range(num_branches)]
+
+
+POINTWISE: dict[str, type[SpectralDna] | type[HierarchicalDna] | type[AdaptiveDna]] = {
+    "spectral": SpectralDna,
+    "hierarchical": HierarchicalDna,
+    "adaptive": AdaptiveDna,
+}
+
+
+def make_pointwise(
+    dna_type: DnaType,
+    generators: Sequence[torch.Generator],
+    *,
+    in_dim: int,
+    hidden_dim: int,
+    num_layers: int,
+    omega: float,
+) -> PointwiseDna:
+    """A stack of len(generators) pointwise DNAs of the kind named."""
+    return POINTWISE[dna_type](generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, omega=omega)
+
+
+def siren_parameters(in_dim: int, hidden_dim: int, num_layers: int, out_dim: int) -> int:
+    """Parameters of one SIREN of that shape."""
+    first = in_dim * hidden_dim + hidden_dim
+    return first + (num_layers - 1) * (hidden_dim + 1) * hidden_dim + (hidden_dim + 1) * out_dim
+
+
+def separable_parameters(in_dim: int, hidden_dim: int, num_layers: int, rank: int, num_branches: int) -> int:
+    """Parameters of one axis of a separable DNA of that shape."""
+    return sum(siren_parameters(in_dim, hidden_dim, num_layers, width) for width in branch_ranks(rank, num_branches))
+
+
+def pointwise_parameters(dna_type: DnaType, in_dim: int, hidden_dim: int, num_layers: int) -> int:
+    """Parameters of one pointwise DNA of that kind and shape."""
+    if dna_type == "hierarchical":
+        branches = _branches(hidden_dim, num_layers)
+        return sum(siren_parameters(in_dim, width, layers, 1) for width, layers in branches) + len(branches)
+    gate = (in_dim + 2) * _gate_width(hidden_dim) + 1 if dna_type == "adaptive" else 0
+    return siren_parameters(in_dim, hidden_dim, num_layers, 1) + gate
+
+
+def count_parameters(stack: nn.Module) -> int:
+    """Parameters of one network of a stack."""
+    return sum(parameter[0].numel() for parameter in stack.parameters())

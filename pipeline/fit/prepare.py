@@ -1,0 +1,168 @@
+"""From weight matrices to a problem: standardise, make the nulls, put both where the network trains."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.fit.baselines import Baseline, measure_baseline
+from pipeline.fit.pointwise import PointwiseProblem
+from pipeline.fit.problem import Problem, axis_coordinates, depth_coordinate, role_coordinate
+from pipeline.fit.separable import GridBlock, GridProblem
+from pipeline.fit.trainer import AUTOCAST
+from pipeline.nulls import null_rng, shuffle
+from pipeline.order import canonicalise, seriate_tensor
+from pipeline.settings import FitSettings
+from zoo.tensors import Role, TensorSpec
+
+__all__ = ["Loader", "Moments", "PreparedProblem", "moments_of", "ordinals_of", "place_tag", "prepare"]
+
+Float32 = npt.NDArray[np.float32]
+Loader = Callable[[TensorSpec], Float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Of one tensor, in original units."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedProblem:
+    """A problem, and what the report needs of its tensors: moments, and what other codes explain of each version."""
+
+    problem: Problem
+    moments: tuple[Moments, ...]
+    baselines: tuple[tuple[Baseline, ...], ...]
+    """Tensor -> (its own, null 0's, null 1's, ...)."""
+
+
+def ordinals_of(specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Rank of each tensor's name among those of the same role, block and shape."""
+    seen: dict[object, int] = defaultdict(int)
+    ordinals = {}
+    for spec in sorted(specs, key=lambda item: item.name):
+        place = (spec.role, spec.block, spec.rows, spec.cols)
+        ordinals[spec.name] = seen[place]
+        seen[place] += 1
+    return ordinals
+
+
+def place_tag(spec: TensorSpec, ordinal: int) -> int:
+    """A number for the tensor's place in the network, the same whatever its values, name prefix or file order."""
+    place = f"{spec.role}|{spec.block}|{spec.rows}|{spec.cols}|{ordinal}"
+    return int.from_bytes(hashlib.sha256(place.encode()).digest()[:4], "big")
+
+
+def prepare(
+    specs: Sequence[TensorSpec],
+    load: Loader,
+    settings: FitSettings,
+    *,
+    seed: int,
+    ordinals: Mapping[str, int],
+    device: torch.device,
+) -> PreparedProblem:
+    """The problem of fitting `specs`: all of one shape with scope `tensor`, sorted by shape with scope `model`.
+
+    With scope `tensor` the slots are the tensors, then their first nulls, then their second; with scope `model`, the
+    model, then its nulls.
+    """
+    copies: list[list[Float32]] = []
+    moments, baselines = [], []
+    for spec in specs:
+        matrix = load(spec)
+        moment = moments_of(matrix)
+        nulls = [_null(matrix, spec, settings, seed, ordinals[spec.name], k) for k in range(settings.num_nulls)]
+        copies.append([_standardise(version, moment) for version in (matrix, *nulls)])
+        baselines.append(tuple(measure_baseline(version, moment.std) for version in copies[-1]))
+        moments.append(moment)
+    make = _grid if settings.dna_type == "separable" else _pointwise
+    return PreparedProblem(
+        problem=make(specs, copies, settings, device), moments=tuple(moments), baselines=tuple(baselines)
+    )
+
+
+def moments_of(matrix: Float32) -> Moments:
+    """Mean and population standard deviation, accumulated in float64, and the extremes; a constant has a `std` of 0."""
+    low, high = float(matrix.min()), float(matrix.max())
+    if low == high:  # Rounding of the mean would leave a spread that is not there.
+        return Moments(mean=low, std=0.0, low=low, high=high)
+    mean, std = float(matrix.mean(dtype=np.float64)), float(matrix.std(dtype=np.float64))
+    return Moments(mean=mean, std=std, low=low, high=high)
+
+
+def _standardise(matrix: Float32, moment: Moments) -> Float32:
+    """Mean 0 and standard deviation 1; a constant tensor becomes 0."""
+    return ((matrix - moment.mean) / (moment.std or 1.0)).astype(np.float32)
+
+
+def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, draw: int) -> Float32:
+    """The tensor's own values shuffled, then ordered as the tensor was."""
+    role = list(Role).index(spec.role)
+    shape = (spec.rows, spec.cols)
+    rng = null_rng("shuffle", draw, seed=seed, role=role, block=spec.block, ordinal=ordinal, shape=shape)
+    shuffled = shuffle(matrix, rng)
+    if settings.order == "raw":
+        return shuffled
+    return canonicalise(shuffled, seriate_tensor(shuffled, spec))
+
+
+def _grid(
+    specs: Sequence[TensorSpec], copies: Sequence[Sequence[Float32]], settings: FitSettings, device: torch.device
+) -> GridProblem:
+    precision = AUTOCAST[settings.precision] or torch.float32
+    num_copies = len(copies[0])
+    if settings.scope == "tensor":
+        values = np.stack([versions[k] for k in range(num_copies) for versions in copies])[:, None]
+        block = _block(torch.from_numpy(values).to(device), specs[:1], with_place=False)
+        movable = tuple((_movable(spec, settings),) for spec in specs) * num_copies
+        return GridProblem([replace(block, movable=movable)], precision=precision)
+    by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, spec in enumerate(specs):
+        by_shape[spec.rows, spec.cols].append(index)
+    blocks = []
+    for members in by_shape.values():
+        values = np.stack([np.stack([copies[i][k] for i in members]) for k in range(num_copies)])
+        block = _block(torch.from_numpy(values).to(device), [specs[i] for i in members], with_place=True)
+        flags = tuple(_movable(specs[i], settings) for i in members)
+        blocks.append(replace(block, movable=(flags,) * num_copies))
+    return GridProblem(blocks, precision=precision)
+
+
+def _movable(spec: TensorSpec, settings: FitSettings) -> tuple[bool, bool]:
+    """Whether the tensor's rows and columns may be moved: they may where seriation may move them."""
+    if settings.order == "raw":
+        return False, False
+    return spec.row_axis.is_permutable, spec.col_axis.is_permutable
+
+
+def _block(values: Tensor, specs: Sequence[TensorSpec], *, with_place: bool) -> GridBlock:
+    axes = []
+    for length in values.shape[2:]:
+        axis = axis_coordinates(length, values.device)[None, :, None].expand(len(specs), -1, -1)
+        if with_place:
+            places = torch.tensor([[depth_coordinate(s), role_coordinate(s)] for s in specs], device=values.device)
+            axis = torch.cat([axis, places[:, None, :].expand(-1, length, -1)], dim=2)
+        axes.append(axis)
+    return GridBlock(values=values, row_coords=axes[0], col_coords=axes[1])
+
+
+def _pointwise(
+    specs: Sequence[TensorSpec], copies: Sequence[Sequence[Float32]], settings: FitSettings, device: torch.device
+) -> PointwiseProblem:
+    num_copies = len(copies[0])
+    if settings.scope == "tensor":
+        slots = [versions[k].ravel() for k in range(num_copies) for versions in copies]
+        return PointwiseProblem(torch.from_numpy(np.stack(slots)).to(device), specs[:1], settings, with_place=False)
+    slots = [np.concatenate([versions[k].ravel() for versions in copies]) for k in range(num_copies)]
+    return PointwiseProblem(torch.from_numpy(np.stack(slots)).to(device), specs, settings, with_place=True)

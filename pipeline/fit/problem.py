@@ -1,0 +1,112 @@
+"""What the training loop needs of a stack of DNAs: values, coordinates, and a loss.
+
+A problem has S slots, one network each. With scope `tensor` a slot is one tensor or one of its nulls, and all slots
+have one shape; with scope `model` a slot is the whole model or one null of it. Values are standardised, so a loss of
+1 is the mean predictor and 1 - loss is R2.
+
+S = slots, G = tensors of one shape in a slot, M = rows, N = columns, P = points.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.fit.sizing import NetworkSize
+from pipeline.settings import FitSettings
+from zoo.tensors import Role, TensorSpec
+
+__all__ = [
+    "Permutable",
+    "Problem",
+    "Sample",
+    "axis_coordinates",
+    "depth_coordinate",
+    "generator_for",
+    "role_coordinate",
+]
+
+ROLE_ORDER = list(Role)
+
+
+def depth_coordinate(spec: TensorSpec) -> float:
+    """z in [-1, 1]; the middle where depth has no meaning."""
+    return 0.0 if spec.depth is None else 2 * spec.depth - 1
+
+
+def role_coordinate(spec: TensorSpec) -> float:
+    """type in [-1, 1], by the place of the role in the closed set."""
+    return 2 * ROLE_ORDER.index(spec.role) / (len(ROLE_ORDER) - 1) - 1
+
+
+def axis_coordinates(length: int, device: torch.device) -> Tensor:
+    """(length,) float32, evenly from -1 to 1."""
+    return torch.linspace(-1, 1, length, device=device) if length > 1 else torch.zeros(1, device=device)
+
+
+def generator_for(*entropy: int) -> torch.Generator:
+    """A CPU generator whose stream depends on these non-negative integers alone."""
+    state = np.random.SeedSequence(entropy).generate_state(2)
+    return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Some weights of every slot, standardised, and what the networks say of them, each (S, P) float32."""
+
+    values: Tensor
+    predicted: Tensor
+    parts: Tensor
+    """Which tensor of the slot each is of, (P,) int64."""
+    weight: float
+    """How many weights one of them stands for."""
+
+
+class Problem(Protocol):
+    """What the training loop needs to know."""
+
+    num_slots: int
+    steps_per_epoch: int
+    """Steps whose mean loss judges a state of the networks."""
+    is_sampled: bool
+    """Whether such a mean is of some of the weights alone."""
+
+    @property
+    def num_parts(self) -> int:
+        """Tensors in one slot."""
+
+    def part_size(self, part: int) -> int:
+        """Weights of one tensor."""
+
+    def build(self, shape: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
+        """The stack to train, on the CPU; the problem prepares for networks of that shape."""
+
+    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
+        """Mean squared error in standardised units, (S,) float32, on this step's weights."""
+
+    def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Values and predictions of one tensor, chunk by chunk, each (S, points) float32."""
+
+    def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
+        """What gives some weights of every tensor, the same places at each call, for a small part of a step's price."""
+
+
+@runtime_checkable
+class Permutable(Protocol):
+    """A problem whose rows and columns may be moved along their axes while networks are trained on it."""
+
+    places: list[Tensor]
+    """For the rows, then the columns of each block (S, G, length) int64: which index of the canonical matrix is now
+    where. They are the state of the problem."""
+
+    def move(self, net: nn.Module) -> None:
+        """Give rows and columns the places where these networks hold them best."""
+
+    def arrange(self, places: Sequence[Tensor]) -> None:
+        """Take the places of a problem that moved, in one that has not."""
+
+    def permutations_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Which row (M,) and column (N,) of the canonical tensor `part` stands where in that slot, int64."""

@@ -1,0 +1,274 @@
+"""The fit report: a DNA's errors beside its null's, other codes' at the same size, the mean's, and the bound.
+
+Tensors are measured one by one (`TensorFit`) and pooled here, over a role or the model, by adding up errors in the
+original units: R2 = 1 - sum SSE / sum SST, SST about each tensor's own mean, which the DNA stores too.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from patterndb.records import FitRecord
+from pipeline.fit.baselines import ROUNDED_BITS, Baseline, Part, explained
+from pipeline.settings import FitSettings
+
+__all__ = [
+    "MOMENTS",
+    "STORED_BITS",
+    "Errors",
+    "FitCost",
+    "Quantised",
+    "RatePoint",
+    "TensorFit",
+    "psnr",
+    "rate_point",
+    "report",
+]
+
+STORED_BITS = 32
+"""Parameters, means and scales are stored as float32, whatever the precision of the arithmetic."""
+MOMENTS = 2
+"""Mean and scale of a tensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Sums over all weights of a tensor, original units; estimated from `points` of them where that is fewer."""
+
+    points: int
+    sse: float
+    sae: float
+    sape: float
+    """Sum of 200 |e| / (|w| + |w_hat|), in %."""
+    sse_variance: float = 0.0
+    """Sampling variance of `sse`; 0 where every weight was seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantised:
+    """A tensor's DNA and its nulls with weights of so many bits."""
+
+    width: int
+    bits: float
+    """Of the network with its scales; its share by weights where one DNA serves the model."""
+    sse: float
+    null_sse: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Quantised":
+        """The inverse of `asdict`, also after JSON."""
+        return cls(**data | {"null_sse": tuple(data["null_sse"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatePoint:
+    """Tensors together at one width: what is stored, what it explains, and what it may explain at most."""
+
+    network_bits: float
+    """Of networks and orders, in all: what another code of the same size may spend."""
+    bits_per_weight: float
+    """With means and scales at full precision."""
+    r2: float
+    null_r2: float | None
+    ceiling_r2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorFit:
+    """One tensor's DNA and its nulls, measured."""
+
+    name: str
+    role: str
+    rows: int
+    cols: int
+    parameters: float
+    """Of the tensor's DNA with its mean and scale; its share by weights where one DNA serves the model."""
+    order_bits: float
+    std: float
+    low: float
+    high: float
+    errors: Errors
+    null_errors: tuple[Errors, ...]
+    baseline: Baseline
+    null_baselines: tuple[Baseline, ...]
+    quantised: tuple[Quantised, ...] = ()
+    """At every width that was asked for."""
+
+    @property
+    def num_weights(self) -> int:
+        return self.rows * self.cols
+
+    @property
+    def sst(self) -> float:
+        """Sum of squares about the mean."""
+        return self.std**2 * self.num_weights
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "TensorFit":
+        """The inverse of `as_dict`."""
+        return cls(
+            **data
+            | {
+                "errors": Errors(**data["errors"]),
+                "null_errors": tuple(Errors(**errors) for errors in data["null_errors"]),
+                "baseline": Baseline.from_dict(data["baseline"]),
+                "null_baselines": tuple(Baseline.from_dict(baseline) for baseline in data["null_baselines"]),
+                "quantised": tuple(Quantised.from_dict(quantised) for quantised in data["quantised"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitCost:
+    """What the fit took, for the report."""
+
+    device: str
+    steps: int
+    seconds: float
+
+
+def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> FitRecord:
+    """The fit report of these tensors together; `fits` is not empty and all have the same number of nulls."""
+    weights = sum(fit.num_weights for fit in fits)
+    sst = _positive(sum(fit.sst for fit in fits))
+    parameters = sum(fit.parameters for fit in fits)
+    order_bits = sum(fit.order_bits for fit in fits) / weights
+    bits = parameters * STORED_BITS / weights + order_bits
+    errors = _pool(fit.errors for fit in fits)
+    mse, mean_mse = errors.sse / weights, sst / weights
+    peak = max(fit.high for fit in fits) - min(fit.low for fit in fits)
+    r2 = 1 - errors.sse / sst
+    is_sampled = errors.points < weights
+    half_width = 1.96 * math.sqrt(errors.sse_variance) / sst
+    return FitRecord(
+        dna_type=settings.dna_type,
+        scope=settings.scope,
+        order=settings.order,
+        precision=settings.precision,
+        device=cost.device,
+        num_weights=weights,
+        parameters=round(parameters),
+        bits_per_weight=bits,
+        order_bits_per_weight=order_bits,
+        r2=r2,
+        r2_low=r2 - half_width if is_sampled else None,
+        r2_high=r2 + half_width if is_sampled else None,
+        sampled_weights=errors.points if is_sampled else None,
+        **_beside(fits, r2, parameters, sst),
+        **_at_8_bits(fits),
+        ceiling_r2=1 - 2 ** (-2 * bits),
+        mse=mse,
+        rmse=math.sqrt(mse),
+        mae=errors.sae / weights,
+        smape=errors.sape / weights,
+        psnr=psnr(peak, mse),
+        peak=peak,
+        mean_mse=mean_mse,
+        mean_psnr=psnr(peak, mean_mse),
+        steps=cost.steps,
+        seconds=cost.seconds,
+    )
+
+
+def _beside(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float) -> dict[str, Any]:
+    """What stands beside R2: the null's, and what SVD and the DCT reach with the same number of parameters."""
+    budget = parameters - MOMENTS * len(fits)
+    nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]
+    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.svd_parts, budget)
+    dct, dct_null = _baseline_r2(fits, lambda baseline: baseline.cosine_parts, budget)
+    return {
+        "null": "shuffle",
+        "num_nulls": len(nulls),
+        "null_r2": _mean(nulls),
+        "null_r2_std": float(np.std(nulls, ddof=1)) if len(nulls) > 1 else None,
+        "gain": r2 - float(np.mean(nulls)) if nulls else None,
+        "svd_r2": svd,
+        "svd_null_r2": svd_null,
+        "svd_gain": svd - svd_null if svd_null is not None else None,
+        "dct_r2": dct,
+        "dct_null_r2": dct_null,
+    }
+
+
+def rate_point(fits: Sequence[TensorFit], width: int) -> RatePoint | None:
+    """The tensors together with weights of `width` bits; None if one of them was not measured so."""
+    parts = [part for fit in fits for part in fit.quantised if part.width == width]
+    if len(parts) < len(fits):
+        return None
+    weights, sst = sum(fit.num_weights for fit in fits), _positive(sum(fit.sst for fit in fits))
+    network_bits = math.fsum(part.bits for part in parts) + math.fsum(fit.order_bits for fit in fits)
+    bits = (network_bits + MOMENTS * STORED_BITS * len(fits)) / weights
+    nulls = [1 - math.fsum(part.null_sse[k] for part in parts) / sst for k in range(_num_nulls(fits))]
+    return RatePoint(
+        network_bits=network_bits,
+        bits_per_weight=bits,
+        r2=1 - math.fsum(part.sse for part in parts) / sst,
+        null_r2=_mean(nulls),
+        ceiling_r2=1 - 2 ** (-2 * bits),
+    )
+
+
+def _at_8_bits(fits: Sequence[TensorFit]) -> dict[str, Any]:
+    """The DNA with weights of 8 bits, and SVD with factors of 8 bits and as many bits in all, the order's included."""
+    point = rate_point(fits, ROUNDED_BITS)
+    if point is None:
+        return {}
+    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.rounded_parts, point.network_bits)
+    return {
+        "bits_per_weight_8bit": point.bits_per_weight,
+        "r2_8bit": point.r2,
+        "null_r2_8bit": point.null_r2,
+        "svd_r2_8bit": svd,
+        "svd_null_r2_8bit": svd_null,
+        "ceiling_r2_8bit": point.ceiling_r2,
+    }
+
+
+def _baseline_r2(
+    fits: Sequence[TensorFit], parts_of: Callable[[Baseline], Sequence[Part]], budget: float
+) -> tuple[float, float | None]:
+    """R2 that a code reaches within the budget, best split between the tensors, and the mean of the same on the nulls;
+    never more than 1."""
+
+    def r2_of(baselines: Sequence[Baseline]) -> float:
+        total = math.fsum(energy for baseline in baselines for energy in baseline.energies)
+        return min(explained([parts_of(baseline) for baseline in baselines], budget) / _positive(total), 1.0)
+
+    nulls = [r2_of([fit.null_baselines[k] for fit in fits]) for k in range(_num_nulls(fits))]
+    return r2_of([fit.baseline for fit in fits]), _mean(nulls)
+
+
+def _num_nulls(fits: Sequence[TensorFit]) -> int:
+    return min(len(fit.null_errors) for fit in fits)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _pool(errors: Iterable[Errors]) -> Errors:
+    parts = list(errors)
+    return Errors(
+        points=sum(part.points for part in parts),
+        sse=math.fsum(part.sse for part in parts),
+        sae=math.fsum(part.sae for part in parts),
+        sape=math.fsum(part.sape for part in parts),
+        sse_variance=math.fsum(part.sse_variance for part in parts),
+    )
+
+
+def psnr(peak: float, mse: float) -> float:
+    """Peak signal-to-noise ratio in dB, infinite for a perfect fit."""
+    return 20 * math.log10(_positive(peak)) - 10 * math.log10(mse) if mse > 0 else math.inf
+
+
+def _positive(value: float) -> float:
+    """A constant tensor has no variance and no peak; the smallest float keeps the ratios defined."""
+    return max(value, 1e-300)

@@ -1,0 +1,360 @@
+"""The problem of separable DNAs: whole matrices at every step, through products with their factors.
+
+S = slots, G = tensors of one shape in a slot, M = rows, N = columns, D = coordinate dims, K = rank.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.fit.networks import HIDDEN_OMEGA, SeparableDna, separable_parameters
+from pipeline.fit.problem import Sample, generator_for
+from pipeline.fit.sizing import NetworkSize
+from pipeline.settings import FitSettings
+
+__all__ = ["GridBlock", "GridProblem"]
+
+ROWS_PER_STEP = 4096
+"""A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""
+POINTS_PER_CHUNK = 1 << 20
+SAMPLED_LENGTH = 64
+"""Rows and columns of a matrix whose crossings stand for all of it while a network is trained."""
+
+LEADING_DIRECTIONS = 48
+"""A matrix is trained on in at least this many of its leading singular directions, and in `DIRECTIONS_PER_RANK` for
+each rank of its DNA; the rest is next to nothing that a DNA of that rank could hold."""
+DIRECTIONS_PER_RANK = 4
+
+LARGEST_NYQUIST_SHARE = 0.2
+LOWEST_OMEGA = 10.0
+
+LONGEST_MOVED = 2048
+"""Indices of an axis up to this length are moved to new places (the cost grows with the cube of the length)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridBlock:
+    """Tensors of one shape: values (S, G, M, N) float32, coordinates (G, M, D) and (G, N, D)."""
+
+    values: Tensor
+    row_coords: Tensor
+    col_coords: Tensor
+    movable: tuple[tuple[tuple[bool, bool], ...], ...] = ()
+    """For each slot and tensor, whether its rows and its columns may be moved; nothing may where this is empty."""
+
+
+class _FixedProduct(torch.autograd.Function):
+    """matrix @ right, with the gradient of `right` alone, from a transposed copy that lies in order.
+
+    The product with a transposed view is three times slower on a CPU than with the copy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed)
+        return torch.matmul(matrix, right)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[None, None, Tensor]:
+        (transposed,) = ctx.saved_tensors
+        return None, None, torch.matmul(transposed, gradients[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseTarget:
+    """Matrices W (S, G, M, N) to be fitted, and their transposed copies unless rows are sampled."""
+
+    values: Tensor
+    transposed: Tensor | None
+
+    @classmethod
+    def of(cls, values: Tensor, *, is_sampled: bool) -> "DenseTarget":
+        return cls(values=values, transposed=None if is_sampled else values.mT.contiguous())
+
+    def moved(self, axis: int, places: Tensor) -> "DenseTarget":
+        """With rows (axis 2) or columns (axis 3) taken from `places` (S, G, length)."""
+        return DenseTarget.of(permute_axis(self.values, axis, places), is_sampled=self.transposed is None)
+
+    def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
+        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
+        values = self.values if rows is None else self.values[:, :, rows]
+        transposed = values.mT if self.transposed is None else self.transposed
+        product = _FixedProduct.apply(values, transposed, right.to(values.dtype)).float()  # type: ignore[no-untyped-call]
+        return torch.sum(left.float() * product, dim=(2, 3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowRankTarget:
+    """Matrices W ~ U V^T in R leading singular directions: U (S, G, M, R), V (S, G, N, R), and transposed copies."""
+
+    left: Tensor
+    right: Tensor
+    left_transposed: Tensor
+    right_transposed: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor, num_directions: int, precision: torch.dtype) -> "LowRankTarget":
+        """Of W (S, G, M, N) float32, by the eigenvectors of the smaller Gram matrix."""
+        is_tall = values.shape[2] >= values.shape[3]
+        tall = values if is_tall else values.mT
+        short = torch.linalg.eigh(tall.mT @ tall).eigenvectors[..., -num_directions:].contiguous()
+        long = tall @ short
+        left, right = (long, short) if is_tall else (short, long)
+        return cls._from(left.to(precision), right.to(precision))
+
+    @classmethod
+    def _from(cls, left: Tensor, right: Tensor) -> "LowRankTarget":
+        return cls(
+            left=left,
+            right=right,
+            left_transposed=left.mT.contiguous(),
+            right_transposed=right.mT.contiguous(),
+        )
+
+    def moved(self, axis: int, places: Tensor) -> "LowRankTarget":
+        """With rows (axis 2) or columns (axis 3) taken from `places` (S, G, length)."""
+        if axis == 2:
+            return LowRankTarget._from(permute_axis(self.left, 2, places), self.right)
+        return LowRankTarget._from(self.left, permute_axis(self.right, 2, places))
+
+    def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
+        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
+        known, transposed = self.left, self.left_transposed
+        if rows is not None:
+            known, transposed = known[:, :, rows], transposed[..., rows]
+        of_left = _FixedProduct.apply(transposed, known, left.to(known.dtype)).float()  # type: ignore[no-untyped-call]
+        of_right = _FixedProduct.apply(self.right_transposed, self.right, right.to(known.dtype)).float()  # type: ignore[no-untyped-call]
+        return torch.sum(of_left * of_right, dim=(2, 3))
+
+
+def permute_axis(values: Tensor, axis: int, places: Tensor) -> Tensor:
+    """`values` (S, G, M, N) with the rows (axis 2) or columns (axis 3) at `places` (S, G, length)."""
+    index = places[..., None] if axis == 2 else places[..., None, :]
+    return values.gather(axis, index.expand_as(values).to(values.device))
+
+
+class GridProblem:
+    """Separable fitting: whole matrices at every step, for the price of a few products with the factors.
+
+    |W - A B^T|^2 = |W|^2 - 2 <A, W B> + <A^T A, B^T B>, so neither the product nor the residual is ever formed. In the
+    middle term W stands for its leading singular directions, where that is cheaper: a DNA holds next to nothing of the
+    others. It is judged on all of W.
+    """
+
+    def __init__(self, blocks: Sequence[GridBlock], *, precision: torch.dtype = torch.float32) -> None:
+        self.blocks = tuple(blocks)
+        self.precision = precision
+        self.num_slots = blocks[0].values.shape[0]
+        self.weights = sum(math.prod(block.values.shape[1:]) for block in blocks)
+        longest = max(block.values.shape[2] for block in blocks)
+        self.is_sampled = any(self._samples(block) for block in blocks)
+        self.steps_per_epoch = math.ceil(longest / ROWS_PER_STEP) if self.is_sampled else 1
+        self.targets: tuple[DenseTarget | LowRankTarget, ...] = tuple(
+            DenseTarget(values=block.values.to(precision), transposed=None) for block in blocks
+        )
+        self.energies = [block.values.square().sum(dim=3) for block in blocks]
+        self.places = [
+            torch.arange(length).expand(*block.values.shape[:2], length)
+            for block in blocks
+            for length in block.values.shape[2:]
+        ]
+
+    @staticmethod
+    def _samples(block: GridBlock) -> bool:
+        """Whether each step sees only some rows of these tensors."""
+        return block.values.shape[2] > 2 * ROWS_PER_STEP
+
+    @property
+    def num_parts(self) -> int:
+        return sum(block.values.shape[1] for block in self.blocks)
+
+    def build(self, shape: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
+        self.targets = tuple(self._target(block, shape.rank) for block in self.blocks)
+        in_dim = self.blocks[0].row_coords.shape[-1]
+        row_omega, col_omega = (self._omega(axis, in_dim, shape, settings) for axis in (2, 3))
+        return SeparableDna(
+            generators,
+            in_dim=in_dim,
+            hidden_dim=shape.hidden_dim,
+            num_layers=shape.num_layers,
+            rank=shape.rank,
+            num_branches=shape.num_branches,
+            row_omega=row_omega,
+            col_omega=col_omega,
+        )
+
+    def _target(self, block: GridBlock, rank: int) -> DenseTarget | LowRankTarget:
+        """What the loss needs of the block's matrices, the cheaper of the two."""
+        rows, cols = block.values.shape[2:]
+        directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * rank)
+        if directions * (rows + cols) < rows * cols:
+            return LowRankTarget.of(block.values, directions, self.precision)
+        return DenseTarget.of(block.values.to(self.precision), is_sampled=self._samples(block))
+
+    def _omega(self, axis: int, in_dim: int, shape: NetworkSize, settings: FitSettings) -> float:
+        """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
+
+        A factor of length L and rank K is L K numbers, which networks of P parameters must stand for. Found by
+        measurement (`benchmarks/fidelity.py`): the best share of the Nyquist frequency pi L / 2 falls with the square
+        of L K / P. A network that can hold nearly everything needs high frequencies, one that cannot must stay with the
+        coarse order.
+        """
+        length = max(block.values.shape[axis] for block in self.blocks)
+        numbers = shape.rank * sum(block.values.shape[1] * block.values.shape[axis] for block in self.blocks)
+        load = numbers / separable_parameters(
+            in_dim, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_branches
+        )
+        share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
+        return max(share * math.pi * length / 2, LOWEST_OMEGA)
+
+    def _factors(
+        self, net: nn.Module, block: GridBlock, rows: Tensor | None, cols: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A (S, G, M, K) and B (S, G, N, K); `rows` and `cols` select those of every matrix."""
+        assert isinstance(net, SeparableDna)
+        row_coords = block.row_coords if rows is None else block.row_coords[:, rows]
+        col_coords = block.col_coords if cols is None else block.col_coords[:, cols]
+        left, right = net(self._flat(row_coords, net.row_omega), self._flat(col_coords, net.col_omega))
+        sizes = (self.num_slots, len(row_coords), -1, left.shape[-1])
+        return left.reshape(sizes), right.reshape(sizes)
+
+    def _flat(self, coords: Tensor, omega: float) -> Tensor:
+        """Coordinates (G, L, D) of every tensor and slot (S, G L, D); depth and role have a handful of values, so they
+        go in at a low frequency."""
+        scale = torch.ones(coords.shape[-1], device=coords.device)
+        scale[1:] = HIDDEN_OMEGA / omega
+        return (coords * scale).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
+
+    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
+        error = torch.zeros(self.num_slots, device=self.energies[0].device)
+        for block, target, energy in zip(self.blocks, self.targets, self.energies, strict=True):
+            rows, num_rows = None, block.values.shape[2]
+            if self._samples(block):
+                rows = torch.randperm(num_rows, generator=generator)[:ROWS_PER_STEP].to(energy.device)
+                energy = energy[:, :, rows]
+            left, right = self._factors(net, block, rows)
+            with torch.autocast(energy.device.type, enabled=False):
+                inner = target.inner(left, right, rows)
+                left, right = left.float(), right.float()
+                grams = ((left.mT @ left) * (right.mT @ right)).sum(dim=(2, 3))
+                squares = (energy.sum(dim=2) - 2 * inner + grams).sum(dim=1)
+            error = error + squares * (num_rows / left.shape[2])  # A sample of rows stands for all of them.
+        return error / self.weights
+
+    def move(self, net: nn.Module) -> None:
+        """Give rows and columns the places where these networks hold them best, one axis after the other.
+
+        The order of an axis is free, and stored whatever it is: seriation puts like beside like, this puts each index
+        where the network is nearest. An optimal assignment never makes the error larger.
+        """
+        with torch.no_grad():
+            for number in range(len(self.blocks)):
+                for axis in (2, 3):
+                    left, right = self._factors(net, self.blocks[number], None)
+                    if bool(left.isfinite().all()) and bool(right.isfinite().all()):
+                        self._take(number, axis, self._assign(number, axis, left.float(), right.float()))
+
+    def _assign(self, number: int, axis: int, left: Tensor, right: Tensor) -> Tensor:
+        """For every place of that axis (S, G, length) the index now elsewhere that it should have."""
+        from scipy.optimize import linear_sum_assignment
+
+        block, (own, other) = self.blocks[number], (left, right) if axis == 2 else (right, left)
+        length = own.shape[2]
+        found = torch.arange(length).repeat(*own.shape[:2], 1)
+        if length > LONGEST_MOVED:
+            return found
+        for slot, flags in enumerate(block.movable):
+            for tensor, movable in enumerate(flags):
+                if not movable[axis - 2]:
+                    continue
+                values = block.values[slot, tensor] if axis == 2 else block.values[slot, tensor].T
+                factor, partner = own[slot, tensor], other[slot, tensor]
+                # |w - p B^T|^2 of row w at the place of p, less |w|^2.
+                costs = ((factor @ (partner.T @ partner)) * factor).sum(dim=1) - 2 * (values @ partner) @ factor.T
+                indices, places = linear_sum_assignment(costs.double().cpu().numpy())
+                found[slot, tensor, torch.from_numpy(places)] = torch.from_numpy(indices)
+        return found
+
+    def _take(self, number: int, axis: int, places: Tensor) -> None:
+        """Rows (axis 2) or columns (axis 3) of a block from `places` (S, G, length)."""
+        block, known = self.blocks[number], 2 * number + axis - 2
+        blocks, targets = list(self.blocks), list(self.targets)
+        blocks[number] = replace(block, values=permute_axis(block.values, axis, places))
+        targets[number] = targets[number].moved(axis, places)
+        self.blocks, self.targets = tuple(blocks), tuple(targets)
+        self.places[known] = self.places[known].gather(2, places)
+        if axis == 2:
+            self.energies[number] = self.energies[number].gather(2, places.to(block.values.device))
+
+    def arrange(self, places: Sequence[Tensor]) -> None:
+        """Take the places of a problem that moved, in one that has not."""
+        for known, taken in enumerate(places):
+            self._take(known // 2, known % 2 + 2, taken.cpu())
+
+    def permutations_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Which row (M,) and column (N,) of the canonical tensor `part` stands where in that slot, int64."""
+        for number, block in enumerate(self.blocks):
+            count = block.values.shape[1]
+            if part < count:
+                return self.places[2 * number][slot, part], self.places[2 * number + 1][slot, part]
+            part -= count
+        raise IndexError(part)
+
+    def _find(self, part: int) -> GridBlock:
+        """The tensor `part` as a block of its own (G = 1)."""
+        for block in self.blocks:
+            count = block.values.shape[1]
+            if part < count:
+                return GridBlock(
+                    values=block.values[:, part : part + 1],
+                    row_coords=block.row_coords[part : part + 1],
+                    col_coords=block.col_coords[part : part + 1],
+                )
+            part -= count
+        raise IndexError(part)
+
+    def part_size(self, part: int) -> int:
+        values = self._find(part).values
+        return values.shape[2] * values.shape[3]
+
+    def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        block = self._find(part)
+        left, right = self._factors(net, block, None)
+        step = max(POINTS_PER_CHUNK // (block.values.shape[3] * self.num_slots), 1)
+        for start in range(0, block.values.shape[2], step):
+            rows = slice(start, start + step)
+            predicted = left[:, 0, rows].float() @ right[:, 0].float().mT
+            yield block.values[:, 0, rows].flatten(1), predicted.flatten(1)
+
+    def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
+        generator, device = generator_for(seed), self.energies[0].device
+        picks = [
+            [torch.randperm(n, generator=generator)[:SAMPLED_LENGTH].to(device) for n in block.values.shape[2:]]
+            for block in self.blocks
+        ]
+
+        known: list[tuple[GridBlock | None, Tensor]] = [(None, torch.empty(0))] * len(picks)
+
+        def sample(net: nn.Module) -> tuple[Sample, ...]:
+            found, before = [], 0
+            for number, (block, (rows, cols)) in enumerate(zip(self.blocks, picks, strict=True)):
+                if known[number][0] is not block:
+                    known[number] = block, block.values[:, :, rows[:, None], cols].flatten(1)
+                left, right = self._factors(net, block, rows, cols)
+                count, points = block.values.shape[1], len(rows) * len(cols)
+                found.append(
+                    Sample(
+                        values=known[number][1],
+                        predicted=(left.float() @ right.float().mT).flatten(1),
+                        parts=torch.arange(before, before + count, device=device).repeat_interleave(points),
+                        weight=math.prod(block.values.shape[2:]) / points,
+                    )
+                )
+                before += count
+            return tuple(found)
+
+        return sample

@@ -1,0 +1,417 @@
+"""Fit: one DNA a tensor, or one for the model, beside the same fit on shuffled and equally ordered copies.
+
+Tensors of one shape, and their nulls, are trained as one stack. A stack that is done is kept on disk, one in training
+leaves a checkpoint, so a killed fit goes on where it was.
+"""
+
+import json
+import math
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pipeline.events import Event, OnEvent, ignore
+from pipeline.fit.baselines import ROUNDED_BITS
+from pipeline.fit.networks import count_parameters
+from pipeline.fit.prepare import Loader, Moments, PreparedProblem, ordinals_of, place_tag, prepare
+from pipeline.fit.problem import Permutable, Problem, generator_for
+from pipeline.fit.quantise import decoded, quantise, stored_bits
+from pipeline.fit.report import MOMENTS, Errors, FitCost, Quantised, TensorFit
+from pipeline.fit.sizing import NetworkSize, choose_size, step_size
+from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
+from pipeline.fit.training_metrics import TrainingMetrics
+from pipeline.parallel import num_cores, run_parallel
+from pipeline.settings import FitSettings
+from zoo.tensors import TensorSpec
+
+__all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device", "resolve_precision"]
+
+FIT_VERSION = "6"
+MOST_WORKERS = 8
+SHARED_FROM = 1e8
+"""A stack of fewer weights times steps than this is done before a second thread would be of use."""
+STACK_BYTES = 256 << 20
+"""Tensors of one shape are trained together up to this much float32, nulls included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """What the stage leaves: errors tensor by tensor, the training history of each stack, and the DNA on disk."""
+
+    tensors: tuple[TensorFit, ...]
+    cost: FitCost
+    history: tuple[Mapping[str, Any], ...]
+    checkpoint: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Tensors trained together, and the shape of their networks."""
+
+    index: int
+    specs: tuple[TensorSpec, ...]
+    shape: NetworkSize
+    total_steps: int
+
+    @property
+    def name(self) -> str:
+        return f"stack-{self.index:03d}"
+
+    @property
+    def cost(self) -> float:
+        """Roughly what it takes: weights times steps."""
+        return float(self.total_steps) * sum(spec.num_weights for spec in self.specs)
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU; anything else is taken as it is."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_precision(settings: FitSettings, device: str) -> FitSettings:
+    """`settings`, with `auto` made definite: bf16 for a pointwise kind where the device has it, else fp32."""
+    if settings.precision != "auto":
+        return settings
+    is_fast = not device.startswith("cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return replace(settings, precision="bf16" if is_fast and settings.dna_type != "separable" else "fp32")
+
+
+def fit(
+    specs: Sequence[TensorSpec],
+    load: Loader,
+    settings: FitSettings,
+    *,
+    order_bits: Mapping[str, float],
+    device: str,
+    seed: int,
+    directory: Path,
+    model: str = "",
+    widths: Sequence[int] = (ROUNDED_BITS,),
+    on_event: OnEvent = ignore,
+) -> FitResult | None:
+    """Fit the matrices among `specs`; None if there is none.
+
+    - `load(spec)`: the canonical matrix, float32 (rows, cols).
+    - `order_bits`: what each tensor's order costs, by name.
+    - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used.
+    - `widths`: bits of a weight at which the trained DNA is measured again.
+
+    Raises FitDivergedError when a loss or gradient norm is no number.
+    """
+    matrices = sorted((spec for spec in specs if spec.is_matrix), key=lambda spec: (spec.rows, spec.cols, spec.name))
+    if not matrices:
+        return None
+    settings = resolve_precision(settings, device)
+    directory.mkdir(parents=True, exist_ok=True)
+    stacks = plan_stacks(matrices, settings)
+    total = sum(stack.total_steps for stack in stacks)
+    ordinals, reading = ordinals_of(matrices), threading.Lock()
+    work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, widths, reading)
+    done = dict.fromkeys(range(len(stacks)), 0)
+
+    def run(stack: Stack, stop: threading.Event) -> dict[str, Any]:
+        def on_step(step: int) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            done[stack.index] = step
+            on_event(
+                Event(kind="progress", model=model, stage="fit", done=sum(done.values()), total=total, unit="steps")
+            )
+
+        result = work.result(stack, on_step)
+        on_step(stack.total_steps)
+        return result
+
+    largest_first = sorted(stacks, key=lambda stack: -stack.cost)
+    results = run_parallel(largest_first, run, num_workers=_num_workers(device, stacks, settings))
+    by_index = {stack.index: result for stack, result in zip(largest_first, results, strict=True)}
+    return _gather(stacks, [by_index[stack.index] for stack in stacks], directory, device, settings)
+
+
+def _num_workers(device: str, stacks: Sequence[Stack], settings: FitSettings) -> int:
+    """Stacks trained at once: one a core; one on a GPU, one where the work is too little to share, and one of pointwise
+    DNAs, whose batches are shared out already."""
+    if settings.dna_type != "separable":
+        return 1
+    large = sum(stack.cost >= SHARED_FROM for stack in stacks)
+    return max(min(num_cores(), MOST_WORKERS, large), 1) if device == "cpu" else 1
+
+
+class _StoppedError(Exception):
+    """Another stack of this fit failed; this one need not go on. Its checkpoint stays."""
+
+
+def plan_stacks(matrices: Sequence[TensorSpec], settings: FitSettings) -> tuple[Stack, ...]:
+    """Which tensors train together: all with scope `model`, those of one shape with scope `tensor`."""
+    if settings.scope == "model":
+        return (_make_stack(0, matrices, matrices, settings),)
+    by_shape: dict[tuple[int, int], list[TensorSpec]] = defaultdict(list)
+    for spec in matrices:
+        by_shape[spec.rows, spec.cols].append(spec)
+    groups = []
+    for (rows, cols), members in by_shape.items():
+        size = max(STACK_BYTES // (4 * rows * cols * (1 + settings.num_nulls)), 1)
+        groups += [members[start : start + size] for start in range(0, len(members), size)]
+    return tuple(_make_stack(index, group, group[:1], settings) for index, group in enumerate(groups))
+
+
+def _make_stack(index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSpec], settings: FitSettings) -> Stack:
+    """`slot`: the tensors that one network stands for."""
+    weights = sum(spec.num_weights for spec in slot)
+    axes = 1 if settings.dna_type == "separable" else 2
+    shape = choose_size(
+        settings,
+        num_weights=weights,
+        shortest_axis=min(min(spec.rows, spec.cols) for spec in slot),
+        in_dim=axes + (2 if settings.scope == "model" else 0),
+    )
+    batches = 1 if settings.dna_type == "separable" else math.ceil(weights / min(settings.batch_size, weights))
+    return Stack(index=index, specs=tuple(specs), shape=shape, total_steps=settings.epochs * batches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all stacks of a fit share."""
+
+    load: Loader
+    settings: FitSettings
+    order_bits: Mapping[str, float]
+    ordinals: Mapping[str, int]
+    device: torch.device
+    seed: int
+    directory: Path
+    model: str
+    widths: Sequence[int]
+    reading: threading.Lock
+
+    def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
+        """Train and measure the stack, or read what an earlier attempt left."""
+        path = self.directory / f"{stack.name}.json"
+        if not path.exists():
+            result, networks = self._train(stack, on_step)
+            save_tensors(networks, self.directory / f"{stack.name}.pt")
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(result))
+            os.replace(temporary, path)
+        (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
+        result = json.loads(path.read_text())
+        assert isinstance(result, dict)
+        return result
+
+    def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        started = time.perf_counter()
+        prepared = prepare(
+            stack.specs, self._load_alone, self.settings, seed=self.seed, ordinals=self.ordinals, device=self.device
+        )
+        net = prepared.problem.build(stack.shape, self.settings, self._generators(stack, prepared.problem.num_slots))
+        net = net.to(self.device)
+        trained = Trainer(
+            prepared.problem,
+            net,
+            replace(self.settings, learning_rate=step_size(self.settings, stack.shape)),
+            seed=self.seed,
+            labels=self._labels(stack),
+            num_real=self._num_networks(stack),
+            total_steps=stack.total_steps,
+            checkpoint=self.directory / f"{stack.name}.train.pt",
+            on_step=on_step,
+            measure=TrainingMetrics(
+                prepared.problem, prepared.moments, num_real=self._num_networks(stack), seed=self.seed
+            ),
+        ).run()
+        result = {
+            "tensors": [item.as_dict() for item in self._measured(stack, prepared, net)],
+            "steps": trained.steps,
+            "seconds": time.perf_counter() - started,
+            "history": _history(stack, trained),
+        }
+        return result, self._networks(stack, prepared, net)
+
+    def _load_alone(self, spec: TensorSpec) -> npt.NDArray[np.float32]:
+        """Files are read by one thread at a time."""
+        with self.reading:
+            return self.load(spec)
+
+    def _num_networks(self, stack: Stack) -> int:
+        """Networks that stand for tensors, not for nulls."""
+        return 1 if self.settings.scope == "model" else len(stack.specs)
+
+    def _labels(self, stack: Stack) -> list[str]:
+        names = ["all tensors"] if self.settings.scope == "model" else [spec.name for spec in stack.specs]
+        real = [f"{name} of {self.model}" if self.model else name for name in names]
+        return real + [f"null {k} of {name}" for k in range(self.settings.num_nulls) for name in real]
+
+    def _generators(self, stack: Stack, num_slots: int) -> list[torch.Generator]:
+        """One generator a slot; a tensor and its nulls start from the same network."""
+        is_shared = self.settings.scope == "model"
+        tags = [0] if is_shared else [place_tag(spec, self.ordinals[spec.name]) for spec in stack.specs]
+        return [generator_for(self.seed, tag) for tag in tags * (num_slots // len(tags))]
+
+    def _measured(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> list[TensorFit]:
+        parameters = count_parameters(net)
+        all_errors = self._errors(stack, prepared, net)
+        all_quantised = self._quantised(stack, prepared, net)
+        fits = []
+        for index, (spec, moment) in enumerate(zip(stack.specs, prepared.moments, strict=True)):
+            errors = all_errors[index]
+            fits.append(
+                TensorFit(
+                    name=spec.name,
+                    role=spec.role.value,
+                    rows=spec.rows,
+                    cols=spec.cols,
+                    parameters=self._share(stack, spec) * parameters + MOMENTS,
+                    order_bits=self.order_bits[spec.name],
+                    std=moment.std,
+                    low=moment.low,
+                    high=moment.high,
+                    errors=errors[0],
+                    null_errors=tuple(errors[1:]),
+                    baseline=prepared.baselines[index][0],
+                    null_baselines=prepared.baselines[index][1:],
+                    quantised=tuple(all_quantised[index]),
+                )
+            )
+        return fits
+
+    def _quantised(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> list[list[Quantised]]:
+        """For each tensor its DNA at every width."""
+        found: list[list[Quantised]] = [[] for _ in stack.specs]
+        for width in self.widths:
+            codes = quantise(net, width)
+            bits = stored_bits(codes)
+            with decoded(net, codes) as rounded:
+                all_errors = self._errors(stack, prepared, rounded)
+            for spec, errors, parts in zip(stack.specs, all_errors, found, strict=True):
+                sse, *null_sse = (version.sse for version in errors)
+                share = self._share(stack, spec)
+                parts.append(Quantised(width=width, bits=share * bits, sse=sse, null_sse=tuple(null_sse)))
+        return found
+
+    def _share(self, stack: Stack, spec: TensorSpec) -> float:
+        """The part of a network that stands for the tensor."""
+        if self.settings.scope == "tensor":
+            return 1.0
+        return spec.num_weights / sum(each.num_weights for each in stack.specs)
+
+    def _errors(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> list[list[Errors]]:
+        """For each tensor its own errors, then its nulls'."""
+        if self.settings.scope == "model":
+            return [
+                _errors(prepared.problem, net, part, [moment], self.seed)
+                for part, moment in enumerate(prepared.moments)
+            ]
+        by_slot, count = _errors(prepared.problem, net, 0, prepared.moments, self.seed), len(stack.specs)
+        return [by_slot[index::count] for index in range(count)]
+
+    def _networks(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> dict[str, Any]:
+        """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""
+        count = self._num_networks(stack)
+        return {
+            "hidden_dim": stack.shape.hidden_dim,
+            "num_layers": stack.shape.num_layers,
+            "rank": stack.shape.rank,
+            "num_branches": stack.shape.num_branches,
+            "tensors": [
+                {
+                    "name": spec.name,
+                    "rows": spec.rows,
+                    "cols": spec.cols,
+                    "role": spec.role.value,
+                    "depth": spec.depth,
+                    "mean": moment.mean,
+                    "std": moment.std,
+                }
+                | self._places(prepared.problem, index)
+                for index, (spec, moment) in enumerate(zip(stack.specs, prepared.moments, strict=True))
+            ],
+            "state": {name: value[:count].cpu().clone() for name, value in net.state_dict().items()},
+        }
+
+    def _places(self, problem: Problem, index: int) -> dict[str, Tensor]:
+        """Which row and column of the canonical tensor the network has where, if that is for it to say (int32)."""
+        if not isinstance(problem, Permutable):
+            return {}
+        part, slot = (index, 0) if self.settings.scope == "model" else (0, index)
+        rows, cols = problem.permutations_of(part, slot)
+        return {"row_places": rows.to(torch.int32).clone(), "col_places": cols.to(torch.int32).clone()}
+
+
+def _errors(problem: Problem, net: nn.Module, part: int, moments: Sequence[Moments], seed: int) -> list[Errors]:
+    """Errors of one tensor in every slot, original units; `moments` repeats over the slots."""
+    repeat, device = problem.num_slots // len(moments), next(net.parameters()).device
+    std = torch.tensor([moment.std for moment in moments] * repeat, device=device)[:, None]
+    mean = torch.tensor([moment.mean for moment in moments] * repeat, device=device)[:, None]
+    sums = torch.zeros(4, problem.num_slots, dtype=torch.float64, device=device)
+    points = 0
+    with torch.no_grad():
+        for values, predicted in problem.predictions(net, part, seed):
+            sums += _error_sums(values * std + mean, predicted * std + mean)
+            points += values.shape[1]
+    size = problem.part_size(part)
+    fourth = sums[3] / points - (sums[0] / points).square()
+    variance = (size**2 * fourth / points).clamp(min=0) if points < size else torch.zeros_like(fourth)
+    scaled = (sums[:3] * (size / points)).tolist()
+    return [
+        Errors(points=points, sse=sse, sae=sae, sape=sape, sse_variance=spread)
+        for sse, sae, sape, spread in zip(*scaled, variance.tolist(), strict=True)
+    ]
+
+
+def _error_sums(values: Tensor, predicted: Tensor) -> Tensor:
+    """Sums over points (S, P) of e^2, |e|, 200 |e| / (|w| + |w_hat|) and e^4, float64 (4, S)."""
+    error = (predicted - values).abs()
+    percent = 200 * error / (values.abs() + predicted.abs()).clamp(min=1e-30)
+    squares = error.square()
+    parts = [squares, error, percent, squares.square()]
+    return torch.stack([part.sum(dim=1, dtype=torch.float64) for part in parts])
+
+
+def _history(stack: Stack, trained: TrainResult) -> dict[str, Any]:
+    return {
+        "stack": stack.index,
+        "tensors": [spec.name for spec in stack.specs],
+        "steps": trained.steps,
+        "stopped_early": trained.stopped_early,
+        "points": list(trained.history),
+    }
+
+
+def _gather(
+    stacks: Sequence[Stack],
+    results: Sequence[Mapping[str, Any]],
+    directory: Path,
+    device: str,
+    settings: FitSettings,
+) -> FitResult:
+    """All stacks together, and one checkpoint of them."""
+    checkpoint = directory / "dna.pt"
+    if not checkpoint.exists():
+        networks = [torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks]
+        save_tensors({"format": 1, "settings": asdict(settings), "networks": networks}, checkpoint)
+    for stack in stacks:
+        (directory / f"{stack.name}.pt").unlink(missing_ok=True)
+    fits = [TensorFit.from_dict(data) for result in results for data in result["tensors"]]
+    cost = FitCost(
+        device=torch.device(device).type,
+        steps=sum(result["steps"] for result in results),
+        seconds=sum(result["seconds"] for result in results),
+    )
+    return FitResult(
+        tensors=tuple(sorted(fits, key=lambda item: item.name)),
+        cost=cost,
+        history=tuple(result["history"] for result in results),
+        checkpoint=checkpoint,
+    )

@@ -1,0 +1,77 @@
+"""Clusters of rows."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from pipeline.analyse.statistics.clusters import cluster_rows, measure_clusters
+
+
+def planted(
+    num_blocks: int = 8, noise: float = 0.2, seed: int = 0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """240 rows around orthogonal centres, shuffled; and which block each belongs to."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.permutation(np.arange(240) % num_blocks)
+    centres = np.kron(np.eye(num_blocks), np.ones(64 // num_blocks))
+    return (centres[blocks] + noise * rng.standard_normal((240, 64))).astype(np.float32), blocks
+
+
+def test_planted_blocks_are_found() -> None:
+    matrix, blocks = planted()
+    assert adjusted_rand_score(blocks, cluster_rows(matrix).labels) == 1.0
+
+
+def test_the_share_of_variance_between_planted_blocks_is_measured() -> None:
+    matrix, blocks = planted()
+    unit = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    means = np.array([unit[blocks == block].mean(axis=0) for block in range(8)])[blocks]
+    between = np.sum((means - unit.mean(axis=0)) ** 2) / np.sum((unit - unit.mean(axis=0)) ** 2)
+    assert cluster_rows(matrix).explained == pytest.approx(between, rel=0.05)
+
+
+def test_the_explained_share_agrees_with_sklearn() -> None:
+    matrix, _ = planted(noise=0.6)
+    unit = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    inertia = KMeans(8, n_init=10, random_state=0).fit(unit).inertia_
+    expected = 1 - inertia / np.sum((unit - unit.mean(axis=0)) ** 2)
+    assert cluster_rows(matrix).explained == pytest.approx(expected, rel=0.05)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**31))
+def test_clusters_do_not_depend_on_the_order_of_the_rows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = rng.standard_normal((30, 6), dtype=np.float32)
+    order = rng.permutation(30)
+    original, permuted = cluster_rows(matrix, 4), cluster_rows(matrix[order], 4)
+    assert adjusted_rand_score(original.labels[order], permuted.labels) == pytest.approx(1)
+    assert permuted.explained == pytest.approx(original.explained, abs=1e-9)
+
+
+def test_the_largest_cluster_comes_first() -> None:
+    clusters = cluster_rows(planted()[0][:150])
+    counts = np.bincount(clusters.labels, minlength=8)
+    assert list(clusters.sizes) == sorted(clusters.sizes, reverse=True)
+    np.testing.assert_allclose(clusters.sizes, counts / 150)
+
+
+def test_fewer_rows_than_clusters_are_their_own() -> None:
+    clusters = cluster_rows(np.eye(3, dtype=np.float32))
+    assert sorted(clusters.labels) == [0, 1, 2]
+    assert clusters.explained == pytest.approx(1)
+
+
+def test_equal_rows_have_nothing_to_explain() -> None:
+    measured = measure_clusters(np.ones((12, 4), dtype=np.float32))
+    assert measured == {"clusters.explained": 0.0, "clusters.separation": 0.0, "clusters.balance": 0.0}
+
+
+def test_rows_of_zeros_are_survived() -> None:
+    matrix = planted()[0]
+    matrix[:20] = 0
+    assert np.isfinite(list(measure_clusters(matrix).values())).all()

@@ -1,0 +1,112 @@
+"""The signature: fixed length, invariant, bit-identical, masked."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patterndb.records import SignatureRecord
+from patterndb.similarity import align, pairwise_distances
+from pipeline.analyse.aggregation import Measured, TensorAnalysis
+from pipeline.analyse.signature import SIGNATURE_NAMES, make_signature
+from pipeline.fingerprint.fingerprint import FAMILIES, NUM_DIMENSIONS
+from tests.support.small_models import analysed, matrix_spec, permuted, shuffled, trained_model
+from zoo.tensors import Role
+
+TOLERANCE = 1e-4
+"""What the product promises for a copy that computes the same function."""
+
+
+def differences(first: SignatureRecord, second: SignatureRecord) -> np.ndarray:
+    assert [value is None for value in first.values] == [value is None for value in second.values]
+    pairs = [(a, b) for a, b in zip(first.values, second.values, strict=True) if a is not None and b is not None]
+    return np.abs(np.diff(np.array(pairs), axis=1))
+
+
+@settings(deadline=None, max_examples=3)
+@given(st.integers(0, 2**31))
+def test_a_permuted_copy_has_the_same_signature(seed: int) -> None:
+    model = trained_model(seed)
+    original, copy = (analysed(each, num_nulls=2).signature for each in (model, permuted(model, seed + 1)))
+    assert differences(original, copy).max() <= TOLERANCE
+
+
+def test_names_are_unique_and_read_role_third_statistic() -> None:
+    assert len(set(SIGNATURE_NAMES)) == len(SIGNATURE_NAMES)
+    assert {name.split("/")[0] for name in SIGNATURE_NAMES} == {*(role.value for role in Role), "model", "fingerprint"}
+    assert {name.split("/")[1] for name in SIGNATURE_NAMES} == {"all", "early", "middle", "late"}
+
+
+def test_the_length_is_the_same_for_every_architecture() -> None:
+    model = trained_model(0)
+    part = {spec: values for spec, values in model.items() if spec.role is Role.FFN_IN}
+    signatures = [analysed(each, num_nulls=2).signature for each in (model, part)]
+    assert {signature.names for signature in signatures} == {SIGNATURE_NAMES}
+    assert {len(signature.values) for signature in signatures} == {len(SIGNATURE_NAMES)}
+
+
+def test_what_depends_on_position_enters_beyond_its_null() -> None:
+    measured = [("spectra.low_share", 0.3, (0.1, 0.3)), ("spectra.band_0", 0.4, (0.1, 0.1))]
+    item = TensorAnalysis(
+        spec=matrix_spec("a", 8, 8),
+        rows_used=8,
+        measured=tuple(Measured(name=name, value=value, kind="shuffle", draws=ds) for name, value, ds in measured),
+    )
+    signature = make_signature([item])
+    values = dict(zip(signature.names, signature.values, strict=True))
+    # A rise of 0.1 in units of 0.4, and a ratio of 4 in units of 4 octaves.
+    assert values["model/all/spectra.low_share"] == pytest.approx(0.25)
+    assert values["model/all/spectra.band_0"] == pytest.approx(0.5)
+
+
+def test_what_a_model_lacks_is_masked() -> None:
+    signature = analysed(trained_model(0), num_nulls=2).signature
+    values = dict(zip(signature.names, signature.values, strict=True))
+    assert values["convolution/all/dimension.participation"] is None
+    assert values["ffn_in/middle/dimension.participation"] is None
+    assert values["ffn_in/early/dimension.participation"] is not None
+    assert values["model/all/lipschitz.log_block_bound"] is not None
+
+
+def test_odd_moments_are_masked_where_signs_are_free() -> None:
+    signature = analysed(trained_model(0), num_nulls=2).signature
+    values = dict(zip(signature.names, signature.values, strict=True))
+    assert values["attention_query/all/distribution.skewness"] is None
+    assert values["ffn_in/all/distribution.skewness"] is not None
+
+
+def test_values_are_finite_float32_of_order_one() -> None:
+    values = [value for value in analysed(trained_model(0)).signature.values if value is not None]
+    assert all(math.isfinite(value) and float(np.float32(value)) == value for value in values)
+    assert np.median(np.abs(values)) < 3
+
+
+def test_the_number_of_nulls_hardly_moves_a_signature() -> None:
+    few, many = (analysed(trained_model(0), num_nulls=count).signature for count in (4, 12))
+    other = analysed(trained_model(1), num_nulls=4).signature
+    assert np.sqrt(np.mean(differences(few, many) ** 2)) < 0.3 * np.sqrt(np.mean(differences(few, other) ** 2))
+
+
+def test_a_shuffled_copy_is_nobodys_kin() -> None:
+    models = (trained_model(0), trained_model(1), shuffled(trained_model(0), 2))
+    distances = pairwise_distances(*align([analysed(model).signature for model in models]))
+    assert distances[0, 1] > 0.9
+    assert distances[2, :2].min() > distances[0, 1]
+
+
+def test_fingerprint_has_values_and_no_evidence() -> None:
+    signature = analysed(trained_model(0), num_nulls=2).signature
+    rows = zip(signature.names, signature.values, signature.z, signature.p, strict=True)
+    early = [row[1:] for row in rows if row[0].startswith("fingerprint/early/")]
+    assert len(early) == len(FAMILIES) * NUM_DIMENSIONS and {row[1:] for row in early} == {(None, None)}
+    assert np.mean([value**2 for value, _, _ in early if value is not None]) == pytest.approx(1)
+
+
+def test_evidence_stands_beside_the_values() -> None:
+    signature = analysed(trained_model(0)).signature
+    index = signature.names.index("model/all/dimension.participation")
+    z, p = signature.z[index], signature.p[index]
+    assert z is not None and z < -10
+    assert p == pytest.approx(1 / 5)
