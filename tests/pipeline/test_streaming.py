@@ -147,7 +147,7 @@ def test_what_a_table_answers_does_not_depend_on_the_pieces(size: int, monkeypat
 
 @pytest.mark.parametrize("key", ["distilgpt2", "mobilevit-small", "tinybert"])
 def test_pieces_are_the_rows_of_the_matrix(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.weights.inventory.PIECE", 100)
+    monkeypatch.setattr("pipeline.weights.reader.PIECE", 100)
     files = fetch(ModelRequest(name=str(make_tiny_checkpoint(key, tmp_path, 0).parent)), home=tmp_path)
     specs = [spec for spec in extract(files).specs if spec.kind is TensorKind.WEIGHT]
     with WeightReader(files) as reader:
