@@ -1,6 +1,6 @@
 """Agreement with the field: MiniLM-L6 as WeightWatcher and powerlaw see it.
 
-The definitions behind the factors below are in docs/measurement.md, "Beside WeightWatcher".
+The definitions behind the factors below are in docs/measurement.md, "Compared with WeightWatcher".
 """
 
 import numpy as np
