@@ -1,4 +1,8 @@
-"""What every package of dna-zoo stands on: the version and the tree of errors."""
+"""The base of all packages.
+
+Here: the version and the tree of errors.
+Not here: anything that imports another package of this project.
+"""
 
 __all__ = ["__version__"]
 

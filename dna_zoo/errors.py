@@ -58,7 +58,7 @@ class DnaZooError(Exception):
 
 
 class UnknownModelError(DnaZooError, LookupError):
-    """The name is no card of the zoo, no directory and no repository."""
+    """The name is neither a card of the zoo nor a directory nor a repository."""
 
 
 class SettingsError(DnaZooError, ValueError):
@@ -66,7 +66,7 @@ class SettingsError(DnaZooError, ValueError):
 
 
 class FetchError(DnaZooError):
-    """The weights could not be brought here."""
+    """The weights could not be fetched."""
 
 
 class GatedModelError(FetchError):
@@ -74,15 +74,15 @@ class GatedModelError(FetchError):
 
 
 class OfflineError(FetchError):
-    """The network is off or out of reach, and the file is not in the cache."""
+    """The network is off or cannot be reached, and the file is not in the cache."""
 
 
 class RevisionNotFoundError(FetchError):
-    """The repository exists, the pinned revision or the file in it does not (HTTP 404)."""
+    """The repository exists, but the pinned revision or the file in it does not (HTTP 404)."""
 
 
 class RateLimitError(FetchError):
-    """The hub asks us to come back later (HTTP 429)."""
+    """The hub asks to try again later (HTTP 429)."""
 
 
 class IncompleteDownloadError(FetchError):
@@ -90,11 +90,11 @@ class IncompleteDownloadError(FetchError):
 
 
 class DiskFullError(FetchError):
-    """The disk has no room for the file."""
+    """There is no space on the disk for the file."""
 
 
 class DamagedFileError(FetchError):
-    """A file is not what its checksum, its size or its format says."""
+    """A file does not agree with its checksum, its size or its format."""
 
 
 class UnsafeFileError(FetchError):
@@ -106,11 +106,11 @@ class NoWeightsError(FetchError):
 
 
 class WeightsChangedError(FetchError):
-    """The weights on this machine are not those that were mined."""
+    """The weights on this machine are not the ones that were mined."""
 
 
 class ExtractError(DnaZooError):
-    """The file of weights is there but cannot be read as tensors."""
+    """The weight file is there, but it cannot be read as tensors."""
 
 
 class NonFiniteWeightsError(ExtractError):
