@@ -213,14 +213,15 @@ def mine_document(run: "RunRecord", patterns: "Iterable[PatternRecord]") -> Docu
     return {**run_document(run), "patterns": [pattern_document(pattern) for pattern in patterns]}
 
 
-def tune_document(found: "TuneResult") -> Document:
-    """`tune`."""
+def tune_document(found: "TuneResult", best: int | None, command: str | None) -> Document:
+    """`tune`: the study, the number of the trial with the largest gain, and the command that repeats its fit."""
     return {
         "model": found.model,
         "study": found.study,
         "dna_type": found.dna_type,
         "budget": found.budget,
         "tensors": list(found.tensors),
+        "best": None if best is None else {"number": best, "command": command},
         "trials": [
             {
                 "number": trial.number,

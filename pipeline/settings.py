@@ -1,9 +1,11 @@
 """Settings of the pipeline: frozen, validated when made; with the weights, all that a result depends on."""
 
+import functools
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dna_zoo.errors import SettingsError
 
@@ -18,8 +20,11 @@ __all__ = [
     "Optimizer",
     "Order",
     "Precision",
+    "Range",
     "Schedule",
     "Scope",
+    "Setting",
+    "fit_settings",
     "preset",
 ]
 
@@ -32,26 +37,51 @@ Optimizer = Literal["sgd", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "one-cycle", "plateau"]
 
 
-_CHOICES = {
-    "dna_type": DnaType,
-    "scope": Scope,
-    "order": Order,
-    "precision": Precision,
-    "compile": Compile,
-    "optimizer": Optimizer,
-    "schedule": Schedule,
-}
-_LEAST = {
-    "epochs": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "patience": 0,
-    "num_nulls": 0,
-    "num_moves": 0,
-    "checkpoint_every": 1,
-    "max_parameters": 1,
-}
-_WITH_MOMENTUM = ("sgd", "rmsprop", "muon")
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Values that a setting may have besides None."""
+
+    contains: Callable[[float], bool]
+    says: str
+    """What to give, as an error's hint ends with it."""
+
+
+SHARE = Range(lambda value: 0 < value <= 1, "a share in (0, 1]")
+POSITIVE = Range(lambda value: 0 < value < math.inf, "a positive number")
+NOT_NEGATIVE = Range(lambda value: 0 <= value < math.inf, "0 or a positive number")
+BELOW_ONE = Range(lambda value: 0 <= value < 1, "a number in [0, 1)")
+FROM_0 = Range(lambda value: value >= 0, "an integer of at least 0")
+FROM_1 = Range(lambda value: value >= 1, "an integer of at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is known of a setting of the fit. Validation, options of the commands and documents follow from it."""
+
+    name: str
+    help: str
+    """Plain sentences; the first is what `--help` shows."""
+    kind: type
+    """int, float or str."""
+    choices: tuple[str, ...]
+    """The names that it may have; empty for numbers."""
+    range: Range | None
+    """What numbers it may have."""
+    default: Any
+
+    @property
+    def option(self) -> str:
+        """As it is written on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def _setting(default: Kind, help: str, range: Range | None = None) -> Kind:
+    """A field of `FitSettings`; `None` as a value means that something else decides."""
+    found: Kind = field(default=default, metadata={"help": help, "range": range})
+    return found
 
 
 def _require(condition: bool, message: str, hint: str) -> None:
@@ -59,88 +89,106 @@ def _require(condition: bool, message: str, hint: str) -> None:
         raise SettingsError(message, hint=hint)
 
 
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _require(value in choices, f"`{name}` cannot be {value!r}.", f"Use one of: {', '.join(choices)}.")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
     """How a DNA is fitted.
 
-    `hidden_dim`, `num_layers` and `rank` left None are chosen from `budget`, the DNA's parameters as a share of the
-    weights it stands for. An epoch is one pass over the weights: for `separable` that is one full-batch step.
+    `hidden_dim`, `num_layers` and `rank` left None are chosen from `budget`. An epoch is one pass over the weights: for
+    `separable` that is one full-batch step.
     """
 
-    dna_type: DnaType = "separable"
-    scope: Scope = "tensor"
-    order: Order = "seriated"
-    budget: float = 0.01
-    hidden_dim: int | None = None
-    num_layers: int | None = None
-    rank: int | None = None
-    max_parameters: int = 20_000
-    """Most parameters of one DNA chosen from `budget`; keeps huge embeddings affordable."""
-    omega: float = 30.0
-    """First-layer frequency of the pointwise kinds, radians per unit of a coordinate; hidden layers of every kind."""
-    bandwidth: float = 1.0
-    """First-layer frequency of `separable`: this times the axis's Nyquist frequency over the square of the numbers that
-    one parameter must stand for (see `pipeline.fit.problem`)."""
-    epochs: int = 400
-    batch_size: int = 8192
-    accumulate: int = 1
-    """Batches of a pointwise kind whose mean gradient makes one step of the optimiser."""
-    optimizer: Optimizer = "adam"
-    learning_rate: float = 1e-2
-    """The largest of the schedule. `preset` scales it for the optimiser where it is not given."""
-    momentum: float | None = None
-    """Of `sgd`, `muon` and `rmsprop`; None: 0.9, 0.95 and 0. See `pipeline.fit.optimisers`."""
-    weight_decay: float = 0.0
-    """Of the networks' parameters: decoupled from the gradient in `adamw` and `muon`, a part of it in the others."""
-    schedule: Schedule = "cosine"
-    """What the learning rate does over the fit (`pipeline.fit.schedules`)."""
-    warmup: float | None = None
-    """Share of the fit that the rate rises for; None: what is usual for the schedule."""
-    clip_norm: float = 1.0
-    """Largest gradient norm of one DNA; larger ones are scaled down to it."""
-    precision: Precision = "fp32"
-    """`auto` is bf16 for a pointwise kind where the device has it (`resolve_precision`), else fp32."""
-    compile: Compile = "auto"
-    """Whether a pointwise kind in bf16 on a CPU is trained by compiled passes; `auto`: where the fit
-    is long enough to pay for it and there is a C compiler. On CUDA `on` leaves the whole to torch's compiler,
-    and `auto` is `off`."""
-    patience: int = 0
-    """Epochs without improvement before a fit stops; 0 never stops early."""
-    num_nulls: int = 1
-    """Shuffled and equally ordered copies the same fit is put through."""
-    num_moves: int = 3
-    """Times in a `separable` fit of seriated matrices that rows and columns are moved to the places along their axes
-    where the network holds them best (`pipeline.fit.problem`)."""
-    checkpoint_every: int = 100
-    """Epochs between the checkpoints that a killed fit goes on from."""
+    dna_type: DnaType = _setting("separable", "Kind of coordinate network.")
+    scope: Scope = _setting("tensor", "One DNA for each tensor, or one for the model.")
+    order: Order = _setting("seriated", "Rows and columns as stored, or in canonical order.")
+    budget: float = _setting(0.01, "Parameters of the DNA as a share of the weights it stands for.", SHARE)
+    hidden_dim: int | None = _setting(None, "Width of the network. Default: by the budget.", FROM_1)
+    num_layers: int | None = _setting(None, "Sine layers of the network. Default: by the budget.", FROM_1)
+    rank: int | None = _setting(None, "Rank of a separable DNA. Default: by the budget.", FROM_1)
+    max_parameters: int = _setting(
+        20_000,
+        "Most parameters of one DNA that is sized by the budget. It keeps large embeddings affordable.",
+        FROM_1,
+    )
+    omega: float = _setting(
+        30.0,
+        "First-layer frequency of the pointwise kinds, in radians per unit of a coordinate.",
+        POSITIVE,
+    )
+    bandwidth: float = _setting(
+        1.0,
+        "Factor on the first-layer frequency of a separable DNA. The frequency is this times the Nyquist frequency of"
+        " the axis over the square of the numbers that one parameter stands for.",
+        POSITIVE,
+    )
+    epochs: int = _setting(400, "Passes over the weights.", FROM_1)
+    batch_size: int = _setting(8192, "Weights in a step of a pointwise kind.", FROM_1)
+    accumulate: int = _setting(
+        1,
+        "Batches of a pointwise kind whose mean gradient makes one step of the optimiser. A separable DNA sees whole"
+        " matrices at every step, so it takes no other value than 1.",
+        FROM_1,
+    )
+    optimizer: Optimizer = _setting(
+        "adam",
+        "Optimiser. Muon takes the weights between two layers, and AdamW the others.",
+    )
+    learning_rate: float = _setting(
+        1e-2,
+        "Largest learning rate of the schedule. Default: the preset's, scaled for the optimiser (5 times Adam's for"
+        " sgd, a fifth for rmsprop).",
+        POSITIVE,
+    )
+    momentum: float | None = _setting(
+        None,
+        "Momentum of sgd, muon or rmsprop. Default: 0.9, 0.95 and 0. The other optimisers have their own averages.",
+        BELOW_ONE,
+    )
+    weight_decay: float = _setting(
+        0.0,
+        "Weight decay: decoupled from the gradient in adamw and muon, a part of it in the others.",
+        NOT_NEGATIVE,
+    )
+    schedule: Schedule = _setting(
+        "cosine",
+        "Schedule of the learning rate. cosine-restarts goes down three times, each twice as long as the one before;"
+        " plateau halves the rate of a network that has not improved for a fortieth of the epochs.",
+    )
+    warmup: float | None = _setting(
+        None,
+        "Share of the fit in which the learning rate rises. Default: 0.05 for cosines, 0.3 for one-cycle, 0 for the"
+        " others.",
+        BELOW_ONE,
+    )
+    clip_norm: float = _setting(1.0, "Largest norm of a network's gradient; larger ones are scaled down.", POSITIVE)
+    precision: Precision = _setting(
+        "fp32",
+        "Number format of the network in training. auto: bf16 for a pointwise kind where the device has it, else fp32.",
+    )
+    compile: Compile = _setting(
+        "auto",
+        "Whether torch compiles the training of a pointwise kind. auto: where the fit is long enough to gain by it.",
+    )
+    patience: int = _setting(
+        0,
+        "Epochs without improvement before a fit stops; 0 never stops early. With the schedule plateau, give more than"
+        " a fortieth of the epochs.",
+        FROM_0,
+    )
+    num_nulls: int = _setting(1, "Shuffled and equally ordered copies that are fitted in the same way.", FROM_0)
+    num_moves: int = _setting(
+        3,
+        "Times in a separable fit of seriated matrices that rows and columns are moved to where the network holds them"
+        " best.",
+        FROM_0,
+    )
+    checkpoint_every: int = _setting(100, "Epochs between the checkpoints that a killed fit goes on from.", FROM_1)
 
     def __post_init__(self) -> None:
-        for name, kind in _CHOICES.items():
-            _require_choice(name, getattr(self, name), get_args(kind))
-        _require(0 < self.budget <= 1, f"`budget` is {self.budget}.", "Give a share in (0, 1].")
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            _require(value >= least, f"`{name}` is {value}.", f"Give an integer of at least {least}.")
-        for name in ("hidden_dim", "num_layers", "rank"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"`{name}` is {value}.", "Give an integer of at least 1.")
-        self._check_training()
-
-    def _check_training(self) -> None:
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            _require(0 < value < math.inf, f"`{name}` is {value}.", "Give a positive number.")
-        decay, warmup, momentum = self.weight_decay, self.warmup, self.momentum
-        _require(0 <= decay < math.inf, f"`weight_decay` is {decay}.", "Give 0 or a positive number.")
-        _require(warmup is None or 0 <= warmup < 1, f"`warmup` is {warmup}.", "Give a share of the fit in [0, 1).")
-        _require(momentum is None or 0 <= momentum < 1, f"`momentum` is {momentum}.", "Give a number in [0, 1).")
+        for setting in fit_settings():
+            _check(setting, getattr(self, setting.name))
         _require(
-            momentum is None or self.optimizer in _WITH_MOMENTUM,
-            f"`momentum` is {momentum}, and `{self.optimizer}` keeps its own averages.",
+            self.momentum is None or self.optimizer in _WITH_MOMENTUM,
+            f"`momentum` is {self.momentum}, and `{self.optimizer}` keeps its own averages.",
             f"Leave it out, or use one of: {', '.join(_WITH_MOMENTUM)}.",
         )
         _require(
@@ -149,6 +197,38 @@ class FitSettings:
             " there is nothing to accumulate.",
             "Leave it at 1, or take a pointwise kind: `--dna-type spectral`.",
         )
+
+
+_WITH_MOMENTUM = ("sgd", "rmsprop", "muon")
+
+
+@functools.cache
+def fit_settings() -> tuple[Setting, ...]:
+    """The table of the fit's settings, in the order of `FitSettings`."""
+    hints = get_type_hints(FitSettings)
+    return tuple(_described(each, hints[each.name]) for each in fields(FitSettings))
+
+
+def _described(each: Field[Any], annotation: Any) -> Setting:
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    kind = str if choices else next(each for each in (get_args(annotation) or (annotation,)) if each is not NoneType)
+    return Setting(
+        name=each.name,
+        help=each.metadata["help"],
+        kind=kind,
+        choices=choices,
+        range=each.metadata["range"],
+        default=each.default,
+    )
+
+
+def _check(setting: Setting, value: Any) -> None:
+    """Raise `SettingsError` for a value that the setting may not have."""
+    if setting.choices:
+        hint = f"Use one of: {', '.join(setting.choices)}."
+        _require(value in setting.choices, f"`{setting.name}` cannot be {value!r}.", hint)
+    elif setting.range is not None and value is not None:
+        _require(setting.range.contains(value), f"`{setting.name}` is {value}.", f"Give {setting.range.says}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

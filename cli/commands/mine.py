@@ -1,12 +1,13 @@
 """`dna-zoo mine`: the whole chain, and what it found."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import errors
-from cli import mine_options as options
+from cli import fit_options as options
 from cli.documents import mine_document
 from cli.findings import draw_findings, draw_neighbours
 from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
@@ -31,38 +32,35 @@ EXAMPLES = (
     "dna-zoo mine --weights minilm-l6=model.safetensors --local ./checkpoint-900 --name mine-900",
 )
 NUM_NEIGHBOURS = 3
+SOURCES = "Models"
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights", metavar="KEY=PATH", help="Read KEY's weights from this file or directory.", rich_help_panel=SOURCES
+    ),
+]
+LocalOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--local", metavar="PATH", help="A file or directory that is no model of the zoo.", rich_help_panel=SOURCES
+    ),
+]
+LocalNamesOption = Annotated[
+    list[str] | None,
+    typer.Option("--name", metavar="KEY", help="What to call the --local before it.", rich_help_panel=SOURCES),
+]
 
 
+@options.with_fit_options()
 def mine(
     context: typer.Context,
     names: NamesArgument = None,
     tier: TierOption = None,
     everything: AllOption = False,
-    weights: options.WeightsOption = None,
-    local: options.LocalOption = None,
-    local_names: options.LocalNamesOption = None,
+    weights: WeightsOption = None,
+    local: LocalOption = None,
+    local_names: LocalNamesOption = None,
     preset: options.PresetOption = "quick",
-    dna_type: options.DnaTypeOption = None,
-    scope: options.ScopeOption = None,
-    order: options.OrderOption = None,
-    budget: options.BudgetOption = None,
-    rank: options.RankOption = None,
-    hidden_dim: options.HiddenDimOption = None,
-    num_layers: options.NumLayersOption = None,
-    epochs: options.EpochsOption = None,
-    batch_size: options.BatchSizeOption = None,
-    accumulate: options.AccumulateOption = None,
-    optimizer: options.OptimizerOption = None,
-    learning_rate: options.LearningRateOption = None,
-    momentum: options.MomentumOption = None,
-    weight_decay: options.WeightDecayOption = None,
-    schedule: options.ScheduleOption = None,
-    warmup: options.WarmupOption = None,
-    clip_norm: options.ClipNormOption = None,
-    precision: options.PrecisionOption = None,
-    compile: options.CompileOption = None,
-    patience: options.PatienceOption = None,
-    checkpoint_every: options.CheckpointEveryOption = None,
     nulls: options.NullsOption = None,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
@@ -72,6 +70,7 @@ def mine(
     ] = False,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
+    **fit: Any,
 ) -> int:
     """Mine models: fetch, order, fit, analyse, keep; then print what was found."""
     from cli.requests import model_requests
@@ -87,8 +86,6 @@ def mine(
         local=local or [],
         local_names=local_names or [],
     )
-    # One parameter an option is how Typer wants it; those of the fit go on as they came.
-    fit = {name: context.params[name] for name in options.FIT_OPTIONS}
     settings = options.make_settings(
         preset, nulls=nulls, device=device, seed=seed, allow_nonfinite=allow_nonfinite, **fit
     )

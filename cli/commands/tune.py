@@ -1,11 +1,11 @@
 """`dna-zoo tune`: search the settings of a fit."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import mine_options as options
+from cli import fit_options as options
 from cli.documents import tune_document
 from cli.numbers import byte_size, count, duration, signed
 from cli.options import FormatOption, OfflineOption, flag
@@ -29,6 +29,7 @@ EXAMPLES = (
 )
 
 
+@options.with_fit_options("dna_type", "order", "budget", "precision")
 def tune(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A key of the zoo, a Hub id or a directory.")],
@@ -37,10 +38,6 @@ def tune(
         float | None,
         typer.Option("--max-seconds", min=0, metavar="S", help="Begin no trial after this.", show_default=False),
     ] = None,
-    dna_type: options.DnaTypeOption = None,
-    order: options.OrderOption = None,
-    budget: options.BudgetOption = None,
-    precision: options.PrecisionOption = None,
     nulls: options.NullsOption = None,
     all_tensors: Annotated[
         bool, flag("--all-tensors", help="Fit every matrix; default: one of each role, from the middle of the depth.")
@@ -50,6 +47,7 @@ def tune(
     seed: options.SeedOption = 0,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
+    **fit: Any,
 ) -> None:
     """Search the settings of a fit for structure gain, throughput and memory; show every trial and the Pareto front."""
     from cli.requests import model_requests
@@ -58,10 +56,8 @@ def tune(
     session = session_of(context)
     output = Output(output_format, verbosity=session.verbosity)
     (request,) = model_requests([name])
-    settings = options.make_settings(
-        "quick", nulls=nulls, device=device, seed=seed, allow_nonfinite=False,
-        dna_type=dna_type, order=order, budget=budget, precision=precision,
-    )  # fmt: skip
+    settings = options.make_settings("quick", nulls=nulls, device=device, seed=seed, allow_nonfinite=False, **fit)
+    from pipeline.tuning.space import settings_of
     from pipeline.tuning.study import tune as search
 
     home = session.make_home()
@@ -80,11 +76,18 @@ def tune(
             on_event=on_event,
         )
     front = [trial for trial in found.trials if trial.is_on_front]
-    output.result(lambda: tune_document(found), bare=(trial.number for trial in front), draw=lambda: _draw(found))
-    if front:
-        output.hint(
-            "Nobody is best at everything: of the trials marked ●, no other has more gain and speed in less memory."
-        )
+    best = max(front, key=lambda trial: trial.outcome.gain if trial.outcome else -1.0, default=None)
+    command = (
+        options.command_of(name, settings_of(settings.fit, best.values), device=device, seed=seed) if best else None
+    )
+    output.result(
+        lambda: tune_document(found, best.number if best else None, command),
+        bare=(trial.number for trial in front),
+        draw=lambda: _draw(found),
+    )
+    if best:
+        output.hint("Trials marked ● are Pareto-optimal: no other trial has more gain and more speed in less memory.")
+        output.hint(f"Repeat the trial with the largest gain: {command}")
 
 
 COLUMNS = (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli.fit_options import make_settings
 from cli.main import app
-from cli.mine_options import make_settings
 from cli.requests import model_requests
 from dna_zoo.errors import SettingsError
 from pipeline.settings import PRESETS
