@@ -42,7 +42,7 @@ def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
     names, values = align([entry.signature for entry in entries])
     models = [entry.model for entry in entries]
     # The weights must not be asked whether they agree with what they said themselves.
-    declared_descent, descent = group_lineages(models), group_lineages(models, find_related(names, values))
+    by_card, by_weights = group_lineages(models), group_lineages(models, find_related(names, values))
     declared = [
         DeclaredModel(
             key=entry.model.key,
@@ -50,10 +50,10 @@ def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
             architecture=entry.model.architecture,
             profile=entry.pattern_class,
             family=entry.model.family,
-            lineage=declared_descent.names[lineage],
-            kin=descent.names[kin],
+            lineage=by_card.names[lineage],
+            lineage_group=by_weights.names[group],
         )
-        for entry, lineage, kin in zip(entries, declared_descent.lineages, descent.lineages, strict=True)
+        for entry, lineage, group in zip(entries, by_card.lineages, by_weights.lineages, strict=True)
     ]
     return find_taxonomy(declared, pairwise_distances(names, values))
 

@@ -2,9 +2,9 @@
 
 The found tree is average-linkage clustering of signature distances (UPGMA, Sokal & Michener 1958); its cophenetic
 correlation (Sokal & Rohlf 1962) says how well a tree fits those distances at all. At each declared level the found tree
-is cut into as many groups as the level has labels; the adjusted Rand index (Hubert & Arabie 1985) says how well the two
-partitions agree, 0 by chance, and its p-value comes from permuting the labels of whole lineages: kin are no independent
-evidence. What is a lineage is itself asked about, by permuting models.
+is cut into as many groups as the level has labels. The adjusted Rand index (Hubert & Arabie 1985) says how well the two
+partitions agree: 0 by chance, 1 at most. Its p-value comes from permuting the labels of whole lineages, since related
+models are no independent evidence. The level `lineage` is tested by permuting the labels of models.
 """
 
 import itertools
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.multiplicity import q_values
-from pipeline.analyse.linkage import average_linkage, cophenetic_distances, cut
 from pipeline.analyse.permutation_tests import blocks_of_lineages, deal_labels, least_p
 
 __all__ = [
@@ -51,9 +50,9 @@ class DeclaredModel:
     profile: str | None
     family: str | None = None
     lineage: str | None = None
-    """Ancestor that it is declared to come from; None for a model that is declared to be kin to none."""
-    kin: str | None = None
-    """The same, declared or found in the weights: models of one name are no independent evidence."""
+    """Ancestor that it is declared to come from; None for a model that declares none."""
+    lineage_group: str | None = None
+    """The same, declared or found in the weights: models of one group are no independent evidence."""
 
     @property
     def path(self) -> tuple[str, str, str]:
@@ -115,13 +114,13 @@ def taxonomy(
         raise ValueError(f"`distances` must have shape {(len(models),) * 2}. Got {distances.shape}.")
     known = _fill(distances)
     keys = tuple(model.key for model in models)
-    linkage = average_linkage(known) if len(models) > 1 else np.empty((0, 4))
+    merges = _average_linkage(known) if len(models) > 1 else np.empty((0, 4))
     enough = len(models) >= FEWEST_MODELS
     return Taxonomy(
         models=keys,
         declared=_declare(models),
-        merges=_name_merges(keys, linkage),
-        cophenetic=_cophenetic(linkage, known) if enough else None,
+        merges=_name_merges(keys, merges),
+        cophenetic=_cophenetic(merges, known) if enough else None,
         agreement=_adjust([_agree(level, models, known, seed, num_permutations) for level in LEVELS]),
         note="" if enough else NOT_ENOUGH,
     )
@@ -160,44 +159,59 @@ def _fill(distances: Float64) -> Float64:
     return filled + filled.T
 
 
-def _cophenetic(linkage: Float64, distances: Float64) -> float | None:
-    pairs = np.triu_indices(len(distances), k=1)
-    heights, condensed = cophenetic_distances(linkage)[pairs], distances[pairs]
-    if np.ptp(condensed) == 0:
+def _condensed(distances: Float64) -> Float64:
+    """Each pair once, as `scipy.cluster.hierarchy` takes them."""
+    return distances[np.triu_indices(len(distances), k=1)]
+
+
+def _average_linkage(distances: Float64) -> Float64:
+    """The merges (N - 1, 4) of the tree, as `scipy.cluster.hierarchy.linkage` gives them."""
+    from scipy.cluster.hierarchy import linkage
+
+    return linkage(_condensed(distances), "average")
+
+
+def _cophenetic(merges: Float64, distances: Float64) -> float | None:
+    from scipy.cluster.hierarchy import cophenet
+
+    heights, condensed = cophenet(merges), _condensed(distances)
+    if np.ptp(condensed) == 0 or np.ptp(heights) == 0:
         return None
-    return float(np.corrcoef(heights, condensed)[0, 1]) if np.ptp(heights) > 0 else None
+    return float(np.corrcoef(heights, condensed)[0, 1])
 
 
-def _name_merges(keys: tuple[str, ...], linkage: Float64) -> tuple[Merge, ...]:
+def _name_merges(keys: tuple[str, ...], merges: Float64) -> tuple[Merge, ...]:
     groups: list[tuple[str, ...]] = [(key,) for key in keys]
-    merges = []
-    for left, right, height, _ in linkage:
-        merges.append(Merge(left=groups[int(left)], right=groups[int(right)], height=float(height)))
+    named = []
+    for left, right, height, _ in merges:
+        named.append(Merge(left=groups[int(left)], right=groups[int(right)], height=float(height)))
         groups.append((*groups[int(left)], *groups[int(right)]))
-    return tuple(merges)
+    return tuple(named)
 
 
 def _agree(
     level: str, models: Sequence[DeclaredModel], distances: Float64, seed: int, num_permutations: int
 ) -> LevelAgreement:
     """Agreement at one level, over the models that have a label there."""
+    from scipy.cluster.hierarchy import fcluster
+
     labels = [_label(model, level) for model in models]
     known = np.array([index for index, label in enumerate(labels) if label is not None], dtype=np.intp)
     counts = Counter(label for label in labels if label is not None)
-    kin = [models[index].kin or models[index].lineage or models[index].key for index in known]
-    found = LevelAgreement(level=level, num_models=len(known), num_labels=len(counts), num_lineages=len(set(kin)))
+    names = [models[index].lineage_group or models[index].lineage or models[index].key for index in known]
+    found = LevelAgreement(level=level, num_models=len(known), num_labels=len(counts), num_lineages=len(set(names)))
     if len(known) < FEWEST_MODELS or len(counts) < 2 or len(counts) == len(known):
         return _with_note(found, counts)
     codes = np.unique([str(labels[index]) for index in known], return_inverse=True)[1]
     # The tree of the known models alone.
-    groups = cut(average_linkage(distances[np.ix_(known, known)]), len(counts))
-    # A lineage is what all its models have in common: there, models are dealt the labels.
-    lineages = np.arange(len(known)) if level == "lineage" else np.unique(kin, return_inverse=True)[1]
+    groups = fcluster(_average_linkage(distances[np.ix_(known, known)]), len(counts), "maxclust").astype(np.intp) - 1
+    # All models of a lineage have one label there, so that labels are permuted between models.
+    lineages = np.arange(len(known)) if level == "lineage" else np.unique(names, return_inverse=True)[1]
     units, unit_of, blocks = _units(codes, lineages)
     rng = np.random.default_rng(seed)
     dealt = deal_labels(codes[units], blocks, rng=rng, max_labellings=num_permutations + 1)
     # One-sided: only more agreement than chance is agreement.
-    agreement = np.array([adjusted_rand(labelling[unit_of], groups) for labelling in dealt.codes])
+    agreement = adjusted_rand(dealt.codes[:, unit_of], groups)
     return replace(
         found,
         adjusted_rand=float(agreement[0]),
@@ -228,15 +242,25 @@ def _with_note(found: LevelAgreement, counts: Counter[str]) -> LevelAgreement:
     return replace(found, note=note)
 
 
-def adjusted_rand(first: Labels, second: Labels) -> float:
-    """Adjusted Rand index of two partitions of the same things (Hubert & Arabie 1985, eq. 5), at most 1."""
-    table = np.zeros((int(first.max()) + 1, int(second.max()) + 1))
-    np.add.at(table, (first, second), 1)
-    pairs, total = _pairs(table), float(_pairs(np.array([len(first)])))
-    rows, cols = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
-    expected, largest = rows * cols / total, (rows + cols) / 2
-    return 1.0 if largest == expected else (pairs - expected) / (largest - expected)
+def adjusted_rand(labellings: Labels, groups: Labels) -> Float64:
+    """Adjusted Rand index of each labelling (L, N) and one partition (N,), (L,): Hubert & Arabie 1985, eq. 5.
+
+    `sklearn.metrics.adjusted_rand_score` takes one labelling at a time, a thousand times as long for all.
+    """
+    members = np.eye(int(groups.max()) + 1)[groups]
+    together, in_labels = np.zeros(len(labellings)), np.zeros(len(labellings))
+    for label in range(int(labellings.max()) + 1):
+        table = (labellings == label) @ members
+        together += _pairs(table).sum(axis=1)
+        in_labels += _pairs(table.sum(axis=1))
+    in_groups = _pairs(members.sum(axis=0)).sum()
+    expected = in_labels * in_groups / _pairs(np.array(len(groups)))
+    largest = (in_labels + in_groups) / 2
+    # Equal only if both put all in one group, or each in its own: then they agree.
+    agreement = np.ones(len(labellings))
+    np.divide(together - expected, largest - expected, out=agreement, where=largest != expected)
+    return agreement
 
 
-def _pairs(counts: Float64) -> float:
-    return float((counts * (counts - 1) / 2).sum())
+def _pairs(counts: Float64) -> Float64:
+    return np.asarray(counts * (counts - 1) / 2)

@@ -16,7 +16,6 @@ from patterndb.multiplicity import q_values
 from pipeline.analyse.permutation_tests import Labellings
 from pipeline.analyse.questions.records import Finding
 from pipeline.analyse.questions.samples import Sample
-from pipeline.analyse.questions.tails import column_ranks
 
 __all__ = ["Separation", "differing_dimensions", "rank_test", "separate"]
 
@@ -100,12 +99,14 @@ def rank_test(
 
     - `units`: which of the units (U,) that `codes` labels are present.
     """
+    from scipy.stats import rankdata
+
     counts = np.bincount(codes[units], minlength=codes.max() + 1)
     labellings = dealt.codes[:, units]
     # Only labellings that give the present units as many of each label: the others compare something else.
     alike = np.all([(labellings == code).sum(axis=1) == count for code, count in enumerate(counts)], axis=0)
     labellings = labellings[alike]
-    ranks = column_ranks(values) - (len(values) + 1) / 2
+    ranks = rankdata(values, axis=0) - (len(values) + 1) / 2
     between = np.zeros((len(labellings), values.shape[1]))
     for code, count in enumerate(counts):
         if count:

@@ -15,7 +15,6 @@ import numpy as np
 from patterndb.multiplicity import q_values
 from patterndb.records import Statistic
 from pipeline.analyse.questions.records import Finding
-from pipeline.analyse.questions.tails import coin_tail, fisher_tail
 
 __all__ = ["Universal", "find_universal", "least_universal_p", "lineages_for_a_sign"]
 
@@ -86,8 +85,10 @@ def _judge(name: str, statistics: Sequence[Statistic]) -> Finding:
 
 
 def _sign_p(agree: int, count: int) -> float:
-    """Two-sided: how often at least `agree` of `count` coins fall on the same side."""
-    return min(1.0, 2 * coin_tail(agree, count))
+    """Two-sided: how often at least `agree` of `count` fair coins fall on the same side."""
+    from scipy.stats import binomtest
+
+    return min(1.0, 2 * float(binomtest(agree, count, alternative="greater").pvalue))
 
 
 def _combined_p(p_values: Sequence[float]) -> float:
@@ -95,4 +96,6 @@ def _combined_p(p_values: Sequence[float]) -> float:
 
     Each p is the two-sided one where a lineage lies in that direction and 1 where it does not: that is never too small.
     """
-    return min(1.0, 2 * fisher_tail(p_values))
+    from scipy.stats import combine_pvalues
+
+    return min(1.0, 2 * float(combine_pvalues(p_values, method="fisher").pvalue))

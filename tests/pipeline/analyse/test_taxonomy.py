@@ -54,15 +54,13 @@ def test_labels_that_have_nothing_to_do_with_the_tree_do_not_agree() -> None:
     assert level.p is not None and level.p > 0.1
 
 
-def test_cophenetic_correlation_is_scipys() -> None:
-    from scipy.cluster.hierarchy import cophenet, linkage
-    from scipy.spatial.distance import squareform
+def test_distances_of_a_tree_are_a_tree() -> None:
+    tree = np.array([[0, 1, 4, 4], [1, 0, 4, 4], [4, 4, 0, 2], [4, 4, 2, 0]], dtype=float)
+    assert taxonomy([model(str(i)) for i in range(4)], tree).cophenetic == pytest.approx(1.0)
 
-    points = np.random.default_rng(0).normal(size=(6, 3))
-    square = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    condensed = squareform(square, checks=False)
-    expected = cophenet(linkage(condensed, "average"), condensed)[0]
-    assert taxonomy([model(str(i)) for i in range(6)], square).cophenetic == pytest.approx(expected)
+
+def test_equal_distances_have_no_cophenetic_correlation() -> None:
+    assert taxonomy([model(str(i)) for i in range(4)], 1 - np.eye(4)).cophenetic is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
@@ -83,15 +81,15 @@ def test_copies_are_no_evidence() -> None:
     """Six copies of two models fill two groups, which single models would make significant."""
     kinds, positions = ["text", "vision"] * 6, [0.0, 20.0] * 6
     models = [model(f"m{i}", kind) for i, kind in enumerate(kinds)]
-    strangers = taxonomy(models, on_a_line(*positions)).agreement[0]
-    kin = [replace(each, kin=each.modality) for each in models]
-    copies = taxonomy(kin, on_a_line(*positions)).agreement[0]
-    assert strangers.adjusted_rand == copies.adjusted_rand == 1.0
-    assert strangers.p is not None and strangers.p < 0.01 and strangers.num_lineages == 12
+    unrelated = taxonomy(models, on_a_line(*positions)).agreement[0]
+    related = [replace(each, lineage_group=each.modality) for each in models]
+    copies = taxonomy(related, on_a_line(*positions)).agreement[0]
+    assert unrelated.adjusted_rand == copies.adjusted_rand == 1.0
+    assert unrelated.p is not None and unrelated.p < 0.01 and unrelated.num_lineages == 12
     assert (copies.p, copies.q, copies.num_lineages, copies.note) == (1.0, None, 2, NOT_ENOUGH)
 
 
-def test_lineages_show_by_models_that_are_dealt_among_them() -> None:
+def test_lineages_are_tested_by_permuting_models() -> None:
     lineages = ["a", "a", "a", "b", "b", "b", "c", "c"]
     models = [replace(model(f"m{i}"), lineage=lineage) for i, lineage in enumerate(lineages)]
     found = {level.level: level for level in taxonomy(models, on_a_line(0, 1, 2, 10, 11, 12, 30, 31)).agreement}
@@ -129,5 +127,11 @@ def test_distances_of_another_size_are_refused() -> None:
 
 def test_adjusted_rand_is_sklearns() -> None:
     rng = np.random.default_rng(0)
-    first, second = rng.integers(0, 3, 40), rng.integers(0, 4, 40)
-    assert adjusted_rand(first, second) == pytest.approx(adjusted_rand_score(first, second))
+    labellings, groups = rng.integers(0, 3, (5, 40)), rng.integers(0, 4, 40)
+    expected = [adjusted_rand_score(labelling, groups) for labelling in labellings]
+    assert adjusted_rand(labellings, groups) == pytest.approx(expected)
+
+
+def test_adjusted_rand_of_trivial_partitions_is_one() -> None:
+    one, each = np.zeros(5, dtype=np.intp), np.arange(5)
+    assert adjusted_rand(one[None], one) == 1 and adjusted_rand(each[None], each) == 1
