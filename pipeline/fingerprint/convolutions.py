@@ -1,9 +1,10 @@
-"""Circuits of convolutions: where two kernels meet along channels, seen from the positions inside each.
+"""Parts of the fingerprint in convolutions, where two kernels meet along an axis of channels.
 
-A kernel's positions have a real order. Summed over one axis of channels, a kernel becomes a frame of the other, and so
-every axis of channels has a frame from the kernel that writes it and one from the kernel that reads it. Both are local:
-what happened to one layer of a child does not blur what is seen of the next. Where channels between blocks are free in
-sign there are no such sums; there a depthwise kernel is the frame, and the path from one to the next the part.
+The positions inside a kernel have a fixed order. The mean of a kernel over one axis of channels is a frame of the other
+axis, so every axis of channels has one frame from the kernel that writes it and one from the kernel that reads it. Both
+depend on one layer only: a change of one layer does not reach the parts of the next. Where the signs of channels are
+arbitrary such means are not invariant; there a depthwise kernel is the frame, and the path from one depthwise kernel to
+the next gives the part.
 
 M, N = channels out and in, P = positions of a kernel, K = columns of a frame.
 """
@@ -14,16 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, flatten, signs
+from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, random_signs, whiten
 from zoo.tensors import Axis, Role, TensorSpec
 from zoo.wiring import Block
 
 __all__ = ["ConvolutionWalk", "Path"]
 
 PIXELS, KERNEL, MIXING = 2, 4, 5
-"""Salts of the probes."""
+"""Salts of the random signs."""
 MOST_POSITIONS = 9
-"""Larger kernels are seen through this many fixed mixtures of their positions."""
+"""Positions of larger kernels are projected on this number of columns."""
 BALANCING_STEPS = 5
 
 Loader = Callable[[TensorSpec], npt.NDArray[np.float32]]
@@ -32,33 +33,33 @@ Found = tuple[str, Frame]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """Where the walk through convolutions is."""
+    """Where the walk through convolutions stands."""
 
     width: int | None = None
     """Channels here; None where that is not known."""
     through: Frame | None = None
-    """What pixels, or the last depthwise kernel, become along these channels, (N, K)."""
+    """The frame of the pixels, or of the last depthwise kernel, carried to these channels, (N, K)."""
     written: Frame | None = None
     """The frame of the kernel that writes these channels, (N, K)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvolutionWalk:
-    """The kernels of a model, as they act under their norms."""
+    """Collects the parts of the convolutions of a model, each kernel with the sign of its norm's gain."""
 
     load: Loader
     gains: Mapping[str, TensorSpec]
     """Name of a kernel -> the gain of the norm behind it."""
     are_signs_free: bool
-    """Whether channels between blocks may pass no activation, as in MobileNetV2, so that nothing fixes their signs."""
+    """Whether no activation fixes the signs of channels between blocks, as in MobileNetV2."""
 
     def along(self, block: Block, path: Path, found: list[Found]) -> Path:
         """The path behind a block of convolutions; its parts are added to `found`."""
         behind = self.chain(block.convolutions, path, found)
         if block.shortcut is not None:
-            beside = self._step(block.shortcut, path, found)
-            _add(found, "join", beside.written, behind.written)
-        return behind if behind.through is None else replace(behind, through=flatten(behind.through))
+            shortcut = self._step(block.shortcut, path, found)
+            _add(found, "join", shortcut.written, behind.written)
+        return behind if behind.through is None else replace(behind, through=whiten(behind.through))
 
     def chain(self, convolutions: Sequence[TensorSpec], path: Path, found: list[Found]) -> Path:
         """The path behind convolutions that follow each other."""
@@ -68,11 +69,11 @@ class ConvolutionWalk:
 
     def _step(self, spec: TensorSpec, path: Path, found: list[Found]) -> Path:
         if spec.role is Role.DEPTHWISE_CONVOLUTION:
-            frame = flatten(_probed(self._kernel(spec), KERNEL))
+            frame = whiten(_projected(self._kernel(spec), KERNEL))
             _add(found, "depthwise", frame, path.through)
             return Path(width=spec.rows, through=frame)
         if spec.col_axis is Axis.POSITION or (path.width is None and spec.block is None):
-            frame = flatten(_probed(self._kernel(spec), PIXELS))
+            frame = whiten(_projected(self._kernel(spec), PIXELS))
             return Path(width=spec.rows, through=frame, written=None if self.are_signs_free else frame)
         if path.width is None or spec.cols % path.width:
             return Path(width=spec.rows)
@@ -91,14 +92,14 @@ class ConvolutionWalk:
         return Path(width=spec.rows, through=through, written=writes)
 
     def _kernel(self, spec: TensorSpec) -> Frame:
-        """(M, N P): rows of length one, with the sign of their gain, which a kernel's own sign turns."""
+        """(M, N P): rows of length one, each with the sign of its gain: flipping both leaves the function."""
         kernel = self.load(spec).astype(np.float64)
         return kernel / _nonzero(np.linalg.norm(kernel, axis=1, keepdims=True)) * self._gain_signs(spec)[:, None]
 
     def _balanced(self, spec: TensorSpec, path: Path) -> Frame:
-        """(M, N, P): all channels in and out of one size, whatever scales norms and activations pass on.
+        """(M, N, P), scaled so that all channels in and all channels out have one norm.
 
-        Alternating as Sinkhorn & Knopp (1967) do for doubly stochastic matrices, here on the squares.
+        Norms and activations let channels be scaled. Alternates as Sinkhorn & Knopp (1967), on the squares.
         """
         assert path.width is not None
         kernel = self.load(spec).astype(np.float64).reshape(spec.rows, path.width, -1)
@@ -113,15 +114,15 @@ class ConvolutionWalk:
 
 
 def _add(found: list[Found], kind: str, one: Frame | None, two: Frame | None) -> None:
-    """The inner product of two frames of one axis, if there are such."""
+    """Add the inner product of two frames of one axis, where both are known."""
     if one is not None and two is not None and len(one) == len(two):
         found.append((kind, one.T @ two))
 
 
-def _probed(matrix: Frame, salt: int) -> Frame:
-    """The columns of a matrix, through probes where there are more than those."""
+def _projected(matrix: Frame, salt: int) -> Frame:
+    """The columns of a matrix, projected on `NUM_PROJECTIONS` where there are more."""
     num_columns = matrix.shape[1]
-    return matrix if num_columns <= NUM_PROJECTIONS else matrix @ signs(0, num_columns, NUM_PROJECTIONS, salt)
+    return matrix if num_columns <= NUM_PROJECTIONS else matrix @ random_signs(0, num_columns, NUM_PROJECTIONS, salt)
 
 
 def _spread(kernel: Frame, frame: Frame) -> Frame:
@@ -129,14 +130,14 @@ def _spread(kernel: Frame, frame: Frame) -> Frame:
     places, width = kernel.shape[2], frame.shape[1]
     if places == 1:
         return np.asarray(kernel[:, :, 0] @ frame)
-    mixing = signs(0, places * width, width, MIXING).reshape(places, width, width)
+    mixing = random_signs(0, places * width, width, MIXING).reshape(places, width, width)
     return np.asarray(np.einsum("mnp,nk,pkl->ml", kernel, frame, mixing, optimize=True))
 
 
 def _few_positions(kernel: Frame) -> Frame:
-    """Its positions, or `MOST_POSITIONS` fixed mixtures of them."""
+    """(M, N, at most `MOST_POSITIONS`): its positions, projected where there are more."""
     places = kernel.shape[2]
-    return kernel if places <= MOST_POSITIONS else kernel @ signs(0, places, MOST_POSITIONS, KERNEL)
+    return kernel if places <= MOST_POSITIONS else kernel @ random_signs(0, places, MOST_POSITIONS, KERNEL)
 
 
 def _centred(frame: Frame) -> Frame:

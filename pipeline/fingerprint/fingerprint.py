@@ -1,14 +1,23 @@
-"""Fingerprint: what a model's weights answer to fixed probes, through parts that no permutation changes.
+"""Fingerprint: fixed random projections of products of weights that no permutation or sign flip changes.
 
-Two seeds of one architecture on the same data end up alike in every statistic; what they do not share is the accident
-of their weights. It shows where tensors meet along an axis of arbitrary order: `W_out W_in` of a feed-forward pair,
-`W_q^T W_k`, `W_o W_v`, two convolutions. Seen between two frames of the residual stream each of these is a small matrix
-that depends neither on the order of units, heads, channels or the stream nor on signs, on rotations inside a head or on
-units rescaled. A stream has up to three frames: what probes of its tokens or pixels become in it, its positions, and
-the gains of its norms. What tokens do to tokens is learned by all models of a kind, what they do to gains is not.
+The order of hidden units, heads, channels and residual units is arbitrary: permuting them (and undoing it in the next
+layer) gives the same function. Where two matrices meet along such an axis, their product no longer has that axis:
+`W_out W_in` of a feed-forward pair, `W_q^T W_k`, `W_o W_v`, two consecutive convolutions. The outer axes are residual
+units or channels, arbitrary too, so both sides are projected on *frames*: matrices (N, K) that move with their axis.
+For two matrices A and B (N, .) that meet along an axis of length N, and frames X and Y of their other axes, a part is
 
-In random weights the entries of a part are independent with mean 0, so unrelated models do not correlate, whatever
-they are; a copy, whatever was done to it, keeps most of its entries.
+    P = (A X)^T (B Y) / rms((A X)^T (B Y)),    (K, K)
+
+It is the same whatever the order and the signs of the units, whatever rotation inside a head, and however a ReLU's
+units are scaled. A residual stream has up to three frames: random projections of its tokens or pixels (`inputs`), of
+its positions (`positions`), and the gains of its norms (`gains`). The fingerprint of some parts is one vector (D,),
+
+    v = sum over kinds k of R_k^T s_k,    s_k = sum over parts P of kind k of n_P^(1/4) vec(P) / |vec(P)|,
+
+scaled to root mean square 1; n_P counts the entries of P that are not 0, R_k is a fixed matrix of random signs.
+
+Two trainings from different random weights have independent entries of mean 0, so that fingerprints of unrelated
+models do not correlate, whatever the models are. A copy, whatever was done to it, keeps most of its entries.
 
 N = length of an axis, K = columns of a frame, D = `NUM_DIMENSIONS`.
 """
@@ -23,8 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.fingerprint.convolutions import ConvolutionWalk, Path
-from pipeline.fingerprint.random_projections import Frame, flatten, signs, unit_scale
-from pipeline.fingerprint.residual_frames import gain_columns, mapped, table_frame, turning_with
+from pipeline.fingerprint.random_projections import Frame, random_signs, unit_scale, whiten
+from pipeline.fingerprint.residual_frames import gain_columns, mapped, scaled_by_gains, table_frame
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Attention, Block, FeedForward, Stack, find_gains, find_stacks
 
@@ -33,24 +42,26 @@ __all__ = ["FAMILIES", "NUM_DIMENSIONS", "FingerprintPart", "fingerprint_vector"
 NUM_DIMENSIONS = 384
 """Dimensions of a group: one family of parts in a third of the depth, or in what has no depth."""
 FAMILIES = ("inputs", "others")
-"""Circuits that are seen from tokens or pixels, and those that are not. Another vocabulary, or a merge in which one
-parent's embeddings drown the other's, takes the first and leaves the second."""
+"""Parts with a frame of tokens or pixels, and parts without. Another vocabulary, or a merge in which one parent's
+embeddings are far larger than the other's, changes the first and leaves the second."""
 FEWEST_ENTRIES = 192
-"""With fewer in all its parts a group proves nothing: chance correlations would pass for fingerprint."""
+"""With fewer in all its parts a group proves nothing: unrelated models would correlate by chance."""
 SMALL = 128
-"""Entries of a part that is projected on its own."""
+"""Entries up to which a part is projected on its own."""
 ROUNDING = 1e-9
 """Entries below this share of the largest are rounding of zeros."""
 PROJECTION = 6
-"""Salt of the projections."""
+"""Salt of the random signs."""
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 Found = tuple[str, Frame]
-"""What met, and the matrix."""
+"""Kind of a part, and its matrix."""
 Frames = Mapping[str, Frame]
-"""Source -> a frame of one axis: `inputs` (tokens, pixels, what came before), `positions`, `gains`."""
+"""Source -> a frame of one axis: `inputs` (tokens, pixels, the stack before), `positions`, `gains`."""
+StreamFrames = Mapping[tuple[int, str], Frames]
+"""(width, use) -> frames of the residual stream, or of what a block narrows it to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +69,7 @@ class FingerprintPart:
     """One invariant matrix: `values` are its entries, flat, root mean square 1."""
 
     kind: str
-    """What met along which axis, and the shape: parts of one kind have entries that mean the same."""
+    """Which tensors meet, which frames, and the shape: entries of parts of one kind mean the same."""
     depth: float | None
     values: Frame
 
@@ -69,13 +80,13 @@ class FingerprintPart:
 
 
 def fingerprint_vector(parts: Sequence[FingerprintPart]) -> Frame | None:
-    """The parts as one vector (D,) of root mean square 1, whose direction alone means something.
+    """The parts as one vector (D,) of root mean square 1; only its direction means something.
 
-    Circuits of a kind are projected by the same fixed signs, kinds by different ones, and summed; small parts each
-    by their own, by their order, or there would be too little left to go by. A part with more entries is better
-    evidence, but not in proportion: it counts by the square root of their number. Zeros are no entries: a model of one
-    block has no gains of later thirds, and the few that are left must not count as many. None where the parts have
-    fewer than `FEWEST_ENTRIES` entries.
+    Parts of a kind are added up and projected by the same random signs, kinds by different ones. Small parts are not
+    added up: each is projected by signs of its own, by its number, or too few entries would be left. A part with more
+    entries is better evidence, but not in proportion: its weight is the square root of their number. Zeros do not
+    count as entries: a model of one block has no gains in later thirds. None where the parts have fewer than
+    `FEWEST_ENTRIES` entries.
     """
     sums: dict[str, Frame] = {}
     seen: Counter[str] = Counter()
@@ -91,17 +102,17 @@ def fingerprint_vector(parts: Sequence[FingerprintPart]) -> Frame | None:
 
 
 def _num_entries(values: Frame) -> int:
-    """Entries that are not zero, but for rounding, which differs between a model and its permuted copy."""
+    """Entries that are not zero up to rounding, which differs between a model and its permuted copy."""
     return int(np.count_nonzero(np.abs(values) > ROUNDING * np.abs(values).max()))
 
 
 @lru_cache(maxsize=256)
 def _projection(kind: str, size: int) -> npt.NDArray[np.int8]:
-    return signs(0, size, NUM_DIMENSIONS, _salt(kind)).astype(np.int8)
+    return random_signs(0, size, NUM_DIMENSIONS, _salt(kind)).astype(np.int8)
 
 
 def _salt(kind: str) -> int:
-    """A number for a name of up to 7 letters; longer ones are folded."""
+    """A number below 2^56 for the name of a kind."""
     folded = 0
     for byte in kind.encode():
         folded = (folded * 257 + byte) % (1 << 48)
@@ -111,8 +122,8 @@ def _salt(kind: str) -> int:
 def measure_fingerprint(specs: Sequence[TensorSpec], pieces: PieceLoader) -> list[FingerprintPart]:
     """All parts of a model, in the order of execution.
 
-    - `pieces(spec)`: the matrix or vector in the order of the file, float32 (rows, cols), some rows at a time. Called a
-      tensor at a time, once each but for gains. A table of tokens or positions is never here as a whole.
+    - `pieces(spec)`: the matrix or vector in the order of the file, float32 (rows, cols), some rows at a time. Called
+      for one tensor at a time, and once for each but gains. A table of tokens or positions is never held as a whole.
     """
 
     def load(spec: TensorSpec) -> Float32:
@@ -128,13 +139,13 @@ def measure_fingerprint(specs: Sequence[TensorSpec], pieces: PieceLoader) -> lis
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
-    """On the way through a model."""
+    """The state on the way through a model."""
 
     pieces: PieceLoader
     load: Loader
     kernels: ConvolutionWalk
     path: Path = field(default_factory=Path)
-    """Through convolutions, and along the inputs of every stream."""
+    """Through convolutions, and along the inputs of every residual stream."""
     encoded: Frames = field(default_factory=dict)
     """Frames of the stack before, which cross-attention reads."""
 
@@ -150,7 +161,7 @@ class _Walk:
             self.encoded = frames
 
     def _front(self, stack: Stack, found: list[Found]) -> Frames:
-        """The frames of the stream as it enters the stack; how they lie to each other is added to `found`."""
+        """The frames of the residual stream where it enters the stack; their inner products are added to `found`."""
         self._enter(stack, found)
         frames: dict[str, Frame] = {}
         if self.path.through is not None and stack.width is not None:
@@ -161,15 +172,15 @@ class _Walk:
                 frames["positions"] = positions
         gains = gain_columns(stack, self.load)
         if gains is not None and not stack.is_sign_free:
-            frames["gains"] = flatten(gains)
+            frames["gains"] = whiten(gains)
         elif gains is not None and "inputs" in frames:
-            frames["gains"] = turning_with(frames["inputs"], gains)
+            frames["gains"] = scaled_by_gains(frames["inputs"], gains)
         for one, two in itertools.combinations(frames, 2):
             found.append((f"{one} {two}", frames[one].T @ frames[two]))
         return frames
 
     def _enter(self, stack: Stack, found: list[Found]) -> None:
-        """Take the path to where the stack begins: from its table, through convolutions, on from the stack before."""
+        """Move the path to where the stack begins: behind its table, its convolutions or the stack before."""
         if stack.front.table is not None:
             frame = table_frame(self.pieces(stack.front.table), stack.front.table)
             self.path = Path(width=len(frame), through=frame)
@@ -181,7 +192,7 @@ class _Walk:
             self.path = Path(width=stack.width, through=self._widened(stack, self.path.through))
 
     def _widened(self, stack: Stack, frame: Frame) -> Frame | None:
-        """The frame in the stream: itself, or behind the map that stands between narrower embeddings and the stream."""
+        """The frame along the residual stream; narrower embeddings reach it through a map."""
         if len(frame) == stack.width:
             return frame
         spec = next((s for s in stack.front.maps if s.rows == stack.width and s.cols % len(frame) == 0), None)
@@ -198,50 +209,45 @@ class _Walk:
             self.path = Path(width=spec.rows, through=frames.get("inputs"))
         if not frames:
             return frames
-        streams = self._streams(block, frames)
+        known = self._narrowed(block, frames)
         for attention in block.attentions:
-            self._attention(attention, streams, found)
+            self._attention(attention, known, found)
         for pair in block.feed_forwards:
-            self._feed_forward(pair, streams, found)
+            self._feed_forward(pair, known, found)
         return frames
 
-    def _streams(self, block: Block, frames: Frames) -> dict[tuple[int, str], Frames]:
-        """(width, use) -> frames of what the block reads and writes: the stream, and what it narrows to."""
+    def _narrowed(self, block: Block, frames: Frames) -> StreamFrames:
+        """The frames of all that the block reads and writes: the residual stream, and what it is narrowed to."""
         width = _width(frames)
-        streams = {(width, ""): frames}
+        known = {(width, ""): frames}
         for spec in block.narrows:
             if spec.cols == width:
                 matrix = self.load(spec).astype(np.float64)
                 use = "attention" if "attention" in spec.name else ""
-                streams[spec.rows, use] = {name: flatten(matrix @ frame) for name, frame in frames.items()}
-        return streams
+                known[spec.rows, use] = {name: whiten(matrix @ frame) for name, frame in frames.items()}
+        return known
 
-    def _attention(self, attention: Attention, streams: Mapping[tuple[int, str], Frames], found: list[Found]) -> None:
-        source = {(_width(self.encoded), ""): self.encoded} if attention.is_cross else streams
-        query = self._faces(attention.query, streams, use="attention")
-        key = self._faces(attention.key, source, use="attention")
-        value = self._faces(attention.value, source)
-        output = self._faces(attention.output, streams, is_writer=True)
+    def _attention(self, attention: Attention, known: StreamFrames, found: list[Found]) -> None:
+        source = {(_width(self.encoded), ""): self.encoded} if attention.is_cross else known
+        query = self._projected(attention.query, known, use="attention")
+        key = self._projected(attention.key, source, use="attention")
+        value = self._projected(attention.value, source)
+        output = self._projected(attention.output, known, is_writer=True)
         found.extend(_products("attend", query, key))
         found.extend(_products("carry", output, value))
 
-    def _feed_forward(self, pair: FeedForward, streams: Mapping[tuple[int, str], Frames], found: list[Found]) -> None:
-        enter, leave = self._faces(pair.enter, streams), self._faces(pair.leave, streams, is_writer=True)
+    def _feed_forward(self, pair: FeedForward, known: StreamFrames, found: list[Found]) -> None:
+        enter, leave = self._projected(pair.enter, known), self._projected(pair.leave, known, is_writer=True)
         found.extend(_products("feed", leave, enter))
 
-    def _faces(
-        self,
-        spec: TensorSpec | None,
-        streams: Mapping[tuple[int, str], Frames],
-        *,
-        use: str = "",
-        is_writer: bool = False,
+    def _projected(
+        self, spec: TensorSpec | None, known: StreamFrames, *, use: str = "", is_writer: bool = False
     ) -> Frames:
-        """What a tensor makes of each frame of the stream, along its other axis: `W X`, or `W^T X` of a writer."""
+        """A tensor times each frame of what it reads, `W X`, or of what it writes, `W^T X`: along its other axis."""
         if spec is None:
             return {}
         width = spec.rows if is_writer else spec.cols
-        frames = streams.get((width, use), streams.get((width, ""), {}))
+        frames = known.get((width, use), known.get((width, ""), {}))
         if not frames:
             return {}
         matrix = self.load(spec).astype(np.float64)
@@ -255,7 +261,7 @@ def _width(frames: Frames) -> int:
 def _products(kind: str, one: Frames, two: Frames) -> Iterator[Found]:
     """Inner products along the axis that two tensors share, for every pair of frames.
 
-    Positions with positions are left out: that is one smooth pattern in all models.
+    Positions with positions are left out: all models show the same smooth pattern there.
     """
     for a, left in one.items():
         for b, right in two.items():

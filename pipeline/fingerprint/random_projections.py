@@ -1,8 +1,8 @@
-"""Fixed probes: what the same question asked of two models is made of, and how its answer becomes comparable.
+"""Fixed random projections: the same signs for every model, so that what is projected can be compared.
 
-A probe is a row of signs for each thing that means the same in every copy of a model: a token, a pixel, a position. A
-frame is what probes become along an axis whose order is arbitrary, (N, K); it moves with that axis, so the inner
-product of two frames of one axis depends neither on its order nor on its signs.
+Indices that mean the same in every copy of a model (tokens, pixels, positions) are projected on K columns of random
+signs. Multiplied with a table of embeddings they become a *frame* of the residual stream, (N, K), whose rows move with
+the units: the inner product of two frames of one axis depends neither on the order of its units nor on their signs.
 
 N = length of an axis, K = columns of a frame.
 """
@@ -10,24 +10,25 @@ N = length of an axis, K = columns of a frame.
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUM_PROJECTIONS", "Frame", "flatten", "rank_scores", "signs", "unit_scale"]
+__all__ = ["NUM_PROJECTIONS", "Frame", "random_signs", "rank_scores", "unit_scale", "whiten"]
 
 NUM_PROJECTIONS = 16
 SOFTNESS = 0.1
-"""Directions of a frame below this share of its root mean square are left below one: they are what changes first."""
+"""Singular values of a frame below this share of their root mean square stay below one: those directions are the
+first to change."""
 
 Frame = npt.NDArray[np.float64]
 
-# The finaliser of SplitMix64 (Steele, Lea & Flood 2014), written out: no library's change of generator must ever change
+# The finaliser of SplitMix64 (Steele, Lea & Flood 2014), written out, so that no library's new generator ever changes
 # a signature.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-def signs(start: int, count: int, width: int, salt: int) -> Frame:
-    """Pseudo-random +1 and -1, (count, width): rows `start` to `start + count` of an endless table named `salt`.
+def random_signs(start: int, count: int, width: int, salt: int) -> Frame:
+    """Pseudo-random +1 and -1, (count, width): rows `start` to `start + count` of the endless table number `salt`.
 
-    A row depends on its number alone, so a model with more tokens is asked the same of those that both have.
+    A row depends on its number alone, so that models of different vocabularies get the same signs for shared tokens.
     """
     with np.errstate(over="ignore"):
         rows = np.arange(start, start + count, dtype=np.uint64)[:, None]
@@ -43,10 +44,10 @@ def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def flatten(frame: Frame) -> Frame:
-    """The frame with its singular values pressed towards one, `s / sqrt(s^2 + (SOFTNESS * rms(s))^2)`.
+def whiten(frame: Frame) -> Frame:
+    """The frame (N, K) with singular values near one: `s / sqrt(s^2 + (SOFTNESS * rms(s))^2)` in place of s.
 
-    Otherwise a few learned directions that all models of a kind share would be all there is to see. Zeros stay zeros.
+    Otherwise the few large directions that all models of a kind learn would outweigh all others. Zeros stay zeros.
     """
     left, singular, right = np.linalg.svd(frame, full_matrices=False)
     scale = SOFTNESS * np.sqrt(np.mean(singular**2))
@@ -63,7 +64,7 @@ def unit_scale(values: Frame) -> Frame:
 
 
 def rank_scores(values: npt.NDArray[np.floating]) -> Frame:
-    """Mid-ranks of a vector (N,), centred, in [-0.5, 0.5]: one huge entry counts no more than the next. Ties share."""
+    """Mid-ranks of a vector (N,), centred, in [-0.5, 0.5], so that no outlier decides alone."""
     flat = values.ravel().astype(np.float64)
     ordered = np.sort(flat)
     below, upto = np.searchsorted(ordered, flat, side="left"), np.searchsorted(ordered, flat, side="right")

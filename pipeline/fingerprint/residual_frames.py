@@ -1,6 +1,6 @@
-"""Frames of a residual stream: what its tokens, pixels and positions become in it, and the gains of its norms.
+"""Frames of a residual stream: random projections of its tokens, pixels and positions, and the gains of its norms.
 
-N = width of the stream, K = `NUM_PROJECTIONS`.
+N = width of the residual stream, K = `NUM_PROJECTIONS`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -8,37 +8,41 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, flatten, rank_scores, signs
+from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, random_signs, rank_scores, whiten
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Stack
 
-__all__ = ["gain_columns", "mapped", "table_frame", "turning_with"]
+__all__ = ["gain_columns", "mapped", "scaled_by_gains", "table_frame"]
 
 TOKENS, PIXELS, POSITIONS, MIXING = 1, 2, 3, 5
-"""Salts of the probes."""
+"""Salts of the random signs."""
 ROWS_AT_A_TIME = 8192
 NORMS_OF_A_BLOCK = 3
-"""Norms of a block are told apart up to this number."""
+"""Columns for the norms of a block: the first, second and third norm have one each."""
 
 Float32 = npt.NDArray[np.float32]
 
 
 def table_frame(pieces: Iterable[Float32], spec: TensorSpec) -> Frame:
-    """(N, K) of tokens or positions, probed through the rows of a table, or of pixels, through its columns.
+    """The frame (N, K) of tokens or positions, which are the rows of a table, or of pixels, which are its columns.
 
-    - `pieces`: its rows in the order of the file, some at a time, however many.
+    - `pieces`: its rows in the order of the file, any number at a time.
     """
     if spec.role is Role.PATCH_EMBEDDING:
-        return flatten(np.concatenate([*pieces]).astype(np.float64) @ signs(0, spec.cols, NUM_PROJECTIONS, PIXELS))
+        return whiten(
+            np.concatenate([*pieces]).astype(np.float64) @ random_signs(0, spec.cols, NUM_PROJECTIONS, PIXELS)
+        )
     salt = TOKENS if spec.role is Role.TOKEN_EMBEDDING else POSITIONS
-    total, asked, answer = np.zeros(spec.cols), np.zeros(NUM_PROJECTIONS), np.zeros((spec.cols, NUM_PROJECTIONS))
-    # What is rounded must not depend on the pieces.
+    row_sum, sign_sum = np.zeros(spec.cols), np.zeros(NUM_PROJECTIONS)
+    projected = np.zeros((spec.cols, NUM_PROJECTIONS))
+    # Blocks of one size, so that rounding does not depend on the pieces.
     for start, block in zip(range(0, spec.rows, ROWS_AT_A_TIME), _blocks(pieces, ROWS_AT_A_TIME), strict=True):
         rows = block.astype(np.float64)
-        probes = signs(start, len(rows), NUM_PROJECTIONS, salt)
-        total, asked, answer = total + rows.sum(axis=0), asked + probes.sum(axis=0), answer + rows.T @ probes
-    # The mean row is what all models of a kind share most.
-    return flatten(answer - np.outer(total / spec.rows, asked))
+        signs = random_signs(start, len(rows), NUM_PROJECTIONS, salt)
+        row_sum, sign_sum = row_sum + rows.sum(axis=0), sign_sum + signs.sum(axis=0)
+        projected = projected + rows.T @ signs
+    # Without the mean row, which models of a kind have in common.
+    return whiten(projected - np.outer(row_sum / spec.rows, sign_sum))
 
 
 def _blocks(pieces: Iterable[Float32], size: int) -> Iterator[Float32]:
@@ -56,19 +60,19 @@ def _blocks(pieces: Iterable[Float32], size: int) -> Iterator[Float32]:
 
 
 def mapped(matrix: Float32, frame: Frame) -> Frame:
-    """The frame behind a map (M, G N) that reads G places of the stream, concatenated: (M, K)."""
+    """The frame (M, K) behind a map (M, G N) that reads G positions of the residual stream, concatenated."""
     places = np.split(matrix.astype(np.float64), matrix.shape[1] // len(frame), axis=1)
     if len(places) == 1:
-        return flatten(places[0] @ frame)
+        return whiten(places[0] @ frame)
     width = frame.shape[1]
-    mixing = np.split(signs(0, len(places) * width, width, MIXING), len(places))
-    return flatten(np.sum([place @ frame @ mix for place, mix in zip(places, mixing, strict=True)], axis=0))
+    mixing = np.split(random_signs(0, len(places) * width, width, MIXING), len(places))
+    return whiten(np.sum([place @ frame @ mix for place, mix in zip(places, mixing, strict=True)], axis=0))
 
 
 def gain_columns(stack: Stack, load: Callable[[TensorSpec], Float32]) -> Frame | None:
-    """Gains by rank, unit columns: of the norms before the blocks, and `NORMS_OF_A_BLOCK` in each third of the depth.
+    """Ranks of gains, (N, 1 + 3 * `NORMS_OF_A_BLOCK`), columns of length 1: norms before the blocks, then by third.
 
-    None where there is no gain that varies. A place without norms is a column of zeros.
+    None where no gain varies. A column without norms is zeros.
     """
     if stack.width is None:
         return None
@@ -83,8 +87,11 @@ def gain_columns(stack: Stack, load: Callable[[TensorSpec], Float32]) -> Frame |
     return columns / np.where(norms > 0, norms, 1.0) if columns.any() else None
 
 
-def turning_with(frame: Frame, gains: Frame) -> Frame:
-    """`frame` times the gains, mixed, (N, K): gains do not turn with a stream that is free in sign, but this does."""
+def scaled_by_gains(frame: Frame, gains: Frame) -> Frame:
+    """The frame times each column of gains, mixed, (N, K).
+
+    Where signs of residual units are arbitrary, gains do not change with them, but a frame must.
+    """
     width = frame.shape[1]
-    mixing = np.split(signs(0, gains.shape[1] * width, width, MIXING), gains.shape[1])
-    return flatten(np.sum([gain[:, None] * frame @ mix for gain, mix in zip(gains.T, mixing, strict=True)], axis=0))
+    mixing = np.split(random_signs(0, gains.shape[1] * width, width, MIXING), gains.shape[1])
+    return whiten(np.sum([gain[:, None] * frame @ mix for gain, mix in zip(gains.T, mixing, strict=True)], axis=0))

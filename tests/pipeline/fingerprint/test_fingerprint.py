@@ -1,4 +1,4 @@
-"""Fingerprint: no symmetry changes it, unrelated weights do not correlate, copies do."""
+"""The fingerprint: no symmetry changes it, unrelated weights do not correlate, copies do."""
 
 import json
 from collections.abc import Callable
@@ -33,12 +33,12 @@ def random(seed: int) -> Model:
     return random_model(seed, lambda rng, shape: rng.normal(size=shape))
 
 
-def circuits_of(model: Model) -> list[FingerprintPart]:
+def parts_of(model: Model) -> list[FingerprintPart]:
     return measure_fingerprint(list(model), lambda spec: [model[spec]])
 
 
 def vector(model: Model) -> np.ndarray:
-    found = fingerprint_vector(circuits_of(model))
+    found = fingerprint_vector(parts_of(model))
     assert found is not None
     return found
 
@@ -67,7 +67,7 @@ def test_a_tensor_permuted_on_its_own_is_another_model() -> None:
     assert correlation(random(0), broken) < 0.9
 
 
-def test_rotating_inside_heads_leaves_it_alone() -> None:
+def test_rotating_inside_heads_does_not_change_it() -> None:
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(32, 32)))[0]
 
     def rotate(name: str, values: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_rotating_inside_heads_leaves_it_alone() -> None:
     assert np.abs(vector(random(0)) - vector(changed(random(0), rotate))).max() < 1e-4
 
 
-def test_rescaled_units_leave_it_alone() -> None:
+def test_rescaling_units_does_not_change_it() -> None:
     scales = np.exp(np.random.default_rng(0).normal(size=64))
 
     def rescale(name: str, values: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_a_shuffled_copy_is_unrelated() -> None:
     assert abs(correlation(random(0), shuffled(random(0), 3))) < UNRELATED
 
 
-def test_what_happens_to_a_copy_leaves_most_of_it() -> None:
+def test_noise_and_pruning_leave_most_of_it() -> None:
     rng = np.random.default_rng(0)
     disturbed = changed(random(0), lambda name, values: values + 0.15 * rng.normal(size=values.shape))
     pruned = changed(random(0), lambda name, values: values * (np.abs(values) > 0.4))
@@ -116,13 +116,13 @@ def test_a_larger_vocabulary_leaves_most_of_it() -> None:
     assert correlation(model, grown) > 0.7
 
 
-def test_other_embeddings_leave_the_family_that_does_not_see_them() -> None:
+def test_other_embeddings_do_not_change_parts_without_them() -> None:
     model = random(0)
     (name,) = (spec.name for spec in model if spec.role is Role.TOKEN_EMBEDDING)
-    turned = changed(model, lambda at, values: values[::-1] if at == name else values)
+    reversed_rows = changed(model, lambda at, values: values[::-1] if at == name else values)
     before, after = (
-        {family: fingerprint_vector([c for c in circuits_of(one) if c.family == family]) for family in FAMILIES}
-        for one in (model, turned)
+        {family: fingerprint_vector([part for part in parts_of(one) if part.family == family]) for family in FAMILIES}
+        for one in (model, reversed_rows)
     )
     assert np.array_equal(before["others"], after["others"])
     assert abs(np.mean(before["inputs"] * after["inputs"])) < UNRELATED
@@ -137,7 +137,7 @@ def test_kinds_are_projected_apart_and_their_scale_is_lost() -> None:
 
 
 @pytest.mark.parametrize("key", CARDS)
-def test_every_architecture_of_the_zoo_has_fingerprint(key: str, tmp_path: Path) -> None:
+def test_every_architecture_of_the_zoo_has_a_fingerprint(key: str, tmp_path: Path) -> None:
     weights = make_tiny_checkpoint(key, tmp_path / key, seed=0)
     found = vector(read(weights.parent, tmp_path / "home"))
     assert np.isfinite(found).all() and found.std() > 0.9
