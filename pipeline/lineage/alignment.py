@@ -27,12 +27,12 @@ __all__ = [
 Indices = npt.NDArray[np.intp]
 
 FILE_ORDER_Z = 6.0
-"""How far beyond chance features must agree in the order of the files for that order to be believed (p < 1e-9)."""
+"""z of the agreement in the order of the files from which that order is taken (p < 1e-9)."""
 
 MAX_UNITS = 1024
-"""Units that are asked whether they are in file order."""
+"""Units on which file order is tested."""
 _NEARLY = 0.8
-"""Share of the best order's cosines from which on the order of the files is taken instead."""
+"""File order is taken where its cosines sum to this share of the best assignment's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,9 @@ class Alignment:
     a: Indices
     b: Indices
     signs: Matrix | None = None
-    """+1 or -1, float32, one a pair, where signs are free: what unit `b[i]` is multiplied with."""
+    """+1 or -1, float32, one a pair, where signs are arbitrary: unit `b[i]` is multiplied with it."""
     in_file_order: bool = False
-    """Whether this is the order of the files, with no freedom in it."""
+    """Whether this is the order of the files, so that nothing was searched for."""
 
     def __len__(self) -> int:
         return len(self.a)
@@ -58,16 +58,16 @@ class Alignment:
 
 
 def centred(matrix: Matrix) -> Matrix:
-    """The matrix without the means of its rows and columns: what all models of a kind have in common is in those."""
+    """The matrix without the means of its rows and columns, which all models of a kind have in common."""
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     matrix -= matrix.mean(axis=0, keepdims=True)
     return matrix
 
 
 def balanced(matrix: Matrix, *, rounds: int = 3) -> Matrix:
-    """The matrix centred, and its rows and columns scaled to one norm each in turn.
+    """The matrix centred, with its rows and its columns scaled to norm 1 in turn.
 
-    Units that an activation lets one scale count alike then, and so do those that are outliers in every network.
+    Then all units have equal weight: those that may be scaled under an activation, and outliers.
     """
     for _ in range(rounds):
         matrix = unit_rows(unit_rows(centred(matrix)).T).T
@@ -88,10 +88,10 @@ def file_order(num_a: int, num_b: int) -> Alignment:
 
 
 def file_order_z(a: Matrix, b: Matrix) -> float:
-    """How far units agree in file order, in standard deviations over all orders; 0 where there is no spread.
+    """z of the agreement of units in file order, among all orders; 0 where there is no spread.
 
     The trace of `C = A B^T` has mean `sum(C) / n` over all orders, and variance `sum(D^2) / (n - 1)` with D the
-    double-centred C (Hoeffding 1951, "A combinatorial central limit theorem"). Of many units every so many are taken.
+    double-centred C (Hoeffding 1951, "A combinatorial central limit theorem"). Uses at most `MAX_UNITS` units.
     """
     shared = min(len(a), len(b))
     if shared < 3:
@@ -105,11 +105,11 @@ def file_order_z(a: Matrix, b: Matrix) -> float:
 
 
 def relations_z(a: Matrix, b: Matrix) -> float:
-    """How far units relate to each other alike in file order, in standard deviations over all orders; 0 without spread.
+    """z of the agreement of two matrices of similarities in file order, among all orders: Mantel's test (1967).
 
     - `a`, `b`: symmetric, shape `(N, N)`; their diagonals do not count.
 
-    The moments are those of Mantel 1967, "The detection of disease clustering", for values whose mean is 0.
+    0 where there is no spread. The moments are Mantel's for values of mean 0.
     """
     size = len(a)
     if size < 4 or len(b) != size:
@@ -125,7 +125,7 @@ def relations_z(a: Matrix, b: Matrix) -> float:
 
 
 def _without_diagonal(matrix: Matrix) -> npt.NDArray[np.float64]:
-    """The matrix with zeros on its diagonal and mean 0 beside it."""
+    """The matrix with zeros on its diagonal and mean 0 off it."""
     size = len(matrix)
     found: npt.NDArray[np.float64] = matrix.astype(np.float64)
     np.fill_diagonal(found, 0)
@@ -148,10 +148,10 @@ def assign(similarity: Matrix) -> tuple[Indices, Indices]:
 
 
 def align(a: Matrix, b: Matrix, *, signed: bool = False, rows: Indices | None = None) -> Alignment:
-    """Units matched by the cosine of their features, or the order of the files where that is no accident.
+    """Units matched by the cosine of their features; in file order where that agrees beyond chance.
 
     - `a`, `b`: float32, shapes `(N, F)` and `(M, F)`.
-    - `signed`: whether units may have turned; then by the absolute cosine.
+    - `signed`: whether signs of units are arbitrary; then the absolute cosine is used.
     - `rows`: units of the first model to match, where matching all would take too long.
     """
     a, b = unit_rows(a), unit_rows(b)
@@ -166,7 +166,7 @@ def align(a: Matrix, b: Matrix, *, signed: bool = False, rows: Indices | None = 
     scores = np.abs(cosines) if signed else cosines
     found, partners = assign(scores)
     if len(a) == len(b) and scores[np.arange(len(chosen)), chosen].sum() >= _NEARLY * scores[found, partners].sum():
-        # Few units cannot bear the order of the files out, and with some noise another order fits them a little better.
+        # Few units cannot prove file order, and under noise another order fits them a little better.
         found, partners = np.arange(len(chosen)), chosen
     signs = np.where(cosines[found, partners] < 0, -1, 1).astype(np.float32) if signed else None
     return Alignment(a=chosen[found], b=partners, signs=signs)

@@ -1,7 +1,7 @@
-"""What tells residual units apart: tensors whose other axis means the same in every model, whatever its symmetries.
+"""Anchors: tensors whose other axis means the same in every model, so that they tell residual units apart.
 
 Tokens, positions, pixels and labels have fixed indices; norms and biases give each unit one number. Each such tensor
-gives every unit of the stream some features. U = units, F = features.
+gives every unit of the residual stream some features. U = units, F = features.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,9 +19,9 @@ __all__ = ["LEAST_FEATURES", "MAX_ANCHOR_ROWS", "Anchors", "collect_anchors", "w
 MAX_ANCHOR_ROWS = 2048
 """Rows taken of an embedding, the same of both models."""
 LEAST_FEATURES = 8
-"""Fewer cannot tell units apart."""
+"""Fewer features cannot tell units apart."""
 _CLIP = 4.0
-"""Standard deviations: a few units of most networks are outliers by far, and would decide alone."""
+"""Standard deviations: most networks have a few units that are far outliers and would decide alone."""
 
 _FAMILIES: Mapping[Role, str] = {
     Role.TOKEN_EMBEDDING: "tokens",
@@ -35,20 +35,20 @@ _FAMILIES: Mapping[Role, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """Features of the units of one stream in both models, by family."""
+    """Features of the units of one residual stream in both models, by family."""
 
     a: Mapping[str, Matrix] = field(default_factory=dict)
     """Family -> (U of the first model, F)."""
     b: Mapping[str, Matrix] = field(default_factory=dict)
     signed: bool = False
-    """Whether units may have turned; a norm's gains, which do not turn with them, are left out then."""
+    """Whether signs of units are arbitrary; gains of norms, which do not change with them, are left out then."""
 
     @property
     def num_features(self) -> int:
         return sum(matrix.shape[1] for matrix in self.a.values())
 
     def pooled(self) -> tuple[Matrix, Matrix]:
-        """All families side by side."""
+        """All families concatenated."""
         names = list(self.a)
         return np.concatenate([self.a[n] for n in names], axis=1), np.concatenate([self.b[n] for n in names], axis=1)
 
@@ -56,20 +56,20 @@ class Anchors:
 def collect_anchors(
     pairs: Iterable[Pair], a: ModelWeights, b: ModelWeights, *, seed: int
 ) -> dict[tuple[Group, Group], Anchors]:
-    """Residual streams that correspond, and what anchors each, those with most features first."""
+    """Pairs of residual streams that correspond, and the anchors of each, those with most features first."""
     pairs = list(pairs)
-    streams = {link for pair in pairs for link in _streams(pair)}
+    known = {link for pair in pairs for link in _residual_links(pair)}
     owners = _owners(pairs)
     found: dict[tuple[Group, Group], dict[str, list[tuple[Matrix, Matrix]]]] = {}
     signed = set()
     for pair in pairs:
-        for link in _links(pair, streams, owners):
+        for link in _links(pair, known, owners):
             if pair.a.is_matrix and (pair.a.free_col_signs or pair.b.free_col_signs):
                 signed.add(link)
             features = _features(pair, a, b, seed)
             if features is not None:
                 found.setdefault(link, {}).setdefault(_FAMILIES[pair.a.role], []).append(features)
-    joined = {link: _join(found.get(link, {}), link in signed) for link in sorted(streams)}
+    joined = {link: _join(found.get(link, {}), link in signed) for link in sorted(known)}
     return dict(sorted(joined.items(), key=lambda item: -item[1].num_features))
 
 
@@ -90,7 +90,7 @@ def with_bridges(
     a: ModelWeights,
     b: ModelWeights,
 ) -> Anchors:
-    """The anchors, and projections between this stream and those that are aligned already, outside the blocks."""
+    """The anchors, and the projections outside the blocks between this residual stream and aligned ones."""
     found = []
     for pair in pairs:
         if not (pair.a.is_matrix and pair.b.is_matrix and pair.a.block is None):
@@ -119,8 +119,8 @@ def _link(pair: Pair, axis: str) -> tuple[Group, Group] | None:
     return None if group_a is None or group_b is None else (group_a, group_b)
 
 
-def _streams(pair: Pair) -> Iterator[tuple[Group, Group]]:
-    """The residual streams along the axes of a pair of matrices."""
+def _residual_links(pair: Pair) -> Iterator[tuple[Group, Group]]:
+    """The pairs of residual streams along the axes of two matrices."""
     if not (pair.a.is_matrix and pair.b.is_matrix):
         return
     yield from filter(None, (_link(pair, axis) for axis in ("row", "col")))
@@ -131,10 +131,8 @@ def _owners(pairs: Sequence[Pair]) -> dict[str, TensorSpec]:
     return {pair.a.tensor.rpartition(".")[0]: pair.a for pair in pairs if pair.a.is_matrix}
 
 
-def _links(
-    pair: Pair, streams: set[tuple[Group, Group]], owners: Mapping[str, TensorSpec]
-) -> list[tuple[Group, Group]]:
-    """The streams whose units the pair gives features; empty for tensors that do not anchor."""
+def _links(pair: Pair, known: set[tuple[Group, Group]], owners: Mapping[str, TensorSpec]) -> list[tuple[Group, Group]]:
+    """The pairs of residual streams to whose units the tensors give features; empty for tensors that do not anchor."""
     a, b = pair.a, pair.b
     if a.role not in _FAMILIES or a.role is not b.role:
         return []
@@ -148,12 +146,12 @@ def _links(
     group_a, group_b = residual_group(a, axis=axis), residual_group(b, axis=axis)
     if group_a is None or group_b is None:
         return []
-    # What lies outside the stacks (a shared vocabulary) anchors both; what lies in one anchors that.
+    # A vocabulary outside the stacks is shared and anchors both; a tensor inside a stack anchors that one.
     is_shared = a.row_axis is Axis.VOCABULARY and a.block is None and not group_a[0]
     widths = (group_a[1], group_b[1])
     return [
         link
-        for link in streams
+        for link in known
         if (link[0][1], link[1][1]) == widths and (is_shared or (link[0][0], link[1][0]) == (group_a[0], group_b[0]))
     ]
 
@@ -179,10 +177,9 @@ def _shared_rows(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.in
 
 
 def _standardised(values: Matrix) -> Matrix | None:
-    """Features by unit, `(F, U)`, of unit spread; None where nothing varies.
+    """Features by unit, `(F, U)`, of standard deviation 1; None where nothing varies.
 
-    Tokens and units of a matrix count alike, however long they are: a few would decide alone. So would a vector's
-    outliers, which are clipped.
+    Matrices are balanced and vectors clipped, since a few outliers would decide alone.
     """
     is_vector = len(values) == 1
     values = values - values.mean(axis=1, keepdims=True) if is_vector else balanced(values)

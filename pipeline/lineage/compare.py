@@ -1,4 +1,4 @@
-"""Compare the weights of two models: align what a symmetry may have permuted, then test on what took no part."""
+"""Compare the weights of two models: align what a symmetry may have permuted, then test on other weights."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from pipeline.lineage.residual_alignment import align_residual_stream
 
 __all__ = ["compare_weights"]
 
-Streams = dict[tuple[Group, Group], Alignment]
+Alignments = dict[tuple[Group, Group], Alignment]
 
 
 def compare_weights(
@@ -26,16 +26,16 @@ def compare_weights(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Lineage:
-    """Weight-level evidence that two models descend from one another or from one root.
+    """Whether the weights show that one model was trained from the other, or both from a third.
 
-    `on_progress` is told how many of how many blocks are done. The result does not depend on anything but the weights,
-    the number of nulls and the seed.
+    `on_progress` is told how many of how many blocks are done. The result depends on the weights, the number of nulls
+    and the seed alone.
     """
     matcher = BlockMatcher(a, b, by_block(a.specs), by_block(b.specs))
     outside = pair_specs(matcher.blocks_a.get(None, {}), matcher.blocks_b.get(None, {}))
-    streams, matched = _align(outside, matcher, seed)
+    alignments, matched = _align(outside, matcher, seed)
     nulls = Nulls(num_nulls, seed)
-    context = Context(a, b, streams, nulls, seed)
+    context = Context(a, b, alignments, nulls, seed)
     tests: list[HeldOut] = []
     inside: list[Pair] = []
     for done, (block_a, block_b) in enumerate(matched):
@@ -49,17 +49,17 @@ def compare_weights(
     return decide(tests, num_nulls=num_nulls)
 
 
-def _align(outside: Sequence[Pair], matcher: BlockMatcher, seed: int) -> tuple[Streams, list[tuple[int, int]]]:
-    """The streams aligned, and which block is which."""
+def _align(outside: Sequence[Pair], matcher: BlockMatcher, seed: int) -> tuple[Alignments, list[tuple[int, int]]]:
+    """The alignments of the residual streams, and which block is which."""
     in_sequence = matcher.in_sequence()
     pairs = list(outside)
     # Norms and biases inside the blocks anchor too, where it is known which block is which.
     for block_a, block_b in in_sequence or ():
         pairs += pair_specs(matcher.blocks_a[block_a], matcher.blocks_b[block_b])
-    streams: Streams = {}
+    alignments: Alignments = {}
     for link, anchors in collect_anchors(pairs, matcher.a, matcher.b, seed=seed).items():
-        bridged = with_bridges(anchors, link, outside, streams, matcher.a, matcher.b)
+        bridged = with_bridges(anchors, link, outside, alignments, matcher.a, matcher.b)
         alignment = align_residual_stream(bridged, matcher, link)
         if alignment is not None:
-            streams[link] = alignment
-    return streams, matcher.match(streams) if in_sequence is None else in_sequence
+            alignments[link] = alignment
+    return alignments, matcher.match(alignments) if in_sequence is None else in_sequence

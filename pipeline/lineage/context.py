@@ -1,4 +1,4 @@
-"""What every test of a pair of models shares: the weights, the streams that are aligned, the wrong orders."""
+"""What all tests of a pair of models share: the weights, the aligned residual streams, the wrong orders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ class Aligned:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A pair of models on the way through the tests."""
+    """A pair of models, and how their residual streams are aligned."""
 
     a: ModelWeights
     b: ModelWeights
-    streams: Mapping[tuple[Group, Group], Alignment]
+    alignments: Mapping[tuple[Group, Group], Alignment]
     nulls: Nulls
     seed: int
 
-    def stream(self, pair: Pair, axis: str) -> Alignment | None:
+    def alignment(self, pair: Pair, axis: str) -> Alignment | None:
         """The alignment of the residual stream along an axis of the pair, None where there is none."""
         group_a, group_b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
-        return None if group_a is None or group_b is None else self.streams.get((group_a, group_b))
+        return None if group_a is None or group_b is None else self.alignments.get((group_a, group_b))
 
     def load(self, pair: Pair, axis: str) -> Aligned | None:
         """The pair with its residual axis as columns, `(other axis, U)`, aligned; None if that cannot be."""
-        alignment = self.stream(pair, axis)
+        alignment = self.alignment(pair, axis)
         if alignment is None:
             return None
         left, right = self.a.load(pair.a), self.b.load(pair.b)

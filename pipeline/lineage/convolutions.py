@@ -1,11 +1,11 @@
-"""Tests along the channels of a CNN: each axis of channels is aligned by what it reads, group after group.
+"""Tests along the channels of a CNN: each axis of channels is aligned by its input channels, one after the other.
 
-The image's channels and the kernel's positions anchor the stem. A convolution's input channels are some group already
-aligned; its output channels are aligned on half of the input channels and tested on the other half, and become a group
-themselves. Depthwise kernels take the group before them, and are fitted on nothing.
+The image's channels and the kernel's positions anchor the stem. A convolution's input channels are a group that is
+aligned already; its output channels are aligned on half of the input channels and tested on the other half, and become
+a group themselves. Depthwise kernels are tested under the alignment of the group before them.
 
-A batch norm lets a kernel turn with its gain: kernels count with the sign of theirs. N = output channels, C = input
-channels, K = kernel positions.
+Under a batch norm a kernel and its gain may both change sign, so that kernels are multiplied with the sign of theirs.
+N = output channels, C = input channels, K = kernel positions.
 """
 
 import math
@@ -28,7 +28,7 @@ KERNEL_SIZES = frozenset({1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 16, 25, 49, 121})
 MAX_CANDIDATES = 6
 """Groups of one size that a convolution is tried on, the latest first."""
 LEAST_CHANNELS = 4
-"""Input channels below which a half of them is too few."""
+"""With fewer input channels, half of them are too few."""
 _CLIP = 4.0
 _CONVOLUTIONS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION)
 _KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
@@ -37,7 +37,7 @@ _KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
 def convolution_tests(
     pairs: Sequence[Pair], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
 ) -> Iterator[HeldOut]:
-    """Tests of all convolutions of a model, each after what it may read."""
+    """Tests of all convolutions of a model, each after those that it may read from."""
     kernels = [pair for pair in pairs if pair.a.role in _KERNELS and pair.a.role is pair.b.role]
     chain = _Chain(_Side(a, _norms(a, kernels)), _Side(b, _norms(b, kernels)), nulls, seed, [])
     for _, stage in groupby(sorted(kernels, key=_stage), key=_stage):
@@ -50,7 +50,7 @@ def convolution_tests(
 
 
 def _stage(pair: Pair) -> float:
-    """Sorts blocks, what lies before them and what lies behind."""
+    """Sort key: what lies before the blocks, the blocks, what lies behind them."""
     if pair.a.block is not None:
         return pair.a.block
     return -1 if (pair.a.depth or 0) < 0.5 else math.inf
@@ -72,7 +72,7 @@ class _Channels:
 
 @dataclass(frozen=True, slots=True)
 class _Stacks:
-    """ConvolutionWalk of both models by input channel, in one order of those: `(C, N, K)`."""
+    """The kernels of both models by input channel, input channels aligned: `(C, N, K)`."""
 
     a: Matrix
     b: Matrix
@@ -98,16 +98,16 @@ class _Side:
     norms: tuple[TensorSpec, ...]
 
     def load(self, spec: TensorSpec) -> Matrix:
-        """The kernels, each with the sign of its gain where they may turn with it."""
+        """The kernels, each multiplied with the sign of its gain where both may change sign."""
         matrix = self.weights.load(spec)
         gain = self._norm_of(spec, is_shift=False)
         if not spec.free_row_signs or gain is None:
             return matrix
-        turned: Matrix = matrix * np.where(self.weights.load(gain).T < 0, np.float32(-1), np.float32(1))
-        return turned
+        signed: Matrix = matrix * np.where(self.weights.load(gain).T < 0, np.float32(-1), np.float32(1))
+        return signed
 
     def shifts(self, spec: TensorSpec) -> Matrix:
-        """What the norm behind the kernels adds, standardised, `(N, 1)`; zeros where there is none."""
+        """The shifts of the norm behind the kernels, standardised, `(N, 1)`; zeros where there is none."""
         shift = self._norm_of(spec, is_shift=True)
         if shift is None:
             return np.zeros((spec.rows, 1), dtype=np.float32)
@@ -116,7 +116,7 @@ class _Side:
         return values.clip(-_CLIP, _CLIP)
 
     def _norm_of(self, spec: TensorSpec, *, is_shift: bool) -> TensorSpec | None:
-        """The vector whose name begins most like the kernels' does."""
+        """The vector whose name shares most leading components with the kernels'."""
         fitting = [n for n in self.norms if n.cols == spec.rows and n.name.endswith(("bias", "beta")) == is_shift]
         found = max(fitting, key=lambda norm: _common(norm.name, spec.name), default=None)
         return found if found is not None and _common(found.name, spec.name) else None
@@ -133,7 +133,7 @@ class _Chain:
     groups: list[_Channels]
 
     def next_of(self, pending: Sequence[Pair]) -> int:
-        """Which of the kernels comes next: a stem, else what reads the latest group, depthwise kernels first."""
+        """Index of the next kernels: a stem, else those that read the latest group, depthwise ones first."""
         latest = self.groups[-1].num_a if self.groups else 0
 
         def place(pair: Pair) -> int:
@@ -152,7 +152,7 @@ class _Chain:
         left, right = self.a.load(pair.a), self.b.load(pair.b)
         signed = pair.a.free_col_signs or pair.b.free_col_signs
         if pair.a.col_axis is Axis.POSITION:
-            # The stem: its filters are smooth, so half of a filter tells the other half in any model. It only anchors.
+            # The stem is not tested: its filters are smooth, so half of a filter predicts the other half in any model.
             if left.shape[1] == right.shape[1]:
                 rows = align(centred(left), centred(right), signed=signed)
                 self.groups.append(_Channels(len(left), len(right), rows))
@@ -163,14 +163,14 @@ class _Chain:
         best = max(fits, key=_preference, default=None)
         if best is None:
             return None
-        # What reads these channels is tested on other weights: it may have them aligned on all of these.
+        # The convolutions behind are tested on other weights, so these channels may be aligned on all their weights.
         whole = best.rows if best.rows.in_file_order else _align(best.stacks, shifts, signed)
         self.groups.append(_Channels(len(left), len(right), whole))
         test_a, test_b = (_flat(side[best.test]) for side in (best.stacks.a, best.stacks.b))
         return self._test(pair, test_a, test_b, best.rows, best.rows.in_file_order and best.stacks.in_file_order)
 
     def _readable(self, left: Matrix, right: Matrix) -> list[_Channels]:
-        """Groups that the columns may be: the latest of each size, and each size in the order of the files."""
+        """Groups that the columns may be: the latest of each size, and one of each size in file order."""
         found: dict[tuple[int, int], list[_Channels]] = {}
         for group in reversed(self.groups):
             kernel, rest = divmod(left.shape[1], group.num_a)
@@ -178,7 +178,7 @@ class _Chain:
             if is_readable and len(group.alignment) >= LEAST_CHANNELS:
                 found.setdefault((group.num_a, group.num_b), []).append(group)
         latest = [group for groups in found.values() for group in groups[:MAX_CANDIDATES]]
-        # Should the chain have been lost, the order of the files may take it up again.
+        # Where the chain has been lost, file order may continue it.
         return latest + [_Channels(*sizes, file_order(*sizes)) for sizes in found]
 
     def depthwise(self, pair: Pair) -> HeldOut | None:
@@ -219,7 +219,7 @@ def _fit(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool, seed: int
 
 
 def _preference(fit: _Fit) -> tuple[bool, bool, float]:
-    """The order of the files cannot be fitted: where it is borne out it beats what can."""
+    """Sort key: file order, which is not fitted, is preferred where the weights show it."""
     rows, cols = fit.rows.in_file_order, fit.stacks.in_file_order
     return rows and cols, rows, fit.score
 
@@ -231,7 +231,7 @@ def _align(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool) -> Alig
 
 
 def _features(kernels: Matrix, shifts: Matrix) -> Matrix:
-    """What tells output channels apart: their kernels, and the shift behind them, which counts like one weight."""
+    """Features of output channels: their kernels, and the shift behind them with the weight of one entry."""
     return np.concatenate([balanced(kernels), shifts / np.float32(math.sqrt(kernels.shape[1]))], axis=1)
 
 
@@ -241,6 +241,6 @@ def _flat(stack: Matrix) -> Matrix:
 
 
 def _common(a: str, b: str) -> int:
-    """Components that two names begin with alike."""
+    """Number of leading components that two names share."""
     pairs = zip(a.split("."), b.split("."), strict=False)
     return next((count for count, (x, y) in enumerate(pairs) if x != y), 0)

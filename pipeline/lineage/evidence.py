@@ -1,4 +1,4 @@
-"""From held-out weights under one alignment to a correlation, its null and a verdict."""
+"""From held-out weights under an alignment to a correlation, its null and a verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ __all__ = ["LEAST_WEIGHTS", "HeldOut", "Nulls", "decide"]
 Vector = npt.NDArray[np.float64]
 
 LEAST_WEIGHTS = 1024
-"""Held-out weights below which nothing is said."""
+"""With fewer held-out weights the verdict is `cannot say`."""
 LEAST_Z = 8.0
-"""Standard deviations beyond wrong alignments from which on weights are kin; p < 1e-15 if nothing else is common."""
+"""z over wrong alignments from which weights are related; p < 1e-15 if they have nothing else in common."""
 LEAST_CORRELATION = 0.1
-"""What kin must reach beside `LEAST_Z` where an order had to be found: the z of what is common to all models of a kind
-grows with their width, its correlation does not. An order that both files share cannot be found by searching."""
+"""Needed as well as `LEAST_Z` where an order had to be searched for: what all models of a kind have in common has a z
+that grows with their width, but its correlation does not grow. Not needed in file order, where nothing is searched for.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +34,13 @@ class HeldOut:
     """Correlations under wrong alignments, shape `(num_nulls,)`."""
     in_file_order: bool
     counts: bool = True
-    """Whether the verdict takes it into account; it is shown in any case."""
+    """Whether it counts for the verdict; it is shown in any case."""
 
 
 class Nulls:
     """Wrong orders of aligned units, the same for all tensors along one axis.
 
-    Every unit has a wrong partner: kin that kept one right would add to the spread, and the narrower the more.
+    Every unit gets a wrong partner: right partners among related weights would widen the null, most in narrow models.
     """
 
     def __init__(self, num_nulls: int, seed: int) -> None:
@@ -72,7 +73,7 @@ class Nulls:
         """The test of one tensor.
 
         - `similarity`: inner products of unit i in the first model with unit j in the second, aligned, `(U, U)`.
-        - `norm`: product of the norms of both tensors, by which the trace becomes a correlation.
+        - `norm`: product of the norms of both tensors; the trace divided by it is the correlation.
 
         None where a tensor does not vary.
         """
@@ -91,7 +92,7 @@ class Nulls:
 
 
 def decide(tests: Sequence[HeldOut], *, num_nulls: int) -> Lineage:
-    """All tests together; correlations weighted by the number of weights."""
+    """The verdict on all tests; correlations are averaged by the number of weights."""
     counted = [test for test in tests if test.counts]
     weights = sum(test.weights for test in counted)
     if weights < LEAST_WEIGHTS:
@@ -131,12 +132,13 @@ def _z(correlation: float, nulls: Vector) -> float | None:
 def _verdict(correlation: float, z: float | None, in_file_order: bool) -> tuple[Verdict, str]:
     if z is None:
         return CANNOT_SAY, "too few wrong alignments to compare with"
-    alike = "strangers' weights may agree as much"
+    alike = "unrelated weights may agree as much"
     if z < LEAST_Z:
         return "no evidence", f"{alike}: z is below {LEAST_Z:g}"
     if correlation < LEAST_CORRELATION and not in_file_order:
-        return "no evidence", f"{alike}: units had to be found, and the correlation is below {LEAST_CORRELATION:g}"
-    return "same lineage", "the weights agree far beyond wrong alignments"
+        reason = f"{alike}: units had to be searched for, and the correlation is below {LEAST_CORRELATION:g}"
+        return "no evidence", reason
+    return "same lineage", "the weights agree far more than under wrong alignments"
 
 
 def _by_role(tests: Sequence[HeldOut]) -> list[RoleEvidence]:

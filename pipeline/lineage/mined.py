@@ -1,7 +1,7 @@
-"""The lineage of mined models: find the weights that the database speaks of, compare them, keep what was found.
+"""The lineage of mined models: find the weights of the patterns in a database, compare them, keep the result.
 
-What is found is kept in the home folder under the digests of both models' weights, so that it is computed once, and
-stays known where the weights are gone.
+A result is kept in the home folder under the digests of both models' weights, so that it is computed once and stays
+known where the weights are deleted.
 """
 
 import logging
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Path) -> WeightFiles:
-    """The files that the pattern was found in, verified by digest. Sends no request.
+    """The files of the pattern's weights, verified by digest. Sends no request.
 
-    They are looked for where the run found them, then in the Hugging Face cache. Raises a `FetchError` if they are not
-    on this machine, and `WeightsChangedError` if what is there is not what was mined.
+    Searches where the run found them, then in the Hugging Face cache. Raises `FetchError` if they are not on this
+    machine, and `WeightsChangedError` if the files there are not those that were mined.
     """
-    # What is kept is read without the code that fetches.
+    # Imported here: a kept result is read without it.
     from pipeline.fetch.stage import fetch
 
     problem: DnaZooError | None = None
@@ -55,7 +55,7 @@ def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Pa
 
 
 def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[ModelRequest]:
-    """What the run asked for under this key, then the repository and commit that the model came from."""
+    """The run's request for this key, then the model's repository and commit."""
     run = database.run(pattern.run)
     asked: Sequence[Mapping[str, str | None]] = run.request.get("models", ())
     for model, request in zip(run.models, asked, strict=False):
@@ -73,7 +73,7 @@ def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[Mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinedLineage:
-    """Compares the models of one database."""
+    """Compares models of one database."""
 
     database: PatternDatabase
     patterns: Mapping[str, PatternSummary]
@@ -85,16 +85,16 @@ class MinedLineage:
 
     @classmethod
     def of(cls, database: PatternDatabase, *, home: Path, on_event: OnEvent = ignore) -> "MinedLineage":
-        """With all that the database knows now."""
+        """With the current patterns of the database."""
         current = {pattern.model.key: pattern for pattern in database.patterns() if pattern.is_current}
         return cls(database=database, patterns=current, home=home, on_event=on_event)
 
     def compare(self, a: str, b: str) -> Lineage:
-        """The evidence on two model keys, in either order; `cannot say` where the weights cannot be had.
+        """The evidence on two model keys, in either order; `cannot say` where the weights are not on this machine.
 
         Raises `NotMinedError` for a key without a pattern.
         """
-        # The one with the smaller digest comes first, so that the order of asking changes nothing.
+        # The smaller digest first, so that the result does not depend on the order of the keys.
         first, second = sorted((self._pattern(a), self._pattern(b)), key=lambda pattern: pattern.model.sha256)
         digests = [first.model.sha256, second.model.sha256]
         key = content_key(LINEAGE_VERSION, digests, self.num_nulls, self.seed)
@@ -107,7 +107,7 @@ class MinedLineage:
         self._tell("start", a, b)
         try:
             with self._weights(first) as left, self._weights(second) as right:
-                # What compares weights is loaded when there are some.
+                # Imported here: a kept result, or missing weights, need no scipy.
                 from pipeline.lineage.compare import compare_weights
 
                 found = compare_weights(
@@ -143,7 +143,7 @@ class MinedLineage:
     def _keep(self, store: StageStore, key: str, found: Lineage) -> None:
         try:
             store.run(STAGE, key, lambda directory: asdict(found))
-        except OSError as error:  # A home that cannot be written costs the time, not the answer.
+        except OSError as error:  # Without a writable home the result is still good, and computed again next time.
             log.warning("The lineage could not be kept: %s.", error)
 
     def _tell(self, kind: str, a: str, b: str, done: float = 0, total: float = 0) -> None:

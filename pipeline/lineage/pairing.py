@@ -1,4 +1,4 @@
-"""Which tensor of one model stands where a tensor of the other does: by name inside the block, else by role."""
+"""Which tensor of one model corresponds to which of the other: by name inside the block, else by role."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 __all__ = ["Group", "Pair", "by_block", "pair_specs", "residual_group"]
 
 Group = tuple[str, int]
-"""A residual stream: of the encoder or the decoder, and its width."""
+"""A residual stream: `decoder` or nothing for any other, and its width."""
 Names = Mapping[str, TensorSpec]
 """Name inside the block -> spec."""
 
@@ -20,7 +20,7 @@ _ENCODER_READERS = (Role.ATTENTION_KEY, Role.ATTENTION_VALUE)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A tensor of either model."""
+    """Two tensors that correspond, one of each model."""
 
     a: TensorSpec
     b: TensorSpec
@@ -37,7 +37,7 @@ def _block_number(spec: TensorSpec) -> int:
 
 
 def _shortened(specs: Sequence[TensorSpec], block: int | None) -> dict[str, TensorSpec]:
-    """The specs by the part of their names that they do not share."""
+    """The specs by their names without the leading components that all share."""
     paths = [spec.name.split(".") for spec in specs]
     shared = 0
     if block is not None:
@@ -48,7 +48,7 @@ def _shortened(specs: Sequence[TensorSpec], block: int | None) -> dict[str, Tens
 
 
 def pair_specs(a: Names, b: Names) -> list[Pair]:
-    """Pairs of one role: same names, then names of which one ends in the other, then matrices by their order."""
+    """Pairs of one role: equal names, then names of which one ends in the other, then matrices by their order."""
     pairs = []
     rest_a, rest_b = dict(a), dict(b)
     for name in a:
@@ -63,7 +63,7 @@ def pair_specs(a: Names, b: Names) -> list[Pair]:
 
 
 def _same(name: str, others: Iterable[str]) -> list[str]:
-    """The name itself, then those that differ in what they begin with."""
+    """The name itself, then names of which one ends in the other."""
     ends = [other for other in others if other.endswith(f".{name}") or name.endswith(f".{other}")]
     return [name, *ends] if name in others else ends
 
@@ -75,15 +75,15 @@ def _ordered(rest: Names, role: Role) -> list[TensorSpec]:
 
 
 def residual_group(spec: TensorSpec, *, axis: str) -> Group | None:
-    """The residual stream along the `row` or `col` axis of a spec; None if that axis is another.
+    """The residual stream along the `row` or `col` axis of a spec; None if that axis is something else.
 
-    What a bottleneck outside the blocks leads to or from is a stream too: that of the embeddings.
+    The narrow side of a bottleneck outside the blocks is one too: that of the embeddings.
     """
     kind, width = (spec.row_axis, spec.rows) if axis == "row" else (spec.col_axis, spec.cols)
     is_embedded = kind is Axis.HIDDEN and spec.role is Role.BOTTLENECK and spec.block is None
     if kind is not Axis.RESIDUAL and not is_embedded:
         return None
     path = spec.name.lower().split(".")
-    # Keys and values of cross-attention read what the encoder wrote.
+    # Keys and values of cross-attention read the encoder's residual stream.
     reads_encoder = axis == "col" and spec.role in _ENCODER_READERS and any(word in _CROSS for word in path)
     return ("decoder" if "decoder" in path[:-2] and not reads_encoder else "", width)

@@ -1,11 +1,11 @@
 """Tests inside the blocks of a transformer, its residual stream aligned.
 
-Feed-forward pairs: inner units are aligned by what they read, and tested on what they write. Attention: dimensions
-inside the heads may be rotated without changing the function, so where they are not in the order of the files the
-products `W_q^T W_k` and `W_o W_v` are tested, which no rotation, sign or order of heads changes; they have nothing to
-align but the stream.
+Feed-forward pairs: inner units are aligned by the weights they read with, and tested on the weights they write with.
+Attention: dimensions inside the heads may be rotated without changing the function, so where they are not in file order
+the products `W_q^T W_k` and `W_o W_v` are tested, which no rotation, sign or order of heads changes. These need no
+alignment but that of the residual stream.
 
-U = units of the stream, H = inner units of either side.
+U = units of the residual stream, H = inner units of one model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from zoo.tensors import Role
 __all__ = ["MAX_INNER_UNITS", "attention_tests", "feed_forward_tests"]
 
 MAX_INNER_UNITS = 512
-"""Inner units of the first model that are sought in the second, of each feed-forward pair."""
+"""Inner units of the first model that are matched in the second, in each feed-forward pair."""
 
 
 def feed_forward_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
@@ -31,7 +31,7 @@ def feed_forward_tests(pairs: Sequence[Pair], context: Context) -> Iterator[Held
     readers, writers = _of(pairs, Role.FFN_IN), _of(pairs, Role.FFN_OUT)
     if not writers or len(readers) % len(writers):
         return
-    each = len(readers) // len(writers)  # Two readers a writer where the units are gated.
+    each = len(readers) // len(writers)  # Two readers for each writer where units are gated.
     for index, writer in enumerate(writers):
         test = _feed_forward(readers[each * index : each * (index + 1)], writer, context)
         if test is not None:
@@ -51,7 +51,7 @@ def _feed_forward(readers: Sequence[Pair], writer: Pair, context: Context) -> He
         return None
     sample = _sample(len(sides[0]), context.seed)
     units = align(centred(sides[0]), centred(sides[1]), rows=sample)
-    # Each unit counts alike: under ReLU its weights may be scaled at will.
+    # All units get equal weight: under a ReLU they may be scaled.
     left, right = (balanced(side) for side in units.rows(written.a, written.b))
     return context.nulls.held_out(
         left.T @ right,
@@ -64,7 +64,7 @@ def _feed_forward(readers: Sequence[Pair], writer: Pair, context: Context) -> He
 
 
 def _by_unit(matrix: Matrix, num_units: int) -> Matrix:
-    """What each inner unit reads, `(H, F)`; gate and input of a fused projection side by side."""
+    """The reading weights of each inner unit, `(H, F)`; gate and input of a fused projection concatenated."""
     if len(matrix) == 2 * num_units:
         return np.concatenate([matrix[:num_units], matrix[num_units:]], axis=1)
     return matrix
@@ -77,13 +77,13 @@ def _sample(count: int, seed: int) -> Any:
 
 
 def attention_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
-    """Tests of the attention modules of a block: keys beside queries, outputs beside values."""
+    """Tests of the attention modules of a block: queries with keys, values with outputs."""
     queries, keys = _of(pairs, Role.ATTENTION_QUERY), _of(pairs, Role.ATTENTION_KEY)
     values, outputs = _of(pairs, Role.ATTENTION_VALUE), _of(pairs, Role.ATTENTION_OUTPUT)
     if len(queries) == len(keys):
         for query, key in zip(queries, keys, strict=True):
-            # Heads that attend by position are alike in all models with the same positions. Where the stream's order
-            # had to be found, by positions among others, their products say little of lineage.
+            # Heads that attend by position are alike in all models with the same positions. Where the order of the
+            # residual stream had to be searched for, by positions among others, their products say little of lineage.
             yield from _present(_product(query, "col", key, "col", context, counts=False))
     if len(values) == len(outputs):
         for value, output in zip(values, outputs, strict=True):
@@ -98,7 +98,7 @@ def _present(test: HeldOut | None) -> Iterator[HeldOut]:
 def _product(
     first: Pair, first_axis: str, second: Pair, second_axis: str, context: Context, *, counts: bool
 ) -> HeldOut | None:
-    """The second matrix, given the first in file order; else the product of both, which `counts` or does not."""
+    """Tests the second matrix where the first is in file order, else the product of both, which counts if `counts`."""
     one, two = context.load(first, first_axis), context.load(second, second_axis)
     if one is None or two is None:
         return None
@@ -134,7 +134,7 @@ def _compare_products(one: Aligned, two: Aligned, context: Context) -> tuple[Mat
 
 
 def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Matrix]:
-    """Rows of equal number: where several query heads share a key head, it is repeated for each."""
+    """Both with as many rows: where several query heads share a key head, it is repeated for each."""
     if len(one) == len(two):
         return one, two
     heads = _num_heads(model.config)
@@ -155,7 +155,7 @@ def _num_heads(config: Mapping[str, Any]) -> int:
 
 
 def _product_norm(one: Matrix, two: Matrix) -> float:
-    """`|X^T Y|`, from the small side."""
+    """`|X^T Y|`, without forming the product."""
     squares = float(((one @ one.T).astype(np.float64) * (two @ two.T)).sum())
     return float(np.sqrt(max(squares, 0.0)))
 

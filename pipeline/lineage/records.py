@@ -1,4 +1,4 @@
-"""What comparing the weights of two models takes and gives."""
+"""Input and result of comparing the weights of two models."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Matrix = npt.NDArray[np.float32]
 Verdict = Literal["same lineage", "no evidence", "cannot say"]
 CANNOT_SAY: Verdict = "cannot say"
 LINEAGE_VERSION = "5"
-"""Raised with every change of what comparing two models gives."""
+"""Raised with every change of the results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class RoleEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Whether two models share weights: a correlation beside its distribution under wrong alignments."""
+    """Whether two models share weights: a correlation and its distribution under wrong alignments."""
 
     verdict: Verdict
     reason: str
@@ -53,7 +53,7 @@ class Lineage:
     """Over all held-out weights, each tensor centred along both axes; None where nothing could be tested."""
     z: float | None = None
     p: float | None = None
-    """(k + 1) / (n + 1), k the wrong alignments with at least this correlation: one-sided."""
+    """(k + 1) / (n + 1), with k of n wrong alignments at this correlation or above: one-sided."""
     num_nulls: int = 0
     tensors: int = 0
     """Tensors tested, of the first model."""
@@ -65,5 +65,5 @@ class Lineage:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Sorts lineages, the surest kin first, those of which nothing can be said last."""
+        """Sort key: the largest z first, models that could not be tested last."""
         return (self.z is None, 0.0 if self.z is None else -self.z)

@@ -9,15 +9,15 @@ __all__ = ["align_residual_stream"]
 
 
 def align_residual_stream(anchors: Anchors, matcher: BlockMatcher, link: tuple[Group, Group]) -> Alignment | None:
-    """The order of the files where anchors or blocks bear it out; else the best of what the anchors suggest.
+    """File order where anchors or blocks show it, else the best alignment by the anchors; None without anchors.
 
-    Where there is a choice, what blocks read decides, which is tested on nowhere. None for a stream without anchors.
+    Between several alignments the weights that blocks read with decide; these are not among the tested weights.
     """
     families = [(anchors.a[name], anchors.b[name]) for name in anchors.a]
     if len(families) > 1:
         families.append(anchors.pooled())
-    borne_out = (file_order_z(unit_rows(a), unit_rows(b)) for a, b in families)
-    if any(z >= FILE_ORDER_Z for z in borne_out) or matcher.bears_out_file_order(link):
+    by_family = (file_order_z(unit_rows(a), unit_rows(b)) for a, b in families)
+    if any(z >= FILE_ORDER_Z for z in by_family) or matcher.is_in_file_order(link):
         return file_order(link[0][1], link[1][1])
     candidates = [align(a, b, signed=anchors.signed) for a, b in families if a.shape[1] >= LEAST_FEATURES]
     if len(candidates) < 2:
