@@ -1,4 +1,4 @@
-"""LineageGroups: which models of a catalog are no independent witnesses, because they come from one ancestor."""
+"""Lineage groups: models of a catalog that come from one ancestor and are no independent evidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from patterndb.similarity import pairwise_distances
 __all__ = ["LEAST_CORRELATION", "LineageGroups", "find_related", "group_lineages", "leave_out_fingerprint"]
 
 LEAST_CORRELATION = 0.3
-"""Correlation of fingerprint beyond chance from which models count as kin, declared or not: strangers have 0."""
+"""Models count as related from this correlation of their fingerprints beyond chance, where unrelated models have 0."""
 SAME_WEIGHTS = 1e-3
-"""Statistics nearer than this are of the same weights in another order: permutations change them by less than 1e-4."""
+"""Statistics at a smaller distance are of the same weights in another order, which changes them by less than 1e-4."""
 FINGERPRINT = "fingerprint/"
-"""Dimensions of the signature that say whose weights these are; the others say what kind of model."""
+"""Prefix of the dimensions that tell whose weights a model has; the others tell its kind."""
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,15 +28,15 @@ class LineageGroups:
     lineages: npt.NDArray[np.intp]
     """(models,): numbers of lineages, by first appearance."""
     names: tuple[str, ...]
-    """Of each lineage: the ancestor that all are known to come from, mined or not."""
+    """Of each lineage: the earliest known ancestor, mined or not."""
     founders: tuple[int, ...]
-    """Of each lineage: the index of the mined model nearest to that ancestor, which speaks for the lineage."""
+    """Of each lineage: the index of the mined model nearest to that ancestor, which represents the lineage."""
 
 
 def group_lineages(models: Sequence[ModelRecord], related: npt.NDArray[np.bool_] | None = None) -> LineageGroups:
-    """Join models with a declared parent in common, mined or not, with equal files, or related by their weights.
+    """Group models with a common declared parent, mined or not, with equal files, or with related weights.
 
-    - `related`: (models, models), what the weights say of each pair.
+    - `related`: (models, models), whether the weights of each pair are related.
 
     A parent is known by its key, its repository, or the last part of that if it is declared without an owner. A model
     that declares no parent is taken to have none.
@@ -64,17 +64,17 @@ def group_lineages(models: Sequence[ModelRecord], related: npt.NDArray[np.bool_]
 
 
 def find_related(names: Sequence[str], values: Float64) -> npt.NDArray[np.bool_]:
-    """Who is related to whom by the weights, (models, models), from aligned signatures (models, dimensions)."""
+    """Which models are related by their weights, (models, models), from aligned signatures (models, dimensions)."""
     is_fingerprint = _is_fingerprint(names)
     whose = tuple(name for name, own in zip(names, is_fingerprint, strict=True) if own)
-    # The distance of fingerprint alone is sqrt(1 - correlation).
+    # The distance of two fingerprints is sqrt(1 - correlation).
     unrelated = pairwise_distances(whose, values[:, is_fingerprint]) ** 2
     same = pairwise_distances(*leave_out_fingerprint(names, values)) < SAME_WEIGHTS
     return np.asarray((unrelated <= 1 - LEAST_CORRELATION) | same)
 
 
 def leave_out_fingerprint(names: Sequence[str], values: Float64) -> tuple[tuple[str, ...], Float64]:
-    """The signatures' other dimensions."""
+    """The dimensions of signatures other than the fingerprint's."""
     keep = ~_is_fingerprint(names)
     return tuple(name for name, kept in zip(names, keep, strict=True) if kept), values[:, keep]
 
@@ -122,7 +122,7 @@ class _Groups:
         self._above: dict[object, object] = {}
 
     def root(self, item: object) -> object:
-        """What stands for the set of `item`."""
+        """The representative of the set of `item`."""
         while (above := self._above.setdefault(item, item)) != item:
             item = above
         return item

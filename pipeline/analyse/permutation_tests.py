@@ -1,8 +1,8 @@
-"""Permutation tests of labels: which labellings chance could have dealt, and how small a p they allow.
+"""Permutation tests of labels: the permuted labellings, and the smallest p that is possible with them.
 
-A labelling is dealt anew within blocks only: things of one block could have had each other's labels. Where all distinct
-labellings can be listed the test is exact; else labellings are drawn, the observed one counted among them (Phipson and
-Smyth 2010), so p is never 0.
+Labels are permuted within blocks only. Where all distinct labellings can be listed the test is exact; otherwise
+labellings are drawn at random, and the observed one is counted with them (Phipson and Smyth 2010), so that p is never
+0.
 """
 
 import itertools
@@ -19,7 +19,6 @@ __all__ = [
     "Labellings",
     "blocks_of_lineages",
     "deal_labels",
-    "distinct",
     "labels_needed",
     "least_p",
     "num_labellings",
@@ -27,7 +26,7 @@ __all__ = [
 
 MAX_LABELLINGS = 9_999
 TOLERANCE = 1e-9
-"""Relative: two labellings that make the same partition must not differ by rounding."""
+"""Relative tolerance, since two labellings that make the same partition may differ by rounding."""
 
 Labels = npt.NDArray[np.intp]
 Float64 = npt.NDArray[np.float64]
@@ -35,12 +34,12 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labellings:
-    """Labellings that were as likely as the observed one, which is the first."""
+    """Labellings that are equally likely under the null; the first is the observed one."""
 
     codes: Labels
     """(labellings, things)."""
     is_exact: bool
-    """Whether these are all there are."""
+    """Whether these are all labellings that exist."""
 
     def p_value(self, statistics: Float64) -> float:
         """The share of labellings whose statistic (labellings,) is at least that of the first."""
@@ -48,21 +47,16 @@ class Labellings:
         return float(np.mean(statistics >= statistics[0] - slack))
 
 
-def distinct(labels: Labels) -> list[int]:
-    """The labels that there are, in order; `numpy.unique` would load masked arrays to ask whether these are one."""
-    return sorted(set(labels.tolist()))
-
-
 def blocks_of_lineages(codes: Labels, lineages: Labels) -> Labels:
     """The block of each thing.
 
-    Lineages with one label are dealt labels among themselves (block 0); in a lineage with several, its members are.
-    Both leave fingerprint as it is: no permutation makes kin of strangers.
+    Labels of lineages that have one label are permuted between these lineages (block 0). Labels of a lineage that has
+    several are permuted between its members. So no permutation separates related models that share a label.
     """
     blocks = np.zeros(len(codes), dtype=np.intp)
-    for lineage in distinct(lineages):
+    for lineage in np.unique(lineages):
         members = lineages == lineage
-        if len(distinct(codes[members])) > 1:
+        if len(np.unique(codes[members])) > 1:
             blocks[members] = 1 + lineage
     return blocks
 
@@ -70,8 +64,8 @@ def blocks_of_lineages(codes: Labels, lineages: Labels) -> Labels:
 def deal_labels(
     codes: Labels, blocks: Labels, *, rng: np.random.Generator, max_labellings: int = MAX_LABELLINGS
 ) -> Labellings:
-    """All distinct labellings if there are at most `max_labellings`; else so many, the observed one and drawn ones."""
-    members = [np.flatnonzero(blocks == block) for block in distinct(blocks)]
+    """All distinct labellings if at most `max_labellings`; else the observed one and random ones, so many in all."""
+    members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     if num_labellings(codes, blocks) <= max_labellings:
         return Labellings(codes=_all_labellings(codes, members), is_exact=True)
     rows = np.tile(codes, (max_labellings, 1))
@@ -81,7 +75,7 @@ def deal_labels(
 
 
 def _all_labellings(codes: Labels, members: Sequence[Labels]) -> Labels:
-    """Every arrangement within one block beside every arrangement within the others; the observed one first."""
+    """All combinations of the arrangements within each block; the observed labelling first."""
     parts = [_arrangements(codes[places]) for places in members]
     chosen = np.indices([len(part) for part in parts]).reshape(len(parts), -1)
     rows = np.empty((chosen.shape[1] if parts else 1, len(codes)), dtype=np.intp)
@@ -93,7 +87,7 @@ def _all_labellings(codes: Labels, members: Sequence[Labels]) -> Labels:
 
 
 def _arrangements(codes: Labels) -> Labels:
-    """Every distinct order of the labels (n,): (orders, n). Each label picks its places among those left."""
+    """Every distinct order of the labels (n,): (orders, n)."""
     rows = np.full((1, len(codes)), -1, dtype=np.intp)
     for label, count in zip(*np.unique(codes, return_counts=True), strict=True):
         left = np.nonzero(rows < 0)[1].reshape(len(rows), -1)
@@ -106,7 +100,7 @@ def _arrangements(codes: Labels) -> Labels:
 def num_labellings(codes: Labels, blocks: Labels) -> int:
     """Distinct labellings: a product of multinomial coefficients."""
     return math.prod(
-        _multinomial(tuple(Counter(codes[blocks == block].tolist()).values())) for block in distinct(blocks)
+        _multinomial(tuple(Counter(codes[blocks == block].tolist()).values())) for block in np.unique(blocks)
     )
 
 
@@ -115,13 +109,13 @@ def _multinomial(counts: Sequence[int]) -> int:
 
 
 def least_p(codes: Labels, blocks: Labels, max_labellings: int = MAX_LABELLINGS) -> float:
-    """The smallest p that any statistic of the partition could reach with labels like these.
+    """The smallest p that any statistic of the partition can reach with such labels.
 
-    Labels with equal counts in every block can change names without changing the partition: those labellings tie.
+    Labels with equal counts in every block can be swapped without changing the partition: those labellings tie.
     """
-    places = distinct(blocks)
+    places = np.unique(blocks)
     table = Counter(
-        tuple(int(((codes == label) & (blocks == block)).sum()) for block in places) for label in distinct(codes)
+        tuple(int(((codes == label) & (blocks == block)).sum()) for block in places) for label in np.unique(codes)
     )
     ties = math.prod(math.factorial(same) for same in table.values())
     exact = ties / num_labellings(codes, blocks)
@@ -129,9 +123,9 @@ def least_p(codes: Labels, blocks: Labels, max_labellings: int = MAX_LABELLINGS)
 
 
 def labels_needed(counts: Mapping[str, int], enough: float, *, max_more: int = 100) -> dict[str, int]:
-    """How many more things of which labels would let p fall to `enough`; always one more of the rarest label.
+    """How many more things of which labels are needed for a p of `enough`, adding to the rarest label each time.
 
-    - `counts`: things of each label in one block, 0 for a label that is only asked about; two labels at least.
+    - `counts`: things of each label in one block, 0 for a label without any yet; two labels at least.
     """
     grown = dict(counts)
     for _ in range(max_more):

@@ -1,8 +1,8 @@
-"""Answer the questions the project was started for, from whatever is in the database.
+"""Answer all questions from the models in a database.
 
-Thresholds: a question is answered `yes` if q <= `ALPHA` and its effect is above `LEAST_EFFECT`; `not enough models` if
-no data on as many lineages could have reached that q; `no evidence` otherwise. The first is no proof of a cause, the
-last no proof of absence.
+A question is answered `yes` if q <= `ALPHA` and its effect is above `LEAST_EFFECT`; `not enough models` if so few
+lineages cannot reach that q with any data; `no evidence` otherwise. `yes` is no proof of a cause, and `no evidence` no
+proof of absence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ QUESTIONS: Mapping[str, str] = {
 }
 """Name -> question, in the order in which they are answered."""
 WORK = 2_000_000_000
-"""Units squared times labellings: what a test may cost."""
+"""Limit of units squared times labellings, which is the cost of a test."""
 
 Float64 = npt.NDArray[np.float64]
 
@@ -58,7 +58,7 @@ Float64 = npt.NDArray[np.float64]
 def ask(
     entries: Sequence[SignatureEntry], statistics: Mapping[str, Sequence[Statistic]], *, seed: int = 0
 ) -> QuestionsAnswered:
-    """Answer every question of `QUESTIONS`; they are one family of tests, so all are answered together.
+    """Answer every question of `QUESTIONS`, all at once because they are one family of tests.
 
     - `statistics`: pattern key -> statistics of the model as a whole.
 
@@ -66,41 +66,41 @@ def ask(
     """
     models = [entry.model for entry in entries]
     names, values = align([entry.signature for entry in entries])
-    descent = group_lineages(models, find_related(names, values))
+    groups = group_lineages(models, find_related(names, values))
     names, values = leave_out_fingerprint(names, values)
-    catalog = _Catalog(models=tuple(models), names=names, values=values, descent=descent, seed=seed)
+    catalog = _Catalog(models=tuple(models), names=names, values=values, groups=groups, seed=seed)
     answers = [_compare(comparison, catalog) for comparison in COMPARISONS]
-    answers += [_predict(catalog), _find_universal(entries, statistics, descent)]
+    answers += [_predict(catalog), _find_universal(entries, statistics, groups)]
     members: dict[str, tuple[str, ...]] = {}
-    for model, lineage in zip(models, descent.lineages, strict=True):
-        members[descent.names[lineage]] = (*members.get(descent.names[lineage], ()), model.key)
+    for model, lineage in zip(models, groups.lineages, strict=True):
+        members[groups.names[lineage]] = (*members.get(groups.names[lineage], ()), model.key)
     return QuestionsAnswered(models=len(models), lineages=members, answers=_judge(answers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Catalog:
-    """What every question is asked of."""
+    """The models that all questions are about, with signatures without the fingerprint."""
 
     models: tuple[ModelRecord, ...]
     names: tuple[str, ...]
     """Of the dimensions."""
     values: Float64
     """(models, dimensions)."""
-    descent: LineageGroups
+    groups: LineageGroups
     seed: int
 
     def sample(self, comparison: Comparison) -> Sample:
         """The units whose labels are compared."""
-        return make_sample(self.values, [comparison.label_of(model) for model in self.models], self.descent.lineages)
+        return make_sample(self.values, [comparison.label_of(model) for model in self.models], self.groups.lineages)
 
     def deal(self, sample: Sample) -> Labellings:
-        """Labellings for its test; the same for the same seed, whatever else is asked."""
+        """Labellings for its test; they depend on the sample and the seed alone."""
         limit = int(np.clip(WORK // max(len(sample.codes), 1) ** 2, 999, MAX_LABELLINGS))
         return deal_labels(sample.codes, sample.blocks, rng=np.random.default_rng(self.seed), max_labellings=limit)
 
 
 def _compare(comparison: Comparison, catalog: _Catalog) -> Answer:
-    """Do the labels show?"""
+    """Answer whether signatures differ between labels."""
     sample = catalog.sample(comparison)
     answer = replace(
         _draft(comparison.name, "omega squared", sample), unlabelled=len(catalog.models) - _num_models(sample)
@@ -118,18 +118,18 @@ def _compare(comparison: Comparison, catalog: _Catalog) -> Answer:
         labellings=len(dealt.codes),
         is_exact=dealt.is_exact,
         needed=_needed(sample, comparison.labels),
-        confounds=find_confounds(comparison, catalog.models, catalog.descent.lineages, sample, dealt),
+        confounds=find_confounds(comparison, catalog.models, catalog.groups.lineages, sample, dealt),
         findings=differing_dimensions(sample, dealt, catalog.names),
     )
 
 
 def _predict(catalog: _Catalog) -> Answer:
-    """Can the label be told, with whole lineages left out?"""
-    everything = catalog.sample(PREDICTED)
-    sample = predictable(everything)
+    """Answer whether the label can be predicted with whole lineages left out."""
+    labelled = catalog.sample(PREDICTED)
+    sample = predictable(labelled)
     answer = replace(_draft("prediction", "skill", sample), unlabelled=len(catalog.models) - _num_models(sample))
-    commonest = sorted(everything.groups, key=lambda group: -group.lineages)[:2]
-    needed = _needed(everything.only_labels({group.label for group in commonest}), ())
+    commonest = sorted(labelled.groups, key=lambda group: -group.lineages)[:2]
+    needed = _needed(labelled.only_labels({group.label for group in commonest}), ())
     if len(sample.labels) < 2 or not sample.num_dimensions:
         return replace(answer, needed=needed)
     dealt = catalog.deal(sample)
@@ -144,35 +144,35 @@ def _predict(catalog: _Catalog) -> Answer:
         labellings=len(dealt.codes),
         is_exact=dealt.is_exact,
         needed=needed,
-        confounds=find_confounds(PREDICTED, catalog.models, catalog.descent.lineages, sample, dealt),
+        confounds=find_confounds(PREDICTED, catalog.models, catalog.groups.lineages, sample, dealt),
         findings=found.recalls,
     )
 
 
 def _find_universal(
-    entries: Sequence[SignatureEntry], statistics: Mapping[str, Sequence[Statistic]], descent: LineageGroups
+    entries: Sequence[SignatureEntry], statistics: Mapping[str, Sequence[Statistic]], groups: LineageGroups
 ) -> Answer:
-    """What do all lineages share? Each is spoken for by its founder."""
-    founders = [entries[index].pattern_key for index in descent.founders]
-    witnesses = [{each.name: each for each in statistics.get(key, ())} for key in founders]
-    answer = replace(_draft("universal", "share of statistics", None), models=len(entries), lineages=len(witnesses))
-    more = lineages_for_a_sign(ALPHA / len(QUESTIONS)) - len(witnesses)
+    """Answer which statistics all lineages share, each represented by its founder."""
+    founders = [entries[index].pattern_key for index in groups.founders]
+    by_lineage = [{each.name: each for each in statistics.get(key, ())} for key in founders]
+    answer = replace(_draft("universal", "share of statistics", None), models=len(entries), lineages=len(by_lineage))
+    more = lineages_for_a_sign(ALPHA / len(QUESTIONS)) - len(by_lineage)
     answer = replace(answer, needed={"any": more} if more > 0 else {})
-    if len(witnesses) < 2:
+    if len(by_lineage) < 2:
         return answer
-    found = find_universal(witnesses, alpha=ALPHA)
+    found = find_universal(by_lineage, alpha=ALPHA)
     return replace(
         answer,
         effect=len(found.found) / found.tested if found.tested else None,
         observed=float(len(found.found)),
         p=found.p,
-        least_p=least_universal_p(witnesses),
+        least_p=least_universal_p(by_lineage),
         findings=found.found,
     )
 
 
 def _draft(name: str, measure: str, sample: Sample | None) -> Answer:
-    """An answer that has not been judged."""
+    """An answer without a verdict."""
     return Answer(
         name=name,
         question=QUESTIONS[name],
@@ -191,13 +191,13 @@ def _num_models(sample: Sample) -> int:
 
 
 def _needed(sample: Sample, asked: Sequence[str]) -> dict[str, int]:
-    """Lineages that would let p stand beside the other questions, whatever they say (Bonferroni)."""
+    """Lineages for a p that stays significant after correction, whatever the other questions give (Bonferroni)."""
     is_pure = sample.blocks == 0
     counts = dict.fromkeys((*asked, *sample.labels), 0)
     for code in sample.codes[is_pure]:
         counts[sample.labels[code]] += 1
-    for stranger in ("any label", "another label")[len(counts) :]:
-        counts[stranger] = 0
+    for unnamed in ("any label", "another label")[len(counts) :]:
+        counts[unnamed] = 0
     within_mixed = num_labellings(sample.codes[~is_pure], sample.blocks[~is_pure])
     return labels_needed(counts, within_mixed * ALPHA / len(QUESTIONS))
 
@@ -205,7 +205,7 @@ def _needed(sample: Sample, asked: Sequence[str]) -> dict[str, int]:
 def _judge(answers: Sequence[Answer]) -> tuple[Answer, ...]:
     """Give each answer its q, its verdict and its sentence.
 
-    A test that could not have reached `ALPHA` with any data does not count among the family (Tarone 1990).
+    A test that cannot reach `ALPHA` with any data does not count in the family (Tarone 1990).
     """
     counted = [answer.p if answer.least_p is not None and answer.least_p <= ALPHA else None for answer in answers]
     judged = []

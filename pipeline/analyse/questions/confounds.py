@@ -1,4 +1,4 @@
-"""What else goes with a label: in a catalog of a dozen models, nearly everything goes with something."""
+"""Confounds: other properties of the models that coincide with a label. A small catalog is full of them."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def find_confounds(
     sample: Sample,
     dealt: Labellings,
 ) -> tuple[Confound, ...]:
-    """Every other facet that decides the label of all models compared, and the size if the groups differ in it."""
+    """Every other facet that determines the label of all models compared, and the size if the groups differ in it."""
     found = []
     for facet, other_of in FACETS.items():
         if facet not in (comparison.facet, *comparison.refines):
@@ -45,12 +45,12 @@ def find_confounds(
 
 
 def _relate(pairs: Sequence[tuple[str, str, int]]) -> Relation | None:
-    """How the second label of (label, label, lineage) bears on the first."""
+    """How the second label of each (label, label, lineage) determines the first."""
     own, other = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
     together = {pair[:2] for pair in pairs}
     if len(own) < 2 or len(together) > len(other):
         return None
     if len(own) == len(other):
         return "coincides"
-    # A label that every lineage has for itself decides everything and says nothing.
+    # A label that differs between all lineages determines every other label, which says nothing.
     return "decides" if len(other) < len({pair[2] for pair in pairs}) else None

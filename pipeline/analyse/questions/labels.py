@@ -1,4 +1,4 @@
-"""The questions that compare labels, and where a model's label is declared."""
+"""The questions that compare labels, and the label of a model under each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,23 +31,23 @@ FACETS: Mapping[str, Facet] = {
     "distillation": lambda model: _either(model.is_distilled, "distilled", "not-distilled"),
     "sharing": lambda model: _either(model.shares_layers, "shared", "not-shared"),
 }
-"""All that is declared of models: what questions compare, and what may go with it."""
+"""All declared properties of models: questions compare them, and each may confound another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A question about one facet."""
+    """A question that compares the labels of one facet."""
 
     name: str
     question: str
     facet: str
     labels: tuple[str, ...] = ()
-    """Those that are compared; empty: all there are."""
+    """The labels compared; empty for all."""
     refines: tuple[str, ...] = ()
-    """Facets that are this one told otherwise, and no confounds."""
+    """Facets that this one is derived from, which are no confounds."""
 
     def label_of(self, model: ModelRecord) -> str | None:
-        """The model's label, None if it has none or one that is not asked about."""
+        """The model's label, None if it has none or one that is not compared."""
         label = FACETS[self.facet](model)
         return label if not self.labels or label in self.labels else None
 

@@ -1,7 +1,7 @@
-"""Can a label be read off the signature? The nearest neighbour from another lineage answers.
+"""Predict a label from the signature, by the nearest neighbour of another lineage.
 
-Leaving single models out would let a fine-tuned copy of the model in question give its label away, so a whole lineage
-is left out at a time. One neighbour, since most labels of a catalog have few lineages.
+A whole lineage is left out at a time: with single models left out, a fine-tuned copy would reveal the label. One
+neighbour, since most labels of a catalog have few lineages.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ Labels = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """How well the labels of lineages left out were told."""
+    """How well the labels of left-out lineages were predicted."""
 
     accuracy: float
-    """Balanced: the mean over labels of the share told rightly."""
+    """Balanced: the mean over labels of the share predicted correctly."""
     chance: float
-    """Mean of the same over dealt labellings."""
+    """Mean of the same over the permuted labellings."""
     p: float
     recalls: tuple[Finding, ...]
 
@@ -37,17 +37,17 @@ class Prediction:
 
 
 def predictable(sample: Sample) -> Sample:
-    """The units whose label another lineage has as well: of the others nothing can be learnt with theirs left out."""
+    """The units whose label another lineage has too: other labels cannot be predicted with their lineage left out."""
     lineages_of = [set(sample.lineages[sample.codes == code].tolist()) for code in range(len(sample.labels))]
     return sample.only(np.array([len(lineages_of[code]) > 1 for code in sample.codes], dtype=bool))
 
 
 def predict(sample: Sample, dealt: Labellings) -> Prediction:
-    """Tell each unit's label by its nearest unit of another lineage. Needs two lineages."""
-    strangers = sample.lineages[:, None] != sample.lineages[None, :]
-    nearest = np.where(strangers, sample.distances, np.inf).argmin(axis=1)
+    """Predict each unit's label by its nearest unit of another lineage. Needs two lineages."""
+    unrelated = sample.lineages[:, None] != sample.lineages[None, :]
+    nearest = np.where(unrelated, sample.distances, np.inf).argmin(axis=1)
     codes = dealt.codes
-    # Whose neighbour is whose does not depend on labels, so each labelling costs one look-up a unit.
+    # Neighbours do not depend on labels, so each labelling costs one look-up per unit.
     hits = codes[:, nearest] == codes
     recalls = np.stack(
         [(hits & (codes == code)).sum(axis=1) / count for code, count in enumerate(np.bincount(sample.codes))], axis=1

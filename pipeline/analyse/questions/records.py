@@ -1,4 +1,4 @@
-"""What answering a question gives: frozen records."""
+"""The answers to questions, as frozen records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,30 +22,30 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confound:
-    """Something else that goes with the label, so that the pattern may be its doing."""
+    """Another property that coincides with the label, so that it may be the cause."""
 
     label: str
     """`modality`, `family`, ...; `size` for the number of weights."""
     relation: Relation
-    """`coincides`: the same groups under other names. `decides`: its groups are parts of these. `differs`: the groups
+    """`coincides`: the same groups under other names. `decides`: its groups are subsets of these. `differs`: the groups
     differ in it by a permutation test of ranks, p <= 0.05."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that an answer rests on: a dimension of the signature, a statistic, a label."""
+    """Detail of an answer: a dimension of the signature, a statistic or a label."""
 
     name: str
     effect: float | None
     p: float | None = None
     q: float | None = None
-    """p adjusted for all that were tested beside it."""
+    """p adjusted for all tests of the same answer."""
     values: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A question, its answer, and what that stands on; a number is None where there was nothing to compute it from."""
+    """A question, its answer and the evidence; a number is None where it could not be computed."""
 
     name: str
     question: str
@@ -55,35 +55,35 @@ class Answer:
     """What `effect` is: `omega squared`, `skill` or `share of statistics`."""
     effect: float | None = None
     chance: float | None = None
-    """What `observed` is by chance, where that is not 0."""
+    """Expected `observed` by chance, where that is not 0."""
     observed: float | None = None
     """Pseudo-F, balanced accuracy, or how many statistics."""
     p: float | None = None
     least_p: float | None = None
-    """The smallest p that this many lineages allow."""
+    """The smallest possible p with so many lineages."""
     q: float | None = None
-    """p adjusted for all questions whose least p could be evidence; None for the others."""
+    """p adjusted for all questions whose smallest possible p is at most alpha; None for the others."""
     labellings: int | None = None
-    """How many labellings p was counted over."""
+    """Number of labellings that p was computed over."""
     is_exact: bool | None = None
-    """Whether those are all there are."""
+    """Whether those are all labellings that exist."""
     models: int = 0
     lineages: int = 0
     dimensions: int | None = None
-    """Of the signature that all models compared have: what distances are over."""
+    """Dimensions that all models compared have: distances are over these."""
     unlabelled: int = 0
-    """Models left out, because nothing is declared of them that answers the question."""
+    """Models left out because they have none of the labels compared."""
     groups: tuple[Group, ...] = ()
     needed: Mapping[str, int] = field(default_factory=dict)
-    """How many more lineages of which label would allow a small enough p; empty where there are enough."""
+    """Label -> number of further lineages for a small enough p; empty where there are enough."""
     confounds: tuple[Confound, ...] = ()
     findings: tuple[Finding, ...] = ()
-    """The strongest, the first the strongest."""
+    """The strongest, in descending order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionsAnswered:
-    """Every question asked of one database."""
+    """All answers about one database."""
 
     models: int
     lineages: Mapping[str, tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""What a question is asked of: one signature for each independent lineage and label.
+"""The sample that a question is answered on: one signature for each independent lineage and label.
 
 U = units, D = dimensions of the signature.
 """
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.similarity import pairwise_distances
-from pipeline.analyse.permutation_tests import blocks_of_lineages, distinct
+from pipeline.analyse.permutation_tests import blocks_of_lineages
 from pipeline.analyse.questions.records import Group
 
 __all__ = ["Sample", "make_sample"]
@@ -21,7 +21,7 @@ Labels = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Units that count one each. A unit is what one lineage has of one label: the mean of its models' signatures."""
+    """Units of equal weight. A unit is the mean signature of the models of one lineage with one label."""
 
     labels: tuple[str, ...]
     """Sorted."""
@@ -36,13 +36,13 @@ class Sample:
     distances: Float64
     """(U, U): root mean square differences over the dimensions that all units have."""
     num_dimensions: int
-    """How many those are. What only some units have would make a pair near or far for what it shares."""
+    """Number of those. Dimensions that some units lack would make distances depend on what a pair shares."""
     members: tuple[tuple[int, ...], ...]
-    """Of each unit: the indices of its models."""
+    """The indices of each unit's models."""
 
     @property
     def num_lineages(self) -> int:
-        return len(distinct(self.lineages))
+        return len(np.unique(self.lineages))
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -61,7 +61,7 @@ class Sample:
         return self.only(np.array([self.labels[code] in labels for code in self.codes], dtype=bool))
 
     def only(self, keep: npt.NDArray[np.bool_]) -> "Sample":
-        """The sample of those units (U,) alone."""
+        """The sample of those units (U,) only."""
         members = [members for members, kept in zip(self.members, keep, strict=True) if kept]
         names = [self.labels[code] for code in self.codes[keep]]
         return _sample(names, self.lineages[keep], members, self.values[keep])

@@ -1,4 +1,4 @@
-"""Answers in words."""
+"""Each answer as a sentence or two of plain English."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,13 @@ __all__ = ["explain"]
 
 
 def explain(answer: Answer, *, alpha: float) -> str:
-    """Why the verdict is what it is, what would change it, and what else may be behind it."""
+    """Why the verdict is what it is, how many more models are needed, and what else may explain the pattern."""
     parts = [_reason(answer, alpha)]
     if answer.verdict == "yes" or (answer.p is not None and answer.p <= alpha):
         parts += [_confound(each) for each in answer.confounds]
     if answer.unlabelled:
-        nouns = "model is" if answer.unlabelled == 1 else "models are"
-        parts.append(f"{answer.unlabelled} {nouns} left out: no label of theirs is asked about here.")
+        are, they = ("model is", "it has") if answer.unlabelled == 1 else ("models are", "they have")
+        parts.append(f"{answer.unlabelled} {are} left out because {they} none of the labels compared.")
     return " ".join(part for part in parts if part)
 
 
@@ -29,63 +29,73 @@ def _reason(answer: Answer, alpha: float) -> str:
 
 
 def _shortage(answer: Answer, alpha: float) -> str:
-    """What there is, how far p could fall, and what would do."""
+    """The lineages there are, the smallest possible p, and how many more are needed."""
     if answer.name == "universal":
-        return _too_few_witnesses(answer)
+        return _too_few_agree(answer)
     have = _listed([f"{group.lineages} {group.label}" for group in answer.groups]) or "none"
-    what = "Lineages whose label another has too" if answer.name == "prediction" else "Independent lineages"
-    return " ".join((f"{what}: {have}.", _reach(answer, alpha), _wanted(answer.needed)))
+    what = "Lineages with a label that others have too" if answer.name == "prediction" else "Independent lineages"
+    return " ".join(part for part in (f"{what}: {have}.", _smallest_p(answer, alpha), _wanted(answer.needed)) if part)
 
 
-def _reach(answer: Answer, alpha: float) -> str:
+def _smallest_p(answer: Answer, alpha: float) -> str:
     if answer.least_p is None:
         return "There is nothing to compare."
-    if answer.least_p > alpha:
-        return f"No data on so few could give p below {answer.least_p:.3f}."
-    return f"No data on so few could give p below {answer.least_p:.3f}, too much beside the other questions."
+    corrected = "" if answer.least_p > alpha else " after correction"
+    return f"The smallest possible p is {answer.least_p:.3f}, which is not significant{corrected}."
 
 
-def _too_few_witnesses(answer: Answer) -> str:
-    noun = "lineage agrees" if answer.lineages == 1 else "lineages agree"
-    by_sign = 2.0 ** (1 - answer.lineages)
+def _too_few_agree(answer: Answer) -> str:
+    by_sign = min(2.0 ** (1 - answer.lineages), 1.0)
     if answer.least_p is not None and answer.least_p > by_sign:
-        return "Too few nulls were drawn for any p to be small: mine with `--nulls 8` or more."
-    return f"If {answer.lineages} independent {noun}, p is {min(by_sign, 1.0):.3f} at best. {_wanted(answer.needed)}"
+        return "Too few nulls were drawn for a small p: mine with `--nulls 8` or more."
+    noun = "lineage" if answer.lineages == 1 else "lineages"
+    return (
+        f"With {answer.lineages} independent {noun} the smallest possible p is {by_sign:.3f}. {_wanted(answer.needed)}"
+    )
 
 
 def _wanted(needed: Mapping[str, int]) -> str:
     if not needed:
         return ""
-    if list(needed) == ["any"]:
-        return f"{needed['any']} more lineages would do."
-    return f"{_listed([f'{count} more of {label}' for label, count in needed.items()])} would do."
+    verb = "is" if list(needed.values()) == [1] else "are"
+    return f"At least {_listed([_lineages(label, count) for label, count in needed.items()])} {verb} needed."
+
+
+def _lineages(label: str, count: int) -> str:
+    """`5 more independent decoder lineages`."""
+    noun = "lineage" if count == 1 else "lineages"
+    if label == "any":
+        return f"{count} more independent {noun}"
+    if label in ("any label", "another label"):
+        return f"{count} more independent {noun} with {label}"
+    return f"{count} more independent {label} {noun}"
 
 
 def _separation(answer: Answer, alpha: float) -> str:
     if answer.verdict == "yes":
         strongest = [each for each in answer.findings if each.q is not None and each.q <= alpha]
-        where = f" They differ most in {strongest[0].name}." if strongest else " No single dimension stands out."
-        return "Signatures lie closer within labels than chance puts them." + where
+        where = (
+            f"The labels differ most in {strongest[0].name}." if strongest else "No single dimension is significant."
+        )
+        return f"Signatures with the same label are closer to each other than under permuted labels. {where}"
     if answer.q is not None and answer.q <= alpha:
-        return "Labels show, but explain next to nothing of the differences between signatures."
-    return "Signatures lie no closer within labels than chance may put them."
+        return "The labels have a significant effect on the signatures, but a very small one."
+    return "Signatures with the same label are not significantly closer to each other than under permuted labels."
 
 
 def _prediction(answer: Answer) -> str:
-    told = f"told rightly in {_percent(answer.observed)} (by chance {_percent(answer.chance)})"
-    outcome = "" if answer.verdict == "yes" else ", which chance may well do"
-    return f"With whole lineages left out, the label is {told}, the mean over labels{outcome}."
+    rates = f"{_percent(answer.observed)} of the cases (by chance {_percent(answer.chance)}), the mean over labels"
+    outcome = "" if answer.verdict == "yes" else " This is not significantly better than chance."
+    return f"With whole lineages left out, the label is predicted correctly in {rates}.{outcome}"
 
 
 def _universal(answer: Answer) -> str:
     count = len(answer.findings)
     if answer.verdict != "yes":
-        return (
-            f"No statistic lies on the same side of its null in all {answer.lineages} lineages more surely than chance."
-        )
+        return f"No statistic lies significantly often on the same side of its null in the {answer.lineages} lineages."
     lines = [f"{each.name} ({'above' if _rises(each.values) else 'below'})" for each in answer.findings[:3]]
     noun = "statistic lies" if count == 1 else "statistics lie"
-    return f"{count} {noun} on the same side of the null in all {answer.lineages} lineages, first {_listed(lines)}."
+    return f"In all {answer.lineages} lineages {count} {noun} on the same side of the null, first {_listed(lines)}."
 
 
 def _rises(values: Mapping[str, float | None]) -> bool:
@@ -94,10 +104,10 @@ def _rises(values: Mapping[str, float | None]) -> bool:
 
 def _confound(confound: Confound) -> str:
     if confound.relation == "coincides":
-        return f"But {confound.label} makes the same groups here: which of the two it is, this catalog cannot say."
+        return f"But {confound.label} makes the same groups here, so either may be the cause."
     if confound.relation == "decides":
-        return f"But {confound.label} decides the label here: models of one {confound.label} have one label."
-    return f"But the groups differ in {confound.label}, too."
+        return f"But {confound.label} determines the label here, so it may be the cause."
+    return f"But the groups also differ in {confound.label}."
 
 
 def _percent(share: float | None) -> str:

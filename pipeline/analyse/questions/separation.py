@@ -1,7 +1,7 @@
-"""Do labels show in the signatures? A permutational analysis of variance of their distances (Anderson 2001).
+"""Do signatures differ between labels? A permutational analysis of variance of distances (PERMANOVA, Anderson 2001).
 
-The signature is a mixture of scales and has missing dimensions, so nothing is assumed but distances: how much smaller
-they are within labels than chance labellings make them. A difference of spread shows as well as one of place.
+Dimensions have different scales and may be missing, so that only distances are used: how much smaller they are within
+labels than under permuted labels. A difference in spread is detected as well as one in location.
 
 U = units, D = dimensions, L = labellings.
 """
@@ -22,9 +22,9 @@ __all__ = ["Separation", "differing_dimensions", "rank_test", "separate"]
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 FEWEST_IN_A_GROUP = 2
-"""Units of a label that must have a dimension for it to be compared between labels."""
+"""A dimension is compared between labels of which so many units have it."""
 COLUMNS_AT_A_TIME = 256
-"""Dimensions tested together: bounds the memory, labellings times dimensions."""
+"""Dimensions tested together, which bounds the memory: labellings times dimensions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +32,16 @@ class Separation:
     """A permutational analysis of variance."""
 
     pseudo_f: float | None
-    """None where the labels explain all there is."""
+    """None where the labels explain all of the variance."""
     r2: float
-    """Share of the squared distances that lies between labels; labels at random take some of it too."""
+    """Share of the squared distances that lies between labels, which random labels have too."""
     omega2: float
-    """The same without what chance takes: 0 is expected of random labels, 1 is the most."""
+    """The same corrected for chance: 0 is expected of random labels, 1 is the maximum."""
     p: float
 
 
 def separate(sample: Sample, dealt: Labellings) -> Separation:
-    """Test whether the units of `sample` lie closer within labels than `dealt` labellings put them.
+    """Test whether units of `sample` are closer within labels than under the permuted labels `dealt`.
 
     Needs two labels and more units than labels.
     """
@@ -60,7 +60,7 @@ def separate(sample: Sample, dealt: Labellings) -> Separation:
         r2=between / total if total > 0 else 0.0,
         # Olejnik and Algina 2003, with the sums of squares of distances.
         omega2=(between - (num_labels - 1) * mean_within) / (total + mean_within) if total > 0 else 0.0,
-        # Group sizes are those of every labelling, so the least sum within is the largest pseudo-F.
+        # All labellings have the same group sizes, so that the smallest sum within is the largest pseudo-F.
         p=dealt.p_value(-within),
     )
 
@@ -70,8 +70,8 @@ def differing_dimensions(
 ) -> tuple[Finding, ...]:
     """The dimensions that differ most between labels, by p, then by effect.
 
-    A rank test each: Mann-Whitney's U of two labels, Kruskal-Wallis's H of more, with p counted over labellings that
-    leave as many units of each label with the dimension; effect is epsilon squared, H / (n - 1). q is over all
+    Each is a rank test: Mann-Whitney's U of two labels, Kruskal-Wallis's H of more. p is over the labellings under
+    which as many units of each label have the dimension; effect is epsilon squared, H / (n - 1). q is over all
     dimensions that two units of each of two labels have.
     """
     tested: list[tuple[int, float, float]] = []
@@ -103,7 +103,7 @@ def rank_test(
 
     counts = np.bincount(codes[units], minlength=codes.max() + 1)
     labellings = dealt.codes[:, units]
-    # Only labellings that give the present units as many of each label: the others compare something else.
+    # Only labellings with as many present units of each label: others compare groups of other sizes.
     alike = np.all([(labellings == code).sum(axis=1) == count for code, count in enumerate(counts)], axis=0)
     labellings = labellings[alike]
     ranks = rankdata(values, axis=0) - (len(values) + 1) / 2

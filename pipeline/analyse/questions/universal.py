@@ -1,9 +1,9 @@
-"""Is there a pattern that all models share, beyond what their nulls show?
+"""Statistics that lie on the same side of their null in all lineages.
 
-For each statistic of the model as a whole, every lineage says whether it is above or below its null. Two things are
-asked of it: that lineages agree in sign more than coins do (a sign test), and that their values are not draws of their
-nulls (Fisher's combination of their p-values in that direction). The larger of the two p-values is the statistic's, so
-neither one extreme model nor an asymmetric null can make a pattern universal.
+Each statistic of the model as a whole is above or below its null in every lineage. Two tests are made: that lineages
+agree in sign more often than fair coins (a sign test), and that their values are not draws of their nulls (Fisher's
+combination of their p-values in that direction). The larger of the two p-values is the statistic's, so that neither one
+extreme model nor an asymmetric null can make a statistic universal.
 """
 
 import math
@@ -21,23 +21,23 @@ __all__ = ["Universal", "find_universal", "least_universal_p", "lineages_for_a_s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Universal:
-    """What the lineages have in common."""
+    """The statistics that the lineages have in common."""
 
     tested: int
     """Statistics with a null that every lineage has."""
     found: tuple[Finding, ...]
-    """In which all lineages lie on one side of their nulls, q <= `alpha`; the largest median abs(z) first."""
+    """Those with all lineages on one side of their nulls and q <= `alpha`; the largest median abs(z) first."""
     p: float
     """Of the hypothesis that none is universal (Simes 1986)."""
 
 
-def find_universal(witnesses: Sequence[Mapping[str, Statistic]], *, alpha: float) -> Universal:
-    """Compare what one model of each lineage says; None for p where no statistic is common to all."""
-    names = [name for name in witnesses[0] if all(_is_tested(each.get(name)) for each in witnesses)]
-    findings = [_judge(name, [each[name] for each in witnesses]) for name in names]
+def find_universal(lineages: Sequence[Mapping[str, Statistic]], *, alpha: float) -> Universal:
+    """Test the statistics, by name, of one model of each lineage; p is 1 where no statistic is common to all."""
+    names = [name for name in lineages[0] if all(_is_tested(each.get(name)) for each in lineages)]
+    findings = [_judge(name, [each[name] for each in lineages]) for name in names]
     adjusted = q_values([finding.p for finding in findings])
-    # Clopper and Pearson 1934, where all agree: of all lineages that could have been mined, at least this share (95 %).
-    share_low = 0.025 ** (1 / len(witnesses))
+    # Clopper and Pearson 1934, where all agree: lower end of the 95 % interval of the share of all lineages.
+    share_low = 0.025 ** (1 / len(lineages))
     universal = [
         Finding(name=each.name, effect=each.effect, p=each.p, q=q, values={**each.values, "share_low": share_low})
         for each, q in zip(findings, adjusted, strict=True)
@@ -50,10 +50,10 @@ def find_universal(witnesses: Sequence[Mapping[str, Statistic]], *, alpha: float
     )
 
 
-def least_universal_p(witnesses: Sequence[Mapping[str, Statistic]]) -> float:
-    """The smallest p that this many lineages with this many nulls allow."""
-    nulls = [max((each.num_nulls for each in witness.values()), default=0) for witness in witnesses]
-    return max(_sign_p(len(witnesses), len(witnesses)), _combined_p([1 / (count + 1) for count in nulls]))
+def least_universal_p(lineages: Sequence[Mapping[str, Statistic]]) -> float:
+    """The smallest possible p with so many lineages and nulls."""
+    nulls = [max((each.num_nulls for each in statistics.values()), default=0) for statistics in lineages]
+    return max(_sign_p(len(lineages), len(lineages)), _combined_p([1 / (count + 1) for count in nulls]))
 
 
 def lineages_for_a_sign(enough: float) -> int:
@@ -66,7 +66,7 @@ def _is_tested(statistic: Statistic | None) -> bool:
 
 
 def _judge(name: str, statistics: Sequence[Statistic]) -> Finding:
-    """One statistic: `effect` is the share of lineages on the side where most are."""
+    """Test one statistic; `effect` is the share of lineages on the side of the majority."""
     rises = np.array([each.value - (each.null_mean or 0.0) for each in statistics])
     side = 1.0 if (rises > 0).sum() >= (rises < 0).sum() else -1.0
     agree = int((side * rises > 0).sum())
@@ -94,7 +94,7 @@ def _sign_p(agree: int, count: int) -> float:
 def _combined_p(p_values: Sequence[float]) -> float:
     """Fisher's combination, doubled because the direction was chosen after the fact.
 
-    Each p is the two-sided one where a lineage lies in that direction and 1 where it does not: that is never too small.
+    Each p is the two-sided one where a lineage lies in that direction and 1 where it does not, which is conservative.
     """
     from scipy.stats import combine_pvalues
 

@@ -61,13 +61,15 @@ def test_no_difference_is_no_evidence() -> None:
     entries = make_catalog(np.random.default_rng(1), [TEXT] * 6 + [VISION] * 6)
     answer = answers(entries)["modality"]
     assert answer.verdict == "no evidence" and answer.needed == {}
-    assert answer.sentence.startswith("Signatures lie no closer within labels")
+    assert answer.sentence.startswith("Signatures with the same label are not significantly closer")
 
 
-def test_three_models_are_not_enough_and_it_says_how_many_would_do() -> None:
+def test_three_models_are_not_enough_and_it_says_how_many_are_needed() -> None:
     entries = make_catalog(np.random.default_rng(0), [TEXT, TEXT, VISION], shift={"vision": 9.0})
     answer = answers(entries)["modality"]
     assert (answer.verdict, answer.least_p, answer.q) == ("not enough models", pytest.approx(1 / 3), None)
+    assert "The smallest possible p is 0.333, which is not significant." in answer.sentence
+    assert f"At least {answer.needed['text']} more independent text lineages" in answer.sentence
     grown = [TEXT] * (2 + answer.needed["text"]) + [VISION] * (1 + answer.needed["vision"])
     entries = make_catalog(np.random.default_rng(0), grown, shift={"vision": 9.0})
     assert answers(entries)["modality"].verdict == "yes"
@@ -87,7 +89,7 @@ def test_reordered_copies_that_declare_no_parent_are_recognised() -> None:
     assert answers((*first, *distinct))["modality"].lineages == 6
 
 
-def test_kin_by_their_weights_are_one_lineage_declared_or_not() -> None:
+def test_models_related_by_their_weights_are_one_lineage() -> None:
     rng = np.random.default_rng(0)
     entries = make_catalog(rng, [TEXT] * 4 + [VISION] * 4, shift={"vision": 9.0})
     fingerprints = rng.normal(size=(8, 96))
@@ -125,7 +127,7 @@ def test_models_of_which_nothing_is_declared_are_left_out_and_counted() -> None:
     assert (answer.models, answer.unlabelled) == (4, 2) and "2 models are left out" in answer.sentence
 
 
-def test_labels_that_coincide_are_named() -> None:
+def test_confounds_that_coincide_are_named() -> None:
     facts = [TEXT | {"architecture": "encoder"}] * 6 + [VISION | {"architecture": "cnn", "num_weights": 9}] * 6
     answer = answers(make_catalog(np.random.default_rng(0), facts, shift={"vision": 3.0}))["modality"]
     assert {(each.label, each.relation) for each in answer.confounds} == {
@@ -135,7 +137,7 @@ def test_labels_that_coincide_are_named() -> None:
     assert "architecture makes the same groups here" in answer.sentence
 
 
-def test_a_finer_label_decides_a_coarser_one() -> None:
+def test_a_finer_label_determines_a_coarser_one() -> None:
     facts = [{"modality": kind, "family": f"{kind}-{number % 3}"} for kind in ("text", "vision") for number in range(6)]
     answer = answers(make_catalog(np.random.default_rng(0), facts))["modality"]
     assert [(each.label, each.relation) for each in answer.confounds] == [("family", "decides")]
@@ -188,8 +190,8 @@ def test_random_labels_are_rejected_as_often_as_alpha_says() -> None:
     assert np.mean(np.array(p_values) <= 0.1) == pytest.approx(0.1, abs=0.04)
 
 
-def test_what_a_label_lacks_does_not_make_it_another() -> None:
-    """Quiet dimensions that vision models lack would put the others nearer to each other, had they a part in it."""
+def test_missing_dimensions_make_no_difference_between_labels() -> None:
+    """Dimensions of little variance that vision models lack would bring the others closer, if they were used."""
     rng, p_values = np.random.default_rng(0), []
     for _ in range(60):
         values = np.hstack([rng.normal(size=(10, 4)), 0.1 * rng.normal(size=(10, 30))])
@@ -211,7 +213,7 @@ def test_a_lineage_with_both_labels_is_compared_within_itself() -> None:
     assert separate(sample, dealt).p == pytest.approx(2 / 2**6)
 
 
-def test_a_dimension_of_two_labels_is_tested_as_by_mann_and_whitney() -> None:
+def test_a_dimension_of_two_labels_is_tested_by_mann_whitney() -> None:
     values = np.random.default_rng(0).normal(size=(9, 7))
     sample = sample_of(list("aaaabbbbb"), values)
     found = {each.name: each.p for each in differing_dimensions(sample, deal(sample), [f"{i}" for i in range(7)])}
@@ -219,7 +221,7 @@ def test_a_dimension_of_two_labels_is_tested_as_by_mann_and_whitney() -> None:
     assert [found[f"{index}"] for index in range(7)] == pytest.approx(expected.tolist())
 
 
-def test_a_dimension_of_three_labels_has_the_effect_of_kruskal_and_wallis() -> None:
+def test_a_dimension_of_three_labels_has_the_effect_of_kruskal_wallis() -> None:
     values = np.random.default_rng(0).normal(size=(12, 3))
     sample = sample_of(list("aaaabbbbcccc"), values)
     found = {each.name: each.effect for each in differing_dimensions(sample, deal(sample), list("xyz"))}
@@ -251,8 +253,8 @@ def test_prediction_is_sklearns_with_lineages_left_out() -> None:
     assert predict(sample, deal(sample)).accuracy == pytest.approx(balanced_accuracy_score(sample.codes, told))
 
 
-def test_a_copy_in_another_fold_would_give_the_label_away() -> None:
-    """Labels at random over lineages of four copies each: single models are told, left-out lineages are not."""
+def test_copies_in_another_fold_would_reveal_the_label() -> None:
+    """Random labels of lineages of four copies: predicted with single models left out, not with lineages left out."""
     rng, naive, honest = np.random.default_rng(0), [], []
     for _ in range(40):
         labels = np.repeat(rng.permutation(list("aaaabbbb")), 4).tolist()
@@ -264,19 +266,19 @@ def test_a_copy_in_another_fold_would_give_the_label_away() -> None:
     assert np.mean(naive) == 1 and np.mean(honest) == pytest.approx(0, abs=0.15)
 
 
-def test_a_teacher_does_not_tell_the_label_of_its_student() -> None:
-    """The nearest of all is each other's kin, with the other label; the nearest of another lineage has the same."""
+def test_a_teacher_does_not_predict_the_label_of_its_student() -> None:
+    """The nearest model is of the same lineage and has the other label; the nearest of another lineage has the same."""
     values = [[10.0 * lineage, label] for lineage in range(4) for label in (0.0, 1.0)]
     sample = sample_of(["teacher", "student"] * 4, values, np.repeat(range(4), 2).tolist())
     assert predict(sample, deal(sample)).accuracy == 1
 
 
-def test_a_label_of_one_lineage_alone_is_not_asked_for() -> None:
+def test_a_label_of_one_lineage_alone_is_not_predicted() -> None:
     sample = predictable(sample_of(list("aabbcdd"), np.eye(7), [0, 1, 2, 3, 4, 5, 5]))
     assert sample.labels == ("a", "b") and sample.num_lineages == 4
 
 
-def test_an_objective_that_shows_can_be_predicted() -> None:
+def test_a_planted_objective_is_predicted() -> None:
     facts = [{"objective": name} for name in ("masked-lm", "causal-lm") for _ in range(7)]
     answer = answers(make_catalog(np.random.default_rng(0), facts, shift={"causal-lm": 5.0}))["prediction"]
     assert (answer.verdict, answer.observed) == ("yes", 1.0)
@@ -287,7 +289,7 @@ def test_an_objective_that_shows_can_be_predicted() -> None:
 # What all models share.
 
 
-def test_what_all_lineages_share_is_found_and_nothing_else() -> None:
+def test_statistics_that_all_lineages_share_are_found_and_no_others() -> None:
     entries = make_catalog(np.random.default_rng(0), [TEXT] * 10)
     answer = answers(entries, rise=8.0)["universal"]
     assert answer.verdict == "yes" and {each.name for each in answer.findings} == {"statistic-0", "statistic-1"}
@@ -310,30 +312,30 @@ def test_one_null_is_not_enough_for_a_universal_pattern() -> None:
     assert answer.verdict == "not enough models" and "--nulls 8" in answer.sentence
 
 
-def witness(z: float) -> dict[str, Statistic]:
-    """What a model says of one statistic, that far from 99 nulls."""
+def statistics_at(z: float) -> dict[str, Statistic]:
+    """One statistic of a model with that z over 99 nulls."""
     draws = np.random.default_rng(0).normal(size=99)
     return {"x": compare_with_null("x", float(draws.mean() + z * draws.std()), draws.tolist(), "shuffle")}
 
 
 def test_extreme_models_do_not_make_a_pattern_universal() -> None:
-    assert find_universal([witness(50.0)] * 12, alpha=ALPHA).p < 0.001
-    mixed = find_universal([witness(50.0)] * 8 + [witness(-0.5)] * 4, alpha=ALPHA)
+    assert find_universal([statistics_at(50.0)] * 12, alpha=ALPHA).p < 0.001
+    mixed = find_universal([statistics_at(50.0)] * 8 + [statistics_at(-0.5)] * 4, alpha=ALPHA)
     assert mixed.found == () and mixed.p > 0.3
 
 
-def test_a_lopsided_null_does_not_make_a_pattern_universal() -> None:
-    """All a little above the mean of their nulls, as most draws of a lopsided null are: no coin, and no evidence."""
-    found = find_universal([witness(0.1)] * 12, alpha=ALPHA)
+def test_a_skewed_null_does_not_make_a_pattern_universal() -> None:
+    """All values lie a little above the mean of their nulls, as most draws of a skewed null do."""
+    found = find_universal([statistics_at(0.1)] * 12, alpha=ALPHA)
     assert found.found == () and found.p == 1.0
 
 
-def test_models_that_are_their_own_nulls_share_nothing() -> None:
+def test_nulls_share_nothing_more_often_than_alpha_says() -> None:
     rejected = []
     for seed in range(150):
         rng = np.random.default_rng(seed)
         entries = make_catalog(rng, [TEXT] * 8)
         statistics = make_model_statistics(rng, entries, rise=0.0)
-        witnesses = [{each.name: each for each in found} for found in statistics.values()]
-        rejected.append(find_universal(witnesses, alpha=ALPHA).p <= ALPHA)
+        by_lineage = [{each.name: each for each in found} for found in statistics.values()]
+        rejected.append(find_universal(by_lineage, alpha=ALPHA).p <= ALPHA)
     assert np.mean(rejected) <= 0.08
