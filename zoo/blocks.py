@@ -53,7 +53,7 @@ _SHARED_LAYERS = re.compile(r"(?:^|\.)albert_layer_groups\.")
 _FRONT = re.compile(
     r"(?:^|\.)(?:embed(?!_out)\w*|\w+_embed\w*|\w*_tokens?|wte|wpe|shared|\w*stem|(?:conv|bn|norm)[0-2]"
     r"|pre_layrnorm|ln_pre|norm_pre|feature_projection|feature_extractor)(?:\.|$)"
-    # DeBERTa's norm of the relative embeddings lies beside them, before the first block.
+    # DeBERTa's norm of the relative embeddings lies before the first block.
     r"|(?:^|\.)encoder\.LayerNorm\."
 )
 """Modules before the first block. What lies outside the blocks and is not named here comes after the last."""

@@ -1,4 +1,4 @@
-"""How many parameters a checkpoint holds, counted as model cards and papers count them."""
+"""The number of parameters in a checkpoint, counted as model cards and papers do."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _HEAD = re.compile(
     r"^(?:cls|lm_head|proj_out|predictions|sop_classifier|discriminator_predictions|generator_\w+|vocab_\w+"
     r"|pre_classifier|classifier|qa_outputs|score|fc|head)(?:\.|$)"
 )
-"""Modules beside the encoder or decoder in the classes that add a head. A pooler belongs to the encoder."""
+"""Modules that classes with a head add to the encoder or decoder. A pooler belongs to the encoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

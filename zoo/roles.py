@@ -165,7 +165,7 @@ def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
 
 
 def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
-    """One spec a part, along the out dimension; one in all, of role `other`, where the parts cannot be told apart."""
+    """One spec for each part along the out dimension; a single one of role `other` where parts cannot be separated."""
     whole = replace(_plain(header, checkpoint), row_axis=Axis.ATTENTION, col_axis=Axis.RESIDUAL)
     if rule.conv1d and checkpoint.has_conv1d:
         whole = replace(whole, rows=whole.cols, cols=whole.rows, transposed=True)

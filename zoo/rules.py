@@ -170,7 +170,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
     ),
     Rule(re.compile(r"^(?:\w+\.)?conv1$"), Role.CONVOLUTION, _CHANNEL, _POSITION),
 )
-"""For convolution kernels; what no rule names is told apart by its shape."""
+"""For convolution kernels; the shape decides for those that match no rule."""
 
 FUSED_RULES: tuple[FusedRule, ...] = (
     FusedRule(_ending(r"crossattention\.c_attn"), (_KEY, _VALUE), conv1d=True),

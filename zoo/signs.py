@@ -1,16 +1,16 @@
-"""Where a network does not tell w from -w: signs along an axis that its kind alone does not show to be free.
+"""Arbitrary signs: axes along which flipping signs leaves the function of a network, beyond those of every network.
 
-Attention's inner axes are free in every network (`Axis.is_sign_free`). What else is depends on what stands between two
-matrices:
+Inner axes of attention have arbitrary signs in every network (`Axis.is_sign_free`). Other axes depend on what stands
+between two matrices. The sign of a unit may be flipped
 
-- a batch norm divides by a deviation, which has no sign: a kernel may turn with the norm's running mean and gain;
-- a norm by the root mean square subtracts no mean: the whole stream may turn, the norm's gains staying as they are;
-- MobileBERT's norms only scale and shift: its streams may turn, and the shifts with them;
-- tanh is odd: units of a pooler may turn with the columns of the head that reads them;
-- the channels between the blocks of MobileNetV2 and its like pass no activation: they may turn with what reads them.
+- under a batch norm, with the norm's running mean and gain, since it divides by a deviation, which has no sign;
+- along the whole residual stream where norms subtract no mean (RMS norm), and gains stay as they are;
+- along the residual streams of MobileBERT, whose norms only scale and shift, with the shifts;
+- in a pooler with tanh, which is odd, with the columns of the head that reads it;
+- in the channels between blocks of MobileNetV2, which pass no activation, with the columns of the kernels behind.
 
-An axis called free that is not costs the signature its odd moments there; one missed breaks its invariance. So what
-names and shapes do not settle counts as free.
+An axis wrongly taken as free costs the signature its odd moments there; one missed breaks its invariance. So whatever
+names and shapes do not decide is taken as free.
 """
 
 import re
@@ -29,20 +29,20 @@ _BUFFERS_OF_BATCH_NORM = "running_mean"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeSigns:
-    """What is free in one checkpoint."""
+    """Which signs are arbitrary in one checkpoint."""
 
     batch_norms: frozenset[str]
     """Modules that keep a running mean."""
-    stream: bool
-    """No norm subtracts a mean: all are linear, or none has a shift, as where they divide by the root mean square."""
+    residual: bool
+    """Along the residual stream: no norm subtracts a mean, since all are linear or none has a shift (RMS norm)."""
     linear_norms: bool
-    """Norms scale and shift, no more."""
+    """Norms only scale and shift."""
     narrow: bool
-    """Depthwise kernels and batch norms: channels between blocks may pass no activation."""
+    """Channels between blocks may pass no activation: there are depthwise kernels and batch norms."""
 
 
 def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], norms: frozenset[str]) -> FreeSigns:
-    """What the names and shapes of all tensors of a checkpoint show, and its `config.json`.
+    """From the names and shapes of all tensors of a checkpoint, and its `config.json`.
 
     - `norms`: modules whose `weight` is a vector.
     """
@@ -52,21 +52,21 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
     has_depthwise = any(len(h.shape) == 4 and h.shape[1] == 1 < h.shape[0] for h in headers)
     return FreeSigns(
         batch_norms=batch_norms,
-        stream=is_linear or (bool(norms) and norms.isdisjoint(shifted)),
+        residual=is_linear or (bool(norms) and norms.isdisjoint(shifted)),
         linear_norms=is_linear,
         narrow=bool(batch_norms) and has_depthwise,
     )
 
 
 def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
-    """`spec`, saying which of its axes are free in sign beyond what their kinds say."""
+    """`spec` with `free_row_signs` and `free_col_signs`."""
     return replace(spec, free_row_signs=_rows_are_free(spec, found), free_col_signs=_cols_are_free(spec, found))
 
 
 def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role in _KERNELS:
         return bool(found.batch_norms)
-    return _is_free_stream(spec, spec.row_axis, found) or _TANH_UNITS.search(spec.name) is not None
+    return _is_free_residual(spec, spec.row_axis, found) or _TANH_UNITS.search(spec.name) is not None
 
 
 def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
@@ -75,13 +75,13 @@ def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role in _KERNELS:
         return found.narrow and spec.col_axis is Axis.CHANNEL
     is_label_head = spec.role is Role.HEAD and spec.row_axis is Axis.LABEL
-    return _is_free_stream(spec, spec.col_axis, found) or is_label_head
+    return _is_free_residual(spec, spec.col_axis, found) or is_label_head
 
 
-def _is_free_stream(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
-    # What is narrowed is a stream of its own.
-    is_stream = axis is Axis.RESIDUAL or (axis is Axis.HIDDEN and spec.role is Role.BOTTLENECK)
-    return found.stream and spec.is_matrix and is_stream
+def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
+    # The narrow side of a bottleneck is a residual stream too.
+    is_residual = axis is Axis.RESIDUAL or (axis is Axis.HIDDEN and spec.role is Role.BOTTLENECK)
+    return found.residual and spec.is_matrix and is_residual
 
 
 def _module(name: str) -> str:

@@ -43,7 +43,7 @@ class Axis(StrEnum):
     """What the indices along one side of a matrix view stand for, and which symmetries that side has."""
 
     RESIDUAL = "residual"
-    """The stream all blocks read and write."""
+    """The residual stream, which all blocks read and write."""
     ATTENTION = "attention"
     """Heads times head dimension: permutable, and free in sign for query/key and value/output pairs."""
     HIDDEN = "hidden"
@@ -62,8 +62,8 @@ class Axis(StrEnum):
 
     @property
     def is_sign_free(self) -> bool:
-        """Whether flipping the sign along single indices (with its counterpart elsewhere) leaves the function alone, in
-        every network; a spec says what is free in its own beside."""
+        """Whether flipping signs along single indices (with their counterpart elsewhere) leaves the function, in every
+        network. `TensorSpec.free_row_signs` and `free_col_signs` add what is arbitrary in one network."""
         return self is Axis.ATTENTION
 
 
@@ -105,7 +105,7 @@ class TensorSpec:
     row_axis: Axis = Axis.RESIDUAL
     col_axis: Axis = Axis.RESIDUAL
     free_row_signs: bool = False
-    """Whether this network leaves the signs along the rows free, whatever `row_axis` says (see `zoo.signs`)."""
+    """Whether signs along the rows are arbitrary in this network, whatever `row_axis` says (see `zoo.signs`)."""
     free_col_signs: bool = False
 
     @property

@@ -1,7 +1,7 @@
-"""Which tensors of a model meet along which axis: stacks of blocks, what feeds them, and the pairs inside a block.
+"""Wiring: which tensors of a model meet along which axis, as stacks of blocks and the pairs of tensors inside a block.
 
-Names and shapes decide, no value is read. What is not recognised is left out: a part that is missing costs a little
-evidence, one that is wrong would break the invariance.
+Names and shapes decide; no value is read. Unrecognised tensors are left out: a missing pair costs a little evidence, a
+wrong one would break the invariance of the fingerprint.
 """
 
 import re
@@ -15,7 +15,7 @@ __all__ = ["Attention", "Block", "FeedForward", "Front", "Stack", "find_gains", 
 CONVOLUTIONS = (Role.CONVOLUTION, Role.DEPTHWISE_CONVOLUTION, Role.POINTWISE_CONVOLUTION)
 READERS = (Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE, Role.FFN_IN)
 FEWEST_TOKENS = 9
-"""Smaller tables are types of segments, classes and masks, not a vocabulary."""
+"""Smaller tables are segment types, classes or masks, not a vocabulary."""
 _CROSS = re.compile(r"(?:^|[._])(?:encoder_attn|EncDecAttention|crossattention|cross_attn|cross_attention)(?:[._]|$)")
 _SHORTCUT = re.compile(r"(?:^|\.)(?:shortcut|downsample|skip)(?:\.|$)")
 _SQUEEZE = re.compile(r"(?:^|\.)(?:se|squeeze\w*|\w*_se)(?:\.|$)")
@@ -32,12 +32,12 @@ class Attention:
     value: TensorSpec | None
     output: TensorSpec | None
     is_cross: bool
-    """Whether keys and values read another stack's stream."""
+    """Whether keys and values read the residual stream of another stack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedForward:
-    """A pair around hidden units."""
+    """The two matrices around the hidden units of a feed-forward module."""
 
     enter: TensorSpec
     leave: TensorSpec
@@ -45,46 +45,46 @@ class FeedForward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """What one block holds."""
+    """The tensors of one block."""
 
     depth: float | None
     attentions: tuple[Attention, ...]
     feed_forwards: tuple[FeedForward, ...]
     narrows: tuple[TensorSpec, ...]
-    """Maps from the stream onto something narrower that the block works in."""
+    """Maps from the residual stream to a narrower one inside the block."""
     merges: tuple[TensorSpec, ...]
-    """Maps from the stream, several places of it concatenated, onto the next stage's stream."""
+    """Maps from several concatenated positions of the residual stream to that of the next stage."""
     convolutions: tuple[TensorSpec, ...]
     """Of the main path, in the order of execution."""
     shortcut: TensorSpec | None
     gains: tuple[TensorSpec, ...]
-    """Of norms along the stream."""
+    """Of norms along the residual stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """What feeds a stack from outside; empty where it goes on from the stack before."""
+    """The tensors in front of a stack; empty where it continues the stack before."""
 
     table: TensorSpec | None = None
-    """Tokens, or pixels of a patch."""
+    """Of tokens, or of the pixels of a patch."""
     positions: TensorSpec | None = None
     convolutions: tuple[TensorSpec, ...] = ()
     maps: tuple[TensorSpec, ...] = ()
-    """What may stand between a table and the stream."""
+    """Maps that may stand between a table and the residual stream."""
     gains: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Blocks one after the other, under one path."""
+    """Consecutive blocks under one path."""
 
     path: tuple[str, ...]
     width: int | None
-    """Of the residual stream that enters the blocks; None for stacks of convolutions."""
+    """Width of the residual stream that enters the blocks; None for stacks of convolutions."""
     goes_on: bool
-    """Whether the stack before ends in this one's stream."""
+    """Whether the stack before ends in the residual stream of this one."""
     is_sign_free: bool
-    """Whether signs along the stream are arbitrary."""
+    """Whether signs along the residual stream are arbitrary."""
     front: Front
     blocks: tuple[Block, ...]
 
@@ -108,7 +108,7 @@ def find_gains(specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
 
 
 def _norm_names(kernel: str) -> Iterator[str]:
-    """What the norm behind a convolution may be called."""
+    """Possible names of the norm behind a convolution."""
     *parents, module, parameter = kernel.split(".")
     if module.isdigit():
         names = [str(int(module) + 1)]
@@ -119,21 +119,21 @@ def _norm_names(kernel: str) -> Iterator[str]:
 
 
 def _outside(specs: Sequence[TensorSpec]) -> list[tuple[str, TensorSpec]]:
-    """Every tensor outside the blocks by its name, and by the names of its copies."""
+    """Every tensor outside the blocks under its name and the names of its copies."""
     by_name = {spec.name: spec for spec in specs if spec.kind is TensorKind.WEIGHT and spec.block is None}
-    # An output embedding is a copy too, and feeds nothing.
+    # Copies as output embedding are left out, since they feed no block.
     copies = [s for s in specs if s.kind is TensorKind.TIED and s.role is Role.TOKEN_EMBEDDING]
     return [*by_name.items(), *((s.name, by_name[s.tied_to]) for s in copies if s.tied_to in by_name)]
 
 
 def _stack_path(name: str) -> tuple[str, ...]:
-    """The path down to the number of the block; empty where there is no number."""
+    """The path above the number of the block; empty without a number."""
     parts = name.split(".")
     return tuple(parts[: next((i for i, part in enumerate(parts) if part.isdigit()), 0)])
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """For sorting: numbers by their value."""
+    """Sort key: numbers by their value."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[._]", name))
 
 
@@ -158,20 +158,20 @@ def _stack(
 
 
 def _is_convolutional(block: Sequence[TensorSpec]) -> bool:
-    """Whether the block is a path of convolutions; some sit inside blocks of attention, which keep their stream."""
+    """Whether the block is a path of convolutions; blocks of attention may have some, but keep a residual stream."""
     roles = {spec.role for spec in block}
     return not roles.isdisjoint(CONVOLUTIONS) and Role.ATTENTION_QUERY not in roles
 
 
 def _readers(block: Sequence[TensorSpec]) -> list[TensorSpec]:
-    """What reads the stream that enters the stack; nothing where a path of convolutions comes first."""
+    """Matrices that read the residual stream entering the stack; none where a path of convolutions comes first."""
     if _is_convolutional(block):
         return []
     return [spec for spec in block if spec.role in READERS and spec.is_matrix]
 
 
 def _feeds(name: str, path: tuple[str, ...], paths: Sequence[tuple[str, ...]]) -> bool:
-    """Whether what is called `name` lies before the stack, and not inside what leads to another stack alone."""
+    """Whether the tensor `name` is in front of the stack, and not inside a module that leads to another stack only."""
     parts = tuple(name.split("."))
     common = 0
     while common < min(len(parts), len(path)) and parts[common] == path[common]:
@@ -190,7 +190,7 @@ def _front(fed: Sequence[TensorSpec], width: int | None) -> Front:
         positions=positions[0] if positions and width is not None else None,
         convolutions=_in_order(convolutions) if table is None else (),
         maps=tuple(s for s in fed if s.role is Role.BOTTLENECK and s.row_axis is Axis.RESIDUAL),
-        gains=_stream_gains((s for s in fed if s.depth == 0), width),
+        gains=_residual_gains((s for s in fed if s.depth == 0), width),
     )
 
 
@@ -207,18 +207,18 @@ def _block(specs: Sequence[TensorSpec], width: int | None) -> Block:
         merges=tuple(s for s in bottlenecks if s.row_axis is s.col_axis is Axis.RESIDUAL),
         convolutions=_in_order(s for s in convolutions if s not in shortcuts),
         shortcut=shortcuts[0] if len(shortcuts) == 1 else None,
-        gains=_stream_gains(specs, width) if not is_path else (),
+        gains=_residual_gains(specs, width) if not is_path else (),
     )
 
 
-def _stream_gains(specs: Iterable[TensorSpec], width: int | None) -> tuple[TensorSpec, ...]:
-    """What norms multiply the stream with, by name."""
+def _residual_gains(specs: Iterable[TensorSpec], width: int | None) -> tuple[TensorSpec, ...]:
+    """Gains of norms along the residual stream, by name."""
     norms = (s for s in specs if s.role is Role.NORM and s.rows == 1 and s.cols == width)
     return tuple(s for s in norms if not s.name.endswith(("bias", "beta")) and not _HEAD_NORM.search(s.name))
 
 
 def _in_order(convolutions: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Convolutions of a block by what their names say of their place, else by number."""
+    """Convolutions of a block in execution order: by words in their names, else by number."""
 
     def place(spec: TensorSpec) -> tuple[bool, int, tuple[tuple[int, str], ...]]:
         rank = -1 if _FIRST.search(spec.name) else 1 if _LAST.search(spec.name) else 0
@@ -228,7 +228,7 @@ def _in_order(convolutions: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
 
 
 def _attentions(specs: Sequence[TensorSpec]) -> tuple[Attention, ...]:
-    """One for each query: the key and value beside it, and the output nearest to it by path."""
+    """One for each query, with the key, value and output nearest to it by path."""
     found = []
     for query in (s for s in specs if s.role is Role.ATTENTION_QUERY and s.is_matrix):
         is_cross = bool(_CROSS.search(query.name))
@@ -242,16 +242,16 @@ def _attentions(specs: Sequence[TensorSpec]) -> tuple[Attention, ...]:
 
 
 def _feed_forwards(specs: Sequence[TensorSpec]) -> tuple[FeedForward, ...]:
-    """Each way in with the way out nearest to it by path; a gated pair has two ways in."""
+    """Each entering matrix with the leaving matrix nearest to it by path; a gated module gives two pairs."""
     leaves = [s for s in specs if s.role is Role.FFN_OUT and s.is_matrix]
     pairs = [(s, _nearest(s, leaves)) for s in specs if s.role is Role.FFN_IN and s.is_matrix]
     return tuple(FeedForward(enter=i, leave=o) for i, o in pairs if o is not None and i.rows == o.cols)
 
 
 def _nearest(spec: TensorSpec, others: Sequence[TensorSpec]) -> TensorSpec | None:
-    """The one that shares most of the path, and of several the one with the shortest; None where two do alike.
+    """The tensor that shares most of the path, of several the one with the shortest; None in a tie.
 
-    Of modules beside each other `output.dense` is meant, not `ffn.0.output.dense`.
+    So of the modules in one block `output.dense` is chosen before `ffn.0.output.dense`.
     """
 
     def rank(other: TensorSpec) -> tuple[int, int]:

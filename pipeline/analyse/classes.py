@@ -1,24 +1,21 @@
-"""Classes: in one word, what the weights are beyond chance.
+"""Classes: one word for what the weights of a model are beyond chance.
 
-Five scores divide 1 between them, by asking in turn. An effect is pooled over matrices, compared with the size at which
-it counts in full (`EVIDENCE`, `QUESTIONS`), and takes that share of what the questions before it left:
+Five scores share 1 between them. Effects are pooled over matrices (weighted by size), divided by the size `full` from
+which they count in full, and clipped to [0, 1]; each of the steps below takes its share of what the steps before left:
 
-- **noisy**: the weights cannot be told from a shuffled copy of themselves. Evidence against it is a spectrum more
-  concentrated, or low frequencies stronger in canonical order, than a shuffled and equally ordered copy shows, by at
-  least `CERTAIN_Z` of the null's standard deviations *and* by an effect that matters. Whatever the distribution of the
-  values, a random-initialised or shuffled model is noisy.
-- **sparse**: of what is not noise, the share of weights that are all but zero beyond what a normal distribution has.
-- **structured**: of the rest, first how well rows separate into clusters (simplified silhouette), beyond matrices of
-  the same spectrum: rows come in kinds.
-- **smooth**: of the rest, the share of the variance in the lowest 1/22 of the frequencies, beyond the null: like rows
-  and columns change gradually.
-- **structured** again: of the rest, how many fewer directions hold the weights than hold the null (participation
-  ratio): low rank.
-- **dense**: what is left: beyond chance, but spread over most weights, frequencies and directions.
+- **noisy**: 1 - evidence. Evidence is that the spectrum is more concentrated, or low frequencies are stronger in
+  canonical order, than in a shuffled copy under its own order: by at least `CERTAIN_Z` of the null's standard
+  deviations *and* by an effect that matters. A random or shuffled model is noisy whatever its distribution of values.
+- **sparse**: the share of weights near zero, beyond that of a normal distribution.
+- **structured**: how well rows separate into clusters (simplified silhouette), beyond matrices of the same spectrum.
+- **smooth**: the share of the variance in the lowest 1/22 of the frequencies, beyond the null: similar rows and columns
+  are next to each other.
+- **structured** again: how many fewer directions hold the weights than hold the null (participation ratio): low rank.
+- **dense**: the rest: not noise, but spread over most weights, frequencies and directions.
 
-The winner has the largest score, its margin is the distance to the second. Pooling comes before testing, so a model of
-forty matrices is tested twice (two kinds of evidence), not eighty times; with the two tests and 8 nulls, `CERTAIN_Z` is
-beyond the 1 % point of Student's t with 7 degrees of freedom.
+The class has the largest score; its margin is the distance to the second largest. Pooling comes before testing, so a
+model of forty matrices is tested twice (for two kinds of evidence), not eighty times; with two tests and 8 nulls,
+`CERTAIN_Z` is beyond the 1 % point of Student's t with 7 degrees of freedom.
 """
 
 import math
@@ -31,7 +28,7 @@ from pipeline.analyse.aggregation import Effect, TensorAnalysis, excess_share, p
 __all__ = [
     "CERTAIN_Z",
     "EVIDENCE",
-    "QUESTIONS",
+    "STEPS",
     "UNCALIBRATED",
     "Classification",
     "Criterion",
@@ -41,12 +38,12 @@ __all__ = [
 
 PatternClass = Literal["smooth", "structured", "noisy", "sparse", "dense"]
 UNCALIBRATED = "uncalibrated"
-"""In place of a class where there are no nulls, or no matrices, to judge by."""
+"""In place of a class where there are no nulls or no matrices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """An effect on one statistic, and the size from which it counts in full."""
+    """An effect on one statistic, and the size from which it counts in full (1)."""
 
     effect: tuple[str, Effect]
     """Name of the statistic, and which effect of it."""
@@ -62,18 +59,18 @@ EVIDENCE: tuple[Criterion, ...] = (
     Criterion(effect=CONCENTRATION, full=0.10),
     Criterion(effect=LOW_FREQUENCIES, full=0.05),
 )
-"""Against noise: the stronger one counts, and only as far as it is certain."""
-QUESTIONS: tuple[tuple[PatternClass, Criterion], ...] = (
+"""Against noise: each is multiplied by its certainty, and the larger one counts."""
+STEPS: tuple[tuple[PatternClass, Criterion], ...] = (
     ("sparse", Criterion(effect=NEAR_ZERO, full=0.5)),
     ("structured", Criterion(effect=CLUSTERS, full=0.3)),
     ("smooth", Criterion(effect=LOW_FREQUENCIES, full=0.5)),
     ("structured", Criterion(effect=CONCENTRATION, full=0.5)),
 )
-"""In the order asked; what remains is dense."""
+"""In this order; the rest is dense."""
 POSSIBLE_Z = 3.0
-"""Below this many null standard deviations an effect is no evidence at all."""
+"""Below this z an effect is no evidence."""
 CERTAIN_Z = 6.0
-"""From here on it is judged by its size alone."""
+"""From this z on only the size of the effect counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +89,7 @@ def classify(analyses: Iterable[TensorAnalysis]) -> Classification:
         return Classification(pattern_class=UNCALIBRATED, scores=dict.fromkeys(get_args(PatternClass), 0.0), margin=0.0)
     left = max(_strength(matrices, criterion) * _certainty(matrices, criterion) for criterion in EVIDENCE)
     scores = dict.fromkeys(get_args(PatternClass), 0.0) | {"noisy": 1 - left}
-    for name, criterion in QUESTIONS:
+    for name, criterion in STEPS:
         share = _strength(matrices, criterion)
         scores[name] += left * share
         left *= 1 - share
@@ -102,13 +99,13 @@ def classify(analyses: Iterable[TensorAnalysis]) -> Classification:
 
 
 def _strength(matrices: list[TensorAnalysis], criterion: Criterion) -> float:
-    """The pooled effect over its full size, in [0, 1]."""
+    """The pooled effect divided by its full size, clipped to [0, 1]."""
     pooled = pool(matrices, *criterion.effect)
     return 0.0 if pooled is None else min(max(pooled.value / criterion.full, 0.0), 1.0)
 
 
 def _certainty(matrices: list[TensorAnalysis], criterion: Criterion) -> float:
-    """0 up to `POSSIBLE_Z`, 1 from `CERTAIN_Z`; a null without any spread leaves no doubt."""
+    """0 up to `POSSIBLE_Z`, 1 from `CERTAIN_Z`, linear between; 1 where the null has no spread."""
     pooled = pool(matrices, *criterion.effect)
     if pooled is None or len(pooled.draws) < 2:
         return 0.0

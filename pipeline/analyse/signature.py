@@ -5,13 +5,13 @@ depth (`early`, `middle`, `late`; `all` takes the whole model, for embeddings, f
 has no meaning). The role `model` pools all matrices. What a model does not have is None, never 0, and distances skip
 it.
 
-The role `fingerprint` is of another kind: random projections (`pipeline.fingerprint.fingerprint`), the same dimensions
-for every architecture. It says nothing of what a model is like, only whose weights it has.
+The role `fingerprint` holds random projections of the weights (`pipeline.fingerprint.fingerprint`), with the same
+dimensions for every architecture. They do not tell what kind of model it is, only whose weights it has.
 
-Other values come in units of `scale`, fixed here once and for all, so that a difference of 1 matters about as much in
-one dimension as in another, and no scaler changes as a catalog grows. What depends on position or on more than the
-spectrum enters as an effect over its null, never as z, which would grow with the number of nulls; everything else is
-invariant to permutations and signs by itself. Odd moments are left out where signs are free.
+Other values are in units of `scale`, which are constants, so that a difference of 1 matters about as much in every
+dimension and no scale changes as a catalog grows. Statistics that depend on positions, or on more than the spectrum,
+enter as an effect over their null, never as z, which depends on the nulls' spread; all others are invariant to
+permutations and signs by themselves. Odd moments are left out where signs are arbitrary.
 """
 
 import itertools
@@ -76,7 +76,7 @@ def _log10(value: float, null_mean: float) -> float:
 
 
 HALF_NORMAL = {10: 0.1257, 25: 0.3186, 50: 0.6745, 75: 1.1503, 90: 1.6449, 99: 2.5758}
-"""Percentiles of |w| for standard normal weights: where the magnitudes are centred."""
+"""Percentiles of |w| for standard normal weights: the centres of the magnitudes."""
 UPPER_SIGMAS = (95, 98, 100)
 """Percentiles of the singular values that differ by factors rather than by amounts."""
 VALUE_DIMENSIONS: Mapping[str, Dimension] = {
@@ -95,7 +95,7 @@ VALUE_DIMENSIONS: Mapping[str, Dimension] = {
     "entropy.histogram": Dimension(effect=rise, scale=1.0),
 }
 MATRIX_DIMENSIONS: Mapping[str, Dimension] = {
-    # Frequencies and clusters jump when a child's canonical order does, so they are given less weight than spectra.
+    # Frequencies and clusters change much where fine-tuning changes the canonical order, so they get less weight.
     "spectra.low_share": Dimension(effect=rise, scale=0.4),
     **{f"spectra.band_{index}": Dimension(effect=log_ratio, scale=4.0) for index in range(NUM_BANDS)},
     "spectra.centroid": Dimension(effect=rise, scale=0.2),
@@ -148,9 +148,9 @@ SIGNATURE_NAMES: tuple[str, ...] = (*STATISTIC_NAMES, *FINGERPRINT_NAMES)
 
 
 def make_signature(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPart] = ()) -> SignatureRecord:
-    """The signature of a model, float32 values; z and p are those of the pooled figure beside its pooled null.
+    """The signature of a model, float32 values; z and p are those of the pooled statistic over its pooled null.
 
-    Fingerprint has neither: it is compared, not tested. It is None without `parts`.
+    The fingerprint has neither, since it is compared and not tested. Its values are None without `parts`.
     """
     ordered = sorted(analyses, key=lambda item: item.spec.name)
     bounds = block_bounds(ordered)
@@ -179,7 +179,7 @@ def make_signature(analyses: Sequence[TensorAnalysis], parts: Sequence[Fingerpri
 
 
 def _fingerprint_values(parts: Sequence[FingerprintPart]) -> Iterator[float | None]:
-    """Of what has no depth, then of each third; in each, family by family."""
+    """Of parts without depth, then of each third; in each, family by family."""
     for third, family in itertools.product((WHOLE, *THIRDS), FAMILIES):
         own = [part for part in parts if part.family == family]
         found = fingerprint_vector([part for part in own if third == (_third(part.depth) or WHOLE)])
@@ -214,5 +214,5 @@ def _belongs(item: TensorAnalysis, role: str, third: str) -> bool:
 
 
 def _third(depth: float | None) -> str | None:
-    """Which third of the depth; None where depth has no meaning."""
+    """The third of the depth; None where depth has no meaning."""
     return None if depth is None else THIRDS[min(int(depth * 3), 2)]
