@@ -52,7 +52,7 @@ format: $(VENV)/.dev ## rewrite the code in the house format
 	@$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev ## measure what is promised of a CPU, every figure beside its goal (at most 15 minutes on two cores)
-	@$(BIN)/python benchmarks/bench.py
+	@$(BIN)/python -m benchmarks.bench
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

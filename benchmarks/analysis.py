@@ -1,7 +1,7 @@
 """The analysis beside WeightWatcher, in turns on the same weights, and the whole stage with its nulls.
 
-    python benchmarks/analysis.py                    # MiniLM-L6, a SciBERT of random weights, the stage; two cores
-    python benchmarks/analysis.py --models minilm-l6 --repetitions 3 --no-stage
+    python -m benchmarks.analysis                    # MiniLM-L6, a SciBERT of random weights, the stage; two cores
+    python -m benchmarks.analysis --models minilm-l6 --repetitions 3 --no-stage
 
 Both start from weights in memory and give alpha with its Kolmogorov-Smirnov distance, spectral norm, stable rank and
 log norm of every matrix that WeightWatcher takes. Ours are the functions of the analyse stage, as many matrices at a
@@ -15,7 +15,6 @@ The stage is MiniLM-L6 with every statistic and 8 nulls, by `analyse_model`. Pri
 import argparse
 import contextlib
 import io
-import json
 import logging
 import os
 import statistics
@@ -31,9 +30,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from random_models import write_model, zoo_model
 from threadpoolctl import threadpool_limits
 
+from benchmarks.random_models import write_model, zoo_model
+from benchmarks.scaffold import make_parser, write_results
 from pipeline.analyse.stage import NUM_THREADS, analyse_model
 from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm
@@ -47,7 +47,6 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
-RESULTS = Path(__file__).parent / "results"
 RATIO_GOALS = {"minilm-l6": 3.0, "scibert": 5.0}
 STAGE_GOAL = 60.0
 """Seconds."""
@@ -78,29 +77,21 @@ def main() -> None:
     print(f"{'':14}{'matrices':>9}{'WeightWatcher, s':>18}{'dna-zoo, s':>12}  ratio (least to most)       goal")
     for key in options.models:
         found["models"][key] = beside(key, options)
-        write(found, options)
+        write_results(options.out, found)
     if not options.no_stage:
         found["stage"] = stage(options)
-        write(found, options)
+        write_results(options.out, found)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="analysis")
     parser.add_argument("--models", nargs="*", choices=list(RATIO_GOALS), default=list(RATIO_GOALS), metavar="KEY")
     parser.add_argument("--repetitions", type=int, default=5, help="turns of each")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--nulls", type=int, default=8, help="of the stage")
     parser.add_argument("--no-stage", action="store_true")
-    parser.add_argument("--out", default="analysis", help="name of the file in benchmarks/results")
     return parser.parse_args()
-
-
-def write(found: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """What has been measured so far."""
-    path = RESULTS / f"{options.out}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def quieten() -> None:

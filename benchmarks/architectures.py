@@ -1,7 +1,7 @@
 """Seconds and peak memory of every stage, for all fifteen architectures of the zoo at full size.
 
-    python benchmarks/architectures.py                        # all fifteen
-    python benchmarks/architectures.py --models tinybert deberta-v3-small
+    python -m benchmarks.architectures                        # all fifteen
+    python -m benchmarks.architectures --models tinybert deberta-v3-small
 
 Weights are random (the cost does not depend on them), names, shapes and number formats real. Each model is written to
 disk piece by piece, mined by the product's own runner in a process of its own (`one_model.py`), and deleted. Memory is
@@ -25,13 +25,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from one_model import STAGES
-from random_models import write_model, zoo_model
-
+from benchmarks.one_model import STAGES
+from benchmarks.random_models import write_model, zoo_model
+from benchmarks.scaffold import make_parser, write_results
 from zoo.registry import CARDS
 
-RESULTS = Path(__file__).parent / "results"
-WORKER = Path(__file__).with_name("one_model.py")
 GOAL_MIB = 1024.0
 STREAMING = ("fetch", "extract", "order", "analyse", "persist")
 """Stages that must stay below `GOAL_MIB`; a fit holds what it fits."""
@@ -47,19 +45,19 @@ def main() -> None:
     for key in options.models:
         rows.append(measure(key, options))
         print(line(rows[-1]), flush=True)
-        write(rows, options)
+        found = {"options": vars(options), "goal_mib": GOAL_MIB, "streaming": STREAMING, "models": rows}
+        write_results(options.out, found)
     print(verdict(rows))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="architectures")
     parser.add_argument("--models", nargs="+", choices=list(CARDS), default=by_size(), metavar="KEY")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--moves", type=int, default=1)
     parser.add_argument("--fit-nulls", type=int, default=0)
     parser.add_argument("--analysis-nulls", type=int, default=1)
-    parser.add_argument("--out", default="architectures", help="name of the file in benchmarks/results")
     return parser.parse_args()
 
 
@@ -97,7 +95,8 @@ def mined(key: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
         "--fit-nulls": options.fit_nulls,
         "--analysis-nulls": options.analysis_nulls,
     }
-    command = [sys.executable, str(WORKER), key, *(str(part) for pair in settings.items() for part in pair)]
+    arguments = [str(part) for pair in settings.items() for part in pair]
+    command = [sys.executable, "-m", "benchmarks.one_model", key, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -120,15 +119,6 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
         f"largest peak outside the fit: {largest:,.0f} MiB ({stage} of {model}); goal {GOAL_MIB:,.0f}: {met}\n"
         f"torch's own: {rows[0]['torch_mib']:.0f} MiB; memory {rows[0]['method']}"
     )
-
-
-def write(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
-    """What has been measured so far."""
-    RESULTS.mkdir(exist_ok=True)
-    found = {"options": vars(options), "goal_mib": GOAL_MIB, "streaming": STREAMING, "models": rows}
-    path = RESULTS / f"{options.out}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`make bench`: what the project promises of a CPU, in at most a quarter of an hour, every figure beside its goal.
 
-    python benchmarks/bench.py
-    python benchmarks/bench.py --parts start order
+    python -m benchmarks.bench
+    python -m benchmarks.bench --parts start order
 
 Each part is one of the other benchmarks with fewer repetitions, in a process of its own, one after the other. Their
 tables are printed as they come; at the end all that has a goal stands in one table, which goes with the parts' results
@@ -10,7 +10,6 @@ options that they have now. A goal that is not met says so, and so does a part t
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -21,8 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+from benchmarks.scaffold import RESULTS, read_results, write_results
+
+ROOT = Path(__file__).parents[1]
 FOLDER = "bench"
 """Of the parts' results, below `RESULTS`, while this runs."""
 MOST_SECONDS = 15 * 60
@@ -50,9 +50,9 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A benchmark, what to call it with, and where in its results the goals are."""
+    """A benchmark, its options, and how to read the goals from its results."""
 
-    script: str
+    module: str
     options: str
     read: Callable[[Found], list[Goal]]
 
@@ -60,9 +60,7 @@ class Part:
 def main() -> None:
     """The parts, then the table; ends with 1 if a part failed."""
     options = parse()
-    (RESULTS / FOLDER).mkdir(parents=True, exist_ok=True)
-    path = RESULTS / "bench.json"
-    known = kept(path)
+    known = kept(RESULTS)
     for name in options.parts:
         found, seconds = run(name, PARTS[name])
         known[name] = {"options": PARTS[name].options, "seconds": seconds, "found": found}
@@ -73,8 +71,8 @@ def main() -> None:
     goals.append(Goal(what="these parts", value=took, goal=MOST_SECONDS, unit="s", is_floor=False))
     tell(goals, failed)
     content = {"goals": [asdict(goal) | {"is_met": goal.is_met} for goal in goals], "failed": failed, "parts": parts}
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    shutil.rmtree(RESULTS / FOLDER)
+    write_results("bench", content)
+    shutil.rmtree(RESULTS / FOLDER, ignore_errors=True)
     sys.exit(1 if failed else 0)
 
 
@@ -85,22 +83,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def kept(path: Path) -> dict[str, Any]:
-    """The parts in the file at `path`, but those that were run with other options than now."""
-    parts = json.loads(path.read_text())["parts"] if path.exists() else {}
+def kept(folder: Path) -> dict[str, Any]:
+    """The parts in the last results, except those that were run with other options than now."""
+    parts = read_results("bench", folder=folder).get("parts", {})
     return {name: part for name, part in parts.items() if name in PARTS and part["options"] == PARTS[name].options}
 
 
 def run(name: str, part: Part) -> tuple[Found | None, float]:
     """The part's results, None if it failed, and the seconds it took."""
-    print(f"\n== {part.script} {part.options}", flush=True)
-    command = [sys.executable, str(HERE / part.script), *part.options.split(), "--out", f"{FOLDER}/{name}"]
+    print(f"\n== {part.module} {part.options}", flush=True)
+    command = [sys.executable, "-m", f"benchmarks.{part.module}", *part.options.split(), "--out", f"{FOLDER}/{name}"]
     started = time.perf_counter()
-    done = subprocess.run(command)
+    done = subprocess.run(command, cwd=ROOT)
     seconds = time.perf_counter() - started
     print(f"({seconds:.0f} s)", flush=True)
-    path = RESULTS / FOLDER / f"{name}.json"
-    return (json.loads(path.read_text()) if done.returncode == 0 else None), seconds
+    return (read_results(f"{FOLDER}/{name}") if done.returncode == 0 else None), seconds
 
 
 def tell(goals: Sequence[Goal], failed: Sequence[str]) -> None:
@@ -214,14 +211,14 @@ def scaling_goals(found: Found) -> list[Goal]:
 
 
 PARTS: Mapping[str, Part] = {
-    "fit": Part(script="fit.py", options="--repetitions 5 --steps 10 --reference-steps 60", read=fit_goals),
-    "fidelity": Part(script="fidelity.py", options="--layers 0 --budgets 0.01", read=fidelity_goals),
-    "floors": Part(script="floors.py", options="", read=floors_goals),
-    "analysis": Part(script="analysis.py", options="--no-stage --repetitions 3", read=analysis_goals),
-    "order": Part(script="order.py", options="", read=order_goals),
-    "architectures": Part(script="architectures.py", options="--models deberta-v3-small --epochs 2", read=memory_goals),
-    "scaling": Part(script="scaling.py", options="--quick", read=scaling_goals),
-    "start": Part(script="start.py", options="--starts 5", read=start_goals),
+    "fit": Part(module="fit", options="--repetitions 5 --steps 10 --reference-steps 60", read=fit_goals),
+    "fidelity": Part(module="fidelity", options="--layers 0 --budgets 0.01", read=fidelity_goals),
+    "floors": Part(module="floors", options="", read=floors_goals),
+    "analysis": Part(module="analysis", options="--no-stage --repetitions 3", read=analysis_goals),
+    "order": Part(module="order", options="", read=order_goals),
+    "architectures": Part(module="architectures", options="--models deberta-v3-small --epochs 2", read=memory_goals),
+    "scaling": Part(module="scaling", options="--quick", read=scaling_goals),
+    "start": Part(module="start", options="--starts 5", read=start_goals),
 }
 """In the order in which they run."""
 

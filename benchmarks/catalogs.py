@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from random_models import bert_model, write_model
 
+from benchmarks.random_models import bert_model, write_model
 from patterndb.records import PatternRecord, RunModelRecord, SignatureRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest

@@ -1,8 +1,8 @@
 r"""How much a DNA holds: kind x scope x order x budget x (R2, null, gain, SVD, SVD's gain, DCT top-k, mean), by role.
 
-    python benchmarks/fidelity.py                          # all matrices of MiniLM-L6, separable at three budgets
-    python benchmarks/fidelity.py --layers 0 --kinds separable spectral --budgets 0.01
-    python benchmarks/fidelity.py --roles attention_query attention_key --budgets 0.01 \
+    python -m benchmarks.fidelity                          # all matrices of MiniLM-L6, separable at three budgets
+    python -m benchmarks.fidelity --layers 0 --kinds separable spectral --budgets 0.01
+    python -m benchmarks.fidelity --roles attention_query attention_key --budgets 0.01 \
         --scopes tensor model --orders seriated shared --seeds 0 1 2
 
 `R2/SVD` and `gain/SVD` are medians over the tensors of the ratio to truncated SVD with as many parameters, beside the
@@ -11,7 +11,6 @@ follow, with their intervals. Prints the table and writes it as JSON to `benchma
 """
 
 import argparse
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,21 +21,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from shared_order import shared_orders
 
-from pipeline.fetch.request import ModelRequest
-from pipeline.fetch.stage import fetch
+from benchmarks.scaffold import make_parser, read_matrices, write_results
+from benchmarks.shared_order import shared_orders
 from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.report import TensorFit, report
 from pipeline.fit.stage import FitResult, fit
 from pipeline.nulls import null_rng, shuffle
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings, preset
-from pipeline.weights.inventory import extract
-from pipeline.weights.reader import WeightReader
 from zoo.tensors import Role, TensorSpec
 
-RESULTS = Path(__file__).parent / "results"
 TARGETS = {0.01: (1.15, 1.0, 1.5), 0.045: (1.0, 0.95, 1.25)}
 """Budget -> floor of the median ratio in R2, floor in gain, goal of both."""
 RESAMPLES = 10_000
@@ -61,18 +56,15 @@ class Setup:
 def main() -> None:
     """Every combination asked for."""
     options = parse()
-    with tempfile.TemporaryDirectory() as home:
-        files = fetch(ModelRequest(name=options.model), home=Path(home))
-        specs = [spec for spec in extract(files).specs if spec.is_matrix and is_wanted(spec, options)]
-        with WeightReader(files) as reader:
-            matrices = {spec.name: reader.matrix(spec) for spec in specs}
+    by_spec = read_matrices(options.model, lambda spec: is_wanted(spec, options))
+    specs, matrices = list(by_spec), {spec.name: matrix for spec, matrix in by_spec.items()}
     rows: list[dict[str, Any]] = []
     measured: list[tuple[Setup, Sequence[TensorFit]]] = []
     for setup in setups(options):
         result = fit_all(specs, matrices, setup)
         measured.append((setup, result.tensors))
         rows += table(result, setup, {spec.name for spec in specs if spec.block is not None})
-        write(rows, compare(measured), options)
+        write_results(options.out, {"options": vars(options), "rows": rows, "comparisons": compare(measured)})
     for line in compare(measured):
         print(
             "\n{budget:.2%}: gain of {other} less that of {base}: {difference:+.4f} [{low:+.4f}, {high:+.4f}]".format(
@@ -81,16 +73,9 @@ def main() -> None:
         )
 
 
-def write(rows: Sequence[Any], comparisons: Sequence[Any], options: argparse.Namespace) -> None:
-    """What has been measured so far."""
-    RESULTS.mkdir(exist_ok=True)
-    found = {"options": vars(options), "rows": rows, "comparisons": comparisons}
-    (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
-
-
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="fidelity")
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--layers", type=int, nargs="*", help="blocks to take; everything when not given")
     parser.add_argument("--roles", nargs="*", help="roles to take; all when not given")
@@ -105,7 +90,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nulls", type=int, default=1)
     parser.add_argument("--max-parameters", type=int, default=30_000, help="of one DNA; only the token embedding's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", default="fidelity", help="name of the file in benchmarks/results")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
 """Floors: the floating-point operations and bytes that each stage cannot do without, and how near a run comes to them.
 
-    python benchmarks/floors.py                     # mines MiniLM-L6 by the default preset; run it alone
-    python benchmarks/floors.py --formulas          # the counts alone, nothing is mined
-    python benchmarks/floors.py --page              # what was found last, into benchmarks/README.md
+    python -m benchmarks.floors                     # mines MiniLM-L6 by the default preset; run it alone
+    python -m benchmarks.floors --formulas          # the counts alone, nothing is mined
+    python -m benchmarks.floors --page              # what was found last, into benchmarks/README.md
 
 The formulas are those of `benchmarks/README.md`. The floor of a stage is the larger of its operations at the rate of a
 plain product and of its bytes at the rate of a plain copy, both measured in the same run on all cores. Prints the table
@@ -10,7 +10,6 @@ and writes it as JSON to `benchmarks/results/OUT.json`.
 """
 
 import argparse
-import json
 import math
 import tempfile
 import time
@@ -20,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pages import write_figures
 
+from benchmarks.scaffold import make_parser, read_results, write_figures, write_results
 from patterndb.store import PatternDatabase
 from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.networks import pointwise_parameters, separable_parameters
-from pipeline.fit.problem import DIRECTIONS_PER_RANK
-from pipeline.fit.separable import LEADING_DIRECTIONS, ROWS_PER_STEP
+from pipeline.fit.separable import DIRECTIONS_PER_RANK, LEADING_DIRECTIONS, ROWS_PER_STEP
 from pipeline.fit.sizing import choose_size
 from pipeline.order import LARGEST_CHAIN, LEAF, NUM_FEATURES
 from pipeline.runner import mine
@@ -36,8 +34,7 @@ from pipeline.settings import AnalysisSettings, FitSettings, MineSettings, prese
 from pipeline.weights.inventory import extract
 from zoo.tensors import TensorSpec
 
-RESULTS = Path(__file__).parent / "results"
-PAGE, COMMAND = Path(__file__).with_name("README.md"), "python benchmarks/floors.py --page"
+PAGE, COMMAND = Path(__file__).with_name("README.md"), "python -m benchmarks.floors --page"
 KMEANS = 12 * (8 + 4 + 2)
 """Steps of k-means times centroids, at most."""
 
@@ -128,7 +125,7 @@ def main() -> None:
     """Count, mine, and compare; or the page alone."""
     options = parse()
     if options.page:
-        write_figures(PAGE, COMMAND, page(json.loads((RESULTS / f"{options.out}.json").read_text())))
+        write_figures(PAGE, COMMAND, page(read_results(options.out)))
         return
     settings = MineSettings(fit=preset("quick", dna_type=options.kind), device="cpu")
     with tempfile.TemporaryDirectory() as home:
@@ -150,18 +147,16 @@ def main() -> None:
     ]
     tell(table, rates)
     content = {"options": vars(options), "cores": torch.get_num_threads(), "rates": asdict(rates), "stages": table}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.out}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_results(options.out, content)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="floors")
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--kind", default="separable")
     parser.add_argument("--formulas", action="store_true", help="print the counts and stop")
     parser.add_argument("--page", action="store_true", help="write the table of benchmarks/README.md and stop")
-    parser.add_argument("--out", default="floors", help="name of the file in benchmarks/results")
     return parser.parse_args()
 
 

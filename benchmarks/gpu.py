@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from random_models import write_model, zoo_model
 
+from benchmarks.random_models import write_model, zoo_model
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.pointwise import PointwiseProblem

@@ -1,6 +1,6 @@
 """What limits a DNA, from singular values alone: no network is trained.
 
-    python benchmarks/limits.py             # MiniLM-L6's encoder matrices, three draws of the null
+    python -m benchmarks.limits             # MiniLM-L6's encoder matrices, three draws of the null
 
 Prints, and writes to `benchmarks/results/OUT.json`:
 
@@ -9,33 +9,26 @@ Prints, and writes to `benchmarks/results/OUT.json`:
 2. How much is signal: the energy above the null's largest singular value, the signal by the spiked model (singular
    values shrunk as in Gavish and Donoho 2017, the noise level from the median one), and the largest gain of any rank.
 3. What the order is worth: its bits for each parameter of the DNA.
-4. Whether tensors share directions: SVD of matrices put side by side along an axis they share (their rows or columns
+4. Whether tensors share directions: SVD of matrices concatenated along an axis they share (their rows or columns
    in common are stored once), against SVD of each alone, with as many numbers in all; the spread is over the nulls.
 """
 
 import argparse
-import json
 import math
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.scaffold import make_parser, read_matrices, write_results
 from pipeline.decomposition import singular_values
-from pipeline.fetch.request import ModelRequest
-from pipeline.fetch.stage import fetch
 from pipeline.fit.baselines import Part, explained
 from pipeline.nulls import shuffle
 from pipeline.order import seriate_tensor
-from pipeline.weights.inventory import extract
-from pipeline.weights.reader import WeightReader
 from zoo.tensors import Axis, Role, TensorSpec
 
-RESULTS = Path(__file__).parent / "results"
 TIMES = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0)
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -46,11 +39,8 @@ Models = Sequence[Mapping[str, Float32]]
 def main() -> None:
     """All four tables."""
     options = parse()
-    with tempfile.TemporaryDirectory() as home:
-        files = fetch(ModelRequest(name=options.model), home=Path(home))
-        specs = [spec for spec in extract(files).specs if spec.is_matrix and spec.block is not None]
-        with WeightReader(files) as reader:
-            matrices = {spec.name: standardised(reader.matrix(spec)) for spec in specs}
+    by_spec = read_matrices(options.model, lambda spec: spec.block is not None)
+    specs, matrices = list(by_spec), {spec.name: standardised(matrix) for spec, matrix in by_spec.items()}
     rng = np.random.default_rng(options.seed)
     nulls = [{name: shuffle(matrix, rng) for name, matrix in matrices.items()} for _ in range(options.nulls)]
     models: Models = [matrices, *nulls]
@@ -62,17 +52,15 @@ def main() -> None:
         "order": [order_worth(specs, matrices, budget) for budget in options.budgets],
         "sharing": [sharing(specs, models, budget) for budget in options.budgets],
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_results(options.out, found)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="limits")
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.005, 0.01, 0.045])
     parser.add_argument("--nulls", type=int, default=3, help="at least 2")
-    parser.add_argument("--out", default="limits", help="name of the file in benchmarks/results")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.peak_memory import resident_mib
 from benchmarks.population.symmetries import permutation
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
@@ -44,14 +45,7 @@ def main() -> None:
         weights = sum(spec.num_weights for spec in a.specs if spec.kind == "weight")
     took = {"s": time.perf_counter() - began, "opening s": opening, "cpu s": time.process_time() - cpu}
     known = {"r": found.correlation, "z": found.z, "verdict": found.verdict, "file order": found.in_file_order}
-    print(json.dumps({"weights": weights} | took | {"peak MB": peak_bytes() / 1e6} | known))
-
-
-def peak_bytes() -> int:
-    """The most this process has had in memory, pages of mapped files included."""
-    # getrusage would also count what the parent had when it made this process.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    print(json.dumps({"weights": weights} | took | {"peak MB": resident_mib("VmHWM") * 1.048576} | known))
 
 
 def measure(first: str, second: str) -> dict[str, Any]:

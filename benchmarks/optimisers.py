@@ -1,9 +1,9 @@
 """What each optimiser makes of the same matrices at the same cost: optimiser x learning rate x schedule x R2.
 
-    python benchmarks/optimisers.py                                     # layer 0 of MiniLM-L6: query and ffn_in
-    python benchmarks/optimisers.py --optimizers sgd muon --ratios 1 3 10 30
-    python benchmarks/optimisers.py --schedules cosine-restarts one-cycle plateau --optimizers adam
-    python benchmarks/optimisers.py --kind spectral --roles attention_query
+    python -m benchmarks.optimisers                                     # layer 0 of MiniLM-L6: query and ffn_in
+    python -m benchmarks.optimisers --optimizers sgd muon --ratios 1 3 10 30
+    python -m benchmarks.optimisers --schedules cosine-restarts one-cycle plateau --optimizers adam
+    python -m benchmarks.optimisers --kind spectral --roles attention_query
 
 `ratio` is the learning rate over the preset's, which is Adam's; without `--ratios` it is the optimiser's own
 (`pipeline.settings.RATE_BESIDE_ADAM`). Each fit is the quick preset's but for that, without nulls; R2 is of all these
@@ -11,7 +11,6 @@ matrices together, `seconds` of their fits. Prints the table and writes it as JS
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -21,18 +20,14 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.scaffold import make_parser, read_matrices, write_results
 from dna_zoo.errors import FitDivergedError
-from pipeline.fetch.request import ModelRequest
-from pipeline.fetch.stage import fetch
 from pipeline.fit.report import report
 from pipeline.fit.stage import fit, resolve_precision
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, Schedule, preset
-from pipeline.weights.inventory import extract
-from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
-RESULTS = Path(__file__).parent / "results"
 Matrices = Mapping[TensorSpec, npt.NDArray[np.float32]]
 
 
@@ -42,14 +37,13 @@ def main() -> None:
     matrices = load(options)
     print(f"{'optimiser':10} {'schedule':16}{'ratio':>7}{'rate':>10}{'R2':>9}{'seconds':>9}")
     rows = [line(matrices, settings, ratio) for settings, ratio in combinations(options)]
-    RESULTS.mkdir(exist_ok=True)
     content = {"options": vars(options), "tensors": [spec.name for spec in matrices], "rows": rows}
-    (RESULTS / f"{options.out}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_results(options.out, content)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="optimisers")
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--layers", type=int, nargs="+", default=[0])
     parser.add_argument("--roles", nargs="+", default=["attention_query", "ffn_in"])
@@ -59,17 +53,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--optimizers", nargs="+", default=list(get_args(Optimizer)), choices=get_args(Optimizer))
     parser.add_argument("--ratios", type=float, nargs="+", help="default: the optimiser's own")
     parser.add_argument("--schedules", nargs="+", default=["cosine"], choices=get_args(Schedule))
-    parser.add_argument("--out", default="optimisers", help="name of the file in benchmarks/results")
     return parser.parse_args()
 
 
 def load(options: argparse.Namespace) -> Matrices:
     """The matrices asked for, canonical."""
-    with tempfile.TemporaryDirectory() as home:
-        files = fetch(ModelRequest(name=options.model), home=Path(home))
-        specs = [s for s in extract(files).specs if s.is_matrix and s.block in options.layers]
-        with WeightReader(files) as reader:
-            found = {spec: reader.matrix(spec) for spec in specs if spec.role in options.roles}
+    found = read_matrices(options.model, lambda spec: spec.block in options.layers and spec.role in options.roles)
     return {spec: canonicalise(matrix, seriate_tensor(matrix, spec)) for spec, matrix in found.items()}
 
 

@@ -1,24 +1,21 @@
 """Seriation: seconds and peak memory, from an attention matrix to the largest embedding of the zoo.
 
-    python benchmarks/order.py
+    python -m benchmarks.order
 
 Random weights of the true shapes: the cost does not depend on the values. Memory is the largest resident set while the
 order is found, the matrix and the interpreter in it. Prints the table and writes it to `benchmarks/results/OUT.json`.
 """
 
-import argparse
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peak_memory import PeakMemory
 
+from benchmarks.peak_memory import PeakMemory
+from benchmarks.scaffold import make_parser, write_results
 from pipeline.order import seriate
 from zoo.tensors import Axis
 
-RESULTS = Path(__file__).parent / "results"
 SHAPES = (
     ("MiniLM-L6 query", 384, 384, Axis.ATTENTION),
     ("MiniLM-L6 ffn_in", 1536, 384, Axis.HIDDEN),
@@ -32,16 +29,13 @@ GOALS = {"seconds": 20.0, "mib": 2048.0}
 
 def main() -> None:
     """One line a shape."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="order", help="name of the file in benchmarks/results")
+    parser = make_parser(__doc__, out="order")
     options = parser.parse_args()
     memory = PeakMemory()
     print(f"{'matrix':28}{'rows':>8}{'cols':>6}{'seconds':>9}{'peak MiB':>10}")
     rows = [measure(name, rows, cols, axis, memory) for name, rows, cols, axis in SHAPES]
     print(f"{'goal':42}{GOALS['seconds']:9.2f}{GOALS['mib']:10,.0f}    (memory {memory.method})")
-    path = RESULTS / f"{options.out}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"goals": GOALS, "method": memory.method, "shapes": rows}, indent=1) + "\n")
+    write_results(options.out, {"goals": GOALS, "method": memory.method, "shapes": rows})
 
 
 def measure(name: str, rows: int, cols: int, axis: Axis, memory: PeakMemory) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How much a DNA holds for its bits: R2 against bits per weight, beside truncated SVD of as many bits and the bound.
 
-    python benchmarks/rate.py             # MiniLM-L6's encoder matrices, three budgets, in canonical and file order
-    python benchmarks/rate.py --layers 0 --budgets 0.01 --orders seriated
+    python -m benchmarks.rate             # MiniLM-L6's encoder matrices, three budgets, in canonical and file order
+    python -m benchmarks.rate --layers 0 --budgets 0.01 --orders seriated
 
 Each budget is trained once; its weights are then rounded to each width, and so are those of its null. SVD has factors
 of 8 bits and of 4, and spends what the DNA's order costs on ranks, bought where they explain most over all tensors;
@@ -11,7 +11,6 @@ writes it to `benchmarks/results/OUT.json`, and draws it to `benchmarks/results/
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,20 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.scaffold import make_parser, read_matrices, write_results
 from pipeline.decomposition import singular_directions
-from pipeline.fetch.request import ModelRequest
-from pipeline.fetch.stage import fetch
 from pipeline.fit.baselines import Part, explained, price_of_rank, rounded_energies
 from pipeline.fit.report import MOMENTS, RatePoint, TensorFit, rate_point, report
 from pipeline.fit.stage import FitResult, fit
 from pipeline.nulls import shuffle
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings, preset
-from pipeline.weights.inventory import extract
-from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
-RESULTS = Path(__file__).parent / "results"
 FULL_WIDTH = 32
 WIDTHS = (16, 8, 6, 4)
 SVD_WIDTHS = (8, 4)
@@ -45,12 +40,10 @@ Float32 = npt.NDArray[np.float32]
 def main() -> None:
     """Every order and budget asked for."""
     options = parse()
-    with tempfile.TemporaryDirectory() as home:
-        files = fetch(ModelRequest(name=options.model), home=Path(home))
-        specs = [s for s in extract(files).specs if s.block is not None and s.is_matrix]
-        specs = [s for s in specs if not options.layers or s.block in options.layers]
-        with WeightReader(files) as reader:
-            matrices = {spec.name: reader.matrix(spec) for spec in specs}
+    by_spec = read_matrices(
+        options.model, lambda spec: spec.block is not None and (not options.layers or spec.block in options.layers)
+    )
+    specs, matrices = list(by_spec), {spec.name: matrix for spec, matrix in by_spec.items()}
     baselines = {name: SvdCurves.of(matrix, options.seed) for name, matrix in matrices.items()}
     rows: list[dict[str, Any]] = []
     for order in options.orders:
@@ -71,22 +64,20 @@ def main() -> None:
 
 def write(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace, num_matrices: int) -> None:
     """What has been measured so far, as JSON and as a figure."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.out}.json").write_text(json.dumps({"options": vars(options), "rows": rows}, indent=1) + "\n")
+    path = write_results(options.out, {"options": vars(options), "rows": rows})
     title = f"{options.model}, {num_matrices} encoder matrices: R² against bits per weight"
-    draw(rows, title, RESULTS / f"{options.out}.svg")
+    draw(rows, title, path.with_suffix(".svg"))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="rate")
     parser.add_argument("--model", default="minilm-l6")
     parser.add_argument("--layers", type=int, nargs="*", help="blocks to take; all when not given")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.0025, 0.01, 0.045])
     parser.add_argument("--orders", nargs="+", choices=("seriated", "raw"), default=["seriated", "raw"])
     parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
     parser.add_argument("--nulls", type=int, default=1)
-    parser.add_argument("--out", default="rate", help="name of the files in benchmarks/results")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

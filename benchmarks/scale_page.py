@@ -1,11 +1,10 @@
 """The figures of docs/scale.md, computed from what the benchmarks left in `results/`.
 
-    python benchmarks/scaling.py --page
+    python -m benchmarks.scaling --page
 
 Needs `scaling.json` and `floors.json`; takes the largest peak of memory from `architectures.json` where that is there.
 """
 
-import json
 import math
 import statistics
 import textwrap
@@ -13,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pages import write_figures
-
+from benchmarks.scaffold import read_results, write_figures
 from zoo.registry import CARDS
 
 __all__ = ["write_page"]
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
-COMMAND = "python benchmarks/scaling.py --page"
+COMMAND = "python -m benchmarks.scaling --page"
 MODELS = 100_000
 PRICE = 0.04
 """Dollars for an hour of one core: an assumption, to be replaced by one's own."""
@@ -30,11 +28,9 @@ TAKE_PAIRS = ("similar", "compare", "taxonomy", "questions", "export distances")
 Found = Mapping[str, Any]
 
 
-def write_page(results: Path) -> None:
+def write_page() -> None:
     """Put the figures between the two marks of the page."""
-    scaling, floors = (json.loads((results / f"{name}.json").read_text()) for name in ("scaling", "floors"))
-    memory = results / "architectures.json"
-    peaks = json.loads(memory.read_text()) if memory.exists() else None
+    scaling, floors, peaks = (read_results(name) for name in ("scaling", "floors", "architectures"))
     lines = (*_mining(scaling, floors), *_memory(peaks), *_database(scaling), *_readers(scaling))
     write_figures(PAGE, COMMAND, lines)
 
@@ -68,9 +64,9 @@ def _mining(scaling: Found, floors: Found) -> Iterator[str]:
     )
 
 
-def _memory(peaks: Found | None) -> Iterator[str]:
+def _memory(peaks: Found) -> Iterator[str]:
     """What a worker needs."""
-    if peaks is None:
+    if not peaks:
         return
     largest = {
         stage: max((row["stages"][stage]["mib"] + row["torch_mib"], row["model"]) for row in peaks["models"])

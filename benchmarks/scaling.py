@@ -1,8 +1,8 @@
 """How the cost of each stage grows with weights, nulls and models: measured exponents with their intervals.
 
-    python benchmarks/scaling.py                 # two or three minutes; run it alone
-    python benchmarks/scaling.py --quick         # fewer sizes
-    python benchmarks/scaling.py --page          # measure nothing: rewrite the figures of docs/scale.md
+    python -m benchmarks.scaling                 # two or three minutes; run it alone
+    python -m benchmarks.scaling --quick         # fewer sizes
+    python -m benchmarks.scaling --page          # measure nothing: rewrite the figures of docs/scale.md
 
 An exponent is the slope of log(seconds) over log(size) by least squares, with its 95 % interval (Student's t). Every
 size is measured `--repetitions` times, and the fastest counts: what else the machine does only ever adds.
@@ -14,7 +14,6 @@ size is measured `--repetitions` times, and the fastest counts: what else the ma
 """
 
 import argparse
-import json
 import math
 import tempfile
 import time
@@ -24,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from catalogs import mined_pattern, save_copies
-from random_models import bert_model, write_model
-from scale_page import write_page
 
+from benchmarks.catalogs import mined_pattern, save_copies
+from benchmarks.random_models import bert_model, write_model
+from benchmarks.scaffold import make_parser, write_results
+from benchmarks.scale_page import write_page
 from patterndb.similarity import align, pairwise_distances
 from patterndb.store import PatternDatabase
 from pipeline.analyse.lineage_groups import find_related, group_lineages
@@ -38,7 +38,6 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 
-RESULTS = Path(__file__).parent / "results"
 STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")
 WIDTHS, QUICK_WIDTHS = (96, 144, 216, 324, 484), (96, 160, 256)
 NULLS, QUICK_NULLS = (1, 2, 4, 8, 16), (1, 2, 4)
@@ -86,7 +85,7 @@ def main() -> None:
     """All three, or the page alone."""
     options = parse()
     if options.page:
-        write_page(RESULTS)
+        write_page()
         return
     found: dict[str, Any] = {"options": vars(options)}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,18 +94,15 @@ def main() -> None:
         found["models"] = by_models(Path(folder), options)
         found["database"] = one_model(Path(folder))
     tell(found)
-    path = RESULTS / f"{options.out}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    write_results(options.out, found)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="scaling")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller sizes")
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--page", action="store_true", help="write the figures of docs/scale.md and stop")
-    parser.add_argument("--out", default="scaling", help="name of the file in benchmarks/results")
     return parser.parse_args()
 
 
@@ -222,16 +218,16 @@ def find_taxonomy(database: PatternDatabase) -> None:
     """As `dna-zoo taxonomy` does."""
     entries = database.signatures(with_nulls=False)
     names, values = align([entry.signature for entry in entries])
-    descent = group_lineages([entry.model for entry in entries], find_related(names, values))
+    groups = group_lineages([entry.model for entry in entries], find_related(names, values))
     declared = [
         DeclaredModel(
             key=entry.model.key,
             modality=entry.model.modality,
             architecture=entry.model.architecture,
             profile=entry.pattern_class,
-            kin=descent.names[lineage],
+            lineage_group=groups.names[lineage],
         )
-        for entry, lineage in zip(entries, descent.lineages, strict=True)
+        for entry, lineage in zip(entries, groups.lineages, strict=True)
     ]
     taxonomy(declared, pairwise_distances(names, values))
 

@@ -21,8 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from catalogs import mined_pattern, save_copies
-
+from benchmarks.catalogs import mined_pattern, save_copies
 from patterndb.failures import without_password
 from patterndb.store import PatternDatabase
 

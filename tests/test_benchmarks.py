@@ -1,6 +1,5 @@
 """What the benchmarks rest on: their random models, their measure of memory, their table of goals."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks.bench import PARTS, Goal, kept, tell
-from benchmarks.pages import write_figures
 from benchmarks.peak_memory import PeakMemory
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
+from benchmarks.scaffold import RESULTS, read_results, write_figures, write_results
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.weights.inventory import extract
@@ -82,8 +81,18 @@ def test_figures_are_replaced_where_the_page_names_their_command(tmp_path: Path)
 
 
 def test_a_part_that_was_run_with_other_options_is_not_kept(tmp_path: Path) -> None:
-    path = tmp_path / "bench.json"
-    assert kept(path) == {}
+    assert kept(tmp_path) == {}
     same, other = ({"options": options, "seconds": 1, "found": {}} for options in (PARTS["order"].options, "--old"))
-    path.write_text(json.dumps({"parts": {"order": same, "fit": other, "gone": same}}))
-    assert kept(path) == {"order": same}
+    write_results("bench", {"parts": {"order": same, "fit": other, "gone": same}}, folder=tmp_path)
+    assert kept(tmp_path) == {"order": same}
+
+
+def test_results_have_no_nan(tmp_path: Path) -> None:
+    write_results("x", {"a": math.nan, "b": [1.0, math.inf]}, folder=tmp_path)
+    assert read_results("x", folder=tmp_path) == {"a": None, "b": [1.0, None]}
+    assert read_results("y", folder=tmp_path) == {}
+
+
+def test_every_benchmark_can_be_imported_from_the_repository_root() -> None:
+    for path in sorted(RESULTS.parent.glob("*.py")):
+        importlib.import_module(f"benchmarks.{path.stem}")
