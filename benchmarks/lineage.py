@@ -1,16 +1,15 @@
-"""How far weight-level evidence reaches: the population of `benchmarks.population`, noise, and its cost at full size.
+"""How well the lineage test does: on the population of `benchmarks.population`, under noise, and its cost at full size.
 
     python -m benchmarks.lineage --population /tmp/population   # 13,111 pairs: a quarter of an hour of one core
     python -m benchmarks.lineage --noise                        # specimens under noise, their order kept and redrawn
     python -m benchmarks.lineage --cost                         # seconds and memory at the size of BERT-base
     python -m benchmarks.lineage --cost minilm-l6 PATH ...      # or of these models, each against itself
 
-How pairs are chosen and counted is written in `benchmarks/relatedness/lineage.py`. `--out NAME` writes the results to
-`benchmarks/results/NAME.json`, and leaves what else is in it.
+`benchmarks/relatedness/lineage.py` says how pairs are chosen and counted. With `--out NAME` the results are kept in
+`benchmarks/results/NAME.json`, where other parts stay as they are.
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,20 +23,19 @@ import numpy as np
 from benchmarks.lineage_cost import bert_base_pairs, measure, opened
 from benchmarks.relatedness.gallery import Member, read_members
 from benchmarks.relatedness.lineage import LineageScores, every_pair, lineage_of, score_lineage
-from benchmarks.retrieval import write
+from benchmarks.scaffold import RESULTS, make_parser, read_results, write_results
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.records import CANNOT_SAY, Matrix
 from zoo.tensors import TensorSpec
 
-ROOT = Path(__file__).parent
-SPECIMENS = ROOT.parent / "data" / "specimens"
+SPECIMENS = Path(__file__).parents[1] / "data" / "specimens"
 SHARES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 NOISED = (("bert-a", "bert-a"), ("bert-a-permuted", "bert-a"), ("cnn-a", "cnn-a"), ("gpt2-a", "gpt2-a"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is asked for."""
+    """Each part asked for."""
     options = parse(arguments)
     found: dict[str, Any] = {"lineage_version": LINEAGE_VERSION, "nulls": options.nulls, "seed": options.seed}
     if options.population:
@@ -51,14 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["cost"] = list(cost(options.cost))
         print_table(found["cost"])
     if options.out:
-        path = options.results / f"{options.out}.json"
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        write(kept | found, path)
+        write_results(options.out, read_results(options.out, folder=options.results) | found, folder=options.results)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out=None)
     parser.add_argument("--population", type=Path, help="folder that benchmarks.population made")
     parser.add_argument("--home", type=Path, help="where results are kept; beside the population if not given")
     parser.add_argument("--apart", type=int, default=1000, help="pairs of two architectures, drawn at random")
@@ -68,8 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--nulls", type=int, default=199, help="wrong alignments of each pair")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", help="name of the JSON")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of the JSON")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     return parser.parse_args(arguments)
 
 
@@ -86,27 +81,29 @@ def population(members: Sequence[Member], options: argparse.Namespace) -> Mappin
 
 
 def score_row(name: str, scores: LineageScores) -> dict[str, Any]:
-    """What is printed of a set of pairs."""
-    low, high = scores.others_interval
+    """The row of a set of pairs."""
+    low, high = scores.unrelated_interval
     return {
         "pairs": name,
-        "kin": scores.kin_pairs,
+        "related": scores.related_pairs,
         "AUC": scores.auc,
         "TPR@1%": scores.tpr,
-        "called kin": scores.kin_called,
-        "r min": scores.least_of_kin[0],
-        "z min": scores.least_of_kin[1],
-        "others": scores.other_pairs,
-        "others called": scores.others_called,
+        "called": scores.related_called,
+        "r min": scores.lowest_of_related[0],
+        "z min": scores.lowest_of_related[1],
+        "unrelated": scores.unrelated_pairs,
+        "of these called": scores.unrelated_called,
         "95 %": "-" if math.isnan(low) else f"{low:.4f}-{high:.4f}",
-        "r max": scores.most_of_others[0],
-        "z max": scores.most_of_others[1],
-        "cannot say": sum(counts.get(CANNOT_SAY, 0) for counts in (scores.verdicts_on_kin, scores.verdicts_on_others)),
+        "r max": scores.highest_of_unrelated[0],
+        "z max": scores.highest_of_unrelated[1],
+        "cannot say": sum(
+            counts.get(CANNOT_SAY, 0) for counts in (scores.verdicts_on_related, scores.verdicts_on_unrelated)
+        ),
     }
 
 
 def noise(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Gaussian noise of a share of each tensor's standard deviation, added to one of two kin."""
+    """Gaussian noise of a share of each tensor's standard deviation, added to one of two related models."""
     with ExitStack() as stack:
         names = dict.fromkeys(name for pair in NOISED for name in pair)
         models = {name: stack.enter_context(opened(str(SPECIMENS / name))) for name in names}

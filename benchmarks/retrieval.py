@@ -1,18 +1,15 @@
-"""Can kin be found by their signatures? The population of `benchmarks.population`, ranked by the product and by others.
+"""Are related models found by their signatures? The population of `benchmarks.population`, ranked by several distances.
 
     python -m benchmarks.population --out /tmp/population        # once: about 20 minutes of one core
     python -m benchmarks.retrieval --population /tmp/population  # about 15 minutes of one core, then 2: mined once
-    python -m benchmarks.retrieval --population /tmp/population --lineage   # weight-level evidence on pairs as well
+    python -m benchmarks.retrieval --population /tmp/population --lineage   # the lineage test on pairs as well
 
-Every model is mined as `dna-zoo mine` mines it (extract, order, analyse with fewer nulls; nothing is fitted), and
-ranked against all others by the distance of `dna-zoo similar`, beside four baselines. How queries and pairs are counted
-is written in `benchmarks/fingerprint/scoring.py`. Prints the tables and writes them as JSON to
-`benchmarks/results/OUT.json`.
+Every model is mined as `dna-zoo mine` does it (extract, order, analyse with fewer nulls; nothing is fitted) and ranked
+against all others by the distance of `dna-zoo similar` and by four baselines. `benchmarks/relatedness/scoring.py` says
+how queries and pairs are counted. Prints the tables and keeps them in `benchmarks/results/OUT.json`.
 """
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +23,7 @@ from benchmarks.relatedness.gallery import Member, read_members, signature_of, w
 from benchmarks.relatedness.lineage import choose_pairs, lineage_of, score_lineage
 from benchmarks.relatedness.scoring import evaluate
 from benchmarks.relatedness.tables import by_architecture, by_cell, by_relation, lineage_table, summary
+from benchmarks.scaffold import RESULTS, make_parser, write_results
 from patterndb.similarity import align, pairwise_distances
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.settings import AnalysisSettings
@@ -33,8 +31,7 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 
 NUM_NULLS = 2
-"""Fewer than `mine` takes, which reports p-values: a signature has only effects over the mean of the nulls."""
-RESULTS = Path(__file__).parent / "results"
+"""Fewer than `mine` draws: a signature needs the mean of the nulls, no p-value."""
 SIGNATURE = "signature"
 
 
@@ -60,20 +57,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scores = measure_lineage(members, home, options)
         print(lineage_table(scores))
         found["lineage"] = {name: asdict(score) for name, score in scores.items()}
-    write(found, options.results / f"{options.out}.json")
+    write_results(options.out, found, folder=options.results)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, out="retrieval")
     parser.add_argument("--population", type=Path, required=True, help="folder that benchmarks.population made")
     parser.add_argument("--home", type=Path, help="where mined signatures are kept; beside the population if not given")
     parser.add_argument("--nulls", type=int, default=NUM_NULLS, help="of each statistic")
     parser.add_argument("--bootstraps", type=int, default=200, help="draws of roots behind each interval")
     parser.add_argument("--lineage", action="store_true", help="compare weights pair by pair as well")
     parser.add_argument("--lineage-nulls", type=int, default=199, help="wrong alignments behind each p-value")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON")
-    parser.add_argument("--out", default="retrieval", help="name of the JSON")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
@@ -104,7 +100,7 @@ def read_weights(member: Member, home: Path) -> Weights:
 
 
 def measure_lineage(members: Sequence[Member], home: Path, options: argparse.Namespace) -> Mapping[str, Any]:
-    """The weight-level evidence on the chosen pairs, scored."""
+    """The lineage test on the chosen pairs, scored."""
     pairs = choose_pairs(members)
     found = [
         lineage_of(pair, home, num_nulls=options.lineage_nulls, seed=options.seed)
@@ -119,20 +115,6 @@ def progress(items: Sequence[Any], verb: str, name: Callable[[Any], str]) -> Any
         yield item
         if done % 20 == 0 or done == len(items):
             print(f"{verb} {done} of {len(items)}: {name(item)}", file=sys.stderr, flush=True)
-
-
-def write(found: Mapping[str, Any], path: Path) -> None:
-    """JSON without NaN: what could not be measured is null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_finite(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

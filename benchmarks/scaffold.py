@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 END = "<!-- end of figures -->"
 
 
-def make_parser(doc: str | None, *, out: str) -> argparse.ArgumentParser:
+def make_parser(doc: str | None, *, out: str | None) -> argparse.ArgumentParser:
     """A parser with a module's docstring as its help, and `--out` for the name of its results."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default=out, metavar="NAME", help="of the results, benchmarks/results/NAME.json")

@@ -1,5 +1,6 @@
 """What the benchmarks rest on: their random models, their measure of memory, their table of goals."""
 
+import importlib
 import math
 from pathlib import Path
 

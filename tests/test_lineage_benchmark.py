@@ -56,42 +56,44 @@ def test_all_pairs_of_one_architecture_are_taken_and_some_of_two() -> None:
     assert PAIRS == every_pair(MEMBERS, num_apart=3, seed=0) != every_pair(MEMBERS, num_apart=3, seed=1)
 
 
-def test_who_knows_the_families_scores_one() -> None:
+def test_perfect_evidence_scores_one() -> None:
     found = score_lineage(PAIRS, [knowing(a, b) for a, b in PAIRS], in_detail=True)
-    assert {(each.auc, each.tpr) for each in found.values() if each.kin_pairs and each.other_pairs} == {(1.0, 1.0)}
+    assert {(each.auc, each.tpr) for each in found.values() if each.related_pairs and each.unrelated_pairs} == {
+        (1.0, 1.0)
+    }
     everything = found["all"]
-    assert (everything.kin_pairs, everything.other_pairs) == (7, 11)
-    assert (everything.kin_called, everything.others_called) == (1.0, 0.0)
+    assert (everything.related_pairs, everything.unrelated_pairs) == (7, 11)
+    assert (everything.related_called, everything.unrelated_called) == (1.0, 0.0)
 
 
-def test_a_relation_is_counted_with_its_root_and_with_all_kin() -> None:
+def test_a_relation_is_counted_with_its_root_and_with_all_related() -> None:
     found = score_lineage(PAIRS, [knowing(a, b) for a, b in PAIRS], in_detail=True)
-    assert (found["lora"].kin_pairs, found["lora, all kin"].kin_pairs) == (1, 3)
-    assert (found["merged-roots"].kin_pairs, found["merged-roots, all kin"].kin_pairs) == (2, 4)
-    assert found["lora"].other_pairs == 2  # The shuffled copy, and the other root.
-    assert (found["easy"].kin_pairs, found["easy"].other_pairs) == (1, 2)
+    assert (found["lora"].related_pairs, found["lora, all related"].related_pairs) == (1, 3)
+    assert (found["merged-roots"].related_pairs, found["merged-roots, all related"].related_pairs) == (2, 4)
+    assert found["lora"].unrelated_pairs == 2  # The shuffled copy, and the other root.
+    assert (found["easy"].related_pairs, found["easy"].unrelated_pairs) == (1, 2)
 
 
-def test_kinds_of_strangers_are_told_apart() -> None:
+def test_kinds_of_unrelated_pairs_are_counted_apart() -> None:
     found = score_lineage(PAIRS, [knowing(a, b) for a, b in PAIRS], in_detail=True)
     kinds = ("another root", "shuffled and original", "another architecture")
-    assert [found[kind].other_pairs for kind in kinds] == [3, 1, 3]
-    assert all(found[kind].kin_pairs == 0 for kind in kinds)
+    assert [found[kind].unrelated_pairs for kind in kinds] == [3, 1, 3]
+    assert all(found[kind].related_pairs == 0 for kind in kinds)
 
 
-def test_what_cannot_be_said_is_the_farthest_and_nobodys_kin() -> None:
+def test_cannot_say_counts_as_the_farthest_and_as_unrelated() -> None:
     found = score_lineage(PAIRS, [evidence("cannot say", None) if a.is_related(b) else knowing(a, b) for a, b in PAIRS])
-    assert (found["all"].auc, found["all"].tpr, found["all"].kin_called) == (0.0, 0.0, 0.0)
-    assert found["all"].verdicts_on_kin == {"cannot say": 7}
+    assert (found["all"].auc, found["all"].tpr, found["all"].related_called) == (0.0, 0.0, 0.0)
+    assert found["all"].verdicts_on_related == {"cannot say": 7}
 
 
-def test_strangers_that_are_called_kin_are_counted() -> None:
+def test_unrelated_pairs_that_are_called_related_are_counted() -> None:
     found = score_lineage(PAIRS, [evidence("same lineage", 9.0) for _ in PAIRS])["all"]
-    assert found.others_called == 1.0 and found.auc == 0.5
-    assert found.most_of_others == (0.09, 9.0)
+    assert found.unrelated_called == 1.0 and found.auc == 0.5
+    assert found.highest_of_unrelated == (0.09, 9.0)
 
 
-def test_no_success_in_n_leaves_the_interval_that_the_binomial_gives() -> None:
+def test_the_interval_of_a_share_is_clopper_pearsons() -> None:
     low, high = exact_interval(0, 100)
     assert low == 0 and high == pytest.approx(1 - 0.025 ** (1 / 100))
     assert exact_interval(3, 50) == pytest.approx((0.01255, 0.16548), abs=1e-4)
@@ -109,5 +111,5 @@ def test_the_benchmark_runs_and_keeps_what_was_measured_before(tmp_path: Path) -
     (tmp_path / "lineage.json").write_text('{"noise": []}')
     lineage.main(f"--population {tmp_path / 'population'} --nulls 9 --out lineage --results {tmp_path}".split())
     found = json.loads((tmp_path / "lineage.json").read_text())
-    assert found["noise"] == [] and found["population"]["permuted"]["kin_called"] == 1.0
-    assert found["population"]["all"]["other_pairs"] == 13
+    assert found["noise"] == [] and found["population"]["permuted"]["related_called"] == 1.0
+    assert found["population"]["all"]["unrelated_pairs"] == 13

@@ -1,4 +1,4 @@
-"""The population of the retrieval benchmark: made in full, kin where it says so."""
+"""The population of the retrieval benchmark: made in full, related where it says so."""
 
 import copy
 from pathlib import Path

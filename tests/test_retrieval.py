@@ -27,7 +27,7 @@ EXACT = 1e-12
 
 
 def draws(seed: int, *, with_ties: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Forty distances, and which of them are of kin."""
+    """Forty distances, and which of them are of related pairs."""
     rng = np.random.default_rng(seed)
     distances = rng.integers(8, size=40).astype(float) if with_ties else rng.random(40)
     return distances, rng.random(40) < 0.3
@@ -37,7 +37,7 @@ def draws(seed: int, *, with_ties: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_average_precision_by_hand() -> None:
-    # Kin at ranks 1, 3 and 4: (1/1 + 2/3 + 3/4) / 3.
+    # Related ones at ranks 1, 3 and 4: (1/1 + 2/3 + 3/4) / 3.
     found = average_precision(np.array([0.1, 0.2, 0.3, 0.4, 0.5]), np.array([True, False, True, True, False]))
     assert found == pytest.approx((1 + 2 / 3 + 3 / 4) / 3, abs=EXACT)
 
@@ -45,48 +45,53 @@ def test_average_precision_by_hand() -> None:
 @pytest.mark.parametrize("with_ties", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_average_precision_is_scikit_learns(seed: int, with_ties: bool) -> None:
-    distances, kin = draws(seed, with_ties=with_ties)
-    assert average_precision(distances, kin) == pytest.approx(average_precision_score(kin, -distances), abs=EXACT)
+    distances, related = draws(seed, with_ties=with_ties)
+    assert average_precision(distances, related) == pytest.approx(
+        average_precision_score(related, -distances), abs=EXACT
+    )
 
 
 @pytest.mark.parametrize("with_ties", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_area_under_the_curve_is_scikit_learns(seed: int, with_ties: bool) -> None:
-    distances, kin = draws(seed, with_ties=with_ties)
-    assert area_under_curve(distances, kin) == pytest.approx(roc_auc_score(kin, -distances), abs=EXACT)
+    distances, related = draws(seed, with_ties=with_ties)
+    assert area_under_curve(distances, related) == pytest.approx(roc_auc_score(related, -distances), abs=EXACT)
 
 
 def test_a_weight_of_two_counts_as_two_pairs() -> None:
-    distances, kin = draws(0, with_ties=True)
+    distances, related = draws(0, with_ties=True)
     weights = np.random.default_rng(1).integers(3, size=40)
-    repeated = np.repeat(distances, weights), np.repeat(kin, weights)
-    assert area_under_curve(distances, kin, weights.astype(float)) == pytest.approx(area_under_curve(*repeated))
-    assert threshold_at(distances, kin, 0.5, weights.astype(float)) == threshold_at(*repeated, 0.5)
+    repeated = np.repeat(distances, weights), np.repeat(related, weights)
+    assert area_under_curve(distances, related, weights.astype(float)) == pytest.approx(area_under_curve(*repeated))
+    assert threshold_at(distances, related, 0.5, weights.astype(float)) == threshold_at(*repeated, 0.5)
 
 
-def test_the_nearest_may_be_tied() -> None:
+def test_ties_at_the_nearest_share_precision() -> None:
     assert precision_at_1(np.array([1.0, 1.0, 2.0]), np.array([True, False, True])) == 0.5
 
 
-def test_without_kin_there_is_nothing_to_find() -> None:
+def test_nothing_related_gives_nan() -> None:
     assert np.isnan(average_precision(np.array([1.0, 2.0]), np.array([False, False])))
     assert np.isnan(area_under_curve(np.array([1.0, 2.0]), np.array([False, False])))
 
 
 def test_the_threshold_lets_one_in_a_hundred_through() -> None:
-    distances, kin = np.arange(300) / 300, np.arange(300) % 3 == 0
-    threshold = threshold_at(distances, kin, 0.01)
-    assert rates_at(threshold, distances, kin) == (0.02, 0.01)  # 200 others, so 2 of them and the kin before.
+    distances, related = np.arange(300) / 300, np.arange(300) % 3 == 0
+    threshold = threshold_at(distances, related, 0.01)
+    assert rates_at(threshold, distances, related) == (
+        0.02,
+        0.01,
+    )  # 2 of 200 unrelated pairs, and the related ones before.
 
 
 def test_a_tie_at_the_threshold_stays_outside() -> None:
-    distances, kin = np.array([0.0] + [1.0] * 5), np.array([True] + [False] * 5)
-    assert rates_at(threshold_at(distances, kin, 0.2), distances, kin) == (1.0, 0.0)
+    distances, related = np.array([0.0] + [1.0] * 5), np.array([True] + [False] * 5)
+    assert rates_at(threshold_at(distances, related, 0.2), distances, related) == (1.0, 0.0)
 
 
-def test_what_cannot_be_compared_is_never_called_kin() -> None:
-    distances, kin = np.array([np.inf, np.inf]), np.array([True, False])
-    assert rates_at(threshold_at(distances, kin, 1.0), distances, kin) == (0.0, 0.0)
+def test_pairs_that_cannot_be_compared_are_never_called_related() -> None:
+    distances, related = np.array([np.inf, np.inf]), np.array([True, False])
+    assert rates_at(threshold_at(distances, related, 1.0), distances, related) == (0.0, 0.0)
 
 
 # Counting.
@@ -127,20 +132,20 @@ def perfect() -> np.ndarray:
     return np.array([[0.1 if a.is_related(b) else 1.0 for b in FAMILIES] for a in FAMILIES])
 
 
-def test_a_merge_of_two_roots_is_kin_to_both() -> None:
+def test_a_merge_of_two_roots_is_related_to_both() -> None:
     found = judge(perfect()).splits["all"]
-    assert (found.models, found.queries, found.kin_pairs, found.other_pairs) == (10, 9, 8, 37)
+    assert (found.models, found.queries, found.related_pairs, found.unrelated_pairs) == (10, 9, 8, 37)
 
 
-def test_who_knows_the_families_scores_one() -> None:
+def test_perfect_distances_score_one() -> None:
     found = judge(perfect())
     scores = found.splits["all"]
     assert (scores.mean_average_precision, scores.precision_at_1, scores.auc, scores.tpr) == (1, 1, 1, 1)
-    assert (found.permutation_gap, found.shuffled_called_kin, found.shuffled_nearest) == (0, 0, 0)
+    assert (found.permutation_gap, found.shuffled_called_related, found.shuffled_nearest) == (0, 0, 0)
     assert scores.intervals["tpr"] == (1, 1)
 
 
-def test_a_permuted_copy_that_is_lost_shows_as_a_gap() -> None:
+def test_a_lost_permuted_copy_shows_as_a_gap() -> None:
     distances = perfect()
     distances[1], distances[:, 1] = 2.0, 2.0
     found = judge(distances)
@@ -156,7 +161,7 @@ def test_a_shuffled_copy_near_its_original_is_an_error() -> None:
     assert found.splits["all"].precision_at_1 == pytest.approx(8 / 9)
 
 
-def test_a_threshold_of_the_tuned_is_held_against_the_others() -> None:
+def test_the_threshold_of_the_tuned_is_applied_to_the_held_out() -> None:
     distances = perfect()
     distances[6, 7] = distances[7, 6] = 3.0
     found = judge(distances)
@@ -188,7 +193,7 @@ def test_other_shapes_cannot_be_compared() -> None:
     assert np.isinf(baselines.gram_of_inputs(models)[0, 1])
 
 
-def test_the_gram_matrix_forgets_the_order_of_the_stream() -> None:
+def test_the_gram_matrix_does_not_depend_on_the_order_of_residual_units() -> None:
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((6, 4))
     models = [weights(matrix), weights(matrix[:, rng.permutation(4)]), weights(rng.standard_normal((6, 4)))]
@@ -197,7 +202,7 @@ def test_the_gram_matrix_forgets_the_order_of_the_stream() -> None:
     assert found[0, 2] > 0.1
 
 
-def test_singular_values_forget_every_order() -> None:
+def test_singular_values_do_not_depend_on_any_order() -> None:
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((6, 4))
     models = [weights(matrix), weights(matrix[rng.permutation(6)]), weights(2 * rng.standard_normal((6, 4)))]
@@ -243,7 +248,7 @@ def test_the_signature_is_the_one_that_mining_gives(population: Path, tmp_path: 
     assert signature_of(one, tmp_path, settings, 0) == mined
 
 
-def test_lineage_is_asked_of_children_and_roots(population: Path) -> None:
+def test_pairs_are_of_children_and_roots(population: Path) -> None:
     pairs = {(a.name, b.name) for a, b in choose_pairs(read_members(population))}
     assert ("opt-a-permuted", "opt-a") in pairs
     assert ("opt-a-permuted", "opt-b") in pairs

@@ -1,4 +1,4 @@
-"""The specimens are what their cards say: small, loadable, really trained, and kin where they claim to be."""
+"""The specimens are what their cards say: small, loadable, really trained, and related where they claim to be."""
 
 import copy
 import importlib

@@ -1,4 +1,4 @@
-"""A population to rank kin in: roots of eight architectures, each with fifteen kinds of children, all made here.
+"""A population of related models: roots of eight architectures, each with fifteen kinds of children, all made here.
 
-`python -m benchmarks.population` makes it; `benchmarks.population.members` says who is in it.
+`python -m benchmarks.population` makes it; `benchmarks.population.members` lists its members.
 """

@@ -1,7 +1,7 @@
 """The eight networks, 60 to 110 thousand weights each: four to tune on, four held out.
 
 The tuned four are those of `data/specimens` (the ResNet has two blocks a stage, so that a student can have one).
-Nobody looks at the held-out four while a signature is being made: an encoder-decoder, a decoder with ReLU, a network
+The held-out four are not looked at while a signature is designed: an encoder-decoder, a decoder with ReLU, a network
 of depthwise convolutions, an encoder that shares one layer.
 """
 

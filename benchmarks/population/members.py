@@ -1,8 +1,8 @@
-"""Who is in the population: roots, their children, and what each child is to its root.
+"""The members of the population: roots, their children, and how each child is related to its root.
 
 Roots of one architecture differ in their seed alone: the same data, the same steps. They are each other's hard
 negatives. A child's relation is easy where it leaves nearly every weight near its root's (or in another order), hard
-where it does not, or where a rival's share is as large.
+where it does not, or where another root has as large a share.
 """
 
 import zlib
@@ -67,7 +67,7 @@ class Member:
     split: str
     relation: Relation
     roots: tuple[str, ...]
-    """The families it belongs to: two for a merge of two roots, its own name for a shuffled copy, which has no kin."""
+    """Its families: two for a merge of two roots, its own name for a shuffled copy, which is related to none."""
     parents: tuple[str, ...] = ()
     """Members it is made from."""
     rank: int = 0
@@ -83,7 +83,7 @@ class Member:
 
 
 def plan(architectures: Sequence[str] = tuple(ARCHITECTURES), *, num_roots: int | None = None) -> tuple[Member, ...]:
-    """Everybody, parents before their children; `num_roots` of each architecture if given."""
+    """All members, parents before their children; `num_roots` of each architecture if given."""
     members = []
     for name in architectures:
         architecture = ARCHITECTURES[name]

@@ -1,4 +1,4 @@
-"""How each kind of member comes about: from random weights, or from its parents, which lie in the same folder."""
+"""How each kind of member is made: from random weights, or from its parents in the same folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

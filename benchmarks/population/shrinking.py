@@ -1,4 +1,4 @@
-"""Smaller or otherwise shaped heirs of a model: half the width, fewer blocks, another vocabulary, a new head."""
+"""Children of another shape: half the width, fewer blocks, another vocabulary, a new head."""
 
 import re
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ KEPT_TOKENS = 0.5
 @torch.no_grad()
 def halve_width(model: PreTrainedModel, architecture: Architecture) -> PreTrainedModel:
     """The model with the larger half of the inner units of each feed-forward pair, or of the channels."""
-    heir = _with_config(model, architecture, architecture.half_width)
-    _copy_equal(model, heir)
-    for ours, theirs in zip(feed_forwards(model), feed_forwards(heir), strict=True):
+    child = _with_config(model, architecture, architecture.half_width)
+    _copy_equal(model, child)
+    for ours, theirs in zip(feed_forwards(model), feed_forwards(child), strict=True):
         _copy_largest_units(ours, theirs)
     if not architecture.is_text and not feed_forwards(model):
-        _copy_largest_channels(model, heir)
-    return heir
+        _copy_largest_channels(model, child)
+    return child
 
 
 @torch.no_grad()
@@ -37,12 +37,12 @@ def halve_depth(model: PreTrainedModel, architecture: Architecture) -> PreTraine
 
     Where one shared layer is run several times it is run fewer times.
     """
-    heir = _with_config(model, architecture, architecture.half_depth)
-    ours, theirs = model.state_dict(), heir.state_dict()
+    child = _with_config(model, architecture, architecture.half_depth)
+    ours, theirs = model.state_dict(), child.state_dict()
     for name, tensor in theirs.items():
         # Block 1 of two kept is block 2 of three.
         tensor.copy_(ours[BLOCKS.sub(lambda found: f"{found[1]}{2 * int(found[2])}.", name)])
-    return heir
+    return child
 
 
 @torch.no_grad()
@@ -54,25 +54,25 @@ def new_vocabulary(
     A share `KEPT_TOKENS` of the old tokens keep their embedding and bias, all others are random.
     """
     size = model.config.vocab_size
-    heir = _with_config(model, architecture, {"vocab_size": size + EXTRA_TOKENS})
-    _copy_equal(model, heir)
+    child = _with_config(model, architecture, {"vocab_size": size + EXTRA_TOKENS})
+    _copy_equal(model, child)
     ids = torch.randperm(size + EXTRA_TOKENS, generator=generator)[:size]
     kept = torch.randperm(size, generator=generator)[: int(KEPT_TOKENS * size)]
     ours = dict(model.named_parameters())
-    for name, parameter in heir.named_parameters():
+    for name, parameter in child.named_parameters():
         if len(parameter) == size + EXTRA_TOKENS:
             if parameter.ndim > 1:
                 parameter.copy_(ours[name].std() * torch.randn(parameter.shape, generator=generator))
             parameter[ids[kept]] = ours[name][kept]
-    return heir, ids
+    return child, ids
 
 
 @torch.no_grad()
 def with_labels(model: PreTrainedModel, architecture: Architecture, num_labels: int, seed: int) -> PreTrainedModel:
     """The model with a new head for another number of labels."""
-    heir = _with_config(model, architecture, {"num_labels": num_labels}, seed=seed)
-    _copy_equal(model, heir)
-    return heir
+    child = _with_config(model, architecture, {"num_labels": num_labels}, seed=seed)
+    _copy_equal(model, child)
+    return child
 
 
 def _with_config(
@@ -91,9 +91,9 @@ def _without_derived(changes: Mapping[str, object]) -> dict[str, object]:
     return {"id2label": {i: f"LABEL_{i}" for i in labels}, "label2id": {f"LABEL_{i}": i for i in labels}}
 
 
-def _copy_equal(model: PreTrainedModel, heir: PreTrainedModel) -> None:
+def _copy_equal(model: PreTrainedModel, child: PreTrainedModel) -> None:
     ours = model.state_dict()
-    for name, tensor in heir.state_dict().items():
+    for name, tensor in child.state_dict().items():
         if tensor.shape == ours[name].shape:
             tensor.copy_(ours[name])
 
@@ -107,14 +107,14 @@ def _copy_largest_units(ours: FeedForward, theirs: FeedForward) -> None:
         theirs.into.bias.copy_(ours.into.bias[kept])
 
 
-def _copy_largest_channels(model: PreTrainedModel, heir: PreTrainedModel) -> None:
+def _copy_largest_channels(model: PreTrainedModel, child: PreTrainedModel) -> None:
     sizes: dict[str, torch.Tensor] = {}
     for name, parameter in model.named_parameters():
         rows, _ = channel_axes(name)
         if rows is not None and parameter.ndim > 1:
             sizes[rows] = sizes.get(rows, torch.tensor(0.0)) + parameter.flatten(1).square().sum(dim=1)
     ours = model.state_dict()
-    for name, tensor in heir.state_dict().items():
+    for name, tensor in child.state_dict().items():
         source = ours[name]
         for axis, label in enumerate(channel_axes(name)):
             if label is not None and source.ndim > axis:

@@ -1,4 +1,4 @@
-"""What becomes of a model without training: pruned, rounded, disturbed, averaged, shuffled.
+"""Changes of a model without training: pruning, rounding, noise, averaging, shuffling.
 
 Everything works on the model in place, on its parameters (tied ones once), with randomness passed in.
 """

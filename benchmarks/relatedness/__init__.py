@@ -1,1 +1,1 @@
-"""How well kin can be told from the rest: metrics, baselines, and the tables of `benchmarks/retrieval.py`."""
+"""How well related models are told from unrelated ones: metrics, baselines, and the tables of two benchmarks."""

@@ -1,8 +1,8 @@
-"""What anybody would try first: four ways to tell kin from the weights, as distances between all models.
+"""Baselines: four simple distances between the weights of all models.
 
 Each takes the models' matrices and gives (M, M) float64, inf where two models have nothing to compare. The first two
-describe each model by a vector, scaled by the whole population's spread (a help that the product's signature does
-without); the last two compare the weights themselves.
+describe each model by a vector, scaled by the spread of the whole population, which a signature does not use; the last
+two compare the weights themselves.
 """
 
 from collections import defaultdict
@@ -57,7 +57,7 @@ def gram_of_inputs(models: Sequence[Weights]) -> Array:
     """1 - cosine of the Gram matrices of what reads the input, along the axis that the data orders, rows centred.
 
     Token and position embeddings and kernels on pixels: E E^T is the same whatever the order or basis of the hidden
-    axis. Centring makes it the linear CKA (Kornblith et al. 2019); without it all models look alike.
+    axis. With centring it is the linear CKA (Kornblith et al. 2019); without it all models look alike.
     """
     return _one_minus_cosine([_grams(model) for model in models])
 

@@ -1,8 +1,8 @@
-"""The population as the product sees it: each member's matrices, and the signature that mining would give it.
+"""The members of the population: the matrices of each, and the signature that mining would give it.
 
-What is computed is the pipeline's own (extract, order, analyse); nothing is fitted and no database is written. The
-statistics take seconds a model and are kept in `home`, under a key of all they depend on; the fingerprint takes
-hundredths and is computed every time, so that work on it does not wait.
+The stages are the pipeline's own (extract, order, analyse); nothing is fitted and no database is written. Statistics
+take seconds a model and are kept in `home` under a key of all they depend on; the fingerprint takes hundredths of a
+second and is computed every time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,9 @@ class Member:
     relation: str
     hardness: str
     roots: frozenset[str]
-    """Its families; nobody else's for a shuffled copy."""
+    """Its families; a family of its own for a shuffled copy."""
     origin: str
-    """The root it was made from, of a shuffled copy too: who is drawn together in a bootstrap."""
+    """The root it was made from, of a shuffled copy too: members of one origin are drawn together in a bootstrap."""
 
     def is_related(self, other: "Member") -> bool:
         return bool(self.roots & other.roots)
@@ -75,7 +75,7 @@ def signature_of(member: Member, home: Path, settings: AnalysisSettings, seed: i
     statistics = _converter.structure(finished.result, SignatureRecord)
     with WeightReader(files) as reader:
         fingerprint = make_signature((), measure_fingerprint(extract(files).specs, reader.pieces))
-    # By name: statistics may have been kept beside other dimensions of fingerprint.
+    # By name, since statistics may have been kept with another version of the fingerprint.
     known = dict(zip(statistics.names, zip(statistics.values, statistics.z, statistics.p, strict=True), strict=True))
     rows = [
         known.get(name, (None, None, None)) if value is None else (value, None, None)

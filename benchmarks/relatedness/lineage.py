@@ -1,9 +1,9 @@
-"""Weight-level evidence on pairs: `pipeline.lineage`, and how well it tells kin from strangers.
+"""The lineage test on pairs of the population, and how well it tells related from unrelated models.
 
-Two choices of pairs. `choose_pairs`, the short one: each child with its root (both, for a merge of two), each member
-with every root of its architecture that is not its own, a shuffled copy with what it is a copy of too, and each root
-with one root of every other architecture. `every_pair`: all pairs of one architecture, which are all kin and all
-strangers that are hard to tell, and a sample of pairs of two architectures.
+Pairs are chosen in two ways. `choose_pairs`, the short one: each child with its root (both, for a merge of two), each
+member with every root of its architecture that is not its own, a shuffled copy also with its original, and each root
+with one root of every other architecture. `every_pair`: all pairs of one architecture, which are all related pairs and
+all unrelated pairs that are hard to tell apart, and a sample of pairs of two architectures.
 """
 
 from collections import Counter
@@ -38,25 +38,25 @@ Rule = Callable[[Member, Member], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageScores:
-    """How well the evidence tells kin, for one set of pairs; NaN or None without pairs of a kind."""
+    """How well the test does on one set of pairs; NaN or None without pairs of a kind."""
 
-    kin_pairs: int
-    other_pairs: int
+    related_pairs: int
+    unrelated_pairs: int
     auc: float
-    """By z; what cannot be tested counts as farthest."""
+    """By z; pairs that cannot be tested count as the farthest."""
     tpr: float
     """At 1 % of all other pairs."""
-    verdicts_on_kin: Mapping[str, int]
-    verdicts_on_others: Mapping[str, int]
-    kin_called: float
-    """Share of kin with the verdict *same lineage*."""
-    others_called: float
-    """Share of the others with it."""
-    others_interval: tuple[float, float]
+    verdicts_on_related: Mapping[str, int]
+    verdicts_on_unrelated: Mapping[str, int]
+    related_called: float
+    """Share of the related pairs with the verdict *same lineage*."""
+    unrelated_called: float
+    """Share of the unrelated pairs with it."""
+    unrelated_interval: tuple[float, float]
     """95 %, Clopper and Pearson's, as if pairs were independent; they are not where they share models."""
-    least_of_kin: tuple[float, float]
+    lowest_of_related: tuple[float, float]
     """Correlation and z."""
-    most_of_others: tuple[float, float]
+    highest_of_unrelated: tuple[float, float]
 
 
 def choose_pairs(members: Sequence[Member]) -> list[Pair]:
@@ -121,37 +121,37 @@ def score_lineage(
 ) -> dict[str, LineageScores]:
     """`all`, each split, each architecture, and each relation as child and root, at one threshold for all.
 
-    The strangers of a relation are those of its members. `in_detail`: relations by split, with all their kin, the easy
-    and the hard together, and each kind of stranger, too.
+    The unrelated pairs of a relation are those of its members. `in_detail`: also by split, with all related pairs of a
+    relation, the easy and the hard relations together, and each kind of unrelated pair.
     """
     distances = np.array([np.inf if item.z is None else -item.z for item in found])
-    kin = np.array([a.is_related(b) for a, b in pairs])
-    threshold = threshold_at(distances, kin, FALSE_POSITIVE_RATE)
+    related = np.array([a.is_related(b) for a, b in pairs])
+    threshold = threshold_at(distances, related, FALSE_POSITIVE_RATE)
     scores = {}
     for name, rule in [*_rules(pairs), *(_details(pairs) if in_detail else ())]:
         mask = np.array([rule(a, b) for a, b in pairs])
         if mask.any():
             items = [item for item, is_in in zip(found, mask, strict=True) if is_in]
-            scores[name] = _score(items, distances[mask], kin[mask], threshold)
+            scores[name] = _score(items, distances[mask], related[mask], threshold)
     return scores
 
 
-def _score(items: Sequence[Lineage], distances: np.ndarray, kin: np.ndarray, threshold: float) -> LineageScores:
-    ours = [item for item, is_related in zip(items, kin, strict=True) if is_related]
-    others = [item for item, is_related in zip(items, kin, strict=True) if not is_related]
+def _score(items: Sequence[Lineage], distances: np.ndarray, related: np.ndarray, threshold: float) -> LineageScores:
+    ours = [item for item, is_related in zip(items, related, strict=True) if is_related]
+    others = [item for item, is_related in zip(items, related, strict=True) if not is_related]
     called = Counter(item.verdict for item in others)
     return LineageScores(
-        kin_pairs=len(ours),
-        other_pairs=len(others),
-        auc=area_under_curve(distances, kin),
-        tpr=rates_at(threshold, distances, kin)[0],
-        verdicts_on_kin=dict(Counter(item.verdict for item in ours)),
-        verdicts_on_others=dict(called),
-        kin_called=_share(ours),
-        others_called=_share(others),
-        others_interval=exact_interval(called[SAME], len(others)),
-        least_of_kin=_extremes(ours, min),
-        most_of_others=_extremes(others, max),
+        related_pairs=len(ours),
+        unrelated_pairs=len(others),
+        auc=area_under_curve(distances, related),
+        tpr=rates_at(threshold, distances, related)[0],
+        verdicts_on_related=dict(Counter(item.verdict for item in ours)),
+        verdicts_on_unrelated=dict(called),
+        related_called=_share(ours),
+        unrelated_called=_share(others),
+        unrelated_interval=exact_interval(called[SAME], len(others)),
+        lowest_of_related=_extremes(ours, min),
+        highest_of_unrelated=_extremes(others, max),
     )
 
 
@@ -180,7 +180,7 @@ def _details(pairs: Sequence[Pair]) -> Iterator[tuple[str, Rule]]:
     splits = _names(pairs, lambda m: m.split)
     scopes = {"": _is_any} | {f"{name}: ": _within(lambda m: m.split, name) for name in splits}
     rules = _KINDS | {name: _with_root(name) for name in _relations(pairs)}
-    rules |= {f"{name}, all kin": _with_kin(name) for name in _relations(pairs)}
+    rules |= {f"{name}, all related": _with_related(name) for name in _relations(pairs)}
     for prefix, scope in scopes.items():
         for name, rule in rules.items():
             yield prefix + name, _both(scope, rule)
@@ -216,17 +216,17 @@ def _within(group: Callable[[Member], str], name: str) -> Rule:
     return lambda a, b: group(a) == group(b) == name
 
 
-def _with_kin(relation: str) -> Rule:
+def _with_related(relation: str) -> Rule:
     """Pairs of one architecture, one of them this kind of child."""
     return lambda a, b: a.architecture == b.architecture and relation in (a.relation, b.relation)
 
 
 def _with_root(relation: str) -> Rule:
-    """The same, but of kin a child and its root alone."""
+    """The same, but of the related pairs only those of a child and its root."""
 
     def rule(a: Member, b: Member) -> bool:
         is_other = not a.is_related(b) or {a.relation, b.relation} == {relation, "root"}
-        return is_other and _with_kin(relation)(a, b)
+        return is_other and _with_related(relation)(a, b)
 
     return rule
 

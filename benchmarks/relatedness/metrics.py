@@ -1,4 +1,4 @@
-"""Figures of retrieval and of detection. Every distance is better when smaller; ties share their rank.
+"""Metrics of retrieval and of detection. Smaller distances are better; ties share their rank.
 
 M = models, P = pairs. `weights` count each query or pair that many times: a bootstrap is a draw of weights.
 """
@@ -15,7 +15,7 @@ Mask = npt.NDArray[np.bool_]
 def average_precision(distances: Vector, is_relevant: Mask) -> float:
     """Mean over the relevant of the precision at their rank, (M,) each; NaN with nothing relevant.
 
-    What is tied counts as found together, as in scikit-learn's `average_precision_score`.
+    Ties are found together, as in scikit-learn's `average_precision_score`.
     """
     if not is_relevant.any():
         return float("nan")
@@ -34,25 +34,25 @@ def precision_at_1(distances: Vector, is_relevant: Mask) -> float:
 
 
 def area_under_curve(distances: Vector, is_related: Mask, weights: Vector | None = None) -> float:
-    """Chance that a pair of kin is nearer than a pair that is not, ties counting half; (P,) each.
+    """Probability that a related pair is nearer than an unrelated one, ties counting half; (P,) each.
 
     The Mann-Whitney statistic over both counts. NaN without pairs of either kind.
     """
     weights = np.ones(len(distances)) if weights is None else weights
     order = np.argsort(distances, kind="stable")
     last = _ends_of_ties(distances[order])
-    kin = np.diff(np.cumsum((weights * is_related)[order])[last], prepend=0)
+    related = np.diff(np.cumsum((weights * is_related)[order])[last], prepend=0)
     others = np.diff(np.cumsum((weights * ~is_related)[order])[last], prepend=0)
-    if not kin.sum() or not others.sum():
+    if not related.sum() or not others.sum():
         return float("nan")
     farther = others.sum() - np.cumsum(others)
-    return float(kin @ (farther + others / 2) / (kin.sum() * others.sum()))
+    return float(related @ (farther + others / 2) / (related.sum() * others.sum()))
 
 
 def threshold_at(
     distances: Vector, is_related: Mask, false_positive_rate: float, weights: Vector | None = None
 ) -> float:
-    """The largest distance at which at most that share of the pairs that are not kin is as near; -inf if none is."""
+    """The largest distance with at most that share of the unrelated pairs as near; -inf if there is none."""
     weights = np.ones(len(distances)) if weights is None else weights
     order = np.argsort(distances, kind="stable")
     last = _ends_of_ties(distances[order])
@@ -65,7 +65,7 @@ def threshold_at(
 def rates_at(
     threshold: float, distances: Vector, is_related: Mask, weights: Vector | None = None
 ) -> tuple[float, float]:
-    """(true, false) positive rate of calling kin what is no farther than `threshold`; NaN without such pairs."""
+    """(true, false) positive rate of calling pairs up to `threshold` related; NaN without such pairs."""
     weights = np.ones(len(distances)) if weights is None else weights
     called = weights * (distances <= threshold)
     return weighted_mean(called[is_related], weights[is_related]), weighted_mean(

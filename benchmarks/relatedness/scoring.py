@@ -1,8 +1,8 @@
-"""What a distance is worth: over all members, by split, by architecture, by relation, with intervals.
+"""The quality of a distance: over all members, by split, by architecture, by relation, with intervals.
 
-Counting. A *query* is a member with kin; the gallery is everybody else (within the split, for the rows of a split).
-A *pair* is any two members: kin if they share a root, else not. Shuffled copies share no root with anybody. A merge of
-two roots is kin to both families. `tpr` is at the threshold where 1 % of the pairs that are not kin are as near, one
+A *query* is a member with related members; its gallery is all others (within the split, for the rows of a split). A
+*pair* is any two members, related if they share a root. Shuffled copies share no root with any other member; a merge of
+two roots is related to both families. `tpr` is at the threshold below which 1 % of the unrelated pairs lie, one
 threshold for all architectures together.
 """
 
@@ -32,19 +32,19 @@ LEVELS = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """How well one set of members is told apart; each figure with its 95 % bootstrap interval over roots."""
+    """The metrics on one set of members, each with its 95 % bootstrap interval over roots."""
 
     models: int
     queries: int
-    kin_pairs: int
-    other_pairs: int
+    related_pairs: int
+    unrelated_pairs: int
     mean_average_precision: float
     precision_at_1: float
     auc: float
     tpr: float
-    """At 1 % of the other pairs, one threshold."""
+    """At 1 % of the unrelated pairs, one threshold."""
     tpr_same_architecture: float
-    """At 1 % of the other pairs *of one architecture*: harder, since a stranger of another architecture is easy."""
+    """At 1 % of the unrelated pairs *of one architecture*, which is harder."""
     intervals: Mapping[str, tuple[float, float]]
 
 
@@ -56,11 +56,11 @@ class RelationScore:
     mean_average_precision: float
     precision_at_1: float
     auc: float
-    """Child and root against the child and everybody who is not its kin."""
+    """Child and root against the child and all members not related to it."""
     tpr: float
     """Of the pairs child and root, at the threshold of all members."""
     distance: float
-    """Median of child and root: by raw cosine, how far the weights have moved."""
+    """Median of child and root; by raw cosine it tells how far the weights have moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,8 @@ class Evaluation:
     """By `architecture/relation`."""
     permutation_gap: float
     """mAP of the roots as queries less that of their permuted copies."""
-    shuffled_called_kin: float
-    """Share of shuffled copies no farther from what they are a copy of than the threshold."""
+    shuffled_called_related: float
+    """Share of shuffled copies within the threshold of their originals."""
     shuffled_nearest: int
     """Queries whose nearest model is a shuffled copy."""
 
@@ -92,27 +92,27 @@ class _Table:
 
     members: Sequence[Member]
     distances: Array
-    kin: Mask
+    related: Mask
 
     @classmethod
     def of(cls, members: Sequence[Member], distances: Array) -> "_Table":
-        kin = np.array([[a is not b and a.is_related(b) for b in members] for a in members])
-        return cls(members, np.where(np.isnan(distances), np.inf, distances), kin)
+        related = np.array([[a is not b and a.is_related(b) for b in members] for a in members])
+        return cls(members, np.where(np.isnan(distances), np.inf, distances), related)
 
     def subset(self, keep: Mask) -> "_Table":
         members = [member for member, is_kept in zip(self.members, keep, strict=True) if is_kept]
-        return _Table(members, self.distances[np.ix_(keep, keep)], self.kin[np.ix_(keep, keep)])
+        return _Table(members, self.distances[np.ix_(keep, keep)], self.related[np.ix_(keep, keep)])
 
     def rates(self, threshold: float) -> tuple[float, float]:
         """(true, false) positive rate of all pairs."""
         pairs = np.triu_indices(len(self.members), 1)
-        return rates_at(threshold, self.distances[pairs], self.kin[pairs])
+        return rates_at(threshold, self.distances[pairs], self.related[pairs])
 
     def per_query(self, measure: Callable[[Array, Mask], float]) -> Array:
-        """`measure` of each member's ranking of all others, NaN for members without kin; (M,)."""
+        """`measure` of each member's ranking of all others, NaN for members without related ones; (M,)."""
         others = ~np.eye(len(self.members), dtype=bool)
         return np.array(
-            [measure(self.distances[i, others[i]], self.kin[i, others[i]]) for i in range(len(self.members))]
+            [measure(self.distances[i, others[i]], self.related[i, others[i]]) for i in range(len(self.members))]
         )
 
 
@@ -120,7 +120,7 @@ def evaluate(members: Sequence[Member], distances: Array, *, num_bootstraps: int
     """Every figure of `distances` (M, M)."""
     table = _Table.of(members, distances)
     pairs = np.triu_indices(len(members), 1)
-    threshold = threshold_at(table.distances[pairs], table.kin[pairs], FALSE_POSITIVE_RATE)
+    threshold = threshold_at(table.distances[pairs], table.related[pairs], FALSE_POSITIVE_RATE)
     split_of = np.array([member.split for member in members])
     tables = {"all": table} | {split: table.subset(split_of == split) for split in dict.fromkeys(split_of.tolist())}
     precisions, firsts = table.per_query(average_precision), table.per_query(precision_at_1)
@@ -133,7 +133,7 @@ def evaluate(members: Sequence[Member], distances: Array, *, num_bootstraps: int
         relations=_by_relation(table, precisions, firsts, threshold, lambda m: m.relation),
         cells=_by_relation(table, precisions, firsts, threshold, lambda m: f"{m.architecture}/{m.relation}"),
         permutation_gap=_mean_of(table, precisions, "root") - _mean_of(table, precisions, "permuted"),
-        shuffled_called_kin=_shuffled_called_kin(table, threshold),
+        shuffled_called_related=_shuffled_called_related(table, threshold),
         shuffled_nearest=_shuffled_nearest(table),
     )
 
@@ -145,22 +145,22 @@ def _scores(table: _Table, num_bootstraps: int, seed: int) -> Scores:
     # In order of distance once and for all: every draw sorts them again, which then costs next to nothing.
     order = np.argsort(table.distances[first, second], kind="stable")
     pairs = first[order], second[order]
-    distances, kin = table.distances[pairs], table.kin[pairs]
+    distances, related = table.distances[pairs], table.related[pairs]
     architecture = np.array([member.architecture for member in table.members])
-    is_near = kin | (architecture[pairs[0]] == architecture[pairs[1]])
+    is_near = related | (architecture[pairs[0]] == architecture[pairs[1]])
 
     def measure(weights: Array) -> dict[str, float]:
         """With each member counted as often as its root was drawn."""
         pair_weights = _pair_weights(table.members, weights, pairs)
-        threshold = threshold_at(distances, kin, FALSE_POSITIVE_RATE, pair_weights)
+        threshold = threshold_at(distances, related, FALSE_POSITIVE_RATE, pair_weights)
         hard = pair_weights * is_near
-        hard_threshold = threshold_at(distances[is_near], kin[is_near], FALSE_POSITIVE_RATE, pair_weights[is_near])
+        hard_threshold = threshold_at(distances[is_near], related[is_near], FALSE_POSITIVE_RATE, pair_weights[is_near])
         return {
             "mean_average_precision": weighted_mean((weights * precisions)[is_query], weights[is_query]),
             "precision_at_1": weighted_mean((weights * firsts)[is_query], weights[is_query]),
-            "auc": area_under_curve(distances, kin, pair_weights),
-            "tpr": rates_at(threshold, distances, kin, pair_weights)[0],
-            "tpr_same_architecture": rates_at(hard_threshold, distances, kin, hard)[0],
+            "auc": area_under_curve(distances, related, pair_weights),
+            "tpr": rates_at(threshold, distances, related, pair_weights)[0],
+            "tpr_same_architecture": rates_at(hard_threshold, distances, related, hard)[0],
         }
 
     rng = np.random.default_rng(seed)
@@ -169,8 +169,8 @@ def _scores(table: _Table, num_bootstraps: int, seed: int) -> Scores:
     return Scores(
         models=len(table.members),
         queries=int(is_query.sum()),
-        kin_pairs=int(kin.sum()),
-        other_pairs=int((~kin).sum()),
+        related_pairs=int(related.sum()),
+        unrelated_pairs=int((~related).sum()),
         intervals={name: _interval([draw[name] for draw in draws]) for name in found},
         **found,
     )
@@ -205,24 +205,24 @@ def _transferred(tables: Mapping[str, _Table]) -> tuple[float, float]:
     flat = {}
     for name in ("tuned", "held-out"):
         pairs = np.triu_indices(len(tables[name].members), 1)
-        flat[name] = tables[name].distances[pairs], tables[name].kin[pairs]
+        flat[name] = tables[name].distances[pairs], tables[name].related[pairs]
     return rates_at(threshold_at(*flat["tuned"], FALSE_POSITIVE_RATE), *flat["held-out"])
 
 
 def _by_architecture(table: _Table, precisions: Array, firsts: Array, threshold: float) -> dict[str, dict[str, float]]:
-    """Queries of the architecture among everybody; pairs within it, at everybody's threshold."""
+    """Queries of the architecture among all members; pairs within it, at the common threshold."""
     found = {}
     names = np.array([member.architecture for member in table.members])
     for name in dict.fromkeys(names.tolist()):
         own = names == name
         part = table.subset(own)
         pairs = np.triu_indices(len(part.members), 1)
-        distances, kin = part.distances[pairs], part.kin[pairs]
+        distances, related = part.distances[pairs], part.related[pairs]
         tpr, fpr = part.rates(threshold)
         found[name] = {
             "mean_average_precision": float(np.nanmean(precisions[own])),
             "precision_at_1": float(np.nanmean(firsts[own])),
-            "auc": area_under_curve(distances, kin),
+            "auc": area_under_curve(distances, related),
             "tpr": tpr,
             "fpr": fpr,
         }
@@ -260,16 +260,16 @@ def _relation_score(
 
 
 def _to_roots(table: _Table, places: Sequence[int]) -> Array:
-    """Distances of these members to the roots they descend from."""
+    """Distances of these members to their roots."""
     index = {member.name: place for place, member in enumerate(table.members)}
     pairs = [(i, index[root]) for i in places for root in sorted(table.members[i].roots) if root in index]
     return np.array([table.distances[pair] for pair in pairs])
 
 
 def _to_others(table: _Table, places: Sequence[int]) -> Array:
-    """Distances of these members to everybody who is not their kin."""
-    strangers = ~table.kin & ~np.eye(len(table.members), dtype=bool)
-    return np.concatenate([table.distances[place, strangers[place]] for place in places])
+    """Distances of these members to all members not related to them."""
+    unrelated = ~table.related & ~np.eye(len(table.members), dtype=bool)
+    return np.concatenate([table.distances[place, unrelated[place]] for place in places])
 
 
 def _mean_of(table: _Table, figures: Array, relation: str) -> float:
@@ -277,7 +277,7 @@ def _mean_of(table: _Table, figures: Array, relation: str) -> float:
     return float(np.nanmean(figures[places])) if places else float("nan")
 
 
-def _shuffled_called_kin(table: _Table, threshold: float) -> float:
+def _shuffled_called_related(table: _Table, threshold: float) -> float:
     index = {member.name: place for place, member in enumerate(table.members)}
     to_original = [
         table.distances[place, index[member.origin]]
@@ -289,5 +289,5 @@ def _shuffled_called_kin(table: _Table, threshold: float) -> float:
 
 def _shuffled_nearest(table: _Table) -> int:
     away = table.distances + np.where(np.eye(len(table.members), dtype=bool), np.inf, 0.0)
-    has_kin = table.kin.any(axis=1)
-    return sum(table.members[place].relation == "shuffled" for place in away.argmin(axis=1)[has_kin])
+    has_related = table.related.any(axis=1)
+    return sum(table.members[place].relation == "shuffled" for place in away.argmin(axis=1)[has_related])

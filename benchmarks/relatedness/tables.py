@@ -22,8 +22,8 @@ def summary(found: Mapping[str, Evaluation]) -> str:
     extra = [
         f"{name}: at the one threshold of all, {_rates(e.at_threshold)}; "
         f"held-out at the tuned threshold TPR {e.transferred[0]:.3f}, FPR {e.transferred[1]:.4f}; "
-        f"permutation costs {e.permutation_gap:.3f} mAP; shuffled copies called kin {e.shuffled_called_kin:.3f}, "
-        f"nearest to a query {e.shuffled_nearest} times"
+        f"permutation costs {e.permutation_gap:.3f} mAP; shuffled copies called related "
+        f"{e.shuffled_called_related:.3f}, nearest to a query {e.shuffled_nearest} times"
         for name, e in found.items()
     ]
     return "\n".join([_table(header, rows), "", *extra])
@@ -68,17 +68,17 @@ def by_cell(name: str, found: Evaluation) -> str:
 
 
 def lineage_table(scores: Mapping[str, LineageScores]) -> str:
-    """AUC, TPR and verdicts of the weight-level evidence."""
-    header = ("pairs", "kin", "others", "AUC", "TPR@1%", "verdicts on kin", "verdicts on others")
+    """AUC, TPR and verdicts of the lineage test."""
+    header = ("pairs", "related", "unrelated", "AUC", "TPR@1%", "verdicts on related", "verdicts on unrelated")
     rows = [
         (
             name,
-            f"{s.kin_pairs}",
-            f"{s.other_pairs}",
+            f"{s.related_pairs}",
+            f"{s.unrelated_pairs}",
             f"{s.auc:.4f}",
             f"{s.tpr:.3f}",
-            _counts(s.verdicts_on_kin),
-            _counts(s.verdicts_on_others),
+            _counts(s.verdicts_on_related),
+            _counts(s.verdicts_on_unrelated),
         )
         for name, s in scores.items()
     ]

@@ -127,7 +127,7 @@ def _draw(layout: Layout, model: PreTrainedModel, generator: torch.Generator, si
     orders: State = {}
     flips: State = {}
     num_heads = getattr(model.config, "num_attention_heads", 1)
-    # The stream, which all layers share, is drawn when they have their own.
+    # The order of the residual stream, which all layers share, is drawn after that of each layer.
     for _, size, axis in sorted(_parts(layout, model), key=lambda part: part[2].space == RESIDUAL):
         if axis.heads and axis.heads not in orders:
             orders[axis.heads] = torch.randperm(num_heads, generator=generator)

@@ -1,6 +1,6 @@
-"""Which axis of which tensor runs along what, for each family of networks: what their symmetries are read from.
+"""The symmetries of each family of networks: which axis of which tensor belongs to which space.
 
-Axes that run along one space must be moved together, and then the network computes what it computed. A space is named
+Axes of one space must be permuted together; then the function of the network stays the same. A space is named
 by a template that the groups of a rule's pattern fill in, so `ffn:{layer}` is one space in each layer.
 """
 
@@ -103,9 +103,9 @@ _BERT = Family(
     activation="hidden_act",
 )
 
-# MobileBERT's norms only scale and shift, so streams are free in sign and shifts turn with them. Each layer has a
-# narrow stream of its own, and a projection of the wide one that queries and keys share. Embeddings are read thrice
-# side by side and, by the head, beside columns of its own: their order stays.
+# MobileBERT's norms only scale and shift, so the signs of its residual streams are arbitrary, and shifts change with
+# them. Each layer has a narrow stream of its own, and a projection of the wide one that queries and keys share. The
+# order of embeddings stays: three of them are read concatenated, and the head reads them with columns of its own.
 _MOBILEBERT_LAYER = r"(?P<layer>.*encoder\.layer\.\d+)\."
 _WIDE, _NARROW, _SHARED = (
     Axis(space=space, signs=(space,)) for space in (RESIDUAL, "narrow:{layer}", "shared:{layer}")
@@ -310,7 +310,7 @@ def _mobilenet_joins(model: PreTrainedModel) -> Iterator[Join]:
     yield "out:mobilenet_v2.conv_1x1", "in:classifier"
 
 
-# The bottlenecks between blocks have no activation, so their channels are free in sign as well.
+# The bottlenecks between blocks have no activation, so the signs of their channels are arbitrary as well.
 _BOTTLENECK_SIGN = "out:{conv}"
 _MOBILENET = Family(
     rules=(

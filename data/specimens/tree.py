@@ -1,4 +1,4 @@
-"""The family tree of the specimens: who descends from whom, on what data, for how many steps."""
+"""The family tree of the specimens: the parent, the data and the steps of each."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -16,14 +16,14 @@ def groups(*models: ModelRecord, related: Any = None) -> list[set[str]]:
     return named(group_lineages(models, related), models)
 
 
-def named(descent: LineageGroups, models: tuple[ModelRecord, ...]) -> list[set[str]]:
+def named(found: LineageGroups, models: tuple[ModelRecord, ...]) -> list[set[str]]:
     return [
-        {model.key for model, own in zip(models, descent.lineages, strict=True) if own == lineage}
-        for lineage in range(len(descent.names))
+        {model.key for model, own in zip(models, found.lineages, strict=True) if own == lineage}
+        for lineage in range(len(found.names))
     ]
 
 
-def test_strangers_are_lineages_of_their_own() -> None:
+def test_unrelated_models_are_lineages_of_their_own() -> None:
     assert groups(model("a"), model("b")) == [{"a"}, {"b"}]
     assert groups() == []
 
@@ -33,8 +33,8 @@ def test_a_grandchild_belongs_to_its_grandparent() -> None:
 
 
 def test_children_of_a_parent_that_was_not_mined_are_siblings() -> None:
-    descent = group_lineages([model("tinybert", "google-bert/BERT"), model("distilbert", "google-bert/BERT")])
-    assert (descent.names, descent.founders) == (("google-bert/BERT",), (1,))
+    found = group_lineages([model("tinybert", "google-bert/BERT"), model("distilbert", "google-bert/BERT")])
+    assert (found.names, found.founders) == (("google-bert/BERT",), (1,))
 
 
 def test_a_merge_joins_two_lineages() -> None:
@@ -52,17 +52,17 @@ def test_equal_files_are_one_model_under_two_names() -> None:
     assert groups(model("a"), model("b", sha256="sha256 of a"), model("c")) == [{"a", "b"}, {"c"}]
 
 
-def test_what_the_weights_say_counts_as_declared() -> None:
+def test_related_weights_join_lineages() -> None:
     related = np.eye(3, dtype=bool)
     related[0, 2] = related[2, 0] = True
     assert groups(model("a"), model("b"), model("c"), related=related) == [{"a", "c"}, {"b"}]
 
 
-def test_the_founder_is_whom_the_others_come_from() -> None:
+def test_the_founder_is_the_ancestor_of_the_others() -> None:
     models = (model("a", "z"), model("z"), model("b", "a"))
-    descent = group_lineages(models)
-    assert (descent.founders, descent.names) == ((1,), ("z",))
+    found = group_lineages(models)
+    assert (found.founders, found.names) == ((1,), ("z",))
 
 
-def test_a_circle_of_parents_is_a_lineage_and_ends() -> None:
+def test_a_cycle_of_parents_is_one_lineage() -> None:
     assert groups(model("a", "b"), model("b", "a")) == [{"a", "b"}]

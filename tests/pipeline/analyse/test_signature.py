@@ -89,7 +89,7 @@ def test_the_number_of_nulls_hardly_moves_a_signature() -> None:
     assert np.sqrt(np.mean(differences(few, many) ** 2)) < 0.3 * np.sqrt(np.mean(differences(few, other) ** 2))
 
 
-def test_a_shuffled_copy_is_nobodys_kin() -> None:
+def test_a_shuffled_copy_is_unrelated() -> None:
     models = (trained_model(0), trained_model(1), shuffled(trained_model(0), 2))
     distances = pairwise_distances(*align([analysed(model).signature for model in models]))
     assert distances[0, 1] > 0.9

@@ -1,4 +1,4 @@
-"""Kin are told from strangers by their weights, whatever a symmetry did to them."""
+"""Related models are told from unrelated ones by tchild weights, whatever a symmetry did to them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ from tests.support.symmetries import KINDS, copy_with, make_model, permutation
 from zoo.tensors import Role, TensorSpec
 
 SPECIMENS = Path(__file__).parents[3] / "data" / "specimens"
-KIN = [
+RELATED = [
     ("bert-a", "bert-a-finetuned"),
     ("bert-a", "bert-a-permuted"),
     ("bert-a", "bert-a-distilled"),
@@ -35,7 +35,7 @@ KIN = [
     ("vit-a", "vit-a-finetuned"),
     ("cnn-a", "cnn-a-finetuned"),
 ]
-STRANGERS = [
+UNRELATED = [
     ("bert-a", "bert-b"),
     ("bert-a-finetuned", "bert-b"),
     ("bert-a-permuted", "bert-b"),
@@ -87,7 +87,7 @@ def noised(share: float) -> Change:
 
 
 def without_anchors(seed: int) -> Change:
-    """Everything that could tell residual units apart is random: embeddings, heads, norms and biases."""
+    """With random embeddings, heads, norms and biases, so that no anchor is left."""
     anchors = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING, Role.HEAD, Role.NORM, Role.BIAS)
 
     def change(spec: TensorSpec, values: Matrix) -> Matrix:
@@ -97,8 +97,8 @@ def without_anchors(seed: int) -> Change:
     return change
 
 
-def halved(spec: TensorSpec) -> TensorSpec:
-    """The spec in a heir that kept every other inner unit."""
+def with_half_width(spec: TensorSpec) -> TensorSpec:
+    """The spec in a child that kept every other inner unit."""
     rows = spec.rows // 2 if spec.role is Role.FFN_IN else spec.rows
     return replace(spec, rows=rows, cols=spec.cols // 2 if spec.role is Role.FFN_OUT else spec.cols)
 
@@ -113,8 +113,8 @@ def compared(a: ModelWeights, b: ModelWeights) -> Lineage:
     return compare_weights(a, b, num_nulls=FEW)
 
 
-@pytest.mark.parametrize(("a", "b"), KIN)
-def test_kin_are_of_one_lineage(a: str, b: str, specimen: Callable[[str], ModelWeights]) -> None:
+@pytest.mark.parametrize(("a", "b"), RELATED)
+def test_related_models_are_of_one_lineage(a: str, b: str, specimen: Callable[[str], ModelWeights]) -> None:
     found = compared(specimen(a), specimen(b))
     assert found.verdict == "same lineage"
     assert found.correlation is not None and found.correlation > 0.9
@@ -122,15 +122,15 @@ def test_kin_are_of_one_lineage(a: str, b: str, specimen: Callable[[str], ModelW
     assert found.p == 1 / (FEW + 1)
 
 
-@pytest.mark.parametrize(("a", "b"), STRANGERS)
-def test_strangers_are_not(a: str, b: str, specimen: Callable[[str], ModelWeights]) -> None:
+@pytest.mark.parametrize(("a", "b"), UNRELATED)
+def test_unrelated_models_are_not(a: str, b: str, specimen: Callable[[str], ModelWeights]) -> None:
     found = compared(specimen(a), specimen(b))
     assert found.verdict == "no evidence"
     assert found.correlation is not None and abs(found.correlation) < 0.05
 
 
 @pytest.mark.parametrize("name", ["bert-a", "gpt2-a", "vit-a", "cnn-a"])
-def test_a_shuffled_copy_is_nobodys_kin(name: str, specimen: Callable[[str], ModelWeights]) -> None:
+def test_a_shuffled_copy_is_unrelated(name: str, specimen: Callable[[str], ModelWeights]) -> None:
     found = compared(specimen(name), changed(specimen(name), shuffled))
     assert found.verdict == "no evidence"
     assert found.z is not None and abs(found.z) < 5
@@ -141,62 +141,62 @@ def test_a_text_model_and_a_cnn_have_no_axis_in_common(specimen: Callable[[str],
     assert (found.verdict, found.reason, found.z) == ("cannot say", "no axis in common", None)
 
 
-def test_a_few_weights_say_nothing(specimen: Callable[[str], ModelWeights]) -> None:
+def test_too_few_weights_cannot_be_tested(specimen: Callable[[str], ModelWeights]) -> None:
     model = specimen("gpt2-a")
     one_head = [s for s in model.specs if s.block is None or (s.block == 0 and s.role is Role.FFN_IN)]
     found = compared(replace(model, specs=one_head), model)
     assert found.verdict == "cannot say"
 
 
-def test_two_nulls_at_least_make_a_z(specimen: Callable[[str], ModelWeights]) -> None:
+def test_one_null_gives_no_z(specimen: Callable[[str], ModelWeights]) -> None:
     found = compare_weights(specimen("bert-a"), specimen("bert-a-finetuned"), num_nulls=1)
     assert (found.verdict, found.z) == ("cannot say", None)
 
 
-def test_order_of_asking_hardly_matters_and_a_rerun_not_at_all(specimen: Callable[[str], ModelWeights]) -> None:
+def test_the_order_of_the_models_hardly_matters_and_a_rerun_not_at_all(specimen: Callable[[str], ModelWeights]) -> None:
     a, b = specimen("bert-a"), specimen("bert-a-permuted")
     one, two = compared(a, b), compared(b, a)
     assert one == compared(a, b)
     assert one.correlation == pytest.approx(two.correlation, abs=0.01)
 
 
-def test_only_kin_that_kept_their_order_are_said_to_have_it(specimen: Callable[[str], ModelWeights]) -> None:
+def test_file_order_is_recognised(specimen: Callable[[str], ModelWeights]) -> None:
     assert compared(specimen("bert-a"), specimen("bert-a-finetuned")).in_file_order
     assert not compared(specimen("bert-a"), specimen("bert-a-permuted")).in_file_order
 
 
 @pytest.mark.parametrize("other", ["bert-a", "bert-a-finetuned", "bert-a-distilled"])
-def test_blocks_bear_the_order_of_the_files_out_where_no_anchor_does(
-    other: str, specimen: Callable[[str], ModelWeights]
-) -> None:
-    """Fewer blocks, and none of them known to be which."""
+def test_blocks_show_file_order_where_no_anchor_does(other: str, specimen: Callable[[str], ModelWeights]) -> None:
+    """The distilled model has fewer blocks, and which is which is not known."""
     found = compared(specimen("bert-a"), changed(specimen(other), without_anchors(0)))
     assert found.verdict == "same lineage" and found.correlation is not None and found.correlation > 0.9
 
 
-def test_half_of_the_inner_units_bears_the_order_out_too(specimen: Callable[[str], ModelWeights]) -> None:
+def test_half_of_the_inner_units_show_file_order_too(specimen: Callable[[str], ModelWeights]) -> None:
     model = changed(specimen("bert-a"), without_anchors(0))
-    heir = replace(model, specs=[halved(spec) for spec in model.specs], load=lambda spec: kept_half(model, spec))
-    found = compared(specimen("bert-a"), heir)
+    child = replace(
+        model, specs=[with_half_width(spec) for spec in model.specs], load=lambda spec: kept_half(model, spec)
+    )
+    found = compared(specimen("bert-a"), child)
     assert found.verdict == "same lineage" and found.correlation is not None and found.correlation > 0.9
 
 
 @pytest.mark.parametrize("other", ["bert-b", "bert-a-permuted"])
-def test_without_anchors_strangers_stay_strangers_and_another_order_is_lost(
+def test_without_anchors_another_seed_and_another_order_are_no_evidence(
     other: str, specimen: Callable[[str], ModelWeights]
 ) -> None:
     found = compared(specimen("bert-a"), changed(specimen(other), without_anchors(0)))
     assert found.verdict == "no evidence"
 
 
-def test_much_noise_hides_a_permuted_copy_later_than_its_order(specimen: Callable[[str], ModelWeights]) -> None:
+def test_much_noise_hides_a_permuted_copy_but_not_one_in_file_order(specimen: Callable[[str], ModelWeights]) -> None:
     noisy = changed(specimen("bert-a"), noised(4.0))
     assert compared(specimen("bert-a"), noisy).verdict == "same lineage"
     assert compared(specimen("bert-a-permuted"), noisy).verdict == "no evidence"
 
 
 def test_products_of_queries_and_keys_do_not_make_a_verdict(specimen: Callable[[str], ModelWeights]) -> None:
-    """Heads that attend by position make those of two strangers agree."""
+    """Heads that attend by position make those of two unrelated models agree."""
     found = compared(specimen("bert-a"), specimen("bert-b"))
     by_role = {role.role: role for role in found.roles}
     assert by_role["attention_key"].correlation > 0.2 > 0.05 > abs(by_role["ffn_out"].correlation)
@@ -204,7 +204,7 @@ def test_products_of_queries_and_keys_do_not_make_a_verdict(specimen: Callable[[
 
 
 def refitted(a: ModelWeights, b: ModelWeights, seed: int) -> float:
-    """The correlation under a wrong order of the stream, inner units aligned anew under it."""
+    """The correlation under a wrong order of the residual stream, with inner units aligned anew under it."""
     wrong = Alignment(a=np.arange(48), b=np.random.default_rng(seed).permutation(48))
     context = Context(a, b, {(("", 48), ("", 48)): wrong}, Nulls(FEW, 0), 0)
     blocks_a, blocks_b = by_block(a.specs), by_block(b.specs)
@@ -249,7 +249,7 @@ def test_orders_and_signs_are_undone_in_every_kind_of_network(kind: str, tmp_pat
     assert found.correlation is not None and found.correlation > 0.85
 
 
-def test_streams_inside_a_block_are_not_followed_once_permuted(tmp_path: Path) -> None:
+def test_permuted_streams_inside_a_block_are_not_aligned(tmp_path: Path) -> None:
     """The limit that docs/lineage.md states for MobileBERT and its like."""
     model = make_model("narrow-encoder")
     copy = copy_with(model, permutation().permuted(model, generator=torch.Generator().manual_seed(1)))
@@ -258,7 +258,7 @@ def test_streams_inside_a_block_are_not_followed_once_permuted(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_seed_is_a_stranger_in_every_kind_of_network(kind: str, tmp_path: Path) -> None:
+def test_another_seed_is_unrelated_in_every_kind_of_network(kind: str, tmp_path: Path) -> None:
     found = compared(weights_of(make_model(kind), tmp_path / "a"), weights_of(make_model(kind, 1), tmp_path / "b"))
     assert found.verdict == "no evidence"
 
