@@ -150,7 +150,7 @@ def test_fine_tuned_child_stays_close_to_its_parent(name: str) -> None:
     assert 0.001 < distance(facts(name)["parent"], name) < 0.5
 
 
-def test_second_seed_is_as_far_as_a_stranger() -> None:
+def test_second_seed_is_as_far_as_unrelated_weights() -> None:
     assert distance("bert-a", "bert-b") > 1
 
 
@@ -181,7 +181,7 @@ def test_permutation_keeps_the_values_up_to_sign() -> None:
         assert torch.equal(tensor.abs().flatten().sort().values, second[name].abs().flatten().sort().values), name
 
 
-def test_student_began_as_layers_of_its_teacher() -> None:
+def test_student_starts_from_layers_of_its_teacher() -> None:
     teacher = load("bert-a")
     student = script("models").shallow_copy(teacher, (0, 2))
     assert student.config.num_hidden_layers == 2 == load("bert-a-distilled").config.num_hidden_layers

@@ -14,7 +14,7 @@ def test_depth_is_the_middle_of_the_block() -> None:
     assert [place.depth for place in places.values()] == [0.125, 0.375, 0.625, 0.875]
 
 
-def test_ten_comes_after_nine() -> None:
+def test_blocks_are_ordered_by_number_not_by_text() -> None:
     names = [f"h.{i}.mlp.c_fc.weight" for i in (10, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8)]
     assert blocks_of(*names) == [10, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8]
 

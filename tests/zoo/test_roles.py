@@ -91,7 +91,7 @@ def test_names_of_many_families_are_known(name: str, role: Role, axes: tuple[Axi
         ("patch_embed.proj.weight", (8, 3, 4, 4), Role.PATCH_EMBEDDING, (8, 48), Axis.POSITION),
     ],
 )
-def test_convolutions_are_told_apart(
+def test_kinds_of_convolutions_are_recognised(
     name: str, shape: tuple[int, ...], role: Role, view_shape: tuple[int, int], col_axis: Axis
 ) -> None:
     spec = describe_one(name, *shape)
@@ -128,7 +128,7 @@ def test_views_can_be_taken_and_parts_cover_their_tensor(key: str) -> None:
             assert view(stored, spec).shape == (spec.rows, spec.cols)
 
 
-def test_gpt2_projections_are_turned_to_out_by_in() -> None:
+def test_gpt2_projections_are_transposed_to_out_by_in() -> None:
     specs = specs_of("distilgpt2")
     into, out = (specs[f"transformer.h.0.mlp.{name}.weight"] for name in ("c_fc", "c_proj"))
     assert (into.role, into.rows, into.cols, into.transposed) == (Role.FFN_IN, 3072, 768, True)
@@ -144,7 +144,7 @@ def test_gpt2_fused_attention_falls_into_query_key_and_value() -> None:
     assert [spec.name.rpartition(".")[2] for spec in specs] == ["weight[query]", "weight[key]", "weight[value]"]
 
 
-def test_linear_layers_named_as_in_gpt2_are_not_turned() -> None:
+def test_linear_layers_named_as_in_gpt2_are_not_transposed() -> None:
     specs = describe_tensors([header("h.0.attn.c_attn.weight", 12, 4), header("h.0.mlp.c_fc.weight", 16, 4)])
     assert not any(spec.transposed for spec in specs)
     assert [(spec.rows, spec.cols) for spec in specs] == [(4, 4)] * 3 + [(16, 4)]
@@ -163,7 +163,7 @@ def test_grouped_queries_have_fewer_rows_of_keys() -> None:
     assert [spec.rows for spec in specs] == [16, 4, 4]
 
 
-def test_parts_that_alternate_by_head_are_left_whole_and_nameless() -> None:
+def test_parts_that_alternate_by_head_are_one_spec_of_role_other() -> None:
     name = "transformer.h.0.self_attention.query_key_value.weight"
     for config in ({}, {"model_type": "bloom", "n_head": 2}):
         (spec,) = describe_tensors([header(name, 24, 8)], config)
@@ -171,7 +171,7 @@ def test_parts_that_alternate_by_head_are_left_whole_and_nameless() -> None:
     assert len(describe_tensors([header(name, 24, 8)], {"model_type": "chatglm", "num_attention_heads": 2})) == 3
 
 
-def test_mobilebert_output_table_is_turned_and_its_value_is_wide() -> None:
+def test_mobilebert_output_table_is_transposed_and_its_value_is_wide() -> None:
     specs = specs_of("mobilebert")
     table = specs["cls.predictions.dense.weight"]
     assert (table.role, table.rows, table.cols, table.transposed) == (Role.HEAD, 30522, 384, True)
@@ -179,7 +179,7 @@ def test_mobilebert_output_table_is_turned_and_its_value_is_wide() -> None:
     assert (value.role, value.rows, value.cols) == (Role.ATTENTION_VALUE, 128, 512)
 
 
-def test_what_mobilebert_repeats_in_a_block_has_the_block_of_its_block() -> None:
+def test_repeated_layers_inside_a_mobilebert_block_have_its_number() -> None:
     specs = specs_of("mobilebert")
     assert specs["mobilebert.encoder.layer.5.ffn.2.output.dense.weight"].block == 5
     assert specs["mobilebert.encoder.layer.5.ffn.2.output.dense.weight"].role is Role.FFN_OUT

@@ -25,12 +25,12 @@ def free(*headers: TensorHeader) -> dict[str, tuple[bool, bool]]:
 
 
 @pytest.mark.parametrize("key", sorted(CARDS.keys() - {"mobilebert"}))
-def test_layer_norms_hold_the_signs_of_the_stream(key: str) -> None:
+def test_layer_norms_fix_the_signs_of_the_residual_stream(key: str) -> None:
     blocks = [spec for spec in specs_of(key) if spec.role in (Role.FFN_IN, Role.FFN_OUT, Role.ATTENTION_OUTPUT)]
     assert not any(spec.free_row_signs or spec.free_col_signs for spec in blocks)
 
 
-def test_norms_that_only_scale_and_shift_free_every_stream_and_their_shifts() -> None:
+def test_norms_that_only_scale_and_shift_leave_all_signs_arbitrary() -> None:
     specs = [spec for spec in specs_of("mobilebert") if spec.role in (Role.BOTTLENECK, Role.FFN_IN, Role.NORM)]
     ends = [spec for spec in specs if spec.role is Role.BOTTLENECK and "transformation" not in spec.name]
     assert all(spec.free_row_signs and spec.free_col_signs for spec in ends) and len(ends) == 24 * 3
@@ -39,7 +39,7 @@ def test_norms_that_only_scale_and_shift_free_every_stream_and_their_shifts() ->
 
 
 @pytest.mark.parametrize("key", BATCH_NORMED)
-def test_kernels_before_a_batch_norm_may_turn_with_its_gain(key: str) -> None:
+def test_kernels_before_a_batch_norm_have_arbitrary_signs(key: str) -> None:
     specs = specs_of(key)
     kernels = [spec for spec in specs if spec.role.value.endswith("convolution")]
     norms = [s for s in specs if s.role is Role.NORM and s.tensor.endswith(("normalization.weight", "running_mean"))]
@@ -47,24 +47,24 @@ def test_kernels_before_a_batch_norm_may_turn_with_its_gain(key: str) -> None:
     assert len(norms) > 10 and all(spec.free_col_signs for spec in norms)
 
 
-def test_channels_between_inverted_bottlenecks_may_turn_and_pixels_not() -> None:
+def test_channels_between_inverted_bottlenecks_have_arbitrary_signs_and_pixels_not() -> None:
     kernels = [spec for spec in specs_of("mobilenet-v2") if spec.role.value.endswith("convolution")]
     assert {(spec.col_axis, spec.free_col_signs) for spec in kernels} == {(Axis.CHANNEL, True), (Axis.POSITION, False)}
 
 
 @pytest.mark.parametrize("key", ENCODER)
-def test_layer_norms_and_kernels_before_them_may_not_turn(key: str) -> None:
+def test_layer_norms_and_kernels_before_them_have_fixed_signs(key: str) -> None:
     held = [s for s in specs_of(key) if s.role in (Role.NORM, Role.CONVOLUTION, Role.PATCH_EMBEDDING)]
     assert held and not any(spec.free_row_signs or spec.free_col_signs for spec in held)
 
 
-def test_units_behind_a_tanh_may_turn_with_what_reads_them() -> None:
+def test_units_behind_a_tanh_have_arbitrary_signs() -> None:
     found = free(header("pooler.dense.weight", 8, 8), header("classifier.weight", 2, 8), header("norm.bias", 8))
     assert found["pooler.dense.weight"] == (True, False)
     assert found["classifier.weight"] == (False, True)
 
 
-def test_norms_without_a_shift_free_the_stream_and_one_shift_holds_it() -> None:
+def test_signs_of_the_residual_stream_are_arbitrary_if_no_norm_has_a_shift() -> None:
     ffn, gain = header("block.0.layer.1.DenseReluDense.wi.weight", 32, 8), header("block.0.layer_norm.weight", 8)
     assert free(ffn, gain) == {ffn.name: (False, True), gain.name: (False, False)}
     assert free(ffn, gain, header("block.0.layer_norm.bias", 8))[ffn.name] == (False, False)

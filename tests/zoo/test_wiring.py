@@ -30,7 +30,7 @@ def test_every_projection_of_a_transformer_has_its_partner(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(set(CARDS) - CONVOLUTIONAL))
-def test_every_way_into_hidden_units_has_its_way_out(key: str) -> None:
+def test_every_matrix_into_hidden_units_has_one_out_of_them(key: str) -> None:
     pairs = [pair for stack in stacks_of(key) for block in stack.blocks for pair in block.feed_forwards]
     assert all(pair.enter.name.rpartition(".")[0] != pair.leave.name.rpartition(".")[0] for pair in pairs)
     found = {spec for pair in pairs for spec in (pair.enter, pair.leave)}
@@ -38,7 +38,7 @@ def test_every_way_into_hidden_units_has_its_way_out(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(set(CARDS) - CONVOLUTIONAL))
-def test_every_stream_has_something_that_feeds_it(key: str) -> None:
+def test_every_residual_stream_has_a_front(key: str) -> None:
     for stack in stacks_of(key):
         assert stack.width is not None
         assert stack.front.table is not None or stack.front.convolutions
@@ -80,7 +80,7 @@ def test_every_kernel_under_a_norm_finds_its_gain() -> None:
 @pytest.mark.parametrize(
     ("kernel", "norm"), [("conv1", "bn1"), ("downsample.0", "downsample.1"), ("conv", "norm"), ("dw", "bn")]
 )
-def test_norms_are_found_under_the_names_others_use(kernel: str, norm: str) -> None:
+def test_norms_are_found_under_other_names(kernel: str, norm: str) -> None:
     specs = [
         matrix_spec(f"layer1.0.{kernel}.weight", 8, 72, role=Role.CONVOLUTION, row_axis=Axis.CHANNEL),
         matrix_spec(f"layer1.0.{norm}.weight", 1, 8, role=Role.NORM),
@@ -88,7 +88,7 @@ def test_norms_are_found_under_the_names_others_use(kernel: str, norm: str) -> N
     assert find_gains(specs)[specs[0].name] is specs[1]
 
 
-def test_gains_along_the_stream_are_told_from_those_inside_heads() -> None:
+def test_gains_along_the_residual_stream_are_told_from_those_inside_heads() -> None:
     names = ("norm1.weight", "norm1.bias", "attn.q_norm.weight", "norm2.gamma")
     place = {"block": 0, "depth": 0.5}
     specs = [matrix_spec("blocks.0.mlp.fc1.weight", 64, 32, **place)]

@@ -58,7 +58,7 @@ def test_no_data_give_a_smaller_p_than_the_least(codes: list[int], expected: flo
     assert dealt.p_value(between(dealt, 100.0 * labels**2)) == pytest.approx(expected)
 
 
-def test_the_least_p_of_drawn_labellings_is_one_in_so_many() -> None:
+def test_the_least_p_of_drawn_labellings_is_one_over_their_number() -> None:
     codes = np.repeat([0, 1], 10)
     assert least_p(codes, np.zeros_like(codes), 500) == 1 / 500
 
@@ -73,7 +73,7 @@ def test_p_is_uniform_when_labels_mean_nothing() -> None:
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.04)
 
 
-def test_kin_are_no_more_evidence_than_their_founder() -> None:
+def test_related_models_are_no_more_evidence_than_their_founder() -> None:
     """Children that look like their parent make single models seem significant; lineages as wholes do not."""
     rng, naive, honest = np.random.default_rng(2), [], []
     for _ in range(200):
@@ -88,7 +88,7 @@ def test_kin_are_no_more_evidence_than_their_founder() -> None:
 
 
 @pytest.mark.parametrize("counts", [{"a": 1, "b": 4}, {"a": 0, "b": 3}, {"a": 2, "b": 2, "c": 1}])
-def test_what_is_needed_is_enough_and_no_more_than_that(counts: dict[str, int]) -> None:
+def test_the_number_needed_is_the_smallest_that_is_enough(counts: dict[str, int]) -> None:
     needed = labels_needed(counts, 0.01)
     grown = [counts[label] + needed.get(label, 0) for label in counts]
     codes = np.repeat(np.arange(len(grown)), grown)

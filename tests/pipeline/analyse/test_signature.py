@@ -47,7 +47,7 @@ def test_the_length_is_the_same_for_every_architecture() -> None:
     assert {len(signature.values) for signature in signatures} == {len(SIGNATURE_NAMES)}
 
 
-def test_what_depends_on_position_enters_beyond_its_null() -> None:
+def test_statistics_of_positions_enter_as_effects_over_their_null() -> None:
     measured = [("spectra.low_share", 0.3, (0.1, 0.3)), ("spectra.band_0", 0.4, (0.1, 0.1))]
     item = TensorAnalysis(
         spec=matrix_spec("a", 8, 8),
@@ -83,7 +83,7 @@ def test_values_are_finite_float32_of_order_one() -> None:
     assert np.median(np.abs(values)) < 3
 
 
-def test_the_number_of_nulls_hardly_moves_a_signature() -> None:
+def test_the_number_of_nulls_hardly_changes_a_signature() -> None:
     few, many = (analysed(trained_model(0), num_nulls=count).signature for count in (4, 12))
     other = analysed(trained_model(1), num_nulls=4).signature
     assert np.sqrt(np.mean(differences(few, many) ** 2)) < 0.3 * np.sqrt(np.mean(differences(few, other) ** 2))
@@ -96,7 +96,7 @@ def test_a_shuffled_copy_is_unrelated() -> None:
     assert distances[2, :2].min() > distances[0, 1]
 
 
-def test_fingerprint_has_values_and_no_evidence() -> None:
+def test_the_fingerprint_has_values_and_no_p() -> None:
     signature = analysed(trained_model(0), num_nulls=2).signature
     rows = zip(signature.names, signature.values, signature.z, signature.p, strict=True)
     early = [row[1:] for row in rows if row[0].startswith("fingerprint/early/")]
@@ -104,7 +104,7 @@ def test_fingerprint_has_values_and_no_evidence() -> None:
     assert np.mean([value**2 for value, _, _ in early if value is not None]) == pytest.approx(1)
 
 
-def test_evidence_stands_beside_the_values() -> None:
+def test_statistics_have_z_and_p() -> None:
     signature = analysed(trained_model(0)).signature
     index = signature.names.index("model/all/dimension.participation")
     z, p = signature.z[index], signature.p[index]

@@ -37,7 +37,7 @@ def test_weights_are_found_where_the_run_found_them(mined: MinedLineage, folders
     assert files.config["num_attention_heads"] == 4
 
 
-def test_weights_that_are_gone_are_not_on_this_machine(mined: MinedLineage, folders: list[Path]) -> None:
+def test_deleted_weights_are_reported(mined: MinedLineage, folders: list[Path]) -> None:
     shutil.rmtree(folders[0])
     with pytest.raises(FetchError, match="are not on this machine"):
         find_weights(mined.patterns["bert-a"], mined.database, home=mined.home)
@@ -52,18 +52,18 @@ def test_weights_that_changed_are_not_taken_for_those_mined(mined: MinedLineage,
     assert "have changed since they were mined" in mined.compare("bert-a", "bert-b").reason
 
 
-def test_kin_and_strangers_are_told_apart(mined: MinedLineage) -> None:
+def test_related_and_unrelated_models_are_told_apart(mined: MinedLineage) -> None:
     assert mined.compare("bert-a", "bert-a-permuted").verdict == "same lineage"
     assert mined.compare("bert-a", "bert-b").verdict == "no evidence"
 
 
-def test_what_was_found_is_kept_for_either_order(mined: MinedLineage, folders: list[Path]) -> None:
+def test_a_result_is_kept_for_either_order(mined: MinedLineage, folders: list[Path]) -> None:
     found = mined.compare("bert-a", "bert-a-permuted")
     shutil.rmtree(folders[0])
     assert mined.compare("bert-a-permuted", "bert-a") == found
 
 
-def test_what_could_not_be_said_is_not_kept(mined: MinedLineage, folders: list[Path]) -> None:
+def test_cannot_say_is_not_kept(mined: MinedLineage, folders: list[Path]) -> None:
     away = folders[0].rename(folders[0].with_name("away"))
     assert mined.compare("bert-a", "bert-a-permuted").verdict == "cannot say"
     away.rename(folders[0])
@@ -75,7 +75,7 @@ def test_other_settings_are_kept_apart(mined: MinedLineage) -> None:
     assert replace(mined, num_nulls=9).compare("bert-a", "bert-b").num_nulls == 9
 
 
-def test_a_home_that_cannot_be_written_costs_no_answer(mined: MinedLineage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_writable_home_there_is_still_a_result(mined: MinedLineage, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError("No space left on device")
 

@@ -26,7 +26,7 @@ def test_a_planted_order_is_found() -> None:
     assert np.array_equal(order[found.b], found.a) and not found.in_file_order
 
 
-def test_planted_signs_are_found_where_they_are_free() -> None:
+def test_planted_signs_are_found() -> None:
     a, order = gaussian(30, 20), RNG(1).permutation(30)
     signs = RNG(2).choice(np.array([-1, 1], dtype=np.float32), 30)
     found = align(a, signs[:, None] * a[order], signed=True)
@@ -41,7 +41,7 @@ def test_a_narrower_model_takes_a_part_of_the_units() -> None:
     assert len(found) == 12 and np.array_equal(kept[found.b], found.a)
 
 
-def test_the_order_of_the_files_is_kept_where_it_is_no_accident() -> None:
+def test_file_order_is_kept_where_it_is_significant() -> None:
     a = gaussian(200, 20)
     b = a + 3 * gaussian(200, 20, seed=2)
     assert align(a, b).in_file_order
@@ -68,7 +68,7 @@ def test_z_of_relations_is_exact() -> None:
     assert relations_z(a, b) == pytest.approx((sums[0] - np.mean(sums)) / np.std(sums), rel=1e-4)
 
 
-def test_relations_tell_a_kept_order_from_a_redrawn_one() -> None:
+def test_relations_tell_file_order_from_another() -> None:
     a, order = symmetric(40, seed=0), RNG(1).permutation(40)
     b = a + symmetric(40, seed=2)
     assert relations_z(a, b) > 6 > 4 > abs(relations_z(a, b[np.ix_(order, order)]))
@@ -152,7 +152,7 @@ def test_p_counts_wrong_alignments_at_least_as_good() -> None:
     assert found.p == ((test.nulls >= 0).sum() + 1) / 100
 
 
-def test_too_little_is_not_judged() -> None:
+def test_too_few_weights_cannot_be_judged() -> None:
     assert decide([], num_nulls=9).reason == "no axis in common"
     assert decide([held_out(0.9, weights=LEAST_WEIGHTS - 1)], num_nulls=99).verdict == "cannot say"
 
@@ -181,7 +181,7 @@ def test_tensors_of_other_names_pair_by_their_role() -> None:
     assert {(pair.a.name, pair.b.name) for pair in pair_specs(a, b)} == {("query", "q_lin"), ("ffn", "lin1")}
 
 
-def test_cross_attention_reads_the_stream_of_the_encoder() -> None:
+def test_cross_attention_reads_the_residual_stream_of_the_encoder() -> None:
     own = spec("model.decoder.layers.0.self_attn.k_proj.weight", Role.ATTENTION_KEY)
     cross = spec("model.decoder.layers.0.encoder_attn.k_proj.weight", Role.ATTENTION_KEY)
     assert residual_group(own, axis="col") == ("decoder", 8)
