@@ -18,6 +18,8 @@ from pipeline.settings import AnalysisSettings, MineSettings, preset
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 
+pytestmark = pytest.mark.slow
+
 SPECIMENS = Path(__file__).parent.parent / "data" / "specimens"
 FACTS = {path.parent.name: json.loads(path.read_text()) for path in sorted(SPECIMENS.glob("*/specimen.json"))}
 FINE_TUNED = [name for name, facts in FACTS.items() if facts["relation"] == "fine-tuned"]
@@ -44,7 +46,7 @@ def test_a_permuted_copy_has_the_signature_of_its_original(mined: PatternDatabas
     np.testing.assert_allclose(signature(mined, "bert-a-permuted"), signature(mined, "bert-a"), atol=1e-4)
 
 
-def test_a_permuted_copy_is_the_nearest_of_its_original(mined: PatternDatabase) -> None:
+def test_the_nearest_model_of_the_original_is_its_permuted_copy(mined: PatternDatabase) -> None:
     assert mined.get_similar_models("bert-a", top_k=1)[0].model == "bert-a-permuted"
     assert mined.get_similar_models("bert-a-permuted", top_k=1)[0].model == "bert-a"
 
@@ -67,8 +69,7 @@ def test_not_every_trained_model_is_noisy(mined: PatternDatabase) -> None:
 
 
 @pytest.mark.minilm
-@pytest.mark.slow
-def test_one_layer_of_minilm_holds_more_than_twice_what_its_null_does(tmp_path: Path) -> None:
+def test_r2_of_one_layer_of_minilm_is_more_than_twice_that_of_its_null(tmp_path: Path) -> None:
     files = fetch(ModelRequest(name="minilm-l6"), home=tmp_path)
     specs = [spec for spec in extract(files).specs if spec.is_matrix and spec.block == 0]
     settings = preset("quick")

@@ -105,6 +105,7 @@ def test_cost_is_measured_in_a_process_of_its_own() -> None:
     assert found["s"] >= found["opening s"] > 0 and found["peak MB"] > 1
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_and_keeps_what_was_measured_before(tmp_path: Path) -> None:
     members = [each for each in plan(("opt",), num_roots=2) if each.relation in ("root", "permuted", "shuffled")]
     make_all(members, tmp_path / "population", max_steps=2)

@@ -42,6 +42,7 @@ def test_parents_come_before_their_children() -> None:
     assert len(seen) == len(plan())
 
 
+@pytest.mark.slow
 def test_every_member_is_made_and_says_what_it_is(folder: Path) -> None:
     expected = {member.name: member for member in plan(("opt", "resnet"), num_roots=2)}
     facts = {path.name: read_facts(path) for path in folder.iterdir()}
@@ -50,16 +51,19 @@ def test_every_member_is_made_and_says_what_it_is(folder: Path) -> None:
     assert facts["opt-a-merged-roots"]["roots"] == ["opt-a", "opt-b"]
 
 
+@pytest.mark.slow
 def test_a_shuffled_copy_is_in_no_family(folder: Path) -> None:
     assert read_facts(folder / "opt-a-shuffled")["roots"] == ["opt-a-shuffled"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("child", KEEP_THE_FUNCTION)
 def test_symmetries_keep_the_function(folder: Path, child: str) -> None:
     root = "-".join(child.split("-")[:2])
     assert torch.allclose(logits(folder, root), logits(folder, child), atol=SAME_LOGITS)
 
 
+@pytest.mark.slow
 def test_a_member_that_is_there_is_kept(folder: Path) -> None:
     lines: list[str] = []
     make_all(plan(("opt", "resnet"), num_roots=2), folder, max_steps=2, say=lines.append)

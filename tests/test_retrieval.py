@@ -224,6 +224,7 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs(population: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = f"--population {population} --results {tmp_path} --nulls 0 --bootstraps 2"
     retrieval.main(arguments.split())
