@@ -52,6 +52,7 @@ DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std",
 """Statistics that their null shares by construction: reported without one."""
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Loader = Callable[[TensorSpec, Rows], Float32]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 OnProgress = Callable[[int, int], None]
@@ -188,8 +189,8 @@ def _take_together(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray
 def _analyse_parts(
     parts: _Parts, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
 ) -> TensorAnalysis:
-    matrix = parts.matrix
-    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular_values(matrix))}
+    matrix, singular = parts.matrix, singular_values(parts.matrix)
+    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular)}
 
     def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
         kind, draw = place
@@ -202,7 +203,7 @@ def _analyse_parts(
     draws: dict[str, list[float]] = defaultdict(list)
     with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
         clustering = pool_of_threads.submit(cluster_rows, matrix)
-        values = {kind: pool_of_threads.submit(_measure, kind, matrix) for kind in NULLS}
+        values = {kind: pool_of_threads.submit(_measure, kind, matrix, singular) for kind in NULLS}
         # In the order asked for, whichever ends first.
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
@@ -274,10 +275,10 @@ def _both_signs(values: Float32) -> Float32:
     return np.concatenate([values, -values])
 
 
-def _measure(kind: NullKind, matrix: Float32) -> dict[str, float]:
-    """The statistics whose null is `kind`, of a canonical matrix."""
+def _measure(kind: NullKind, matrix: Float32, singular: Float64 | None = None) -> dict[str, float]:
+    """The statistics whose null is `kind`, of a canonical matrix; `singular` where its singular values are known."""
     if kind == "shuffle":
-        return measure_spectra(matrix) | _measure_spectrum(singular_values(matrix))
+        return measure_spectra(matrix) | _measure_spectrum(singular_values(matrix) if singular is None else singular)
     if kind == "rotate":
         return measure_clusters(matrix)
     return _measure_values(matrix)
@@ -288,7 +289,7 @@ def _measure_null(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str
     return _measure(kind, _reorder(matrix, spec) if kind == "shuffle" else matrix)
 
 
-def _measure_spectrum(singular: npt.NDArray[np.float64]) -> dict[str, float]:
+def _measure_spectrum(singular: Float64) -> dict[str, float]:
     return {
         **measure_dimension(singular),
         "entropy.spectral": spectral_entropy(singular),
