@@ -27,29 +27,22 @@ from safetensors.numpy import load_file, save
 
 from dna_zoo import __version__
 from dna_zoo.errors import DnaZooError, NotMinedError, SettingsError, StoreError
-from patterndb.records import RunModelRecord, RunRecord, StageRecord
+from patterndb.records import ModelRecord, PatternRecord, RunModelRecord, RunRecord, StageRecord
 from patterndb.store import PatternDatabase
+from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.errors import disk_errors
+from pipeline.fetch.model_card import model_record
 from pipeline.fetch.plan import key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.stage import FIT_VERSION, fit, resolve_device, resolve_precision
 from pipeline.memory import give_back
 from pipeline.order import ORDER_VERSION, CanonicalOrder, Rows, canonicalise_pieces, raw_order, seriate_tensor
-from pipeline.persist import (
-    PERSIST_VERSION,
-    Findings,
-    FittedModel,
-    are_intact,
-    build_pattern,
-    findings_of,
-    model_record,
-    persist,
-    write_run_folder,
-)
+from pipeline.persist import PERSIST_VERSION, are_intact, persist
 from pipeline.settings import MineSettings
 from pipeline.stages import Finished, StageStore, content_key
 from pipeline.weights.files import WeightFiles
@@ -318,12 +311,12 @@ class _Model:
         return _converter.unstructure(findings_of(analysis))
 
     def _persist(self, files: WeightFiles, inventory: Inventory, fitted: Finished, analysed: Finished) -> str:
-        model = asdict(model_record(files, inventory))
-        pattern_key = content_key(PERSIST_VERSION, fitted.key, analysed.key, model, self.run)
+        model = model_record(files, inventory)
+        pattern_key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.run)
         self._tell("start", "persist")
         is_kept = not self.force and self._is_kept(pattern_key)
         if not is_kept:
-            self._keep(files, inventory, fitted, analysed, pattern_key)
+            self._keep(model, fitted, analysed, pattern_key)
         self._record("persist", pattern_key)
         self._tell("reused" if is_kept else "done", "persist")
         return pattern_key
@@ -331,32 +324,44 @@ class _Model:
     def _is_kept(self, pattern_key: str) -> bool:
         """Whether the pattern is the model's current one in the database, and its files are in the run's folder."""
         try:
-            pattern = self.database.load_pattern(self.key)
+            pattern = self.database.load_pattern(self.key, with_tensors=False)
         except NotMinedError:
             return False
         return pattern.pattern_key == pattern_key and are_intact(pattern.artifacts, self.home)
 
-    def _keep(
-        self, files: WeightFiles, inventory: Inventory, fitted: Finished, analysed: Finished, pattern_key: str
-    ) -> None:
-        model = _converter.structure(fitted.result, FittedModel) if fitted.result else None
-        pattern = build_pattern(
-            files,
-            inventory,
-            _converter.structure(analysed.result, Findings),
-            model,
-            self.settings,
-            run=self.run,
-            pattern_key=pattern_key,
-            provenance=_provenance(),
-        )
-        folder = self.home / "runs" / self.run / _as_folder(self.key)
-        checkpoint = fitted.directory / "dna.pt" if model else None
-        artifacts = write_run_folder(folder, self.home, pattern, model.history if model else (), checkpoint)
+    def _keep(self, model: ModelRecord, fitted: Finished, analysed: Finished, pattern_key: str) -> None:
+        fit = _converter.structure(fitted.result, FittedModel) if fitted.result else None
+        findings = _converter.structure(analysed.result, Findings)
+        in_blocks = {tensor.name for tensor in findings.tensors if tensor.block is not None}
+        reports = report_model(fit, self.settings.fit, in_blocks=in_blocks)
         persist(
-            replace(pattern, artifacts=artifacts),
-            self.database,
-            lambda step: self._tell("progress", "persist", message=step),
+            self._pattern(model, findings, reports, pattern_key),
+            fit.history if fit else (),
+            fitted.directory / "dna.pt" if fit else None,
+            folder=self.home / "runs" / self.run / _as_folder(self.key),
+            home=self.home,
+            database=self.database,
+            on_step=lambda step: self._tell("progress", "persist", message=step),
+        )
+
+    def _pattern(self, model: ModelRecord, findings: Findings, fits: FitReports, pattern_key: str) -> PatternRecord:
+        """The record of the mined model, without its artifacts."""
+        return PatternRecord(
+            model=model,
+            pattern_key=pattern_key,
+            run=self.run,
+            settings=self.settings.as_dict(),
+            provenance=_provenance(),
+            pattern_class=findings.pattern_class,
+            class_scores=findings.class_scores,
+            class_margin=findings.class_margin,
+            fit=fits.model,
+            roles=tuple(replace(role, fit=fits.roles.get(role.role)) for role in findings.roles),
+            tensors=tuple(replace(tensor, fit=fits.tensors.get(tensor.name)) for tensor in findings.tensors),
+            signature=findings.signature,
+            statistics=findings.statistics + fits.block_statistics,
+            clusters=findings.clusters,
+            frequency_profile=findings.frequency_profile,
         )
 
 

@@ -24,7 +24,7 @@ ROOMS = {
     "analyse": {"fingerprint"},
     "lineage": {"fetch", "weights"},
     "tuning": {"fetch", "weights", "fit"},
-    "persist": {"fetch", "weights", "fit", "analyse"},
+    "persist": set(),
     "runner": {"fetch", "weights", "fit", "analyse", "persist"},
     **{name: set() for name in SHARED},
 }

@@ -1,4 +1,4 @@
-"""What a model without a card of ours says of itself: in its config, in the model card beside its weights, in its file.
+"""Who a model is: what our card of it says; without one, what its config, the model card beside it and its file say.
 
 Nothing is guessed: what is not said is None, and no question is asked of it.
 """
@@ -8,12 +8,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from patterndb.records import ModelRecord
+from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import Inventory
 from zoo.tensors import TensorSpec
 
-__all__ = ["CARD_NAME", "describe"]
+__all__ = ["CARD_NAME", "describe", "model_record"]
 
 CARD_NAME = "README.md"
 
+FACTS = (
+    "tier",
+    "modality",
+    "family",
+    "architecture",
+    "specialty",
+    "objective",
+    "is_distilled",
+    "shares_layers",
+    "licence",
+    "parents",
+)
+"""Fields that a card of ours and a record share."""
 VISION = ("vit", "deit", "mobilevit", "swin", "beit", "dinov2")
 AUDIO = ("whisper", "wav2vec2", "hubert", "wavlm")
 DECODERS = ("gpt", "llama", "mistral", "qwen", "opt", "bloom", "falcon", "phi", "gemma")
@@ -30,6 +46,22 @@ OBJECTIVES = (
 """Class that the checkpoint was saved from -> what it was last trained for, in the zoo's words."""
 DISTILLED = {"distilled", "distillation", "knowledge-distillation"}
 """Tags of a model card that say so; that a card has none of them says nothing."""
+
+
+def model_record(files: WeightFiles, inventory: Inventory) -> ModelRecord:
+    """The record of a model in the database."""
+    common: dict[str, Any] = {
+        "key": files.key,
+        "sha256": files.digest,
+        "repo": files.repo,
+        "revision": files.revision,
+        "num_weights": inventory.num_weights,
+        "num_tensors": inventory.num_tensors,
+    }
+    card = files.card
+    if card is None:
+        return ModelRecord(**common, **describe(files.config, files.paths[0].parent / CARD_NAME, inventory.specs))
+    return ModelRecord(**common, **{name: getattr(card, name) for name in FACTS})
 
 
 def describe(config: Mapping[str, Any], card: Path, specs: Sequence[TensorSpec]) -> dict[str, Any]:

@@ -6,18 +6,14 @@ import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.persist import are_intact, model_record, persist, summary_of, write_run_folder
-from pipeline.weights.files import WeightFiles
-from pipeline.weights.inventory import Inventory
+from pipeline.persist import are_intact, persist, summary_of, write_run_folder
 from tests.support.patterns import make_pattern
-from zoo.registry import CARDS
 
 HISTORY = ({"stack": 0, "steps": 3, "seconds": 1.5, "points": [{"loss": math.nan, "seconds": 0.5}]},)
 
@@ -28,21 +24,6 @@ def checkpoint(tmp_path: Path) -> Path:
     path.parent.mkdir()
     torch.save({"a": torch.arange(3)}, path)
     return path
-
-
-def files_of(config: dict[str, Any], card: str | None = None) -> WeightFiles:
-    return WeightFiles(
-        key="tiny",
-        repo=None,
-        revision=None,
-        paths=(Path("model.safetensors"),),
-        sha256=("0" * 64,),
-        digest="0" * 64,
-        num_bytes=1,
-        origin="local",
-        config=config,
-        card=CARDS[card] if card else None,
-    )
 
 
 def write(tmp_path: Path, pattern: PatternRecord, checkpoint: Path | None) -> tuple[ArtifactRecord, ...]:
@@ -142,47 +123,12 @@ def test_artifacts_are_intact_until_one_is_changed_or_gone(tmp_path: Path, check
     assert not are_intact(artifacts, tmp_path)
 
 
-# The record.
-
-
-def test_a_model_with_a_card_is_what_its_card_says() -> None:
-    record = model_record(
-        files_of({"model_type": "other"}, "minilm-l6"), Inventory(specs=(), num_weights=7, num_tensors=2)
-    )
-    card = CARDS["minilm-l6"]
-    assert (record.tier, record.family, record.licence) == (card.tier, card.family, card.licence)
-    assert (record.parents, record.objective) == (card.parents, card.objective)
-    assert (record.key, record.num_weights, record.num_tensors) == ("tiny", 7, 2)
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"model_type": "bert"}, ("bert", "text", "encoder")),
-        ({"model_type": "gpt2"}, ("gpt2", "text", "decoder")),
-        ({"model_type": "vit"}, ("vit", "vision", "encoder")),
-        ({"model_type": "mobilenet_v2"}, ("mobilenet_v2", "vision", "cnn")),
-        ({"model_type": "whisper", "is_encoder_decoder": True}, ("whisper", "audio", "encoder-decoder")),
-        ({"model_type": 3}, (None, None, None)),
-        ({}, (None, None, None)),
-    ],
-)
-def test_a_model_without_a_card_is_what_its_config_says(config: dict[str, Any], expected: tuple[str, ...]) -> None:
-    record = model_record(files_of(config), Inventory(specs=(), num_weights=7, num_tensors=2))
-    assert (record.family, record.modality, record.architecture) == expected
-    assert (record.tier, record.licence, record.parents) == (None, None, ())
-
-
-def test_the_model_card_beside_the_weights_says_whose_child_it_is(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("---\nbase_model: someone/parent\nlicense: mit\n---\n\n# A child\n")
-    files = replace(files_of({"model_type": "bert"}), paths=(tmp_path / "model.safetensors",))
-    record = model_record(files, Inventory(specs=(), num_weights=7, num_tensors=2))
-    assert (record.parents, record.licence, record.family) == (("someone/parent",), "mit", "bert")
-
-
-def test_persisting_reports_each_step_and_keeps_the_pattern(database: PatternDatabase) -> None:
+def test_persisting_reports_each_step_and_keeps_the_pattern(database: PatternDatabase, tmp_path: Path) -> None:
     pattern, steps = make_pattern(), []
     database.start_run(pattern.run, {})
-    persist(pattern, database, steps.append)
-    assert database.load_pattern("alpha") == pattern
+    folder = tmp_path / "runs" / "r" / "tiny"
+    persist(pattern, HISTORY, None, folder=folder, home=tmp_path, database=database, on_step=steps.append)
+    kept = database.load_pattern("alpha")
+    assert [artifact.kind for artifact in kept.artifacts] == ["summary"]
+    assert replace(kept, artifacts=pattern.artifacts) == pattern
     assert len(steps) == len(set(steps)) > 3

@@ -362,7 +362,7 @@ def test_with_room_again_the_same_command_ends_the_run(
 
 
 def test_any_stage_may_meet_a_full_disk(home: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "write_run_folder", raises(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(runner_module, "persist", raises(OSError(errno.ENOSPC, "No space left on device")))
     message, hint = error_of(mine_into(home, [request(checkpoint, "other")]), "other")
     assert "full" in message and str(home) in message and "run the same command again" in hint
 
