@@ -12,7 +12,7 @@ from pipeline.weights.reader import WeightReader
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
 
-__all__ = ["Inventory", "extract"]
+__all__ = ["Inventory", "extract", "take_inventory"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,33 +32,39 @@ class Inventory:
 
 
 def extract(files: WeightFiles, *, allow_nonfinite: bool = False, on_event: OnEvent = ignore) -> Inventory:
+    """`take_inventory` of files that nothing else is read from."""
+    with WeightReader(files) as reader:
+        return take_inventory(reader, allow_nonfinite=allow_nonfinite, on_event=on_event)
+
+
+def take_inventory(reader: WeightReader, *, allow_nonfinite: bool = False, on_event: OnEvent = ignore) -> Inventory:
     """Describe every tensor and look through every trained one for NaN and infinity.
 
     Raises `NonFiniteWeightsError` for those, unless `allow_nonfinite`: then their tensors are left out and listed.
     """
-    with WeightReader(files) as reader:
-        specs, notes = _describe(reader, files)
-        trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT]
-        num_weights = sum(spec.num_weights for spec in trained)
-        if num_weights == 0:
-            raise ExtractError(f"{files.key!r} holds no trained weights.", hint="Check that the file is the model's.")
-        nonfinite = _count_nonfinite(reader, trained, files.key, num_weights, on_event)
-        notes += _rounding_notes(trained)
+    key = reader.files.key
+    specs, notes = _describe(reader)
+    trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT]
+    num_weights = sum(spec.num_weights for spec in trained)
+    if num_weights == 0:
+        raise ExtractError(f"{key!r} holds no trained weights.", hint="Check that the file is the model's.")
+    nonfinite = _count_nonfinite(reader, trained, num_weights, on_event)
     if nonfinite and not allow_nonfinite:
-        raise _nonfinite_error(files.key, nonfinite)
+        raise _nonfinite_error(key, nonfinite)
+    left_out = (f"{name!r} is left out: {n:,} values are not finite." for name, n in nonfinite.items())
     return Inventory(
         specs=tuple(spec for spec in specs if spec.tensor not in nonfinite),
         num_weights=num_weights,
         num_tensors=len({spec.tensor for spec in trained}),
         nonfinite=nonfinite,
-        notes=(*notes, *(f"{name!r} is left out: {n:,} values are not finite." for name, n in nonfinite.items())),
+        notes=(*notes, *_rounding_notes(trained), *left_out),
     )
 
 
-def _describe(reader: WeightReader, files: WeightFiles) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
     """The specs; what is a copy by name alone is held against its original, and counted apart if it differs."""
-    shared = reader.shared
-    specs = describe_tensors(reader.headers, files.config, shared=shared)
+    shared, config = reader.shared, reader.files.config
+    specs = describe_tensors(reader.headers, config, shared=shared)
     by_storage = {*shared, *shared.values()}
     apart = {
         spec.tensor: spec.tied_to
@@ -69,16 +75,14 @@ def _describe(reader: WeightReader, files: WeightFiles) -> tuple[tuple[TensorSpe
     if not apart:
         return specs, ()
     # A tensor that shares storage with itself alone is a copy of nothing.
-    specs = describe_tensors(reader.headers, files.config, shared={**shared, **{name: name for name in apart}})
+    specs = describe_tensors(reader.headers, config, shared={**shared, **{name: name for name in apart}})
     return specs, tuple(
         f"{name!r} is named like a copy of {first!r} and differs from it: it counts apart."
         for name, first in apart.items()
     )
 
 
-def _count_nonfinite(
-    reader: WeightReader, trained: list[TensorSpec], key: str, total: int, on_event: OnEvent
-) -> dict[str, int]:
+def _count_nonfinite(reader: WeightReader, trained: list[TensorSpec], total: int, on_event: OnEvent) -> dict[str, int]:
     found = {}
     done = 0
     for name in dict.fromkeys(spec.tensor for spec in trained):
@@ -88,7 +92,9 @@ def _count_nonfinite(
             done += values.size
         if num_nonfinite:
             found[name] = num_nonfinite
-        on_event(Event(kind="progress", model=key, stage="extract", done=done, total=total, unit="weights"))
+        on_event(
+            Event(kind="progress", model=reader.files.key, stage="extract", done=done, total=total, unit="weights")
+        )
     return found
 
 

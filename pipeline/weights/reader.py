@@ -1,10 +1,11 @@
 """Read the tensors of a model when they are asked for, whatever files they are in.
 
-R = rows, C = columns of a matrix view. Values come one tensor at a time; a model is never in memory as a whole. What
-looks at each value once takes them in pieces: a table of tokens may be most of a model.
+Values come one tensor at a time; a model is never in memory as a whole. What looks at each value once takes them in
+pieces: a table of tokens may be most of a model.
 """
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,18 +22,24 @@ from zoo.tensors import TensorHeader, TensorSpec
 __all__ = ["WeightReader"]
 
 PIECE = 1 << 18
-"""Values of the rows that are read at a time."""
+"""Values that are read at a time, so that a tensor is never here in two precisions."""
+READABLE = {"F64", "F32", "F16", "BF16"}
+
+Float32 = npt.NDArray[np.float32]
 
 
 class _TensorFile(Protocol):
+    path: Path
     headers: tuple[TensorHeader, ...]
     shared: dict[str, str]
 
-    def read(self, header: TensorHeader) -> npt.NDArray[np.float32]: ...
-
-    def chunks(self, header: TensorHeader, size: int = ...) -> Iterator[npt.NDArray[np.float32]]: ...
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]: ...
 
     def close(self) -> None: ...
+
+
+_Entries = dict[str, tuple[_TensorFile, TensorHeader]]
+"""Name -> the file that holds the tensor, and its header."""
 
 
 def _open(path: Path) -> _TensorFile:
@@ -47,21 +54,17 @@ def _open(path: Path) -> _TensorFile:
 class WeightReader:
     """The tensors of a model, read when asked for: `with WeightReader(files) as reader`.
 
-    Raises `DamagedFileError`, `UnsafeFileError` or `ExtractError` when entered, if a file cannot be read.
+    The files are opened, and their headers parsed, once, when something is first asked for: a reader handed through
+    stages that are all done opens nothing. What asks first raises `DamagedFileError`, `UnsafeFileError` or
+    `ExtractError` if a file cannot be read.
     """
 
     def __init__(self, files: WeightFiles) -> None:
-        self._paths = files.paths
-        self._open: list[_TensorFile] = []
-        self._by_name: dict[str, tuple[_TensorFile, TensorHeader]] = {}
+        self.files = files
+        self._opened: list[_TensorFile] = []
+        self._entries: _Entries | None = None
 
     def __enter__(self) -> Self:
-        try:
-            for path in self._paths:
-                self._add(path)
-        except BaseException:
-            self._close()
-            raise
         return self
 
     def __exit__(
@@ -69,22 +72,34 @@ class WeightReader:
     ) -> None:
         self._close()
 
-    def _add(self, path: Path) -> None:
-        file = _open(path)
-        self._open.append(file)
-        for header in file.headers:
-            if header.name in self._by_name:
-                raise DamagedFileError(
-                    f"{header.name!r} is in two shards, {str(path)!r} and another.",
-                    hint="Delete the shards and fetch the model again.",
-                )
-            self._by_name[header.name] = (file, header)
-
     def _close(self) -> None:
-        for file in self._open:
+        for file in self._opened:
             file.close()
-        self._open.clear()
-        self._by_name.clear()
+        self._opened.clear()
+        self._entries = None
+
+    @property
+    def _by_name(self) -> _Entries:
+        if self._entries is None:
+            try:
+                self._entries = self._open_all()
+            except BaseException:
+                self._close()
+                raise
+        return self._entries
+
+    def _open_all(self) -> _Entries:
+        entries: _Entries = {}
+        for path in self.files.paths:
+            self._opened.append(file := _open(path))
+            for header in file.headers:
+                if header.name in entries:
+                    raise DamagedFileError(
+                        f"{header.name!r} is in two shards, {str(path)!r} and another.",
+                        hint="Delete the shards and fetch the model again.",
+                    )
+                entries[header.name] = (file, header)
+        return entries
 
     @property
     def headers(self) -> tuple[TensorHeader, ...]:
@@ -94,17 +109,26 @@ class WeightReader:
     @property
     def shared(self) -> dict[str, str]:
         """Name -> first name of the same storage, where the format has such a thing."""
-        return {name: first for file in self._open for name, first in file.shared.items()}
+        return {name: file.shared[name] for name, (file, _) in self._by_name.items() if name in file.shared}
 
-    def tensor(self, name: str) -> npt.NDArray[np.float32]:
+    def tensor(self, name: str) -> Float32:
         """The values as float32 in the file's shape; float64 is rounded. Raises `ExtractError` for other dtypes."""
-        file, header = self._by_name[name]
-        return file.read(header)
+        shape = self._by_name[name][1].shape
+        values, done = np.empty(prod(shape), dtype=np.float32), 0
+        for chunk in self.chunks(name):
+            values[done : done + chunk.size] = chunk
+            done += chunk.size
+        return values.reshape(shape)
 
-    def chunks(self, name: str) -> Iterator[npt.NDArray[np.float32]]:
-        """The values of `tensor`, flat and in order, a piece at a time; not to be written to."""
+    def chunks(self, name: str, size: int = PIECE) -> Iterator[Float32]:
+        """The values of `tensor`, flat and in order, `size` at a time; not to be written to."""
         file, header = self._by_name[name]
-        return file.chunks(header)
+        if header.dtype not in READABLE:
+            raise ExtractError(
+                f"{name!r} in {str(file.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
+                hint="Save the model in float32, float16 or bfloat16.",
+            )
+        return file.chunks(header, size)
 
     def are_equal(self, one: str, two: str) -> bool:
         """Whether two tensors have the same shape and values, NaN being equal to NaN."""
@@ -113,7 +137,7 @@ class WeightReader:
         pairs = zip(self.chunks(one), self.chunks(two), strict=True)
         return all(np.array_equal(left, right, equal_nan=True) for left, right in pairs)
 
-    def matrix(self, spec: TensorSpec) -> npt.NDArray[np.float32]:
+    def matrix(self, spec: TensorSpec) -> Float32:
         """The matrix view that `spec` describes: float32, shape `(spec.rows, spec.cols)`, C-contiguous, a copy."""
         values = self.tensor(spec.tensor)
         if spec.transposed or spec.row_slice:
@@ -124,7 +148,7 @@ class WeightReader:
             values = values[slice(*spec.row_slice)]
         return np.ascontiguousarray(values).reshape(spec.rows, spec.cols)
 
-    def pieces(self, spec: TensorSpec) -> Iterator[npt.NDArray[np.float32]]:
+    def pieces(self, spec: TensorSpec) -> Iterator[Float32]:
         """The rows of `matrix`, some at a time and in order; not to be written to.
 
         What lies in the file in another order comes in one piece.
@@ -132,6 +156,5 @@ class WeightReader:
         if spec.transposed or spec.row_slice:
             yield self.matrix(spec)
             return
-        file, header = self._by_name[spec.tensor]
-        for values in file.chunks(header, max(PIECE // spec.cols, 1) * spec.cols):
+        for values in self.chunks(spec.tensor, max(PIECE // spec.cols, 1) * spec.cols):
             yield values.reshape(-1, spec.cols)

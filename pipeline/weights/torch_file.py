@@ -9,7 +9,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -36,8 +35,6 @@ _DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-_READABLE = {"F64", "F32", "F16", "BF16"}
-_CHUNK = 1 << 18
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 # What torch's restricted unpickler says when it meets an instruction that it knows and will not follow.
 _CALL = re.compile(r"GLOBAL ([\w.]+)")
@@ -55,23 +52,15 @@ class TorchFile:
         self.shared = _shared(self._tensors)
         """Name -> first name with the same storage, shape and strides."""
 
-    def read(self, header: TensorHeader) -> npt.NDArray[np.float32]:
-        """The tensor's values as float32 in the file's shape, as `SafetensorsFile.read` gives them."""
-        values, done = np.empty(prod(header.shape), dtype=np.float32), 0
-        for chunk in self.chunks(header):
-            values[done : done + chunk.size] = chunk
-            done += chunk.size
-        return values.reshape(header.shape)
-
-    def chunks(self, header: TensorHeader, size: int = _CHUNK) -> Iterator[npt.NDArray[np.float32]]:
-        """The values of `read`, flat and in order, `size` at a time; not to be written to."""
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
+        """The values of a floating tensor as float32, flat and in order, `size` at a time; not to be written to."""
         import torch
 
         tensor = self._tensors[header.name]
-        if header.dtype not in _READABLE or tensor.layout is not torch.strided:
+        if tensor.layout is not torch.strided:
             raise ExtractError(
-                f"{header.name!r} in {str(self.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
-                hint="Save the model as dense tensors in float32, float16 or bfloat16.",
+                f"{header.name!r} in {str(self.path)!r} is stored as {tensor.layout}, which dna-zoo does not read.",
+                hint="Save the model as dense tensors.",
             )
         flat = tensor.detach().reshape(-1)
         for start in range(0, flat.numel(), size):

@@ -1,17 +1,17 @@
 """What a model says of itself."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.fetch.model_card import describe, model_record
-from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory
+from tests.support.weight_files import files_of
 from zoo.registry import CARDS
 from zoo.tensors import Role, TensorSpec
 
+WEIGHTS = Path("model.safetensors")
 CARD = """---
 license: apache-2.0
 base_model:
@@ -79,24 +79,10 @@ def test_a_block_without_depth_is_a_shared_layer(tmp_path: Path) -> None:
 # The record.
 
 
-def files_of(config: dict[str, Any], card: str | None = None) -> WeightFiles:
-    return WeightFiles(
-        key="tiny",
-        repo=None,
-        revision=None,
-        paths=(Path("model.safetensors"),),
-        sha256=("0" * 64,),
-        digest="0" * 64,
-        num_bytes=1,
-        origin="local",
-        config=config,
-        card=CARDS[card] if card else None,
-    )
-
-
 def test_a_model_with_a_card_is_what_its_card_says() -> None:
     record = model_record(
-        files_of({"model_type": "other"}, "minilm-l6"), Inventory(specs=(), num_weights=7, num_tensors=2)
+        files_of(WEIGHTS, config={"model_type": "other"}, card="minilm-l6"),
+        Inventory(specs=(), num_weights=7, num_tensors=2),
     )
     card = CARDS["minilm-l6"]
     assert (record.tier, record.family, record.licence) == (card.tier, card.family, card.licence)
@@ -117,13 +103,13 @@ def test_a_model_with_a_card_is_what_its_card_says() -> None:
     ],
 )
 def test_a_model_without_a_card_is_what_its_config_says(config: dict[str, Any], expected: tuple[str, ...]) -> None:
-    record = model_record(files_of(config), Inventory(specs=(), num_weights=7, num_tensors=2))
+    record = model_record(files_of(WEIGHTS, config=config), Inventory(specs=(), num_weights=7, num_tensors=2))
     assert (record.family, record.modality, record.architecture) == expected
     assert (record.tier, record.licence, record.parents) == (None, None, ())
 
 
 def test_the_model_card_beside_the_weights_says_whose_child_it_is(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("---\nbase_model: someone/parent\nlicense: mit\n---\n\n# A child\n")
-    files = replace(files_of({"model_type": "bert"}), paths=(tmp_path / "model.safetensors",))
+    files = files_of(tmp_path / "model.safetensors", config={"model_type": "bert"})
     record = model_record(files, Inventory(specs=(), num_weights=7, num_tensors=2))
     assert (record.parents, record.licence, record.family) == (("someone/parent",), "mit", "bert")

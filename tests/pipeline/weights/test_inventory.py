@@ -15,30 +15,16 @@ from dna_zoo.errors import DamagedFileError, ExtractError, NonFiniteWeightsError
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.weights import reader as reader_module
 from pipeline.weights.files import WeightFiles
-from pipeline.weights.inventory import Inventory, extract
+from pipeline.weights.inventory import Inventory, extract, take_inventory
 from pipeline.weights.reader import WeightReader
 from tests.support.architectures import ARCHITECTURES
 from tests.support.tiny_models import make_tiny_checkpoint
+from tests.support.weight_files import files_of
 from zoo.tensors import Role, TensorKind, TensorSpec
 
 GPT2 = {"model_type": "gpt2", "n_head": 2}
-
-
-def files_of(*paths: Path, config: dict[str, Any] | None = None) -> WeightFiles:
-    """The paths as fetch would hand them on."""
-    digests = ("0" * 64,) * len(paths)
-    return WeightFiles(
-        key="tiny",
-        repo=None,
-        revision=None,
-        paths=paths,
-        sha256=digests,
-        digest=digests[0],
-        num_bytes=sum(path.stat().st_size for path in paths if path.exists()),
-        origin="local",
-        config=config or {},
-    )
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -106,6 +92,23 @@ def test_dtype_without_plain_numbers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExtractError, match="F8_E4M3") as caught:
         extract(files)
     assert "bfloat16" in caught.value.hint
+
+
+def test_sparse_tensor_is_refused(tmp_path: Path) -> None:
+    torch.save({"a.weight": random(5, 7).to_sparse()}, tmp_path / "model.bin")
+    with pytest.raises(ExtractError, match="stored as torch.sparse_coo") as caught:
+        extract(files_of(tmp_path / "model.bin"))
+    assert "dense" in caught.value.hint
+
+
+def test_files_are_opened_when_first_asked_for_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, opened = save({"a.weight": random(5, 7)}, tmp_path / "model.safetensors"), []
+    real = reader_module.SafetensorsFile
+    monkeypatch.setattr(reader_module, "SafetensorsFile", lambda path: opened.append(path) or real(path))
+    with WeightReader(files) as reader:
+        assert not opened
+        take_inventory(reader)
+        assert reader.tensor("a.weight").shape == (5, 7) and opened == [*files.paths]
 
 
 def test_checkpoint_of_a_training_is_unwrapped(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""The safetensors reader against the reference implementation, on sound files and on every kind of unsound one."""
+"""The safetensors reader against the library's, on sound files and on every kind of unsound one."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dna_zoo.errors import DamagedFileError, ExtractError
+from pipeline.weights.reader import WeightReader
 from pipeline.weights.safetensors_file import SafetensorsFile
+from tests.support.weight_files import files_of
+from zoo.tensors import TensorHeader
 
 TENSORS = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -39,15 +40,19 @@ def changed(name: str, **fields: Any) -> bytes:
     return join(header, values)
 
 
+def read(file: SafetensorsFile, header: TensorHeader) -> np.ndarray[Any, Any]:
+    return np.concatenate([np.empty(0, np.float32), *file.chunks(header, 5)]).reshape(header.shape)
+
+
 def read_all(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     file = SafetensorsFile(path)
     try:
-        return {header.name: file.read(header) for header in file.headers}
+        return {header.name: read(file, header) for header in file.headers}
     finally:
         file.close()
 
 
-def test_reads_what_the_reference_reads(tmp_path: Path) -> None:
+def test_reads_what_the_library_reads(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(SOUND)
     read = read_all(tmp_path / "x")
     assert read.keys() == TENSORS.keys()
@@ -62,30 +67,38 @@ def test_values_need_not_be_aligned(tmp_path: Path) -> None:
 
 
 UNSOUND: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "should take"),
-    "less than a length": (b"abc", "should take"),
-    "header longer than the file": ((1 << 40).to_bytes(8, "little") + SOUND[8:], "should take 1,099,511,627,776"),
-    "header past the end": (len(SOUND).to_bytes(8, "little") + SOUND[8:], "should take"),
-    "bad JSON": (join(b'{"a": ', b""), "not valid JSON"),
-    "not UTF-8": (join(b'{"\xff": 1}', b""), "not valid JSON"),
-    "nested too deep": (join(b"[" * 100_000, b""), "not valid JSON"),
-    "no object": (join([1], b""), "not a JSON object"),
-    "name twice": (join(b'{"a": 1, "a": 2}', b""), "names a tensor twice"),
-    "no fields": (join({"a": {}}, b""), "does not describe 'a'"),
-    "offset no number": (changed("a", data_offsets=["0", 24]), "does not describe 'a'"),
-    "offset true": (changed("a", data_offsets=[True, 24]), "does not describe 'a'"),
-    "three offsets": (changed("a", data_offsets=[0, 8, 24]), "does not describe 'a'"),
-    "negative offset": (changed("a", data_offsets=[-24, 0]), "does not describe 'a'"),
-    "negative size": (changed("a", shape=[-2, -3]), "does not describe 'a'"),
-    "size beyond memory": (changed("c", shape=[0, 1 << 70]), "does not describe 'c'"),
-    "sizes beyond memory": (changed("c", shape=[1 << 40, 0, 1 << 40]), "does not describe 'c'"),
-    "offsets reversed": (changed("a", data_offsets=[24, 0]), "bytes, which is no F32"),
-    "shape of other size": (changed("a", shape=[2, 4]), "24 bytes, which is no F32 of shape [2, 4]"),
-    "overlap": (changed("b", data_offsets=[16, 24]), "overlaps"),
-    "gap": (changed("b", data_offsets=[32, 40]), "is not where"),
-    "beyond the end": (SOUND[:-3], "its tensors take 32 bytes and the file holds 29"),
-    "bytes left over": (SOUND + b"more", "the file holds 36"),
+    "nothing": (b"", "header too small"),
+    "less than a length": (b"abc", "header too small"),
+    "header longer than the file": ((1 << 40).to_bytes(8, "little") + SOUND[8:], "header too large"),
+    "header past the end": (len(SOUND).to_bytes(8, "little") + SOUND[8:], "invalid header length"),
+    "bad JSON": (join(b'{"a": ', b""), "invalid JSON"),
+    "not UTF-8": (join(b'{"\xff": 1}', b""), "invalid UTF-8"),
+    "nested too deep": (join(b"[" * 100_000, b""), "invalid JSON"),
+    "no object": (join([1], b""), "invalid JSON"),
+    "name twice": (join(b'{"a": 1, "a": 2}', b""), "invalid JSON"),
+    "offset no number": (changed("a", data_offsets=["0", 24]), "invalid JSON"),
+    "negative size": (changed("a", shape=[-2, -3]), "invalid JSON"),
+    "size beyond memory": (changed("c", shape=[0, 1 << 70]), "invalid JSON"),
+    "sizes beyond memory": (changed("c", shape=[1 << 40, 0, 1 << 40]), "'c' has the shape [1099511627776, 0, "),
+    "offsets reversed": (changed("a", data_offsets=[24, 0]), "invalid offset"),
+    "shape of other size": (changed("a", shape=[2, 4]), "invalid shape"),
+    "overlap": (changed("b", data_offsets=[16, 24]), "invalid offset"),
+    "gap": (changed("b", data_offsets=[32, 40]), "invalid offset"),
+    "beyond the end": (SOUND[:-3], "not fully covered"),
+    "bytes left over": (SOUND + b"more", "not fully covered"),
 }
+
+
+def test_a_name_given_twice_is_refused_or_means_one_tensor(tmp_path: Path) -> None:
+    header, values = parts(SOUND)
+    text = json.dumps(header)
+    for fields, is_sound in ((json.dumps(header["a"]), True), (json.dumps(header["b"]), False)):
+        (tmp_path / "x").write_bytes(join(f'{text[:-1]}, "a": {fields}}}'.encode(), values))
+        if is_sound:
+            assert np.array_equal(read_all(tmp_path / "x")["a"], TENSORS["a"])
+        else:
+            with pytest.raises(DamagedFileError):
+                read_all(tmp_path / "x")
 
 
 @pytest.mark.parametrize("case", UNSOUND)
@@ -97,12 +110,6 @@ def test_unsound_file_is_refused_with_its_reason(tmp_path: Path, case: str) -> N
     assert reason in caught.value.message and "fetch the model again" in caught.value.hint
 
 
-@pytest.mark.parametrize("case", UNSOUND)
-def test_reference_refuses_it_too(case: str) -> None:
-    with pytest.raises((SafetensorError, UnicodeDecodeError, ValueError)):
-        load(UNSOUND[case][0])
-
-
 def test_file_cut_short_after_it_was_opened(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(SOUND)
@@ -110,12 +117,8 @@ def test_file_cut_short_after_it_was_opened(tmp_path: Path) -> None:
     path.write_bytes(SOUND[:-20])
     with pytest.raises(DamagedFileError, match="ends within"):
         for header in file.headers:
-            file.read(header)
+            read(file, header)
     file.close()
-
-
-def flip(position: int, value: int) -> Callable[[bytes], bytes]:
-    return lambda content: content[:position] + bytes([content[position] ^ value]) + content[position + 1 :]
 
 
 @settings(max_examples=300, deadline=None)
@@ -123,9 +126,11 @@ def flip(position: int, value: int) -> Callable[[bytes], bytes]:
 def test_no_flipped_header_byte_gets_another_error_out(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "flipped"
-    path.write_bytes(flip(position, value)(SOUND))
+    path = tmp_path_factory.getbasetemp() / "flipped.safetensors"
+    path.write_bytes(SOUND[:position] + bytes([SOUND[position] ^ value]) + SOUND[position + 1 :])
     try:
-        read_all(path)
+        with WeightReader(files_of(path)) as reader:
+            for header in reader.headers:
+                reader.tensor(header.name)
     except (DamagedFileError, ExtractError) as error:
         assert error.hint
