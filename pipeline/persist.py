@@ -7,6 +7,7 @@ files as one that was not.
 import hashlib
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +16,7 @@ from typing import Any
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.stages import write_json
+from pipeline.stages import content_key, write_json
 
 __all__ = ["PERSIST_VERSION", "are_intact", "persist", "summary_of", "write_run_folder"]
 
@@ -29,17 +30,25 @@ def persist(
     history: Sequence[Mapping[str, Any]],
     checkpoint: Path | None,
     *,
-    folder: Path,
     home: Path,
     database: PatternDatabase,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> None:
-    """Write the pattern into `folder`, which lies in `home`, and keep it in the database, whole or not at all.
+    """Write the pattern into the folder of its run in `home`, and keep it in the database, whole or not at all.
 
     - `history`, `checkpoint`: of the fit; none and None for a model without one.
     """
+    folder = home / "runs" / pattern.run / _as_folder(pattern.model.key)
     artifacts = write_run_folder(folder, home, pattern, history, checkpoint)
     database.save_pattern(replace(pattern, artifacts=artifacts), on_step)
+
+
+def _as_folder(key: str) -> str:
+    """A model's key as the name of one folder. A Hub id's slash becomes `--`; what else a folder cannot be called
+    is replaced, with a hash so that two keys never share a folder."""
+    name = key.replace("/", "--")
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".")
+    return name if safe == name else f"{safe}-{content_key(key)[:8]}"
 
 
 def write_run_folder(

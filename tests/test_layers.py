@@ -25,7 +25,8 @@ ROOMS = {
     "lineage": {"fetch", "weights"},
     "tuning": {"fetch", "weights", "fit"},
     "persist": set(),
-    "runner": {"fetch", "weights", "fit", "analyse", "persist"},
+    "chain": {"fetch", "weights", "fit", "analyse", "persist"},
+    "runner": {"fetch", "fit", "chain"},
     **{name: set() for name in SHARED},
 }
 """Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""

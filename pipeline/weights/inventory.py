@@ -30,6 +30,10 @@ class Inventory:
     notes: tuple[str, ...] = ()
     """Sentences for the report."""
 
+    @property
+    def matrices(self) -> tuple[TensorSpec, ...]:
+        return tuple(spec for spec in self.specs if spec.is_matrix)
+
 
 def extract(files: WeightFiles, *, allow_nonfinite: bool = False, on_event: OnEvent = ignore) -> Inventory:
     """`take_inventory` of files that nothing else is read from."""

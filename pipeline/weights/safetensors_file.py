@@ -35,7 +35,9 @@ class SafetensorsFile:
         try:
             entries, self._start = self._read_header()
             self._offsets = {name: entry["data_offsets"][0] for name, entry in entries.items()}
-            self.headers = tuple(self._header(name, entries[name]) for name in sorted(entries, key=self._offsets.get))
+            self.headers = tuple(
+                self._header(name, entries[name]) for name in sorted(entries, key=self._offsets.__getitem__)
+            )
         except BaseException:
             self.close()
             raise

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from dna_zoo.errors import SettingsError, StoreError
 from patterndb.records import RunRecord
-from pipeline import runner as runner_module
+from pipeline import chain as chain_module
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
 from pipeline.runner import mine, run_id
@@ -142,6 +142,13 @@ def test_a_second_run_does_nothing_again(home: Path, checkpoint: Path) -> None:
     after = stamps(home / "stages") | stamps(home / "runs")
     assert {path for path in after if after[path] != written.get(path)} == {str(next((home / "runs").rglob("run.log")))}
     assert run_files(home) == before and tables(home) == rows
+
+
+def test_where_all_is_done_no_file_of_weights_is_opened(
+    home: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.weights.reader._open", raises(AssertionError("A file was opened.")))
+    assert mine_into(home, [request(checkpoint, "twin")]).exit_code == 0
 
 
 def test_force_does_every_stage_again_and_finds_the_same(home: Path, checkpoint: Path) -> None:
@@ -270,7 +277,7 @@ def test_a_bug_in_one_model_does_not_cost_the_others(
     home: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_tiny_checkpoint("minilm-l6", tmp_path / "other", 1).parent
-    monkeypatch.setattr(runner_module, "seriate_tensor", raises(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr(chain_module, "seriate_tensor", raises(ZeroDivisionError("division by zero")))
     run = mine_into(home, [request(other, "other"), request(checkpoint)])
     message, hint = error_of(run, "other")
     assert run.exit_code == 3 and run.models[1].status == "done"
@@ -301,7 +308,7 @@ def test_ctrl_c_marks_the_run_and_the_next_one_ends_it(tmp_path: Path, checkpoin
 
 def test_a_database_that_fails_ends_the_run(home: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with database_of(home) as database, pytest.raises(StoreError):
-        monkeypatch.setattr(runner_module, "persist", raises(StoreError("The database is gone.", hint="Find it.")))
+        monkeypatch.setattr(chain_module, "persist", raises(StoreError("The database is gone.", hint="Find it.")))
         mine([request(checkpoint, "other")], FAST, database=database, home=home)
 
 
@@ -362,7 +369,7 @@ def test_with_room_again_the_same_command_ends_the_run(
 
 
 def test_any_stage_may_meet_a_full_disk(home: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "persist", raises(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(chain_module, "persist", raises(OSError(errno.ENOSPC, "No space left on device")))
     message, hint = error_of(mine_into(home, [request(checkpoint, "other")]), "other")
     assert "full" in message and str(home) in message and "run the same command again" in hint
 

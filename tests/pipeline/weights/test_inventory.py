@@ -96,7 +96,7 @@ def test_dtype_without_plain_numbers_is_refused(tmp_path: Path) -> None:
 
 def test_sparse_tensor_is_refused(tmp_path: Path) -> None:
     torch.save({"a.weight": random(5, 7).to_sparse()}, tmp_path / "model.bin")
-    with pytest.raises(ExtractError, match="stored as torch.sparse_coo") as caught:
+    with pytest.raises(ExtractError, match="sparse_coo") as caught:
         extract(files_of(tmp_path / "model.bin"))
     assert "dense" in caught.value.hint
 

@@ -1,0 +1,279 @@
+"""The chain: one model's way through the stages, and what keys each of them.
+
+    fetch    files, verified            every time: it costs a look when they are here
+    extract  which tensors, what role   keyed by the weights' digest
+    order    permutations and signs     keyed by extract
+    fit      errors, checkpoint         keyed by order, the fit's settings, seed and kind of device
+    analyse  statistics, signature      keyed by order, its settings and seed
+    persist  the pattern                keyed by fit and analyse
+
+A stage that is done is not done again, in this run or another. One reader serves all stages: files are opened once, and
+not at all where every stage is done. Each stage reads a tensor once and puts it into canonical order as it reads: of
+MiniLM-L6 that takes 0.1 s, and handing the canonical matrices on would keep the model in memory.
+"""
+
+import contextlib
+import logging
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from cattrs import Converter
+from filelock import FileLock
+from safetensors.numpy import load_file, save
+
+from dna_zoo import __version__
+from dna_zoo.errors import NotMinedError
+from patterndb.records import ModelRecord, PatternRecord, StageRecord
+from patterndb.store import PatternDatabase
+from pipeline.analyse.findings import Findings, findings_of
+from pipeline.analyse.signature import SIGNATURE_VERSION
+from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
+from pipeline.events import Event, OnEvent
+from pipeline.fetch.model_card import model_record
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.fit.model_report import FitReports, FittedModel, report_model
+from pipeline.fit.stage import FIT_VERSION, fit
+from pipeline.memory import give_back
+from pipeline.order import ORDER_VERSION, CanonicalOrder, Rows, canonicalise_pieces, raw_order, seriate_tensor
+from pipeline.persist import PERSIST_VERSION, are_intact, persist
+from pipeline.settings import MineSettings
+from pipeline.stages import Finished, StageStore, content_key
+from pipeline.weights.inventory import Inventory, take_inventory
+from pipeline.weights.reader import WeightReader
+from zoo.tensors import TensorSpec
+
+__all__ = ["Chain"]
+
+EXTRACT_VERSION = "2"
+PARTS = ("rows", "cols", "row_signs", "col_signs")
+"""Arrays of an order that are kept, where it has them."""
+log = logging.getLogger(__name__)
+_converter = Converter()
+
+Orders = Mapping[str, CanonicalOrder]
+"""By the name of the matrix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """One model on its way through the stages of one run."""
+
+    request: ModelRequest
+    key: str
+    settings: MineSettings
+    run: str
+    database: PatternDatabase
+    home: Path
+    on_event: OnEvent
+    force: bool
+
+    def take(self) -> str:
+        """Take the model through; returns the key of the pattern that is now in the database."""
+        with self._failure_recorded("fetch", ""):
+            files = fetch(self.request, home=self.home, on_event=self.on_event)
+        self._record("fetch", files.digest)
+        lock = self.home / "locks" / f"{files.digest}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock), WeightReader(files) as reader:
+            extracted = self._extract(reader)
+            inventory = _converter.structure(extracted.result, Inventory)
+            for note in inventory.notes:
+                self.tell("note", "extract", message=note)
+            ordered = self._order(reader, inventory, after=extracted)
+            orders = _load_orders(ordered.directory, inventory.matrices)
+            fitted = self._fit(reader, inventory, orders, after=ordered)
+            analysed = self._analyse(reader, inventory, orders, after=ordered)
+            return self._persist(model_record(files, inventory), fitted, analysed)
+
+    def tell(
+        self,
+        kind: Literal["start", "progress", "done", "reused", "failed", "note"],
+        stage: str,
+        *,
+        message: str = "",
+        done: float = 0,
+        total: float = 0,
+        unit: str = "",
+    ) -> None:
+        """Hand an event on."""
+        self.on_event(Event(kind=kind, model=self.key, stage=stage, message=message, done=done, total=total, unit=unit))
+
+    # The stages.
+
+    def _extract(self, reader: WeightReader) -> Finished:
+        def compute(directory: Path) -> Any:
+            allowed = self.settings.allow_nonfinite
+            return _converter.unstructure(take_inventory(reader, allow_nonfinite=allowed, on_event=self.on_event))
+
+        files = reader.files
+        key = content_key(EXTRACT_VERSION, files.digest, dict(files.config), self.settings.allow_nonfinite)
+        return self._stage("extract", key, compute)
+
+    def _order(self, reader: WeightReader, inventory: Inventory, *, after: Finished) -> Finished:
+        def compute(directory: Path) -> Any:
+            arrays: dict[str, npt.NDArray[Any]] = {}
+            for done, spec in enumerate(inventory.matrices):
+                order = seriate_tensor(reader.matrix(spec), spec)
+                parts = {f"{spec.name}/{part}": getattr(order, part) for part in PARTS}
+                arrays |= {name: part for name, part in parts.items() if part is not None}
+                self.tell("progress", "order", done=done + 1, total=len(inventory.matrices), unit="tensors")
+            # `save_file` would hide a full disk behind an error of its own.
+            (directory / "order.safetensors").write_bytes(save(arrays))
+            return {"matrices": len(inventory.matrices)}
+
+        return self._stage("order", content_key(ORDER_VERSION, after.key), compute)
+
+    def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
+        settings, device, seed = self.settings.fit, self.settings.device, self.settings.seed
+        if settings.order == "raw":
+            orders = {spec.name: raw_order(spec.rows, spec.cols) for spec in inventory.matrices}
+
+        def compute(directory: Path) -> Any:
+            result = fit(
+                inventory.specs,
+                lambda spec: canonicalise_pieces(reader.pieces(spec), orders[spec.name]),
+                settings,
+                order_bits={name: order.bits for name, order in orders.items()},
+                device=device,
+                seed=seed,
+                directory=directory,
+                model=self.key,
+                on_event=self.on_event,
+            )
+            if result is None:
+                return None
+            return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
+
+        return self._stage("fit", content_key(FIT_VERSION, after.key, asdict(settings), device, seed), compute)
+
+    def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
+        settings, seed = self.settings.analysis, self.settings.seed
+
+        def load(spec: TensorSpec, rows: Rows) -> npt.NDArray[np.float32]:
+            if not spec.is_matrix:
+                return reader.matrix(spec)
+            return canonicalise_pieces(reader.pieces(spec), orders[spec.name], rows)
+
+        def compute(directory: Path) -> Any:
+            analysis = analyse_model(
+                inventory.specs,
+                load,
+                in_file_order=reader.pieces,
+                settings=settings,
+                seed=seed,
+                on_progress=lambda done, total: self.tell(
+                    "progress", "analyse", done=done, total=total, unit="weights"
+                ),
+            )
+            return _converter.unstructure(findings_of(analysis))
+
+        key = content_key(ANALYSE_VERSION, SIGNATURE_VERSION, after.key, asdict(settings), seed)
+        return self._stage("analyse", key, compute)
+
+    def _persist(self, model: ModelRecord, fitted: Finished, analysed: Finished) -> str:
+        key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.run)
+        self.tell("start", "persist")
+        is_kept = not self.force and self._is_kept(key)
+        if not is_kept:
+            fit = _converter.structure(fitted.result, FittedModel) if fitted.result else None
+            findings = _converter.structure(analysed.result, Findings)
+            in_blocks = {tensor.name for tensor in findings.tensors if tensor.block is not None}
+            reports = report_model(fit, self.settings.fit, in_blocks=in_blocks)
+            persist(
+                self._pattern(key, model, findings, reports),
+                fit.history if fit else (),
+                fitted.directory / "dna.pt" if fit else None,
+                home=self.home,
+                database=self.database,
+                on_step=lambda step: self.tell("progress", "persist", message=step),
+            )
+        self._record("persist", key)
+        self.tell("reused" if is_kept else "done", "persist")
+        return key
+
+    def _is_kept(self, pattern_key: str) -> bool:
+        """Whether the pattern is the model's current one in the database, and its files are in the run's folder."""
+        try:
+            pattern = self.database.load_pattern(self.key, with_tensors=False)
+        except NotMinedError:
+            return False
+        return pattern.pattern_key == pattern_key and are_intact(pattern.artifacts, self.home)
+
+    def _pattern(self, key: str, model: ModelRecord, findings: Findings, fits: FitReports) -> PatternRecord:
+        """The record of the mined model, without its artifacts."""
+        return PatternRecord(
+            model=model,
+            pattern_key=key,
+            run=self.run,
+            settings=self.settings.as_dict(),
+            provenance=_provenance(),
+            pattern_class=findings.pattern_class,
+            class_scores=findings.class_scores,
+            class_margin=findings.class_margin,
+            fit=fits.model,
+            roles=tuple(replace(role, fit=fits.roles.get(role.role)) for role in findings.roles),
+            tensors=tuple(replace(tensor, fit=fits.tensors.get(tensor.name)) for tensor in findings.tensors),
+            signature=findings.signature,
+            statistics=findings.statistics + fits.block_statistics,
+            clusters=findings.clusters,
+            frequency_profile=findings.frequency_profile,
+        )
+
+    # What each of them goes through.
+
+    def _stage(self, name: str, key: str, compute: Callable[[Path], Any]) -> Finished:
+        """The finished stage: as it was kept, or computed now."""
+        self.tell("start", name)
+        with self._failure_recorded(name, key):
+            finished = StageStore(self.home).run(name, key, compute, force=self.force)
+        give_back()
+        self._record(name, key, finished.seconds)
+        log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)
+        self.tell("reused" if finished.is_reused else "done", name)
+        return finished
+
+    @contextlib.contextmanager
+    def _failure_recorded(self, stage: str, key: str) -> Iterator[None]:
+        """Keep in the database at which stage the model failed."""
+        try:
+            yield
+        except Exception as error:
+            record = StageRecord(stage=stage, key=key, status="failed", error=str(error) or type(error).__name__)
+            self.database.record_stage(self.run, self.key, record)
+            raise
+
+    def _record(self, stage: str, key: str, seconds: float | None = None) -> None:
+        record = StageRecord(stage=stage, key=key, status="done", seconds=seconds)
+        self.database.record_stage(self.run, self.key, record)
+
+
+def _load_orders(directory: Path, matrices: tuple[TensorSpec, ...]) -> dict[str, CanonicalOrder]:
+    arrays = load_file(directory / "order.safetensors") if matrices else {}
+    return {
+        spec.name: CanonicalOrder(
+            rows=arrays[f"{spec.name}/rows"],
+            cols=arrays[f"{spec.name}/cols"],
+            row_signs=arrays.get(f"{spec.name}/row_signs"),
+            col_signs=arrays.get(f"{spec.name}/col_signs"),
+            sorted_rows=spec.row_axis.is_permutable,
+            sorted_cols=spec.col_axis.is_permutable,
+        )
+        for spec in matrices
+    }
+
+
+def _provenance() -> dict[str, str]:
+    import torch
+
+    return {
+        "dna_zoo": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+    }
