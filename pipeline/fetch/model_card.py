@@ -71,13 +71,13 @@ def describe(config: Mapping[str, Any], card: Path, specs: Sequence[TensorSpec])
     - `card`: where a model card would be; it need not be there.
     - `specs`: what the file holds.
     """
-    said = _front_matter(card)
-    licence = said.get("license", [])
+    said = _metadata(card)
+    tags = {tag.lower() for tag in _texts(said.get("tags"))}
     return {
         **_by_config(config),
-        "licence": licence[0] if licence else None,
-        "parents": tuple(said.get("base_model", [])),
-        "is_distilled": True if DISTILLED & {tag.lower() for tag in said.get("tags", [])} else None,
+        "licence": next(iter(_texts(said.get("license"))), None),
+        "parents": _texts(said.get("base_model")),
+        "is_distilled": True if DISTILLED & tags else None,
         "shares_layers": _shares_layers(specs),
     }
 
@@ -114,28 +114,17 @@ def _shares_layers(specs: Sequence[TensorSpec]) -> bool | None:
     return any(spec.depth is None for spec in inside) if inside else None
 
 
-def _front_matter(path: Path) -> dict[str, list[str]]:
-    """The scalars and lists of strings at the head of a model card, by key; empty for a card without any.
+def _metadata(card: Path) -> dict[Any, Any]:
+    """The YAML at the head of a model card; empty where there is no card, no head, or a damaged one."""
+    from huggingface_hub import metadata_load
 
-    Only the YAML that such cards are made of is read: `key: value`, `key: [a, b]`, and `- item` lines below a key.
-    """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return metadata_load(card) or {}
+    except Exception:  # Whatever a stranger wrote into a card must not fail the model.
         return {}
-    head = re.match(r"---\s*\n(.*?)\n---\s*(?:\n|$)", text, flags=re.DOTALL)
-    found: dict[str, list[str]] = {}
-    items: list[str] = []
-    for line in head[1].splitlines() if head else ():
-        if pair := re.match(r"([\w-]+):\s*(.*)$", line):
-            items = found.setdefault(pair[1], [])
-            items += [word for part in pair[2].strip("[]").split(",") if (word := _unquoted(part))]
-        elif item := re.match(r"\s*-\s+([^:]+)$", line):
-            items.append(_unquoted(item[1]))
-        elif line[:1].strip():
-            items = []
-    return found
 
 
-def _unquoted(text: str) -> str:
-    return text.strip().strip("'\"")
+def _texts(value: object) -> tuple[str, ...]:
+    """A text or a list of texts as texts; what is neither says nothing."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(each for each in values if isinstance(each, str))

@@ -44,10 +44,29 @@ def test_a_card_declares_parents_licence_and_distillation(tmp_path: Path) -> Non
     assert (said["licence"], said["is_distilled"]) == ("apache-2.0", True)
 
 
-@pytest.mark.parametrize("text", ["", "# No head\nbase_model: x\n", "---\nbase_model: x\n", "---\ntags:\n---\n"])
-def test_a_card_without_a_head_declares_nothing(text: str, tmp_path: Path) -> None:
+DAMAGED = {
+    "empty": "",
+    "no head": "# No head\nbase_model: x\n",
+    "head without end": "---\nbase_model: x\n",
+    "empty list": "---\ntags:\n---\n",
+    "no YAML": "---\nbase_model: [\n---\n",
+    "no mapping": "---\n- base_model\n---\n",
+    "no texts": "---\nbase_model: [1, {a: b}]\nlicense: {a: b}\ntags: 3\n---\n",
+    "an object of Python": "---\nlicense: !!python/object/apply:os.getcwd []\n---\n",
+    "a date that is none": "---\nlicense: 2020-99-99\n---\n",
+    "nested too deep": "---\n" + "[" * 10_000 + "\n---\n",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_a_card_without_a_sound_head_declares_nothing(text: str, tmp_path: Path) -> None:
     said = describe({}, written(tmp_path, text), ())
     assert (said["parents"], said["licence"], said["is_distilled"]) == ((), None, None)
+
+
+def test_bytes_that_are_no_text_declare_nothing(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes(b"---\nlicense: \xff\n---\n")
+    assert describe({}, tmp_path / "README.md", ())["licence"] is None
 
 
 def test_no_card_declares_nothing(tmp_path: Path) -> None:
