@@ -13,7 +13,14 @@ from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.records import is_complete, load_revision
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
-from pipeline.weights.files import CONFIG_NAME, INDEX_SUFFIX, WEIGHT_NAMES, find_weights, shard_names
+from pipeline.weights.files import (
+    CONFIG_NAME,
+    INDEX_SUFFIX,
+    WEIGHT_NAMES,
+    WEIGHT_SUFFIXES,
+    find_weights,
+    shard_names,
+)
 from zoo.cards import ModelCard
 from zoo.registry import find_card
 
@@ -33,7 +40,7 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     card = _find_card(request)
     if request.weights is not None:
         return _plan_path(request.weights, key_of(request), card)
-    if card is None and os.path.exists(request.name):
+    if card is None and _is_path(request.name):
         return _plan_path(Path(request.name), key_of(request), None)
     if card is None and not hub.is_repo_id(request.name):
         find_card(request.name)  # Raises, naming near misses.
@@ -54,7 +61,7 @@ def key_of(request: ModelRequest) -> str:
     card = _find_card(request)
     if request.weights is not None:
         return request.name
-    if card is None and os.path.exists(request.name):
+    if card is None and _is_path(request.name):
         return _name_of(Path(request.name))
     return card.key if card else request.name
 
@@ -112,6 +119,12 @@ def _name_of(path: Path) -> str:
         return path.name
     stem = path.name.split(".")[0]
     return path.parent.name if stem in _GENERIC_STEMS else stem
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is a path that exists, or can be nothing but a path: `./x`, `/x`, `x/`, `x.safetensors`."""
+    is_written_as_path = name.startswith((".", "~", os.sep)) or name.endswith((os.sep, INDEX_SUFFIX))
+    return is_written_as_path or Path(name).suffix in WEIGHT_SUFFIXES or os.path.exists(name)
 
 
 # What is here already.

@@ -13,6 +13,7 @@ __all__ = [
     "CONFIG_NAME",
     "INDEX_SUFFIX",
     "WEIGHT_NAMES",
+    "WEIGHT_SUFFIXES",
     "Origin",
     "WeightFiles",
     "find_weights",
@@ -32,7 +33,7 @@ WEIGHT_NAMES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -66,10 +67,10 @@ def find_weights(path: Path) -> tuple[Path, ...]:
     if path.is_dir():
         path = _choose(path)
     if not path.is_file():
-        raise NoWeightsError(f"There is no file {str(path)!r}.", hint="Check the path.")
+        raise NoWeightsError(f"There is no file or directory {str(path)!r}.", hint="Check the path.")
     if path.name.endswith(INDEX_SUFFIX):
         return _shards(path)
-    if path.suffix not in _WEIGHT_SUFFIXES:
+    if path.suffix not in WEIGHT_SUFFIXES:
         raise NoWeightsError(
             f"{str(path)!r} is no file of weights that dna-zoo reads.",
             hint="Give a .safetensors file, a PyTorch .bin, .pt or .pth file, an index of shards, or their directory.",
@@ -81,7 +82,7 @@ def _choose(directory: Path) -> Path:
     for name in WEIGHT_NAMES:
         if (directory / name).is_file():
             return directory / name
-    for suffix in _WEIGHT_SUFFIXES:
+    for suffix in WEIGHT_SUFFIXES:
         found = sorted(directory.glob(f"*{suffix}"))
         if len(found) == 1:
             return found[0]
@@ -114,7 +115,7 @@ def shard_names(index: Path) -> tuple[str, ...]:
         names = sorted({str(name) for name in weight_map.values()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad_index(index) from error
-    # The names come from a stranger: one with a folder in it could point anywhere on this disk.
+    # The names come from the file: one with a folder in it could point anywhere on this disk.
     if not names or any(not name or PurePosixPath(name).name != name or "\\" in name for name in names):
         raise _bad_index(index)
     return tuple(names)

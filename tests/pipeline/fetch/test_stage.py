@@ -139,6 +139,13 @@ def test_config_that_is_no_config(model: Path, home: Path, text: str) -> None:
         fetch(ModelRequest(name=str(model)), home=home)
 
 
+@pytest.mark.parametrize("name", ["./absent", "../absent", "/no/such", "absent/", "~/absent", "absent.safetensors"])
+def test_a_path_that_is_not_there_is_no_unknown_model(name: str, home: Path) -> None:
+    with pytest.raises(NoWeightsError, match="There is no file or directory") as caught:
+        fetch(ModelRequest(name=name), home=home)
+    assert "Check the path" in caught.value.hint
+
+
 def test_unknown_name(home: Path) -> None:
     with pytest.raises(UnknownModelError, match=r"Unknown model 'tinybrt'\. Did you mean 'tinybert'") as caught:
         plan(ModelRequest(name="tinybrt"), home=home)
