@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.catalogs import mined_pattern, save_copies
-from patterndb.failures import without_password
+from patterndb.engine import without_password
 from patterndb.store import PatternDatabase
 
 RESULTS = Path(__file__).parent / "results"

@@ -12,7 +12,6 @@ from dna_zoo.errors import SettingsError
 from patterndb.catalog_table import CatalogTable
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
-from patterndb.reading import Cells
 from patterndb.records import FitRecord, PatternSummary, SignatureEntry, TensorEntry
 from patterndb.table_files import SUFFIXES, write_table
 
@@ -59,20 +58,16 @@ def _catalog_row(pattern: PatternSummary) -> Row:
     }
 
 
-def tensors_table(
-    entries: Sequence[TensorEntry], statistics: Iterable[Cells], pattern_keys: Mapping[int, str]
-) -> CatalogTable:
+def tensors_table(entries: Sequence[TensorEntry], statistics: Iterable[tuple[Any, ...]]) -> CatalogTable:
     """One row for each tensor of the current patterns, with a few columns for each statistic.
 
     - `entries`: without statistics, a pattern's tensors in order and together;
-    - `statistics`: as `patterndb.loading.read_tensor_cells` gives them;
-    - `pattern_keys`: of the ids that those name.
+    - `statistics`: as `patterndb.patterns.read_tensor_statistics` gives them.
     """
     first_rows: dict[str, int] = {}
     for place, entry in enumerate(entries):
         first_rows.setdefault(entry.pattern_key, place)
-    first_of = {pattern_id: first_rows[key] for pattern_id, key in pattern_keys.items() if key in first_rows}
-    extra = _statistic_columns(statistics, first_of, len(entries))
+    extra = _statistic_columns(statistics, first_rows, len(entries))
     return CatalogTable.of_rows("tensors", map(_tensor_row, entries), extra)
 
 
@@ -90,7 +85,7 @@ def _tensor_row(entry: TensorEntry) -> Row:
 
 
 def _statistic_columns(
-    statistics: Iterable[Cells], first_of: Mapping[int, int], num_rows: int
+    statistics: Iterable[tuple[Any, ...]], first_of: Mapping[str, int], num_rows: int
 ) -> "dict[str, array[float]]":
     """The columns of every statistic by name, (rows,) float64 each, NaN for a tensor that lacks it.
 
@@ -99,8 +94,8 @@ def _statistic_columns(
     """
     missing = array("d", [math.nan]) * num_rows
     found: dict[str, list[array[float]]] = {}
-    for pattern_id, family in itertools.groupby(statistics, key=itemgetter(0)):
-        tests, first = list(family), first_of[pattern_id]
+    for pattern_key, family in itertools.groupby(statistics, key=itemgetter(0)):
+        tests, first = list(family), first_of[pattern_key]
         for test, q in zip(tests, q_values([test[P_VALUE] for test in tests]), strict=True):
             _, tensor, name, value, mean, std, z, p, low, high = test
             if name not in found:

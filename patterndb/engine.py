@@ -1,38 +1,64 @@
-"""Engines: from a URL as people write it to connections set up as the store needs them."""
+"""From a URL as people write it to transactions; what drivers raise comes out as `StoreError`."""
 
 import json
+import re
 import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError, StatementError
 
 from dna_zoo.errors import StoreError
-from patterndb.failures import (
-    CREDENTIALS,
-    file_failure,
-    first_line,
-    no_driver,
-    refused,
-    unreachable,
-    without_password,
-)
-from patterndb.postgres import CONNECT_SECONDS
-from patterndb.reading import BUSY_SECONDS
 
-__all__ = ["IMMEDIATE", "file_of", "make_engine", "masked", "parse_url", "translate"]
+if TYPE_CHECKING:
+    from types import TracebackType
 
+    from sqlalchemy.dialects import postgresql, sqlite
+
+__all__ = [
+    "BUSY_SECONDS",
+    "CONNECT_SECONDS",
+    "IMMEDIATE",
+    "Transactions",
+    "file_of",
+    "find_or_insert",
+    "make_engine",
+    "masked",
+    "parse_url",
+    "translate",
+    "upsert",
+    "without_password",
+]
+
+BUSY_SECONDS = 60
+"""How long to wait for another process that writes to the same SQLite file."""
+CONNECT_SECONDS = 10
+"""How long to wait for a PostgreSQL server, unless its URL says otherwise."""
 IMMEDIATE = "dna_zoo_immediate"
 """Execution option: begin by taking SQLite's write lock. A transaction that reads first and then wants to write
 cannot wait for another writer: it fails at once, whatever the busy timeout says."""
-
+# PostgreSQL's default would show each query what was committed before it.
+READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+CREDENTIALS = re.compile(r"//[^/]*@|password=[^&\s]*", re.IGNORECASE)
+PASSWORD = re.compile(r"(//[^/@:]*:)[^/@]*(?=@)|password=[^&\s]*", re.IGNORECASE)
+DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
+SQLITE_FAILURES = {
+    "not a database": DAMAGED,
+    "malformed": DAMAGED,
+    "locked": ("is busy", "Try again when the other process has finished."),
+    "is full": ("has no room", "Free some space on its disk and run the same command again."),
+    "readonly": ("cannot be written", "Give yourself write access to the file and its directory."),
+}
+"""Part of SQLite's message -> what we say of the database, and what to do."""
 
 
 def parse_url(text: str) -> URL:
-    """The database's URL, with PostgreSQL's driver settled as psycopg 3.
+    """The database's URL, with psycopg 3 as PostgreSQL's driver.
 
     Raises `StoreError` for anything but a SQLite file and a PostgreSQL database.
     """
@@ -56,16 +82,22 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
+def without_password(url: str) -> str:
+    """A database's URL as it may be shown."""
+    return PASSWORD.sub(lambda found: f"{found[1] or 'password='}***", url)
+
+
 def masked(url: URL) -> str:
     """The URL as it may be shown."""
     return without_password(url.render_as_string().replace("postgresql+psycopg:", "postgresql:", 1))
 
 
 def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
-    """An engine for `url`; nothing is connected yet.
+    """An engine for `url`; nothing is connected yet. Only one for migrations creates a SQLite file.
 
     One for migrations enforces no foreign keys on SQLite: rebuilding a table would empty the tables that refer to
-    it with `ON DELETE CASCADE`. And it turns on the write-ahead log, which the file then keeps.
+    it with `ON DELETE CASCADE`. It turns on the write-ahead log, which the file then keeps. Raises `StoreError` if
+    PostgreSQL's driver is not installed.
     """
     settings: dict[str, Any] = {
         # NaN must not reach the database as JSON that nobody else can read.
@@ -73,6 +105,8 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
     }
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}, **settings)
+        if not for_migrations:
+            event.listen(engine, "do_connect", _open_existing)
         event.listen(engine, "connect", _migrating_sqlite if for_migrations else _working_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -80,7 +114,15 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
     try:
         return create_engine(url, connect_args=connect_args, **settings)
     except ModuleNotFoundError as error:
-        raise no_driver() from error
+        hint = "Install it with `pip install 'dna-zoo[postgres]'`."
+        raise StoreError("The PostgreSQL driver psycopg is not installed.", hint=hint) from error
+
+
+def _open_existing(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> None:
+    """Have the driver fail where it would create a file."""
+    if not settings.get("uri"):
+        arguments[0] = f"{Path(arguments[0]).absolute().as_uri()}?mode=rw"
+        settings["uri"] = True
 
 
 def _working_sqlite(connection: sqlite3.Connection, record: object) -> None:
@@ -91,7 +133,7 @@ def _working_sqlite(connection: sqlite3.Connection, record: object) -> None:
 
 
 def _migrating_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    """Foreign keys off, and a log beside which readers never wait for the writer: neither can change later."""
+    """Foreign keys off, and a log with which readers never wait for the writer: neither can change later."""
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -103,14 +145,115 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+class Transactions:
+    """Transactions on one database; a context manager that closes it.
+
+    Callers of the store never see a connection, a row or a driver's exception. Raises `StoreError` for a wrong URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = make_engine(parse_url(url))
+
+    @property
+    def url(self) -> str:
+        """Where it is, fit to be shown: the password masked."""
+        return masked(self._engine.url)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees one state of the database.
+
+        Raises `StoreError` for a SQLite file that is not there.
+        """
+        path = file_of(self._engine.url)
+        if path is not None and not path.exists():
+            raise StoreError(
+                f"There is no database at {self.url}.",
+                hint="Mine a model first with `dna-zoo mine`, or name another database with `--db`.",
+            )
+        engine = self._engine if path else self._engine.execution_options(**READ_ONLY)
+        try:
+            with engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise translate(error, self._engine.url) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end, and rolled back if anything is raised."""
+        try:
+            with self._engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise translate(error, self._engine.url) from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
+    ) -> None:
+        self.close()
+
+
 def translate(error: SQLAlchemyError, url: URL) -> StoreError:
-    """The driver's error as ours, with what to do about it."""
+    """Translate a driver's exception into `StoreError`: what happened, and what to do about it."""
     # Without SQL and parameters, which SQLAlchemy adds.
     cause = error.orig if isinstance(error, StatementError) and error.orig else error
+    text = str(cause).strip() or type(cause).__name__
+    # The first line, without a full stop and without credentials.
+    reason = CREDENTIALS.sub("***", text.splitlines()[0]).rstrip(".")
     where, path = masked(url), file_of(url)
-    if isinstance(error, OperationalError) and path is None:
-        return unreachable(cause, where)
     if not isinstance(error, DatabaseError):
         hint = "Every value must be finite JSON or a float."
-        return StoreError(f"The record cannot be kept: {first_line(cause)}.", hint=hint)
-    return refused(cause, where) if path is None else file_failure(cause, where, path)
+        return StoreError(f"The record cannot be kept: {reason}.", hint=hint)
+    if path is None and isinstance(error, OperationalError):
+        hint = "Check that the server runs, and the host, user, password and database in `--db`."
+        return StoreError(f"No connection to {where}: {reason}.", hint=hint)
+    if path is not None and "unable to open" in reason:
+        return StoreError(f"Cannot open {where}: {reason}.", hint=_unopened_hint(path))
+    for fragment, (message, hint) in SQLITE_FAILURES.items() if path is not None else ():
+        if fragment in reason:
+            return StoreError(f"{where} {message}: {reason}.", hint=hint)
+    hint = "Run `dna-zoo db check`; nothing of the operation was kept."
+    return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
+
+
+def _unopened_hint(path: Path) -> str:
+    """Why SQLite might fail to open the file."""
+    if not path.parent.exists():
+        return f"Create the directory {str(path.parent)!r} first."
+    if path.is_dir():
+        return "It is a directory: name a file in it."
+    return f"Check that you may read and write {str(path)!r} and its directory."
+
+
+def find_or_insert(connection: Connection, table: Table, row: dict[str, Any], *, key: Sequence[str]) -> int:
+    """The id of the row with these values of `key`, inserted if there is none; another process may do so now."""
+    connection.execute(_insert(connection, table).values(row).on_conflict_do_nothing(index_elements=key))
+    query = select(table.c.id).where(*(table.c[name] == row[name] for name in key))
+    return int(connection.execute(query).scalar_one())
+
+
+def upsert(
+    connection: Connection, table: Table, row: dict[str, Any], *, key: Sequence[str], once: Collection[str] = ()
+) -> int:
+    """Insert the row, or overwrite the one with these values of `key`, except for its columns `once`; its id."""
+    changes = {name: value for name, value in row.items() if name not in (*key, *once)}
+    statement = _insert(connection, table).values(row).on_conflict_do_update(index_elements=key, set_=changes)
+    return int(connection.execute(statement.returning(table.c.id)).scalar_one())
+
+
+def _insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """The dialect's own INSERT, which SQLAlchemy keeps apart for ON CONFLICT; the other dialect is not loaded."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)

@@ -1,4 +1,4 @@
-"""The way from the schema that a database has to the one that this version of dna-zoo needs."""
+"""The schema: which one a database has, which one this version of dna-zoo needs, and the way there."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
-from patterndb.engine import IMMEDIATE, file_of, make_engine, masked, parse_url, translate
-from patterndb.reading import EngineReader, require_file
-from patterndb.revision import HEAD, current, read_revision, require_head
+from patterndb.engine import IMMEDIATE, Transactions, file_of, make_engine, masked, parse_url, translate
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -25,14 +23,48 @@ __all__ = [
     "migration_connection",
     "migrations_path",
     "prepare",
+    "require_head",
     "upgrade",
 ]
+
+HEAD = "0004"
+"""The newest migration. Written here so that reading commands need not load alembic; a test compares."""
 
 AUTOGENERATE_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
 """Comparing CHECK constraints is opt-in."""
 
 UPGRADE_LOCK = 0x646E617A6F6F
 """PostgreSQL's advisory lock for one upgrade at a time ("dnazoo"); SQLite has the file's write lock."""
+
+
+def current(url: str) -> str | None:
+    """The revision that the database says it has, None for one without any. Raises `StoreError`."""
+    with Transactions(url) as database, database._reading() as connection:
+        return _read_revision(connection)
+
+
+def require_head(connection: Connection) -> None:
+    """Raise `SchemaVersionError`, with the command that repairs it, unless the revision is `HEAD`."""
+    revision = _read_revision(connection)
+    if revision == HEAD:
+        return
+    has = "no schema of dna-zoo" if revision is None else f"schema {revision}"
+    # Revisions are numbers with leading zeros, so that older ones sort before newer ones.
+    is_older = revision is None or revision < HEAD
+    raise SchemaVersionError(
+        f"{masked(connection.engine.url)} has {has}, this version of dna-zoo needs {HEAD}.",
+        hint="Run `dna-zoo db upgrade`."
+        if is_older
+        else "Install the newer dna-zoo that wrote it, or name another with `--db`.",
+    )
+
+
+def _read_revision(connection: Connection) -> str | None:
+    """The revision in alembic's own table, None if it has none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def upgrade(url: str) -> str:
@@ -55,9 +87,8 @@ def check(url: str) -> tuple[str, ...]:
 
     from patterndb.tables import METADATA
 
-    parsed = parse_url(url)
-    with _reading(parsed) as connection:
-        require_head(EngineReader(connection), masked(parsed))
+    with Transactions(url) as database, database._reading() as connection:
+        require_head(connection)
         options = {"autogenerate_plugins": AUTOGENERATE_PLUGINS, "render_as_batch": True, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         differences = compare_metadata(context, METADATA)
@@ -70,33 +101,19 @@ def prepare(engine: Engine) -> None:
 
     Any other revision raises `SchemaVersionError`.
     """
-    try:
-        with engine.connect() as connection:
-            reader = EngineReader(connection)
-            is_empty = read_revision(reader) is None and not inspect(connection).get_table_names()
-            if not is_empty:
-                require_head(reader, masked(engine.url))
-    except SQLAlchemyError as error:
-        raise translate(error, engine.url) from error
+    path = file_of(engine.url)
+    is_empty = path is not None and not path.exists()
+    if not is_empty:
+        try:
+            with engine.connect() as connection:
+                is_empty = _read_revision(connection) is None and not inspect(connection).get_table_names()
+                if not is_empty:
+                    require_head(connection)
+        except SQLAlchemyError as error:
+            raise translate(error, engine.url) from error
     if is_empty:
         with migration_connection(engine.url) as connection:
             _migrate(connection)
-
-
-@contextmanager
-def _reading(url: URL) -> Iterator[Connection]:
-    """A connection to a database that exists; errors come out as ours."""
-    path = file_of(url)
-    if path is not None:
-        require_file(path, masked(url))
-    engine = make_engine(url)
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        raise translate(error, url) from error
-    finally:
-        engine.dispose()
 
 
 def _require_known(revision: str, url: URL) -> None:
@@ -145,7 +162,7 @@ def _migrate(connection: Connection) -> None:
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-    revision = read_revision(EngineReader(connection))
+    revision = _read_revision(connection)
     if revision == HEAD:
         return
     if revision is not None:

@@ -1,12 +1,21 @@
 """The pattern database: what other packages open, and the only thing of this package that they need."""
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
-from patterndb.loading import read_current, read_tensor_cells, read_tensors
-from patterndb.pattern_store import PatternStore
-from patterndb.revision import require_head
-from patterndb.run_store import RunStore
+from dna_zoo.errors import StoreError
+from patterndb import patterns, runs, schema
+from patterndb.engine import Transactions
+from patterndb.records import (
+    PatternRecord,
+    PatternSummary,
+    RunModelRecord,
+    RunRecord,
+    SignatureEntry,
+    StageRecord,
+    Statistic,
+    TensorEntry,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["PatternDatabase"]
 
 
-class PatternDatabase(RunStore, PatternStore):
+def _ignore_step(step: str) -> None:
+    """For callers that do not watch."""
+
+
+class PatternDatabase(Transactions):
     """Patterns and runs in a SQLite file or a PostgreSQL database; a context manager that closes it.
 
-    Takes and gives frozen records. Every failure is a `StoreError`; every method is a transaction of its own.
+    Takes and gives frozen records. Every failure is a `StoreError`; every method is a transaction of its own, and what
+    writes may be repeated without harm.
     """
 
     @classmethod
@@ -33,17 +47,63 @@ class PatternDatabase(RunStore, PatternStore):
         database = cls(url)
         try:
             if create:
-                # Migrations, which commands that only read do without.
-                from patterndb.schema import prepare
-
-                prepare(database._engine)
+                schema.prepare(database._engine)
             else:
-                with database._reading() as reader:
-                    require_head(reader, database.url)
+                with database._reading() as connection:
+                    schema.require_head(connection)
         except BaseException:
             database.close()
             raise
         return database
+
+    # Patterns
+
+    def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], None] | None = None) -> None:
+        """Keep the pattern, in place of one with the same `pattern_key`, in one transaction.
+
+        It becomes the current pattern of its model key. `on_step` is told each of `patterns.SAVE_STEPS` once it is
+        written; a process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or
+        if the record holds what no database keeps.
+        """
+        try:
+            with self._writing() as connection:
+                patterns.write_pattern(connection, pattern, on_step or _ignore_step)
+        except (TypeError, ValueError) as error:
+            raise StoreError(
+                f"The pattern of {pattern.model.key!r} cannot be kept: {error}.",
+                hint="Settings, provenance and clusters must be finite JSON; a signature as long as its names.",
+            ) from error
+
+    def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
+        """The current pattern of the model key `name`, or the one that `run` ended with, exactly as saved.
+
+        Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
+        Raises `NotMinedError` if there is none.
+        """
+        with self._reading() as connection:
+            return patterns.read_pattern(connection, name, run, with_tensors=with_tensors)
+
+    def patterns(self) -> tuple[PatternSummary, ...]:
+        """Every pattern in short, by model key, the current one of each key first."""
+        with self._reading() as connection:
+            return patterns.read_summaries(connection)
+
+    def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
+        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
+        with self._reading() as connection:
+            return patterns.read_signatures(connection, with_nulls=with_nulls)
+
+    def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
+        """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
+        with self._reading() as connection:
+            return patterns.read_model_statistics(connection)
+
+    def tensors(self) -> tuple[TensorEntry, ...]:
+        """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
+        with self._reading() as connection:
+            return patterns.read_tensors(connection, with_statistics=True)
+
+    # Questions about several models
 
     def compare_patterns(self, a: str, b: str) -> "Comparison":
         """The current patterns of two model keys side by side.
@@ -66,10 +126,11 @@ class PatternDatabase(RunStore, PatternStore):
         """
         from patterndb.similarity import nearest
 
-        entries = self.signatures(with_nulls=False)
-        own = next((entry for entry in entries if entry.model.key == name), None)
-        if own is None:
-            raise self._not_mined(name)
+        with self._reading() as connection:
+            entries = patterns.read_signatures(connection, with_nulls=False)
+            own = next((entry for entry in entries if entry.model.key == name), None)
+            if own is None:
+                raise patterns.not_mined(connection, name, None)
         return nearest(own, entries, top_k)
 
     def catalog_table(self, table: str = "catalog") -> "CatalogTable":
@@ -83,9 +144,9 @@ class PatternDatabase(RunStore, PatternStore):
         if table == "catalog":
             return catalog_table(self.patterns())
         if table == "tensors":
-            with self._reading() as reader:
-                entries = read_tensors(reader, with_statistics=False)
-                return tensors_table(entries, read_tensor_cells(reader), read_current(reader))
+            with self._reading() as connection:
+                entries = patterns.read_tensors(connection, with_statistics=False)
+                return tensors_table(entries, patterns.read_tensor_statistics(connection))
         if table == "signatures":
             return signatures_table(self.signatures())
         return distances_table(self.signatures(with_nulls=False))
@@ -94,10 +155,39 @@ class PatternDatabase(RunStore, PatternStore):
         """`catalog_table` as a frame of pandas. Raises `SettingsError` for a table that there is not."""
         return self.catalog_table(table).to_pandas()
 
-    def __enter__(self) -> Self:
-        return self
+    # Runs: what was asked, how far each model came, how it ended
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+    def start_run(self, run: str, request: Mapping[str, Any]) -> None:
+        """Begin the run, or go on with the one of that name: its start, models and stages stay."""
+        with self._writing() as connection:
+            runs.write_run(connection, run, request)
+
+    def set_run_models(self, run: str, keys: Iterable[str]) -> None:
+        """Say which models the run is about, in this order; those it knows already keep what is known of them."""
+        with self._writing() as connection:
+            runs.write_model_keys(connection, run, keys)
+
+    def record_stage(self, run: str, model_key: str, stage: StageRecord) -> None:
+        """Keep how a stage went, in place of what was known of that stage of that model in that run."""
+        with self._writing() as connection:
+            runs.write_stage(connection, run, model_key, stage)
+
+    def finish_model(self, run: str, record: RunModelRecord) -> None:
+        """Keep how the model fared. Its pattern becomes the model's current one; `record.stages` are added."""
+        with self._writing() as connection:
+            runs.write_model(connection, run, record)
+
+    def finish_run(self, run: str, status: str, exit_code: int) -> None:
+        """Keep how the run ended: `done`, `failed`, `partial` or `interrupted`."""
+        with self._writing() as connection:
+            runs.write_run_end(connection, run, status, exit_code)
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Every run, the latest first."""
+        with self._reading() as connection:
+            return runs.read_runs(connection)
+
+    def run(self, run: str) -> RunRecord:
+        """One run; raises `NotMinedError` if there is none of that name."""
+        with self._reading() as connection:
+            return runs.read_run(connection, run)

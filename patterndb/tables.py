@@ -5,6 +5,7 @@ position in it, so that a whole pattern is written with one bulk insert a table 
 a metric belongs to the tensor or to the role it names, and to the model as a whole where it names neither.
 """
 
+import datetime as dt
 from typing import Any
 
 from sqlalchemy import (
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -24,9 +26,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from patterndb.types import FloatsJson, UtcDateTime
+from patterndb.floats import from_json, to_json
 
 __all__ = [
     "ARTIFACTS",
@@ -42,7 +45,46 @@ __all__ = [
     "SIGNATURE_LAYOUTS",
     "STAGES",
     "TENSOR_PATTERNS",
+    "FloatsJson",
+    "UtcDateTime",
 ]
+
+
+class UtcDateTime(TypeDecorator[dt.datetime]):
+    """An aware time, stored as UTC. SQLite drops the zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """UTC; a naive time is refused, because nobody knows what it means."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"Expected an aware datetime. Got {value!r}.")
+        return value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Aware, in UTC, whatever the zone of the server's session."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class FloatsJson(TypeDecorator[Any]):
+    """Floats nested in mappings and sequences, NaN and infinities among them; sequences come back as tuples."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """JSON with names in place of non-finite numbers."""
+        return None if value is None else to_json(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """The floats again."""
+        return None if value is None else from_json(value)
+
 
 # Every constraint has a name from day one, so that a migration can drop it.
 METADATA = MetaData(

@@ -37,13 +37,13 @@ def upgrade(context: typer.Context) -> None:
 
 def current(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:
     """Say which schema the database has, and which one this version needs."""
-    from patterndb import revision
+    from patterndb import schema
 
     session = session_of(context)
-    found = revision.current(session.database_url)
-    rows = (("in the database", found or "none"), ("needed", revision.HEAD))
+    found = schema.current(session.database_url)
+    rows = (("in the database", found or "none"), ("needed", schema.HEAD))
     Output(output_format, verbosity=session.verbosity).result(
-        lambda: {"current": found, "head": revision.HEAD},
+        lambda: {"current": found, "head": schema.HEAD},
         bare=(found or "",),
         draw=lambda: [make_table((Column("Schema"), Column("Version", right=True)), rows)],
     )

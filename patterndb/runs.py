@@ -1,18 +1,61 @@
-"""Writing runs inside the caller's transaction."""
+"""Runs and their rows, both ways, inside the caller's transaction: three queries read them, however many there are."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Column, Connection, RowMapping, func, select, update
 
-from dna_zoo.errors import StoreError
-from patterndb.records import RunModelRecord, StageRecord
-from patterndb.run_loading import not_run
+from dna_zoo.errors import NotMinedError, StoreError
+from patterndb.engine import find_or_insert, upsert
+from patterndb.records import RunModelRecord, RunRecord, StageRecord
 from patterndb.tables import PATTERNS, RUN_MODELS, RUNS, STAGES
-from patterndb.upserts import find_or_insert, upsert
 
-__all__ = ["write_model", "write_model_keys", "write_run", "write_run_end", "write_stage"]
+__all__ = ["read_run", "read_runs", "write_model", "write_model_keys", "write_run", "write_run_end", "write_stage"]
+
+RUN_COLUMNS = (RUNS.c.run, RUNS.c.status, RUNS.c.request, RUNS.c.started, RUNS.c.finished, RUNS.c.exit_code)
+MODEL_COLUMNS = (
+    RUN_MODELS.c.key, RUN_MODELS.c.status, RUN_MODELS.c.error, RUN_MODELS.c.hint, RUN_MODELS.c.pattern_key,
+)  # fmt: skip
+STAGE_COLUMNS = (STAGES.c.stage, STAGES.c.key, STAGES.c.status, STAGES.c.seconds, STAGES.c.error)
+
+
+def read_runs(connection: Connection, run: str | None = None) -> tuple[RunRecord, ...]:
+    """All runs with their models and stages, the latest first; or the one of that name, if there is one."""
+    which = () if run is None else (RUNS.c.run == run,)
+    stages: dict[int, list[StageRecord]] = defaultdict(list)
+    query = select(STAGES.c.run_model_id, *STAGE_COLUMNS).select_from(STAGES.join(RUN_MODELS).join(RUNS))
+    for row in connection.execute(query.where(*which).order_by(STAGES.c.id)).mappings():
+        stages[row["run_model_id"]].append(StageRecord(**_values(row, STAGE_COLUMNS)))
+    models: dict[int, list[RunModelRecord]] = defaultdict(list)
+    query = select(RUN_MODELS.c.id, RUN_MODELS.c.run_id, *MODEL_COLUMNS).select_from(RUN_MODELS.join(RUNS))
+    for row in connection.execute(query.where(*which).order_by(RUN_MODELS.c.position)).mappings():
+        model = RunModelRecord(**_values(row, MODEL_COLUMNS), stages=tuple(stages[row["id"]]))
+        models[row["run_id"]].append(model)
+    query = select(RUNS.c.id, *RUN_COLUMNS).where(*which).order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
+    return tuple(
+        RunRecord(**_values(row, RUN_COLUMNS), models=tuple(models[row["id"]]))
+        for row in connection.execute(query).mappings()
+    )
+
+
+def read_run(connection: Connection, run: str) -> RunRecord:
+    """One run; raises `NotMinedError` if there is none of that name."""
+    found = read_runs(connection, run)
+    if not found:
+        raise _not_run(run)
+    return found[0]
+
+
+def _values(row: RowMapping, columns: Sequence[Column[Any]]) -> dict[str, Any]:
+    """The fields of a record, which are called as the columns."""
+    return {column.name: row[column.name] for column in columns}
+
+
+def _not_run(run: str) -> NotMinedError:
+    """The error for a run that is not there."""
+    return NotMinedError(f"There is no run {run!r} in this database.", hint="See `dna-zoo runs`.")
 
 
 def write_run(connection: Connection, run: str, request: Mapping[str, Any]) -> None:
@@ -48,14 +91,14 @@ def write_run_end(connection: Connection, run: str, status: str, exit_code: int)
     """How a run ended."""
     end = {"status": status, "exit_code": exit_code, "finished": dt.datetime.now(dt.UTC)}
     if not connection.execute(update(RUNS).where(RUNS.c.run == run).values(end)).rowcount:
-        raise not_run(run)
+        raise _not_run(run)
 
 
 def _find_run(connection: Connection, run: str) -> int:
     """The id of the run's row."""
     run_id = connection.scalar(select(RUNS.c.id).where(RUNS.c.run == run))
     if run_id is None:
-        raise not_run(run)
+        raise _not_run(run)
     return int(run_id)
 
 

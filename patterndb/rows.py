@@ -1,10 +1,12 @@
-"""Between a pattern's record and the rows it is kept as, both ways; nothing here talks to a database."""
+"""From a pattern's record to the rows it is kept as, and back; nothing here talks to a database."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
+
+from sqlalchemy import RowMapping
 
 from patterndb.floats import join_special, pack, split_special, unpack
 from patterndb.records import (
@@ -26,7 +28,6 @@ __all__ = [
     "STATISTIC_FLOATS",
     "TENSOR_FIELDS",
     "Row",
-    "artifact_record",
     "artifact_rows",
     "digest",
     "fit_record",
@@ -67,7 +68,7 @@ def model_row(model: ModelRecord) -> Row:
     return row | {"digest": digest(row)}
 
 
-def model_record(row: Mapping[str, Any]) -> ModelRecord:
+def model_record(row: RowMapping) -> ModelRecord:
     """The inverse of `model_row`; other columns of the row do not matter."""
     values = {name: row[name] for name in MODEL_FIELDS}
     return ModelRecord(**values | {"parents": tuple(values["parents"])})
@@ -159,13 +160,13 @@ def statistic(values: Sequence[Any]) -> Statistic:
     return Statistic(**join_special(dict(zip(STATISTIC_VALUES, values, strict=True))))
 
 
-def role_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
+def role_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
     """The inverse of `role_rows` for one row, with what belongs to the role."""
     values = {name: row[name] for name in ROLE_FIELDS}
     return RoleRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
-def tensor_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
+def tensor_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
     """The inverse of `tensor_rows` for one row, with what belongs to the tensor."""
     values = {name: row[name] for name in (*TENSOR_FIELDS, "class_scores")}
     return TensorRecord(**values, fit=fit, statistics=tuple(statistics))
@@ -197,7 +198,7 @@ def signature_row(pattern_id: int, layout_id: int, signature: SignatureRecord) -
     }
 
 
-def signature_record(row: Mapping[str, Any], names: tuple[str, ...]) -> SignatureRecord:
+def signature_record(row: RowMapping, names: tuple[str, ...]) -> SignatureRecord:
     """The inverse of `signature_row` and `layout_row`; without z and p from a row that lacks them."""
     z, p = row.get("packed_z"), row.get("packed_p")
     return SignatureRecord(
@@ -215,8 +216,3 @@ def artifact_rows(pattern_id: int, artifacts: Sequence[ArtifactRecord]) -> list[
         {"pattern_id": pattern_id, "position": position} | asdict(artifact)
         for position, artifact in enumerate(artifacts)
     ]
-
-
-def artifact_record(row: Mapping[str, Any]) -> ArtifactRecord:
-    """The inverse of `artifact_rows` for one row."""
-    return ArtifactRecord(**{field.name: row[field.name] for field in fields(ArtifactRecord)})

@@ -1,0 +1,337 @@
+"""Patterns and their rows, both ways, inside the caller's transaction.
+
+As many statements for a large pattern as for a small one, and for many patterns as for one.
+"""
+
+import datetime as dt
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, delete, func, insert, or_, select
+
+from dna_zoo.errors import NotMinedError, StoreError
+from patterndb import rows
+from patterndb.engine import find_or_insert, upsert
+from patterndb.floats import join_special
+from patterndb.records import (
+    ArtifactRecord,
+    FitRecord,
+    PatternRecord,
+    PatternSummary,
+    SignatureEntry,
+    SignatureRecord,
+    Statistic,
+    TensorEntry,
+    TensorRecord,
+)
+from patterndb.tables import (
+    ARTIFACTS,
+    FITS,
+    METRICS,
+    MODELS,
+    PATTERNS,
+    ROLE_PATTERNS,
+    RUN_MODELS,
+    RUNS,
+    SIGNATURE_LAYOUTS,
+    SIGNATURES,
+    TENSOR_PATTERNS,
+)
+
+__all__ = [
+    "SAVE_STEPS",
+    "not_mined",
+    "read_model_statistics",
+    "read_pattern",
+    "read_signatures",
+    "read_summaries",
+    "read_tensor_statistics",
+    "read_tensors",
+    "write_pattern",
+]
+
+SAVE_STEPS = ("pattern", "roles", "tensors", "fits", "metrics", "signature", "artifacts")
+"""What `write_pattern` reports, in this order; all of it still uncommitted."""
+
+Owner = tuple[int, int | None, int | None]
+"""Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
+
+
+def _columns(table: Table, names: Sequence[str]) -> list[Column[Any]]:
+    return [table.c[name] for name in names]
+
+
+PARTS = (FITS, METRICS, ROLE_PATTERNS, TENSOR_PATTERNS, SIGNATURES, ARTIFACTS)
+"""Tables of a pattern's parts, those that refer to others first."""
+DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
+SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
+NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
+RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("place")
+"""1 for the current pattern of a model key."""
+RANKED = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS)).subquery()
+CURRENT = select(RANKED.c.id).where(RANKED.c.place == 1)
+"""Ids of the patterns that are the current ones of their model keys."""
+DESCRIPTION = (*_columns(MODELS, rows.MODEL_FIELDS), RUNS.c.run)
+PATTERN_COLUMNS = _columns(
+    PATTERNS,
+    ("id", "pattern_key", "settings", "provenance", "pattern_class", "class_scores", "class_margin", "special",
+     "clusters", "frequency_profile"),
+)  # fmt: skip
+# Without settings, provenance and clusters: JSON that would be parsed for every pattern and thrown away.
+SUMMARY_COLUMNS = _columns(
+    PATTERNS, ("id", "pattern_key", "confirmed_at", "pattern_class", "class_scores", "class_margin", "special")
+)
+ROLE_COLUMNS = _columns(ROLE_PATTERNS, ("position", *rows.ROLE_FIELDS))
+TENSOR_COLUMNS = _columns(TENSOR_PATTERNS, ("pattern_id", "position", *rows.TENSOR_FIELDS, "class_scores"))
+FIT_COLUMNS = _columns(FITS, ("pattern_id", "role", "tensor", *rows.FIT_COLUMNS))
+STATISTIC_COLUMNS = _columns(METRICS, ("pattern_id", "role", "tensor", *rows.STATISTIC_COLUMNS))
+ARTIFACT_COLUMNS = _columns(ARTIFACTS, [field.name for field in fields(ArtifactRecord)])
+
+
+def read_pattern(connection: Connection, name: str, run: str | None, *, with_tensors: bool) -> PatternRecord:
+    """The current pattern of the key, or the newest that the run saved or ended with."""
+    query = select(*DESCRIPTION, *PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
+    if run is not None:
+        own = RUNS.alias("own")
+        ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(own.c.run == run)
+        query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
+    found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
+    if found is None:
+        raise not_mined(connection, name, run)
+    return _assemble(connection, found, with_tensors=with_tensors)
+
+
+def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:
+    """The record from its header: one query for each table of parts."""
+    pattern_id = header["id"]
+    statistics = _read_statistics(connection, *_of_pattern(METRICS, pattern_id, with_tensors=with_tensors))
+    fits = _read_fits(connection, *_of_pattern(FITS, pattern_id, with_tensors=with_tensors))
+    tensors = _read_part(connection, TENSOR_COLUMNS, pattern_id) if with_tensors else ()
+    return PatternRecord(
+        model=rows.model_record(header),
+        pattern_key=header["pattern_key"],
+        run=header["run"],
+        settings=header["settings"],
+        provenance=header["provenance"],
+        pattern_class=header["pattern_class"],
+        class_scores=header["class_scores"],
+        class_margin=_class_margin(header),
+        fit=fits.get((pattern_id, None, None)),
+        roles=tuple(
+            rows.role_record(row, fits.get(owner), statistics.get(owner, ()))
+            for row in _read_part(connection, ROLE_COLUMNS, pattern_id)
+            for owner in [(pattern_id, row["position"], None)]
+        ),
+        tensors=tuple(_tensor(row, fits, statistics) for row in tensors),
+        signature=_read_signature(connection, pattern_id),
+        statistics=tuple(statistics.get((pattern_id, None, None), ())),
+        clusters=header["clusters"],
+        frequency_profile=header["frequency_profile"],
+        artifacts=_read_artifacts(connection, pattern_id),
+    )
+
+
+def _of_pattern(table: Table, pattern_id: int, *, with_tensors: bool) -> Sequence[ColumnElement[bool]]:
+    """Which rows of `FITS` or `METRICS` are the pattern's."""
+    own = table.c.pattern_id == pattern_id
+    return (own,) if with_tensors else (own, table.c.tensor.is_(None))
+
+
+def _read_part(connection: Connection, columns: Sequence[Column[Any]], pattern_id: int) -> Sequence[RowMapping]:
+    """A pattern's rows of the columns' table, in the order of the record."""
+    part = columns[0].table
+    query = select(*columns).where(part.c.pattern_id == pattern_id).order_by(part.c.position)
+    return connection.execute(query).mappings().all()
+
+
+def _read_artifacts(connection: Connection, pattern_id: int) -> tuple[ArtifactRecord, ...]:
+    return tuple(ArtifactRecord(**row) for row in _read_part(connection, ARTIFACT_COLUMNS, pattern_id))
+
+
+def _tensor(
+    row: RowMapping, fits: Mapping[Owner, FitRecord], statistics: Mapping[Owner, Sequence[Statistic]]
+) -> TensorRecord:
+    """A tensor with what belongs to it."""
+    owner = (row["pattern_id"], None, row["position"])
+    return rows.tensor_record(row, fits.get(owner), statistics.get(owner, ()))
+
+
+def _class_margin(header: RowMapping) -> float:
+    """The margin, which may be special."""
+    margin: float = join_special({"class_margin": header["class_margin"], "special": header["special"]})["class_margin"]
+    return margin
+
+
+def _read_fits(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, FitRecord]:
+    """Fits by what they belong to."""
+    return {
+        (pattern_id, role, tensor): rows.fit_record(values)
+        for pattern_id, role, tensor, *values in connection.execute(select(*FIT_COLUMNS).where(*which))
+    }
+
+
+def _read_statistics(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, Sequence[Statistic]]:
+    """Statistics by what they belong to, in the order of the record. There are thousands: rows stay tuples."""
+    query = select(*STATISTIC_COLUMNS).where(*which).order_by(METRICS.c.pattern_id, METRICS.c.position)
+    found: dict[Owner, list[Statistic]] = defaultdict(list)
+    for pattern_id, role, tensor, *values in connection.execute(query):
+        found[pattern_id, role, tensor].append(rows.statistic(values))
+    return found
+
+
+def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
+    """The pattern's signature."""
+    query = (
+        select(SIGNATURES, SIGNATURE_LAYOUTS.c.version, SIGNATURE_LAYOUTS.c.names)
+        .select_from(SIGNATURES.join(SIGNATURE_LAYOUTS))
+        .where(SIGNATURES.c.pattern_id == pattern_id)
+    )
+    row = connection.execute(query).mappings().one()
+    return rows.signature_record(row, tuple(row["names"]))
+
+
+def read_signatures(connection: Connection, *, with_nulls: bool) -> tuple[SignatureEntry, ...]:
+    """The signature of every key's current pattern, by key; names are read once for each layout."""
+    packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
+    query = select(
+        *DESCRIPTION,
+        PATTERNS.c.pattern_key,
+        PATTERNS.c.pattern_class,
+        SIGNATURES.c.layout_id,
+        SIGNATURE_LAYOUTS.c.version,
+        *_columns(SIGNATURES, packed),
+    ).select_from(SIGNED)
+    layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
+    names_of = {layout_id: tuple(names) for layout_id, names in layouts}
+    entries = [
+        SignatureEntry(
+            model=rows.model_record(row),
+            pattern_key=row["pattern_key"],
+            pattern_class=row["pattern_class"],
+            signature=rows.signature_record(row, names_of[row["layout_id"]]),
+        )
+        for row in connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings()
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.model.key))
+
+
+def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
+    """Every pattern in short, by model key, newest first."""
+    fits = _read_fits(connection, FITS.c.position == 0)
+    query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)
+    found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
+    return tuple(
+        PatternSummary(
+            model=rows.model_record(row),
+            pattern_key=row["pattern_key"],
+            run=row["run"],
+            confirmed_at=row["confirmed_at"],
+            is_current=row["place"] == 1,
+            pattern_class=row["pattern_class"],
+            class_scores=row["class_scores"],
+            class_margin=_class_margin(row),
+            fit=fits.get((row["id"], None, None)),
+            signature_version=row["version"],
+        )
+        for row in found
+    )
+
+
+def read_tensors(connection: Connection, *, with_statistics: bool) -> tuple[TensorEntry, ...]:
+    """The tensors of every key's current pattern, by key; at most three queries, however many patterns there are."""
+    fits = _read_fits(connection, FITS.c.pattern_id.in_(CURRENT), FITS.c.tensor.is_not(None))
+    of_tensors = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
+    statistics = _read_statistics(connection, *of_tensors) if with_statistics else {}
+    query = (
+        select(*TENSOR_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key)
+        .select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS))
+        .where(PATTERNS.c.id.in_(CURRENT))
+        .order_by(TENSOR_PATTERNS.c.position)
+    )
+    return tuple(
+        TensorEntry(model=row["key"], pattern_key=row["pattern_key"], tensor=_tensor(row, fits, statistics))
+        for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
+    )
+
+
+def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    """The statistics of tensors of every key's current pattern as bare rows: there are too many for records.
+
+    Each is the pattern's key, the tensor's position, the name, then `rows.STATISTIC_FLOATS`; pattern by pattern.
+    """
+    names = ("tensor", "name", *rows.STATISTIC_FLOATS, "special")
+    query = (
+        select(PATTERNS.c.pattern_key, *_columns(METRICS, names))
+        .select_from(METRICS.join(PATTERNS))
+        .where(METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
+        .order_by(METRICS.c.pattern_id, METRICS.c.position)
+    )
+    for key, *values in connection.execute(query):
+        yield key, *join_special(dict(zip(names, values, strict=True))).values()
+
+
+def read_model_statistics(connection: Connection) -> Mapping[str, tuple[Statistic, ...]]:
+    """Pattern key -> statistics of the model as a whole, for every key's current pattern."""
+    current = connection.execute(select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(CURRENT)))
+    keys = {pattern_id: key for pattern_id, key in current}
+    of_models = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
+    found = _read_statistics(connection, *of_models)
+    return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
+
+
+def not_mined(connection: Connection, name: str, run: str | None) -> NotMinedError:
+    """The error for a key without a pattern, with the keys that look like it."""
+    keys = sorted(connection.scalars(select(MODELS.c.key).distinct().select_from(PATTERNS.join(MODELS))))
+    where = "this database" if run is None else f"run {run!r}"
+    near = difflib.get_close_matches(name, keys, n=3)
+    if near and name not in keys:
+        hint = f"Did you mean {' or '.join(repr(key) for key in near)}?"
+    else:
+        hint = f"Mine it first: `dna-zoo mine {name}`."
+    return NotMinedError(f"There is no pattern of {name!r} in {where}.", hint=hint)
+
+
+def write_pattern(connection: Connection, pattern: PatternRecord, report: Callable[[str], None]) -> None:
+    """Write the pattern in place of one with the same key; `report` is told each of `SAVE_STEPS` once it is done."""
+    pattern_id = _upsert_pattern(connection, pattern)
+    for part in PARTS:
+        connection.execute(delete(part).where(part.c.pattern_id == pattern_id))
+    report("pattern")
+    _insert_all(connection, ROLE_PATTERNS, rows.role_rows(pattern_id, pattern.roles))
+    report("roles")
+    _insert_all(connection, TENSOR_PATTERNS, rows.tensor_rows(pattern_id, pattern.tensors))
+    report("tensors")
+    _insert_all(connection, FITS, rows.fit_rows(pattern_id, pattern))
+    report("fits")
+    _insert_all(connection, METRICS, rows.metric_rows(pattern_id, pattern))
+    report("metrics")
+    layout_id = find_or_insert(connection, SIGNATURE_LAYOUTS, rows.layout_row(pattern.signature), key=("digest",))
+    _insert_all(connection, SIGNATURES, [rows.signature_row(pattern_id, layout_id, pattern.signature)])
+    report("signature")
+    _insert_all(connection, ARTIFACTS, rows.artifact_rows(pattern_id, pattern.artifacts))
+    report("artifacts")
+
+
+def _insert_all(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:
+    """Insert the rows with one statement: a pattern has thousands of metrics."""
+    if values:
+        connection.execute(insert(table), values)
+
+
+def _upsert_pattern(connection: Connection, pattern: PatternRecord) -> int:
+    """Insert or overwrite the row of `patterns`; another process that saves the same key waits here."""
+    run_id = connection.scalar(select(RUNS.c.id).where(RUNS.c.run == pattern.run))
+    if run_id is None:
+        raise StoreError(
+            f"The pattern of {pattern.model.key!r} belongs to run {pattern.run!r}, which was never started.",
+            hint="Call `start_run` before `save_pattern`.",
+        )
+    row = rows.pattern_row(pattern) | {
+        "model_id": find_or_insert(connection, MODELS, rows.model_row(pattern.model), key=("digest",)),
+        "run_id": run_id,
+        "confirmed_at": dt.datetime.now(dt.UTC),
+    }
+    return upsert(connection, PATTERNS, row, key=("pattern_key",))
