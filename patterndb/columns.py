@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["COLUMNS", "COLUMN_MEANINGS", "READING_COLUMNS", "STATISTIC_SUFFIXES", "Column", "column_meaning"]
+from dna_zoo.errors import SettingsError
+
+__all__ = [
+    "COLUMNS",
+    "COLUMN_MEANINGS",
+    "READING_COLUMNS",
+    "STATISTIC_SUFFIXES",
+    "TABLES",
+    "Column",
+    "column_meaning",
+    "require_table",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +166,7 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
     "distances": DISTANCES,
 }
 """The columns that every table has, whatever is in the database."""
+TABLES = tuple(COLUMNS)
 
 STATISTIC_SUFFIXES: Mapping[str, str] = {
     "": "The statistic's value, in its own unit.",
@@ -197,3 +209,9 @@ def column_meaning(table: str, column: str) -> str:
     _, dot, suffix = column.rpartition(".")
     key = f"<statistic>{dot}{suffix}"
     return meanings[key] if key in meanings else meanings["<statistic>"]
+
+
+def require_table(table: str) -> None:
+    """Raise `SettingsError` for a name that is none of `TABLES`."""
+    if table not in TABLES:
+        raise SettingsError(f"There is no table {table!r} to export.", hint=f"Use one of: {', '.join(TABLES)}.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dna_zoo.errors import StoreError
 from patterndb import patterns, runs, schema
+from patterndb.columns import require_table
 from patterndb.engine import Transactions
 from patterndb.records import (
     PatternRecord,
@@ -20,7 +21,6 @@ from patterndb.records import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from patterndb.catalog_table import CatalogTable
     from patterndb.similarity import Comparison, Neighbour
 
 __all__ = ["PatternDatabase"]
@@ -133,27 +133,25 @@ class PatternDatabase(Transactions):
                 raise patterns.not_mined(connection, name, None)
         return nearest(own, entries, top_k)
 
-    def catalog_table(self, table: str = "catalog") -> "CatalogTable":
+    def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
         """The current patterns as one table: `catalog`, `tensors`, `signatures` or `distances`.
 
-        `patterndb.catalog.COLUMN_MEANINGS` says what each column means. Raises `SettingsError` for another table.
+        `patterndb.columns.COLUMN_MEANINGS` says what each column means; `attrs["table"]` of the frame is the table's
+        name. Raises `SettingsError` for another table.
         """
-        from patterndb.catalog import catalog_table, distances_table, require_table, signatures_table, tensors_table
-
         require_table(table)
+        # Only exports need pandas.
+        from patterndb import catalog
+
         if table == "catalog":
-            return catalog_table(self.patterns())
+            return catalog.catalog_frame(self.patterns())
         if table == "tensors":
             with self._reading() as connection:
                 entries = patterns.read_tensors(connection, with_statistics=False)
-                return tensors_table(entries, patterns.read_tensor_statistics(connection))
+                return catalog.tensors_frame(entries, patterns.read_tensor_statistics(connection))
         if table == "signatures":
-            return signatures_table(self.signatures())
-        return distances_table(self.signatures(with_nulls=False))
-
-    def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
-        """`catalog_table` as a frame of pandas. Raises `SettingsError` for a table that there is not."""
-        return self.catalog_table(table).to_pandas()
+            return catalog.signatures_frame(self.signatures())
+        return catalog.distances_frame(self.signatures(with_nulls=False))
 
     # Runs: what was asked, how far each model came, how it ended
 

@@ -8,7 +8,6 @@ import typer
 from cli.numbers import count
 from cli.output import Output
 from cli.session import session_of
-from dna_zoo.errors import SettingsError
 
 __all__ = ["EXAMPLES", "export"]
 
@@ -32,15 +31,14 @@ def export(
     ] = "catalog",
 ) -> None:
     """Write the database as a table, for pandas and for papers."""
-    from patterndb.catalog import SUFFIXES, require_table, write_table
+    from patterndb.columns import require_table
+    from patterndb.export import require_format, write_table
 
     require_table(table)
-    if file.suffix.lower() not in SUFFIXES:
-        message = f"The suffix of {file.name!r} names no format of a table."
-        raise SettingsError(message, hint=f"Use one of: {', '.join(SUFFIXES)}.")
+    require_format(file)
     session = session_of(context)
     with session.database() as database:
-        found = database.catalog_table(table)
+        found = database.export_catalog(table)
     write_table(found, file)
     rows = "row" if len(found) == 1 else "rows"
     Output(verbosity=session.verbosity).note(f"Wrote {count(len(found))} {rows} of {table} to {file}.")

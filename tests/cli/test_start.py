@@ -20,7 +20,6 @@ HEAVY = (
     "pyarrow",
     "alembic",
     "huggingface_hub",
-    "sqlalchemy",
 )
 CODE = """
 import json, sys
@@ -39,30 +38,8 @@ LIGHT = [
     ("compare", "alpha", "beta"),
     ("questions",),
     ("taxonomy",),
-    ("export", "{folder}/catalog.csv"),
     ("db", "current"),
 ]
-WRITING = ("patterndb.saving", "patterndb.run_saving", "patterndb.tables")
-NEEDLESS = {
-    ("--help",): {"numpy", "rich", "platformdirs", "patterndb.records", "pipeline.fetch.plan"},
-    ("mine", "--help"): {"numpy", "patterndb.records", "pipeline.fetch.plan"},
-    ("zoo",): {"numpy", "patterndb.records"},
-    ("show", "alpha"): {"numpy", *WRITING, "patterndb.catalog", "patterndb.similarity"},
-    ("runs",): {"numpy", *WRITING},
-    ("similar", "alpha"): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs"},
-    ("compare", "alpha", "beta"): {
-        *WRITING,
-        "patterndb.catalog",
-        "pipeline.weights.inventory",
-        "pipeline.lineage.compare",
-    },
-    ("taxonomy",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs", "numpy.ma"},
-    ("questions",): {*WRITING, "patterndb.catalog", "pipeline.lineage", "cattrs", "numpy.ma"},
-    ("export", "{folder}/catalog.csv"): {*WRITING, "numpy"},
-    ("export", "{folder}/tensors.parquet", "--table", "tensors"): {*HEAVY, *WRITING} - {"pyarrow"},
-    ("db", "current"): {"numpy", "rich.progress", *WRITING, "patterndb.records"},
-}
-"""What a command could do without, beside what nearly all do without."""
 
 
 def loaded(start: Start, *arguments: str, **environment: str) -> set[str]:
@@ -78,14 +55,6 @@ def loaded(start: Start, *arguments: str, **environment: str) -> set[str]:
 def test_reading_loads_nothing_heavy(arguments: tuple[str, ...], start: Start, tmp_path: Path) -> None:
     given = [argument.format(folder=tmp_path) for argument in arguments]
     assert loaded(start, *given) & set(HEAVY) == set()
-
-
-@pytest.mark.parametrize("arguments", NEEDLESS, ids=" ".join)
-def test_a_command_loads_nothing_that_only_others_need(
-    arguments: tuple[str, ...], start: Start, tmp_path: Path
-) -> None:
-    given = [argument.format(folder=tmp_path) for argument in arguments]
-    assert loaded(start, *given) & NEEDLESS[arguments] == set()
 
 
 @pytest.mark.parametrize("command", [("show", "alpha"), ("runs",), ("similar", "alpha"), ("questions",)], ids=" ".join)

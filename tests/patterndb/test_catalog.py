@@ -9,24 +9,21 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet
 import pytest
 from scipy.stats import false_discovery_control
 
 from dna_zoo.errors import SettingsError, StoreError
-from patterndb.catalog import TABLES, write_table
-from patterndb.catalog_table import CatalogTable
-from patterndb.columns import COLUMN_MEANINGS, COLUMNS, FIT, READING_COLUMNS, column_meaning
+from patterndb.columns import COLUMN_MEANINGS, COLUMNS, FIT, READING_COLUMNS, TABLES, column_meaning
+from patterndb.export import SUFFIXES, escape_latex, write_table
 from patterndb.records import FitRecord, Statistic
 from patterndb.store import PatternDatabase
-from patterndb.table_files import SUFFIXES, escape_latex
 from tests.support.patterns import make_pattern, save_patterns
 
 AWKWARD = r"100%_of #1 {a}~b^c\d & <$5> | ö"
 
 
 @pytest.fixture(scope="module")
-def tables(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, CatalogTable]:
+def frames(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     path = tmp_path_factory.mktemp("catalog") / "x.sqlite"
     shutil.copy(migrated_sqlite, path)
     statistics = (Statistic(name="norm", value=math.inf, z=math.nan), Statistic(name="lonely", value=1 / 3, z=-0.0))
@@ -37,12 +34,7 @@ def tables(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     )
     with PatternDatabase.open(f"sqlite:///{path}") as database:
         save_patterns(database, plain, make_pattern("third"), awkward)
-        return {table: database.catalog_table(table) for table in TABLES}
-
-
-@pytest.fixture(scope="module")
-def frames(tables: dict[str, CatalogTable]) -> dict[str, pd.DataFrame]:
-    return {name: table.to_pandas() for name, table in tables.items()}
+        return {table: database.export_catalog(table) for table in TABLES}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -73,7 +65,7 @@ def test_columns_have_the_types_that_were_promised(frames: dict[str, pd.DataFram
 def test_an_empty_database_exports_the_same_columns(table: str, migrated_sqlite: Path, tmp_path: Path) -> None:
     shutil.copy(migrated_sqlite, tmp_path / "x.sqlite")
     with PatternDatabase.open(f"sqlite:///{tmp_path / 'x.sqlite'}") as database:
-        found = database.catalog_table(table)
+        found = database.export_catalog(table)
     assert list(found.columns) == list(COLUMNS[table]) and len(found) == 0
     for suffix in SUFFIXES:
         write_table(found, tmp_path / f"empty{suffix}")
@@ -119,12 +111,10 @@ def test_distances_hold_each_pair_once(frames: dict[str, pd.DataFrame]) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_csv_parquet_and_jsonl_hold_every_bit(
-    tables: dict[str, CatalogTable], frames: dict[str, pd.DataFrame], table: str, tmp_path: Path
-) -> None:
+def test_csv_parquet_and_jsonl_hold_every_bit(frames: dict[str, pd.DataFrame], table: str, tmp_path: Path) -> None:
     frame = frames[table]
     for suffix in (".csv", ".parquet", ".jsonl"):
-        write_table(tables[table], tmp_path / f"x{suffix}")
+        write_table(frames[table], tmp_path / f"x{suffix}")
     floats = [name for name in frame.columns if str(frame[name].dtype) == "float64"]
     csv, parquet = (
         pd.read_csv(tmp_path / "x.csv"),
@@ -137,37 +127,22 @@ def test_csv_parquet_and_jsonl_hold_every_bit(
     assert [line[floats[0]] for line in lines] == [None if math.isnan(x) else x for x in frame[floats[0]]]
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_files_are_as_pandas_writes_them(
-    tables: dict[str, CatalogTable], frames: dict[str, pd.DataFrame], table: str, tmp_path: Path
-) -> None:
-    for suffix in (".csv", ".parquet"):
-        write_table(tables[table], tmp_path / f"x{suffix}")
-    frames[table].to_csv(tmp_path / "pandas.csv", index=False, lineterminator="\n")
-    frames[table].to_parquet(tmp_path / "pandas.parquet", engine="pyarrow", index=False)
-    assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
-    ours, theirs = (pyarrow.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("x", "pandas"))
-    assert ours.equals(theirs)
-    about, known = (json.loads(found.schema.metadata[b"pandas"]) for found in (ours, theirs))
-    assert about == {key: known[key] for key in about}
-
-
-def test_jsonl_is_strict_json(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
-    write_table(tables["tensors"], tmp_path / "x.jsonl")
+def test_jsonl_is_strict_json(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    write_table(frames["tensors"], tmp_path / "x.jsonl")
     text = (tmp_path / "x.jsonl").read_text()
     assert "NaN" not in text and "Infinity" not in text and '"norm": null' in text
 
 
-def test_markdown_is_one_table(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
-    write_table(tables["catalog"], tmp_path / "x.md")
+def test_markdown_is_one_table(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    write_table(frames["catalog"], tmp_path / "x.md")
     header, rule, *rows = (tmp_path / "x.md").read_text().splitlines()
     assert header == f"| {' | '.join(READING_COLUMNS['catalog'])} |"
     assert rule.count("---:") == 7 and len(rows) == 3
     assert {row.replace(r"\|", "").count("|") for row in (header, rule, *rows)} == {12}
 
 
-def test_latex_is_a_booktabs_table(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
-    write_table(tables["catalog"], tmp_path / "x.tex")
+def test_latex_is_a_booktabs_table(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    write_table(frames["catalog"], tmp_path / "x.tex")
     text = (tmp_path / "x.tex").read_text()
     assert text.startswith("% Needs \\usepackage{booktabs}")
     order = [text.index(f"\\{rule}rule") for rule in ("top", "mid", "bottom")]
@@ -183,8 +158,8 @@ def test_every_special_character_of_latex_is_escaped() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 @pytest.mark.parametrize("table", ["catalog", "tensors", "distances"])
-def test_latex_compiles(tables: dict[str, CatalogTable], table: str, tmp_path: Path) -> None:
-    write_table(tables[table], tmp_path / "table.tex")
+def test_latex_compiles(frames: dict[str, pd.DataFrame], table: str, tmp_path: Path) -> None:
+    write_table(frames[table], tmp_path / "table.tex")
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
     (tmp_path / "main.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
@@ -192,9 +167,9 @@ def test_latex_compiles(tables: dict[str, CatalogTable], table: str, tmp_path: P
     assert done.returncode == 0, done.stdout
 
 
-def test_an_unknown_suffix_lists_the_known(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
+def test_an_unknown_suffix_lists_the_known(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"'x\.xlsx'") as caught:
-        write_table(tables["catalog"], tmp_path / "x.xlsx")
+        write_table(frames["catalog"], tmp_path / "x.xlsx")
     assert all(suffix in caught.value.hint for suffix in SUFFIXES)
 
 
@@ -204,16 +179,16 @@ def test_an_unknown_table_lists_the_known(database: PatternDatabase) -> None:
     assert all(table in caught.value.hint for table in TABLES)
 
 
-def test_a_failed_write_leaves_the_old_file(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("old")
-    catalog = tables["catalog"]
-    unwritable = replace(catalog, columns={**catalog.columns, "model": ["first", "second", {"third"}]})
+    unwritable = frames["catalog"].astype({"model": object})
+    unwritable.loc[2, "model"] = {"third"}
     with pytest.raises(TypeError):
         write_table(unwritable, tmp_path / "x.jsonl")
     assert (tmp_path / "x.jsonl").read_text() == "old"
     assert os.listdir(tmp_path) == ["x.jsonl"]
 
 
-def test_a_missing_directory_is_an_error_of_ours(tables: dict[str, CatalogTable], tmp_path: Path) -> None:
+def test_a_missing_directory_is_an_error_of_ours(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="Cannot write"):
-        write_table(tables["catalog"], tmp_path / "nosuch" / "x.csv")
+        write_table(frames["catalog"], tmp_path / "nosuch" / "x.csv")
