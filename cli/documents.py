@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from patterndb.multiplicity import q_values
 
 if TYPE_CHECKING:
+    from patterndb.comparison import Comparison
     from patterndb.records import (
         FitRecord,
         PatternRecord,
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
         SignatureRecord,
         Statistic,
     )
-    from patterndb.similarity import Comparison, Neighbour
+    from patterndb.similarity import Neighbour
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
     from pipeline.fetch.request import FetchPlan

@@ -1,4 +1,4 @@
-"""How alike two patterns are: numpy only, nothing of the database.
+"""Distances of signatures, and the nearest of them: numpy only, nothing of the database.
 
 A signature has two blocks. The statistics say what kind of model it is. The fingerprint (dimensions `fingerprint/...`)
 says whose weights they are; its distance is 1 - correlation: 0 for copies, 1 for unrelated models of any kind. What the
@@ -9,28 +9,23 @@ a database are ranked by the same distance, so a distance comes with its percent
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
-from patterndb.all_pairs import mean_squares, unlikeness
-from patterndb.clustering import ClusterOverlap, mean_overlap, role_overlap
-from patterndb.records import FitRecord, PatternRecord, SignatureEntry, SignatureRecord
+from patterndb.all_pairs import cosine_distances, mean_squares
+from patterndb.records import SignatureEntry, SignatureRecord
 
 __all__ = [
-    "Comparison",
     "Neighbour",
-    "RoleComparison",
-    "Side",
     "align",
-    "compare",
     "cosine_distance",
     "distances_of_pairs",
     "fingerprint_correlation",
-    "frequency_correlation",
+    "is_fingerprint",
     "nearest",
     "pairwise_distances",
     "percentile",
@@ -41,7 +36,7 @@ __all__ = [
 Vector = npt.NDArray[np.float64]
 FINGERPRINT = "fingerprint"
 STATISTICS_WEIGHT = 0.1
-"""Of statistics as different as they can be, beside 1 for unrelated weights."""
+"""What statistics add at most to a squared distance; unrelated weights add 1."""
 CHANCE = 2.0
 """Correlations up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none. One
 pair in forty that has nothing in common passes; with 3 few would, but a merge of two roots, which keeps a quarter of
@@ -50,56 +45,6 @@ MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
 ROUNDING = 1e-9
 """Distances that differ by a smaller share are taken for the same: all pairs are summed in another order than one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """What the fits of one model say of a role; None where it has none."""
-
-    tensors: int
-    r2: float | None
-    null_r2: float | None
-    gain: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleComparison:
-    """One role in both models.
-
-    The role `model` stands for the dimensions that pool the whole model, `fingerprint` for those that say whose weights
-    they are: there copies are at 0, unrelated models at about 1.41.
-    """
-
-    role: str
-    distance: float | None
-    """`rms_distance` over this role's shared dimensions; None if there are none."""
-    dimensions: int
-    """How many are shared."""
-    a: Side
-    b: Side
-    cluster_overlap: ClusterOverlap | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Two models side by side."""
-
-    a: str
-    b: str
-    distance: float | None
-    """As `pairwise_distances` has it; None if no dimension is shared."""
-    fingerprint_correlation: float | None
-    """`fingerprint_correlation`."""
-    cosine: float | None
-    """`cosine_distance`."""
-    percentile: float | None
-    """Of `distance` among all pairs in the database: 0 the closest, 100 the farthest; None where there is one pair."""
-    dimensions: int
-    """How many both signatures have."""
-    frequency_correlation: float | None
-    cluster_overlap: ClusterOverlap | None
-    """The mean over the roles."""
-    roles: tuple[RoleComparison, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +101,11 @@ def cosine_distance(a: Vector, b: Vector) -> float | None:
 def signature_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
     """Distance of two signatures, as `align` gives them; None where nothing is shared.
 
-    It is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their fingerprints beyond chance, 0 where one of
+    It is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their fingerprints beyond chance, 0 where one
     has none; d the root mean square difference of the statistics both have, w = `STATISTICS_WEIGHT`. Where neither has
     any fingerprint it is d alone. All sums are rounded once: it depends on nothing but the two, to the last bit.
     """
-    own = _is_fingerprint(names)
+    own = is_fingerprint(names)
     either = bool(np.isfinite(a[own]).any() or np.isfinite(b[own]).any())
     found = _distance(
         np.array(_mean_square(a[~own], b[~own])), np.array(_correlation(a[own], b[own])), np.array(either)
@@ -173,13 +118,14 @@ def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
 
     Symmetric; exactly 0 on the diagonal and for copies, elsewhere within 1e-10 of the distance, relatively.
     """
-    own = _is_fingerprint(names)
+    own = is_fingerprint(names)
     has_fingerprint = np.isfinite(values[:, own]).any(axis=1)
-    squares, correlations = mean_squares(values[:, ~own]), _beyond_chance(*unlikeness(values[:, own]))
+    squares, correlations = mean_squares(values[:, ~own]), _beyond_chance(*cosine_distances(values[:, own]))
     return _distance(squares, correlations, np.logical_or.outer(has_fingerprint, has_fingerprint))
 
 
-def _is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which dimensions are of the fingerprint."""
     return np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
 
 
@@ -273,81 +219,5 @@ def percentile(distance: float | None, distances: Vector) -> float | None:
     return 100 * (below + max(tied - 1, 0) / 2) / (len(distances) - 1)
 
 
-def frequency_correlation(a: Mapping[str, tuple[float, ...]], b: Mapping[str, tuple[float, ...]]) -> float | None:
-    """Pearson correlation of the band energies of all roles that both have with as many bands.
-
-    None with fewer than three bands in all, or where one side is constant.
-    """
-    roles = [role for role in a if role in b and len(a[role]) == len(b[role])]
-    pairs = np.array([pair for role in roles for pair in zip(a[role], b[role], strict=True)]).reshape(-1, 2)
-    pairs = pairs[np.isfinite(pairs).all(axis=1)]
-    if len(pairs) < 3 or not np.ptp(pairs, axis=0).all():
-        return None
-    centred = pairs - pairs.mean(axis=0)
-    x, y = (centred / np.linalg.norm(centred, axis=0)).T
-    return float(np.clip(x @ y, -1, 1))
-
-
-def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Comparison:
-    """Everything about the pair; `all_distances` are those of all pairs in the database, this one among them."""
-    names, values = align((a.signature, b.signature))
-    x, y = values
-    distance = signature_distance(names, x, y)
-    roles = _compare_roles(a, b, names, x, y)
-    return Comparison(
-        a=a.model.key,
-        b=b.model.key,
-        distance=distance,
-        fingerprint_correlation=fingerprint_correlation(*values[:, _is_fingerprint(names)]),
-        cosine=cosine_distance(x, y),
-        percentile=percentile(distance, all_distances) if a.model.key != b.model.key else None,
-        dimensions=int((np.isfinite(x) & np.isfinite(y)).sum()),
-        frequency_correlation=frequency_correlation(a.frequency_profile, b.frequency_profile),
-        cluster_overlap=mean_overlap([role.cluster_overlap for role in roles]),
-        roles=roles,
-    )
-
-
 def _finite_or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _compare_roles(
-    a: PatternRecord, b: PatternRecord, names: Sequence[str], x: Vector, y: Vector
-) -> tuple[RoleComparison, ...]:
-    """The table by role, in the order of the signature; `model` and `fingerprint` last."""
-    role_of = np.array([name.partition("/")[0] for name in names])
-    sides = [_role_sides(pattern) for pattern in (a, b)]
-    has_fingerprint = bool(np.isfinite(x[role_of == FINGERPRINT]).any() or np.isfinite(y[role_of == FINGERPRINT]).any())
-    present = {*sides[0], *sides[1], *([FINGERPRINT] if has_fingerprint else [])}
-    named = [role for role in dict.fromkeys((*role_of.tolist(), *sides[0], *sides[1])) if role in present]
-    rows = []
-    for role in sorted(named, key=("model", FINGERPRINT).__contains__):
-        mask = role_of == role
-        rows.append(
-            RoleComparison(
-                role=role,
-                distance=rms_distance(x[mask], y[mask]),
-                dimensions=int((np.isfinite(x[mask]) & np.isfinite(y[mask])).sum()),
-                a=sides[0].get(role, ABSENT),
-                b=sides[1].get(role, ABSENT),
-                cluster_overlap=role_overlap(a.clusters.get(role), b.clusters.get(role)),
-            )
-        )
-    return tuple(rows)
-
-
-ABSENT = Side(tensors=0, r2=None, null_r2=None, gain=None)
-
-
-def _role_sides(pattern: PatternRecord) -> dict[str, Side]:
-    """The fits of every role that the pattern has, and of the model as a whole as `model`."""
-    sides = {role.role: _fit_side(role.tensors, role.fit) for role in pattern.roles}
-    return sides | {"model": _fit_side(sum(role.tensors for role in pattern.roles), pattern.fit)}
-
-
-def _fit_side(tensors: int, fit: FitRecord | None) -> Side:
-    """The three figures that say how much of a fit is structure."""
-    if fit is None:
-        return Side(tensors=tensors, r2=None, null_r2=None, gain=None)
-    return Side(tensors=tensors, r2=fit.r2, null_r2=fit.null_r2, gain=fit.gain)

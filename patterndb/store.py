@@ -21,7 +21,8 @@ from patterndb.records import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from patterndb.similarity import Comparison, Neighbour
+    from patterndb.comparison import Comparison
+    from patterndb.similarity import Neighbour
 
 __all__ = ["PatternDatabase"]
 
@@ -111,7 +112,8 @@ class PatternDatabase(Transactions):
         Raises `NotMinedError` for a key without a pattern, `StoreError` for signatures of different versions.
         """
         # Similarity needs numpy, which commands that only show what is kept do without.
-        from patterndb.similarity import compare, distances_of_pairs
+        from patterndb.comparison import compare
+        from patterndb.similarity import distances_of_pairs
 
         left, right = (self.load_pattern(key, with_tensors=False) for key in (a, b))
         entries = self.signatures(with_nulls=False)

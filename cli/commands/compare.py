@@ -16,7 +16,7 @@ from cli.session import session_of
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from patterndb.similarity import Comparison, RoleComparison
+    from patterndb.comparison import Comparison, RoleComparison
     from pipeline.lineage import Lineage
 
 __all__ = ["EXAMPLES", "compare"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from patterndb import all_pairs
-from patterndb.all_pairs import mean_squares, unlikeness
+from patterndb.all_pairs import cosine_distances, mean_squares
 
 NAN = np.nan
 ACCURACY = 1e-10
@@ -12,7 +12,7 @@ ACCURACY = 1e-10
 
 
 def rows_of_all_kinds(seed: int = 0) -> np.ndarray:
-    """Strangers, kin, near copies, copies, rows that lack dimensions, constants and a row of nothing."""
+    """Unrelated rows, related ones, near copies, copies, rows that lack dimensions, constants and a row of nothing."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(40, 60)) * 10.0 ** rng.integers(-3, 4, 60) + rng.normal(size=60) * 1e3
     values[1] = values[0]
@@ -45,7 +45,7 @@ def test_products_say_what_single_sums_say(rows_at_a_time: int, monkeypatch: pyt
     expected = np.array([[difference(a, b) for b in values] for a in values])
     np.testing.assert_allclose(mean_squares(values), expected, rtol=ACCURACY, atol=0)
     expected = np.array([[angle(a, b) for b in values] for a in values])
-    found, shared = unlikeness(values)
+    found, shared = cosine_distances(values)
     # Of unit vectors that are rounded themselves, no difference below rounding is known.
     np.testing.assert_allclose(np.sqrt(found), np.sqrt(expected), rtol=ACCURACY, atol=1e-15)
     present = np.isfinite(values)
@@ -58,15 +58,15 @@ def test_pairs_are_symmetric_and_copies_exactly_nothing_apart(
 ) -> None:
     monkeypatch.setattr(all_pairs, "ROWS_AT_A_TIME", rows_at_a_time)
     values = rows_of_all_kinds()
-    for found in (mean_squares(values), *unlikeness(values)):
+    for found in (mean_squares(values), *cosine_distances(values)):
         assert np.array_equal(found, found.T, equal_nan=True)
-    for found in (mean_squares(values), unlikeness(values)[0]):
+    for found in (mean_squares(values), cosine_distances(values)[0]):
         # A row of zeros has no direction, one of nothing has neither.
         assert set(np.diag(found)[:4]) == {0.0} and found[0, 1] == found[10, 11] == found[6, 7] == 0
         assert np.isnan(found[9]).all()
-    assert mean_squares(values)[4, 5] == 0 and np.isnan(unlikeness(values)[0][4, 5])
+    assert mean_squares(values)[4, 5] == 0 and np.isnan(cosine_distances(values)[0][4, 5])
 
 
 def test_no_dimension_and_no_row_are_no_error() -> None:
-    assert np.isnan(mean_squares(np.empty((3, 0)))).all() and np.isnan(unlikeness(np.empty((3, 0)))[0]).all()
-    assert mean_squares(np.empty((0, 5))).shape == unlikeness(np.empty((0, 5)))[0].shape == (0, 0)
+    assert np.isnan(mean_squares(np.empty((3, 0)))).all() and np.isnan(cosine_distances(np.empty((3, 0)))[0]).all()
+    assert mean_squares(np.empty((0, 5))).shape == cosine_distances(np.empty((0, 5)))[0].shape == (0, 0)

@@ -1,29 +1,22 @@
-"""Distances, ranks and overlaps, against other implementations and by hand."""
+"""Distances and ranks of signatures, against other implementations and by hand."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cosine
-from scipy.stats import pearsonr, wasserstein_distance
-from sklearn.metrics import adjusted_rand_score
 
 from dna_zoo.errors import StoreError
-from patterndb.clustering import ClusterOverlap, adjusted_rand, mean_overlap, role_overlap, wasserstein_overlap
 from patterndb.records import SignatureRecord
 from patterndb.similarity import (
     align,
-    compare,
     cosine_distance,
     fingerprint_correlation,
-    frequency_correlation,
     pairwise_distances,
     percentile,
     rms_distance,
     signature_distance,
 )
-from tests.support.patterns import make_pattern
 
 NAN = math.nan
 
@@ -88,7 +81,7 @@ def test_unrelated_fingerprint_puts_models_at_one_or_more() -> None:
     assert pairwise_distances(FINGERPRINT_NAMES, values)[0, 1] == pytest.approx(math.sqrt(1 + 0.1 * 4 / 5))
 
 
-def test_kin_are_nearer_than_any_unrelated_pair() -> None:
+def test_related_models_are_nearer_than_any_unrelated_pair() -> None:
     values = np.stack([fingerprint_values(statistic=1, seed=seed) for seed in (0, 1, 2)])
     values[1] = 0.6 * values[0] + 0.8 * values[1]
     distances = pairwise_distances(FINGERPRINT_NAMES, values)
@@ -110,7 +103,7 @@ def test_a_copy_with_fingerprint_is_at_no_distance() -> None:
     assert not pairwise_distances(FINGERPRINT_NAMES, values).any()
 
 
-def test_a_model_without_fingerprint_is_nobodys_kin() -> None:
+def test_a_model_without_fingerprint_is_related_to_none() -> None:
     values = np.stack([fingerprint_values(statistic=1, seed=0)] * 3)
     values[1:, 1:] = NAN
     distances = pairwise_distances(FINGERPRINT_NAMES, values)
@@ -166,103 +159,3 @@ def test_distances_that_differ_by_rounding_tie() -> None:
 def test_a_single_pair_has_no_percentile() -> None:
     assert percentile(1.0, np.array([1.0, NAN])) is None
     assert percentile(None, np.array([1.0, 2.0])) is None
-
-
-def test_frequency_correlation_is_pearsons_over_the_shared_roles() -> None:
-    a = {"ffn_in": (1.0, 2.0, 4.0), "ffn_out": (3.0, 1.0, 0.0), "head": (9.0, 9.0, 9.0)}
-    b = {"ffn_out": (2.0, 2.0, 1.0), "ffn_in": (1.0, 1.0, 5.0), "norm": (7.0, 7.0, 8.0)}
-    expected = pearsonr([1, 2, 4, 3, 1, 0], [1, 1, 5, 2, 2, 1]).statistic
-    assert frequency_correlation(a, b) == pytest.approx(expected)
-    assert frequency_correlation(a, a) == pytest.approx(1)
-
-
-def test_profiles_without_spread_do_not_correlate() -> None:
-    flat = {"ffn_in": (1.0, 1.0, 1.0)}
-    assert frequency_correlation(flat, {"ffn_in": (1.0, 2.0, 3.0)}) is None
-    assert frequency_correlation({}, flat) is None
-    assert frequency_correlation({"ffn_in": (1.0, NAN, 2.0, 5.0)}, {"ffn_in": (1.0, 2.0, NAN, 3.0)}) is None
-
-
-@pytest.mark.parametrize("num_labels", [1, 2, 5, 40])
-def test_adjusted_rand_agrees_with_sklearn(num_labels: int) -> None:
-    rng = np.random.default_rng(num_labels)
-    for _ in range(20):
-        a, b = rng.integers(0, num_labels, (2, 40)).tolist()
-        assert adjusted_rand(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-12)
-
-
-def test_adjusted_rand_does_not_care_what_labels_are_called() -> None:
-    assert adjusted_rand([0, 0, 1, 1, 2], [5, 5, 3, 3, 9]) == 1
-    assert adjusted_rand([0, 1, 2], [0, 1, 2]) == adjusted_rand([0, 0], [1, 1]) == adjusted_rand([0], [4]) == 1
-
-
-def test_overlap_of_points_on_a_line_agrees_with_scipy() -> None:
-    rng = np.random.default_rng(3)
-    a, b, u, v = rng.normal(size=4), rng.normal(size=6), rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(6))
-    points, weights = np.concatenate([a, b]), np.concatenate([u, v]) / 2
-    spread = math.sqrt(weights @ (points - weights @ points) ** 2)
-    expected = 1 / (1 + wasserstein_distance(a, b, u, v) / spread)
-    assert wasserstein_overlap(a[:, None], u, b[:, None], v) == pytest.approx(expected)
-
-
-def test_overlap_is_one_for_the_same_clusters_in_another_order() -> None:
-    centroids, weights = np.random.default_rng(4).normal(size=(5, 3)), np.full(5, 0.2)
-    assert wasserstein_overlap(centroids, weights, centroids[::-1], weights) == pytest.approx(1, abs=1e-12)
-    assert wasserstein_overlap(np.ones((1, 2)), np.ones(1), np.ones((1, 2)), np.ones(1)) == 1
-
-
-def test_labels_are_compared_where_their_lengths_allow() -> None:
-    a = {"labels": [0, 0, 1, 1], "centroids": [[0.0], [1.0]], "weights": [0.5, 0.5]}
-    same, longer = a | {"labels": [1, 1, 0, 0]}, a | {"labels": [0, 1, 0, 1, 0]}
-    assert role_overlap(a, same) == ClusterOverlap(value=1.0, kind="adjusted_rand")
-    assert role_overlap(a, longer) == ClusterOverlap(value=1.0, kind="wasserstein")
-    assert role_overlap(a, {"labels": []}) is None
-    assert role_overlap(a, None) is None
-
-
-def test_labels_by_tensor_are_matched_by_name_then_by_order() -> None:
-    a = {"labels": {"x": [0, 0, 1], "y": [0, 1, 1, 1]}}
-    assert role_overlap(a, {"labels": {"x": [1, 1, 0], "z": [0]}}) == ClusterOverlap(value=1.0, kind="adjusted_rand")
-    renamed = {"labels": {"bert.x": [0, 0, 1], "bert.y": [1, 0, 0, 0]}}
-    assert role_overlap(a, renamed) == ClusterOverlap(value=1.0, kind="adjusted_rand")
-    assert role_overlap(a, {"labels": {"bert.x": [0, 0]}}) is None
-
-
-def test_sizes_and_norms_stand_in_for_centroids() -> None:
-    a, b = {"norms": [0.9, 0.2], "sizes": [0.7, 0.3]}, {"norms": [0.8, 0.1], "sizes": [0.7, 0.3]}
-    overlap = role_overlap(a, b)
-    assert overlap and overlap.kind == "wasserstein" and 0 < overlap.value < 1
-
-
-def test_the_two_kinds_of_overlap_are_not_averaged_together() -> None:
-    by_labels, by_centroids = (
-        ClusterOverlap(value=0.2, kind="adjusted_rand"),
-        ClusterOverlap(value=1, kind="wasserstein"),
-    )
-    assert mean_overlap([None, by_centroids, by_labels]) == by_labels
-    assert mean_overlap([by_centroids, None]) == by_centroids
-    assert mean_overlap([None]) is None
-
-
-def test_a_model_compared_with_itself_is_the_same_in_everything() -> None:
-    pattern = make_pattern()
-    comparison = compare(pattern, pattern, np.array([1.0, 2.0]))
-    assert (comparison.distance, comparison.percentile) == (0, None)
-    assert comparison.frequency_correlation == pytest.approx(1) and comparison.cosine == pytest.approx(0)
-    assert comparison.cluster_overlap == ClusterOverlap(value=1.0, kind="adjusted_rand")
-    assert all(role.distance in (0, None) and role.a == role.b for role in comparison.roles)
-
-
-def test_compare_is_symmetric() -> None:
-    a, b = make_pattern("a"), make_pattern("b")
-    there, back = compare(a, b, np.array([])), compare(b, a, np.array([]))
-    assert (there.distance, there.cosine) == (back.distance, back.cosine)
-    assert [(role.a, role.b) for role in there.roles] == [(role.b, role.a) for role in back.roles]
-
-
-def test_roles_of_one_model_only_are_shown_with_the_other_side_empty() -> None:
-    a, b = make_pattern("a"), make_pattern("b")
-    comparison = compare(a, replace(b, roles=b.roles[:1]), np.array([]))
-    missing = next(role for role in comparison.roles if role.role == "ffn_in")
-    assert missing.a.tensors == 2 and missing.b.tensors == 0 and missing.b.r2 is None
-    assert {role.role for role in comparison.roles} == {role.role for role in a.roles} | {"model"}

@@ -1,0 +1,273 @@
+"""Two patterns side by side: distances, frequencies, and role by role the fits and the k-means clusters.
+
+Of a role, a pattern keeps `labels` (of the rows: one list, or one for each tensor by name) and what the clusters look
+like: `centroids` with their `weights`, or `norms` (lengths of the mean unit vectors) with their `sizes`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from patterndb.records import FitRecord, PatternRecord
+from patterndb.similarity import (
+    FINGERPRINT,
+    align,
+    cosine_distance,
+    fingerprint_correlation,
+    is_fingerprint,
+    percentile,
+    rms_distance,
+    signature_distance,
+)
+
+__all__ = [
+    "ClusterOverlap",
+    "Comparison",
+    "RoleComparison",
+    "Side",
+    "adjusted_rand",
+    "compare",
+    "frequency_correlation",
+    "mean_overlap",
+    "role_overlap",
+    "wasserstein_overlap",
+]
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOverlap:
+    """How well two clusterings agree: 1 is perfectly.
+
+    - `adjusted_rand`: of the labels, row by row; 0 is what chance gives.
+    - `wasserstein`: 1 / (1 + W / r) of the centroids, for models whose rows do not correspond; see
+      `wasserstein_overlap`.
+    """
+
+    value: float
+    kind: Literal["adjusted_rand", "wasserstein"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What the fits of one model say of a role; None where it has none."""
+
+    tensors: int
+    r2: float | None
+    null_r2: float | None
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleComparison:
+    """One role in both models.
+
+    The role `model` stands for the dimensions that pool the whole model, `fingerprint` for those that say whose weights
+    they are: there copies are at 0, unrelated models at about 1.41.
+    """
+
+    role: str
+    distance: float | None
+    """`rms_distance` over this role's shared dimensions; None if there are none."""
+    dimensions: int
+    """How many are shared."""
+    a: Side
+    b: Side
+    cluster_overlap: ClusterOverlap | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two models side by side."""
+
+    a: str
+    b: str
+    distance: float | None
+    """As `pairwise_distances` has it; None if no dimension is shared."""
+    fingerprint_correlation: float | None
+    """`fingerprint_correlation`."""
+    cosine: float | None
+    """`cosine_distance`."""
+    percentile: float | None
+    """Of `distance` among all pairs in the database: 0 the closest, 100 the farthest; None where there is one pair."""
+    dimensions: int
+    """How many both signatures have."""
+    frequency_correlation: float | None
+    cluster_overlap: ClusterOverlap | None
+    """The mean over the roles."""
+    roles: tuple[RoleComparison, ...]
+
+
+def frequency_correlation(a: Mapping[str, tuple[float, ...]], b: Mapping[str, tuple[float, ...]]) -> float | None:
+    """Pearson correlation of the band energies of all roles that both have with as many bands.
+
+    None with fewer than three bands in all, or where one side is constant.
+    """
+    roles = [role for role in a if role in b and len(a[role]) == len(b[role])]
+    pairs = np.array([pair for role in roles for pair in zip(a[role], b[role], strict=True)]).reshape(-1, 2)
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if len(pairs) < 3 or not np.ptp(pairs, axis=0).all():
+        return None
+    centred = pairs - pairs.mean(axis=0)
+    x, y = (centred / np.linalg.norm(centred, axis=0)).T
+    return float(np.clip(x @ y, -1, 1))
+
+
+def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Comparison:
+    """Everything about the pair; `all_distances` are those of all pairs in the database, this one among them."""
+    names, values = align((a.signature, b.signature))
+    x, y = values
+    distance = signature_distance(names, x, y)
+    roles = _compare_roles(a, b, names, x, y)
+    return Comparison(
+        a=a.model.key,
+        b=b.model.key,
+        distance=distance,
+        fingerprint_correlation=fingerprint_correlation(*values[:, is_fingerprint(names)]),
+        cosine=cosine_distance(x, y),
+        percentile=percentile(distance, all_distances) if a.model.key != b.model.key else None,
+        dimensions=int((np.isfinite(x) & np.isfinite(y)).sum()),
+        frequency_correlation=frequency_correlation(a.frequency_profile, b.frequency_profile),
+        cluster_overlap=mean_overlap([role.cluster_overlap for role in roles]),
+        roles=roles,
+    )
+
+
+def _compare_roles(
+    a: PatternRecord, b: PatternRecord, names: Sequence[str], x: Vector, y: Vector
+) -> tuple[RoleComparison, ...]:
+    """The table by role, in the order of the signature; `model` and `fingerprint` last."""
+    role_of = np.array([name.partition("/")[0] for name in names])
+    sides = [_role_sides(pattern) for pattern in (a, b)]
+    has_fingerprint = bool(np.isfinite(x[role_of == FINGERPRINT]).any() or np.isfinite(y[role_of == FINGERPRINT]).any())
+    present = {*sides[0], *sides[1], *([FINGERPRINT] if has_fingerprint else [])}
+    named = [role for role in dict.fromkeys((*role_of.tolist(), *sides[0], *sides[1])) if role in present]
+    rows = []
+    for role in sorted(named, key=("model", FINGERPRINT).__contains__):
+        mask = role_of == role
+        rows.append(
+            RoleComparison(
+                role=role,
+                distance=rms_distance(x[mask], y[mask]),
+                dimensions=int((np.isfinite(x[mask]) & np.isfinite(y[mask])).sum()),
+                a=sides[0].get(role, ABSENT),
+                b=sides[1].get(role, ABSENT),
+                cluster_overlap=role_overlap(a.clusters.get(role), b.clusters.get(role)),
+            )
+        )
+    return tuple(rows)
+
+
+ABSENT = Side(tensors=0, r2=None, null_r2=None, gain=None)
+
+
+def _role_sides(pattern: PatternRecord) -> dict[str, Side]:
+    """The fits of every role that the pattern has, and of the model as a whole as `model`."""
+    sides = {role.role: _fit_side(role.tensors, role.fit) for role in pattern.roles}
+    return sides | {"model": _fit_side(sum(role.tensors for role in pattern.roles), pattern.fit)}
+
+
+def _fit_side(tensors: int, fit: FitRecord | None) -> Side:
+    """The three figures that say how much of a fit is structure."""
+    if fit is None:
+        return Side(tensors=tensors, r2=None, null_r2=None, gain=None)
+    return Side(tensors=tensors, r2=fit.r2, null_r2=fit.null_r2, gain=fit.gain)
+
+
+def role_overlap(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> ClusterOverlap | None:
+    """The overlap of one role's clusters: of the labels where their lengths allow it, else of the centroids."""
+    if not a or not b:
+        return None
+    pairs = _label_pairs(a.get("labels"), b.get("labels"))
+    if pairs:
+        value = float(np.mean([adjusted_rand(x, y) for x, y in pairs]))
+        return ClusterOverlap(value=value, kind="adjusted_rand")
+    x, y = _weighted_points(a), _weighted_points(b)
+    if x is None or y is None or x[0].shape[1] != y[0].shape[1]:
+        return None
+    return ClusterOverlap(value=wasserstein_overlap(*x, *y), kind="wasserstein")
+
+
+def mean_overlap(overlaps: Sequence[ClusterOverlap | None]) -> ClusterOverlap | None:
+    """The mean over roles; of the labels' overlaps alone where there are any, since the two kinds do not mix."""
+    found = [overlap for overlap in overlaps if overlap is not None]
+    by_labels = [overlap for overlap in found if overlap.kind == "adjusted_rand"]
+    chosen = by_labels or found
+    if not chosen:
+        return None
+    return ClusterOverlap(value=float(np.mean([overlap.value for overlap in chosen])), kind=chosen[0].kind)
+
+
+def _label_pairs(a: Any, b: Any) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Label lists that correspond: of tensors of one name, else in order if all lengths agree; none of length 0."""
+    x = a if isinstance(a, Mapping) else {"": a or []}
+    y = b if isinstance(b, Mapping) else {"": b or []}
+    pairs = [(x[name], y[name]) for name in sorted(x) if name in y and len(x[name]) == len(y[name]) > 0]
+    if pairs:
+        return pairs
+    lists = [[labels[name] for name in sorted(labels)] for labels in (x, y)]
+    lengths = [[len(each) for each in labels] for labels in lists]
+    if lengths[0] == lengths[1] and all(lengths[0]):
+        return list(zip(*lists, strict=True))
+    return []
+
+
+def adjusted_rand(a: Sequence[int], b: Sequence[int]) -> float:
+    """The adjusted Rand index (Hubert and Arabie 1985) of two labellings of the same things."""
+    # Ours, since scikit-learn's takes longer to import than `compare` has in all; a test compares the two.
+    _, x = np.unique(np.asarray(a), return_inverse=True)
+    _, y = np.unique(np.asarray(b), return_inverse=True)
+    table = np.zeros((x.max() + 1, y.max() + 1))
+    np.add.at(table, (x, y), 1)
+    together, in_a, in_b = (_pairs_within(counts) for counts in (table, table.sum(axis=1), table.sum(axis=0)))
+    expected = in_a * in_b / max(_pairs_within(np.array([len(x)])), 1)
+    largest = (in_a + in_b) / 2
+    # Equal only if both put all in one cluster, or each in its own: then they agree.
+    return 1.0 if largest == expected else float((together - expected) / (largest - expected))
+
+
+def _pairs_within(counts: npt.NDArray[Any]) -> float:
+    """How many pairs there are within groups of these sizes."""
+    return float((counts * (counts - 1) / 2).sum())
+
+
+def _weighted_points(clusters: Mapping[str, Any]) -> tuple[Vector, Vector] | None:
+    """Centroids (clusters, dimensions) and their weights, which sum to 1; None if there are none to be had."""
+    if clusters.get("centroids"):
+        points, weights = np.array(clusters["centroids"], dtype=float), clusters.get("weights")
+    elif clusters.get("norms"):
+        points, weights = np.array(clusters["norms"], dtype=float)[:, None], clusters.get("sizes")
+    else:
+        return None
+    shares = np.ones(len(points)) if weights is None else np.array(weights, dtype=float)
+    return (points, shares / shares.sum()) if shares.sum() > 0 else None
+
+
+def wasserstein_overlap(a: Vector, a_weights: Vector, b: Vector, b_weights: Vector) -> float:
+    """1 / (1 + W / r), with W the 1-Wasserstein distance of the weighted points and r their spread.
+
+    r is the root mean square distance of all points, by weight, from their common mean. Both zero give 1.
+    """
+    cost = np.sqrt(((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=2))
+    distance = _transport_cost(cost, a_weights, b_weights)
+    points, weights = np.concatenate([a, b]), np.concatenate([a_weights, b_weights]) / 2
+    spread = float(np.sqrt(weights @ ((points - weights @ points) ** 2).sum(axis=1)))
+    return 1.0 if distance == 0 or spread == 0 else 1 / (1 + distance / spread)
+
+
+def _transport_cost(cost: Vector, a_weights: Vector, b_weights: Vector) -> float:
+    """The least mean cost of moving the one distribution onto the other: a small linear programme."""
+    from scipy.optimize import linprog
+
+    num_a, num_b = cost.shape
+    leaves = np.kron(np.eye(num_a), np.ones(num_b))
+    arrives = np.kron(np.ones(num_a), np.eye(num_b))
+    # The last row follows from the others; with it, rounding in the weights could make the programme infeasible.
+    constraints = np.concatenate([leaves, arrives])[:-1]
+    solution = linprog(cost.ravel(), A_eq=constraints, b_eq=np.concatenate([a_weights, b_weights])[:-1])
+    assert solution.fun is not None, "What can leave can arrive: there is always a plan."
+    return max(float(solution.fun), 0.0)
