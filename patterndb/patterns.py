@@ -44,6 +44,7 @@ from patterndb.tables import (
 __all__ = [
     "SAVE_STEPS",
     "not_mined",
+    "read_current_key",
     "read_model_statistics",
     "read_pattern",
     "read_signatures",
@@ -102,6 +103,13 @@ def read_pattern(connection: Connection, name: str, run: str | None, *, with_ten
     if found is None:
         raise not_mined(connection, name, run)
     return _assemble(connection, found, with_tensors=with_tensors)
+
+
+def read_current_key(connection: Connection, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
+    """Key and files of the current pattern of the model key, None if there is none; nothing else of it is read."""
+    query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).select_from(PATTERNS.join(MODELS))
+    found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
+    return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
 
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:

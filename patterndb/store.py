@@ -8,6 +8,7 @@ from patterndb import patterns, runs, schema
 from patterndb.columns import require_table
 from patterndb.engine import Transactions
 from patterndb.records import (
+    ArtifactRecord,
     PatternRecord,
     PatternSummary,
     RunModelRecord,
@@ -83,6 +84,11 @@ class PatternDatabase(Transactions):
         """
         with self._reading() as connection:
             return patterns.read_pattern(connection, name, run, with_tensors=with_tensors)
+
+    def current_key(self, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
+        """Key and files of the current pattern of the model key `name`; None if there is none."""
+        with self._reading() as connection:
+            return patterns.read_current_key(connection, name)
 
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""

@@ -27,7 +27,6 @@ from filelock import FileLock
 from safetensors.numpy import load_file, save
 
 from dna_zoo import __version__
-from dna_zoo.errors import NotMinedError
 from patterndb.records import ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
@@ -199,11 +198,8 @@ class Chain:
 
     def _is_kept(self, pattern_key: str) -> bool:
         """Whether the pattern is the model's current one in the database, and its files are in the run's folder."""
-        try:
-            pattern = self.database.load_pattern(self.key, with_tensors=False)
-        except NotMinedError:
-            return False
-        return pattern.pattern_key == pattern_key and are_intact(pattern.artifacts, self.home)
+        current, artifacts = self.database.current_key(self.key) or ("", ())
+        return current == pattern_key and are_intact(artifacts, self.home)
 
     def _pattern(self, key: str, model: ModelRecord, findings: Findings, fits: FitReports) -> PatternRecord:
         """The record of the mined model, without its artifacts."""

@@ -112,6 +112,14 @@ class TestPatterns:
         assert database.load_pattern("alpha") == old
         assert database.load_pattern("alpha", run="again") == old
 
+    def test_the_current_key_is_known_without_loading_the_pattern(self, database: PatternDatabase) -> None:
+        old, new = make_pattern(seed=1), make_pattern(seed=2)
+        save_patterns(database, old, new)
+        with counting_queries(database) as statements:
+            assert database.current_key("alpha") == (new.pattern_key, new.artifacts)
+        assert not any("metrics" in statement for statement in statements)
+        assert database.current_key("nosuch") is None
+
     def test_the_pattern_of_a_run_can_be_asked_for(self, database: PatternDatabase) -> None:
         first, second = make_pattern(seed=1, run="one"), make_pattern(seed=2, run="two")
         save_patterns(database, first, second)
