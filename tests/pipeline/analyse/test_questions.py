@@ -94,17 +94,16 @@ def test_models_related_by_their_weights_are_one_lineage() -> None:
     entries = make_catalog(rng, [TEXT] * 4 + [VISION] * 4, shift={"vision": 9.0})
     fingerprints = rng.normal(size=(8, 96))
     fingerprints[7] = fingerprints[6] + 0.3 * rng.normal(size=96)
-    fingerprint = [
+    signatures = [
         replace(
             entry.signature,
             names=(*entry.signature.names, *(f"fingerprint/all/{index}" for index in range(96))),
-            values=(*entry.signature.values, *fingerprint.tolist()),
+            values=(*entry.signature.values, *own.tolist()),
         )
-        for entry, fingerprint in zip(entries, fingerprints, strict=True)
+        for entry, own in zip(entries, fingerprints, strict=True)
     ]
-    answer = answers([replace(entry, signature=own) for entry, own in zip(entries, fingerprint, strict=True)])[
-        "modality"
-    ]
+    found = answers([replace(entry, signature=own) for entry, own in zip(entries, signatures, strict=True)])
+    answer = found["modality"]
     assert [(group.label, group.lineages) for group in answer.groups] == [("text", 4), ("vision", 3)]
     assert not any(finding.name.startswith("fingerprint") for finding in answer.findings)
 
