@@ -1,15 +1,32 @@
-"""The singular values of a matrix, computed once and shared by every block that asks for a spectrum."""
+"""Singular values and directions of a matrix, from the eigenvalues of its smaller Gram matrix."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["singular_directions", "singular_values", "smaller_gram"]
+__all__ = ["Spectrum", "decompose", "singular_directions", "singular_values", "smaller_gram"]
 
 CHUNK = 4096
 RELATIVE_ZERO = 1e-7
 """Singular values below this share of the largest are rounding of the Gram matrix (its square is float64's epsilon)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spectrum:
+    """One decomposition, for all that asks for it: the order of a matrix and its statistics."""
+
+    singular: npt.NDArray[np.float64]
+    """All min(R, C) singular values, descending."""
+    directions: npt.NDArray[np.float64]
+    """The leading singular vectors along the shorter axis, one a column."""
+
+
+def decompose(matrix: npt.NDArray[np.float32], num_directions: int) -> Spectrum:
+    """All singular values of a matrix (R, C), and the leading directions; the others are not kept in memory."""
+    squares, vectors = singular_directions(matrix)
+    return Spectrum(singular=np.sqrt(squares), directions=vectors[:, :num_directions].copy())
 
 
 def singular_values(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.decomposition import Spectrum, decompose
 from zoo.tensors import Axis, TensorSpec
 
 __all__ = [
     "EVERY_ROW",
+    "NUM_FEATURES",
     "ORDER_VERSION",
     "CanonicalOrder",
     "Rows",
@@ -37,9 +39,10 @@ LARGEST_CHAIN = 4096
 """Axes up to this length are chained in one piece (a length^2 table of cosines in float64, at most 128 MiB)."""
 LEAF = 256
 WHOLE_TILES = 16
-GRAM_CHUNK = 8192
+CHUNK = 8192
+"""Rows that are here in float64 at a time."""
 PIECE = 512
-"""Rows brought into their new order at a time."""
+"""Rows permuted at a time."""
 RELATIVE_ZERO = 1e-6
 """Directions below this share of the leading one are rounding of float32 values, which must not decide an order."""
 
@@ -89,7 +92,7 @@ def raw_order(num_rows: int, num_cols: int) -> CanonicalOrder:
     )
 
 
-def seriate_tensor(matrix: Float32, spec: TensorSpec) -> CanonicalOrder:
+def seriate_tensor(matrix: Float32, spec: TensorSpec, spectrum: Spectrum | None = None) -> CanonicalOrder:
     """The canonical order of `spec`'s matrix, or of a null of it, under the symmetries that the spec names."""
     return seriate(
         matrix,
@@ -97,6 +100,7 @@ def seriate_tensor(matrix: Float32, spec: TensorSpec) -> CanonicalOrder:
         col_axis=spec.col_axis,
         free_row_signs=spec.free_row_signs,
         free_col_signs=spec.free_col_signs,
+        spectrum=spectrum,
     )
 
 
@@ -107,17 +111,19 @@ def seriate(
     col_axis: Axis = Axis.HIDDEN,
     free_row_signs: bool = False,
     free_col_signs: bool = False,
+    spectrum: Spectrum | None = None,
 ) -> CanonicalOrder:
     """The canonical order of `matrix`, float32 (R, C), finite.
 
     - `free_row_signs`, `free_col_signs`: whether signs are free along an axis whose kind does not say so.
+    - `spectrum`: of the matrix, with `NUM_FEATURES` directions, where it is needed for more than the order.
 
     Each permutable axis becomes a chain: from its vector of largest norm, always on to the vector with the largest
     cosine not yet taken (largest absolute cosine where signs are free), seen in the leading `NUM_FEATURES` singular
     directions. Axes longer than `LARGEST_CHAIN` are first cut by principal directions into leaves, then chained.
     All comparisons are float64, so rounding does not decide between neighbours; of equal ones the largest comes first.
     """
-    row_features, col_features = _features(matrix)
+    row_features, col_features = _features(matrix, spectrum or decompose(matrix, NUM_FEATURES))
     rows, row_signs = _order_axis(row_features, row_axis, row_axis.is_sign_free or free_row_signs)
     cols, col_signs = _order_axis(col_features, col_axis, col_axis.is_sign_free or free_col_signs)
     row_signs, col_signs = _fix_global_sign(matrix, rows, row_signs, cols, col_signs)
@@ -143,20 +149,20 @@ def canonicalise_pieces(pieces: Iterable[Float32], order: CanonicalOrder, rows: 
     """
     chosen = order.rows[rows]
     row_signs = None if order.row_signs is None else order.row_signs[rows]
-    places = np.full(len(order.rows), -1)
-    places[chosen] = np.arange(len(chosen))
+    inverse = np.full(len(order.rows), -1)
+    inverse[chosen] = np.arange(len(chosen))
     out = np.empty((len(chosen), len(order.cols)), dtype=np.float32)
     start = 0
     for piece in pieces:
-        where = places[start : start + len(piece)]
+        targets = inverse[start : start + len(piece)]
         start += len(piece)
-        is_kept = where >= 0
-        where, moved = where[is_kept], piece[is_kept][:, order.cols]
+        is_kept = targets >= 0
+        targets, permuted = targets[is_kept], piece[is_kept][:, order.cols]
         if row_signs is not None:
-            moved = moved * row_signs[where, None]
+            permuted = permuted * row_signs[targets, None]
         if order.col_signs is not None:
-            moved = moved * order.col_signs[None, :]
-        out[where] = moved
+            permuted = permuted * order.col_signs[None, :]
+        out[targets] = permuted
     return out
 
 
@@ -172,28 +178,22 @@ def restore(canonical: Float32, order: CanonicalOrder) -> Float32:
     return out
 
 
-def _features(matrix: Float32) -> tuple[Float64, Float64]:
+def _features(matrix: Float32, spectrum: Spectrum) -> tuple[Float64, Float64]:
     """Rows (R, K) and columns (C, K) in the leading singular directions, each scaled by the singular values.
 
     Inner products between rows of the result are those of the truncated matrix, whatever basis the factorisation chose,
     so they do not depend on the order or sign of the other axis.
     """
-    num_rows, num_cols = matrix.shape
-    if num_rows < num_cols:
-        cols, rows = _features(np.ascontiguousarray(matrix.T))
-        return rows, cols
-    gram = np.zeros((num_cols, num_cols))
-    for start in range(0, num_rows, GRAM_CHUNK):
-        chunk = matrix[start : start + GRAM_CHUNK].astype(np.float64)
-        gram += chunk.T @ chunk
-    values, vectors = np.linalg.eigh(gram)
-    singular = np.sqrt(np.maximum(values[::-1][:NUM_FEATURES], 0))
+    is_wide = matrix.shape[0] < matrix.shape[1]
+    tall = matrix.T if is_wide else matrix
+    singular = spectrum.singular[:NUM_FEATURES]
     keep = max(int(np.sum(singular > RELATIVE_ZERO * singular[0])), 1)
-    vectors, singular = vectors[:, ::-1][:, :keep], singular[:keep]
-    rows = np.concatenate(
-        [matrix[start : start + GRAM_CHUNK].astype(np.float64) @ vectors for start in range(0, num_rows, GRAM_CHUNK)]
+    vectors, singular = spectrum.directions[:, :keep], singular[:keep]
+    long = np.concatenate(
+        [tall[start : start + CHUNK].astype(np.float64) @ vectors for start in range(0, len(tall), CHUNK)]
     )
-    return rows, vectors * singular
+    short = vectors * singular
+    return (short, long) if is_wide else (long, short)
 
 
 def _order_axis(
@@ -295,8 +295,8 @@ def _fix_global_sign(
     if col_signs is not None:
         col_vector[cols] = col_signs
     sums = np.zeros(len(cols))
-    for start in range(0, len(rows), GRAM_CHUNK):
-        chunk = slice(start, start + GRAM_CHUNK)
+    for start in range(0, len(rows), CHUNK):
+        chunk = slice(start, start + CHUNK)
         sums += row_vector[chunk] @ matrix[chunk].astype(np.float64)
     if float(sums @ col_vector) >= 0:
         return row_signs, col_signs

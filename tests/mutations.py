@@ -76,8 +76,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the null of the frequencies is not put into order",
         "pipeline/analyse/stage.py",
-        '_reorder(matrix, spec) if kind == "shuffle" else matrix',
-        "matrix",
+        "_measure(kind, *_put_in_order(matrix, spec))",
+        "_measure(kind, matrix, singular_values(matrix))",
         _ANALYSIS,
     ),
     Mutation(

@@ -27,11 +27,11 @@ from pipeline.analyse.statistics.entropy import histogram_entropy, spectral_entr
 from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm
 from pipeline.analyse.statistics.spectra import NUM_BANDS, measure_spectra
-from pipeline.decomposition import singular_values
+from pipeline.decomposition import decompose, singular_values
 from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
 from pipeline.memory import give_back
 from pipeline.nulls import NULLS, NullKind, NullModel, Place, null_rng, rotate, sample_rng
-from pipeline.order import EVERY_ROW, Rows, canonicalise, seriate_tensor
+from pipeline.order import EVERY_ROW, NUM_FEATURES, Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Role, TensorKind, TensorSpec
 
@@ -45,7 +45,7 @@ __all__ = [
     "summarise",
 ]
 
-ANALYSE_VERSION = "3"
+ANALYSE_VERSION = "4"
 NUM_THREADS = 2
 """Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
@@ -162,6 +162,8 @@ class _Parts:
 
     matrix: Float32
     """Canonical."""
+    singular: Float64
+    """Its singular values."""
     samples: tuple[Float32, ...]
     """Rows at random, not in order yet; none where the matrix is whole."""
 
@@ -171,15 +173,17 @@ def _parts(
 ) -> _Parts:
     """The matrix, or what is sampled of it; `take(rows)` gives canonical rows."""
     if spec.rows <= settings.max_rows:
-        return _Parts(matrix=take(EVERY_ROW), samples=())
+        matrix = take(EVERY_ROW)
+        return _Parts(matrix=matrix, singular=singular_values(matrix), samples=())
     rngs = (sample_rng(draw, seed=seed, **_place(spec, ordinal)) for draw in range(NUM_SAMPLES))
     chosen = [systematic_rows(spec.rows, settings.max_rows)]
     chosen += [random_rows(spec.rows, settings.max_rows, rng) for rng in rngs]
-    systematic, *samples = _take_together(take, chosen)
-    return _Parts(matrix=_reorder(systematic, spec), samples=tuple(samples))
+    systematic, *samples = _rows_of_each(take, chosen)
+    matrix, singular = _put_in_order(systematic, spec)
+    return _Parts(matrix=matrix, singular=singular, samples=tuple(samples))
 
 
-def _take_together(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray[np.intp]]) -> list[Float32]:
+def _rows_of_each(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray[np.intp]]) -> list[Float32]:
     """Several choices of rows, each its own array, read once."""
     every = np.unique(np.concatenate(chosen))
     values = take(every)
@@ -189,7 +193,7 @@ def _take_together(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray
 def _analyse_parts(
     parts: _Parts, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
 ) -> TensorAnalysis:
-    matrix, singular = parts.matrix, singular_values(parts.matrix)
+    matrix, singular = parts.matrix, parts.singular
     makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular)}
 
     def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
@@ -197,8 +201,8 @@ def _analyse_parts(
         return _measure_null(kind, makers[kind](matrix, _rng(kind, draw, spec, seed, ordinal)), spec)
 
     def measure_sample(rows: Float32) -> dict[str, float]:
-        sample = _reorder(rows, spec)
-        return {name: value for kind in NULLS for name, value in _measure(kind, sample).items()}
+        sample, spectrum = _put_in_order(rows, spec)
+        return {name: value for kind in NULLS for name, value in _measure(kind, sample, spectrum).items()}
 
     draws: dict[str, list[float]] = defaultdict(list)
     with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
@@ -267,26 +271,32 @@ def _place(spec: TensorSpec, ordinal: int) -> Place:
     }
 
 
-def _reorder(matrix: Float32, spec: TensorSpec) -> Float32:
-    return canonicalise(matrix, seriate_tensor(matrix, spec))
+def _put_in_order(matrix: Float32, spec: TensorSpec) -> tuple[Float32, Float64]:
+    """The matrix in canonical order, and its singular values, from one decomposition."""
+    spectrum = decompose(matrix, NUM_FEATURES)
+    return canonicalise(matrix, seriate_tensor(matrix, spec, spectrum)), spectrum.singular
 
 
 def _both_signs(values: Float32) -> Float32:
     return np.concatenate([values, -values])
 
 
-def _measure(kind: NullKind, matrix: Float32, singular: Float64 | None = None) -> dict[str, float]:
-    """The statistics whose null is `kind`, of a canonical matrix; `singular` where its singular values are known."""
+def _measure(kind: NullKind, matrix: Float32, singular: Float64) -> dict[str, float]:
+    """The statistics whose null is `kind`, of a canonical matrix and its singular values."""
     if kind == "shuffle":
-        return measure_spectra(matrix) | _measure_spectrum(singular_values(matrix) if singular is None else singular)
-    if kind == "rotate":
-        return measure_clusters(matrix)
-    return _measure_values(matrix)
+        return measure_spectra(matrix) | _measure_spectrum(singular)
+    return _measure_unordered(kind, matrix)
 
 
 def _measure_null(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str, float]:
     """The same of a null. Only frequencies depend on the order, so only their null is put into order."""
-    return _measure(kind, _reorder(matrix, spec) if kind == "shuffle" else matrix)
+    if kind == "shuffle":
+        return _measure(kind, *_put_in_order(matrix, spec))
+    return _measure_unordered(kind, matrix)
+
+
+def _measure_unordered(kind: NullKind, matrix: Float32) -> dict[str, float]:
+    return measure_clusters(matrix) if kind == "rotate" else _measure_values(matrix)
 
 
 def _measure_spectrum(singular: Float64) -> dict[str, float]:

@@ -95,10 +95,11 @@ def test_a_long_axis_ends_up_as_a_permutation_of_all_its_rows() -> None:
     assert sorted(seriate(gaussian(101, 9)).rows) == list(range(101))
 
 
-def test_gram_chunks_do_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = gaussian(40, 12)
     whole = canonical(matrix)
-    monkeypatch.setattr(order_module, "GRAM_CHUNK", 7)
+    monkeypatch.setattr(order_module, "CHUNK", 7)
+    monkeypatch.setattr("pipeline.decomposition.CHUNK", 7)
     np.testing.assert_array_equal(canonical(matrix), whole)
 
 
