@@ -10,8 +10,8 @@ __all__ = ["give_back"]
 def give_back() -> None:
     """Return free memory to the system, where the C library can.
 
-    glibc keeps it for later, hundreds of MiB after a fit, but the next stage asks for arrays of other sizes and would
-    have its own beside it.
+    glibc keeps it for later, hundreds of MiB after a fit. The next stage asks for arrays of other sizes, so its memory
+    would be added to that.
     """
     trim = _trim()
     if trim is not None:

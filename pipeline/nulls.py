@@ -1,8 +1,8 @@
 """Null models: what a matrix would look like if the thing under test were not there.
 
-Every null keeps the shape, and is put through exactly what the original is put through. Randomness is handed in; the
-generators that `null_rng` makes depend on where a tensor stands in its network, never on its values or on the order of
-the file, so a permuted copy of a model meets the same nulls.
+Every null keeps the shape, and is processed exactly as the original is. Randomness is passed in; the generators that
+`null_rng` makes depend on where a tensor stands in its network, never on its values or on the order of the file, so a
+permuted copy of a model gets the same nulls.
 """
 
 import math
@@ -81,7 +81,7 @@ def null_rng(kind: NullKind, draw: int, *, seed: int, **place: Unpack[Place]) ->
 
 
 def sample_rng(draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Generator:
-    """The generator of sample number `draw` of a tensor's rows: a stream of its own beside those of the nulls."""
+    """The generator of sample number `draw` of a tensor's rows: independent of those of the nulls."""
     return _rng(len(NULLS), draw, seed, place)
 
 
@@ -91,7 +91,7 @@ def _rng(stream: int, draw: int, seed: int, place: Place) -> np.random.Generator
 
 
 def compare_with_null(name: str, value: float, draws: Sequence[float], kind: str | None) -> Statistic:
-    """`value` beside its null draws.
+    """`value` compared with its null draws.
 
     `z` is in standard deviations of the draws (n - 1 in the denominator), None with fewer than two draws or a null
     without spread. `p` = (k + 1) / (n + 1), k the number of draws at least as far from the null mean as the value

@@ -1,9 +1,9 @@
 """Order: a canonical form of each weight matrix.
 
 The index order of neurons, heads, channels and tokens is a symmetry of the network, so in file order a matrix shows no
-pattern along its axes. Seriation puts like rows beside like rows: the order depends on the values alone, not on the
-order they came in, so a copy with permuted axes (and, where the architecture allows it, flipped signs) has the same
-canonical form. Everything that looks at positions, its null included, looks at that form.
+pattern along its axes. Seriation puts similar rows next to each other. The order depends on the values alone, not on
+the order in the file, so a copy with permuted axes (and, where the architecture allows it, flipped signs) has the same
+canonical form. Everything that depends on position, its null included, is measured on that form.
 
 R = rows, C = columns, K = features.
 """

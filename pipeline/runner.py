@@ -86,7 +86,7 @@ def _mine_model(chain: Chain) -> str:
     except DnaZooError as error:
         return _fail(chain, error.message, error.hint)
     except Exception as error:  # One model's bug must not cost the others their results.
-        log.exception("%s failed in a way nobody foresaw.", chain.key)
+        log.exception("%s failed because of a bug.", chain.key)
         hint = f"This is a bug; the traceback is in {chain.home / 'runs' / chain.run / 'run.log'}."
         return _fail(chain, f"{type(error).__name__}: {error}", hint)
     record = RunModelRecord(key=chain.key, status="done", pattern_key=pattern_key)

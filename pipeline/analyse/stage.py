@@ -1,8 +1,8 @@
-"""Analyse: every statistic of every tensor beside its null, and what they say together.
+"""Analyse: every statistic of every tensor with its null, and what they say together.
 
 Matrices come in canonical form, one at a time. Nothing here depends on the order or signs they had in the file: a
-permuted copy of a model gives the same numbers. Only the fingerprint looks at the file's
-order, in a way that no permutation changes.
+permuted copy of a model gives the same numbers. Only the fingerprint reads matrices in the order of the file, in a way
+that no permutation changes.
 """
 
 import itertools
@@ -104,8 +104,8 @@ def analyse_model(
       rows at a time.
     - `on_progress(weights done, weights in all)`: after each tensor.
 
-    Linear algebra runs on one thread meanwhile (nulls are what is done side by side), so the number of cores does not
-    show in the last bit.
+    Linear algebra runs on one thread meanwhile (nulls run in parallel instead), so the last bit does not depend on the
+    number of cores.
     """
     from threadpoolctl import threadpool_limits
 
@@ -144,7 +144,7 @@ def summarise(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPar
 def analyse_tensor(
     canonical: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int = 0
 ) -> TensorAnalysis:
-    """Every statistic of a canonical matrix (rows, cols), each beside `settings.num_nulls` draws of its null.
+    """Every statistic of a canonical matrix (rows, cols), each with `settings.num_nulls` draws of its null.
 
     - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
 
@@ -208,11 +208,11 @@ def _analyse_parts(
     with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
         clustering = pool_of_threads.submit(cluster_rows, matrix)
         values = {kind: pool_of_threads.submit(_measure, kind, matrix, singular) for kind in NULLS}
-        # In the order asked for, whichever ends first.
+        # Results come in the order of the draws, not in the order they are ready.
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
                 draws[name].append(value)
-        give_back()  # Or what the nulls have freed stays beside the largest tables of cosines, those of two samples.
+        give_back()  # Else what the nulls have freed is added to the largest tables of cosines, those of two samples.
         samples = tuple(pool_of_threads.map(measure_sample, parts.samples))
     clusters = clustering.result()
     return TensorAnalysis(
@@ -232,7 +232,7 @@ def _analyse_parts(
 def analyse_vector(
     vector: Float32, spec: TensorSpec, *, settings: AnalysisSettings, seed: int, ordinal: int = 0
 ) -> TensorAnalysis:
-    """The distribution of a vector's values, and their entropy, beside the `gaussian` null.
+    """The distribution of a vector's values, and their entropy, with the `gaussian` null.
 
     The values are sorted first, so that their order leaves no trace in the last bit; where signs are free, each is
     taken with both signs, in the vector and in its null.

@@ -1,6 +1,6 @@
-"""Who a model is: what our card of it says; without one, what its config, the model card beside it and its file say.
+"""Facts about a model: from its card in the zoo, else from its config, its model card on the Hub and its tensors.
 
-Nothing is guessed: what is not said is None, and no question is asked of it.
+Nothing is guessed: a fact that none of them states is None, and the model is left out where that fact is asked for.
 """
 
 import re
@@ -120,7 +120,7 @@ def _metadata(card: Path) -> dict[Any, Any]:
 
     try:
         return metadata_load(card) or {}
-    except Exception:  # Whatever a stranger wrote into a card must not fail the model.
+    except Exception:  # The card is anybody's text; a damaged one must not fail the model.
         return {}
 
 

@@ -1,7 +1,7 @@
 """What fetching remembers in the home folder: the sha256 of files it has read, the commits it has resolved.
 
-One small JSON file a fact, written beside its place and moved there in one step: two processes may do so at once and a
-reader never sees half of one. A record that cannot be read counts as none.
+Each fact is one small JSON file, written under a temporary name and renamed: two processes may do so at once, and a
+reader never sees half of a file. A record that cannot be read counts as none.
 """
 
 import hashlib
@@ -55,21 +55,21 @@ class FileState:
 
 
 def file_state(path: Path) -> FileState:
-    """The file_state of the file as it is now, links followed."""
+    """The file as it is now, links followed."""
     real = path.resolve()
     status = real.stat()
     return FileState(path=str(real), size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def load_sha256(home: Path, file: FileState) -> str | None:
-    """The sha256 found when the file last had this file_state."""
+    """The sha256 found when the file was last in this state."""
     record = _read(_sha256_path(home, file))
     digest = record.get("sha256")
     return digest if isinstance(digest, str) and asdict(file).items() <= record.items() else None
 
 
 def store_sha256(home: Path, file: FileState, sha256: str) -> None:
-    """Keep the sha256 of a file that was read, found to be right, and had this file_state before."""
+    """Keep the sha256 of a file that was in this state before it was read and found to be right."""
     _write(_sha256_path(home, file), {**asdict(file), "sha256": sha256})
 
 

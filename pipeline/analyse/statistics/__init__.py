@@ -1,6 +1,6 @@
 """Statistics of one weight matrix, one module a block; pure functions, float64 inside.
 
-`singular` the shared spectrum; `spectra` frequencies of the canonical matrix; `dimension` principal components;
+`spectra` frequencies of the canonical matrix; `dimension` principal components;
 `heavy_tail` power laws; `lipschitz` norms; `entropy` of values and of the spectrum; `distribution` of the values;
 `clusters` of rows. A block's `measure...` functions return plain names -> numbers; what cannot be computed is NaN.
 """

@@ -122,7 +122,7 @@ def _farthest_first(points: Float64, count: int) -> Float64:
 
 
 def _means(points: Float64, labels: npt.NDArray[np.intp], previous: Float64) -> Float64:
-    """Mean of each cluster; an empty one keeps its place."""
+    """Mean of each cluster; an empty one keeps its centroid."""
     members = np.zeros((len(previous), len(points)))
     members[labels, np.arange(len(points))] = 1.0
     counts = members.sum(axis=1)

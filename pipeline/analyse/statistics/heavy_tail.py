@@ -1,4 +1,4 @@
-"""Heavy tails: a power law in the eigenvalues of W^T W, and the norms beside it.
+"""Heavy tails: a power law in the eigenvalues of W^T W, and norms.
 
 The fit follows Clauset, Shalizi & Newman 2009: for every candidate xmin the continuous maximum-likelihood exponent
 (their eq. 3.1), and of all candidates the one whose tail is nearest to its power law in Kolmogorov-Smirnov distance
@@ -63,10 +63,10 @@ def _distances(logs: Float64, starts: npt.NDArray[np.intp], alphas: Float64) -> 
     for first in range(0, len(starts), STARTS_AT_A_TIME):
         some = slice(first, first + STARTS_AT_A_TIME)
         begin, offset = starts[some, None], starts[first]
-        places = np.arange(offset, len(logs))
+        ranks = np.arange(offset, len(logs))
         # What lies before a tail's own start counts as at its start, where the distance is 0.
         beyond = np.maximum(logs[None, offset:] - logs[begin], 0.0)
-        shares = np.maximum(places - begin, 0) / (len(logs) - begin)
+        shares = np.maximum(ranks - begin, 0) / (len(logs) - begin)
         found[some] = np.abs(1 - np.exp((1 - alphas[some, None]) * beyond) - shares).max(axis=1)
     return found
 

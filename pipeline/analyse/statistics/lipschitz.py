@@ -25,7 +25,7 @@ def log_spectral_norm(singular: npt.NDArray[np.float64]) -> float:
 def log_block_bound(norms: Mapping[str, float]) -> float:
     """log10 of the product bound of one block, from role -> product of the spectral norms of that role's matrices.
 
-    A residual branch of norm L contributes 1 + L (the identity beside it), since ||x + f(x)|| <= (1 + L) ||x||; so do
+    A residual branch of norm L contributes 1 + L (1 for the identity), since ||x + f(x)|| <= (1 + L) ||x||; so do
     the two branches of `BRANCHES`, each complete or not. Convolutions are a plain product, as in Szegedy et al. 2014,
     section 4.3. Queries and keys set where attention looks, not how far it stretches, and are left out. NaN if nothing
     is left.
