@@ -7,21 +7,22 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, MetaData, event, insert, select, text
+from sqlalchemy import CheckConstraint, MetaData, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
 from patterndb import schema
 from patterndb.engine import make_engine, masked, parse_url
+from patterndb.rows import digest, layout_row
 from patterndb.store import PatternDatabase
-from patterndb.tables import METADATA
+from patterndb.tables import METADATA, SIGNATURE_LAYOUTS
 from tests.support.patterns import make_pattern, save_patterns
 
 ROOT = Path(__file__).parent.parent.parent
@@ -128,7 +129,7 @@ def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tm
 
 
 def test_every_released_schema_is_kept() -> None:
-    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003"]
+    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003", "0004"]
 
 
 def test_statistics_of_older_schemas_have_no_interval(empty_url: str, tmp_path: Path) -> None:
@@ -161,6 +162,9 @@ def copy_rows(source: str, target: str) -> None:
             rows = [row._asdict() for row in reading.execute(select(table))]
             if table.name != "alembic_version" and rows:
                 writing.execute(insert(ours.tables[table.name]), rows)
+                if writing.dialect.name == "postgresql" and "id" in table.c:
+                    counter = f"pg_get_serial_sequence('{table.name}', 'id')"
+                    writing.execute(text(f"SELECT setval({counter}, (SELECT max(id) FROM {table.name}))"))
     for engine in engines:
         engine.dispose()
 
@@ -175,6 +179,43 @@ def test_fits_of_the_first_schema_know_nothing_of_8_bits(empty_url: str, tmp_pat
         kept = database.load_pattern("kept")
         assert kept.fit and kept.fit.steps == 1000 and kept.fit.r2_8bit is None and kept.fit.dct_r2 is None
         assert database.export_catalog("catalog")["fit_r2_8bit"].isna().all()
+
+
+def as_version_6(url: str, names: Sequence[str]) -> None:
+    """Give the only layout of a database of schema 0003 these names, and the version that had them."""
+    engine = make_engine(parse_url(url), for_migrations=True)
+    row = {"names": list(names), "version": "6", "digest": digest(["6", list(names)])}
+    with engine.begin() as connection:
+        connection.execute(update(SIGNATURE_LAYOUTS), row)
+    engine.dispose()
+
+
+def test_signatures_of_version_6_are_compared_with_those_saved_now(empty_url: str, tmp_path: Path) -> None:
+    kept = shutil.copy(RELEASED[2], tmp_path / "kept.sqlite")
+    migrate_to(empty_url, "0003")
+    copy_rows(f"sqlite:///{kept}", empty_url)
+    statistics = make_pattern("kept").signature.names[:20]
+    projections = [f"all/projection_{i}" for i in range(len(make_pattern("kept").signature.names) - 20)]
+    as_version_6(empty_url, [*statistics, *(f"kinship/{name}" for name in projections)])
+    schema.upgrade(empty_url)
+    assert schema.check(empty_url) == ()
+    with PatternDatabase.open(empty_url) as database:
+        (entry,) = database.signatures()
+        assert entry.signature.version == "7"
+        assert entry.signature.names == (*statistics, *(f"fingerprint/{name}" for name in projections))
+        save_patterns(database, make_pattern("copy", signature=entry.signature))
+        assert database.get_similar_models("kept")[0].distance == 0
+        with database._reading() as connection:
+            assert connection.scalars(select(SIGNATURE_LAYOUTS.c.digest)).all() == [
+                layout_row(entry.signature)["digest"]
+            ]
+
+
+def test_signatures_of_older_versions_keep_their_number(tmp_path: Path) -> None:
+    kept = shutil.copy(RELEASED[2], tmp_path / "kept.sqlite")
+    schema.upgrade(f"sqlite:///{kept}")
+    with PatternDatabase.open(f"sqlite:///{kept}") as database:
+        assert database.load_pattern("kept").signature == make_pattern("kept", num_blocks=1).signature
 
 
 @pytest.mark.parametrize(("revision", "hint"), [("0000", "Run `dna-zoo db upgrade`."), ("9999", "newer dna-zoo")])
