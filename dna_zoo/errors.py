@@ -24,6 +24,9 @@
 Each carries two sentences: what happened, and what to do (`hint`). `str(error)` is the first alone.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "DamagedFileError",
     "DiskFullError",
@@ -45,6 +48,7 @@ __all__ = [
     "UnknownModelError",
     "UnsafeFileError",
     "WeightsChangedError",
+    "did_you_mean",
 ]
 
 
@@ -131,3 +135,17 @@ class NotMinedError(StoreError, LookupError):
 
 class SchemaVersionError(StoreError):
     """The database has another schema than this version of dna-zoo."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`Did you mean 'a' or 'b'?` of up to three names that look like `name`, the closest first; else nothing.
+
+    Of a Hub id, the part after the slash is recognised too: people type it alone.
+    """
+    spellings: dict[str, str] = {}
+    for each in names:
+        spellings.setdefault(each.lower(), each)
+        spellings.setdefault(each.rpartition("/")[2].lower(), each)
+    close = get_close_matches(name.lower(), spellings, n=6, cutoff=0.6)
+    near = list(dict.fromkeys(spellings[match] for match in close))[:3]
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -4,7 +4,6 @@ As many statements for a large pattern as for a small one, and for many patterns
 """
 
 import datetime as dt
-import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -12,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, delete, func, insert, or_, select
 
-from dna_zoo.errors import NotMinedError, StoreError
+from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb import rows
 from patterndb.engine import find_or_insert, upsert
 from patterndb.floats import join_special
@@ -45,6 +44,7 @@ __all__ = [
     "SAVE_STEPS",
     "not_mined",
     "read_current_key",
+    "read_keys",
     "read_model_statistics",
     "read_pattern",
     "read_signatures",
@@ -290,15 +290,17 @@ def read_model_statistics(connection: Connection) -> Mapping[str, tuple[Statisti
     return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
 
 
+def read_keys(connection: Connection) -> tuple[str, ...]:
+    """The keys of all models with a pattern, sorted."""
+    return tuple(sorted(connection.scalars(select(MODELS.c.key).distinct().select_from(PATTERNS.join(MODELS)))))
+
+
 def not_mined(connection: Connection, name: str, run: str | None) -> NotMinedError:
     """The error for a key without a pattern, with the keys that look like it."""
-    keys = sorted(connection.scalars(select(MODELS.c.key).distinct().select_from(PATTERNS.join(MODELS))))
+    keys = read_keys(connection)
     where = "this database" if run is None else f"run {run!r}"
-    near = difflib.get_close_matches(name, keys, n=3)
-    if near and name not in keys:
-        hint = f"Did you mean {' or '.join(repr(key) for key in near)}?"
-    else:
-        hint = f"Mine it first: `dna-zoo mine {name}`."
+    near = "" if name in keys else did_you_mean(name, keys)
+    hint = near or f"Mine it first: `dna-zoo mine {name}`."
     return NotMinedError(f"There is no pattern of {name!r} in {where}.", hint=hint)
 
 

@@ -90,6 +90,11 @@ class PatternDatabase(Transactions):
         with self._reading() as connection:
             return patterns.read_current_key(connection, name)
 
+    def model_keys(self) -> tuple[str, ...]:
+        """The keys of all mined models, sorted."""
+        with self._reading() as connection:
+            return patterns.read_keys(connection)
+
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
         with self._reading() as connection:

@@ -6,12 +6,11 @@ where the repository has not been looked into: then the fetch decides, safetenso
 """
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
-from dna_zoo.errors import SettingsError, UnknownModelError
+from dna_zoo.errors import SettingsError, UnknownModelError, did_you_mean
 from zoo.cards import ModelCard, PackagedWeights
 
-__all__ = ["CARDS", "find_card", "select_cards"]
+__all__ = ["CARDS", "find_card", "near_misses", "select_cards", "unknown_model"]
 
 CARDS: Mapping[str, ModelCard] = {
     "albert-base": ModelCard(
@@ -318,7 +317,18 @@ def find_card(name: str) -> ModelCard:
     for card in CARDS.values():
         if card.repo == name:
             return card
-    raise UnknownModelError(_unknown(name), hint="See `dna-zoo zoo` for the models it has cards of.")
+    raise unknown_model(name)
+
+
+def unknown_model(name: str, known: Iterable[str] = ()) -> UnknownModelError:
+    """The error for a name that no model has, naming near misses among the cards and the other `known` names."""
+    message = f"Unknown model {name!r}. {near_misses(name, known)}".rstrip()
+    return UnknownModelError(message, hint="See `dna-zoo zoo` for the models it has cards of.")
+
+
+def near_misses(name: str, known: Iterable[str] = ()) -> str:
+    """`Did you mean ...?`, of keys and repositories of the cards and the other `known` names; else nothing."""
+    return did_you_mean(name, (*CARDS, *(card.repo for card in CARDS.values()), *known))
 
 
 def select_cards(
@@ -340,25 +350,6 @@ def select_cards(
         for card in cards
         if tier in (None, card.tier) and family in (None, card.family) and modality in (None, card.modality)
     )
-
-
-def _unknown(name: str) -> str:
-    near = _near_misses(name)
-    question = f" Did you mean {' or '.join(repr(miss) for miss in near)}?" if near else ""
-    return f"Unknown model {name!r}.{question}"
-
-
-def _near_misses(name: str) -> tuple[str, ...]:
-    """Up to three keys or repository ids that resemble `name`, closest first.
-
-    A repository is also recognised by the part after its slash, which people type alone.
-    """
-    spellings = {card.key: card.key for card in CARDS.values()}
-    for card in CARDS.values():
-        spellings[card.repo.lower()] = card.repo
-        spellings[card.repo.split("/")[1].lower()] = card.repo
-    close = get_close_matches(name.lower(), spellings, n=6, cutoff=0.6)
-    return tuple(dict.fromkeys(spellings[match] for match in close))[:3]
 
 
 def _require_known(setting: str, value: object, known: Iterable[object]) -> None:

@@ -5,6 +5,7 @@ Sources, in this order: a path given by hand, the Python package that a card nam
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +23,9 @@ from pipeline.weights.files import (
     shard_names,
 )
 from zoo.cards import ModelCard
-from zoo.registry import find_card
+from zoo.registry import find_card, near_misses, unknown_model
 
-__all__ = ["key_of", "plan"]
+__all__ = ["key_of", "plan", "require_known"]
 
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
@@ -37,13 +38,12 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     for a sharded model, its index). `offline` None leaves that to the environment. Raises `UnknownModelError` and the
     `FetchError` of whatever is in the way.
     """
+    require_known(request)
     card = _find_card(request)
     if request.weights is not None:
         return _plan_path(request.weights, key_of(request), card)
     if card is None and _is_path(request.name):
         return _plan_path(Path(request.name), key_of(request), None)
-    if card is None and not hub.is_repo_id(request.name):
-        find_card(request.name)  # Raises, naming near misses.
     source = _Source(request=request, card=card, home=home)
     if packaged := _plan_package(source):
         return packaged
@@ -52,6 +52,21 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     if offline or hub.is_offline():
         raise _offline(source)
     return _plan_hub(source)
+
+
+def require_known(request: ModelRequest, known: Iterable[str] = ()) -> None:
+    """Raise an error for what can be no model: a path that is not there, or a name that is no card and no Hub id.
+
+    Looks at the disk alone. `known` are names to find near misses among, beside those of the cards.
+    """
+    path = request.weights.expanduser() if request.weights else request.name
+    if os.path.exists(path) or (request.weights is None and (_find_card(request) or hub.is_repo_id(request.name))):
+        return
+    if request.weights is None and os.sep not in request.name:
+        raise unknown_model(request.name, known)
+    message = f"There is no file or directory {str(path)!r}."
+    hint = "Check the path. A model can also be named by a key of `dna-zoo zoo` or a Hub id."
+    raise NoWeightsError(message, hint=hint)
 
 
 def key_of(request: ModelRequest) -> str:
@@ -267,12 +282,8 @@ def _planned(file: hub.HubFile, sha256: str | None = None) -> PlannedFile:
 
 def _with_near_misses(error: UnknownModelError, source: _Source) -> UnknownModelError:
     """The error, with the cards that resemble the name where there are any."""
-    try:
-        find_card(source.request.name)
-    except UnknownModelError as unknown:
-        _, did_you_mean, names = unknown.message.partition("Did you mean")
-        return UnknownModelError(error.message, hint=f"{did_you_mean}{names}" if names else error.hint)
-    return error
+    near = near_misses(source.request.name)
+    return UnknownModelError(error.message, hint=near) if near else error
 
 
 def _offline(source: _Source) -> OfflineError:
