@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from patterndb.multiplicity import q_values
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.whereabouts import Whereabouts
     from patterndb.comparison import Comparison
     from patterndb.records import (
         FitRecord,
@@ -70,7 +73,7 @@ def plan_document(plan: "FetchPlan") -> Document:
     }
 
 
-def pattern_document(pattern: "PatternRecord") -> Document:
+def pattern_document(pattern: "PatternRecord", whereabouts: "Whereabouts") -> Document:
     """`show`."""
     model, signature = pattern.model, pattern.signature
     return {
@@ -82,6 +85,10 @@ def pattern_document(pattern: "PatternRecord") -> Document:
         "weights": model.num_weights,
         "tensors": model.num_tensors,
         "run": pattern.run,
+        "found": whereabouts.found.isoformat(),
+        "source": whereabouts.source,
+        "folder": whereabouts.folder,
+        "files": [asdict(file) for file in whereabouts.files],
         "pattern_key": pattern.pattern_key,
         "pattern_class": pattern.pattern_class,
         "class_scores": dict(pattern.class_scores),
@@ -122,14 +129,14 @@ ROLE_FIT_KEYS = (
 
 
 def _role_document(role: "RoleRecord") -> Document:
-    """A role, its figures of the fit beside its counts; null where the role is not fitted."""
+    """A role, its figures of the fit and its counts; null where the role is not fitted."""
     figures = {key: None if role.fit is None else getattr(role.fit, key) for key in ROLE_FIT_KEYS}
     counts = {"tensors": role.tensors, "weights": role.weights, "pattern_class": role.pattern_class}
     return {"role": role.role, **counts, **figures}
 
 
 def _statistic_documents(statistics: "Sequence[Statistic]") -> list[Document]:
-    """Values beside their nulls; together they are one family of tests."""
+    """Values with their nulls; together they are one family of tests."""
     adjusted = q_values([each.p for each in statistics])
     return [asdict(each) | {"q": q} for each, q in zip(statistics, adjusted, strict=True)]
 
@@ -149,7 +156,7 @@ def comparison_document(comparison: "Comparison", lineage: "Lineage | None") -> 
 
 
 def _flat_overlap(document: Document) -> Document:
-    """The cluster overlap as a number, and beside it which kind of overlap it is."""
+    """The cluster overlap as a number, and which kind of overlap it is."""
     overlap = document.pop("cluster_overlap") or {"value": None, "kind": None}
     return document | {"cluster_overlap": overlap["value"], "cluster_overlap_kind": overlap["kind"]}
 
@@ -184,14 +191,16 @@ def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") 
     }
 
 
-def run_document(run: "RunRecord") -> Document:
-    """`runs`: one run."""
+def run_document(run: "RunRecord", folder: "Path") -> Document:
+    """`runs`: one run, whose files are in `folder` if they are there."""
     return {
         "run": run.run,
         "status": run.status,
         "started": run.started.isoformat(),
         "finished": run.finished.isoformat() if run.finished else None,
         "exit_code": run.exit_code,
+        "folder": str(folder),
+        "folder_exists": folder.is_dir(),
         "models": [_run_model_document(model) for model in run.models],
         "request": dict(run.request),
     }
@@ -209,9 +218,11 @@ def _run_model_document(model: "RunModelRecord") -> Document:
     }
 
 
-def mine_document(run: "RunRecord", patterns: "Iterable[PatternRecord]") -> Document:
+def mine_document(
+    run: "RunRecord", folder: "Path", patterns: "Iterable[tuple[PatternRecord, Whereabouts]]"
+) -> Document:
     """`mine`: the run, and what it found."""
-    return {**run_document(run), "patterns": [pattern_document(pattern) for pattern in patterns]}
+    return {**run_document(run, folder), "patterns": [pattern_document(*found) for found in patterns]}
 
 
 def tune_document(found: "TuneResult", best: int | None, command: str | None) -> Document:

@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cli.numbers import byte_size, count, decibel, fixed, p_value, scientific, signed
-from cli.output import Column, escaped, make_facts, make_table
+from cli.numbers import byte_size, count, decibel, fixed, moment, p_value, scientific, signed
+from cli.tables import Column, Table, escaped, make_facts, make_table
 from patterndb.multiplicity import q_values
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
-    from patterndb.records import ArtifactRecord, FitRecord, PatternRecord, RoleRecord, SignatureRecord
+    from cli.whereabouts import FileState, Whereabouts
+    from patterndb.records import FitRecord, PatternRecord, RoleRecord, SignatureRecord
     from patterndb.similarity import Neighbour
 
 __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
@@ -21,15 +21,15 @@ FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
 
 
-def draw_pattern(pattern: "PatternRecord") -> Iterator["RenderableType"]:
+def draw_pattern(pattern: "PatternRecord", whereabouts: "Whereabouts") -> Iterator["RenderableType"]:
     """`show`: everything but the single tensors."""
     yield from draw_findings(pattern)
     yield from _draw_signature(pattern.signature)
-    yield from _draw_artifacts(pattern.artifacts)
+    yield make_facts(_whereabouts_facts(whereabouts, pattern.run))
 
 
 def draw_findings(pattern: "PatternRecord") -> Iterator["RenderableType"]:
-    """Header, class, the table by role and what must be read beside it."""
+    """Header, class, the table by role and what is needed to read it."""
     yield _headline(pattern)
     yield _facts(pattern)
     yield _class_line(pattern)
@@ -69,7 +69,7 @@ def _facts(pattern: "PatternRecord") -> str:
 def _class_line(pattern: "PatternRecord") -> str:
     """The class, its margin, and all the scores, the largest first."""
     if not any(pattern.class_scores.values()):
-        return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]: a class takes 2 nulls or more (`--nulls N`)"
+        return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]: a class needs at least 2 nulls (`--nulls N`)"
     ranked = sorted(pattern.class_scores.items(), key=lambda item: (-item[1], item[0]))
     scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
     margin = fixed(pattern.class_margin, 2)
@@ -77,19 +77,19 @@ def _class_line(pattern: "PatternRecord") -> str:
 
 
 ROLE_COLUMNS = (
-    Column("Role"),
-    Column("Tensors", right=True),
-    Column("Weights", right=True),
+    Column("Role", shrinks=True),
+    Column("Tensors", right=True, optional=3),
+    Column("Weights", right=True, optional=1),
     Column("R²", right=True, style="bold"),
     Column("null R²", right=True),
     Column("Gain", right=True, style="green"),
-    Column("SVD R²", right=True),
-    Column("Bits/w", right=True),
-    Column("Class"),
+    Column("SVD R²", right=True, optional=2),
+    Column("Bits/w", right=True, optional=4),
+    Column("Class", optional=1),
 )
 
 
-def _role_table(pattern: "PatternRecord") -> "Table":
+def _role_table(pattern: "PatternRecord") -> Table:
     """One row a role, and one for all fitted tensors together."""
     rows: list[Sequence[str] | None] = [_role_row(role) for role in pattern.roles]
     if blocks := _blocks_row(pattern):
@@ -171,7 +171,7 @@ def _fit_facts(fit: "FitRecord") -> Iterator[tuple[str, str]]:
 
 
 def _text_at_8_bits(fit: "FitRecord") -> str:
-    """The DNA with weights of 8 bits, beside its null, SVD of as many bits and the bound."""
+    """The DNA with weights of 8 bits, with its null, SVD of as many bits and the bound."""
     dna = f"R² {fixed(fit.r2_8bit)}, null {fixed(fit.null_r2_8bit)}, {fixed(fit.bits_per_weight_8bit)} bits per weight"
     svd = f"SVD of as many bits {fixed(fit.svd_r2_8bit)}, null {fixed(fit.svd_null_r2_8bit)}"
     return f"{dna}; {svd}; ceiling {fixed(fit.ceiling_r2_8bit)}"
@@ -196,29 +196,38 @@ def _draw_signature(signature: "SignatureRecord") -> Iterator["RenderableType"]:
     rows = zip(signature.names, signature.values, signature.z, signature.p, q_values(signature.p), strict=False)
     judged = [(abs(z), name, value, z, p, q) for name, value, z, p, q in rows if z is not None and math.isfinite(z)]
     if not judged:
-        yield "[dim]Its z are unknown: that takes 2 nulls or more (`--nulls N`).[/dim]"
+        yield "[dim]z is unknown: it needs at least 2 nulls (`--nulls N`).[/dim]"
         return
     judged.sort(key=lambda row: (-row[0], row[1]))
     numbers = (Column(heading, right=True) for heading in ("Value", "z", "p", "q"))
-    columns = (Column("Farthest from chance"), *numbers)
+    columns = (Column("Farthest from chance", shrinks=True), *numbers)
     yield ""
     shown = ((name, fixed(value), signed(z), p_value(p), p_value(q)) for _, name, value, z, p, q in judged[:FARTHEST])
     yield make_table(columns, shown)
     yield ""
 
 
-def _draw_artifacts(artifacts: "Sequence[ArtifactRecord]") -> Iterator["RenderableType"]:
-    """The files of the run."""
-    if artifacts:
-        total = byte_size(sum(artifact.num_bytes for artifact in artifacts))
-        noun = "file" if len(artifacts) == 1 else "files"
-        folder = artifacts[0].path.rpartition("/")[0]
-        yield f"[dim]{len(artifacts)} {noun} ({total}) under {escaped(folder)} in the home folder[/dim]"
+def _whereabouts_facts(whereabouts: "Whereabouts", run: str) -> Iterator[tuple[str, str]]:
+    """When and from what the pattern was found, and which of its files are there."""
+    source = f", from {escaped(whereabouts.source)}" if whereabouts.source else ""
+    yield "Found", f"{moment(whereabouts.found)} UTC by run {escaped(run)}{source}"
+    if whereabouts.folder:
+        yield "Files", f"{escaped(whereabouts.folder)}: {', '.join(_file_text(file) for file in whereabouts.files)}"
+
+
+def _file_text(file: "FileState") -> str:
+    """Kind and size, and what is wrong with the file."""
+    wrong = {"intact": "", "missing": " [red](missing)[/red]", "changed": " [red](changed since)[/red]"}
+    return f"{file.kind.replace('_', ' ')} {byte_size(file.num_bytes)}{wrong[file.state]}"
 
 
 def draw_neighbours(model: str, neighbours: Iterable["Neighbour"]) -> Iterator["RenderableType"]:
     """The models nearest to `model`."""
-    columns = (Column(f"Nearest to {escaped(model)}"), Column("Distance", True), Column("Percentile", True))
+    columns = (
+        Column(f"Nearest to {escaped(model)}", shrinks=True),
+        Column("Distance", right=True),
+        Column("Percentile", right=True, optional=1),
+    )
     rows = [(escaped(each.model), fixed(each.distance), fixed(each.percentile, 1)) for each in neighbours]
     yield make_table(columns, rows)
     yield ""

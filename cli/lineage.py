@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cli.numbers import count, fixed, p_value, signed
-from cli.output import Column, escaped, make_table
+from cli.tables import Column, Table, escaped, make_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from patterndb.similarity import Neighbour
     from pipeline.lineage import Lineage
@@ -23,16 +22,16 @@ def lineage_in_a_line(lineage: "Lineage") -> str:
         return f"{verdict}: {escaped(lineage.reason)}"
     return (
         f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {signed(lineage.z)},"
-        f" p {p_value(lineage.p)} beside {count(lineage.num_nulls)} wrong alignments"
+        f" p {p_value(lineage.p)} against {count(lineage.num_nulls)} wrong alignments"
     )
 
 
-def draw_lineage(lineage: "Lineage") -> "Table":
+def draw_lineage(lineage: "Lineage") -> Table:
     """The held-out weights, role by role."""
     columns = (
         Column("Held-out weights of"),
         Column("Tensors", right=True),
-        Column("Weights", right=True),
+        Column("Weights", right=True, optional=1),
         Column("Correlation", right=True, style="bold"),
         Column("z", right=True),
     )
@@ -44,15 +43,15 @@ def draw_lineage(lineage: "Lineage") -> "Table":
 
 
 def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]") -> Iterator["RenderableType"]:
-    """The models ranked by their lineage with `model`, and why of some nothing can be said."""
+    """The models ranked by their lineage with `model`, and the reason where nothing can be said."""
     columns = (
-        Column(f"By lineage with {escaped(model)}"),
+        Column(f"By lineage with {escaped(model)}", shrinks=True),
         Column("Verdict"),
         Column("z", right=True),
         Column("p", right=True),
-        Column("Correlation", right=True),
-        Column("Distance", right=True),
-        Column("Percentile", right=True),
+        Column("Correlation", right=True, optional=2),
+        Column("Distance", right=True, optional=1),
+        Column("Percentile", right=True, optional=3),
     )
     relatives = list(relatives)
     yield make_table(columns, (_row(neighbour, lineage) for neighbour, lineage in relatives))

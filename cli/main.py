@@ -1,122 +1,25 @@
-"""The `dna-zoo` command: wires the options before the command, the commands, and the one place that catches errors."""
+"""The `dna-zoo` command: which commands there are, and the options that each of them has."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-import typer.main
-from typer.core import TyperGroup
 
-from cli import errors
-from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption
-from cli.session import Session
+from cli.application import Application, Command, Group, examples
+from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
+from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption, WideOption
 from dna_zoo import __version__
 
 __all__ = ["app"]
 
-PROGRAM = "dna-zoo"
-COMMANDS = (
-    "zoo",
-    "fetch",
-    "mine",
-    "show",
-    "compare",
-    "similar",
-    "taxonomy",
-    "questions",
-    "runs",
-    "export",
-    "tune",
-    "db",
-)
-EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo --home ./work -v mine --tier 1")
-
-
-class _Commands(Mapping[str, Any]):
-    """The commands by name, each imported and built when it is asked for: a start needs one of them."""
-
-    def __init__(self) -> None:
-        self._built: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        if name not in self._built:
-            self._built[name] = _build(name)
-        return self._built[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
-
-
-class _Application(TyperGroup):
-    """The group of commands, with the house's own errors in place of Typer's."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.commands = _Commands()  # type: ignore[assignment]
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
-        """Run the command and end the process with its exit code (or return that, if not `standalone_mode`)."""
-        session = Session()
-        try:
-            code = super().main(args, PROGRAM, complete_var, standalone_mode=False, obj=session, **extra) or errors.DONE
-        except Exception as error:
-            code = errors.report(error, program=PROGRAM, debug=session.debug)
-        if standalone_mode:
-            sys.exit(code)
-        return code
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C leaves as an exception of its own, so that it is told like the others."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise typer.Abort from error
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """In plain text: drawing it with rich would take longer than everything else, and there are no panels."""
-        super(TyperGroup, self).format_help(ctx, formatter)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Every command with its whole summary."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.commands[name].help or "") for name in self.list_commands(ctx)])
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples, a line each."""
-        formatter.write("\n" + str(self.epilog).replace("[bold]", "").replace("[/bold]", ":") + "\n")
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which people come to need them."""
-        return list(COMMANDS)
-
+EXAMPLES = ("dna-zoo mine minilm-l6", "dna-zoo similar minilm-l6", "dna-zoo mine --tier 1 --home ./work -v")
 
 app = typer.Typer(
-    cls=_Application,
-    add_completion=False,
+    cls=Application,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    no_args_is_help=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\n".join(("[bold]Examples[/bold]", *(f"  {line}" for line in lines)))
 
 
 def _version(wanted: bool) -> None:
@@ -126,46 +29,49 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=_examples(*EXAMPLES))
-def _options(
+@app.callback(invoke_without_command=True, epilog=examples(*EXAMPLES))
+def _application(
     context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    # What follows is in every command, and goes into the session: its fields have these names.
     db: DatabaseOption = None,
-    home: HomeOption = None,
+    given_home: HomeOption = None,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
+    wide: WideOption = False,
     debug: DebugOption = False,
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, metavar="", help="Print the version and stop."),
-    ] = False,
 ) -> None:
-    """Mine the weights of pretrained models for structure, with a null beside every number."""
-    if verbose and quiet:
-        raise typer.BadParameter("-v and -q contradict each other.")
-    session = context.obj
-    assert isinstance(session, Session)
-    session.db, session.given_home, session.debug = db, home, debug
-    session.verbosity = verbose - quiet
+    """Find structure in the weights of pretrained models; every number is compared with its null."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
-def _add(group: typer.Typer, name: str, function: Callable[..., Any], lines: tuple[str, ...]) -> None:
-    """Put a command into its group."""
-    group.command(name, epilog=_examples(*lines))(function)
+def _add(group: typer.Typer, command: Callable[..., Any], lines: tuple[str, ...]) -> None:
+    """Put a command into its group under its own name."""
+    group.command(command.__name__, cls=Command, epilog=examples(*lines))(command)
 
 
-def _build(name: str) -> Any:
-    """The command of that name, from the module of that name."""
-    module = import_module(f"cli.commands.{name}")
-    application = typer.Typer(name=name, add_completion=False, rich_markup_mode="rich")
-    if name == "zoo":
-        application.callback(invoke_without_command=True, epilog=_examples(*module.EXAMPLES))(module.zoo)
-        _add(application, "show", module.show, module.SHOW_EXAMPLES)
-    elif name == "db":
-        application.callback(invoke_without_command=True, epilog=_examples(*module.EXAMPLES))(module.db)
-        for function in (module.upgrade, module.current, module.check):
-            _add(application, function.__name__, function, module.EXAMPLES)
-    else:
-        _add(application, name, getattr(module, name), module.EXAMPLES)
-    return typer.main.get_command(application)
+def _add_group(command: Callable[..., Any], lines: tuple[str, ...]) -> typer.Typer:
+    """Put a command that has commands of its own into the application."""
+    group = typer.Typer(cls=Group)
+    group.callback(invoke_without_command=True, epilog=examples(*lines))(command)
+    app.add_typer(group, name=command.__name__)
+    return group
+
+
+_add(_add_group(zoo.zoo, zoo.EXAMPLES), zoo.show, zoo.SHOW_EXAMPLES)
+_add(app, fetch.fetch, fetch.EXAMPLES)
+_add(app, mine.mine, mine.EXAMPLES)
+_add(app, show.show, show.EXAMPLES)
+_add(app, compare.compare, compare.EXAMPLES)
+_add(app, similar.similar, similar.EXAMPLES)
+_add(app, taxonomy.taxonomy, taxonomy.EXAMPLES)
+_add(app, questions.questions, questions.EXAMPLES)
+_add(app, runs.runs, runs.EXAMPLES)
+_add(app, export.export, export.EXAMPLES)
+_add(app, tune.tune, tune.EXAMPLES)
+_schema = _add_group(db.db, db.EXAMPLES)
+for _command in (db.upgrade, db.current, db.check):
+    _add(_schema, _command, db.EXAMPLES)

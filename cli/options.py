@@ -1,10 +1,10 @@
 """Options and arguments that several commands share."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cli.completion import mined_keys, model_names, run_names
 from cli.output import Format
 
 __all__ = [
@@ -20,29 +20,36 @@ __all__ = [
     "RunOption",
     "TierOption",
     "VerboseOption",
+    "WideOption",
     "flag",
 ]
 
 
+EVERYWHERE = "Options of every command, before or after its name"
+
+
 def flag(*names: str, help: str, panel: str | None = None) -> Any:
     """An option that takes no value."""
-    return typer.Option(*names, help=help, metavar="", rich_help_panel=panel)
+    return typer.Option(*names, help=help, rich_help_panel=panel)
 
 
 FormatOption = Annotated[
     Format,
     typer.Option(
         "--format",
-        help="A table for people, JSON with stable keys for programs, or the bare names, one a line, for pipes.",
+        help="A table for people, JSON with stable keys for programs, or bare names, one per line, for pipes.",
     ),
 ]
-ModelArgument = Annotated[str, typer.Argument(metavar="KEY", help="A mined model, by its key.", show_default=False)]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="A mined model, by its key.", autocompletion=mined_keys)
+]
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NAMES",
+        metavar="NAMES...",
         help="Keys of the zoo, Hub ids or directories. A directory's folder name becomes its key.",
         show_default=False,
+        autocompletion=model_names,
     ),
 ]
 TierOption = Annotated[
@@ -51,9 +58,9 @@ TierOption = Annotated[
 AllOption = Annotated[bool, flag("--all", help="All models of the zoo.")]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", metavar="RUN", help="As that run found it; default: the newest.", show_default=False),
+    typer.Option("--run", metavar="RUN", help="What this run found; default: the newest.", autocompletion=run_names),
 ]
-OfflineOption = Annotated[bool, flag("--offline", help="Send no request: use what is in the cache or given by path.")]
+OfflineOption = Annotated[bool, flag("--offline", help="Send no network requests: use the cache and the paths given.")]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
@@ -63,18 +70,23 @@ DatabaseOption = Annotated[
         help="The pattern database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
         " Default: dna-zoo.db in the home folder.",
         show_default=False,
+        rich_help_panel=EVERYWHERE,
     ),
 ]
 HomeOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--home",
         envvar="DNA_ZOO_HOME",
         metavar="DIR",
         help="Where runs, checkpoints and the default database are kept. Default: the platform's user data folder.",
         show_default=False,
+        rich_help_panel=EVERYWHERE,
     ),
 ]
-VerboseOption = Annotated[bool, flag("-v", "--verbose", help="Say what each stage did.")]
-QuietOption = Annotated[bool, flag("-q", "--quiet", help="No progress, notes or warnings.")]
-DebugOption = Annotated[bool, flag("--debug", help="Show the traceback of an error.")]
+VerboseOption = Annotated[bool, flag("-v", "--verbose", help="Show what each stage did.", panel=EVERYWHERE)]
+QuietOption = Annotated[bool, flag("-q", "--quiet", help="No progress, notes or warnings.", panel=EVERYWHERE)]
+WideOption = Annotated[
+    bool, flag("--wide", help="Show all columns of a table, also on a narrow terminal.", panel=EVERYWHERE)
+]
+DebugOption = Annotated[bool, flag("--debug", help="Show the traceback of an error.", panel=EVERYWHERE)]

@@ -5,28 +5,19 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+from cli.tables import Table
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
-__all__ = [
-    "Column",
-    "Format",
-    "Output",
-    "escaped",
-    "make_console",
-    "make_facts",
-    "make_table",
-    "plain_json",
-    "print_error",
-]
+__all__ = ["Format", "Output", "make_console", "plain_json", "print_error"]
 
 FULL_WIDTH = 100
-"""Columns that every table fits into: what they are drawn in where there is no terminal and COLUMNS does not say."""
+"""Columns of a line of text where there is no terminal and COLUMNS does not say; tables are as wide as they are."""
+UNBOUNDED = 10_000
 
 
 class Format(StrEnum):
@@ -40,9 +31,10 @@ class Format(StrEnum):
 class Output:
     """Prints what a command found, once, in one format."""
 
-    def __init__(self, output_format: Format = Format.TABLE, *, verbosity: int = 0) -> None:
+    def __init__(self, output_format: Format = Format.TABLE, *, verbosity: int = 0, wide: bool = False) -> None:
         self._format = output_format
         self._verbosity = verbosity
+        self._wide = wide
 
     def result(
         self,
@@ -64,13 +56,23 @@ class Output:
         elif self._format is Format.QUIET:
             print("".join(f"{item}\n" for item in bare), end="")
         else:
-            console = make_console()
-            width = console.width
-            for renderable in draw():
-                console.width = width
-                if width < FULL_WIDTH:
-                    console.width = max(width, _least_width(renderable, console))
-                console.print(renderable)
+            self._draw(draw())
+
+    def _draw(self, found: "Iterable[RenderableType]") -> None:
+        """Print it; no row of a table is broken, so a narrow terminal gets fewer columns."""
+        console = make_console()
+        width, left_out = console.width, 0
+        for each in found:
+            console.width = width
+            if isinstance(each, Table):
+                each, hidden = each.fitted(None if self._wide or not _is_bounded(sys.stdout) else width)
+                left_out += hidden
+                # What cannot be narrower is for the terminal to wrap: a digit is never cut.
+                unbounded = console.options.update(max_width=UNBOUNDED)
+                console.width = max(width, console.measure(each, options=unbounded).maximum)
+            console.print(each)
+        if left_out:
+            self.hint(f"{left_out} more column{'s' * (left_out != 1)} with --wide.")
 
     def note(self, text: str) -> None:
         """Say something that is neither data nor a warning."""
@@ -94,73 +96,18 @@ class Output:
             make_console(stderr=True).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table: its heading, and how its cells are set."""
-
-    heading: str
-    right: bool = False
-    style: str = ""
-    wraps: bool = False
-
-
-def make_table(columns: Iterable[Column], rows: Iterable[Iterable[str] | None]) -> "Table":
-    """A table; cells are markup, None in place of a row leaves a gap between groups."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in columns:
-        table.add_column(
-            column.heading,
-            justify="right" if column.right else "left",
-            style=column.style,
-            no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "ellipsis",
-        )
-    for row in rows:
-        if row is None:
-            table.add_section()
-        else:
-            table.add_row(*(Text.from_markup(cell) for cell in row))
-    return table
-
-
-def make_facts(rows: Iterable[tuple[str, str]]) -> "Table":
-    """Names and what is to be said of them; long sentences go on below their beginning."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for name, text in rows:
-        grid.add_row(name, text)
-    return grid
-
-
-def escaped(text: str) -> str:
-    """The text, safe from being read as markup."""
-    return text.replace("[", r"\[")
-
-
 def make_console(*, stderr: bool = False) -> "Console":
     """A console on the stream as it is now. Colour follows the terminal and NO_COLOR."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or os.environ.get("COLUMNS") else FULL_WIDTH
+    width = None if _is_bounded(stream) else FULL_WIDTH
     return Console(file=stream, width=width, highlight=False, emoji=False)
 
 
-def _least_width(renderable: "RenderableType", console: "Console") -> int:
-    """Columns that a table needs to show all digits: better that a narrow terminal wraps its lines than cuts them."""
-    from rich.measure import Measurement
-    from rich.table import Table
-
-    if not isinstance(renderable, Table) or renderable.box is None:
-        return 0
-    return min(Measurement.get(console, console.options.update_width(FULL_WIDTH), renderable).maximum, FULL_WIDTH)
+def _is_bounded(stream: TextIO) -> bool:
+    """Whether lines have to fit into a width: not in a file or a pipe, unless COLUMNS says so."""
+    return stream.isatty() or bool(os.environ.get("COLUMNS"))
 
 
 def print_error(message: str, hint: str = "", *, is_plain: bool = False) -> None:

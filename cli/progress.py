@@ -22,7 +22,7 @@ VERBS = {
     "order": "ordering",
     "fit": "fitting",
     "analyse": "analysing",
-    "persist": "keeping",
+    "persist": "saving",
     "tune": "tuning",
 }
 WHOLE_MODEL = "mine"
@@ -103,7 +103,7 @@ class Bars:
 
 def _describe(event: Event) -> str:
     """The event in a line."""
-    what = {"done": "done", "reused": "done before", "failed": "failed", "note": "note"}.get(event.kind, event.kind)
+    what = {"done": "done", "reused": "already done", "failed": "failed", "note": "note"}.get(event.kind, event.kind)
     stage = "" if event.stage == WHOLE_MODEL else f" {event.stage}"
     ending = f": {event.message}" if event.message else ""
     return f"{event.model}{stage} {what}{ending}"

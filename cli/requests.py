@@ -1,14 +1,17 @@
 """From names, tiers and paths on the command line to the models that are asked for."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from dna_zoo.errors import SettingsError
-from pipeline.fetch.plan import key_of
+from cli.output import print_error
+from cli.session import Session
+from dna_zoo.errors import DnaZooError, SettingsError
+from pipeline.fetch.plan import key_of, require_known
 from pipeline.fetch.request import ModelRequest
 from zoo.registry import CARDS, select_cards
 
-__all__ = ["model_requests"]
+__all__ = ["mined_hub_ids", "model_requests", "require_some"]
 
 
 def model_requests(
@@ -36,6 +39,29 @@ def model_requests(
         raise SettingsError("No model is named.", hint=hint)
     _require_distinct(requests)
     return tuple(requests)
+
+
+def mined_hub_ids(session: Session) -> Iterator[str]:
+    """Names in the database that can be mined again by name; none where it cannot be opened."""
+    with suppress(DnaZooError), session.database() as database:
+        yield from (key for key in database.model_keys() if "/" in key)
+
+
+def require_some(requests: Sequence[ModelRequest], session: Session) -> None:
+    """Before anything heavy is loaded: raise an error if none of the requests can be a model, telling of the others."""
+    problems = [error for request in requests if (error := _problem(request, session))]
+    if len(problems) == len(requests):
+        for error in problems[:-1]:
+            print_error(error.message, error.hint)
+        raise problems[-1]
+
+
+def _problem(request: ModelRequest, session: Session) -> DnaZooError | None:
+    try:
+        require_known(request, mined_hub_ids(session))
+    except DnaZooError as error:
+        return error
+    return None
 
 
 def _chosen_keys(tier: int | None, everything: bool) -> tuple[str, ...]:

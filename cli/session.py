@@ -1,20 +1,21 @@
-"""What the options before the command set: where the database and the home folder are, how much to say."""
+"""What the options of every command set: where the database and the home folder are, how much to say and to draw."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from dna_zoo.errors import StoreError
+from cli.output import Format, Output
+from dna_zoo.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
 
-__all__ = ["DATABASE_NAME", "Session", "default_home", "offline_mode", "session_of"]
+__all__ = ["DATABASE_NAME", "OPTIONS", "Session", "default_home", "offline_mode", "session_of"]
 
 DATABASE_NAME = "dna-zoo.db"
 
@@ -28,20 +29,43 @@ def default_home() -> Path:
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One call of `dna-zoo`. Filled in by the options before the command, read by the command."""
+    """One call of `dna-zoo`. Each field is an option that every command has, as it was given."""
 
     db: str | None = None
-    """As given; None for the SQLite file in the home folder."""
-    given_home: Path | None = None
-    """As given; None for the platform's."""
-    verbosity: int = 0
-    """-1 for `-q`, 1 for `-v`."""
+    """None for the SQLite file in the home folder."""
+    given_home: str | None = None
+    """None for the platform's."""
+    verbose: bool = False
+    quiet: bool = False
+    wide: bool = False
     debug: bool = False
+
+    def take(self, context: typer.Context) -> None:
+        """Move these options out of the parameters of a command; what stands later on the command line counts.
+
+        Raises `SettingsError` if they contradict each other.
+        """
+        for name in OPTIONS:
+            value, source = context.params.pop(name, None), context.get_parameter_source(name)
+            # The environment does not overrule what was given before the command.
+            if value and (not getattr(self, name) or (source and source.name == "COMMANDLINE")):
+                setattr(self, name, value)
+        if self.verbose and self.quiet:
+            raise SettingsError("`-v` and `-q` contradict each other.", hint="Give one of them.")
+
+    @property
+    def verbosity(self) -> int:
+        """-1 for `-q`, 1 for `-v`."""
+        return self.verbose - self.quiet
+
+    def output(self, output_format: Format = Format.TABLE) -> Output:
+        """Where the command says what it found."""
+        return Output(output_format, verbosity=self.verbosity, wide=self.wide)
 
     @property
     def home(self) -> Path:
         """Where runs, checkpoints and the default database are."""
-        return self.given_home.expanduser() if self.given_home else default_home()
+        return Path(self.given_home).expanduser() if self.given_home else default_home()
 
     @property
     def database_url(self) -> str:
@@ -49,12 +73,12 @@ class Session:
         return self.db or f"sqlite:///{self.home / DATABASE_NAME}"
 
     def make_home(self) -> Path:
-        """The home folder, made if it is not there. Raises `StoreError` if it cannot be."""
+        """The home folder, created if it is not there. Raises `StoreError` if it cannot be."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The home folder {str(self.home)!r} cannot be made ({error.strerror or error}).",
+                f"The home folder {str(self.home)!r} cannot be created ({error.strerror or error}).",
                 hint="Name another with `--home` or DNA_ZOO_HOME.",
             ) from error
         return self.home
@@ -68,6 +92,10 @@ class Session:
             self.make_home()
         with PatternDatabase.open(self.database_url, create=create) as database:
             yield database
+
+
+OPTIONS = tuple(field.name for field in fields(Session))
+"""The options of every command, by the names of their parameters."""
 
 
 @contextmanager

@@ -1,17 +1,19 @@
-"""`dna-zoo compare`: two mined models side by side."""
+"""`dna-zoo compare`: two mined models."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import mined_keys
 from cli.documents import comparison_document
 from cli.lineage import draw_lineage, lineage_in_a_line
 from cli.numbers import UNKNOWN, count, fixed
 from cli.options import FormatOption, flag
-from cli.output import Column, Format, Output, escaped, make_facts, make_table
+from cli.output import Format
 from cli.progress import progress
 from cli.session import session_of
+from cli.tables import Column, escaped, make_facts, make_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,16 +31,16 @@ EXAMPLES = (
 
 def compare(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(metavar="A", help="A mined model, by its key.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    a: Annotated[str, typer.Argument(metavar="A", help="A mined model, by its key.", autocompletion=mined_keys)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.", autocompletion=mined_keys)],
     no_lineage: Annotated[
-        bool, flag("--no-lineage", help="Leave the weights alone: compare what is in the database.")
-    ] = (False),
+        bool, flag("--no-lineage", help="Do not compare the weights themselves, only what is in the database.")
+    ] = False,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare two models: distances, frequency profiles, clusters, role by role, and whether their weights are kin."""
+    """Compare two models: distances, frequency profiles, clusters, each role, and whether their weights are related."""
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     with session.database() as database:
         found = database.compare_patterns(a, b)
         lineage = None
@@ -66,11 +68,15 @@ def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator["Renderabl
     yield make_facts(_facts(found, lineage))
     yield ""
     columns = (
-        Column("Role"),
+        Column("Role", shrinks=True),
         Column("Distance", right=True, style="bold"),
-        Column("Dims", right=True),
-        Column("Clusters", right=True),
-        *(Column(f"{figure} {side}", right=True) for side in "AB" for figure in ("R²", "null", "gain")),
+        Column("Dims", right=True, optional=3),
+        Column("Clusters", right=True, optional=2),
+        *(
+            Column(f"{figure} {side}", right=True, optional=optional)
+            for side in "AB"
+            for figure, optional in (("R²", 0), ("null", 1), ("gain", 0))
+        ),
     )
     yield make_table(columns, (_role_row(role) for role in found.roles))
     if lineage is not None and lineage.roles:

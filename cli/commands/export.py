@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from cli.numbers import count
-from cli.output import Output
 from cli.session import session_of
 
 __all__ = ["EXAMPLES", "export"]
@@ -23,7 +22,9 @@ def export(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Where to write: .csv, .parquet, .jsonl, .md or .tex by suffix.", show_default=False
+            metavar="FILE",
+            help="File to write. Its suffix is the format: .csv, .parquet, .jsonl, .md or .tex.",
+            show_default=False,
         ),
     ],
     table: Annotated[
@@ -41,4 +42,4 @@ def export(
         found = database.export_catalog(table)
     write_table(found, file)
     rows = "row" if len(found) == 1 else "rows"
-    Output(verbosity=session.verbosity).note(f"Wrote {count(len(found))} {rows} of {table} to {file}.")
+    session.output().note(f"Wrote {count(len(found))} {rows} of {table} to {file}.")

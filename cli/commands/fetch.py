@@ -9,15 +9,13 @@ from cli import errors
 from cli.documents import plan_document
 from cli.numbers import byte_size
 from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
-from cli.output import Column, Format, Output, escaped, make_table
+from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import Session, session_of
-from cli.start import collect_as_usual
+from cli.tables import Column, Table, escaped, make_table
 from dna_zoo.errors import DnaZooError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from pipeline.fetch.request import FetchPlan, ModelRequest
 
 __all__ = ["EXAMPLES", "fetch"]
@@ -34,16 +32,15 @@ def fetch(
     names: NamesArgument = None,
     tier: TierOption = None,
     everything: AllOption = False,
-    dry_run: Annotated[bool, flag("--dry-run", help="Only say what would be downloaded.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", help="Only show what would be downloaded.")] = False,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
 ) -> int:
-    """Download weights and verify their checksums; say first what and how much."""
+    """Download weights and verify their checksums, after showing what will be downloaded."""
     from cli.requests import model_requests
 
-    collect_as_usual()
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     requests = model_requests(names or [], tier=tier, everything=everything)
     session.make_home()
     plans = [plan for request in requests if (plan := _plan_one(request, session, output, offline=offline))]
@@ -60,9 +57,11 @@ def _plan_one(
     request: "ModelRequest", session: Session, output: Output, *, offline: bool
 ) -> "tuple[FetchPlan, ModelRequest] | None":
     """What fetching the model takes; None, and the reason on stderr, where that cannot be found out."""
-    from pipeline.fetch.stage import plan
+    from cli.requests import mined_hub_ids
+    from pipeline.fetch.plan import plan, require_known
 
     try:
+        require_known(request, mined_hub_ids(session))
         return plan(request, home=session.home, offline=offline or None), request
     except DnaZooError as error:
         output.error(f"{request.name}: {error.message}", error.hint)
@@ -84,15 +83,15 @@ def _fetch_one(request: "ModelRequest", session: Session, output: Output, *, off
 
 
 COLUMNS = (
-    Column("Model", style="cyan"),
-    Column("File", wraps=True),
+    Column("Model", style="cyan", shrinks=True),
+    Column("File", shrinks=True),
     Column("Size", right=True),
     Column("To download", right=True),
-    Column("From", wraps=True),
+    Column("From", shrinks=True, optional=1),
 )
 
 
-def _plan_table(plans: "Sequence[FetchPlan]") -> "RenderableType":
+def _plan_table(plans: "Sequence[FetchPlan]") -> Table:
     """One row a model, and what it comes to."""
     rows: list[Sequence[str] | None] = []
     for plan in plans:

@@ -14,7 +14,7 @@ from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, T
 from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import offline_mode, session_of
-from cli.start import collect_as_usual
+from cli.whereabouts import find_pattern, run_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,8 @@ EXAMPLES = (
     "dna-zoo mine minilm-l6",
     "dna-zoo mine --tier 1 --preset thorough",
     "dna-zoo mine ./my-model albert/albert-base-v2 --nulls 4",
-    "dna-zoo mine --weights minilm-l6=model.safetensors --local ./checkpoint-900 --name mine-900",
+    "dna-zoo mine --weights minilm-l6=model.safetensors",
+    "dna-zoo mine --local ./checkpoint-900 --name mine-900",
 )
 NUM_NEIGHBOURS = 3
 SOURCES = "Models"
@@ -64,7 +65,7 @@ def mine(
     nulls: options.NullsOption = None,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
-    force: Annotated[bool, flag("--force", help="Do every stage again, finished or not.")] = False,
+    force: Annotated[bool, flag("--force", help="Repeat every stage, also those that are done.")] = False,
     allow_nonfinite: Annotated[
         bool, flag("--allow-nonfinite", help="Mine models whose weights hold NaN or infinity.")
     ] = False,
@@ -72,12 +73,11 @@ def mine(
     output_format: FormatOption = Format.TABLE,
     **fit: Any,
 ) -> int:
-    """Mine models: fetch, order, fit, analyse, keep; then print what was found."""
-    from cli.requests import model_requests
+    """Mine models: fetch, order, fit, analyse and save them, then show what was found."""
+    from cli.requests import model_requests, require_some
 
-    collect_as_usual()
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     requests = model_requests(
         names or [],
         tier=tier,
@@ -89,28 +89,35 @@ def mine(
     settings = options.make_settings(
         preset, nulls=nulls, device=device, seed=seed, allow_nonfinite=allow_nonfinite, **fit
     )
+    require_some(requests, session)
     from pipeline.runner import mine as mine_models
 
     home = session.make_home()
     with session.database(create=True) as database, offline_mode(offline):
         with progress(session.verbosity) as on_event:
             run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
-        _tell(run, database, output)
+        _tell(run, database, home, output)
     return errors.FAILED if run.exit_code is None else run.exit_code
 
 
-def _tell(run: "RunRecord", database: "PatternDatabase", output: Output) -> None:
+def _tell(run: "RunRecord", database: "PatternDatabase", home: Path, output: Output) -> None:
     """The findings of the models that were mined, and the reasons of those that were not."""
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run, with_tensors=False) for key in done]
     neighbours = _nearest(database, done)
-    output.result(lambda: mine_document(run, patterns), bare=done, draw=lambda: _draw(patterns, neighbours))
+    output.result(
+        lambda: mine_document(
+            run, run_folder(home, run.run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
+        ),
+        bare=done,
+        draw=lambda: _draw(patterns, neighbours),
+    )
     for model in run.models:
         if model.status == "failed":
             output.error(f"{model.key}: {model.error}", model.hint or "")
     if done:
         key = done[0]
-        output.hint(f"Ask on: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
+        output.hint(f"Next: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
 
 
 def _nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tuple[Neighbour, ...]]":

@@ -1,17 +1,18 @@
-"""`dna-zoo questions`: what the project was started to find out, asked of whatever has been mined."""
+"""`dna-zoo questions`: tests of what the project was started to find out, on all mined models."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import mined_keys
 from cli.documents import questions_document
 from cli.numbers import count, fixed, p_value, signed
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, escaped, make_facts, make_table
+from cli.output import Format
 from cli.session import session_of
-from dna_zoo.errors import SettingsError
+from cli.tables import Column, Table, escaped, make_facts, make_table
+from dna_zoo.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +25,7 @@ __all__ = ["EXAMPLES", "questions"]
 EXAMPLES = (
     "dna-zoo questions",
     "dna-zoo questions modality distillation",
-    "dna-zoo questions --without bert-untrained --format json | jq '.answers[] | {name, verdict, q}'",
+    "dna-zoo questions --without bert-untrained --format json | jq .answers[].q",
 )
 SHOWN = 5
 """Findings that the table shows of an answer."""
@@ -35,7 +36,7 @@ def questions(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAMES",
+            metavar="NAMES...",
             help="Questions to show: architecture, modality, sharing, distillation, objective, specialisation, "
             "prediction, universal. Default: all.",
             show_default=False,
@@ -43,14 +44,16 @@ def questions(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", metavar="KEY", help="Leave this model out; repeat for more.", show_default=False),
+        typer.Option(
+            "--without", metavar="KEY", help="Leave this model out; may be given again.", autocompletion=mined_keys
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of labels dealt at random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Random seed of the permuted labels.")] = 0,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Ask the catalog what the patterns of its models have to do with what the models are."""
+    """Test whether the patterns of the mined models depend on what the models are: kind, data, training."""
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     chosen = _chosen(names or ())
     with session.database() as database:
         found = _ask(database, without or (), seed)
@@ -60,7 +63,7 @@ def questions(
         bare=(answer.verdict.replace(" ", "-") for answer in answers),
         draw=lambda: _draw(found, answers),
     )
-    output.hint("A lineage counts once, however many of its models are mined: see docs/measurement.md.")
+    output.hint("Each lineage counts once, however many of its models are mined: see docs/measurement.md.")
 
 
 def _chosen(names: "Sequence[str]") -> set[str]:
@@ -69,8 +72,7 @@ def _chosen(names: "Sequence[str]") -> set[str]:
 
     for name in names:
         if name not in QUESTIONS:
-            near = difflib.get_close_matches(name, QUESTIONS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(QUESTIONS)}."
+            hint = did_you_mean(name, QUESTIONS) or f"Use one of: {', '.join(QUESTIONS)}."
             raise SettingsError(f"There is no question {name!r}.", hint=hint)
     return set(names or QUESTIONS)
 
@@ -96,7 +98,9 @@ def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator["
     columns = (
         Column("Question"),
         Column("Answer", style="bold"),
-        *(Column(heading, right=True) for heading in ("Effect", "p", "q", "Models", "Lineages")),
+        *(Column(heading, right=True) for heading in ("Effect", "p", "q")),
+        Column("Models", right=True, optional=1),
+        Column("Lineages", right=True),
     )
     yield make_table(columns, [_row(answer) for answer in answers])
     yield ""
@@ -121,11 +125,14 @@ def _effect(answer: "Answer") -> str:
     return f"{short} {signed(answer.effect, 3)}"
 
 
-def _findings_table(answer: "Answer") -> "RenderableType":
+def _findings_table(answer: "Answer") -> Table:
     """The strongest findings; columns are what was measured of them."""
     measured = list(dict.fromkeys(name for finding in answer.findings for name in finding.values))
-    headings = ("Effect", "p", "q", *measured)
-    columns = (Column(escaped(answer.name)), *(Column(escaped(heading), right=True) for heading in headings))
+    columns = (
+        Column(escaped(answer.name), shrinks=True),
+        *(Column(heading, right=True) for heading in ("Effect", "p", "q")),
+        *(Column(escaped(heading), right=True, optional=number) for number, heading in enumerate(measured, start=1)),
+    )
     rows = [
         (
             finding.name,

@@ -1,15 +1,19 @@
 """`dna-zoo runs`: what was asked of `mine`, and how it ended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import run_names
 from cli.documents import run_document
 from cli.numbers import UNKNOWN, duration, moment
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, escaped, make_table
+from cli.output import Format
 from cli.session import session_of
+from cli.tables import Column, escaped, make_table
+from cli.whereabouts import run_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,26 +31,31 @@ def runs(
     context: typer.Context,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="One run, with its stages and failures.", show_default=False),
+        typer.Argument(metavar="RUN", help="One run, with its stages and failures.", autocompletion=run_names),
     ] = None,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """List the runs, the latest first, or show one with its stages and failures."""
+    """List the runs, the latest first, or show one: when it was, where its files are, its stages and failures."""
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     with session.database() as database:
         records = database.runs() if run is None else (database.run(run),)
+    folders = {record.run: run_folder(session.home, record.run) for record in records}
     if run is not None:
         one = records[0]
-        output.result(lambda: run_document(one), bare=(model.key for model in one.models), draw=lambda: _draw_run(one))
+        output.result(
+            lambda: run_document(one, folders[run]),
+            bare=(model.key for model in one.models),
+            draw=lambda: _draw_run(one, folders[run]),
+        )
         return
     output.result(
-        lambda: [run_document(record) for record in records],
-        bare=(record.run for record in records),
-        draw=lambda: [_run_table(records)],
+        lambda: [run_document(record, folders[record.run]) for record in records],
+        bare=folders,
+        draw=lambda: _draw_list(records, folders),
     )
     if records:
-        output.hint("More about one: dna-zoo runs RUN")
+        output.hint("Next: dna-zoo runs RUN")
 
 
 RUN_COLUMNS = (
@@ -54,19 +63,23 @@ RUN_COLUMNS = (
     Column("Status"),
     Column("Started (UTC)"),
     Column("Took", right=True),
-    Column("Exit", right=True),
-    Column("Done", right=True),
-    Column("Failed", right=True),
-    Column("Models", wraps=True),
+    Column("Exit", right=True, optional=3),
+    Column("Done", right=True, optional=2),
+    Column("Failed", right=True, optional=2),
+    Column("Files", optional=1),
+    Column("Models", shrinks=True),
 )
 
 
-def _run_table(records: "Sequence[RunRecord]") -> "RenderableType":
-    """One row a run."""
-    return make_table(RUN_COLUMNS, (_run_row(record) for record in records))
+def _draw_list(records: "Sequence[RunRecord]", folders: Mapping[str, Path]) -> Iterator["RenderableType"]:
+    """One row a run, and where their files are."""
+    yield make_table(RUN_COLUMNS, (_run_row(record, folders[record.run]) for record in records))
+    if records:
+        yield ""
+        yield f"[dim]Files of a run: {escaped(str(folders[records[0].run].parent / 'RUN'))}[/dim]"
 
 
-def _run_row(record: "RunRecord") -> tuple[str, ...]:
+def _run_row(record: "RunRecord", folder: Path) -> tuple[str, ...]:
     """The cells of a run."""
     num = {status: sum(model.status == status for model in record.models) for status in ("done", "failed")}
     return (
@@ -77,6 +90,7 @@ def _run_row(record: "RunRecord") -> tuple[str, ...]:
         UNKNOWN if record.exit_code is None else str(record.exit_code),
         str(num["done"]),
         str(num["failed"]),
+        "there" if folder.is_dir() else "[dim]missing[/dim]",
         escaped(" ".join(model.key for model in record.models)),
     )
 
@@ -92,10 +106,11 @@ def _styled(status: str) -> str:
     return f"[{style}]{status}[/{style}]"
 
 
-def _draw_run(record: "RunRecord") -> Iterator["RenderableType"]:
-    """The run, its models with their stages, and why the failed ones failed."""
+def _draw_run(record: "RunRecord", folder: Path) -> Iterator["RenderableType"]:
+    """The run, where its files are, its models with their stages, and why the failed ones failed."""
     times = f"{moment(record.started)} UTC, took {_took(record)}"
     yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}"
+    yield f"[dim]Files: {escaped(str(folder))}{'' if folder.is_dir() else ' (missing)'}[/dim]"
     yield ""
     yield make_table(STAGE_COLUMNS, [row for model in record.models for row in _stage_rows(model)])
     for model in record.models:
@@ -104,12 +119,12 @@ def _draw_run(record: "RunRecord") -> Iterator["RenderableType"]:
 
 
 STAGE_COLUMNS = (
-    Column("Model", style="cyan"),
+    Column("Model", style="cyan", shrinks=True),
     Column("Status"),
     Column("Stage"),
     Column("Stage status"),
     Column("Time", right=True),
-    Column("Key", style="dim"),
+    Column("Key", style="dim", optional=1),
 )
 
 

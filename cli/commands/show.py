@@ -5,8 +5,9 @@ import typer
 from cli.documents import pattern_document
 from cli.findings import draw_pattern
 from cli.options import FormatOption, ModelArgument, RunOption
-from cli.output import Format, Output
+from cli.output import Format
 from cli.session import session_of
+from cli.whereabouts import find_pattern
 
 __all__ = ["EXAMPLES", "show"]
 
@@ -20,12 +21,15 @@ EXAMPLES = (
 def show(
     context: typer.Context, key: ModelArgument, run: RunOption = None, output_format: FormatOption = Format.TABLE
 ) -> None:
-    """Show what was found in one model."""
+    """Show what was found in a model, when, and where the files are."""
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     with session.database() as database:
         pattern = database.load_pattern(key, run=run, with_tensors=False)
-    output.result(lambda: pattern_document(pattern), bare=(pattern.pattern_class,), draw=lambda: draw_pattern(pattern))
-    output.hint(
-        f"Ask on: dna-zoo similar {key}, dna-zoo compare {key} OTHER, dna-zoo export tensors.csv --table tensors"
+        whereabouts = find_pattern(pattern, database, session.home)
+    output.result(
+        lambda: pattern_document(pattern, whereabouts),
+        bare=(pattern.pattern_class,),
+        draw=lambda: draw_pattern(pattern, whereabouts),
     )
+    output.hint(f"Next: dna-zoo similar {key}, dna-zoo compare {key} OTHER, dna-zoo export tensors.csv --table tensors")

@@ -10,7 +10,7 @@ from cli.documents import neighbours_document
 from cli.findings import draw_neighbours
 from cli.lineage import draw_relatives
 from cli.options import FormatOption, ModelArgument
-from cli.output import Format, Output
+from cli.output import Format
 from cli.progress import progress
 from cli.session import Session, session_of
 
@@ -40,10 +40,10 @@ class Criterion(StrEnum):
 def similar(
     context: typer.Context,
     key: ModelArgument,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="How many.")] = 5,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="How many models to show.")] = 5,
     by: Annotated[
         Criterion,
-        typer.Option("--by", help="The distance of the signatures, or how far the weights themselves agree."),
+        typer.Option("--by", help="The distance of the signatures, or the evidence that the weights are related."),
     ] = Criterion.SIGNATURE,
     shortlist: Annotated[
         int,
@@ -51,14 +51,14 @@ def similar(
             "--shortlist",
             min=1,
             metavar="N",
-            help="By lineage: how many, nearest by signature, to compare weights with.",
+            help="With `--by lineage`: how many models, the nearest by signature, to compare weights with.",
         ),
     ] = 20,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Rank the other models by the distance of their signatures, the nearest first, or by lineage."""
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     relatives: list[tuple[Neighbour, Lineage]] = []
     with session.database() as database:
         neighbours = database.get_similar_models(key, shortlist if by is Criterion.LINEAGE else top_k)
@@ -71,15 +71,15 @@ def similar(
         draw=lambda: _draw(key, neighbours, relatives),
     )
     if neighbours:
-        output.hint(f"Ask on: dna-zoo compare {key} {neighbours[0].model}")
+        output.hint(f"Next: dna-zoo compare {key} {neighbours[0].model}")
     else:
-        output.note(f"{key} is alone in this database: mine another model to compare it with.")
+        output.note(f"{key} is the only model in this database: mine another one to compare it with.")
 
 
 def _draw(
     key: str, neighbours: "tuple[Neighbour, ...]", relatives: "list[tuple[Neighbour, Lineage]]"
 ) -> "Iterable[RenderableType]":
-    """The table, if there is anybody to show."""
+    """The table, if there is a neighbour to show."""
     if relatives:
         return draw_relatives(key, relatives)
     return draw_neighbours(key, neighbours) if neighbours else ()
@@ -88,7 +88,7 @@ def _draw(
 def _ranked(
     key: str, neighbours: "tuple[Neighbour, ...]", database: "PatternDatabase", session: Session
 ) -> "list[tuple[Neighbour, Lineage]]":
-    """The neighbours and their lineage, the surest kin first."""
+    """The neighbours and their lineage, the strongest evidence first."""
     from pipeline.lineage.mined import MinedLineage
 
     with progress(session.verbosity) as on_event:

@@ -1,4 +1,4 @@
-"""`dna-zoo taxonomy`: the tree that people declare, the tree that the weights show, and how far they agree."""
+"""`dna-zoo taxonomy`: the tree of the models' cards, the tree of their signatures, and how well they agree."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -8,8 +8,9 @@ import typer
 from cli.documents import taxonomy_document
 from cli.numbers import count, fixed, p_value
 from cli.options import FormatOption
-from cli.output import Column, Format, Output, escaped, make_table
+from cli.output import Format
 from cli.session import session_of
+from cli.tables import Column, Table, escaped, make_facts, make_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,9 +25,9 @@ EXAMPLES = ("dna-zoo taxonomy", "dna-zoo taxonomy --format json | jq .cophenetic
 
 
 def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:
-    """Draw the declared tree and the tree found in the signatures, and say how far they agree."""
+    """Draw the declared tree and the tree found in the signatures, and show how well they agree."""
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     with session.database() as database:
         found = _classify(database.signatures(with_nulls=False))
     output.result(lambda: taxonomy_document(found), bare=found.models, draw=lambda: _draw(found))
@@ -67,6 +68,10 @@ def _draw(found: "Taxonomy") -> Iterator["RenderableType"]:
         yield ""
     yield _cophenetic_line(found)
     yield _agreement_table(found)
+    notes = [(level.level, escaped(level.note)) for level in found.agreement if level.note]
+    if notes:
+        yield ""
+        yield make_facts(notes)
 
 
 def _declared_tree(found: "Taxonomy") -> "Tree":
@@ -112,14 +117,10 @@ def _cophenetic_line(found: "Taxonomy") -> str:
     return f"Cophenetic correlation: {fixed(found.cophenetic)} (1: the distances are a tree)."
 
 
-def _agreement_table(found: "Taxonomy") -> "RenderableType":
+def _agreement_table(found: "Taxonomy") -> Table:
     """One row a level."""
     headings = ("Models", "Lineages", "Labels", "Adjusted Rand", "p", "q")
-    columns = (
-        Column("Level"),
-        *(Column(heading, right=True) for heading in headings),
-        Column("Note", style="dim", wraps=True),
-    )
+    columns = (Column("Level"), *(Column(heading, right=True) for heading in headings))
     rows = [
         (
             level.level,
@@ -129,7 +130,6 @@ def _agreement_table(found: "Taxonomy") -> "RenderableType":
             fixed(level.adjusted_rand),
             p_value(level.p),
             p_value(level.q),
-            level.note,
         )
         for level in found.agreement
     ]

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import fit_options as options
+from cli.completion import model_names
 from cli.documents import tune_document
 from cli.numbers import byte_size, count, duration, signed
 from cli.options import FormatOption, OfflineOption, flag
-from cli.output import Column, Format, Output, escaped, make_table
+from cli.output import Format
 from cli.progress import progress
 from cli.session import offline_mode, session_of
-from cli.start import collect_as_usual
+from cli.tables import Column, escaped, make_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,11 +33,16 @@ EXAMPLES = (
 @options.with_fit_options("dna_type", "order", "budget", "precision")
 def tune(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A key of the zoo, a Hub id or a directory.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A key of the zoo, a Hub id or a directory.", autocompletion=model_names),
+    ],
     trials: Annotated[int, typer.Option("--trials", min=0, metavar="N", help="More trials to run; 0: only show.")] = 20,
     max_seconds: Annotated[
         float | None,
-        typer.Option("--max-seconds", min=0, metavar="S", help="Begin no trial after this.", show_default=False),
+        typer.Option(
+            "--max-seconds", min=0, metavar="S", help="Start no trial after this many seconds.", show_default=False
+        ),
     ] = None,
     nulls: options.NullsOption = None,
     all_tensors: Annotated[
@@ -50,13 +56,13 @@ def tune(
     **fit: Any,
 ) -> None:
     """Search the settings of a fit for structure gain, throughput and memory; show every trial and the Pareto front."""
-    from cli.requests import model_requests
+    from cli.requests import model_requests, require_some
 
-    collect_as_usual()
     session = session_of(context)
-    output = Output(output_format, verbosity=session.verbosity)
+    output = session.output(output_format)
     (request,) = model_requests([name])
     settings = options.make_settings("quick", nulls=nulls, device=device, seed=seed, allow_nonfinite=False, **fit)
+    require_some([request], session)
     from pipeline.tuning.space import settings_of
     from pipeline.tuning.study import tune as search
 
@@ -94,12 +100,12 @@ COLUMNS = (
     Column("", style="green"),
     Column("Trial", right=True),
     Column("Gain", right=True),
-    Column("SVD gain", right=True),
-    Column("R²", right=True),
-    Column("null R²", right=True),
+    Column("SVD gain", right=True, optional=1),
+    Column("R²", right=True, optional=3),
+    Column("null R²", right=True, optional=2),
     Column("Weights/s", right=True),
     Column("Peak", right=True),
-    Column("Settings", wraps=True),
+    Column("Settings", shrinks=True),
 )
 
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import card_keys
 from cli.documents import card_document, cards_document
 from cli.numbers import UNKNOWN, count
 from cli.options import FormatOption, TierOption
-from cli.output import Column, Format, Output, make_table
+from cli.output import Format
 from cli.session import session_of
+from cli.tables import Column, Table, make_facts, make_table
 from zoo.cards import ModelCard
 from zoo.registry import find_card, select_cards
 
@@ -37,37 +39,37 @@ def zoo(
     """List the models of the zoo, by tier."""
     if context.invoked_subcommand is not None:
         return
-    output = Output(output_format, verbosity=session_of(context).verbosity)
+    output = session_of(context).output(output_format)
     cards = sorted(select_cards(tier=tier, family=family, modality=modality), key=lambda card: (card.tier, card.key))
     output.result(lambda: cards_document(cards), bare=(card.key for card in cards), draw=lambda: [_card_table(cards)])
-    output.hint("More about one: dna-zoo zoo show KEY. Any other Hub id or directory is mined the same way.")
+    output.hint("Next: dna-zoo zoo show KEY. Any other Hub id or directory can be mined too.")
 
 
 def show(
     context: typer.Context,
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="A model of the zoo, by key or Hub id.", show_default=False)
+        str, typer.Argument(metavar="KEY", help="A model of the zoo, by key or Hub id.", autocompletion=card_keys)
     ],
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show all that is known of one model before a byte of it is fetched."""
+    """Show everything that is known about a model before it is downloaded."""
     card = find_card(key)
-    output = Output(output_format, verbosity=session_of(context).verbosity)
+    output = session_of(context).output(output_format)
     output.result(lambda: card_document(card), bare=(card.key,), draw=lambda: _draw_card(card))
 
 
 COLUMNS = (
     Column("Tier", right=True),
     Column("Key", style="cyan"),
-    Column("Modality"),
-    Column("Family"),
-    Column("Architecture"),
+    Column("Modality", optional=1),
+    Column("Family", optional=2),
+    Column("Architecture", optional=1),
     Column("Parameters", right=True),
-    Column("Licence"),
+    Column("Licence", optional=3),
 )
 
 
-def _card_table(cards: Sequence[ModelCard]) -> "RenderableType":
+def _card_table(cards: Sequence[ModelCard]) -> Table:
     """One row a card, a line between tiers."""
     rows: list[Iterable[str] | None] = []
     tier = None
@@ -89,7 +91,9 @@ def _draw_card(card: ModelCard) -> Iterator["RenderableType"]:
         if name == "packaged":
             value = f"PyPI package {value['distribution']}" if value else None
         rows.append((name.replace("_", " "), _written(value, late.get(name, ""))))
-    yield make_table((Column("Card", style="dim"), Column(card.key, wraps=True)), rows)
+    yield f"[bold cyan]{card.key}[/bold cyan]"
+    yield ""
+    yield make_facts(rows)
 
 
 def _written(value: object, otherwise: str) -> str:

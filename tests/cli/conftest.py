@@ -97,7 +97,7 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     """Start a command as a process of its own; what it printed comes with `communicate()`."""
     processes = []
 
-    def run(*arguments: str, code: str = "from cli.start import main; main()", **more: str) -> "subprocess.Popen[str]":
+    def run(*arguments: str, code: str = "from cli.main import app; app()", **more: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code, *arguments],
             cwd=Path(__file__).parents[2],

@@ -57,6 +57,16 @@ def test_help_has_a_summary_and_examples(path: tuple[str, ...], invoke: Invoke) 
     assert "Examples" in result.stdout and f"dna-zoo {path[0]}" in result.stdout.split("Examples")[1]
 
 
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=" ".join)
+def test_help_at_80_columns_cuts_no_choice_list(path: tuple[str, ...], invoke: Invoke) -> None:
+    text = invoke(*path, "-h", COLUMNS="80").stdout
+    assert text == invoke(*path, "--help", COLUMNS="80").stdout
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    params = COMMANDS[path].params if path else []
+    lists = [re.findall(r"[\w-]+(?:\|[\w-]+)+", f"{param.metavar} {param.help}") for param in params]
+    assert [choices for found in lists for choices in found if choices not in text] == []
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_parameter_is_described(path: tuple[str, ...]) -> None:
     assert [param.name for param in COMMANDS[path].params if not param.help] == []

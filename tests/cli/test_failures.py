@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from cli.main import app
+from patterndb.store import PatternDatabase
 from tests.cli.conftest import Invoke, Start
+from tests.support.patterns import make_pattern, save_patterns
 
 USAGE = [
     ("frob",),
@@ -20,7 +22,6 @@ USAGE = [
     ("zoo", "--tier", "7"),
     ("show", "alpha", "--format", "xml"),
     ("similar", "alpha", "--top-k", "0"),
-    ("-v", "-q", "zoo"),
     ("export", "catalog.xyz"),
     ("export", "catalog.csv", "--table", "nosuch"),
     ("fetch",),
@@ -59,6 +60,37 @@ def test_an_unknown_card_ends_with_1_and_near_misses(invoke: Invoke) -> None:
     result = invoke("zoo", "show", "minilm-16")
     assert result.exit_code == 1
     assert "Did you mean 'minilm-l6'" in result.stderr
+
+
+ENDS_WITHOUT_TORCH = """
+import sys
+from cli.main import app
+code = app(standalone_mode=False)
+print("torch" in sys.modules, code)
+"""
+ABSENT = [
+    (("mine", "./absent"), "There is no file or directory './absent'."),
+    (("mine", "--weights", "minilm-l6=/absent"), "There is no file or directory '/absent'."),
+    (("tune", "./absent"), "There is no file or directory './absent'."),
+    (("mine", "minilm16"), "Did you mean 'minilm-l6'"),
+    (("mine", "someone-else"), "Did you mean 'someone/some-else'?"),
+    (("fetch", "someone-else"), "Did you mean 'someone/some-else'?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), ABSENT, ids=lambda value: " ".join(value))
+def test_what_can_be_no_model_is_refused_before_anything_is_started(
+    arguments: tuple[str, ...], message: str, start: Start, environment: dict[str, str]
+) -> None:
+    with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
+        save_patterns(database, make_pattern("someone/some-else"))
+    code = (
+        "import sys; from cli.main import app; code = app(standalone_mode=False); print('torch' in sys.modules, code)"
+    )
+    process = start(*arguments, code=code)
+    stdout, stderr = process.communicate(timeout=60)
+    assert stdout == "False 1\n" and message in stderr
+    assert not (Path(environment["DNA_ZOO_HOME"]) / "runs").exists()
 
 
 def test_an_unknown_run_ends_with_1(invoke: Invoke) -> None:

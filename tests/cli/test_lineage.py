@@ -12,7 +12,7 @@ from tests.support.lineages import SPECIMENS, save_as_mined
 
 def test_compare_prints_the_verdict_and_its_figures(invoke: Invoke) -> None:
     text = " ".join(invoke("compare", "alpha", "beta").stdout.split())
-    assert "Lineage same lineage: the weights agree; correlation 0.750, z +41.0, p 0.005 beside 199 wrong" in text
+    assert "Lineage same lineage: the weights agree; correlation 0.750, z +41.0, p 0.005 against 199 wrong" in text
     assert "ffn_out 2 4,096 0.750 +41.0" in text
 
 
@@ -32,7 +32,7 @@ def test_compare_can_leave_the_weights_alone(ask: Callable[..., Any], invoke: In
     assert "Lineage" not in invoke("compare", "alpha", "beta", "--no-lineage").stdout
 
 
-def test_similar_by_lineage_puts_the_surest_kin_first(ask: Callable[..., Any], invoke: Invoke) -> None:
+def test_similar_by_lineage_puts_the_strongest_evidence_first(ask: Callable[..., Any], invoke: Invoke) -> None:
     found = ask("similar", "alpha", "--by", "lineage")["neighbours"]
     assert found[0]["model"] == "beta" and found[0]["lineage"]["verdict"] == "same lineage"
     assert {each["lineage"]["verdict"] for each in found[1:]} == {"cannot say"}

@@ -41,8 +41,9 @@ def test_some_failed_ends_with_3_and_the_others_are_kept(mine: Mine, tiny_model:
     assert mine("show", "tiny-model", "--format", "quiet").exit_code == 0
 
 
-def test_all_failed_ends_with_1(mine: Mine) -> None:
-    result = mine("mine", "nosuch", *FAST)
+def test_all_failed_ends_with_1(mine: Mine, tiny_model: Path) -> None:
+    (tiny_model / "model.safetensors").write_bytes(b"nothing")
+    result = mine("mine", str(tiny_model), *FAST)
     assert (result.exit_code, result.stdout) == (1, "")
     assert mine("runs", "--format", "quiet").stdout.strip()
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from patterndb.store import PatternDatabase
-from tests.cli.conftest import MODELS, Invoke, Start
+from tests.cli.conftest import MODELS, Invoke
 from tests.cli.test_docs import documented, flatten
-from tests.cli.test_start import loaded
 from tests.support.patterns import make_pattern, save_patterns
 
 
@@ -72,7 +71,3 @@ def test_an_empty_database_answers_that_it_is_empty(tmp_path: Path, invoke: Invo
     invoke("--home", str(tmp_path), "db", "upgrade")
     result = invoke("--home", str(tmp_path), "questions")
     assert result.exit_code == 0 and "0 models in 0 independent lineages" in result.stdout
-
-
-def test_asking_needs_no_torch(start: Start) -> None:
-    assert loaded(start, "questions") & {"torch", "transformers", "sklearn", "scipy", "pandas"} == set()

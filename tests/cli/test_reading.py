@@ -26,12 +26,20 @@ READING = [
 ]
 
 
-@pytest.mark.parametrize("arguments", READING, ids=" ".join)
-def test_tables_fit_the_terminal_and_keep_to_stdout(arguments: tuple[str, ...], invoke: Invoke) -> None:
-    result = invoke(*arguments)
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("arguments", [*READING, ("similar", "alpha", "--by", "lineage")], ids=" ".join)
+def test_tables_fit_the_terminal_and_keep_to_stdout(arguments: tuple[str, ...], width: int, invoke: Invoke) -> None:
+    result = invoke(*arguments, COLUMNS=str(width))
     assert result.exit_code == 0
-    assert result.stdout.strip() and max(map(len, result.stdout.splitlines())) <= 100
-    assert "…" not in result.stdout and "\x1b" not in result.stdout
+    assert result.stdout.strip() and max(map(len, result.stdout.splitlines())) <= width
+    assert "\x1b" not in result.stdout and ("…" not in result.stdout or arguments == ("runs",))  # A list of models.
+
+
+def test_wide_and_pipes_have_all_columns(invoke: Invoke) -> None:
+    narrow, wide = (invoke("show", "alpha", *flag, COLUMNS="70") for flag in ((), ("--wide",)))
+    assert "Bits/w" not in narrow.stdout and "columns with --wide." in narrow.stderr
+    assert "Bits/w" in wide.stdout and "--wide" not in wide.stderr
+    assert "Bits/w" in invoke("show", "alpha", COLUMNS="").stdout
 
 
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
@@ -82,7 +90,19 @@ def test_show_aligns_numbers_to_the_right_with_equal_digits(invoke: Invoke) -> N
 
 
 def test_a_narrow_terminal_cuts_no_digits(invoke: Invoke) -> None:
-    assert "…" not in invoke("show", "alpha", COLUMNS="50").stdout
+    assert not re.search(r"\d…|…\d", invoke("show", "alpha", COLUMNS="50").stdout)
+
+
+def test_show_says_when_from_what_and_where_the_files_are(ask: Callable[..., Any], invoke: Invoke) -> None:
+    shown = ask("show", "alpha")
+    (file,) = shown["files"]
+    assert file["state"] == "missing" and shown["folder"] == str(Path(file["path"]).parent)
+    assert "(missing)" in invoke("show", "alpha").stdout and shown["found"][:10] in invoke("show", "alpha").stdout
+    Path(file["path"]).parent.mkdir(parents=True)
+    for num_bytes, state in ((file["num_bytes"], "intact"), (1, "changed")):
+        Path(file["path"]).write_bytes(bytes(num_bytes))
+        assert ask("show", "alpha")["files"] == [file | {"state": state}]
+    assert [run["folder_exists"] for run in ask("runs")] == [False, True]
 
 
 def test_show_gives_what_an_earlier_run_found(ask: Callable[..., Any]) -> None:

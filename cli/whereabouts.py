@@ -1,0 +1,78 @@
+"""Where the files of a run are, whether they are all there, and when and from what it found a model."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from patterndb.records import PatternRecord, RunRecord
+    from patterndb.store import PatternDatabase
+
+__all__ = ["FileState", "Whereabouts", "find_pattern", "run_folder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """A file that the run left behind."""
+
+    kind: str
+    path: str
+    num_bytes: int
+    """As it was written."""
+    state: Literal["intact", "missing", "changed"]
+    """By its size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Of one mined model."""
+
+    found: dt.datetime
+    """When the run that found it ended; when it began, if it was killed."""
+    source: str | None
+    """What that run was asked for: a path, a key or a Hub id."""
+    folder: str | None
+    """None where the run left no files."""
+    files: tuple[FileState, ...]
+
+
+def run_folder(home: Path, run: str) -> Path:
+    """Where the run's files are, if they are there."""
+    return home / "runs" / run
+
+
+def find_pattern(pattern: "PatternRecord", database: "PatternDatabase", home: Path) -> Whereabouts:
+    """Where the pattern's files are in this home folder, and what the run that found it was asked for."""
+    run = database.run(pattern.run)
+    files = tuple(
+        FileState(
+            kind=each.kind,
+            path=str(home / each.path),
+            num_bytes=each.num_bytes,
+            state=_state_of(home / each.path, each.num_bytes),
+        )
+        for each in pattern.artifacts
+    )
+    return Whereabouts(
+        found=run.finished or run.started,
+        source=_source_of(run, pattern.model.key),
+        folder=str(Path(files[0].path).parent) if files else None,
+        files=files,
+    )
+
+
+def _state_of(path: Path, num_bytes: int) -> Literal["intact", "missing", "changed"]:
+    try:
+        return "intact" if path.stat().st_size == num_bytes else "changed"
+    except OSError:
+        return "missing"
+
+
+def _source_of(run: "RunRecord", key: str) -> str | None:
+    """The path or name that the run was asked for under this key."""
+    for model, asked in zip(run.models, run.request.get("models", ()), strict=False):
+        if model.key == key:
+            source: str | None = asked.get("weights") or asked.get("name")
+            return source
+    return None
