@@ -59,14 +59,14 @@ def require_known(request: ModelRequest, known: Iterable[str] = ()) -> None:
 
     Looks at the disk alone. `known` are names to find near misses among, beside those of the cards.
     """
-    path = request.weights.expanduser() if request.weights else request.name
-    if os.path.exists(path) or (request.weights is None and (_find_card(request) or hub.is_repo_id(request.name))):
-        return
-    if request.weights is None and os.sep not in request.name:
-        raise unknown_model(request.name, known)
-    message = f"There is no file or directory {str(path)!r}."
     hint = "Check the path. A model can also be named by a key of `dna-zoo zoo` or a Hub id."
-    raise NoWeightsError(message, hint=hint)
+    if request.weights is not None:
+        if not request.weights.expanduser().exists():
+            raise NoWeightsError(f"There is no file or directory {str(request.weights)!r}.", hint=hint)
+    elif not (os.path.exists(request.name) or _find_card(request) or hub.is_repo_id(request.name)):
+        if os.sep not in request.name:
+            raise unknown_model(request.name, known)
+        raise UnknownModelError(f"There is no file or directory {request.name!r}.", hint=hint)
 
 
 def key_of(request: ModelRequest) -> str:
