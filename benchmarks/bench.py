@@ -166,7 +166,7 @@ def order_goals(found: Found) -> list[Goal]:
 
 
 def start_goals(found: Found) -> list[Goal]:
-    """Every command that has one."""
+    """One for each command."""
     return [
         Goal(
             what=f"dna-zoo {line['command']}",
@@ -178,7 +178,6 @@ def start_goals(found: Found) -> list[Goal]:
             most=max(line["seconds"]),
         )
         for line in found["commands"]
-        if line["goal"] is not None
     ]
 
 

@@ -154,7 +154,7 @@ def test_unknown_name(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", "no/such/path"])
 def test_odd_name(home: Path, name: str) -> None:
-    with pytest.raises(UnknownModelError, match="Unknown model|There is no file or directory"):
+    with pytest.raises(UnknownModelError, match=r"Unknown model|There is no file or directory"):
         plan(ModelRequest(name=name), home=home)
 
 
