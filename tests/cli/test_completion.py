@@ -24,7 +24,7 @@ OFFERS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), OFFERS, ids=str)
+@pytest.mark.parametrize(("words", "expected"), OFFERS, ids=[" ".join(words) for words, _ in OFFERS])
 def test_tab_offers_names_and_is_silent_otherwise(
     words: tuple[str, ...], expected: set[str], start: Start, tmp_path: Path
 ) -> None:
