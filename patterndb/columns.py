@@ -1,9 +1,11 @@
 """Every column of every exported table: its type in pandas and its meaning, with the unit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dna_zoo.errors import SettingsError
+from patterndb.fields import describe
+from patterndb.records import FitRecord, ModelRecord, Statistic, TensorRecord
 
 __all__ = [
     "COLUMNS",
@@ -25,124 +27,54 @@ class Column:
     meaning: str
 
 
+DTYPES = {str: "string", int: "Int64", float: "float64", bool: "boolean", tuple: "string"}
+
+
 def _text(meaning: str) -> Column:
     return Column(dtype="string", meaning=meaning)
-
-
-def _count(meaning: str) -> Column:
-    return Column(dtype="Int64", meaning=meaning)
 
 
 def _number(meaning: str) -> Column:
     return Column(dtype="float64", meaning=meaning)
 
 
-def _truth(meaning: str) -> Column:
-    return Column(dtype="boolean", meaning=meaning)
+def _of_record(record: type, prefix: str = "") -> dict[str, Column]:
+    """A column for each described field."""
+    return {f"{prefix}{each.name}": Column(dtype=DTYPES[each.kind], meaning=each.meaning) for each in describe(record)}
 
 
-MODEL = _text("Name that the model is asked for by.")
+MODEL_FIELDS = _of_record(ModelRecord)
+MODEL = MODEL_FIELDS.pop("key")
+TENSOR_FIELDS = _of_record(TensorRecord)
+TENSOR = TENSOR_FIELDS.pop("name")
 PATTERN_KEY = _text("Content key of the pattern: weights, settings, seed, device kind and stage versions.")
-CLASS = _text("Winning class: smooth, structured, noisy, sparse or dense; empty where none was given.")
-
+VERSION = _text("Version of the signature's dimensions; only equal versions compare.")
 SCORES = {
     f"score_{name}": _number(f"Score of the class {name}, from null-calibrated statistics; the highest wins.")
     for name in ("smooth", "structured", "noisy", "sparse", "dense")
 }
-
-FIT = {
-    "fit_dna_type": _text("Kind of DNA: separable, spectral, hierarchical or adaptive. Empty if nothing was fitted."),
-    "fit_scope": _text("tensor: one DNA for each tensor; model: one for all."),
-    "fit_order": _text("Order of rows and columns in the fit: raw (as in the file) or seriated (canonical)."),
-    "fit_precision": _text("Arithmetic of the fit: fp32, bf16 or fp16."),
-    "fit_device": _text("Device of the fit."),
-    "fit_num_weights": _count("Weights that the fit stands for."),
-    "fit_parameters": _count("Parameters of the DNA, with the mean and scale of each tensor."),
-    "fit_bits_per_weight": _number("All that must be stored for the DNA, in bits per weight."),
-    "fit_order_bits_per_weight": _number("Share of permutations and signs in `fit_bits_per_weight`, bits per weight."),
-    "fit_r2": _number("R2 of the fit on the original weights; 1 is perfect, 0 what the mean gives."),
-    "fit_r2_low": _number("Lower end of the 95 % interval of `fit_r2`, where it was taken on a sample."),
-    "fit_r2_high": _number("Upper end of the 95 % interval of `fit_r2`, where it was taken on a sample."),
-    "fit_sampled_weights": _count("Weights in that sample; empty if R2 is over all."),
-    "fit_null": _text("Null model that the same fit was put through."),
-    "fit_num_nulls": _count("How many draws of the null were fitted."),
-    "fit_null_r2": _number("Mean R2 of the fits of the null."),
-    "fit_null_r2_std": _number("Standard deviation of the R2 of the null's fits."),
-    "fit_gain": _number("Structure gain: `fit_r2` - `fit_null_r2`."),
-    "fit_svd_r2": _number("R2 of truncated SVD with the same number of parameters."),
-    "fit_svd_null_r2": _number("R2 of that SVD on the null."),
-    "fit_svd_gain": _number("`fit_svd_r2` - `fit_svd_null_r2`."),
-    "fit_dct_r2": _number(
-        "R2 of the largest coefficients of the cosine transform, a place and a value each, with as many parameters."
-    ),
-    "fit_dct_null_r2": _number("R2 of those on the null."),
-    "fit_ceiling_r2": _number("1 - 2^(-2 bits): the most that any code of this size reaches on iid Gaussian weights."),
-    "fit_bits_per_weight_8bit": _number("`fit_bits_per_weight` with the DNA's weights at 8 bits, scales counted."),
-    "fit_r2_8bit": _number("R2 of that DNA."),
-    "fit_null_r2_8bit": _number("Mean R2 of the null's DNAs at 8 bits."),
-    "fit_svd_r2_8bit": _number("R2 of truncated SVD with factors at 8 bits and as many bits in all."),
-    "fit_svd_null_r2_8bit": _number("R2 of that SVD on the null."),
-    "fit_ceiling_r2_8bit": _number("`fit_ceiling_r2` at `fit_bits_per_weight_8bit`."),
-    "fit_mse": _number("Mean squared error, in squared units of the weights."),
-    "fit_rmse": _number("Root mean squared error, in units of the weights."),
-    "fit_mae": _number("Mean absolute error, in units of the weights."),
-    "fit_smape": _number("Symmetric mean absolute percentage error, 0 to 200 %."),
-    "fit_psnr": _number("Peak signal-to-noise ratio in dB, for the peak `fit_peak`."),
-    "fit_peak": _number("max - min of the original weights."),
-    "fit_mean_mse": _number("Mean squared error of the mean predictor (each tensor's own mean)."),
-    "fit_mean_psnr": _number("PSNR of the mean predictor in dB: what explaining nothing scores."),
-    "fit_steps": _count("Optimiser steps of the fit."),
-    "fit_seconds": _number("Time of the fit in seconds."),
-}
+FIT = _of_record(FitRecord, "fit_")
 
 CATALOG = {
     "model": MODEL,
-    "repo": _text("Repository on the Hugging Face hub; empty for a local directory."),
-    "revision": _text("Commit in that repository, 40 hex digits."),
-    "sha256": _text("sha256 of the weight file, or of the concatenated digests of its shards."),
-    "tier": _count("Tier in the zoo, 1 to 4; empty for a model without a card."),
-    "modality": _text("What the model was trained on: text, vision, audio, code, ..."),
-    "family": _text("Family of architectures: bert, gpt2, vit, ..."),
-    "architecture": _text("encoder, decoder, encoder-decoder, cnn or hybrid."),
-    "specialty": _text("What it is made for: general, multilingual, code, science, ..."),
-    "objective": _text("Training objective: masked-lm, causal-lm, classification, ..."),
-    "is_distilled": _truth("Whether it was distilled from another model."),
-    "shares_layers": _truth("Whether one stored layer serves for several, so that depth has no meaning."),
-    "licence": _text("Licence of the weights as stated by their authors."),
-    "parents": _text("Models it was made from, as stated, separated by semicolons."),
-    "num_weights": _count("Trained weights in the file: tied ones once, buffers not."),
-    "num_tensors": _count("Trained tensors in the file."),
+    **{name: MODEL_FIELDS.pop(name) for name in ("repo", "revision")},
+    **MODEL_FIELDS,
     "run": _text("Run that saved the pattern."),
     "pattern_key": PATTERN_KEY,
-    "confirmed_at": Column(
-        dtype="datetime64[us, UTC]", meaning="When a run last ended with this pattern, UTC."
-    ),
-    "pattern_class": CLASS,
+    "confirmed_at": Column(dtype="datetime64[us, UTC]", meaning="When a run last ended with this pattern, UTC."),
+    "pattern_class": TENSOR_FIELDS["pattern_class"],
     "class_margin": _number("Score of the winning class minus that of the next."),
     **SCORES,
-    "signature_version": _text("Version of the signature's dimensions; only equal versions compare."),
-    **FIT,
-}  # fmt: skip
-
-TENSORS = {
-    "model": MODEL,
-    "pattern_key": PATTERN_KEY,
-    "tensor": _text("Name of the tensor in the file, with [query] and the like for a part of a fused one."),
-    "role": _text("What the tensor does in its network."),
-    "block": _count("Index of its block in execution order, from 0; empty outside the blocks."),
-    "depth": _number("(block + 0.5) / number of blocks; 0 for embeddings, 1 for heads, empty without meaning."),
-    "rows": _count("Rows of its matrix view; 1 for vectors."),
-    "cols": _count("Columns of its matrix view."),
-    "num_weights": _count("rows times cols."),
-    "pattern_class": CLASS,
-    **SCORES,
+    "signature_version": VERSION,
     **FIT,
 }
+
+TENSORS = {"model": MODEL, "pattern_key": PATTERN_KEY, "tensor": TENSOR, **TENSOR_FIELDS, **SCORES, **FIT}
 
 SIGNATURES = {
     "model": MODEL,
     "pattern_key": PATTERN_KEY,
-    "version": _text("Version of the signature's dimensions; only equal versions compare."),
+    "version": VERSION,
     "dimension": _text("Name of the dimension: role/third/statistic."),
     "role": _text("Role, or model for the model as a whole."),
     "third": _text("Third of the depth: early, middle, late, or all."),
@@ -168,16 +100,16 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
 """The columns that every table has, whatever is in the database."""
 TABLES = tuple(COLUMNS)
 
-STATISTIC_SUFFIXES: Mapping[str, str] = {
-    "": "The statistic's value, in its own unit.",
-    ".null_mean": "Mean of the statistic over the draws of its null, in the statistic's unit.",
-    ".null_std": "Standard deviation over the draws of its null, in the statistic's unit.",
-    ".z": "(value - null mean) / null standard deviation; empty with fewer than two nulls.",
-    ".p": "Empirical p-value (k + 1) / (n + 1) against n draws of the null.",
-    ".q": "Benjamini-Hochberg q-value: p adjusted for all statistics of all tensors of the model.",
-    ".low": "Lower end of the 95 % interval over the choice of rows; empty where all rows were used.",
-    ".high": "Upper end of the 95 % interval over the choice of rows; empty where all rows were used.",
-}
+
+def _statistic_suffixes() -> Iterator[tuple[str, str]]:
+    for each in describe(Statistic):
+        if each.kind is float:
+            yield "" if each.name == "value" else f".{each.name}", each.meaning
+        if each.name == "p":
+            yield ".q", "Benjamini-Hochberg q-value: p adjusted for all statistics of all tensors of the model."
+
+
+STATISTIC_SUFFIXES: Mapping[str, str] = dict(_statistic_suffixes())
 """`tensors` also has these columns for every statistic that was measured: the statistic's name and a suffix."""
 
 COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {

@@ -2,13 +2,13 @@
 
 The pipeline fills these in, the store keeps them, the command line prints them. Floats may be NaN or infinite where a
 statistic is; the store keeps them so. Roles, axes and model kinds are plain strings here: this package knows
-nothing of the zoo.
+nothing of the zoo. What a field means stands next to its type (`patterndb.fields`).
 """
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 __all__ = [
     "ArtifactRecord",
@@ -27,103 +27,109 @@ __all__ = [
     "TensorRecord",
 ]
 
+CLASS_MEANING = "Winning class: smooth, structured, noisy, sparse or dense; empty where none was given."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
-    """A measured value beside its null.
+    """A measured value and its null. `p` is two-sided: k counts the nulls at least as far from the null mean."""
 
-    `null` names the null model (`shuffle`, `rotate`, `gaussian`), None for a plain description that has none.
-    `z` is None with fewer than two nulls or a null of zero spread. `p` is (k + 1) / (n + 1), k the number of nulls at
-    least as extreme, two-sided about the null mean. `low` and `high` are the 95 % interval over the choice of rows,
-    where a sample of them stands for the tensor.
-    """
-
-    name: str
-    value: float
-    null: str | None = None
-    num_nulls: int = 0
-    null_mean: float | None = None
-    null_std: float | None = None
-    z: float | None = None
-    p: float | None = None
-    low: float | None = None
-    high: float | None = None
+    name: Annotated[str, "Name of the statistic."]
+    value: Annotated[float, "The statistic's value, in its own unit."]
+    null: Annotated[str | None, "Null model: shuffle, rotate or gaussian; empty for a plain description."] = None
+    num_nulls: Annotated[int, "Number of draws of the null."] = 0
+    null_mean: Annotated[float | None, "Mean over the draws of its null, in the statistic's unit."] = None
+    null_std: Annotated[float | None, "Standard deviation over the draws of its null, in the statistic's unit."] = None
+    z: Annotated[
+        float | None, "(value - null mean) / null standard deviation; empty with fewer than two nulls or no spread."
+    ] = None
+    p: Annotated[float | None, "Empirical p-value (k + 1) / (n + 1) against n draws of the null."] = None
+    low: Annotated[
+        float | None, "Lower end of the 95 % interval over the choice of rows; empty where all rows were used."
+    ] = None
+    high: Annotated[
+        float | None, "Upper end of the 95 % interval over the choice of rows; empty where all rows were used."
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRecord:
-    """The fit report of one set of tensors: a DNA beside its null, SVD at its size, the mean and the bound."""
+    """The fit report of one set of tensors: a DNA, its null, SVD at its size, the mean predictor and the bound.
 
-    dna_type: str
-    scope: str
-    """`tensor` (one DNA each) or `model` (one DNA for all)."""
-    order: str
-    """`raw` or `seriated`."""
-    precision: str
-    device: str
-    num_weights: int
-    parameters: int
-    """Of the DNA: network parameters plus mean and scale of each tensor."""
-    bits_per_weight: float
-    """All that must be stored: parameters at their precision, means, scales, permutations and signs."""
-    order_bits_per_weight: float
-    """The share of permutations and signs in `bits_per_weight`."""
-    r2: float
-    r2_low: float | None = None
-    """95 % interval, where R2 was evaluated on a sample of the weights."""
-    r2_high: float | None = None
-    sampled_weights: int | None = None
-    null: str = "shuffle"
-    num_nulls: int = 0
-    null_r2: float | None = None
-    null_r2_std: float | None = None
-    gain: float | None = None
-    """Structure gain: `r2 - null_r2`."""
-    svd_r2: float
-    """Truncated SVD with the same number of parameters, fractional ranks interpolated."""
-    svd_null_r2: float | None = None
-    svd_gain: float | None = None
-    dct_r2: float | None = None
-    """The largest coefficients of the cosine transform, a place and a value each, with as many parameters in all."""
-    dct_null_r2: float | None = None
-    ceiling_r2: float
-    """1 - 2^(-2 bits): the most any code of this size reaches on iid Gaussian weights."""
-    bits_per_weight_8bit: float | None = None
-    """The same sum with the DNA's weights at 8 bits, their scales counted."""
-    r2_8bit: float | None = None
-    null_r2_8bit: float | None = None
-    svd_r2_8bit: float | None = None
-    """Truncated SVD with factors at 8 bits and as many bits in all, the bits of the DNA's order included."""
-    svd_null_r2_8bit: float | None = None
-    ceiling_r2_8bit: float | None = None
-    mse: float
-    rmse: float
-    mae: float
-    smape: float
-    """Symmetric mean absolute percentage error, in [0, 200] %."""
-    psnr: float
-    """dB, peak = `peak`."""
-    peak: float
-    """max - min of the original weights."""
-    mean_mse: float
-    """Of the mean predictor (each tensor's own mean)."""
-    mean_psnr: float
-    steps: int
-    seconds: float
+    The database's columns, the exported columns `fit_...` and the keys `fit....` of docs/json.md follow from it.
+    """
+
+    dna_type: Annotated[str, "Kind of DNA: separable, spectral, hierarchical or adaptive."]
+    scope: Annotated[str, "tensor: one DNA for each tensor; model: one for all."]
+    order: Annotated[str, "Order of rows and columns in the fit: raw (as in the file) or seriated (canonical)."]
+    precision: Annotated[str, "Arithmetic of the fit: fp32, bf16 or fp16."]
+    device: Annotated[str, "Device of the fit."]
+    num_weights: Annotated[int, "Weights that the fit stands for."]
+    parameters: Annotated[int, "Parameters of the DNA: of its networks, and the mean and scale of each tensor."]
+    bits_per_weight: Annotated[
+        float, "All that must be stored, in bits per weight: parameters at their precision, permutations, signs."
+    ]
+    order_bits_per_weight: Annotated[float, "Share of permutations and signs in `bits_per_weight`."]
+    r2: Annotated[float, "R2 of the fit on the original weights; 1 is perfect, 0 what the mean gives."]
+    r2_low: Annotated[float | None, "Lower end of the 95 % interval of `r2`, where it was taken on a sample."] = None
+    r2_high: Annotated[float | None, "Upper end of the 95 % interval of `r2`, where it was taken on a sample."] = None
+    sampled_weights: Annotated[int | None, "Weights in that sample; empty if `r2` is over all."] = None
+    null: Annotated[str, "Null model that the same fit was put through."] = "shuffle"
+    num_nulls: Annotated[int, "Number of draws of the null that were fitted."] = 0
+    null_r2: Annotated[float | None, "Mean R2 of the fits of the null."] = None
+    null_r2_std: Annotated[float | None, "Standard deviation of the R2 of the null's fits."] = None
+    gain: Annotated[float | None, "Structure gain: `r2` - `null_r2`."] = None
+    svd_r2: Annotated[
+        float, "R2 of truncated SVD with the same number of parameters, between whole ranks interpolated."
+    ]
+    svd_null_r2: Annotated[float | None, "R2 of that SVD on the null."] = None
+    svd_gain: Annotated[float | None, "`svd_r2` - `svd_null_r2`."] = None
+    dct_r2: Annotated[
+        float | None,
+        "R2 of the largest coefficients of the cosine transform, a place and a value each, with as many parameters.",
+    ] = None
+    dct_null_r2: Annotated[float | None, "R2 of those on the null."] = None
+    ceiling_r2: Annotated[
+        float, "1 - 2^(-2 bits): the most that any code of this size reaches on iid Gaussian weights."
+    ]
+    bits_per_weight_8bit: Annotated[
+        float | None,
+        "`bits_per_weight` with the DNA's weights at 8 bits, scales counted; empty in old fits.",
+    ] = None
+    r2_8bit: Annotated[float | None, "R2 of that DNA."] = None
+    null_r2_8bit: Annotated[float | None, "Mean R2 of the null's DNAs at 8 bits."] = None
+    svd_r2_8bit: Annotated[
+        float | None,
+        "R2 of truncated SVD with factors at 8 bits and as many bits in all, those of the DNA's order included.",
+    ] = None
+    svd_null_r2_8bit: Annotated[float | None, "R2 of that SVD on the null."] = None
+    ceiling_r2_8bit: Annotated[float | None, "`ceiling_r2` at `bits_per_weight_8bit`."] = None
+    mse: Annotated[float, "Mean squared error, in squared units of the weights."]
+    rmse: Annotated[float, "Root mean squared error, in units of the weights."]
+    mae: Annotated[float, "Mean absolute error, in units of the weights."]
+    smape: Annotated[float, "Symmetric mean absolute percentage error, 0 to 200 %."]
+    psnr: Annotated[float, "Peak signal-to-noise ratio in dB, for the peak `peak`."]
+    peak: Annotated[float, "max - min of the original weights."]
+    mean_mse: Annotated[float, "Mean squared error of the mean predictor (each tensor's own mean)."]
+    mean_psnr: Annotated[float, "PSNR of the mean predictor in dB: what explaining nothing scores."]
+    steps: Annotated[int, "Optimiser steps of the fit."]
+    seconds: Annotated[float, "Time of the fit in seconds."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRecord:
     """One tensor of a pattern: what it is, its statistics, its fit."""
 
-    name: str
-    role: str
-    block: int | None
-    depth: float | None
-    rows: int
-    cols: int
-    num_weights: int
-    pattern_class: str | None = None
+    name: Annotated[str, "Name of the tensor in the file, with [query] and the like for a part of a fused one."]
+    role: Annotated[str, "What the tensor does in its network."]
+    block: Annotated[int | None, "Index of its block in execution order, from 0; empty outside the blocks."]
+    depth: Annotated[
+        float | None, "(block + 0.5) / number of blocks; 0 for embeddings, 1 for heads, empty without meaning."
+    ]
+    rows: Annotated[int, "Rows of its matrix view; 1 for vectors."]
+    cols: Annotated[int, "Columns of its matrix view."]
+    num_weights: Annotated[int, "rows times cols."]
+    pattern_class: Annotated[str | None, CLASS_MEANING] = None
     class_scores: Mapping[str, float] = field(default_factory=dict)
     fit: FitRecord | None = None
     statistics: tuple[Statistic, ...] = ()
@@ -133,10 +139,10 @@ class TensorRecord:
 class RoleRecord:
     """All tensors of one role together."""
 
-    role: str
-    tensors: int
-    weights: int
-    pattern_class: str | None = None
+    role: Annotated[str, "What the tensors do in their network."]
+    tensors: Annotated[int, "Number of tensors."]
+    weights: Annotated[int, "Number of weights in them."]
+    pattern_class: Annotated[str | None, CLASS_MEANING] = None
     fit: FitRecord | None = None
     """None for roles that are not fitted (norms, biases)."""
     statistics: tuple[Statistic, ...] = ()
@@ -157,24 +163,24 @@ class SignatureRecord:
 class ModelRecord:
     """The mined checkpoint. `sha256` identifies the weights; `key` is the name people ask by."""
 
-    key: str
-    sha256: str
-    """Of the weight file, or of the concatenated digests of its shards."""
-    repo: str | None = None
-    revision: str | None = None
-    tier: int | None = None
-    modality: str | None = None
-    family: str | None = None
-    architecture: str | None = None
-    specialty: str | None = None
-    objective: str | None = None
-    is_distilled: bool | None = None
-    shares_layers: bool | None = None
-    licence: str | None = None
-    parents: tuple[str, ...] = ()
-    num_weights: int = 0
-    """Trained weights in the file, tied ones once, buffers not."""
-    num_tensors: int = 0
+    key: Annotated[str, "Name that the model is asked for by."]
+    sha256: Annotated[str, "sha256 of the weight file, or of the concatenated digests of its shards."]
+    repo: Annotated[str | None, "Repository on the Hugging Face hub; empty for a local directory."] = None
+    revision: Annotated[str | None, "Commit in that repository, 40 hex digits."] = None
+    tier: Annotated[int | None, "Tier in the zoo, 1 to 4; empty for a model without a card."] = None
+    modality: Annotated[str | None, "What the model was trained on: text, vision, audio, code, ..."] = None
+    family: Annotated[str | None, "Family of architectures: bert, gpt2, vit, ..."] = None
+    architecture: Annotated[str | None, "encoder, decoder, encoder-decoder, cnn or hybrid."] = None
+    specialty: Annotated[str | None, "What it is made for: general, multilingual, code, science, ..."] = None
+    objective: Annotated[str | None, "Training objective: masked-lm, causal-lm, classification, ..."] = None
+    is_distilled: Annotated[bool | None, "Whether it was distilled from another model."] = None
+    shares_layers: Annotated[
+        bool | None, "Whether one stored layer serves for several, so that depth has no meaning."
+    ] = None
+    licence: Annotated[str | None, "Licence of the weights as stated by their authors."] = None
+    parents: Annotated[tuple[str, ...], "Models it was made from, as stated, separated by semicolons."] = ()
+    num_weights: Annotated[int, "Trained weights in the file: tied ones once, buffers not."] = 0
+    num_tensors: Annotated[int, "Trained tensors in the file."] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

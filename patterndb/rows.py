@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import RowMapping
 
+from patterndb.fields import describe
 from patterndb.floats import join_special, pack, split_special, unpack
 from patterndb.records import (
     ArtifactRecord,
@@ -47,13 +48,16 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
-FIT_FLOATS = tuple(field.name for field in fields(FitRecord) if "float" in str(field.type))
-FIT_VALUES = (*(field.name for field in fields(FitRecord)), "special")
-FIT_COLUMNS = tuple("null_model" if name == "null" else name for name in FIT_VALUES)
-STATISTIC_FLOATS = ("value", "null_mean", "null_std", "z", "p", "low", "high")
-STATISTIC_VALUES = ("name", "null", "num_nulls", *STATISTIC_FLOATS, "special")
-STATISTIC_COLUMNS = tuple("null_model" if name == "null" else name for name in STATISTIC_VALUES)
-MODEL_FIELDS = tuple(field.name for field in fields(ModelRecord))
+
+
+def _names(record: type, kind: type | None = None) -> tuple[str, ...]:
+    """The described fields of a record, or those of one kind: they are columns of its table."""
+    return tuple(each.name for each in describe(record) if kind in (None, each.kind))
+
+
+MODEL_FIELDS, ROLE_FIELDS, TENSOR_FIELDS = _names(ModelRecord), _names(RoleRecord), _names(TensorRecord)
+FIT_FLOATS, STATISTIC_FLOATS = _names(FitRecord, float), _names(Statistic, float)
+FIT_COLUMNS, STATISTIC_COLUMNS = (*_names(FitRecord), "special"), (*_names(Statistic), "special")
 
 
 def digest(value: Any) -> str:
@@ -88,18 +92,12 @@ def pattern_row(pattern: PatternRecord) -> Row:
     }
 
 
-ROLE_FIELDS = ("role", "tensors", "weights", "pattern_class")
-
-
 def role_rows(pattern_id: int, roles: Sequence[RoleRecord]) -> list[Row]:
     """Rows of `role_patterns`."""
     return [
         {"pattern_id": pattern_id, "position": position} | {name: getattr(role, name) for name in ROLE_FIELDS}
         for position, role in enumerate(roles)
     ]
-
-
-TENSOR_FIELDS = ("name", "role", "block", "depth", "rows", "cols", "num_weights", "pattern_class")
 
 
 def tensor_rows(pattern_id: int, tensors: Sequence[TensorRecord]) -> list[Row]:
@@ -125,8 +123,7 @@ def fit_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
     rows = []
     for position, (owner, fit, _) in enumerate(_owners(pattern)):
         if fit is not None:
-            values = {field.name: getattr(fit, field.name) for field in fields(FitRecord)}
-            values["null_model"] = values.pop("null")
+            values = asdict(fit)
             floats = split_special({name: values[name] for name in FIT_FLOATS})
             rows.append({"pattern_id": pattern_id, "position": position} | owner | values | floats)
     return rows
@@ -134,7 +131,7 @@ def fit_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
 
 def fit_record(values: Sequence[Any]) -> FitRecord:
     """The inverse of `fit_rows` for one row: its columns `FIT_COLUMNS`."""
-    return FitRecord(**join_special(dict(zip(FIT_VALUES, values, strict=True))))
+    return FitRecord(**join_special(dict(zip(FIT_COLUMNS, values, strict=True))))
 
 
 def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
@@ -145,7 +142,7 @@ def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
             "position": position,
             **owner,
             "name": statistic.name,
-            "null_model": statistic.null,
+            "null": statistic.null,
             "num_nulls": statistic.num_nulls,
             **split_special({name: getattr(statistic, name) for name in STATISTIC_FLOATS}),
         }
@@ -157,7 +154,7 @@ def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
 
 def statistic(values: Sequence[Any]) -> Statistic:
     """The inverse of `metric_rows` for one row: its columns `STATISTIC_COLUMNS`."""
-    return Statistic(**join_special(dict(zip(STATISTIC_VALUES, values, strict=True))))
+    return Statistic(**join_special(dict(zip(STATISTIC_COLUMNS, values, strict=True))))
 
 
 def role_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:

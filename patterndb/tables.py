@@ -6,6 +6,7 @@ a metric belongs to the tensor or to the role it names, and to the model as a wh
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from patterndb.fields import describe
 from patterndb.floats import from_json, to_json
+from patterndb.records import FitRecord, Statistic
 
 __all__ = [
     "ARTIFACTS",
@@ -98,11 +101,23 @@ METADATA = MetaData(
 )
 
 OWNER_CHECK = "role IS NULL OR tensor IS NULL"
-REQUIRED_OF_FITS = (
-    "bits_per_weight", "order_bits_per_weight", "r2", "svd_r2", "ceiling_r2",
-    "mse", "rmse", "mae", "smape", "psnr", "peak", "mean_mse", "mean_psnr", "seconds",
-)  # fmt: skip
-"""What every fit report has; NULL only where `special` says what stands there."""
+REQUIRED_OF_FITS = tuple(each.name for each in describe(FitRecord) if each.kind is float and not each.is_optional)
+"""Numbers that every fit report has; NULL only where `special` says what stands there."""
+KINDS: Mapping[type, TypeEngine[Any]] = {str: Text(), int: BigInteger(), float: Double()}
+
+
+def _of_record(record: type) -> tuple[Column[Any], ...]:
+    """A column for each described field, by the field's name; any float may be NULL, see `special`."""
+    return tuple(
+        Column(
+            # NULL is a word of SQL.
+            "null_model" if each.name == "null" else each.name,
+            Integer() if each.name == "num_nulls" else KINDS[each.kind],
+            key=each.name,
+            nullable=each.is_optional or each.kind is float,
+        )
+        for each in describe(record)
+    )
 
 
 def _required(kind: TypeEngine[Any], *names: str) -> tuple[Column[Any], ...]:
@@ -271,18 +286,7 @@ FITS = Table(
     _pattern_id(),
     _position(),
     *_optional(Integer(), "role", "tensor"),
-    *_required(Text(), "dna_type", "scope", "order", "precision", "device", "null_model"),
-    *_required(BigInteger(), "num_weights", "parameters"),
-    *_optional(BigInteger(), "sampled_weights"),
-    *_required(Integer(), "num_nulls"),
-    *_required(BigInteger(), "steps"),
-    *_optional(
-        Double(),
-        "bits_per_weight", "order_bits_per_weight", "r2", "r2_low", "r2_high", "null_r2", "null_r2_std", "gain",
-        "svd_r2", "svd_null_r2", "svd_gain", "dct_r2", "dct_null_r2", "ceiling_r2", "bits_per_weight_8bit", "r2_8bit",
-        "null_r2_8bit", "svd_r2_8bit", "svd_null_r2_8bit", "ceiling_r2_8bit", "mse", "rmse", "mae", "smape", "psnr",
-        "peak", "mean_mse", "mean_psnr", "seconds",
-    ),
+    *_of_record(FitRecord),
     *_optional(Text(), "special"),
     *_owner_keys(),
     UniqueConstraint("pattern_id", "role"),
@@ -292,19 +296,16 @@ FITS = Table(
     CheckConstraint("scope IN ('tensor', 'model')", name="scope"),
     CheckConstraint("num_weights >= 0 AND parameters >= 0 AND num_nulls >= 0 AND steps >= 0", name="counts"),
     CheckConstraint("special IS NOT NULL OR (" + _is_complete(*REQUIRED_OF_FITS) + ")", name="complete_or_special"),
-)  # fmt: skip
+)
 
-# A statistic beside its null: of a tensor, of a role or of the model.
+# A statistic with its null: of a tensor, of a role or of the model.
 METRICS = Table(
     "metrics",
     METADATA,
     _pattern_id(),
     _position(),
     *_optional(Integer(), "role", "tensor"),
-    *_required(Text(), "name"),
-    *_optional(Text(), "null_model"),
-    *_required(Integer(), "num_nulls"),
-    *_optional(Double(), "value", "null_mean", "null_std", "z", "p", "low", "high"),
+    *_of_record(Statistic),
     *_optional(Text(), "special"),
     *_owner_keys(),
     CheckConstraint(OWNER_CHECK, name="one_owner"),

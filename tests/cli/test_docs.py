@@ -9,6 +9,8 @@ import pytest
 import typer.main
 
 from cli.main import app
+from patterndb.fields import describe
+from patterndb.records import FitRecord
 from tests.cli.conftest import PARTIAL, Invoke
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -111,6 +113,15 @@ def test_json_has_the_documented_keys_and_no_others(title: str, ask: Callable[..
     found = set(flatten(document, free))
     assert found - set(types) == set()
     assert set(types) - parents - found == set()
+
+
+def test_figures_of_a_fit_are_documented_as_their_record_says() -> None:
+    types = {str: "string", int: "integer", float: "number"}
+    rows = [
+        f"| `fit.{each.name}` | {types[each.kind]}{' or null' * each.is_optional} | {each.meaning} |"
+        for each in describe(FitRecord)
+    ]
+    assert [row for row in JSON_PAGE.splitlines() if row.startswith("| `fit.")] == rows
 
 
 def test_one_run_is_as_documented_for_the_list(ask: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import subprocess
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +13,9 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from dna_zoo.errors import SettingsError, StoreError
-from patterndb.columns import COLUMN_MEANINGS, COLUMNS, FIT, READING_COLUMNS, TABLES, column_meaning
+from patterndb.columns import COLUMN_MEANINGS, COLUMNS, READING_COLUMNS, TABLES, column_meaning
 from patterndb.export import SUFFIXES, escape_latex, write_table
-from patterndb.records import FitRecord, Statistic
+from patterndb.records import Statistic
 from patterndb.store import PatternDatabase
 from tests.support.patterns import make_pattern, save_patterns
 
@@ -47,10 +47,6 @@ def test_an_undocumented_column_would_be_seen() -> None:
     assert set(COLUMN_MEANINGS) == set(TABLES)
     with pytest.raises(KeyError):
         column_meaning("catalog", "colour")
-
-
-def test_every_figure_of_a_fit_is_exported() -> None:
-    assert set(FIT) == {f"fit_{field.name}" for field in fields(FitRecord)}
 
 
 @pytest.mark.parametrize("table", TABLES)
