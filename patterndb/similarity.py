@@ -144,27 +144,28 @@ def distances_of_pairs(entries: Sequence[SignatureEntry]) -> Vector:
     return distances[np.triu_indices(len(entries), 1)]
 
 
-def nearest(own: SignatureEntry, entries: Sequence[SignatureEntry], top_k: int) -> tuple[Neighbour, ...]:
-    """The `top_k` of `entries` nearest to `own`, which is one of them, the nearest first; ties by name.
+def nearest(keys: Sequence[str], entries: Sequence[SignatureEntry], top_k: int) -> dict[str, tuple[Neighbour, ...]]:
+    """The `top_k` of `entries` nearest to each of the model keys, the nearest first; ties by name.
 
-    Entries of another version, or without a dimension in common, are left out. Raises `StoreError` if there are others
-    and none is of the version of `own`.
+    Entries of another version, or without a dimension in common, are left out. All pairs are computed once.
     """
-    comparable = [entry for entry in entries if entry.signature.version == own.signature.version]
-    if len(comparable) == 1 < len(entries):
-        align([entry.signature for entry in entries])
-    names, values = align([entry.signature for entry in comparable])
-    distances = pairwise_distances(names, values)
-    pairs = distances[np.triu_indices(len(comparable), 1)]
-    place = next(place for place, entry in enumerate(comparable) if entry is own)
-    distances[place, place] = np.nan
-    neighbours = []
-    for other in _least(distances[place], top_k):
-        distance = signature_distance(names, values[place], values[other])
-        assert distance is not None, "What shares nothing is not among the nearest."
-        rank = percentile(distance, pairs)
-        neighbours.append(Neighbour(model=comparable[other].model.key, distance=distance, percentile=rank))
-    return tuple(sorted(neighbours, key=lambda each: (each.distance, each.model))[:top_k])
+    found: dict[str, tuple[Neighbour, ...]] = dict.fromkeys(keys, ())
+    for version in sorted({entry.signature.version for entry in entries if entry.model.key in found}):
+        models = [entry for entry in entries if entry.signature.version == version]
+        names, values = align([model.signature for model in models])
+        distances = pairwise_distances(names, values)
+        pairs = distances[np.triu_indices(len(models), 1)]
+        np.fill_diagonal(distances, np.nan)
+        for own, model in enumerate(models):
+            if model.model.key in found:
+                near = []
+                for other in _least(distances[own], top_k):
+                    distance = signature_distance(names, values[own], values[other])
+                    assert distance is not None, "What shares nothing is not among the nearest."
+                    rank = percentile(distance, pairs)
+                    near.append(Neighbour(model=models[other].model.key, distance=distance, percentile=rank))
+                found[model.model.key] = tuple(sorted(near, key=lambda each: (each.distance, each.model))[:top_k])
+    return found
 
 
 def _least(distances: Vector, count: int) -> list[int]:

@@ -1,6 +1,6 @@
 """The pattern database: what other packages open, and the only thing of this package that they need."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from dna_zoo.errors import StoreError
@@ -137,14 +137,31 @@ class PatternDatabase(Transactions):
         Models whose signature has another version, or no dimension in common, are left out. Raises `NotMinedError`
         if `name` has no pattern, `StoreError` if no other model has a signature of its version.
         """
+        from patterndb.similarity import align, nearest
+
+        entries = self._signatures_with(name)
+        version = next(entry.signature.version for entry in entries if entry.model.key == name)
+        if len(entries) > 1 and sum(entry.signature.version == version for entry in entries) == 1:
+            align([entry.signature for entry in entries])  # Raises: it takes one version.
+        return nearest([name], entries, top_k)[name]
+
+    def get_similar_to_each(self, names: Sequence[str], top_k: int = 5) -> "Mapping[str, tuple[Neighbour, ...]]":
+        """`get_similar_models` of several model keys at once; nothing where no other model has the same version.
+
+        All pairs of models are compared once, however many names. Raises `NotMinedError` if one has no pattern.
+        """
         from patterndb.similarity import nearest
 
+        return nearest(names, self._signatures_with(*names), top_k)
+
+    def _signatures_with(self, *names: str) -> tuple[SignatureEntry, ...]:
+        """All signatures; raises `NotMinedError` if one of the model keys is not among them."""
         with self._reading() as connection:
             entries = patterns.read_signatures(connection, with_nulls=False)
-            own = next((entry for entry in entries if entry.model.key == name), None)
-            if own is None:
-                raise patterns.not_mined(connection, name, None)
-        return nearest(own, entries, top_k)
+            for name in names:
+                if all(entry.model.key != name for entry in entries):
+                    raise patterns.not_mined(connection, name, None)
+        return entries
 
     def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
         """The current patterns as one table: `catalog`, `tensors`, `signatures` or `distances`.

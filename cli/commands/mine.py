@@ -1,6 +1,6 @@
 """`dna-zoo mine`: the whole chain, and what it found."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +104,7 @@ def _tell(run: "RunRecord", database: "PatternDatabase", home: Path, output: Out
     """The findings of the models that were mined, and the reasons of those that were not."""
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run, with_tensors=False) for key in done]
-    neighbours = _nearest(database, done)
+    neighbours = database.get_similar_to_each(done, NUM_NEIGHBOURS)
     output.result(
         lambda: mine_document(
             run, run_folder(home, run.run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
@@ -120,16 +120,8 @@ def _tell(run: "RunRecord", database: "PatternDatabase", home: Path, output: Out
         output.hint(f"Next: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
 
 
-def _nearest(database: "PatternDatabase", keys: Sequence[str]) -> "dict[str, tuple[Neighbour, ...]]":
-    """The nearest neighbours of each model, once there is more than one model in the database."""
-    entries = database.signatures(with_nulls=False)
-    if len(entries) < 2:
-        return {}
-    return {key: database.get_similar_models(key, NUM_NEIGHBOURS) for key in keys}
-
-
 def _draw(
-    patterns: "Sequence[PatternRecord]", neighbours: "dict[str, tuple[Neighbour, ...]]"
+    patterns: "Sequence[PatternRecord]", neighbours: "Mapping[str, tuple[Neighbour, ...]]"
 ) -> Iterator["RenderableType"]:
     """Model by model."""
     for pattern in patterns:

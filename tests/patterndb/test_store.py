@@ -357,6 +357,15 @@ class TestQuestions:
         assert (nearest.model, nearest.distance, nearest.percentile) == ("zeta", 0.0, 0.0)
         assert len(rest) == 2
 
+    def test_similar_to_each_is_similar_to_one_after_the_other(self, database: PatternDatabase) -> None:
+        save_patterns(database, make_pattern("new", version="2"))
+        with counting_queries(database) as statements:
+            found = database.get_similar_to_each(["alpha", "new", "beta"], top_k=2)
+        assert {key: database.get_similar_models(key, top_k=2) for key in ("alpha", "beta")} | {"new": ()} == found
+        assert len(statements) <= 3
+        with pytest.raises(NotMinedError, match="no pattern of 'bta'"):
+            database.get_similar_to_each(["alpha", "bta"])
+
     def test_similar_to_an_unknown_model_is_an_error(self, database: PatternDatabase) -> None:
         with pytest.raises(NotMinedError, match="no pattern of 'bta'") as caught:
             database.get_similar_models("bta")
