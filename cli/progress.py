@@ -112,6 +112,7 @@ def _describe(event: Event) -> str:
 def make_bars(console: "Console") -> "Progress":
     """Bars that vanish when they are done."""
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Amount(ProgressColumn):
@@ -122,8 +123,8 @@ def make_bars(console: "Console") -> "Progress":
 
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        Amount(),
+        BarColumn(bar_width=20),
+        Amount(table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
     )

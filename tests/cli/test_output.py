@@ -10,6 +10,7 @@ from rich.console import Console
 from cli import numbers
 from cli.output import Format, Output, plain_json
 from cli.progress import Bars, make_bars, progress
+from cli.tables import Column, make_table
 from pipeline.events import Event
 
 
@@ -57,6 +58,26 @@ def test_errors_are_told_also_with_q(capsys: pytest.CaptureFixture[str]) -> None
 def test_markup_in_messages_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     Output().error("Tensor 'a[query]' is [bold] damaged.")
     assert capsys.readouterr().err == "Tensor 'a[query]' is [bold] damaged.\n"
+
+
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.mark.parametrize(("width", "headings"), [(None, 4), (65, 4), (45, 4), (38, 3), (30, 2), (5, 2)])
+def test_a_narrow_table_has_fewer_columns_and_shorter_names(width: int | None, headings: int) -> None:
+    optional = (Column("Seconds", optional=1), Column("Peak", right=True, optional=2))
+    table = make_table(
+        [Column("Name", shrinks=True), Column("Gain", right=True), *optional], [(NAME, "+0.069", "12.5", "9 MB"), None]
+    )
+    console = Console(file=io.StringIO(), width=100)
+    drawn, left_out = table.fitted(width)
+    console.print(drawn)
+    titles, _, row, *_ = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert (len(titles.split()), left_out) == (headings, 4 - headings)
+    name, gain = row.split()[:2]
+    start, _, end = name.partition("…")
+    assert NAME.startswith(start) and NAME.endswith(end) and len(name) >= 16 and gain == "+0.069"
+    assert len(row.rstrip()) <= (width or 100) or width == 5
 
 
 def event(kind: str, stage: str, **more: object) -> Event:
