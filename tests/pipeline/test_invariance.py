@@ -1,7 +1,6 @@
 """Invariance, proved: copies that compute the same function, on being run, have the same signature.
 
-What is drawn at random is the seed of the copy. The seeds are the same in every run, so a failure here is a failure
-everywhere.
+The seeds of the copies are the same in every run, so a failure here is a failure everywhere.
 """
 
 import tempfile
@@ -26,13 +25,10 @@ from tests.support.mining import database_of, mine_into, request
 from tests.support.symmetries import KINDS, copy_with, make_model, outputs, permutation
 
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
-RUN = settings(max_examples=4, derandomize=True, deadline=None, database=None)
-MINE = settings(RUN, max_examples=2)
+RUN = settings(max_examples=2, derandomize=True, deadline=None, database=None)
 CHEAP = MineSettings(
     fit=FitSettings(epochs=1, hidden_dim=2, rank=1, num_nulls=0), analysis=AnalysisSettings(num_nulls=2)
 )
-LARGE = ("narrow-encoder", "mobile-cnn")
-"""Of 30 matrices and more: mined once."""
 # In float64 another order of summation costs next to nothing; T5 squares in float32 whatever it is given.
 SAME_FUNCTION = {"encoder-decoder": 1e-5}
 SAME_IN_FLOAT64 = 1e-12
@@ -139,16 +135,9 @@ def test_units_behind_a_gelu_may_not_be_rescaled() -> None:
 # Signatures are those of functions.
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in LARGE])
-@MINE
-@given(seed=SEEDS)
-def test_a_permuted_copy_has_the_same_signature_and_scores(kind: str, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "kind"), list(enumerate(KINDS)))
+def test_a_permuted_copy_has_the_same_signature_and_scores(seed: int, kind: str) -> None:
     assert_same_pattern(mined_original(kind), mined(permuted(kind, seed)))
-
-
-@pytest.mark.parametrize("kind", LARGE)
-def test_a_permuted_copy_of_many_matrices_has_the_same_signature_and_scores(kind: str) -> None:
-    assert_same_pattern(mined_original(kind), mined(permuted(kind, 0)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import order as order_module
-from pipeline.order import CanonicalOrder, canonicalise, canonicalise_pieces, raw_order, restore, seriate
+from pipeline.order import canonicalise, canonicalise_pieces, raw_order, restore, seriate
 from zoo.tensors import Axis
 
 Float32 = npt.NDArray[np.float32]
@@ -54,12 +54,12 @@ def roughness(matrix: Float32) -> float:
 # What leaves the canonical matrix alone.
 
 
-@pytest.mark.parametrize("col_axis", AXES)
-@pytest.mark.parametrize("row_axis", AXES)
-def test_every_symmetry_of_the_axes_leaves_the_canonical_matrix_equal(row_axis: Axis, col_axis: Axis) -> None:
+@pytest.mark.parametrize("axis", AXES)
+def test_every_symmetry_of_the_axes_leaves_the_canonical_matrix_equal(axis: Axis) -> None:
     matrix = gaussian(24, 17)
-    copy = redrawn(matrix, row_axis, col_axis, seed=1)
-    np.testing.assert_array_equal(canonical(copy, row_axis, col_axis), canonical(matrix, row_axis, col_axis))
+    for row_axis, col_axis in ((axis, Axis.ATTENTION), (Axis.ATTENTION, axis)):
+        copy = redrawn(matrix, row_axis, col_axis, seed=1)
+        np.testing.assert_array_equal(canonical(copy, row_axis, col_axis), canonical(matrix, row_axis, col_axis))
 
 
 @settings(deadline=None, max_examples=30)
@@ -133,11 +133,10 @@ def test_a_rerun_gives_the_same_order() -> None:
 # What the order is made of.
 
 
-@pytest.mark.parametrize("col_axis", AXES)
 @pytest.mark.parametrize("row_axis", AXES)
-def test_restoring_is_the_inverse(row_axis: Axis, col_axis: Axis) -> None:
+def test_restoring_is_the_inverse(row_axis: Axis) -> None:
     matrix = gaussian(11, 14)
-    order = seriate(matrix, row_axis=row_axis, col_axis=col_axis)
+    order = seriate(matrix, row_axis=row_axis, col_axis=Axis.ATTENTION)
     np.testing.assert_array_equal(restore(canonicalise(matrix, order), order), matrix)
 
 
@@ -234,9 +233,3 @@ def test_degenerate_matrices_have_one_canonical_form(name: str) -> None:
     matrix = DEGENERATE[name].astype(np.float32)
     copy = redrawn(matrix, Axis.HIDDEN, Axis.HIDDEN, seed=5)
     np.testing.assert_array_equal(canonical(copy), canonical(matrix))
-
-
-def test_an_order_is_immutable() -> None:
-    with pytest.raises(AttributeError):
-        raw_order(2, 2).rows = np.arange(2, dtype=np.int32)  # type: ignore[misc]
-    assert CanonicalOrder.__slots__

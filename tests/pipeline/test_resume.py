@@ -121,7 +121,8 @@ def test_two_undisturbed_runs_leave_the_same(
     assert_ends_like(tmp_path, undisturbed[0])
 
 
-@pytest.mark.parametrize(("kind", "stage"), BOUNDARIES)
+# A stage starts as soon as the one before it is done: the two are one moment to be killed at.
+@pytest.mark.parametrize(("kind", "stage"), [each for each in BOUNDARIES if each[0] != "start" or each[1] == "mine"])
 def test_killed_at_a_boundary(
     kind: str, stage: str, attempt: Attempt, undisturbed: tuple[Path, list[Seen]], tmp_path: Path
 ) -> None:
@@ -129,7 +130,7 @@ def test_killed_at_a_boundary(
     assert_ends_like(tmp_path, undisturbed[0])
 
 
-@pytest.mark.parametrize(("nth", "first_step"), [(0, 1), (2, 3), (4, 5), (FAST.fit.epochs + 3, FAST.fit.epochs + 3)])
+@pytest.mark.parametrize(("nth", "first_step"), [(0, 1), (4, 5), (FAST.fit.epochs + 3, FAST.fit.epochs + 3)])
 def test_killed_in_the_middle_of_the_fit(
     nth: int, first_step: int, attempt: Attempt, undisturbed: tuple[Path, list[Seen]], tmp_path: Path
 ) -> None:
@@ -141,7 +142,7 @@ def test_killed_in_the_middle_of_the_fit(
     assert_ends_like(tmp_path, undisturbed[0])
 
 
-@pytest.mark.parametrize("step", SAVE_STEPS)
+@pytest.mark.parametrize("step", (SAVE_STEPS[0], SAVE_STEPS[len(SAVE_STEPS) // 2], SAVE_STEPS[-1]))
 def test_killed_in_the_middle_of_persisting(
     step: str, attempt: Attempt, undisturbed: tuple[Path, list[Seen]], tmp_path: Path
 ) -> None:
@@ -166,7 +167,7 @@ def test_killed_in_the_middle_of_a_stage_without_checkpoints(
 def test_killed_again_and_again(attempt: Attempt, undisturbed: tuple[Path, list[Seen]], tmp_path: Path) -> None:
     """Each process gets a little further than the one before it, and none does a finished stage again."""
     done: set[str] = set()
-    for kill_at in (4, 9, 14, 19, 24, 29, 34):
+    for kill_at in (4, 14, 24, 34):
         code, seen = attempt(tmp_path, kill_at)
         assert code == -signal.SIGKILL
         assert not finished(seen) & done

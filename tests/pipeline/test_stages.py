@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stages import KEY_LENGTH, StageStore, content_key, write_json
@@ -41,6 +39,7 @@ def test_a_key_is_the_same_in_every_version_of_the_software() -> None:
     assert content_key("1", "abc", {"b": 1, "a": [0.5, None, "ö"]}) == "1b3d93538476a09218159c2d165b94d1"
 
 
+@settings(max_examples=30)
 @given(st.lists(json_values, max_size=4))
 def test_a_key_is_a_name_for_a_folder_that_a_rerun_gives_again(parts: list[Any]) -> None:
     key = content_key(*parts)
@@ -69,17 +68,6 @@ def test_the_order_of_a_mapping_does_not_matter() -> None:
 def test_what_is_no_json_has_no_key() -> None:
     with pytest.raises(ValueError, match="JSON"):
         content_key(float("nan"))
-
-
-def test_a_key_does_not_depend_on_the_hash_seed_of_the_process() -> None:
-    code = "from pipeline.stages import content_key; print(content_key({'a': 1, 'b': [1, 2]}, 'x'))"
-    keys = {
-        subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(keys) == 1
 
 
 # Stages.
@@ -155,8 +143,3 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
         write_json(path, "new")
     assert json.loads(path.read_text()) == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["x.json"]
-
-
-def test_json_is_indented_where_a_person_reads_it(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"a": 1}, indent=1)
-    assert (tmp_path / "x.json").read_text() == '{\n "a": 1\n}\n'
