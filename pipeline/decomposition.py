@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Spectrum", "decompose", "singular_directions", "singular_values", "smaller_gram"]
+__all__ = ["Spectrum", "decompose", "singular_directions", "singular_values"]
 
 CHUNK = 4096
 RELATIVE_ZERO = 1e-7
@@ -35,7 +35,7 @@ def singular_values(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     Taken from the eigenvalues of the smaller Gram matrix, accumulated in float64: float32 input has 24 bits, so its
     square loses nothing that the input had. Values under `RELATIVE_ZERO` of the largest are returned as 0.
     """
-    return np.asarray(np.sqrt(_squares(np.linalg.eigvalsh(smaller_gram(matrix)))), dtype=np.float64)
+    return np.asarray(np.sqrt(_squares(np.linalg.eigvalsh(_smaller_gram(matrix)))), dtype=np.float64)
 
 
 def singular_directions(
@@ -43,11 +43,11 @@ def singular_directions(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The squared singular values (L,), descending, and the singular vectors along the shorter axis (L, L), one a
     column in the same order; L = min(R, C), both float64."""
-    squares, vectors = np.linalg.eigh(smaller_gram(matrix))
+    squares, vectors = np.linalg.eigh(_smaller_gram(matrix))
     return _squares(squares), vectors[:, ::-1]
 
 
-def smaller_gram(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _smaller_gram(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The products of all rows or of all columns, whichever are fewer, float64 (min(R, C), min(R, C))."""
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     gram = np.zeros((tall.shape[1], tall.shape[1]))

@@ -6,11 +6,11 @@ reader never sees half of a file. A record that cannot be read counts as none.
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pipeline.stages import write_json
 
 __all__ = [
     "FileState",
@@ -70,7 +70,7 @@ def load_sha256(home: Path, file: FileState) -> str | None:
 
 def store_sha256(home: Path, file: FileState, sha256: str) -> None:
     """Keep the sha256 of a file that was in this state before it was read and found to be right."""
-    _write(_sha256_path(home, file), {**asdict(file), "sha256": sha256})
+    write_json(_sha256_path(home, file), {**asdict(file), "sha256": sha256})
 
 
 def _sha256_path(home: Path, file: FileState) -> Path:
@@ -84,7 +84,7 @@ def is_complete(home: Path, repo: str, revision: str) -> bool:
 
 def mark_complete(home: Path, repo: str, revision: str) -> None:
     """Keep that all there is to fetch of that commit has been fetched."""
-    _write(_complete_path(home, repo, revision), {"repo": repo, "revision": revision})
+    write_json(_complete_path(home, repo, revision), {"repo": repo, "revision": revision})
 
 
 def _complete_path(home: Path, repo: str, revision: str) -> Path:
@@ -99,7 +99,7 @@ def load_revision(home: Path, repo: str) -> str | None:
 
 def store_revision(home: Path, repo: str, revision: str) -> None:
     """Keep the commit that the repository was first downloaded at."""
-    _write(_revision_path(home, repo), {"repo": repo, "revision": revision})
+    write_json(_revision_path(home, repo), {"repo": repo, "revision": revision})
 
 
 def _revision_path(home: Path, repo: str) -> Path:
@@ -112,15 +112,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(record, file, indent=1)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
