@@ -27,7 +27,7 @@ def _special_name(value: float) -> str | None:
 
 
 def split_special(values: Mapping[str, float | None]) -> dict[str, float | str | None]:
-    """Columns for the values, and `special` beside them: `z=nan,p=+inf` and the like, or None."""
+    """Columns for the values, and `special` for the rest: `z=nan,p=+inf` and the like, or None."""
     row: dict[str, float | str | None] = {}
     special = []
     for name, value in values.items():

@@ -16,6 +16,7 @@ def q_values(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
     Where p is None or NaN nothing was tested: q is None, and the test does not count among the m.
     """
+    # Ours, since `scipy.stats` takes 0.8 s to import and `show` has 1.0 s in all; a test compares the two.
     tested = [(p, index) for index, p in enumerate(p_values) if p is not None and not math.isnan(p)]
     found: list[float | None] = [None] * len(p_values)
     q = 1.0

@@ -129,7 +129,7 @@ def _require_known(revision: str, url: URL) -> None:
 
 
 def migrations_path() -> Path:
-    """The folder of migrations: beside this module in a wheel, at the top level in a checkout."""
+    """The folder of migrations: next to this module in a wheel, at the top level in a checkout."""
     installed = Path(__file__).parent / "_alembic"
     return installed if installed.exists() else Path(__file__).parent.parent / "alembic"
 

@@ -157,14 +157,15 @@ def nearest(keys: Sequence[str], entries: Sequence[SignatureEntry], top_k: int) 
         pairs = distances[np.triu_indices(len(models), 1)]
         np.fill_diagonal(distances, np.nan)
         for own, model in enumerate(models):
-            if model.model.key in found:
-                near = []
-                for other in _least(distances[own], top_k):
-                    distance = signature_distance(names, values[own], values[other])
-                    assert distance is not None, "What shares nothing is not among the nearest."
-                    rank = percentile(distance, pairs)
-                    near.append(Neighbour(model=models[other].model.key, distance=distance, percentile=rank))
-                found[model.model.key] = tuple(sorted(near, key=lambda each: (each.distance, each.model))[:top_k])
+            if model.model.key not in found:
+                continue
+            near = []
+            for other in _least(distances[own], top_k):
+                distance = signature_distance(names, values[own], values[other])
+                assert distance is not None, "What shares nothing is not among the nearest."
+                rank = percentile(distance, pairs)
+                near.append(Neighbour(model=models[other].model.key, distance=distance, percentile=rank))
+            found[model.model.key] = tuple(sorted(near, key=lambda each: (each.distance, each.model))[:top_k])
     return found
 
 

@@ -74,7 +74,7 @@ def test_catalog_says_what_the_pattern_says(frames: dict[str, pd.DataFrame]) -> 
     assert row["confirmed_at"].tzinfo is not None
 
 
-def test_tensors_have_their_statistics_beside_them(frames: dict[str, pd.DataFrame]) -> None:
+def test_tensors_have_their_statistics(frames: dict[str, pd.DataFrame]) -> None:
     frame, tensor = frames["tensors"], make_pattern("plain").tensors[2]
     row = frame[(frame["model"] == "plain") & (frame["tensor"] == tensor.name)].iloc[0]
     entropy = tensor.statistics[0]
