@@ -133,7 +133,7 @@ def fit_goals(found: Found) -> list[Goal]:
     what = f"fit of {shortest['epochs']} epochs without compiling, over auto"
     kinds = found["speed"]["kinds"].items()
     return [
-        *(of_ratios(f"samples/s of {kind}, beside the straightforward loop", of["ratios"], 5.0) for kind, of in kinds),
+        *(of_ratios(f"samples/s of {kind}, beside the straightforward loop", of["ratios"], 3.5) for kind, of in kinds),
         of_ratios("time to the same R2, default preset, beside it", found["time_to_r2"]["ratios"], 20.0),
         of_ratios(what, shortest["ratios"], 1.0),
     ]

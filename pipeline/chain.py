@@ -37,7 +37,7 @@ from pipeline.fetch.model_card import model_record
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
-from pipeline.fit.stage import FIT_VERSION, fit
+from pipeline.fit.stage import fit, fit_version
 from pipeline.memory import give_back
 from pipeline.order import ORDER_VERSION, CanonicalOrder, Rows, canonicalise_pieces, raw_order, seriate_tensor
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
@@ -149,7 +149,8 @@ class Chain:
                 return None
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
-        return self._stage("fit", content_key(FIT_VERSION, after.key, asdict(settings), device, seed), compute)
+        key = content_key(fit_version(settings), after.key, asdict(settings), device, seed)
+        return self._stage("fit", key, compute)
 
     def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
         settings, seed = self.settings.analysis, self.settings.seed

@@ -12,20 +12,17 @@ S = stack, P = points, D = coordinate dims, H = hidden width, K = rank.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.fit.fused_sirens import Layers
 from pipeline.settings import DnaType
 
 __all__ = [
     "AdaptiveDna",
     "HierarchicalDna",
-    "PointwiseDna",
     "SeparableDna",
     "Siren",
     "SpectralDna",
@@ -90,12 +87,6 @@ class Siren(nn.Module):
             hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
         return torch.baddbmm(self.out_bias, hidden, self.out_weight)
 
-    @property
-    def layers(self) -> Layers:
-        """All parameters but the last bias, of a network of one output."""
-        scales = (self.omega, *[HIDDEN_OMEGA] * (len(self.weights) - 1))
-        return Layers(scales, tuple(self.weights), tuple(self.biases), self.out_weight)
-
 
 def _branches(hidden_dim: int, num_layers: int) -> tuple[tuple[int, int], ...]:
     """Width and layers of a hierarchical DNA's coarse, middle and fine SIREN."""
@@ -108,38 +99,8 @@ def _gate_width(hidden_dim: int) -> int:
     return max(hidden_dim // 4, 1)
 
 
-class PointwiseDna(nn.Module, ABC):
-    """A stack of networks that give one weight a point: SIRENs of one output, N of them, mixed."""
-
-    @property
-    @abstractmethod
-    def sirens(self) -> Sequence[Siren]:
-        """The SIRENs."""
-
-    def ratios(self) -> Tensor:
-        """What the SIRENs' outputs are multiplied with before they are added up, (S, N)."""
-        (siren,) = self.sirens
-        return torch.ones_like(siren.out_bias[:, 0])
-
-    def frequencies(self, coords: Tensor) -> Sequence[Tensor | None]:
-        """For each SIREN, what replaces its first frequency at coords (S, P, D): (S, P, 1), or None if it keeps it."""
-        return [None] * len(self.sirens)
-
-    @property
-    def frequency_parameters(self) -> list[nn.Parameter]:
-        """What `frequencies` depends on."""
-        return []
-
-    def forward(self, coords: Tensor) -> Tensor:
-        """(S, P, D) -> (S, P)."""
-        parts = [siren(coords, omega) for siren, omega in zip(self.sirens, self.frequencies(coords), strict=True)]
-        if len(parts) == 1:
-            return cast(Tensor, parts[0].squeeze(-1))
-        return (torch.cat(parts, dim=-1) * self.ratios()[:, None]).sum(-1)
-
-
-class SpectralDna(PointwiseDna):
-    """One SIREN of frequency `omega`."""
+class SpectralDna(nn.Module):
+    """One SIREN of frequency `omega`: coordinates (S, P, D) -> values (S, P), as in all pointwise kinds."""
 
     def __init__(
         self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
@@ -149,12 +110,11 @@ class SpectralDna(PointwiseDna):
             generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
         )
 
-    @property
-    def sirens(self) -> Sequence[Siren]:
-        return [self.net]
+    def forward(self, coords: Tensor) -> Tensor:
+        return cast(Tensor, self.net(coords).squeeze(-1))
 
 
-class HierarchicalDna(PointwiseDna):
+class HierarchicalDna(nn.Module):
     """Three SIRENs, coarse to fine, mixed by a learned softmax.
 
     Coarse: omega/4, half the width, two layers fewer. Middle: omega, full. Fine: 4 omega, half the width, one fewer.
@@ -174,15 +134,12 @@ class HierarchicalDna(PointwiseDna):
         )
         self.mixture = nn.Parameter(torch.zeros(len(generators), 1, len(shapes)))
 
-    @property
-    def sirens(self) -> Sequence[Siren]:
-        return [cast(Siren, net) for net in self.nets]
-
-    def ratios(self) -> Tensor:
-        return torch.softmax(self.mixture[:, 0], dim=-1)
+    def forward(self, coords: Tensor) -> Tensor:
+        ratios = torch.softmax(self.mixture[:, 0], dim=-1)[:, None]
+        return (torch.cat([net(coords) for net in self.nets], dim=-1) * ratios).sum(-1)
 
 
-class AdaptiveDna(PointwiseDna):
+class AdaptiveDna(nn.Module):
     """A SIREN whose first-layer frequency a small network predicts at each point, between omega/4 and 4 omega."""
 
     def __init__(
@@ -199,19 +156,15 @@ class AdaptiveDna(PointwiseDna):
         self.out_weight = _uniform(generators, width, 1, bound=1 / math.sqrt(width))
         self.out_bias = nn.Parameter(torch.zeros(len(generators), 1, 1))
 
-    @property
-    def sirens(self) -> Sequence[Siren]:
-        return [self.net]
-
-    def frequencies(self, coords: Tensor) -> Sequence[Tensor | None]:
+    def frequency(self, coords: Tensor) -> Tensor:
+        """(S, P, D) -> (S, P, 1) float32."""
         with torch.autocast(coords.device.type, enabled=False):
             hidden = torch.tanh(torch.baddbmm(self.in_bias, coords, self.in_weight))
             gate = torch.sigmoid(torch.baddbmm(self.out_bias, hidden, self.out_weight))
-        return [self.low + (self.high - self.low) * gate]
+        return self.low + (self.high - self.low) * gate
 
-    @property
-    def frequency_parameters(self) -> list[nn.Parameter]:
-        return [self.in_weight, self.in_bias, self.out_weight, self.out_bias]
+    def forward(self, coords: Tensor) -> Tensor:
+        return cast(Tensor, self.net(coords, self.frequency(coords)).squeeze(-1))
 
 
 class SeparableDna(nn.Module):
@@ -260,7 +213,7 @@ class SeparableDna(nn.Module):
 
 
 def branch_ranks(rank: int, num_branches: int) -> list[int]:
-    """`rank` columns dealt to the strands, as evenly as they go."""
+    """`rank` columns shared out to the branches, as evenly as possible."""
     return [rank // num_branches + (branch < rank % num_branches) for branch in range(num_branches)]
 
 
@@ -279,7 +232,7 @@ def make_pointwise(
     hidden_dim: int,
     num_layers: int,
     omega: float,
-) -> PointwiseDna:
+) -> nn.Module:
     """A stack of len(generators) pointwise DNAs of the kind named."""
     return POINTWISE[dna_type](generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, omega=omega)
 

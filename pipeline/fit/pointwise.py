@@ -6,55 +6,30 @@ S = slots, P = points, D = coordinate dims.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from dna_zoo.errors import SettingsError
-from pipeline.fit.fused_sirens import FusedSirens, SirenKernel, siren_kernel
-from pipeline.fit.networks import PointwiseDna, make_pointwise
+from pipeline.fit.compiling import PointLosses, compiled, pays_to_compile
+from pipeline.fit.networks import make_pointwise
 from pipeline.fit.problem import Sample, depth_coordinate, generator_for, role_coordinate
 from pipeline.fit.sharded_loss import Found, add_up, differentiated, with_gradients
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
-__all__ = ["PointwiseProblem", "compiled"]
-
-PointLosses = Callable[[nn.Module, Tensor], Tensor]
+__all__ = ["PointwiseProblem"]
 
 UNITS_PER_SHARD = 1 << 19
 """On a CPU a batch is cut into shards of this many values of the widest layer, a MiB in bfloat16,"""
 POINTS_PER_SHARD = 1 << 12
 """and of at most this many points, so that a narrow network is work for more than one core."""
-COMPILED_FROM = 5e8
-"""Sines of a fit from which on compiling pays: it takes a second or two and saves 5 to 9 ns a sine and core."""
 POINTS_PER_CHUNK = 1 << 16
 """Points evaluated at once, over all slots."""
 POINTS_PER_EVALUATION = 1 << 20
 """A pointwise DNA is judged on at most this many weights of a tensor; the report then gives an interval."""
 POINTS_PER_SAMPLE = 1 << 12
 """Weights that stand for all of a slot while a network is trained."""
-
-
-def compiled(losses: PointLosses, backend: str = "inductor") -> PointLosses:
-    """The losses, forward and back, as kernels that torch's compiler makes of the whole; batches are of one size.
-
-    What is returned raises `SettingsError` when first called where the compiler does not work.
-    """
-    graph = torch.compile(losses, fullgraph=True, dynamic=False, backend=backend)
-
-    def run(net: nn.Module, index: Tensor) -> Tensor:
-        try:
-            return graph(net, index)
-        except RuntimeError as error:
-            if not type(error).__module__.startswith("torch._dynamo"):
-                raise
-            message = f"`--compile on` was asked for, and torch's compiler failed: {str(error).splitlines()[0]}"
-            raise SettingsError(message, hint="Install a C compiler and Triton, or leave `--compile` out.") from error
-
-    return run
 
 
 class PointwiseProblem:
@@ -73,8 +48,8 @@ class PointwiseProblem:
         self.batch_size = min(settings.batch_size, self.num_weights)
         self.shard_size = self.batch_size
         self.is_sharded = device.type == "cpu" and settings.precision != "fp16"  # fp16 is scaled on the way back.
-        self.kernel: SirenKernel | None = None
-        self.losses: PointLosses = self.point_losses
+        self.is_to_compile = self.must_compile = False
+        self.full_shard_losses: PointLosses = self.point_losses
         self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
         sizes = torch.tensor([spec.num_weights for spec in specs])
         self.ends = torch.cumsum(sizes, 0).to(device)
@@ -92,8 +67,12 @@ class PointwiseProblem:
         return int(self.ends[part] - self.starts[part])
 
     def build(self, shape: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
-        self.shard_size = min(max(UNITS_PER_SHARD // (self.num_slots * shape.hidden_dim), 1), POINTS_PER_SHARD)
-        net = make_pointwise(
+        sines = shape.hidden_dim * shape.num_layers * self.values.numel() * settings.epochs
+        pays = settings.compile == "auto" and pays_to_compile(self.values.device.type, sines)
+        self.must_compile = settings.compile == "on"
+        self.is_to_compile = self.must_compile or pays
+        self.shard_size = self._shard_size(shape)
+        return make_pointwise(
             settings.dna_type,
             generators,
             in_dim=4 if self.with_place else 2,
@@ -101,23 +80,16 @@ class PointwiseProblem:
             num_layers=shape.num_layers,
             omega=settings.omega,
         )
-        self.kernel = self._kernel(shape, settings)
-        if self.values.device.type == "cuda" and settings.compile == "on":
-            self.losses = compiled(self.point_losses)
-        return net
 
-    def _kernel(self, shape: NetworkSize, settings: FitSettings) -> SirenKernel | None:
-        """Compiled passes, where they are of use and, if that is left open, worth the time to compile them."""
-        if self.values.device.type != "cpu" or settings.precision != "bf16" or settings.compile == "off":
-            return None
-        sines = shape.hidden_dim * shape.num_layers * self.values.numel() * settings.epochs
-        if settings.compile == "auto" and sines < COMPILED_FROM:
-            return None
-        kernel = siren_kernel()
-        if kernel is None and settings.compile == "on":
-            message = "`--compile on` was asked for, and no C compiler made the passes."
-            raise SettingsError(message, hint="Install one, name it in the variable CC, or use `--compile auto`.")
-        return kernel
+    def _shard_size(self, shape: NetworkSize) -> int:
+        """Points of a shard; where they are compiled, all shards but perhaps a small last one are of one size."""
+        if not self.is_sharded:
+            return self.batch_size
+        most = min(max(UNITS_PER_SHARD // (self.num_slots * shape.hidden_dim), 1), POINTS_PER_SHARD)
+        if not self.is_to_compile:
+            return most
+        halvings = max(math.ceil(math.log2(self.batch_size / most)), 0)
+        return max(self.batch_size >> halvings, 1)
 
     def coordinates(self, index: Tensor) -> Tensor:
         """Flat indices (P,) int64 -> coordinates (P, D) float32 in [-1, 1]: row, column and, if asked, depth, role."""
@@ -139,44 +111,30 @@ class PointwiseProblem:
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         index = torch.randint(self.num_weights, (self.batch_size,), generator=generator).to(self.values.device)
-        has_gradient = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())
-        if not (self.is_sharded and has_gradient):
-            return self.losses(net, index)
-        shards = torch.split(index, self.shard_size)
-        if self.kernel is not None:
-            return self._fused_loss(self.kernel, cast(PointwiseDna, net), shards)
+        if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())):
+            return self.point_losses(net, index)
+        if self.is_to_compile:
+            self._compile(net, index[: self.shard_size])
+        if not self.is_sharded:
+            return self.full_shard_losses(net, index)
         parameters = list(net.parameters())
-        found, gradients = add_up(differentiated(partial(self.losses, net), parameters), shards)
+        found, gradients = self._passes(net, torch.split(index, self.shard_size), self._shard_losses)
         return with_gradients(found, parameters, gradients)
 
-    def _fused_loss(self, kernel: SirenKernel, net: PointwiseDna, shards: Sequence[Tensor]) -> Tensor:
-        """The losses over all shards. SIRENs and squares are the kernel's, forward and back; torch sees the rest."""
-        layers = [siren.layers for siren in net.sirens]
-        fused, ratios = FusedSirens(kernel, layers), net.ratios()
-        offset = (ratios * torch.cat([siren.out_bias[:, 0] for siren in net.sirens], dim=1)).sum(dim=1)
+    def _shard_losses(self, net: nn.Module, shard: Tensor) -> Tensor:
+        return (self.full_shard_losses if len(shard) == self.shard_size else self.point_losses)(net, shard)
 
-        def run(shard: Tensor) -> Found:
-            coords = self.coordinates(shard)
-            omegas = net.frequencies(coords.expand(self.num_slots, -1, -1))
-            relative = [
-                None if omega is None else omega[..., 0] / siren.omega
-                for omega, siren in zip(omegas, net.sirens, strict=True)
-            ]
-            found = fused.loss(coords, self.values[:, shard], relative, ratios, offset, 1 / self.batch_size)
-            inner: Sequence[Tensor] = ()
-            if net.frequency_parameters:
-                given = [frequency for frequency in relative if frequency is not None]
-                inner = torch.autograd.grad(given, net.frequency_parameters, found.frequencies)
-            return found.losses, [*found.parameters, found.mixture, found.offset, *inner]
+    def _passes(self, net: nn.Module, shards: Sequence[Tensor], losses: PointLosses) -> Found:
+        """Forward and back through the shards."""
+        run = differentiated(partial(losses, net), list(net.parameters()))
+        return add_up(run, shards) if self.is_sharded else run(shards[0])
 
-        losses, gradients = add_up(run, shards)
-        flat, (of_ratios, of_offset, *inner) = gradients[: len(layers)], gradients[len(layers) :]
-        own = [parameter for each in layers for parameter in (*each.weights, *each.biases, each.out_weight)]
-        known = {id(parameter) for parameter in (*own, *net.frequency_parameters)}
-        outer = [parameter for parameter in net.parameters() if id(parameter) not in known]
-        outside = torch.autograd.grad((ratios * of_ratios).sum() + (offset * of_offset).sum(), outer)
-        parameters = [*own, *outer, *net.frequency_parameters]
-        return with_gradients(losses, parameters, [*fused.parameter_gradients(flat), *outside, *inner])
+    def _compile(self, net: nn.Module, shard: Tensor) -> None:
+        """Have the losses compiled, once, in the thread that calls them later: torch compiles anew for another."""
+        self.is_to_compile = False
+        self.full_shard_losses = compiled(
+            self.point_losses, lambda losses: self._passes(net, [shard], losses), must=self.must_compile
+        )
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         start, end = int(self.starts[part]), int(self.ends[part])

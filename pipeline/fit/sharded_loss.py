@@ -18,7 +18,7 @@ __all__ = ["Found", "add_up", "differentiated", "with_gradients"]
 
 
 Found = tuple[Tensor, Sequence[Tensor]]
-"""A loss (S,) and its gradients, on the CPU."""
+"""A loss (S,) and its gradients."""
 
 
 def add_up(run: Callable[[Tensor], Found], shards: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -42,10 +42,11 @@ def add_up(run: Callable[[Tensor], Found], shards: Sequence[Tensor]) -> tuple[Te
 
 def differentiated(losses: Callable[[Tensor], Tensor], leaves: Sequence[Tensor]) -> Callable[[Tensor], Found]:
     """What finds `losses(shard)` (S,) and its gradients in `leaves`, under the autocast of this moment."""
-    is_on, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    device = leaves[0].device.type
+    is_on, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
     def run(shard: Tensor) -> Found:
-        with torch.enable_grad(), torch.autocast("cpu", dtype=dtype, enabled=is_on):
+        with torch.enable_grad(), torch.autocast(device, dtype=dtype, enabled=is_on):
             found = losses(shard)
         return found.detach(), torch.autograd.grad(found.sum(), leaves)
 

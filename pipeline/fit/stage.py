@@ -34,9 +34,11 @@ from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
-__all__ = ["FIT_VERSION", "FitResult", "Stack", "fit", "plan_stacks", "resolve_device", "resolve_precision"]
+__all__ = ["FitResult", "Stack", "fit", "fit_version", "plan_stacks", "resolve_device", "resolve_precision"]
 
 FIT_VERSION = "6"
+COMPILED_VERSION = "2"
+"""Of the fits that torch may compile, in addition."""
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
@@ -71,6 +73,12 @@ class Stack:
     def cost(self) -> float:
         """Roughly what it takes: weights times steps."""
         return float(self.total_steps) * sum(spec.num_weights for spec in self.specs)
+
+
+def fit_version(settings: FitSettings) -> str:
+    """The version that keys the results of a fit."""
+    may_be_compiled = settings.dna_type != "separable" and settings.compile != "off"
+    return f"{FIT_VERSION}.{COMPILED_VERSION}" if may_be_compiled else FIT_VERSION
 
 
 def resolve_device(name: str) -> str:

@@ -135,14 +135,14 @@ def test_adaptive_frequency_stays_between_its_bounds() -> None:
     assert isinstance(net, AdaptiveDna)
     with torch.no_grad():
         net.out_weight.mul_(1000)
-    frequency = net.frequencies(points(num_points=500))[0].detach()
+    frequency = net.frequency(points(num_points=500)).detach()
     assert frequency.min() == pytest.approx(5.0, abs=0.5) and frequency.max() == pytest.approx(80.0, abs=0.5)
 
 
 def test_adaptive_is_a_siren_at_the_frequency_of_each_point() -> None:
     net, coords = pointwise("adaptive"), points()
     assert isinstance(net, AdaptiveDna)
-    omega = net.frequencies(coords)[0]
+    omega = net.frequency(coords)
     expected = torch.stack([one_by_one(net.net, slot, coords[slot], omega[slot])[:, 0] for slot in range(3)])
     torch.testing.assert_close(net(coords), expected, atol=ROUNDING, rtol=ROUNDING)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.fit import pointwise as pointwise_module
-from pipeline.fit import problem as problem_module
+from pipeline.fit import separable as separable_module
 from pipeline.fit.networks import SeparableDna
 from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.prepare import ordinals_of, place_tag, prepare
@@ -160,7 +160,7 @@ def test_predictions_cover_every_weight_once(kind: DnaType, scope: str, monkeypa
     settings = quick(dna_type=kind, scope=scope)
     specs = MIXED if scope == "model" else MIXED[:1]
     problem, matrices = prepared(specs, settings)
-    monkeypatch.setattr(problem_module, "POINTS_PER_CHUNK", 64)
+    monkeypatch.setattr(separable_module, "POINTS_PER_CHUNK", 64)
     monkeypatch.setattr(pointwise_module, "POINTS_PER_CHUNK", 8)
     net = build(problem, settings)
     for part in range(problem.num_parts):
@@ -233,7 +233,7 @@ def test_an_epoch_of_batches_is_as_many_weights_as_there_are() -> None:
 @pytest.fixture
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Axes of more than 16 rows are sampled, 8 at a step."""
-    monkeypatch.setattr(problem_module, "ROWS_PER_STEP", 8)
+    monkeypatch.setattr(separable_module, "ROWS_PER_STEP", 8)
 
 
 def sampled_and_whole(problem: GridProblem, settings: FitSettings) -> tuple[Tensor, Tensor]:
@@ -307,8 +307,8 @@ def test_generators_depend_on_every_number() -> None:
 @pytest.fixture
 def few_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every matrix is trained on in its six leading directions."""
-    monkeypatch.setattr(problem_module, "LEADING_DIRECTIONS", 6)
-    monkeypatch.setattr(problem_module, "DIRECTIONS_PER_RANK", 1)
+    monkeypatch.setattr(separable_module, "LEADING_DIRECTIONS", 6)
+    monkeypatch.setattr(separable_module, "DIRECTIONS_PER_RANK", 1)
 
 
 def losses_of(matrix: Float32, settings: FitSettings) -> tuple[Tensor, Tensor]:
@@ -319,7 +319,7 @@ def losses_of(matrix: Float32, settings: FitSettings) -> tuple[Tensor, Tensor]:
     ).problem
     assert isinstance(problem, GridProblem)
     net = build(problem, settings)
-    assert isinstance(problem.targets[0], problem_module.LowRankTarget)
+    assert isinstance(problem.targets[0], separable_module.LowRankTarget)
     values, guess = predicted(problem, net)
     return problem.loss(net, generator_for(0, 1)).detach(), (values - guess).square().mean(dim=1)
 
@@ -343,7 +343,7 @@ def test_leading_directions_of_a_long_axis_are_sampled_without_bias() -> None:
     problem, _ = prepared([matrix_spec("a", 50, 20)], quick())
     assert isinstance(problem, GridProblem)
     draws, whole = sampled_and_whole(problem, quick())
-    assert isinstance(problem.targets[0], problem_module.LowRankTarget)
+    assert isinstance(problem.targets[0], separable_module.LowRankTarget)
     torch.testing.assert_close(draws.mean(dim=0), whole, rtol=0.05, atol=0)
 
 
@@ -395,7 +395,7 @@ def test_a_move_is_the_permutation_it_says() -> None:
 @pytest.mark.usefixtures("few_directions")
 def test_leading_directions_move_with_the_matrix() -> None:
     problem, net = trained_a_little(quick(), matrix_spec("a", 24, 18))
-    assert isinstance(problem.targets[0], problem_module.LowRankTarget)
+    assert isinstance(problem.targets[0], separable_module.LowRankTarget)
     problem.move(net)
     values, guess = predicted(problem, net)
     assert loss_of(problem, net) == pytest.approx(float((values - guess).square().mean(dim=1)[0]), rel=1e-3)
