@@ -166,8 +166,8 @@ class FitSettings:
     )
     compile: Compile = _setting(
         "auto",
-        "Whether torch compiles the losses of a pointwise kind. auto: where the fit is long enough to gain by it and the"
-        " compiler works.",
+        "Whether torch compiles the losses of a pointwise kind. auto: where the fit is long enough to gain by it, and"
+        " the compiler works.",
     )
     patience: int = _setting(
         0,
