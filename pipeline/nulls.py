@@ -5,14 +5,12 @@ Every null keeps the shape, and is processed exactly as the original is. Randomn
 permuted copy of a model gets the same nulls.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from patterndb.records import Statistic
 from pipeline.decomposition import singular_values
 
 __all__ = [
@@ -20,7 +18,6 @@ __all__ = [
     "NullKind",
     "NullModel",
     "Place",
-    "compare_with_null",
     "gaussian",
     "null_rng",
     "rotate",
@@ -88,31 +85,6 @@ def sample_rng(draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Gen
 def _rng(stream: int, draw: int, seed: int, place: Place) -> np.random.Generator:
     block = 0 if place["block"] is None else place["block"] + 1
     return np.random.default_rng([seed, place["role"], block, place["ordinal"], *place["shape"], stream, draw])
-
-
-def compare_with_null(name: str, value: float, draws: Sequence[float], kind: str | None) -> Statistic:
-    """`value` compared with its null draws.
-
-    `z` is in standard deviations of the draws (n - 1 in the denominator), None with fewer than two draws or a null
-    without spread. `p` = (k + 1) / (n + 1), k the number of draws at least as far from the null mean as the value
-    (Davison & Hinkley 1997, eq. 4.11), two-sided; None without draws. Non-finite draws are left out.
-    """
-    finite = [draw for draw in draws if math.isfinite(draw)]
-    if kind is None or not finite or not math.isfinite(value):
-        return Statistic(name=name, value=value, null=kind, num_nulls=len(finite))
-    mean = math.fsum(finite) / len(finite)
-    std = math.sqrt(math.fsum((draw - mean) ** 2 for draw in finite) / (len(finite) - 1)) if len(finite) > 1 else None
-    as_extreme = sum(abs(draw - mean) >= abs(value - mean) for draw in finite)
-    return Statistic(
-        name=name,
-        value=value,
-        null=kind,
-        num_nulls=len(finite),
-        null_mean=mean,
-        null_std=std,
-        z=(value - mean) / std if std else None,
-        p=(as_extreme + 1) / (len(finite) + 1),
-    )
 
 
 def _haar(size: int, count: int, rng: np.random.Generator) -> Float32:

@@ -1,8 +1,8 @@
 """What the analysis found in one tensor, and how findings of many tensors become one.
 
-A pooled figure is the mean over tensors, weighted by their numbers of weights. Its null is pooled draw by draw, so it
-has as many draws as each tensor has, and its z and p are those of the pooled figure: pooling forty matrices is one
-test, not forty.
+A pooled figure is the mean over tensors, weighted by their numbers of weights. Its z and p are those of the pooled
+figure: pooling forty matrices is one test, not forty. The nulls of the tensors were drawn independently, so they are
+recombined, tensor by tensor (`pipeline.analyse.evidence`).
 """
 
 import math
@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from patterndb.records import Statistic
+from pipeline.analyse.evidence import compare_with_null, pooled_statistic
 from pipeline.analyse.sampling import interval
-from pipeline.nulls import NullKind, compare_with_null
+from pipeline.nulls import NullKind
 from zoo.tensors import Role, TensorSpec
 
 __all__ = [
     "Effect",
     "Measured",
+    "Pooled",
     "TensorAnalysis",
     "aggregate_measured",
     "as_is",
@@ -45,14 +47,45 @@ class Measured:
 
     @property
     def null_mean(self) -> float:
-        """NaN without draws."""
-        return math.fsum(self.draws) / len(self.draws) if self.draws else math.nan
+        """Of the finite draws; NaN without any."""
+        return _mean([draw for draw in self.draws if math.isfinite(draw)])
 
     @property
     def statistic(self) -> Statistic:
-        found = compare_with_null(self.name, self.value, self.draws, self.kind)
-        low, high = interval(self.value, self.samples) or (None, None)
-        return replace(found, low=low, high=high)
+        """The value and its null as a record."""
+        return _with_interval(compare_with_null(self.name, self.value, self.draws, self.kind), self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pooled:
+    """An effect of one statistic in several tensors, and its null."""
+
+    name: str
+    kind: NullKind | None
+    weights: tuple[float, ...]
+    """Of each tensor."""
+    effects: tuple[tuple[float, ...], ...]
+    """Of each tensor: the effect of its value, then of the draws of its null, over the mean of the draws."""
+    centred: tuple[tuple[float, ...], ...]
+    """The same over the mean of value and draws: under the null nothing tells the first of them from the others."""
+    samples: tuple[float, ...] = ()
+    """The pooled effect of other samples of as many rows."""
+
+    @property
+    def value(self) -> float:
+        """The weighted mean over tensors."""
+        return _weighted_mean([(weight, each[0]) for weight, each in zip(self.weights, self.effects, strict=True)])
+
+    @property
+    def num_nulls(self) -> int:
+        """Draws that every tensor has."""
+        return min(len(each) for each in self.effects) - 1
+
+    @property
+    def statistic(self) -> Statistic:
+        """The value and its null as a record."""
+        found = pooled_statistic(self.name, self.kind, self.weights, self.effects, self.centred)
+        return _with_interval(found, self.samples)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,37 +153,64 @@ def log_ratio(value: float, null_mean: float) -> float:
     return math.log2(value / null_mean) if value > 0 and null_mean > 0 else math.nan
 
 
-def pool(analyses: Iterable[TensorAnalysis], name: str, effect: Effect = as_is) -> Measured | None:
+def pool(analyses: Iterable[TensorAnalysis], name: str, effect: Effect = as_is) -> Pooled | None:
     """Weighted mean of an effect of one statistic over tensors; None if none of them has it, finite.
 
-    Tensors whose value or null is not finite are left out. The result's draws are the pooled effects of the draws.
+    Tensors whose value is not finite are left out, and so are single draws that are not.
     """
     pairs = [(item, found) for item in analyses if (found := item.get(name)) is not None]
     return aggregate_measured([(found, item.spec.num_weights) for item, found in pairs], effect)
 
 
-def aggregate_measured(items: Sequence[tuple[Measured, float]], effect: Effect = as_is) -> Measured | None:
+def aggregate_measured(items: Sequence[tuple[Measured, float]], effect: Effect = as_is) -> Pooled | None:
     """`pool`, for (measurement, weight) pairs of one statistic.
 
-    Other samples are pooled like draws, one by one; what was not sampled is the same in each.
+    Other samples are pooled one by one; what was not sampled is the same in each.
     """
-    rows: list[tuple[float, list[float], list[float]]] = []
-    for found, weight in items:
-        mean = found.null_mean
-        values = [effect(found.value, mean), *(effect(draw, mean) for draw in found.draws)]
-        if all(math.isfinite(value) for value in values):
-            rows.append((weight, values, [effect(sample, mean) for sample in found.samples]))
-    if not rows:
+    kept = [
+        (weight, effects, [effect(sample, found.null_mean) for sample in found.samples])
+        for found, weight in items
+        if (effects := _effects(found, effect)) is not None
+    ]
+    if not kept:
         return None
-    width = min(len(values) for _, values, _ in rows)
-    num_samples = max(len(samples) for _, _, samples in rows)
-    pooled = [_weighted_mean([(weight, values[index]) for weight, values, _ in rows]) for index in range(width)]
+    num_samples = max(len(samples) for *_, samples in kept)
     samples = [
-        _weighted_mean([(weight, each[index] if each else values[0]) for weight, values, each in rows])
+        _weighted_mean([(weight, own[index] if own else effects[0][0]) for weight, effects, own in kept])
         for index in range(num_samples)
     ]
-    first = items[0][0]
-    return Measured(name=first.name, value=pooled[0], kind=first.kind, draws=tuple(pooled[1:]), samples=tuple(samples))
+    return Pooled(
+        name=items[0][0].name,
+        kind=items[0][0].kind,
+        weights=tuple(weight for weight, *_ in kept),
+        effects=tuple(tuple(own for own, _ in effects) for _, effects, _ in kept),
+        centred=tuple(tuple(own for _, own in effects) for _, effects, _ in kept),
+        samples=tuple(samples),
+    )
+
+
+def _effects(found: Measured, effect: Effect) -> list[tuple[float, float]] | None:
+    """The effects of the value and of each draw, over the mean of the draws and over that of all; None without any.
+
+    Draws whose effect is not finite are left out.
+    """
+    mean = found.null_mean
+    value = effect(found.value, mean)
+    if not math.isfinite(value):
+        return None
+    every = [each for each in (found.value, *found.draws) if math.isfinite(each)]
+    pairs = [(effect(each, mean), effect(each, _mean(every))) for each in every]
+    # Over the mean of all the value may have no effect, as where all draws are 1 and the effect is a share of the rest.
+    return [pair for pair in pairs if all(map(math.isfinite, pair))] if math.isfinite(pairs[0][1]) else [(value, value)]
+
+
+def _with_interval(statistic: Statistic, samples: Sequence[float]) -> Statistic:
+    low, high = interval(statistic.value, samples) or (None, None)
+    return replace(statistic, low=low, high=high)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _weighted_mean(pairs: Sequence[tuple[float, float]]) -> float:

@@ -107,9 +107,10 @@ def _strength(matrices: list[TensorAnalysis], criterion: Criterion) -> float:
 def _certainty(matrices: list[TensorAnalysis], criterion: Criterion) -> float:
     """0 up to `POSSIBLE_Z`, 1 from `CERTAIN_Z`, linear between; 1 where the null has no spread."""
     pooled = pool(matrices, *criterion.effect)
-    if pooled is None or len(pooled.draws) < 2:
+    if pooled is None or pooled.num_nulls < 2:
         return 0.0
-    z = pooled.statistic.z
+    found = pooled.statistic
+    z = found.z
     if z is None:
-        return 0.0 if math.isclose(pooled.value, pooled.null_mean, abs_tol=1e-12) else 1.0
+        return 0.0 if math.isclose(found.value, found.null_mean or 0.0, abs_tol=1e-12) else 1.0
     return min(max((z - POSSIBLE_Z) / (CERTAIN_Z - POSSIBLE_Z), 0.0), 1.0)

@@ -25,6 +25,7 @@ from patterndb.records import SignatureRecord
 from pipeline.analyse.aggregation import (
     Effect,
     Measured,
+    Pooled,
     TensorAnalysis,
     aggregate_measured,
     as_is,
@@ -154,7 +155,7 @@ def make_signature(analyses: Sequence[TensorAnalysis], parts: Sequence[Fingerpri
     """
     ordered = sorted(analyses, key=lambda item: item.spec.name)
     bounds = block_bounds(ordered)
-    pooled: list[tuple[Measured | None, Dimension]] = []
+    pooled: list[tuple[Pooled | None, Dimension]] = []
     for role, third, dimensions in _groups():
         members = [item for item in ordered if _belongs(item, role, third)]
         for statistic, dimension in dimensions.items():

@@ -1,12 +1,10 @@
 """Null models and the comparison with them."""
 
-import math
-
 import numpy as np
 import pytest
 
 from pipeline.decomposition import singular_values
-from pipeline.nulls import NULLS, compare_with_null, null_rng
+from pipeline.nulls import NULLS, null_rng
 
 MATRIX = np.random.default_rng(0).standard_t(4, (40, 25)).astype(np.float32) + np.float32(0.5)
 
@@ -54,30 +52,3 @@ def test_the_generator_depends_on_the_place_alone() -> None:
     assert draw() == draw()
     changes = ({"seed": 1}, {"role": 2}, {"block": 0}, {"ordinal": 1}, {"shape": (4, 5)})
     assert len({draw(), *(draw(**change) for change in changes)}) == 6
-
-
-def test_comparison_by_hand() -> None:
-    statistic = compare_with_null("x", 5.0, [1.0, 2.0, 3.0], "shuffle")
-    assert (statistic.null_mean, statistic.null_std, statistic.z, statistic.num_nulls) == (2.0, 1.0, 3.0, 3)
-    assert statistic.p == 1 / 4
-
-
-def test_p_is_two_sided() -> None:
-    assert compare_with_null("x", 1.0, [1.0, 2.0, 3.0], "shuffle").p == 3 / 4
-    assert compare_with_null("x", -9.0, [1.0, 2.0, 3.0], "shuffle").p == 1 / 4
-
-
-def test_fewer_than_two_nulls_have_no_z() -> None:
-    one = compare_with_null("x", 5.0, [1.0], "shuffle")
-    assert (one.z, one.null_std, one.null_mean, one.p) == (None, None, 1.0, 0.5)
-    none = compare_with_null("x", 5.0, [], "shuffle")
-    assert (none.z, none.null_mean, none.p, none.null) == (None, None, None, "shuffle")
-
-
-def test_a_null_without_spread_has_no_z() -> None:
-    assert compare_with_null("x", 5.0, [1.0, 1.0], "shuffle").z is None
-
-
-def test_draws_that_are_not_numbers_do_not_count() -> None:
-    assert compare_with_null("x", 5.0, [1.0, math.nan, 3.0], "shuffle").num_nulls == 2
-    assert compare_with_null("x", math.nan, [1.0, 3.0], "shuffle").z is None

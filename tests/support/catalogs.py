@@ -53,7 +53,7 @@ def make_model_statistics(
     rng: np.random.Generator, entries: Sequence[SignatureEntry], *, rise: float, num_nulls: int = 8
 ) -> dict[str, tuple[Statistic, ...]]:
     """Ten statistics of each model; the first two `rise` above their nulls, in units of their spread."""
-    from pipeline.nulls import compare_with_null
+    from pipeline.analyse.evidence import compare_with_null
 
     return {
         entry.pattern_key: tuple(

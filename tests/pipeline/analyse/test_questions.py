@@ -12,13 +12,13 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from patterndb.records import SignatureEntry, Statistic
+from pipeline.analyse.evidence import compare_with_null
 from pipeline.analyse.permutation_tests import Labellings, deal_labels
 from pipeline.analyse.questions import ALPHA, QUESTIONS, Answer, ask
 from pipeline.analyse.questions.prediction import predict, predictable
 from pipeline.analyse.questions.samples import Sample, make_sample
 from pipeline.analyse.questions.separation import differing_dimensions, separate
 from pipeline.analyse.questions.universal import find_universal
-from pipeline.nulls import compare_with_null
 from tests.support.catalogs import make_catalog, make_model_statistics
 
 TEXT, VISION = {"modality": "text"}, {"modality": "vision"}

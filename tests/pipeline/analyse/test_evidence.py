@@ -1,0 +1,111 @@
+"""p is right by construction: under the null no p comes more often than it says."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from pipeline.analyse.aggregation import Measured, aggregate_measured, as_is, excess_share, log_ratio, reduction, rise
+from pipeline.analyse.evidence import (
+    NUM_RECOMBINATIONS,
+    compare_with_null,
+    rank_p,
+    recombination_p,
+    smallest_p,
+)
+
+REPEATS = 4000
+LEVELS = (0.01, 0.05, 0.1, 2 / 9, 1 / 3, 0.5)
+UNLIKELY = 1e-4
+"""A share of p-values that chance gives less often than this is a fault."""
+
+
+def assert_calibrated(p_values: np.ndarray, levels: tuple[float, ...] = LEVELS) -> None:
+    """P(p <= a) is at most a, as far as so many repeats can tell."""
+    for level in levels:
+        hits = int(np.sum(p_values <= level + 1e-12))
+        assert binomtest(hits, len(p_values), level, alternative="greater").pvalue > UNLIKELY, (level, hits)
+
+
+def test_comparison_by_hand() -> None:
+    statistic = compare_with_null("x", 5.0, [1.0, 2.0, 3.0], "shuffle")
+    assert (statistic.null_mean, statistic.null_std, statistic.z, statistic.num_nulls) == (2.0, 1.0, 3.0, 3)
+    assert statistic.p == 2 / 4
+
+
+def test_p_is_two_sided_and_at_most_one() -> None:
+    assert rank_p(9.0, [1.0, 2.0, 3.0]) == rank_p(-9.0, [1.0, 2.0, 3.0]) == 2 / 4
+    assert rank_p(2.0, [1.0, 2.0, 3.0]) == 1.0
+    assert rank_p(2.5, [1.0, 2.0, 3.0]) == 1.0
+
+
+def test_fewer_than_two_nulls_have_no_z() -> None:
+    one = compare_with_null("x", 5.0, [1.0], "shuffle")
+    assert (one.z, one.null_std, one.null_mean, one.p) == (None, None, 1.0, 1.0)
+    none = compare_with_null("x", 5.0, [], "shuffle")
+    assert (none.z, none.null_mean, none.p, none.null) == (None, None, None, "shuffle")
+
+
+def test_a_null_without_spread_has_no_z() -> None:
+    assert compare_with_null("x", 5.0, [1.0, 1.0], "shuffle").z is None
+
+
+def test_draws_that_are_not_numbers_do_not_count() -> None:
+    assert compare_with_null("x", 5.0, [1.0, math.nan, 3.0], "shuffle").num_nulls == 2
+    assert compare_with_null("x", math.nan, [1.0, 3.0], "shuffle").z is None
+
+
+@pytest.mark.parametrize("num_draws", [2, 8, 19])
+@pytest.mark.parametrize("draw", [np.random.Generator.standard_normal, np.random.Generator.standard_cauchy])
+def test_under_the_null_p_of_one_tensor_is_right(num_draws: int, draw: Callable[..., np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    values = draw(rng, (REPEATS, num_draws + 1))
+    assert_calibrated(np.array([rank_p(row[0], row[1:].tolist()) for row in values]))
+
+
+@pytest.mark.parametrize("effect", [as_is, rise, log_ratio, reduction, excess_share])
+@pytest.mark.parametrize(("num_tensors", "num_draws"), [(2, 8), (6, 8), (12, 1), (5, 2)])
+def test_under_the_null_p_of_a_pooled_figure_is_right(
+    num_tensors: int, num_draws: int, effect: Callable[[float, float], float]
+) -> None:
+    rng = np.random.default_rng(1)
+    p_values = []
+    for _ in range(400):
+        table = rng.beta(2, 5, (num_tensors, num_draws + 1)) * rng.uniform(0.2, 1, (num_tensors, 1))
+        items = [(Measured(name="x", value=row[0], kind="shuffle", draws=tuple(row[1:])), 1.0) for row in table]
+        pooled = aggregate_measured(items, effect)
+        assert pooled is not None and pooled.statistic.p is not None
+        p_values.append(pooled.statistic.p)
+    assert_calibrated(np.array(p_values))
+    assert np.mean(p_values) < 0.65  # Not by never speaking.
+
+
+def test_recombining_gives_p_that_can_speak() -> None:
+    far = [[10.0, *np.linspace(-1, 1, 8)]] * 6
+    assert recombination_p([1.0] * 6, far) == pytest.approx(smallest_p(8, 6)) == 2 / (NUM_RECOMBINATIONS + 1)
+    assert recombination_p([1.0] * 2, far[:2]) == pytest.approx(2 / 81)
+    assert smallest_p(8) == pytest.approx(2 / 9)
+
+
+def test_every_recombination_is_counted_where_there_are_few() -> None:
+    # Sums 0..3 of two tensors with items (1, 0) and (2, 0): the observed one is the largest of four.
+    assert recombination_p([1.0, 1.0], [[1.0, 0.0], [2.0, 0.0]]) == 2 / 4
+    assert recombination_p([1.0, 1.0], [[0.0, 1.0], [2.0, 0.0]]) == 1.0
+
+
+def test_a_draw_that_is_not_finite_costs_itself_alone() -> None:
+    found = Measured(name="x", value=3.0, kind="shuffle", draws=(1.0, math.nan, 2.0))
+    other = Measured(name="x", value=3.0, kind="shuffle", draws=(1.0, 2.0, 2.0))
+    pooled = aggregate_measured([(found, 1.0), (other, 1.0)])
+    assert pooled is not None
+    assert len(pooled.effects) == 2 and pooled.num_nulls == 2
+    assert pooled.statistic.null_mean == pytest.approx((1.5 + 5 / 3) / 2)
+
+
+def test_variances_of_tensors_add_up() -> None:
+    items = [(Measured(name="x", value=1.0, kind="shuffle", draws=(0.0, 2.0, 4.0)), 3.0)] * 2
+    pooled = aggregate_measured(items)
+    assert pooled is not None
+    assert pooled.statistic.null_std == pytest.approx(2 / math.sqrt(2))
