@@ -81,7 +81,7 @@ SIGNATURES = {
     "statistic": _text("Statistic."),
     "value": _number("Value in the signature, a float32 in the dimension's own scale; rows without are left out."),
     "z": _number("(value - null mean) / null standard deviation; empty with fewer than two nulls."),
-    "p": _number("Empirical p-value (k + 1) / (n + 1) against n nulls."),
+    "p": _number("Two-sided p-value: the rank of the value among recombinations of values and null draws."),
     "q": _number("Benjamini-Hochberg q-value: `p` adjusted for all dimensions of the model's signature."),
 }
 

@@ -32,7 +32,7 @@ CLASS_MEANING = "Winning class: smooth, structured, noisy, sparse or dense; empt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
-    """A measured value and its null. `p` is two-sided: k counts the nulls at least as far from the null mean."""
+    """A measured value and its null (`pipeline.analyse.evidence`)."""
 
     name: Annotated[str, "Name of the statistic."]
     value: Annotated[float, "The statistic's value, in its own unit."]
@@ -43,7 +43,11 @@ class Statistic:
     z: Annotated[
         float | None, "(value - null mean) / null standard deviation; empty with fewer than two nulls or no spread."
     ] = None
-    p: Annotated[float | None, "Empirical p-value (k + 1) / (n + 1) against n draws of the null."] = None
+    p: Annotated[
+        float | None,
+        "Two-sided p-value: the doubled rank of the value among itself and the draws of its null, or among recombinations"
+        " of the values and draws of several tensors.",
+    ] = None
     low: Annotated[
         float | None, "Lower end of the 95 % interval over the choice of rows; empty where all rows were used."
     ] = None

@@ -23,6 +23,7 @@ __all__ = [
     "rotate",
     "sample_rng",
     "shuffle",
+    "singular_values_about_mean",
 ]
 
 NullKind = Literal["shuffle", "rotate", "gaussian"]
@@ -35,15 +36,26 @@ def shuffle(matrix: Float32, rng: np.random.Generator) -> Float32:
 
 
 def rotate(matrix: Float32, rng: np.random.Generator, singular: npt.NDArray[np.float64] | None = None) -> Float32:
-    """The same singular values with Haar-random singular vectors: the null of whatever goes beyond the spectrum.
+    """The same mean row and the same singular values about it, with Haar-random singular vectors: the null of whatever
+    goes beyond the mean row and the spectrum.
 
-    - `singular`: the matrix's singular values, for a caller who draws more than once.
+    Without its mean row kept, a matrix of noise and one common row would differ from its null in that row alone.
+
+    - `singular`: `singular_values_about_mean(matrix)`, for a caller who draws more than once.
     """
     num_rows, num_cols = matrix.shape
-    values = singular_values(matrix) if singular is None else singular
-    left = _haar(num_rows, len(values), rng)
+    values = singular_values_about_mean(matrix) if singular is None else singular
+    left = _haar(num_rows, len(values), rng, without_mean=True)
     right = _haar(num_cols, len(values), rng)
-    return np.ascontiguousarray((left * values.astype(np.float32)) @ right.T)
+    mean = matrix.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.ascontiguousarray((left * values.astype(np.float32)) @ right.T + mean)
+
+
+def singular_values_about_mean(matrix: Float32) -> npt.NDArray[np.float64]:
+    """The singular values of a matrix (R, C) less its mean row, descending: min(R - 1, C) of them, float64."""
+    num_rows, num_cols = matrix.shape
+    centred = (matrix - matrix.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    return singular_values(centred)[: min(num_rows - 1, num_cols)]
 
 
 def gaussian(matrix: Float32, rng: np.random.Generator) -> Float32:
@@ -87,13 +99,17 @@ def _rng(stream: int, draw: int, seed: int, place: Place) -> np.random.Generator
     return np.random.default_rng([seed, place["role"], block, place["ordinal"], *place["shape"], stream, draw])
 
 
-def _haar(size: int, count: int, rng: np.random.Generator) -> Float32:
+def _haar(size: int, count: int, rng: np.random.Generator, *, without_mean: bool = False) -> Float32:
     """`count` orthonormal columns (size, count) uniform on the Stiefel manifold.
 
     Q of the factorisation G = Q R of a Gaussian matrix is Haar if R's diagonal is positive (Mezzadri 2007, eq. 5.11).
     A tall G is so well conditioned that the Cholesky factor of its Gram matrix is R, at half the price.
+
+    - `without_mean`: among columns whose sum is 0, a space of dimension size - 1, which must be at least `count`.
     """
     normal = rng.standard_normal((size, count), dtype=np.float32)
+    if without_mean:
+        normal -= normal.mean(axis=0)
     if size >= 2 * count:
         factor = np.linalg.cholesky((normal.T @ normal).astype(np.float64))
         return normal @ np.linalg.inv(factor).T.astype(np.float32)

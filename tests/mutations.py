@@ -40,7 +40,8 @@ class Mutation:
 
 
 _ANALYSIS = (
-    "tests/pipeline/test_nulls.py tests/pipeline/analyse/test_stage.py tests/pipeline/analyse/test_classes.py"
+    "tests/pipeline/test_nulls.py tests/pipeline/analyse/test_evidence.py tests/pipeline/analyse/test_stage.py"
+    " tests/pipeline/analyse/test_classes.py"
     " -k 'test_nulls or noise or noisy or planted or evidence or their_nulls'"
 )
 _FIT = (
@@ -62,7 +63,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the rotate null is the matrix itself",
         "pipeline/nulls.py",
-        "np.ascontiguousarray((left * values.astype(np.float32)) @ right.T)",
+        "np.ascontiguousarray((left * values.astype(np.float32)) @ right.T + mean)",
         "matrix.copy()",
         _ANALYSIS,
     ),
@@ -89,16 +90,16 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "p is k / n, so that no draw beyond the value is certainty",
-        "pipeline/nulls.py",
-        "p=(as_extreme + 1) / (len(finite) + 1)",
-        "p=as_extreme / len(finite)",
+        "pipeline/analyse/evidence.py",
+        "return min(1.0, 2 * min(above, below) / (len(finite) + 1))",
+        "return min(1.0, 2 * (min(above, below) - 1) / len(finite))",
         _ANALYSIS,
     ),
     Mutation(
         "p looks at one side",
-        "pipeline/nulls.py",
-        "sum(abs(draw - mean) >= abs(value - mean) for draw in finite)",
-        "sum(draw >= value for draw in finite)",
+        "pipeline/analyse/evidence.py",
+        "return min(1.0, 2 * min(above, below) / (len(finite) + 1))",
+        "return above / (len(finite) + 1)",
         _ANALYSIS,
     ),
     Mutation(

@@ -12,18 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUM_SAMPLES", "interval", "random_rows", "systematic_rows"]
+__all__ = ["NUM_SAMPLES", "interval", "random_rows"]
 
 NUM_SAMPLES = 4
 """Further samples of a tensor that is sampled: half the default number of nulls, and cheaper each."""
 COVERAGE = 0.95
 
 Rows = npt.NDArray[np.intp]
-
-
-def systematic_rows(num_rows: int, count: int) -> Rows:
-    """Every k-th row: (count,), ascending."""
-    return np.arange(count, dtype=np.intp) * num_rows // count
 
 
 def random_rows(num_rows: int, count: int, rng: np.random.Generator) -> Rows:
@@ -35,7 +30,7 @@ def interval(value: float, samples: Sequence[float]) -> tuple[float, float] | No
     """The 95 % interval about `value` for what samples of as many rows give on average; None where it is not known.
 
     `value` is one such sample, and Student's t says how far a sample may be off whose standard deviation is known from
-    few others. A systematic sample is no farther off than one at random. Statistics that a single row decides
+    few others. Statistics that a single row decides
     (a maximum, a kurtosis) are too skewed for it: there the interval is too short upwards.
     """
     if len(samples) < 2 or not all(map(math.isfinite, (value, *samples))):

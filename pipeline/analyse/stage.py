@@ -18,7 +18,7 @@ import numpy.typing as npt
 from patterndb.records import SignatureRecord, Statistic
 from pipeline.analyse.aggregation import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
 from pipeline.analyse.classes import Classification, classify
-from pipeline.analyse.sampling import NUM_SAMPLES, random_rows, systematic_rows
+from pipeline.analyse.sampling import NUM_SAMPLES, random_rows
 from pipeline.analyse.signature import make_signature
 from pipeline.analyse.statistics.clusters import cluster_rows, measure_clusters
 from pipeline.analyse.statistics.dimension import measure_dimension
@@ -30,7 +30,16 @@ from pipeline.analyse.statistics.spectra import NUM_BANDS, measure_spectra
 from pipeline.decomposition import decompose, singular_values
 from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
 from pipeline.memory import give_back
-from pipeline.nulls import NULLS, NullKind, NullModel, Place, null_rng, rotate, sample_rng
+from pipeline.nulls import (
+    NULLS,
+    NullKind,
+    NullModel,
+    Place,
+    null_rng,
+    rotate,
+    sample_rng,
+    singular_values_about_mean,
+)
 from pipeline.order import EVERY_ROW, NUM_FEATURES, Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Role, TensorKind, TensorSpec
@@ -148,9 +157,11 @@ def analyse_tensor(
 
     - `ordinal`: rank of the tensor's name among those of the same role, block and shape.
 
-    A matrix with more than `settings.max_rows` rows is represented by every k-th of its canonical rows, put into
-    canonical order once more, as its nulls are; `rows_used` says how many. Every statistic of it is also measured of a
-    few samples at random, which say how far the choice of rows may move it.
+    A matrix with more than `settings.max_rows` rows is represented by a random sample of them, put into canonical order
+    as its nulls are; `rows_used` says how many. Every statistic of it is also measured of a few more samples, which say
+    how far the choice of rows may move it. Rows are drawn by their canonical numbers, so that a permuted copy is
+    represented by the same rows; as numbers are drawn whatever the values are, the sample is a plain random one, and a
+    null of it has come the same way.
     """
     parts = _parts(lambda rows: np.asarray(canonical[rows]), spec, settings, seed, ordinal)
     return _analyse_parts(parts, spec, settings, seed, ordinal)
@@ -165,7 +176,7 @@ class _Parts:
     singular: Float64
     """Its singular values."""
     samples: tuple[Float32, ...]
-    """Rows at random, not in order yet; none where the matrix is whole."""
+    """Other rows at random, not in order yet; none where the matrix is whole."""
 
 
 def _parts(
@@ -175,11 +186,10 @@ def _parts(
     if spec.rows <= settings.max_rows:
         matrix = take(EVERY_ROW)
         return _Parts(matrix=matrix, singular=singular_values(matrix), samples=())
-    rngs = (sample_rng(draw, seed=seed, **_place(spec, ordinal)) for draw in range(NUM_SAMPLES))
-    chosen = [systematic_rows(spec.rows, settings.max_rows)]
-    chosen += [random_rows(spec.rows, settings.max_rows, rng) for rng in rngs]
-    systematic, *samples = _rows_of_each(take, chosen)
-    matrix, singular = _put_in_order(systematic, spec)
+    rngs = (sample_rng(draw, seed=seed, **_place(spec, ordinal)) for draw in range(1 + NUM_SAMPLES))
+    chosen = [random_rows(spec.rows, settings.max_rows, rng) for rng in rngs]
+    first, *samples = _rows_of_each(take, chosen)
+    matrix, singular = _put_in_order(first, spec)
     return _Parts(matrix=matrix, singular=singular, samples=tuple(samples))
 
 
@@ -194,7 +204,8 @@ def _analyse_parts(
     parts: _Parts, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
 ) -> TensorAnalysis:
     matrix, singular = parts.matrix, parts.singular
-    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": partial(rotate, singular=singular)}
+    turned = partial(rotate, singular=singular_values_about_mean(matrix))
+    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": turned}
 
     def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
         kind, draw = place

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from patterndb.records import SignatureRecord
 from patterndb.similarity import align, pairwise_distances
 from pipeline.analyse.aggregation import Measured, TensorAnalysis
+from pipeline.analyse.evidence import smallest_p
 from pipeline.analyse.signature import SIGNATURE_NAMES, make_signature
 from pipeline.fingerprint.fingerprint import FAMILIES, NUM_DIMENSIONS
 from tests.support.small_models import analysed, matrix_spec, permuted, shuffled, trained_model
@@ -109,4 +110,4 @@ def test_statistics_have_z_and_p() -> None:
     index = signature.names.index("model/all/dimension.participation")
     z, p = signature.z[index], signature.p[index]
     assert z is not None and z < -10
-    assert p == pytest.approx(1 / 5)
+    assert p == pytest.approx(smallest_p(4, 11)) == 2 / 10_000

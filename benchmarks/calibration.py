@@ -1,0 +1,227 @@
+"""Is p right? The distribution of p where the null holds, for matrices that have no structure of the kind tested.
+
+    python -m benchmarks.calibration                     # the tables (some minutes of one core)
+    python -m benchmarks.calibration --repeats 2000      # narrower intervals
+    python -m benchmarks.calibration --out calibration   # and keep them in results/, with a figure
+
+For each kind of matrix and each statistic: the share of p-values at or below a level, with its exact 95 % interval
+(Clopper and Pearson 1934). A share whose interval lies above its level is marked: there p is too small. Not every kind
+of matrix is a null of every statistic: a mean row is structure to a null that shuffles, and is not to one that keeps it
+(`MEANT`). Pooled figures are means over matrices, as those of a role are.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from pipeline.analyse.aggregation import TensorAnalysis, pool
+from pipeline.analyse.stage import analyse_tensor
+from pipeline.order import canonicalise, seriate_tensor
+from pipeline.settings import AnalysisSettings
+from zoo.tensors import Axis, Role, TensorSpec
+
+RESULTS = Path(__file__).parent / "results"
+ROWS, COLS, SAMPLED = 48, 32, 160
+POOLED = 4
+"""Matrices in a pooled figure."""
+LEVELS = {"single": (2 / 9, 4 / 9), "pooled": (0.01, 0.05, 0.2)}
+"""One matrix with 8 draws has no other p below these."""
+Float32 = npt.NDArray[np.float32]
+
+
+def _gaussian(rng: np.random.Generator, rows: int) -> Float32:
+    return rng.standard_normal((rows, COLS)).astype(np.float32)
+
+
+def _heavy_tailed(rng: np.random.Generator, rows: int) -> Float32:
+    return rng.standard_t(3, (rows, COLS)).astype(np.float32)
+
+
+def _mean_row(rng: np.random.Generator, rows: int) -> Float32:
+    return (_gaussian(rng, rows) + 2 * rng.standard_normal(COLS)).astype(np.float32)
+
+
+def _scaled_columns(rng: np.random.Generator, rows: int) -> Float32:
+    return (_gaussian(rng, rows) * np.exp(rng.standard_normal(COLS))).astype(np.float32)
+
+
+MATRICES: Mapping[str, tuple[Callable[[np.random.Generator, int], Float32], int]] = {
+    "gaussian": (_gaussian, ROWS),
+    "heavy-tailed": (_heavy_tailed, ROWS),
+    "mean row": (_mean_row, ROWS),
+    "scaled columns": (_scaled_columns, ROWS),
+    "sampled": (_gaussian, SAMPLED),
+}
+"""Kind -> how to draw it, and its rows; `sampled` has more rows than are analysed."""
+MEANT: Mapping[str, tuple[str, ...]] = {
+    "gaussian": ("shuffle", "rotate", "gaussian"),
+    "heavy-tailed": ("shuffle",),
+    "mean row": ("rotate",),
+    "scaled columns": (),
+    "sampled": ("shuffle", "rotate", "gaussian"),
+}
+"""Kind -> the nulls that hold for it. Where none is named, the table shows what a null does that does not hold."""
+
+
+def _spec(index: int, rows: int) -> TensorSpec:
+    return TensorSpec(
+        name=f"matrix.{index}", tensor=f"matrix.{index}", dtype="F32", rows=rows, cols=COLS, role=Role.FFN_IN,
+        block=index, depth=0.5, row_axis=Axis.HIDDEN, col_axis=Axis.RESIDUAL,
+    )  # fmt: skip
+
+
+def one_repeat(kind: str, num_nulls: int, seed: int) -> dict[tuple[str, str, str], float]:
+    """(null, statistic, single or pooled) -> p, of `POOLED` matrices of a kind."""
+    draw, rows = MATRICES[kind]
+    rng = np.random.default_rng([seed, list(MATRICES).index(kind)])
+    settings = AnalysisSettings(num_nulls=num_nulls, max_rows=ROWS)
+    analyses: list[TensorAnalysis] = []
+    for index in range(POOLED):
+        spec, matrix = _spec(index, rows), draw(rng, rows)
+        canonical = canonicalise(matrix, seriate_tensor(matrix, spec))
+        analyses.append(analyse_tensor(canonical, spec, settings=settings, seed=seed))
+    found = {}
+    for item in analyses[0].measured:
+        pooled = pool(analyses, item.name)
+        for name, statistic in (("single", item.statistic), ("pooled", pooled.statistic if pooled else None)):
+            if statistic is not None and statistic.p is not None:
+                found[str(item.kind), item.name, name] = statistic.p
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How often p was at or below a level."""
+
+    level: float
+    hits: int
+    repeats: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Exact, 95 %."""
+        found = binomtest(self.hits, self.repeats).proportion_ci(0.95)
+        return float(found.low), float(found.high)
+
+    @property
+    def is_too_often(self) -> bool:
+        """Whether the interval lies above the level."""
+        return self.interval[0] > self.level
+
+
+def shares(p_values: Sequence[float], levels: Sequence[float]) -> list[Share]:
+    """Of one figure."""
+    return [Share(level=a, hits=sum(p <= a + 1e-9 for p in p_values), repeats=len(p_values)) for a in levels]
+
+
+def measure(kinds: Sequence[str], repeats: int, num_nulls: int) -> dict[str, dict[tuple[str, str, str], list[float]]]:
+    """Kind -> figure -> its p-values."""
+    found: dict[str, dict[tuple[str, str, str], list[float]]] = {}
+    with ProcessPoolExecutor() as pool_of_processes:
+        for kind in kinds:
+            own = found.setdefault(kind, defaultdict(list))
+            for each in pool_of_processes.map(partial(one_repeat, kind, num_nulls), range(repeats), chunksize=8):
+                for figure, p in each.items():
+                    own[figure].append(p)
+    return found
+
+
+def rows(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]]) -> Iterator[dict[str, Any]]:
+    """A row for each kind, null and single or pooled: all its statistics together, and the worst of them."""
+    for kind, figures in found.items():
+        for null in ("shuffle", "rotate", "gaussian"):
+            for size, levels in LEVELS.items():
+                own = {name: p for (of, name, which), p in figures.items() if (of, which) == (null, size)}
+                for index, level in enumerate(levels):
+                    each = {name: shares(p, levels)[index] for name, p in own.items()}
+                    worst = max(each, key=lambda name: each[name].hits / each[name].repeats)
+                    hits, total = sum(s.hits for s in each.values()), sum(s.repeats for s in each.values())
+                    yield {
+                        "matrices": kind,
+                        "null": null,
+                        "holds": null in MEANT[kind],
+                        "figure": size,
+                        "level": level,
+                        "share": hits / total,
+                        "worst": worst,
+                        "worst_share": each[worst].hits / each[worst].repeats,
+                        "worst_interval": each[worst].interval,
+                        "too_often": sum(s.is_too_often for s in each.values()),
+                        "statistics": len(each),
+                    }
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """As Markdown."""
+    names = (
+        "matrices",
+        "null",
+        "holds",
+        "figure",
+        "level",
+        "share at or below",
+        "worst",
+        "its share (95 %)",
+        "too often",
+    )
+    text = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    for line in lines:
+        low, high = line["worst_interval"]
+        text.append(
+            f"| {line['matrices']} | {line['null']} | {'yes' if line['holds'] else 'no'} | {line['figure']} "
+            f"| {line['level']:.3f} | {line['share']:.3f} | {line['worst']} "
+            f"| {line['worst_share']:.3f} ({low:.3f} to {high:.3f}) | {line['too_often']} of {line['statistics']} |"
+        )
+    return "\n".join(text)
+
+
+def figure(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]], path: Path) -> None:
+    """The distribution of the pooled p-values against uniform, one line for each kind and null that holds."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "calibration"
+    from matplotlib import pyplot as plt
+
+    chart, axes = plt.subplots(figsize=(5.5, 4.0))
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="uniform")
+    for kind, figures in found.items():
+        for null in MEANT[kind]:
+            p_values = np.sort(
+                [p for (of, _, which), own in figures.items() if (of, which) == (null, "pooled") for p in own]
+            )
+            axes.step(p_values, np.arange(1, len(p_values) + 1) / len(p_values), linewidth=1, label=f"{kind}, {null}")
+    axes.set(xlabel="p of a pooled figure", ylabel="share of p at or below", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(fontsize=7, frameon=False)
+    chart.savefig(path, metadata={"Date": None, "Creator": None})
+    plt.close(chart)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=400, help="models of each kind (default: 400)")
+    parser.add_argument("--nulls", type=int, default=8)
+    parser.add_argument("--kinds", nargs="*", default=list(MATRICES), choices=list(MATRICES))
+    parser.add_argument("--out", metavar="NAME", help="keep the table as results/NAME.json and the figure beside it")
+    options = parser.parse_args()
+    found = measure(options.kinds, options.repeats, options.nulls)
+    lines = list(rows(found))
+    print(table(lines))
+    if options.out:
+        data = {"repeats": options.repeats, "nulls": options.nulls, "rows": lines}
+        (RESULTS / f"{options.out}.json").write_text(json.dumps(data, indent=1) + "\n")
+        figure(found, RESULTS / f"{options.out}.svg")
+
+
+if __name__ == "__main__":
+    main()
