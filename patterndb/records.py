@@ -45,8 +45,8 @@ class Statistic:
     ] = None
     p: Annotated[
         float | None,
-        "Two-sided p-value: the doubled rank of the value among itself and the draws of its null, or among recombinations"
-        " of the values and draws of several tensors.",
+        "Two-sided p-value: the doubled rank of the value among itself and the draws of its null, or among"
+        " recombinations of the values and draws of several tensors.",
     ] = None
     low: Annotated[
         float | None, "Lower end of the 95 % interval over the choice of rows; empty where all rows were used."

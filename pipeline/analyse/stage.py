@@ -54,7 +54,7 @@ __all__ = [
     "summarise",
 ]
 
-ANALYSE_VERSION = "4"
+ANALYSE_VERSION = "5"
 NUM_THREADS = 2
 """Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
