@@ -52,18 +52,13 @@ def _entry(key: str, parents: tuple[str, ...], values: Any, facts: Mapping[str, 
 def make_model_statistics(
     rng: np.random.Generator, entries: Sequence[SignatureEntry], *, rise: float, num_nulls: int = 8
 ) -> dict[str, tuple[Statistic, ...]]:
-    """Ten statistics of each model; the first two `rise` above their nulls, in units of their spread."""
-    from pipeline.analyse.evidence import compare_with_null
+    """Ten statistics of each model, pooled over five tensors; the first two `rise` above their nulls, in units of their
+    spread."""
+    from pipeline.analyse.evidence import pooled_statistic
 
-    return {
-        entry.pattern_key: tuple(
-            compare_with_null(
-                f"statistic-{index}",
-                float(rng.normal()) + (rise if index < 2 else 0.0),
-                rng.normal(size=num_nulls).tolist(),
-                "shuffle",
-            )
-            for index in range(10)
-        )
-        for entry in entries
-    }
+    def pooled(index: int) -> Statistic:
+        items = rng.normal(size=(5, 1 + num_nulls)) / 5**0.5
+        items[:, 0] += rise / 5 * (index < 2)
+        return pooled_statistic(f"statistic-{index}", "shuffle", [1.0] * 5, items.tolist(), items.tolist())
+
+    return {entry.pattern_key: tuple(pooled(index) for index in range(10)) for entry in entries}
