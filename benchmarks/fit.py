@@ -1,4 +1,4 @@
-"""The fit beside the straightforward loop, in one run: samples a second, and time to the same R2.
+"""The fit compared with the straightforward loop, in one run: samples a second, and time to the same R2.
 
     python benchmarks/fit.py                       # two cores; run it alone on the machine
     python benchmarks/fit.py --threads 1 --repetitions 3 --steps 10 --reference-steps 20
@@ -9,7 +9,7 @@ from the same parameters, on MiniLM-L6's layer 0 ffn_in, seriated. Printed, and 
 
 1. samples a second of the same network trained by us (bf16, `--compile on`), as a ratio, for this and the other
    pointwise kinds of that size, with the loss curves compared: the largest difference between means over 10 steps,
-   beside that of two runs of the reference;
+   compared with that of two runs of the reference;
 2. seconds until the default preset has the R2 that the reference has at its end, as a ratio;
 3. where a step goes: FLOPs, share of the peak that a plain product reaches, passes forward and back, Adam and the rest;
 4. what `--compile auto` does to the shortest fit that it compiles: seconds by the time of a step without and with
@@ -59,7 +59,7 @@ OUR_STEPS = 5
 """For each of the reference's: turns of either take as long, and what disturbs a machine is as likely to hit both."""
 REFERENCE = replace(PRESETS["reference"], schedule="constant", num_nulls=0, clip_norm=1e9, checkpoint_every=10**6)
 KINDS: tuple[DnaType, ...] = ("hierarchical", "spectral", "adaptive")
-SHAPE = NetworkSize(hidden_dim=256, num_layers=5)
+SIZE = NetworkSize(hidden_dim=256, num_layers=5)
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -135,7 +135,7 @@ def run_reference(
     problem: PointwiseProblem, settings: FitSettings, num_steps: int, seed: int
 ) -> tuple[float, list[float], nn.Module]:
     """Seconds, losses and the network."""
-    net = problem.build(SHAPE, settings, [generator_for(0)])
+    net = problem.build(SIZE, settings, [generator_for(0)])
     started = time.perf_counter()
     optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
     shuffling = torch.Generator().manual_seed(seed)
@@ -155,7 +155,7 @@ def run_reference(
 
 def warm_run(problem: Problem, settings: FitSettings) -> Callable[[int], tuple[float, list[float]]]:
     """What gives seconds and losses of so many steps, always from the first network, compiled already."""
-    net = problem.build(SHAPE, settings, [generator_for(0)])
+    net = problem.build(SIZE, settings, [generator_for(0)])
     first = {name: value.clone() for name, value in net.state_dict().items()}
 
     def run(num_steps: int) -> tuple[float, list[float]]:
@@ -260,12 +260,12 @@ def run_default(spec: TensorSpec, matrix: Array, target: float) -> tuple[float, 
     """Seconds at which the default preset's R2 over all weights was `target`, and its R2 at the end."""
     settings = replace(preset("quick"), num_nulls=0)
     problem = prepared(spec, matrix, settings)
-    shape = choose_size(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=1)
-    settings = replace(settings, learning_rate=step_size(settings, shape))
+    size = choose_size(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=1)
+    settings = replace(settings, learning_rate=step_size(settings, size))
     at_step: list[float] = []
     with one_thread_each():
         started = time.perf_counter()
-        net = problem.build(shape, settings, [generator_for(0)])
+        net = problem.build(size, settings, [generator_for(0)])
         trainer = trainer_of(
             problem, net, settings, settings.epochs, lambda step: at_step.append(time.perf_counter() - started)
         )
@@ -286,7 +286,7 @@ def step(spec: TensorSpec, matrix: Array) -> dict[str, float]:
     """FLOPs of a step, its share of the peak, and where its time goes."""
     settings = replace(REFERENCE, precision="bf16", compile="on")
     problem = prepared(spec, matrix, settings)
-    net = problem.build(SHAPE, settings, [generator_for(0)])
+    net = problem.build(SIZE, settings, [generator_for(0)])
     products = sum(p.numel() for name, p in net.named_parameters() if "weight" in name)
     flops = 6 * products * settings.batch_size  # Forward 2 a weight and point, back 4.
     peaks = {dtype: peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
@@ -352,12 +352,12 @@ def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -
     Shorter ones go the same way with either, longer ones have more to gain.
     """
     settings = replace(preset("quick", dna_type="spectral", budget=0.02), num_nulls=0, precision="bf16")
-    shape = choose_size(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=2)
-    epochs = math.ceil(COMPILED_FROM["cpu"] / (shape.hidden_dim * shape.num_layers * matrix.size))
+    size = choose_size(settings, num_weights=spec.num_weights, shortest_axis=min(matrix.shape), in_dim=2)
+    epochs = math.ceil(COMPILED_FROM["cpu"] / (size.hidden_dim * size.num_layers * matrix.size))
     seconds: dict[str, list[float]] = {"off": [], "on": []}
     for _ in range(min(options.repetitions, LONG_TURNS)):
         for choice, found in seconds.items():
-            found.append(seconds_of_fit(spec, matrix, replace(settings, compile=choice, epochs=epochs), shape))
+            found.append(seconds_of_fit(spec, matrix, replace(settings, compile=choice, epochs=epochs), size))
     ratios = [off / on for off, on in zip(seconds["off"], seconds["on"], strict=True)]
     medians = {choice: statistics.median(found) for choice, found in seconds.items()}
     print(f"\nspectral, 2 %\n{'epochs':>8}{'off, s':>9}{'auto, s':>9}  off/auto, compiling counted")
@@ -365,12 +365,12 @@ def compile_auto(spec: TensorSpec, matrix: Array, options: argparse.Namespace) -
     return {"epochs": epochs, "off": medians["off"], "auto": medians["on"], "ratios": ratios}
 
 
-def seconds_of_fit(spec: TensorSpec, matrix: Array, settings: FitSettings, shape: NetworkSize) -> float:
+def seconds_of_fit(spec: TensorSpec, matrix: Array, settings: FitSettings, size: NetworkSize) -> float:
     """Of the first step, which compiles with an empty cache, and of all the others by the mean of `TIMED_STEPS`."""
     problem = prepared(spec, matrix, settings)
     total = settings.epochs * problem.steps_per_epoch
     with one_thread_each(), tempfile.TemporaryDirectory() as cache, inductor_cache(cache):
-        net = problem.build(shape, settings, [generator_for(0)])
+        net = problem.build(size, settings, [generator_for(0)])
         trainer = trainer_of(problem, net, settings, total)
         started = time.perf_counter()
         trainer._one_step()

@@ -1,4 +1,4 @@
-"""The pointwise fit on a GPU, in one run: forward and back beside plain float32, and a whole model.
+"""The pointwise fit on a GPU, in one run: forward and back compared with plain float32, and a whole model.
 
     python benchmarks/gpu.py                                # writes benchmarks/results/gpu-NAME-OF-THE-DEVICE.json
     python benchmarks/gpu.py --device cpu --batch-size 64 --hidden-dim 16 --epochs 1 --max-weights 5000   # a trial
@@ -103,13 +103,13 @@ def passes(
     specs: Sequence[TensorSpec], reader: WeightReader, device: torch.device, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Samples a second forward and back, the three ways in turns."""
-    shape = NetworkSize(hidden_dim=options.hidden_dim, num_layers=options.num_layers)
+    size = NetworkSize(hidden_dim=options.hidden_dim, num_layers=options.num_layers)
     runs: dict[str, Callable[[], None]] = {}
     products = 0
     for name, changes in WAYS.items():
         settings = settings_of(options, **changes)
         problem = prepared(specs, reader, device, settings)
-        net = problem.build(shape, settings, [generator_for(0)]).to(device)
+        net = problem.build(size, settings, [generator_for(0)]).to(device)
         products = sum(p.numel() for key, p in net.named_parameters() if "weight" in key)
         runs[name] = forward_and_back(problem, net, settings)
         runs[name]()  # Compiles, and warms up.

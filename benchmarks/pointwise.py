@@ -4,8 +4,8 @@
     python benchmarks/pointwise.py --kinds spectral --seeds 0 1 2 --budgets 0.01 0.02
     python benchmarks/pointwise.py --roles attention_query --layers 0 3
 
-One DNA a tensor, seriated, beside the same fit of a shuffled and equally seriated copy. `seconds` is for both fits and
-all they need, on the cores of this process (`taskset -c 0 python ...` for one); `CPU` sums over the cores.
+One DNA a tensor, seriated, compared with the same fit of a shuffled and equally seriated copy. `seconds` is for both
+fits and all they need, on the cores of this process (`taskset -c 0 python ...` for one); `CPU` sums over the cores.
 Prints the table and writes it as JSON to `benchmarks/results/OUT.json`.
 """
 

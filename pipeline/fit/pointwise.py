@@ -56,7 +56,7 @@ class PointwiseProblem:
         self.starts = self.ends - sizes.to(device)
         self.rows = torch.tensor([spec.rows for spec in specs], device=device)
         self.cols = torch.tensor([spec.cols for spec in specs], device=device)
-        self.places = torch.tensor([[depth_coordinate(s), role_coordinate(s)] for s in specs], device=device)
+        self.tensor_coords = torch.tensor([[depth_coordinate(s), role_coordinate(s)] for s in specs], device=device)
         self.with_place = with_place
 
     @property
@@ -66,26 +66,26 @@ class PointwiseProblem:
     def part_size(self, part: int) -> int:
         return int(self.ends[part] - self.starts[part])
 
-    def build(self, shape: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
-        sines = shape.hidden_dim * shape.num_layers * self.values.numel() * settings.epochs
+    def build(self, size: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
+        sines = size.hidden_dim * size.num_layers * self.values.numel() * settings.epochs
         pays = settings.compile == "auto" and pays_to_compile(self.values.device.type, sines)
         self.must_compile = settings.compile == "on"
         self.is_to_compile = self.must_compile or pays
-        self.shard_size = self._shard_size(shape)
+        self.shard_size = self._shard_size(size)
         return make_pointwise(
             settings.dna_type,
             generators,
             in_dim=4 if self.with_place else 2,
-            hidden_dim=shape.hidden_dim,
-            num_layers=shape.num_layers,
+            hidden_dim=size.hidden_dim,
+            num_layers=size.num_layers,
             omega=settings.omega,
         )
 
-    def _shard_size(self, shape: NetworkSize) -> int:
+    def _shard_size(self, size: NetworkSize) -> int:
         """Points of a shard; where they are compiled, all shards but perhaps a small last one are of one size."""
         if not self.is_sharded:
             return self.batch_size
-        most = min(max(UNITS_PER_SHARD // (self.num_slots * shape.hidden_dim), 1), POINTS_PER_SHARD)
+        most = min(max(UNITS_PER_SHARD // (self.num_slots * size.hidden_dim), 1), POINTS_PER_SHARD)
         if not self.is_to_compile:
             return most
         halvings = max(math.ceil(math.log2(self.batch_size / most)), 0)
@@ -99,7 +99,7 @@ class PointwiseProblem:
         x = 2 * row / (self.rows[part] - 1).clamp(min=1) - 1
         y = 2 * (local - row * cols) / (cols - 1).clamp(min=1) - 1
         coords = torch.stack([x, y], dim=1)
-        return torch.cat([coords, self.places[part]], dim=1) if self.with_place else coords
+        return torch.cat([coords, self.tensor_coords[part]], dim=1) if self.with_place else coords
 
     def _evaluate(self, net: nn.Module, index: Tensor) -> Tensor:
         coords = self.coordinates(index).expand(self.num_slots, -1, -1)

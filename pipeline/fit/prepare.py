@@ -151,8 +151,10 @@ def _block(values: Tensor, specs: Sequence[TensorSpec], *, with_place: bool) -> 
     for length in values.shape[2:]:
         axis = axis_coordinates(length, values.device)[None, :, None].expand(len(specs), -1, -1)
         if with_place:
-            places = torch.tensor([[depth_coordinate(s), role_coordinate(s)] for s in specs], device=values.device)
-            axis = torch.cat([axis, places[:, None, :].expand(-1, length, -1)], dim=2)
+            tensor_coords = torch.tensor(
+                [[depth_coordinate(s), role_coordinate(s)] for s in specs], device=values.device
+            )
+            axis = torch.cat([axis, tensor_coords[:, None, :].expand(-1, length, -1)], dim=2)
         axes.append(axis)
     return GridBlock(values=values, row_coords=axes[0], col_coords=axes[1])
 

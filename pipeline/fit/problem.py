@@ -81,8 +81,8 @@ class Problem(Protocol):
     def part_size(self, part: int) -> int:
         """Weights of one tensor."""
 
-    def build(self, shape: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
-        """The stack to train, on the CPU; the problem prepares for networks of that shape."""
+    def build(self, size: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
+        """The stack to train, on the CPU; the problem prepares for networks of that size."""
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         """Mean squared error in standardised units, (S,) float32, on this step's weights."""
@@ -91,22 +91,22 @@ class Problem(Protocol):
         """Values and predictions of one tensor, chunk by chunk, each (S, points) float32."""
 
     def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
-        """What gives some weights of every tensor, the same places at each call, for a small part of a step's price."""
+        """What gives some weights of every tensor, the same at each call, for a small part of the time of a step."""
 
 
 @runtime_checkable
 class Permutable(Protocol):
     """A problem whose rows and columns may be moved along their axes while networks are trained on it."""
 
-    places: list[Tensor]
-    """For the rows, then the columns of each block (S, G, length) int64: which index of the canonical matrix is now
-    where. They are the state of the problem."""
+    permutations: list[Tensor]
+    """Of the rows, then the columns of each block (S, G, length) int64: the index of the canonical matrix at each
+    position. They are the state of the problem."""
 
     def move(self, net: nn.Module) -> None:
-        """Give rows and columns the places where these networks hold them best."""
+        """Move rows and columns to the positions where these networks fit them best."""
 
-    def arrange(self, places: Sequence[Tensor]) -> None:
-        """Take the places of a problem that moved, in one that has not."""
+    def arrange(self, permutations: Sequence[Tensor]) -> None:
+        """Take over the permutations of a problem whose axes were moved, in one whose were not."""
 
     def permutations_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Which row (M,) and column (N,) of the canonical tensor `part` stands where in that slot, int64."""
+        """The row (M,) and column (N,) of the canonical tensor `part` at each position in that slot, int64."""

@@ -1,4 +1,4 @@
-"""The fit report: a DNA's errors beside its null's, other codes' at the same size, the mean's, and the bound.
+"""The fit report: a DNA's errors, and those of its null, of other codes of the same size, of the mean, and the bound.
 
 Tensors are measured one by one (`TensorFit`) and pooled here, over a role or the model, by adding up errors in the
 original units: R2 = 1 - sum SSE / sum SST, SST about each tensor's own mean, which the DNA stores too.
@@ -161,7 +161,7 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
         r2_low=r2 - half_width if is_sampled else None,
         r2_high=r2 + half_width if is_sampled else None,
         sampled_weights=errors.points if is_sampled else None,
-        **_beside(fits, r2, parameters, sst),
+        **_comparisons(fits, r2, parameters, sst),
         **_at_8_bits(fits),
         ceiling_r2=1 - 2 ** (-2 * bits),
         mse=mse,
@@ -177,8 +177,8 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
     )
 
 
-def _beside(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float) -> dict[str, Any]:
-    """What stands beside R2: the null's, and what SVD and the DCT reach with the same number of parameters."""
+def _comparisons(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float) -> dict[str, Any]:
+    """What R2 is compared with: the null's, and what SVD and the DCT reach with the same number of parameters."""
     budget = parameters - MOMENTS * len(fits)
     nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]
     svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.svd_parts, budget)

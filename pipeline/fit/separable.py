@@ -33,7 +33,7 @@ LARGEST_NYQUIST_SHARE = 0.2
 LOWEST_OMEGA = 10.0
 
 LONGEST_MOVED = 2048
-"""Indices of an axis up to this length are moved to new places (the cost grows with the cube of the length)."""
+"""Indices of an axis up to this length are moved to new positions (the cost grows with the cube of the length)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class GridBlock:
 
 
 class _FixedProduct(torch.autograd.Function):
-    """matrix @ right, with the gradient of `right` alone, from a transposed copy that lies in order.
+    """matrix @ right, with the gradient of `right` alone, from a contiguous transposed copy.
 
     The product with a transposed view is three times slower on a CPU than with the copy.
     """
@@ -75,9 +75,9 @@ class DenseTarget:
     def of(cls, values: Tensor, *, is_sampled: bool) -> "DenseTarget":
         return cls(values=values, transposed=None if is_sampled else values.mT.contiguous())
 
-    def moved(self, axis: int, places: Tensor) -> "DenseTarget":
-        """With rows (axis 2) or columns (axis 3) taken from `places` (S, G, length)."""
-        return DenseTarget.of(permute_axis(self.values, axis, places), is_sampled=self.transposed is None)
+    def permuted(self, axis: int, permutation: Tensor) -> "DenseTarget":
+        """With its rows (axis 2) or columns (axis 3) in the order of `permutation` (S, G, length)."""
+        return DenseTarget.of(permute_axis(self.values, axis, permutation), is_sampled=self.transposed is None)
 
     def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
         """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
@@ -115,11 +115,11 @@ class LowRankTarget:
             right_transposed=right.mT.contiguous(),
         )
 
-    def moved(self, axis: int, places: Tensor) -> "LowRankTarget":
-        """With rows (axis 2) or columns (axis 3) taken from `places` (S, G, length)."""
+    def permuted(self, axis: int, permutation: Tensor) -> "LowRankTarget":
+        """With its rows (axis 2) or columns (axis 3) in the order of `permutation` (S, G, length)."""
         if axis == 2:
-            return LowRankTarget._from(permute_axis(self.left, 2, places), self.right)
-        return LowRankTarget._from(self.left, permute_axis(self.right, 2, places))
+            return LowRankTarget._from(permute_axis(self.left, 2, permutation), self.right)
+        return LowRankTarget._from(self.left, permute_axis(self.right, 2, permutation))
 
     def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
         """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
@@ -131,9 +131,9 @@ class LowRankTarget:
         return torch.sum(of_left * of_right, dim=(2, 3))
 
 
-def permute_axis(values: Tensor, axis: int, places: Tensor) -> Tensor:
-    """`values` (S, G, M, N) with the rows (axis 2) or columns (axis 3) at `places` (S, G, length)."""
-    index = places[..., None] if axis == 2 else places[..., None, :]
+def permute_axis(values: Tensor, axis: int, permutation: Tensor) -> Tensor:
+    """`values` (S, G, M, N) with its rows (axis 2) or columns (axis 3) in the order of `permutation` (S, G, length)."""
+    index = permutation[..., None] if axis == 2 else permutation[..., None, :]
     return values.gather(axis, index.expand_as(values).to(values.device))
 
 
@@ -157,7 +157,7 @@ class GridProblem:
             DenseTarget(values=block.values.to(precision), transposed=None) for block in blocks
         )
         self.energies = [block.values.square().sum(dim=3) for block in blocks]
-        self.places = [
+        self.permutations = [
             torch.arange(length).expand(*block.values.shape[:2], length)
             for block in blocks
             for length in block.values.shape[2:]
@@ -172,17 +172,17 @@ class GridProblem:
     def num_parts(self) -> int:
         return sum(block.values.shape[1] for block in self.blocks)
 
-    def build(self, shape: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
-        self.targets = tuple(self._target(block, shape.rank) for block in self.blocks)
+    def build(self, size: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
+        self.targets = tuple(self._target(block, size.rank) for block in self.blocks)
         in_dim = self.blocks[0].row_coords.shape[-1]
-        row_omega, col_omega = (self._omega(axis, in_dim, shape, settings) for axis in (2, 3))
+        row_omega, col_omega = (self._omega(axis, in_dim, size, settings) for axis in (2, 3))
         return SeparableDna(
             generators,
             in_dim=in_dim,
-            hidden_dim=shape.hidden_dim,
-            num_layers=shape.num_layers,
-            rank=shape.rank,
-            num_branches=shape.num_branches,
+            hidden_dim=size.hidden_dim,
+            num_layers=size.num_layers,
+            rank=size.rank,
+            num_branches=size.num_branches,
             row_omega=row_omega,
             col_omega=col_omega,
         )
@@ -195,7 +195,7 @@ class GridProblem:
             return LowRankTarget.of(block.values, directions, self.precision)
         return DenseTarget.of(block.values.to(self.precision), is_sampled=self._samples(block))
 
-    def _omega(self, axis: int, in_dim: int, shape: NetworkSize, settings: FitSettings) -> float:
+    def _omega(self, axis: int, in_dim: int, size: NetworkSize, settings: FitSettings) -> float:
         """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
 
         A factor of length L and rank K is L K numbers, which networks of P parameters must stand for. Found by
@@ -204,10 +204,8 @@ class GridProblem:
         coarse order.
         """
         length = max(block.values.shape[axis] for block in self.blocks)
-        numbers = shape.rank * sum(block.values.shape[1] * block.values.shape[axis] for block in self.blocks)
-        load = numbers / separable_parameters(
-            in_dim, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_branches
-        )
+        numbers = size.rank * sum(block.values.shape[1] * block.values.shape[axis] for block in self.blocks)
+        load = numbers / separable_parameters(in_dim, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
         share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
         return max(share * math.pi * length / 2, LOWEST_OMEGA)
 
@@ -246,20 +244,20 @@ class GridProblem:
         return error / self.weights
 
     def move(self, net: nn.Module) -> None:
-        """Give rows and columns the places where these networks hold them best, one axis after the other.
+        """Move rows and columns to the positions where these networks fit them best, one axis after the other.
 
-        The order of an axis is free, and stored whatever it is: seriation puts like beside like, this puts each index
-        where the network is nearest. An optimal assignment never makes the error larger.
+        The order of an axis is free, and it is stored in any case: seriation puts similar indices side by side,
+        this puts each index where the network is nearest. An optimal assignment never makes the error larger.
         """
         with torch.no_grad():
             for number in range(len(self.blocks)):
                 for axis in (2, 3):
                     left, right = self._factors(net, self.blocks[number], None)
                     if bool(left.isfinite().all()) and bool(right.isfinite().all()):
-                        self._take(number, axis, self._assign(number, axis, left.float(), right.float()))
+                        self._permute(number, axis, self._assign(number, axis, left.float(), right.float()))
 
     def _assign(self, number: int, axis: int, left: Tensor, right: Tensor) -> Tensor:
-        """For every place of that axis (S, G, length) the index now elsewhere that it should have."""
+        """For every position of that axis (S, G, length) the index that belongs there."""
         from scipy.optimize import linear_sum_assignment
 
         block, (own, other) = self.blocks[number], (left, right) if axis == 2 else (right, left)
@@ -273,34 +271,34 @@ class GridProblem:
                     continue
                 values = block.values[slot, tensor] if axis == 2 else block.values[slot, tensor].T
                 factor, partner = own[slot, tensor], other[slot, tensor]
-                # |w - p B^T|^2 of row w at the place of p, less |w|^2.
+                # |w - p B^T|^2 of row w at the position of p, less |w|^2.
                 costs = ((factor @ (partner.T @ partner)) * factor).sum(dim=1) - 2 * (values @ partner) @ factor.T
-                indices, places = linear_sum_assignment(costs.double().cpu().numpy())
-                found[slot, tensor, torch.from_numpy(places)] = torch.from_numpy(indices)
+                indices, positions = linear_sum_assignment(costs.double().cpu().numpy())
+                found[slot, tensor, torch.from_numpy(positions)] = torch.from_numpy(indices)
         return found
 
-    def _take(self, number: int, axis: int, places: Tensor) -> None:
-        """Rows (axis 2) or columns (axis 3) of a block from `places` (S, G, length)."""
+    def _permute(self, number: int, axis: int, permutation: Tensor) -> None:
+        """Put the rows (axis 2) or columns (axis 3) of a block into the order of `permutation` (S, G, length)."""
         block, known = self.blocks[number], 2 * number + axis - 2
         blocks, targets = list(self.blocks), list(self.targets)
-        blocks[number] = replace(block, values=permute_axis(block.values, axis, places))
-        targets[number] = targets[number].moved(axis, places)
+        blocks[number] = replace(block, values=permute_axis(block.values, axis, permutation))
+        targets[number] = targets[number].permuted(axis, permutation)
         self.blocks, self.targets = tuple(blocks), tuple(targets)
-        self.places[known] = self.places[known].gather(2, places)
+        self.permutations[known] = self.permutations[known].gather(2, permutation)
         if axis == 2:
-            self.energies[number] = self.energies[number].gather(2, places.to(block.values.device))
+            self.energies[number] = self.energies[number].gather(2, permutation.to(block.values.device))
 
-    def arrange(self, places: Sequence[Tensor]) -> None:
-        """Take the places of a problem that moved, in one that has not."""
-        for known, taken in enumerate(places):
-            self._take(known // 2, known % 2 + 2, taken.cpu())
+    def arrange(self, permutations: Sequence[Tensor]) -> None:
+        """Take over the permutations of a problem whose axes were moved, in one whose were not."""
+        for known, permutation in enumerate(permutations):
+            self._permute(known // 2, known % 2 + 2, permutation.cpu())
 
     def permutations_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Which row (M,) and column (N,) of the canonical tensor `part` stands where in that slot, int64."""
+        """The row (M,) and column (N,) of the canonical tensor `part` at each position in that slot, int64."""
         for number, block in enumerate(self.blocks):
             count = block.values.shape[1]
             if part < count:
-                return self.places[2 * number][slot, part], self.places[2 * number + 1][slot, part]
+                return self.permutations[2 * number][slot, part], self.permutations[2 * number + 1][slot, part]
             part -= count
         raise IndexError(part)
 

@@ -32,17 +32,17 @@ of Adam turn the phases of the sines faster than they can be put right, and the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSize:
-    """Width, sine layers and, for `separable`, rank and strands of one network."""
+    """Width, sine layers and, for `separable`, rank and branches of one network."""
 
     hidden_dim: int
     """Of each branch."""
     num_layers: int
     rank: int = 1
-    """Of all strands together."""
+    """Of all branches together."""
     num_branches: int = 1
 
 
-def step_size(settings: FitSettings, shape: NetworkSize) -> float:
+def step_size(settings: FitSettings, size: NetworkSize) -> float:
     """The learning rate of a network of this width.
 
     `settings.learning_rate` is for a separable DNA up to `RATE_WIDTH` wide; a wider one takes proportionally less, as a
@@ -53,12 +53,12 @@ def step_size(settings: FitSettings, shape: NetworkSize) -> float:
     if settings.optimizer == "sgd":
         return settings.learning_rate
     if settings.dna_type != "separable":
-        return min(settings.learning_rate, LARGEST_POINTWISE_STEP / math.sqrt(shape.hidden_dim))
-    return settings.learning_rate * min(RATE_WIDTH / shape.hidden_dim, 1.0)
+        return min(settings.learning_rate, LARGEST_POINTWISE_STEP / math.sqrt(size.hidden_dim))
+    return settings.learning_rate * min(RATE_WIDTH / size.hidden_dim, 1.0)
 
 
 def choose_size(settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int) -> NetworkSize:
-    """The shape asked for, and what is left open chosen so that the network stays within its budget.
+    """The size asked for; what is left open is chosen so that the network stays within its budget.
 
     The budget is `settings.budget * num_weights` parameters, at most `max_parameters`, and pays for mean and scale too.
     A network has at least `SMALLEST_WIDTH` units: a tiny tensor gets more than its share, and the report counts them.
@@ -69,11 +69,11 @@ def choose_size(settings: FitSettings, *, num_weights: int, shortest_axis: int, 
         base, rank = RANK_AT
         rank = settings.rank or max(2, min(round(rank * (budget / base) ** RANK_GROWTH), shortest_axis))
         layers = settings.num_layers or SEPARABLE_LAYERS
-        strands = max(round(rank / BRANCH_RANK), 1)
+        branches = max(round(rank / BRANCH_RANK), 1)
         width = settings.hidden_dim or _widest(
-            allowed, lambda hidden: 2 * separable_parameters(in_dim, hidden, layers, rank, strands)
+            allowed, lambda hidden: 2 * separable_parameters(in_dim, hidden, layers, rank, branches)
         )
-        return NetworkSize(hidden_dim=width, num_layers=layers, rank=rank, num_branches=strands)
+        return NetworkSize(hidden_dim=width, num_layers=layers, rank=rank, num_branches=branches)
     layers = settings.num_layers or POINTWISE_LAYERS
     width = settings.hidden_dim or _widest(
         allowed, lambda hidden: pointwise_parameters(settings.dna_type, in_dim, hidden, layers)

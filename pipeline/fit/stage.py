@@ -1,4 +1,4 @@
-"""Fit: one DNA a tensor, or one for the model, beside the same fit on shuffled and equally ordered copies.
+"""Fit: one DNA a tensor, or one for the model, compared with the same fit of shuffled and equally ordered copies.
 
 Tensors of one shape, and their nulls, are trained as one stack. A stack that is done is kept on disk, one in training
 leaves a checkpoint, so a killed fit goes on where it was.
@@ -58,11 +58,11 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Tensors trained together, and the shape of their networks."""
+    """Tensors trained together, and the size of their networks."""
 
     index: int
     specs: tuple[TensorSpec, ...]
-    shape: NetworkSize
+    size: NetworkSize
     total_steps: int
 
     @property
@@ -179,14 +179,14 @@ def _make_stack(index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSp
     """`slot`: the tensors that one network stands for."""
     weights = sum(spec.num_weights for spec in slot)
     axes = 1 if settings.dna_type == "separable" else 2
-    shape = choose_size(
+    size = choose_size(
         settings,
         num_weights=weights,
         shortest_axis=min(min(spec.rows, spec.cols) for spec in slot),
         in_dim=axes + (2 if settings.scope == "model" else 0),
     )
     batches = 1 if settings.dna_type == "separable" else math.ceil(weights / min(settings.batch_size, weights))
-    return Stack(index=index, specs=tuple(specs), shape=shape, total_steps=settings.epochs * batches)
+    return Stack(index=index, specs=tuple(specs), size=size, total_steps=settings.epochs * batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +223,12 @@ class _Work:
         prepared = prepare(
             stack.specs, self._load_alone, self.settings, seed=self.seed, ordinals=self.ordinals, device=self.device
         )
-        net = prepared.problem.build(stack.shape, self.settings, self._generators(stack, prepared.problem.num_slots))
+        net = prepared.problem.build(stack.size, self.settings, self._generators(stack, prepared.problem.num_slots))
         net = net.to(self.device)
         trained = Trainer(
             prepared.problem,
             net,
-            replace(self.settings, learning_rate=step_size(self.settings, stack.shape)),
+            replace(self.settings, learning_rate=step_size(self.settings, stack.size)),
             seed=self.seed,
             labels=self._labels(stack),
             num_real=self._num_networks(stack),
@@ -328,10 +328,10 @@ class _Work:
         """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""
         count = self._num_networks(stack)
         return {
-            "hidden_dim": stack.shape.hidden_dim,
-            "num_layers": stack.shape.num_layers,
-            "rank": stack.shape.rank,
-            "num_branches": stack.shape.num_branches,
+            "hidden_dim": stack.size.hidden_dim,
+            "num_layers": stack.size.num_layers,
+            "rank": stack.size.rank,
+            "num_branches": stack.size.num_branches,
             "tensors": [
                 {
                     "name": spec.name,
@@ -342,14 +342,14 @@ class _Work:
                     "mean": moment.mean,
                     "std": moment.std,
                 }
-                | self._places(prepared.problem, index)
+                | self._permutations(prepared.problem, index)
                 for index, (spec, moment) in enumerate(zip(stack.specs, prepared.moments, strict=True))
             ],
             "state": {name: value[:count].cpu().clone() for name, value in net.state_dict().items()},
         }
 
-    def _places(self, problem: Problem, index: int) -> dict[str, Tensor]:
-        """Which row and column of the canonical tensor the network has where, if that is for it to say (int32)."""
+    def _permutations(self, problem: Problem, index: int) -> dict[str, Tensor]:
+        """Row and column of the canonical tensor at each position of the network, where the fit moves them (int32)."""
         if not isinstance(problem, Permutable):
             return {}
         part, slot = (index, 0) if self.settings.scope == "model" else (0, index)

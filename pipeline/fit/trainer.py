@@ -156,7 +156,7 @@ class Trainer:
     def _move(self) -> None:
         """At `num_moves` steps, evenly through the training, the problem is moved to suit the networks.
 
-        A best state from before was best in other places: it is forgotten.
+        The best state so far was best at the old positions: it is forgotten.
         """
         epochs, now = self.total_steps // self.problem.steps_per_epoch, self.step / self.problem.steps_per_epoch
         parts = self.settings.num_moves + 1
@@ -253,7 +253,7 @@ class Trainer:
             "best_losses": self.best_losses,
             "window": self.window,
             "history": self.history,
-            "places": self.problem.places if isinstance(self.problem, Permutable) else [],
+            "places": self.problem.permutations if isinstance(self.problem, Permutable) else [],
         }
         save_tensors(state, self.checkpoint)
 

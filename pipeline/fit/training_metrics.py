@@ -53,7 +53,7 @@ class TrainingMetrics:
 
     Where a network stands for one tensor, its loss says what its squared errors are, over all weights or over the
     batches of the epoch. The absolute ones, and all where a network stands for many tensors, are of `points` weights,
-    at the same places throughout the training.
+    the same ones throughout the training.
     """
 
     def __init__(self, problem: Problem, moments: Sequence[Moments], *, num_real: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Where trials are kept: beside the patterns, never among them.
+"""Where trials are kept: next to the patterns, never among them.
 
 Optuna keeps its schema's version in a table that has the same name as ours, so it gets a SQLite file of its own next
 to the pattern database, and on PostgreSQL a schema of its own in the same database.

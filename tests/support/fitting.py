@@ -109,8 +109,8 @@ def _rebuild_stack(networks: Any, settings: FitSettings, specs: Sequence[TensorS
         ordinals=ordinals_of(specs),
         device=torch.device("cpu"),
     ).problem
-    shape = NetworkSize(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank", "num_branches")})
-    net = problem.build(shape, settings, [generator_for(0)] * problem.num_slots)
+    size = NetworkSize(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank", "num_branches")})
+    net = problem.build(size, settings, [generator_for(0)] * problem.num_slots)
     net.load_state_dict(networks["state"])
     rebuilt = {}
     for index, (spec, tensor) in enumerate(zip(specs, networks["tensors"], strict=True)):

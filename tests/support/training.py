@@ -1,4 +1,4 @@
-"""Small trainings for tests: a problem and a stack of known shape, kills, planted waves."""
+"""Small trainings for tests: a problem and a stack of known size, kills, planted waves."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.settings import FitSettings
 from tests.support.fitting import Float32
 from tests.support.small_models import matrix_spec
 
-SHAPE = NetworkSize(hidden_dim=16, num_layers=2, rank=4)
+SIZE = NetworkSize(hidden_dim=16, num_layers=2, rank=4)
 
 
 class Killed(Exception):
@@ -43,10 +43,10 @@ def prepared(settings: FitSettings, *matrices: Float32) -> Problem:
 
 
 def trainer(
-    settings: FitSettings, *matrices: Float32, steps: int | None = None, shape: NetworkSize = SHAPE, **more: Any
+    settings: FitSettings, *matrices: Float32, steps: int | None = None, size: NetworkSize = SIZE, **more: Any
 ) -> Trainer:
     problem = prepared(settings, *matrices)
-    net = problem.build(shape, settings, [generator_for(0, slot) for slot in range(problem.num_slots)])
+    net = problem.build(size, settings, [generator_for(0, slot) for slot in range(problem.num_slots)])
     labels = [f"slot {slot}" for slot in range(problem.num_slots)]
     total = settings.epochs * problem.steps_per_epoch if steps is None else steps
     return Trainer(problem, net, settings, seed=0, labels=labels, num_real=len(matrices), total_steps=total, **more)

@@ -155,7 +155,7 @@ def test_separable_gives_a_factor_for_each_axis() -> None:
     assert count_parameters(net) == 2 * siren_parameters(1, 8, 2, 4)
 
 
-def test_strands_share_the_rank() -> None:
+def test_branches_share_the_rank() -> None:
     one = SeparableDna(generators(2), in_dim=1, hidden_dim=6, num_layers=2, rank=7, row_omega=9.0, col_omega=9.0)
     three = SeparableDna(
         generators(2), in_dim=1, hidden_dim=6, num_layers=2, rank=7, num_branches=3, row_omega=9.0, col_omega=9.0

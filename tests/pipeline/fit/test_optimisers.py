@@ -94,7 +94,7 @@ def test_muon_refuses_a_closure() -> None:
 def test_muon_takes_the_weights_between_units_and_no_others(kind: DnaType, expected: set[str]) -> None:
     layers = 2 if kind == "separable" else 3
     settings = quick(dna_type=kind, optimizer="muon", scope="model")
-    net = trainer(settings, gaussian(9, 8), shape=NetworkSize(hidden_dim=8, num_layers=layers, rank=3)).net
+    net = trainer(settings, gaussian(9, 8), size=NetworkSize(hidden_dim=8, num_layers=layers, rank=3)).net
     taken = {id(parameter) for parameter in hidden_matrices(net)}
     assert {name for name, parameter in net.named_parameters() if id(parameter) in taken} == expected
 
@@ -109,7 +109,7 @@ def test_every_parameter_has_one_optimiser(name: Optimizer, kind: DnaType) -> No
 
 
 def test_without_hidden_layers_muon_is_adamw() -> None:
-    net = trainer(quick(dna_type="spectral"), gaussian(9, 8), shape=NetworkSize(hidden_dim=8, num_layers=1)).net
+    net = trainer(quick(dna_type="spectral"), gaussian(9, 8), size=NetworkSize(hidden_dim=8, num_layers=1)).net
     (optimizer,) = make_optimisers(net, quick(dna_type="spectral", optimizer="muon"))
     assert type(optimizer) is torch.optim.AdamW
 

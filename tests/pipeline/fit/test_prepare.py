@@ -1,4 +1,4 @@
-"""What is given to a fit: moments, which are stored beside a DNA, and nulls."""
+"""What is given to a fit: moments, which are stored with a DNA, and nulls."""
 
 from typing import get_args
 

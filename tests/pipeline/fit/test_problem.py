@@ -21,7 +21,7 @@ from tests.support.fitting import Float32, gaussian, low_rank, quick, shuffled
 from tests.support.small_models import matrix_spec
 from zoo.tensors import Axis, Role, TensorSpec
 
-SHAPE = NetworkSize(hidden_dim=8, num_layers=2, rank=3)
+SIZE = NetworkSize(hidden_dim=8, num_layers=2, rank=3)
 MIXED = (
     matrix_spec("a", 5, 4, role=Role.ATTENTION_QUERY, block=0, depth=0.25),
     matrix_spec("b", 3, 7, role=Role.FFN_IN, block=1, depth=0.75),
@@ -48,7 +48,7 @@ def prepared(
 
 
 def build(problem: GridProblem | PointwiseProblem, settings: FitSettings) -> nn.Module:
-    return problem.build(SHAPE, settings, [generator_for(slot) for slot in range(problem.num_slots)])
+    return problem.build(SIZE, settings, [generator_for(slot) for slot in range(problem.num_slots)])
 
 
 def predicted(problem: GridProblem | PointwiseProblem, net: nn.Module, part: int = 0) -> tuple[Tensor, Tensor]:
@@ -142,7 +142,7 @@ def test_nulls_are_drawn_by_place_not_by_name_prefix_or_order() -> None:
     assert len(set(tags)) == 2
 
 
-def test_a_constant_tensor_is_posed_as_zeros() -> None:
+def test_a_constant_tensor_is_prepared_as_zeros() -> None:
     constant = np.full((4, 5), 0.1, dtype=np.float32)
     made = prepare(
         [matrix_spec("a", 4, 5)], lambda spec: constant, quick(), seed=0, ordinals={"a": 0}, device=torch.device("cpu")
@@ -410,12 +410,12 @@ def test_positions_are_not_moved_nor_is_what_is_fitted_in_file_order() -> None:
     assert problem.permutations_of(0, 0)[1].tolist() == list(range(18))
 
 
-def test_a_problem_takes_the_places_of_one_that_moved() -> None:
+def test_a_problem_takes_over_the_permutations_of_one_that_moved() -> None:
     problem, net = trained_a_little(quick(num_nulls=2), matrix_spec("a", 24, 18))
     fresh, _ = trained_a_little(quick(num_nulls=2), matrix_spec("a", 24, 18))
     problem.move(net)
     problem.move(net)
-    fresh.arrange(problem.places)
+    fresh.arrange(problem.permutations)
     assert torch.equal(fresh.blocks[0].values, problem.blocks[0].values)
     assert loss_of(fresh, net) == loss_of(problem, net)
 

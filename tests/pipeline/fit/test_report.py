@@ -171,7 +171,7 @@ def test_a_constant_tensor_is_reported_without_a_crash() -> None:
     assert math.isfinite(record.mean_psnr) and math.isfinite(record.bits_per_weight)
 
 
-# At 8 bits, and beside the cosine transform.
+# At 8 bits, and compared with the cosine transform.
 
 
 def quantised(fit: TensorFit, *, bits: float = 160.0, factor: float = 1.5) -> TensorFit:

@@ -21,17 +21,17 @@ kinds = st.sampled_from(KINDS)
 layers = st.sampled_from([None, 1, 2, 5])
 
 
-def network(kind: DnaType, shape: NetworkSize, in_dim: int) -> nn.Module:
-    """One network of that shape, really built."""
-    sizes: dict[str, Any] = {"in_dim": in_dim, "hidden_dim": shape.hidden_dim, "num_layers": shape.num_layers}
+def network(kind: DnaType, size: NetworkSize, in_dim: int) -> nn.Module:
+    """One network of that size, really built."""
+    sizes: dict[str, Any] = {"in_dim": in_dim, "hidden_dim": size.hidden_dim, "num_layers": size.num_layers}
     if kind == "separable":
-        sizes |= {"rank": shape.rank, "num_branches": shape.num_branches}
+        sizes |= {"rank": size.rank, "num_branches": size.num_branches}
         return SeparableDna([generator_for(0)], row_omega=1.0, col_omega=1.0, **sizes)
     return make_pointwise(kind, [generator_for(0)], omega=30.0, **sizes)
 
 
-def size(kind: DnaType, shape: NetworkSize, in_dim: int) -> int:
-    return count_parameters(network(kind, shape, in_dim)) + MOMENTS
+def num_parameters(kind: DnaType, size: NetworkSize, in_dim: int) -> int:
+    return count_parameters(network(kind, size, in_dim)) + MOMENTS
 
 
 @hypothesis.settings(deadline=None)
@@ -40,18 +40,18 @@ def test_a_chosen_shape_is_the_widest_within_its_budget(
     kind: DnaType, num_layers: int | None, in_dim: int, budget: int
 ) -> None:
     settings = quick(dna_type=kind, num_layers=num_layers, budget=0.01)
-    shape = choose_size(settings, num_weights=100 * budget, shortest_axis=64, in_dim=in_dim)
-    wider = replace(shape, hidden_dim=shape.hidden_dim + 1)
-    assert size(kind, shape, in_dim) <= budget or shape.hidden_dim == SMALLEST_WIDTH
-    assert size(kind, wider, in_dim) > budget
+    size = choose_size(settings, num_weights=100 * budget, shortest_axis=64, in_dim=in_dim)
+    wider = replace(size, hidden_dim=size.hidden_dim + 1)
+    assert num_parameters(kind, size, in_dim) <= budget or size.hidden_dim == SMALLEST_WIDTH
+    assert num_parameters(kind, wider, in_dim) > budget
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_kinds_spend_the_same_budget(kind: DnaType) -> None:
     """Otherwise a comparison of kinds would be one of sizes."""
     in_dim = 1 if kind == "separable" else 2
-    shape = choose_size(quick(dna_type=kind, budget=0.05), num_weights=384 * 384, shortest_axis=384, in_dim=in_dim)
-    assert 0.9 * 0.05 * 384 * 384 < size(kind, shape, in_dim) <= 0.05 * 384 * 384
+    size = choose_size(quick(dna_type=kind, budget=0.05), num_weights=384 * 384, shortest_axis=384, in_dim=in_dim)
+    assert 0.9 * 0.05 * 384 * 384 < num_parameters(kind, size, in_dim) <= 0.05 * 384 * 384
 
 
 @given(kinds, st.integers(1, 10_000_000))
@@ -65,8 +65,8 @@ def test_more_weights_never_have_a_smaller_network(kind: DnaType, num_weights: i
 
 def test_a_shape_that_is_asked_for_is_taken() -> None:
     settings = quick(hidden_dim=13, num_layers=4, rank=3)
-    shape = choose_size(settings, num_weights=10_000, shortest_axis=100, in_dim=1)
-    assert (shape.hidden_dim, shape.num_layers, shape.rank) == (13, 4, 3)
+    size = choose_size(settings, num_weights=10_000, shortest_axis=100, in_dim=1)
+    assert (size.hidden_dim, size.num_layers, size.rank) == (13, 4, 3)
 
 
 def test_max_parameters_caps_the_budget() -> None:
@@ -82,8 +82,8 @@ def test_a_chosen_rank_is_at_most_the_shortest_axis() -> None:
 
 
 def test_the_smallest_tensor_still_has_a_network() -> None:
-    shape = choose_size(quick(budget=0.01), num_weights=4, shortest_axis=2, in_dim=1)
-    assert shape.hidden_dim == SMALLEST_WIDTH and shape.rank == 2
+    size = choose_size(quick(budget=0.01), num_weights=4, shortest_axis=2, in_dim=1)
+    assert size.hidden_dim == SMALLEST_WIDTH and size.rank == 2
 
 
 def test_a_wide_separable_network_takes_smaller_steps_in_proportion() -> None:

@@ -17,7 +17,7 @@ from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick
 from tests.support.small_models import matrix_spec
-from tests.support.training import SHAPE, assert_same, prepare_all, state, trainer
+from tests.support.training import SIZE, assert_same, prepare_all, state, trainer
 
 FIGURES = {"r2", "mse", "rmse", "psnr", "mae", "smape", "mape", "mape_left_out", "points", "weights", "is_sample"}
 
@@ -33,7 +33,7 @@ def measured_metrics(
     """The figures of networks that have learnt nothing yet, by all their losses."""
     prepared = prepare_all(settings, *matrices)
     slots = range(prepared.problem.num_slots)
-    net = prepared.problem.build(SHAPE, settings, [generator_for(0, slot) for slot in slots])
+    net = prepared.problem.build(SIZE, settings, [generator_for(0, slot) for slot in slots])
     num_real = 1 if settings.scope == "model" else len(matrices)
     with torch.no_grad():
         losses = prepared.problem.loss(net, generator_for(0))
@@ -113,17 +113,17 @@ def test_of_one_network_for_many_tensors_all_is_of_a_sample_and_near_the_truth()
 def test_rows_and_columns_that_moved_are_measured_where_they_are() -> None:
     prepared = prepare_all(quick(num_nulls=0), gaussian(24, 20))
     assert isinstance(prepared.problem, Permutable)
-    net = prepared.problem.build(SHAPE, quick(), [generator_for(0)])
-    gauge, losses, std = (
+    net = prepared.problem.build(SIZE, quick(), [generator_for(0)])
+    metrics, losses, std = (
         TrainingMetrics(prepared.problem, prepared.moments, num_real=1, seed=0),
         torch.ones(1),
         prepared.moments[0].std,
     )
-    first = gauge(net, losses)["mae"]
+    first = metrics(net, losses)["mae"]
     prepared.problem.move(net)
     ((values, guess),) = prepared.problem.predictions(net, 0, 0)
-    assert gauge(net, losses)["mae"] == pytest.approx(std * float((values - guess).abs().mean().detach()), rel=1e-4)
-    assert gauge(net, losses)["mae"] != pytest.approx(first, rel=1e-4)
+    assert metrics(net, losses)["mae"] == pytest.approx(std * float((values - guess).abs().mean().detach()), rel=1e-4)
+    assert metrics(net, losses)["mae"] != pytest.approx(first, rel=1e-4)
 
 
 def test_weights_at_zero_leave_every_figure_finite() -> None:
@@ -146,7 +146,7 @@ def test_the_history_ends_where_the_report_begins(tmp_path: Path) -> None:
 
 def test_measuring_changes_no_bit_of_the_fit() -> None:
     prepared = prepare_all(quick(), gaussian(9, 8))
-    gauge = TrainingMetrics(prepared.problem, prepared.moments, num_real=1, seed=0)
-    plain, measured = trainer(quick(), gaussian(9, 8)), trainer(quick(), gaussian(9, 8), measure=gauge)
+    metrics = TrainingMetrics(prepared.problem, prepared.moments, num_real=1, seed=0)
+    plain, measured = trainer(quick(), gaussian(9, 8)), trainer(quick(), gaussian(9, 8), measure=metrics)
     assert plain.run().losses == measured.run().losses
     assert_same(state(plain.net), state(measured.net))
