@@ -57,7 +57,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("kind", ["spectral", "hierarchical", "adaptive"])
+@pytest.mark.parametrize("kind", ["hierarchical", "adaptive"])
 def test_a_traced_network_has_the_same_losses_and_gradients(kind: DnaType) -> None:
     made, settings = problem(kind, compile="off")
     net = build(made, settings)

@@ -11,7 +11,6 @@ from tests.support.fitting import gaussian, low_rank, quick
 from tests.support.training import state, trainer, wave
 
 OPTIMISERS: tuple[Optimizer, ...] = ("sgd", "rmsprop", "adam", "adamw", "muon")
-KINDS: tuple[DnaType, ...] = ("separable", "spectral", "hierarchical", "adaptive")
 HALF_PRECISION = 0.03
 """PyTorch's Muon orthogonalises in bfloat16, whose rounding of 2^-8 five steps make larger."""
 
@@ -30,8 +29,7 @@ def polynomial(values: Tensor) -> Tensor:
 # Muon.
 
 
-@pytest.mark.parametrize("shape", [(3, 24, 10), (3, 10, 24), (3, 16, 16)])
-@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("shape", "decay"), [((3, 24, 10), 0.3), ((3, 10, 24), 0.0)])
 def test_muon_on_a_stack_is_pytorchs_muon_on_each_matrix(shape: tuple[int, ...], decay: float) -> None:
     start, rate = random(*shape), 0.02
     stack, alone = start.clone(), [matrix.clone() for matrix in start]
@@ -99,11 +97,10 @@ def test_muon_takes_the_weights_between_units_and_no_others(kind: DnaType, expec
     assert {name for name, parameter in net.named_parameters() if id(parameter) in taken} == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_parameter_has_one_optimiser(name: Optimizer, kind: DnaType) -> None:
-    net = trainer(quick(dna_type=kind), gaussian(9, 8)).net
-    optimizers = make_optimisers(net, quick(dna_type=kind, optimizer=name))
+def test_every_parameter_has_one_optimiser(name: Optimizer) -> None:
+    net = trainer(quick(dna_type="adaptive"), gaussian(9, 8)).net
+    optimizers = make_optimisers(net, quick(dna_type="adaptive", optimizer=name))
     held = [id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in net.parameters())
 
@@ -136,20 +133,20 @@ def test_every_optimiser_learns_a_planted_wave_at_its_own_rate(name: Optimizer) 
     assert 1 - trainer(own_rate(name, epochs=100), wave()).run().losses[0] > 0.99
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_optimiser_learns_a_pointwise_wave_at_its_own_rate(name: Optimizer) -> None:
+@pytest.mark.parametrize("name", ["sgd", "muon"])
+def test_an_optimiser_learns_a_pointwise_wave_at_its_own_rate(name: Optimizer) -> None:
     settings = own_rate(name, dna_type="spectral", precision="fp32", epochs=60, batch_size=120, omega=6.0)
     assert 1 - trainer(settings, wave()).run().losses[0] > 0.95
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_optimiser_trains_a_slot_as_it_would_alone(name: Optimizer) -> None:
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_an_optimiser_trains_a_slot_as_it_would_alone(name: Optimizer) -> None:
     alone = trainer(own_rate(name, epochs=20, num_moves=0), low_rank(12, 10, 2)).run()
     among = trainer(own_rate(name, epochs=20, num_moves=0), low_rank(12, 10, 2), 100 * gaussian(12, 10)).run()
     assert among.losses[0] == pytest.approx(alone.losses[0], abs=1e-4)
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", ["adam", "muon"])
 def test_a_rerun_gives_the_same_bits(name: Optimizer) -> None:
     first, second = (trainer(own_rate(name, epochs=6), gaussian(9, 8)) for _ in range(2))
     assert first.run() == second.run()

@@ -73,8 +73,8 @@ def test_any_rate_rises_for_the_share_that_is_asked_for(schedule: str) -> None:
     assert found[20] == 0.3 and rates(100, schedule=schedule, warmup=0.0)[0] == 0.3
 
 
-@pytest.mark.parametrize("total", [1, 2, 3])
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "cosine-restarts", "one-cycle", "plateau"])
+@pytest.mark.parametrize("total", [1, 3])
+@pytest.mark.parametrize("schedule", ["cosine", "cosine-restarts", "one-cycle"])
 def test_the_shortest_trainings_have_a_positive_rate(schedule: str, total: int) -> None:
     assert all(0 < rate <= 0.3 for rate in rates(total, schedule=schedule))
 

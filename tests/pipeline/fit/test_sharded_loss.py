@@ -16,8 +16,7 @@ def losses(shard: Tensor) -> Tensor:
     return (shard @ WEIGHT).square().sum(dim=(1, 2))
 
 
-@pytest.mark.parametrize("size", [50, 20, 7])
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize(("size", "threads"), [(50, 1), (20, 2), (7, 4)])
 def test_shards_add_up_to_the_whole(size: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.fit.sharded_loss.num_cores", lambda: threads)
     total, (gradient,) = add_up(differentiated(losses, [WEIGHT]), torch.split(POINTS, size))

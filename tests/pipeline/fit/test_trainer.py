@@ -182,8 +182,7 @@ def test_without_patience_a_fit_runs_to_its_end() -> None:
 # History.
 
 
-@pytest.mark.parametrize("epochs", [1, 7, 200, 399, 400, 1000])
-@pytest.mark.parametrize("batch_size", [9, 12, 36])
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 36), (7, 9), (399, 36), (400, 12)])
 def test_the_history_spans_the_training(epochs: int, batch_size: int) -> None:
     """Whatever the number of steps in an epoch: a point in every two-hundredth of the training, and the end."""
     settings = quick(dna_type="spectral", epochs=epochs, batch_size=batch_size, num_nulls=0)
@@ -253,14 +252,13 @@ def test_a_gradient_that_overflows_is_named() -> None:
 # It goes on exactly.
 
 
-@pytest.mark.parametrize("killed_at", [1, 6, 7, 9])
 @pytest.mark.parametrize(
-    "changes",
+    ("killed_at", "changes"),
     [
-        {},
-        {"patience": 3, "learning_rate": 0.2},
-        {"dna_type": "spectral", "batch_size": 20},
-        {"dna_type": "adaptive", "batch_size": 20, "precision": "bf16"},
+        (1, {}),
+        (7, {"patience": 3, "learning_rate": 0.2}),
+        (6, {"dna_type": "spectral", "batch_size": 20}),
+        (9, {"dna_type": "adaptive", "batch_size": 20, "precision": "bf16"}),
     ],
 )
 def test_a_killed_fit_ends_with_the_bits_of_an_undisturbed_one(
@@ -276,8 +274,16 @@ def test_a_killed_fit_ends_with_the_bits_of_an_undisturbed_one(
     assert_same(state(resumed.net), state(undisturbed.net))
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine-restarts", "one-cycle", "plateau"])
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "muon"])
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ("sgd", "plateau"),
+        ("rmsprop", "one-cycle"),
+        ("adam", "cosine-restarts"),
+        ("adamw", "constant"),
+        ("muon", "plateau"),
+    ],
+)
 def test_every_optimiser_and_schedule_goes_on_exactly(optimizer: Optimizer, schedule: Schedule, tmp_path: Path) -> None:
     """In large steps, so that a plateau has halved rates when the fit is killed, and its patience is running."""
     settings = quick(
@@ -299,7 +305,7 @@ def test_the_plateau_that_is_resumed_had_come_down() -> None:
     assert work.plateau is not None and float(work.plateau.factors.min()) < 1
 
 
-@pytest.mark.parametrize("accumulate", [2, 5, 7])
+@pytest.mark.parametrize("accumulate", [2, 7])
 def test_a_fit_killed_between_accumulated_batches_goes_on_exactly(accumulate: int, tmp_path: Path) -> None:
     """Five batches an epoch, so that checkpoints fall between them."""
     settings = quick(**POINTWISE, batch_size=16, accumulate=accumulate, checkpoint_every=1, epochs=4, optimizer="muon")
@@ -340,8 +346,7 @@ def test_saving_is_all_or_nothing_and_the_same_bytes_every_time(tmp_path: Path) 
 # Mixed precision.
 
 
-@pytest.mark.parametrize("kind", ["separable", "spectral"])
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", "spectral"), ("fp16", "separable")])
 def test_half_precision_trains_about_as_well(precision: str, kind: DnaType) -> None:
     settings = quick(dna_type=kind, epochs=100, batch_size=120, num_nulls=0, omega=6.0)
     exact = trainer(settings, wave()).run().losses[0]
@@ -350,7 +355,7 @@ def test_half_precision_trains_about_as_well(precision: str, kind: DnaType) -> N
     assert {parameter.dtype for parameter in work.net.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "muon"])
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_fp16_scales_its_gradients_and_skips_an_overflow(optimizer: Optimizer) -> None:
     settings = quick(precision="fp16", optimizer=optimizer, schedule="plateau", num_nulls=0, epochs=3)
     work = trainer(settings, wave())

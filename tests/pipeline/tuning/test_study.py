@@ -16,9 +16,11 @@ from patterndb.schema import current
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, preset
+from pipeline.tuning import study
 from pipeline.tuning.space import SPACES, TRAINING, settings_of, suggest
 from pipeline.tuning.storage import SCHEMA, open_storage, storage_url
 from pipeline.tuning.study import TuneResult, representative, tune
+from pipeline.tuning.worker import run_job
 from tests.support.small_models import encoder_specs
 
 BASE = preset("quick", budget=0.2)
@@ -40,6 +42,19 @@ def search(model: Path, num_trials: int, base: FitSettings = BASE, **more: Any) 
     return tune(ModelRequest(name=str(model)), base, database_url=url, home=model.parent, num_trials=num_trials, **more)
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials without a process of their own, which takes seconds to start."""
+    monkeypatch.setattr(study, "_in_fresh_process", run_job)
+
+
+@pytest.mark.slow
+def test_a_trial_has_a_process_of_its_own(model: Path) -> None:
+    (trial,) = search(model, 1).trials
+    assert trial.outcome is not None and trial.outcome.peak_bytes >= 0
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_search_measures_and_goes_on_where_it_stopped(model: Path) -> None:
     first, second = (search(model, 1, with_training=True) for _ in range(2))
     assert search(model, 0).trials == ()
@@ -48,7 +63,7 @@ def test_a_search_measures_and_goes_on_where_it_stopped(model: Path) -> None:
     assert second.trials[0].outcome == first.trials[0].outcome and any(trial.is_on_front for trial in second.trials)
     outcome = first.trials[0].outcome
     assert outcome is not None and outcome.gain == pytest.approx(outcome.r2 - outcome.null_r2)
-    assert outcome.peak_bytes >= 0 and outcome.weights_per_second == pytest.approx(2 * 24 * 16 / outcome.seconds)
+    assert outcome.weights_per_second == pytest.approx(2 * 24 * 16 / outcome.seconds)
 
 
 @pytest.mark.parametrize("optimizer", RATE_BESIDE_ADAM)
@@ -65,6 +80,7 @@ def test_a_learning_rate_is_tried_at_the_scale_of_the_optimiser(optimizer: Optim
     }
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_trial_that_fails_is_kept_with_its_reason(model: Path) -> None:
     found = search(model, 1, replace(BASE, precision="fp16", dna_type="spectral", hidden_dim=1), device="nowhere")
     assert found.trials[0].outcome is None and not found.trials[0].is_on_front
