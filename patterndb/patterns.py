@@ -1,6 +1,7 @@
-"""Patterns and their rows, both ways, inside the caller's transaction.
+"""Patterns and their rows, both ways.
 
-As many statements for a large pattern as for a small one, and for many patterns as for one.
+As many statements for a large pattern as for a small one, and for many patterns as for one. Callers take
+`PatternStore` by way of `patterndb.store`.
 """
 
 import datetime as dt
@@ -13,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, del
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb import rows
-from patterndb.engine import find_or_insert, upsert
+from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.floats import join_special
 from patterndb.records import (
     ArtifactRecord,
@@ -40,22 +41,10 @@ from patterndb.tables import (
     TENSOR_PATTERNS,
 )
 
-__all__ = [
-    "SAVE_STEPS",
-    "not_mined",
-    "read_current_key",
-    "read_keys",
-    "read_model_statistics",
-    "read_pattern",
-    "read_signatures",
-    "read_summaries",
-    "read_tensor_statistics",
-    "read_tensors",
-    "write_pattern",
-]
+__all__ = ["SAVE_STEPS", "PatternStore", "read_tensor_statistics", "read_tensors"]
 
 SAVE_STEPS = ("pattern", "roles", "tensors", "fits", "metrics", "signature", "artifacts")
-"""What `write_pattern` reports, in this order; all of it still uncommitted."""
+"""What `save_pattern` reports, in this order; all of it still uncommitted."""
 
 Owner = tuple[int, int | None, int | None]
 """Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
@@ -92,24 +81,148 @@ STATISTIC_COLUMNS = _columns(METRICS, ("pattern_id", "role", "tensor", *rows.STA
 ARTIFACT_COLUMNS = _columns(ARTIFACTS, [field.name for field in fields(ArtifactRecord)])
 
 
-def read_pattern(connection: Connection, name: str, run: str | None, *, with_tensors: bool) -> PatternRecord:
-    """The current pattern of the key, or the newest that the run saved or ended with."""
-    query = select(*DESCRIPTION, *PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
-    if run is not None:
-        own = RUNS.alias("own")
-        ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(own.c.run == run)
-        query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
-    found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
-    if found is None:
-        raise not_mined(connection, name, run)
-    return _assemble(connection, found, with_tensors=with_tensors)
+class PatternStore(Transactions):
+    """The part of the pattern database that keeps patterns."""
+
+    def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], object] = lambda step: None) -> None:
+        """Keep the pattern, in place of one with the same `pattern_key`, in one transaction.
+
+        It becomes the current pattern of its model key. `on_step` is told each of `SAVE_STEPS` once it is written; a
+        process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or if the record
+        holds what no database keeps.
+        """
+        try:
+            with self._writing() as connection:
+                _write_pattern(connection, pattern, on_step)
+        except (TypeError, ValueError) as error:
+            raise StoreError(
+                f"The pattern of {pattern.model.key!r} cannot be kept: {error}.",
+                hint="Settings, provenance and clusters must be finite JSON; a signature as long as its names.",
+            ) from error
+
+    def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
+        """The current pattern of the model key `name`, or the newest that `run` saved or ended with, as it was saved.
+
+        Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
+        Raises `NotMinedError` if there is none.
+        """
+        query = select(*DESCRIPTION, *PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
+        if run is not None:
+            own = RUNS.alias("own")
+            ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(own.c.run == run)
+            query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
+        with self._reading() as connection:
+            found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
+            if found is None:
+                raise _not_mined(name, run, _read_keys(connection))
+            return _assemble(connection, found, with_tensors=with_tensors)
+
+    def current_key(self, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
+        """Key and files of the current pattern of the model key `name`, None if there is none; nothing else is read."""
+        query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).select_from(PATTERNS.join(MODELS))
+        with self._reading() as connection:
+            found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
+            return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
+
+    def model_keys(self) -> tuple[str, ...]:
+        """The keys of all mined models, sorted."""
+        with self._reading() as connection:
+            return _read_keys(connection)
+
+    def patterns(self) -> tuple[PatternSummary, ...]:
+        """Every pattern in short, by model key, the current one of each key first."""
+        query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)
+        with self._reading() as connection:
+            fits = _read_fits(connection, FITS.c.position == 0)
+            found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
+        return tuple(
+            PatternSummary(
+                model=rows.model_record(row),
+                pattern_key=row["pattern_key"],
+                run=row["run"],
+                confirmed_at=row["confirmed_at"],
+                is_current=row["place"] == 1,
+                pattern_class=row["pattern_class"],
+                class_scores=row["class_scores"],
+                class_margin=_class_margin(row),
+                fit=fits.get((row["id"], None, None)),
+                signature_version=row["version"],
+            )
+            for row in found
+        )
+
+    def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
+        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
+        packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
+        query = select(
+            *DESCRIPTION,
+            PATTERNS.c.pattern_key,
+            PATTERNS.c.pattern_class,
+            SIGNATURES.c.layout_id,
+            SIGNATURE_LAYOUTS.c.version,
+            *_columns(SIGNATURES, packed),
+        ).select_from(SIGNED)
+        with self._reading() as connection:
+            # Names are read once for each layout.
+            layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
+            names_of = {layout_id: tuple(names) for layout_id, names in layouts}
+            found = connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings().all()
+        entries = (
+            SignatureEntry(
+                model=rows.model_record(row),
+                pattern_key=row["pattern_key"],
+                pattern_class=row["pattern_class"],
+                signature=rows.signature_record(row, names_of[row["layout_id"]]),
+            )
+            for row in found
+        )
+        return tuple(sorted(entries, key=lambda entry: entry.model.key))
+
+    def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
+        """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
+        current = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(CURRENT))
+        of_models = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
+        with self._reading() as connection:
+            keys = {pattern_id: key for pattern_id, key in connection.execute(current)}
+            found = _read_statistics(connection, *of_models)
+        return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
+
+    def tensors(self) -> tuple[TensorEntry, ...]:
+        """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
+        with self._reading() as connection:
+            of_tensors = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
+            return read_tensors(connection, _read_statistics(connection, *of_tensors))
 
 
-def read_current_key(connection: Connection, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
-    """Key and files of the current pattern of the model key, None if there is none; nothing else of it is read."""
-    query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).select_from(PATTERNS.join(MODELS))
-    found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
-    return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
+def read_tensors(connection: Connection, statistics: Mapping[Owner, Sequence[Statistic]]) -> tuple[TensorEntry, ...]:
+    """The tensors of every key's current pattern, by key, with these statistics."""
+    fits = _read_fits(connection, FITS.c.pattern_id.in_(CURRENT), FITS.c.tensor.is_not(None))
+    query = (
+        select(*TENSOR_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key)
+        .select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS))
+        .where(PATTERNS.c.id.in_(CURRENT))
+        .order_by(TENSOR_PATTERNS.c.position)
+    )
+    return tuple(
+        TensorEntry(model=row["key"], pattern_key=row["pattern_key"], tensor=_tensor(row, fits, statistics))
+        for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
+    )
+
+
+def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
+    """The statistics of tensors of every key's current pattern as bare rows: there are too many for records.
+
+    Each is the pattern's key, the tensor's position, the name, then `rows.STATISTIC_FLOATS`; pattern by pattern.
+    """
+    names = ("tensor", "name", *rows.STATISTIC_FLOATS, "special")
+    query = (
+        select(PATTERNS.c.pattern_key, *_columns(METRICS, names))
+        .select_from(METRICS.join(PATTERNS))
+        .where(METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
+        .order_by(METRICS.c.pattern_id, METRICS.c.position)
+    )
+    for key, *values in connection.execute(query):
+        yield key, *join_special(dict(zip(names, values, strict=True))).values()
 
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:
@@ -201,134 +314,37 @@ def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
     return rows.signature_record(row, tuple(row["names"]))
 
 
-def read_signatures(connection: Connection, *, with_nulls: bool) -> tuple[SignatureEntry, ...]:
-    """The signature of every key's current pattern, by key; names are read once for each layout."""
-    packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
-    query = select(
-        *DESCRIPTION,
-        PATTERNS.c.pattern_key,
-        PATTERNS.c.pattern_class,
-        SIGNATURES.c.layout_id,
-        SIGNATURE_LAYOUTS.c.version,
-        *_columns(SIGNATURES, packed),
-    ).select_from(SIGNED)
-    layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
-    names_of = {layout_id: tuple(names) for layout_id, names in layouts}
-    entries = [
-        SignatureEntry(
-            model=rows.model_record(row),
-            pattern_key=row["pattern_key"],
-            pattern_class=row["pattern_class"],
-            signature=rows.signature_record(row, names_of[row["layout_id"]]),
-        )
-        for row in connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings()
-    ]
-    return tuple(sorted(entries, key=lambda entry: entry.model.key))
-
-
-def read_summaries(connection: Connection) -> tuple[PatternSummary, ...]:
-    """Every pattern in short, by model key, newest first."""
-    fits = _read_fits(connection, FITS.c.position == 0)
-    query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)
-    found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
-    return tuple(
-        PatternSummary(
-            model=rows.model_record(row),
-            pattern_key=row["pattern_key"],
-            run=row["run"],
-            confirmed_at=row["confirmed_at"],
-            is_current=row["place"] == 1,
-            pattern_class=row["pattern_class"],
-            class_scores=row["class_scores"],
-            class_margin=_class_margin(row),
-            fit=fits.get((row["id"], None, None)),
-            signature_version=row["version"],
-        )
-        for row in found
-    )
-
-
-def read_tensors(connection: Connection, *, with_statistics: bool) -> tuple[TensorEntry, ...]:
-    """The tensors of every key's current pattern, by key; at most three queries, however many patterns there are."""
-    fits = _read_fits(connection, FITS.c.pattern_id.in_(CURRENT), FITS.c.tensor.is_not(None))
-    of_tensors = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
-    statistics = _read_statistics(connection, *of_tensors) if with_statistics else {}
-    query = (
-        select(*TENSOR_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key)
-        .select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS))
-        .where(PATTERNS.c.id.in_(CURRENT))
-        .order_by(TENSOR_PATTERNS.c.position)
-    )
-    return tuple(
-        TensorEntry(model=row["key"], pattern_key=row["pattern_key"], tensor=_tensor(row, fits, statistics))
-        for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
-    )
-
-
-def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
-    """The statistics of tensors of every key's current pattern as bare rows: there are too many for records.
-
-    Each is the pattern's key, the tensor's position, the name, then `rows.STATISTIC_FLOATS`; pattern by pattern.
-    """
-    names = ("tensor", "name", *rows.STATISTIC_FLOATS, "special")
-    query = (
-        select(PATTERNS.c.pattern_key, *_columns(METRICS, names))
-        .select_from(METRICS.join(PATTERNS))
-        .where(METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
-        .order_by(METRICS.c.pattern_id, METRICS.c.position)
-    )
-    for key, *values in connection.execute(query):
-        yield key, *join_special(dict(zip(names, values, strict=True))).values()
-
-
-def read_model_statistics(connection: Connection) -> Mapping[str, tuple[Statistic, ...]]:
-    """Pattern key -> statistics of the model as a whole, for every key's current pattern."""
-    current = connection.execute(select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(CURRENT)))
-    keys = {pattern_id: key for pattern_id, key in current}
-    of_models = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
-    found = _read_statistics(connection, *of_models)
-    return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
-
-
-def read_keys(connection: Connection) -> tuple[str, ...]:
+def _read_keys(connection: Connection) -> tuple[str, ...]:
     """The keys of all models with a pattern, sorted."""
     return tuple(sorted(connection.scalars(select(MODELS.c.key).distinct().select_from(PATTERNS.join(MODELS)))))
 
 
-def not_mined(connection: Connection, name: str, run: str | None) -> NotMinedError:
+def _not_mined(name: str, run: str | None, keys: Sequence[str]) -> NotMinedError:
     """The error for a key without a pattern, with the keys that look like it."""
-    keys = read_keys(connection)
     where = "this database" if run is None else f"run {run!r}"
     near = "" if name in keys else did_you_mean(name, keys)
     hint = near or f"Mine it first: `dna-zoo mine {name}`."
     return NotMinedError(f"There is no pattern of {name!r} in {where}.", hint=hint)
 
 
-def write_pattern(connection: Connection, pattern: PatternRecord, report: Callable[[str], None]) -> None:
-    """Write the pattern in place of one with the same key; `report` is told each of `SAVE_STEPS` once it is done."""
+def _write_pattern(connection: Connection, pattern: PatternRecord, on_step: Callable[[str], object]) -> None:
+    """Write the pattern in place of one with the same key: a statement for each table, whatever its size."""
     pattern_id = _upsert_pattern(connection, pattern)
     for part in PARTS:
         connection.execute(delete(part).where(part.c.pattern_id == pattern_id))
-    report("pattern")
-    _insert_all(connection, ROLE_PATTERNS, rows.role_rows(pattern_id, pattern.roles))
-    report("roles")
-    _insert_all(connection, TENSOR_PATTERNS, rows.tensor_rows(pattern_id, pattern.tensors))
-    report("tensors")
-    _insert_all(connection, FITS, rows.fit_rows(pattern_id, pattern))
-    report("fits")
-    _insert_all(connection, METRICS, rows.metric_rows(pattern_id, pattern))
-    report("metrics")
     layout_id = find_or_insert(connection, SIGNATURE_LAYOUTS, rows.layout_row(pattern.signature), key=("digest",))
-    _insert_all(connection, SIGNATURES, [rows.signature_row(pattern_id, layout_id, pattern.signature)])
-    report("signature")
-    _insert_all(connection, ARTIFACTS, rows.artifact_rows(pattern_id, pattern.artifacts))
-    report("artifacts")
-
-
-def _insert_all(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:
-    """Insert the rows with one statement: a pattern has thousands of metrics."""
-    if values:
-        connection.execute(insert(table), values)
+    on_step("pattern")
+    for step, table, values in (
+        ("roles", ROLE_PATTERNS, rows.role_rows(pattern_id, pattern.roles)),
+        ("tensors", TENSOR_PATTERNS, rows.tensor_rows(pattern_id, pattern.tensors)),
+        ("fits", FITS, rows.fit_rows(pattern_id, pattern)),
+        ("metrics", METRICS, rows.metric_rows(pattern_id, pattern)),
+        ("signature", SIGNATURES, [rows.signature_row(pattern_id, layout_id, pattern.signature)]),
+        ("artifacts", ARTIFACTS, rows.artifact_rows(pattern_id, pattern.artifacts)),
+    ):
+        if values:
+            connection.execute(insert(table), values)
+        on_step(step)
 
 
 def _upsert_pattern(connection: Connection, pattern: PatternRecord) -> int:

@@ -1,23 +1,13 @@
 """The pattern database: what other packages open, and the only thing of this package that they need."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
-from dna_zoo.errors import StoreError
-from patterndb import patterns, runs, schema
+from patterndb import schema
 from patterndb.columns import require_table
-from patterndb.engine import Transactions
-from patterndb.records import (
-    ArtifactRecord,
-    PatternRecord,
-    PatternSummary,
-    RunModelRecord,
-    RunRecord,
-    SignatureEntry,
-    StageRecord,
-    Statistic,
-    TensorEntry,
-)
+from patterndb.patterns import PatternStore, read_tensor_statistics, read_tensors
+from patterndb.records import SignatureEntry
+from patterndb.runs import RunStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,11 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["PatternDatabase"]
 
 
-def _ignore_step(step: str) -> None:
-    """For callers that do not watch."""
-
-
-class PatternDatabase(Transactions):
+class PatternDatabase(PatternStore, RunStore):
     """Patterns and runs in a SQLite file or a PostgreSQL database; a context manager that closes it.
 
     Takes and gives frozen records. Every failure is a `StoreError`; every method is a transaction of its own, and what
@@ -57,65 +43,6 @@ class PatternDatabase(Transactions):
             database.close()
             raise
         return database
-
-    # Patterns
-
-    def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], None] | None = None) -> None:
-        """Keep the pattern, in place of one with the same `pattern_key`, in one transaction.
-
-        It becomes the current pattern of its model key. `on_step` is told each of `patterns.SAVE_STEPS` once it is
-        written; a process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or
-        if the record holds what no database keeps.
-        """
-        try:
-            with self._writing() as connection:
-                patterns.write_pattern(connection, pattern, on_step or _ignore_step)
-        except (TypeError, ValueError) as error:
-            raise StoreError(
-                f"The pattern of {pattern.model.key!r} cannot be kept: {error}.",
-                hint="Settings, provenance and clusters must be finite JSON; a signature as long as its names.",
-            ) from error
-
-    def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
-        """The current pattern of the model key `name`, or the one that `run` ended with, exactly as saved.
-
-        Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
-        Raises `NotMinedError` if there is none.
-        """
-        with self._reading() as connection:
-            return patterns.read_pattern(connection, name, run, with_tensors=with_tensors)
-
-    def current_key(self, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
-        """Key and files of the current pattern of the model key `name`; None if there is none."""
-        with self._reading() as connection:
-            return patterns.read_current_key(connection, name)
-
-    def model_keys(self) -> tuple[str, ...]:
-        """The keys of all mined models, sorted."""
-        with self._reading() as connection:
-            return patterns.read_keys(connection)
-
-    def patterns(self) -> tuple[PatternSummary, ...]:
-        """Every pattern in short, by model key, the current one of each key first."""
-        with self._reading() as connection:
-            return patterns.read_summaries(connection)
-
-    def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
-        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
-        with self._reading() as connection:
-            return patterns.read_signatures(connection, with_nulls=with_nulls)
-
-    def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
-        """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
-        with self._reading() as connection:
-            return patterns.read_model_statistics(connection)
-
-    def tensors(self) -> tuple[TensorEntry, ...]:
-        """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
-        with self._reading() as connection:
-            return patterns.read_tensors(connection, with_statistics=True)
-
-    # Questions about several models
 
     def compare_patterns(self, a: str, b: str) -> "Comparison":
         """The current patterns of two model keys side by side.
@@ -156,11 +83,11 @@ class PatternDatabase(Transactions):
 
     def _signatures_with(self, *names: str) -> tuple[SignatureEntry, ...]:
         """All signatures; raises `NotMinedError` if one of the model keys is not among them."""
-        with self._reading() as connection:
-            entries = patterns.read_signatures(connection, with_nulls=False)
-            for name in names:
-                if all(entry.model.key != name for entry in entries):
-                    raise patterns.not_mined(connection, name, None)
+        entries = self.signatures(with_nulls=False)
+        known = {entry.model.key for entry in entries}
+        for name in names:
+            if name not in known:
+                self.load_pattern(name)  # Raises, naming near misses.
         return entries
 
     def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
@@ -177,45 +104,8 @@ class PatternDatabase(Transactions):
             return catalog.catalog_frame(self.patterns())
         if table == "tensors":
             with self._reading() as connection:
-                entries = patterns.read_tensors(connection, with_statistics=False)
-                return catalog.tensors_frame(entries, patterns.read_tensor_statistics(connection))
+                entries = read_tensors(connection, {})
+                return catalog.tensors_frame(entries, read_tensor_statistics(connection))
         if table == "signatures":
             return catalog.signatures_frame(self.signatures())
         return catalog.distances_frame(self.signatures(with_nulls=False))
-
-    # Runs: what was asked, how far each model came, how it ended
-
-    def start_run(self, run: str, request: Mapping[str, Any]) -> None:
-        """Begin the run, or go on with the one of that name: its start, models and stages stay."""
-        with self._writing() as connection:
-            runs.write_run(connection, run, request)
-
-    def set_run_models(self, run: str, keys: Iterable[str]) -> None:
-        """Say which models the run is about, in this order; those it knows already keep what is known of them."""
-        with self._writing() as connection:
-            runs.write_model_keys(connection, run, keys)
-
-    def record_stage(self, run: str, model_key: str, stage: StageRecord) -> None:
-        """Keep how a stage went, in place of what was known of that stage of that model in that run."""
-        with self._writing() as connection:
-            runs.write_stage(connection, run, model_key, stage)
-
-    def finish_model(self, run: str, record: RunModelRecord) -> None:
-        """Keep how the model fared. Its pattern becomes the model's current one; `record.stages` are added."""
-        with self._writing() as connection:
-            runs.write_model(connection, run, record)
-
-    def finish_run(self, run: str, status: str, exit_code: int) -> None:
-        """Keep how the run ended: `done`, `failed`, `partial` or `interrupted`."""
-        with self._writing() as connection:
-            runs.write_run_end(connection, run, status, exit_code)
-
-    def runs(self) -> tuple[RunRecord, ...]:
-        """Every run, the latest first."""
-        with self._reading() as connection:
-            return runs.read_runs(connection)
-
-    def run(self, run: str) -> RunRecord:
-        """One run; raises `NotMinedError` if there is none of that name."""
-        with self._reading() as connection:
-            return runs.read_run(connection, run)
