@@ -7,7 +7,6 @@ As many statements for a large pattern as for a small one, and for many patterns
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, delete, func, insert, or_, select
@@ -75,10 +74,10 @@ SUMMARY_COLUMNS = _columns(
     PATTERNS, ("id", "pattern_key", "confirmed_at", "pattern_class", "class_scores", "class_margin", "special")
 )
 ROLE_COLUMNS = _columns(ROLE_PATTERNS, ("position", *rows.ROLE_FIELDS))
-TENSOR_COLUMNS = _columns(TENSOR_PATTERNS, ("pattern_id", "position", *rows.TENSOR_FIELDS, "class_scores"))
+TENSOR_COLUMNS = _columns(TENSOR_PATTERNS, ("pattern_id", "position", *rows.TENSOR_FIELDS))
 FIT_COLUMNS = _columns(FITS, ("pattern_id", "role", "tensor", *rows.FIT_COLUMNS))
 STATISTIC_COLUMNS = _columns(METRICS, ("pattern_id", "role", "tensor", *rows.STATISTIC_COLUMNS))
-ARTIFACT_COLUMNS = _columns(ARTIFACTS, [field.name for field in fields(ArtifactRecord)])
+ARTIFACT_COLUMNS = _columns(ARTIFACTS, rows.ARTIFACT_FIELDS)
 
 
 class PatternStore(Transactions):
@@ -335,12 +334,12 @@ def _write_pattern(connection: Connection, pattern: PatternRecord, on_step: Call
     layout_id = find_or_insert(connection, SIGNATURE_LAYOUTS, rows.layout_row(pattern.signature), key=("digest",))
     on_step("pattern")
     for step, table, values in (
-        ("roles", ROLE_PATTERNS, rows.role_rows(pattern_id, pattern.roles)),
-        ("tensors", TENSOR_PATTERNS, rows.tensor_rows(pattern_id, pattern.tensors)),
+        ("roles", ROLE_PATTERNS, rows.part_rows(pattern_id, pattern.roles, rows.ROLE_FIELDS)),
+        ("tensors", TENSOR_PATTERNS, rows.part_rows(pattern_id, pattern.tensors, rows.TENSOR_FIELDS)),
         ("fits", FITS, rows.fit_rows(pattern_id, pattern)),
         ("metrics", METRICS, rows.metric_rows(pattern_id, pattern)),
         ("signature", SIGNATURES, [rows.signature_row(pattern_id, layout_id, pattern.signature)]),
-        ("artifacts", ARTIFACTS, rows.artifact_rows(pattern_id, pattern.artifacts)),
+        ("artifacts", ARTIFACTS, rows.part_rows(pattern_id, pattern.artifacts, rows.ARTIFACT_FIELDS)),
     ):
         if values:
             connection.execute(insert(table), values)

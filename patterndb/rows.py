@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -22,6 +22,7 @@ from patterndb.records import (
 )
 
 __all__ = [
+    "ARTIFACT_FIELDS",
     "FIT_COLUMNS",
     "MODEL_FIELDS",
     "ROLE_FIELDS",
@@ -29,7 +30,6 @@ __all__ = [
     "STATISTIC_FLOATS",
     "TENSOR_FIELDS",
     "Row",
-    "artifact_rows",
     "digest",
     "fit_record",
     "fit_rows",
@@ -37,14 +37,13 @@ __all__ = [
     "metric_rows",
     "model_record",
     "model_row",
+    "part_rows",
     "pattern_row",
     "role_record",
-    "role_rows",
     "signature_record",
     "signature_row",
     "statistic",
     "tensor_record",
-    "tensor_rows",
 ]
 
 Row = dict[str, Any]
@@ -55,7 +54,9 @@ def _names(record: type, kind: type | None = None) -> tuple[str, ...]:
     return tuple(each.name for each in describe(record) if kind in (None, each.kind))
 
 
-MODEL_FIELDS, ROLE_FIELDS, TENSOR_FIELDS = _names(ModelRecord), _names(RoleRecord), _names(TensorRecord)
+MODEL_FIELDS, ROLE_FIELDS = _names(ModelRecord), _names(RoleRecord)
+TENSOR_FIELDS = (*_names(TensorRecord), "class_scores")
+ARTIFACT_FIELDS = tuple(field.name for field in fields(ArtifactRecord))
 FIT_FLOATS, STATISTIC_FLOATS = _names(FitRecord, float), _names(Statistic, float)
 FIT_COLUMNS, STATISTIC_COLUMNS = (*_names(FitRecord), "special"), (*_names(Statistic), "special")
 
@@ -92,20 +93,11 @@ def pattern_row(pattern: PatternRecord) -> Row:
     }
 
 
-def role_rows(pattern_id: int, roles: Sequence[RoleRecord]) -> list[Row]:
-    """Rows of `role_patterns`."""
+def part_rows(pattern_id: int, parts: Sequence[Any], names: Sequence[str]) -> list[Row]:
+    """Rows of a table of parts: these fields of each part, in the order of the record."""
     return [
-        {"pattern_id": pattern_id, "position": position} | {name: getattr(role, name) for name in ROLE_FIELDS}
-        for position, role in enumerate(roles)
-    ]
-
-
-def tensor_rows(pattern_id: int, tensors: Sequence[TensorRecord]) -> list[Row]:
-    """Rows of `tensor_patterns`."""
-    return [
-        {"pattern_id": pattern_id, "position": position, "class_scores": dict(tensor.class_scores)}
-        | {name: getattr(tensor, name) for name in TENSOR_FIELDS}
-        for position, tensor in enumerate(tensors)
+        {"pattern_id": pattern_id, "position": position} | {name: getattr(part, name) for name in names}
+        for position, part in enumerate(parts)
     ]
 
 
@@ -118,15 +110,18 @@ def _owners(pattern: PatternRecord) -> Iterator[tuple[Row, FitRecord | None, tup
         yield {"role": None, "tensor": position}, tensor.fit, tensor.statistics
 
 
+def _owned_row(pattern_id: int, position: int, owner: Row, record: FitRecord | Statistic) -> Row:
+    """The row of what belongs to the model, a role or a tensor."""
+    values = {each.name: getattr(record, each.name) for each in fields(record)}
+    floats = FIT_FLOATS if isinstance(record, FitRecord) else STATISTIC_FLOATS
+    special = split_special({name: values[name] for name in floats})
+    return {"pattern_id": pattern_id, "position": position} | owner | values | special
+
+
 def fit_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
     """Rows of `fits`; position 0 is the model's."""
-    rows = []
-    for position, (owner, fit, _) in enumerate(_owners(pattern)):
-        if fit is not None:
-            values = asdict(fit)
-            floats = split_special({name: values[name] for name in FIT_FLOATS})
-            rows.append({"pattern_id": pattern_id, "position": position} | owner | values | floats)
-    return rows
+    owned = enumerate((owner, fit) for owner, fit, _ in _owners(pattern))
+    return [_owned_row(pattern_id, position, owner, fit) for position, (owner, fit) in owned if fit is not None]
 
 
 def fit_record(values: Sequence[Any]) -> FitRecord:
@@ -136,20 +131,8 @@ def fit_record(values: Sequence[Any]) -> FitRecord:
 
 def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
     """Rows of `metrics`, in the order of the record."""
-    return [
-        {
-            "pattern_id": pattern_id,
-            "position": position,
-            **owner,
-            "name": statistic.name,
-            "null": statistic.null,
-            "num_nulls": statistic.num_nulls,
-            **split_special({name: getattr(statistic, name) for name in STATISTIC_FLOATS}),
-        }
-        for position, (owner, statistic) in enumerate(
-            (owner, each) for owner, _, statistics in _owners(pattern) for each in statistics
-        )
-    ]
+    owned = enumerate((owner, each) for owner, _, statistics in _owners(pattern) for each in statistics)
+    return [_owned_row(pattern_id, position, owner, each) for position, (owner, each) in owned]
 
 
 def statistic(values: Sequence[Any]) -> Statistic:
@@ -158,14 +141,14 @@ def statistic(values: Sequence[Any]) -> Statistic:
 
 
 def role_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
-    """The inverse of `role_rows` for one row, with what belongs to the role."""
+    """The inverse of `part_rows` for one row, with what belongs to the role."""
     values = {name: row[name] for name in ROLE_FIELDS}
     return RoleRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
 def tensor_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
-    """The inverse of `tensor_rows` for one row, with what belongs to the tensor."""
-    values = {name: row[name] for name in (*TENSOR_FIELDS, "class_scores")}
+    """The inverse of `part_rows` for one row, with what belongs to the tensor."""
+    values = {name: row[name] for name in TENSOR_FIELDS}
     return TensorRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
@@ -205,11 +188,3 @@ def signature_record(row: RowMapping, names: tuple[str, ...]) -> SignatureRecord
         z=() if z is None else unpack(z, len(names)),
         p=() if p is None else unpack(p, len(names)),
     )
-
-
-def artifact_rows(pattern_id: int, artifacts: Sequence[ArtifactRecord]) -> list[Row]:
-    """Rows of `artifacts`."""
-    return [
-        {"pattern_id": pattern_id, "position": position} | asdict(artifact)
-        for position, artifact in enumerate(artifacts)
-    ]

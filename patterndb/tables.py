@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from patterndb.fields import describe
 from patterndb.floats import from_json, to_json
-from patterndb.records import FitRecord, Statistic
+from patterndb.records import FitRecord, ModelRecord, RoleRecord, Statistic, TensorRecord
 
 __all__ = [
     "ARTIFACTS",
@@ -103,7 +103,11 @@ METADATA = MetaData(
 OWNER_CHECK = "role IS NULL OR tensor IS NULL"
 REQUIRED_OF_FITS = tuple(each.name for each in describe(FitRecord) if each.kind is float and not each.is_optional)
 """Numbers that every fit report has; NULL only where `special` says what stands there."""
-KINDS: Mapping[type, TypeEngine[Any]] = {str: Text(), int: BigInteger(), float: Double()}
+KINDS: Mapping[type, TypeEngine[Any]] = {
+    str: Text(), int: BigInteger(), float: Double(), bool: Boolean(), tuple: JSON(),
+}  # fmt: skip
+SMALL = ("num_nulls", "tier", "num_tensors", "tensors", "block")
+"""Fields that hold small integers."""
 
 
 def _of_record(record: type) -> tuple[Column[Any], ...]:
@@ -112,7 +116,7 @@ def _of_record(record: type) -> tuple[Column[Any], ...]:
         Column(
             # NULL is a word of SQL.
             "null_model" if each.name == "null" else each.name,
-            Integer() if each.name == "num_nulls" else KINDS[each.kind],
+            Integer() if each.name in SMALL else KINDS[each.kind],
             key=each.name,
             nullable=each.is_optional or each.kind is float,
         )
@@ -146,16 +150,8 @@ MODELS = Table(
     _id(),
     # sha256 of the record's canonical JSON.
     Column("digest", Text(), nullable=False, unique=True),
-    Column("key", Text(), nullable=False, index=True),
-    *_required(Text(), "sha256"),
-    *_optional(Text(), "repo", "revision"),
-    *_optional(Integer(), "tier"),
-    *_optional(Text(), "modality", "family", "architecture", "specialty", "objective"),
-    *_optional(Boolean(), "is_distilled", "shares_layers"),
-    *_optional(Text(), "licence"),
-    *_required(JSON(), "parents"),
-    *_required(BigInteger(), "num_weights"),
-    *_required(Integer(), "num_tensors"),
+    *_of_record(ModelRecord),
+    Index(None, "key"),
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
 
@@ -254,10 +250,7 @@ ROLE_PATTERNS = Table(
     METADATA,
     _pattern_id(),
     _position(),
-    *_required(Text(), "role"),
-    *_required(Integer(), "tensors"),
-    *_required(BigInteger(), "weights"),
-    *_optional(Text(), "pattern_class"),
+    *_of_record(RoleRecord),
     UniqueConstraint("pattern_id", "role"),
     CheckConstraint("tensors >= 0 AND weights >= 0", name="counts"),
 )
@@ -268,11 +261,7 @@ TENSOR_PATTERNS = Table(
     METADATA,
     _pattern_id(),
     _position(),
-    *_required(Text(), "name", "role"),
-    *_optional(Integer(), "block"),
-    *_optional(Double(), "depth"),
-    *_required(BigInteger(), "rows", "cols", "num_weights"),
-    *_optional(Text(), "pattern_class"),
+    *_of_record(TensorRecord),
     *_required(FloatsJson(), "class_scores"),
     UniqueConstraint("pattern_id", "name"),
     CheckConstraint("depth BETWEEN 0 AND 1", name="depth"),
