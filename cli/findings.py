@@ -2,18 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
 
 from cli.numbers import byte_size, count, decibel, fixed, moment, p_value, scientific, signed
 from cli.tables import Column, Table, escaped, make_facts, make_table
+from cli.whereabouts import FileState, Whereabouts
 from patterndb.multiplicity import q_values
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from cli.whereabouts import FileState, Whereabouts
-    from patterndb.records import FitRecord, PatternRecord, RoleRecord, SignatureRecord
-    from patterndb.similarity import Neighbour
+from patterndb.records import FitRecord, Neighbour, PatternRecord, RoleRecord, SignatureRecord
 
 __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
 
@@ -21,14 +17,14 @@ FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
 
 
-def draw_pattern(pattern: "PatternRecord", whereabouts: "Whereabouts") -> Iterator["RenderableType"]:
+def draw_pattern(pattern: PatternRecord, whereabouts: Whereabouts) -> Iterator[RenderableType]:
     """`show`: everything but the single tensors."""
     yield from draw_findings(pattern)
     yield from _draw_signature(pattern.signature)
     yield make_facts(_whereabouts_facts(whereabouts, pattern.run))
 
 
-def draw_findings(pattern: "PatternRecord") -> Iterator["RenderableType"]:
+def draw_findings(pattern: PatternRecord) -> Iterator[RenderableType]:
     """Header, class, the table by role and what is needed to read it."""
     yield _headline(pattern)
     yield _facts(pattern)
@@ -43,7 +39,7 @@ def draw_findings(pattern: "PatternRecord") -> Iterator["RenderableType"]:
     yield ""
 
 
-def _headline(pattern: "PatternRecord") -> str:
+def _headline(pattern: PatternRecord) -> str:
     """The model's key and where its weights come from."""
     model = pattern.model
     source = model.repo or "local files"
@@ -52,7 +48,7 @@ def _headline(pattern: "PatternRecord") -> str:
     return f"[bold cyan]{escaped(model.key)}[/bold cyan]  {escaped(source)}"
 
 
-def _facts(pattern: "PatternRecord") -> str:
+def _facts(pattern: PatternRecord) -> str:
     """The line below it."""
     model = pattern.model
     kind = " ".join(part for part in (model.modality, model.family, model.architecture) if part)
@@ -66,7 +62,7 @@ def _facts(pattern: "PatternRecord") -> str:
     return "[dim]" + escaped(" · ".join(part for part in parts if part)) + "[/dim]"
 
 
-def _class_line(pattern: "PatternRecord") -> str:
+def _class_line(pattern: PatternRecord) -> str:
     """The class, its margin, and all the scores, the largest first."""
     if not any(pattern.class_scores.values()):
         return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]: a class needs at least 2 nulls (`--nulls N`)"
@@ -89,7 +85,7 @@ ROLE_COLUMNS = (
 )
 
 
-def _role_table(pattern: "PatternRecord") -> Table:
+def _role_table(pattern: PatternRecord) -> Table:
     """One row a role, and one for all fitted tensors together."""
     rows: list[Sequence[str] | None] = [_role_row(role) for role in pattern.roles]
     if blocks := _blocks_row(pattern):
@@ -102,7 +98,7 @@ def _role_table(pattern: "PatternRecord") -> Table:
     return make_table(ROLE_COLUMNS, rows)
 
 
-def _blocks_row(pattern: "PatternRecord") -> Sequence[str] | None:
+def _blocks_row(pattern: PatternRecord) -> Sequence[str] | None:
     """All matrices inside the blocks together, where some were fitted: what embeddings and heads would hide."""
     found = {item.name.removeprefix("fit.blocks."): item for item in pattern.statistics if "fit.blocks." in item.name}
     if "r2" not in found:
@@ -121,7 +117,7 @@ def _blocks_row(pattern: "PatternRecord") -> Sequence[str] | None:
     )
 
 
-def _role_row(role: "RoleRecord") -> Sequence[str]:
+def _role_row(role: RoleRecord) -> Sequence[str]:
     """The cells of a role."""
     return (
         role.role,
@@ -132,7 +128,7 @@ def _role_row(role: "RoleRecord") -> Sequence[str]:
     )
 
 
-def _fit_cells(fit: "FitRecord | None") -> tuple[str, ...]:
+def _fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
     """R2, null R2, gain, SVD R2 at the same number of parameters, bits per weight."""
     if fit is None:
         return (fixed(None),) * 5
@@ -145,7 +141,7 @@ def _fit_cells(fit: "FitRecord | None") -> tuple[str, ...]:
     )
 
 
-def _fit_facts(fit: "FitRecord") -> Iterator[tuple[str, str]]:
+def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
     """What the figures of the table stand on, and what to hold them against."""
     share = 100 * fit.parameters / fit.num_weights if fit.num_weights else math.nan
     scope = "one DNA for each tensor" if fit.scope == "tensor" else "one DNA for the whole model"
@@ -170,14 +166,14 @@ def _fit_facts(fit: "FitRecord") -> Iterator[tuple[str, str]]:
         yield "Sample", f"R² is taken on {count(fit.sampled_weights)} weights; 95 % interval {interval}"
 
 
-def _text_at_8_bits(fit: "FitRecord") -> str:
+def _text_at_8_bits(fit: FitRecord) -> str:
     """The DNA with weights of 8 bits, with its null, SVD of as many bits and the bound."""
     dna = f"R² {fixed(fit.r2_8bit)}, null {fixed(fit.null_r2_8bit)}, {fixed(fit.bits_per_weight_8bit)} bits per weight"
     svd = f"SVD of as many bits {fixed(fit.svd_r2_8bit)}, null {fixed(fit.svd_null_r2_8bit)}"
     return f"{dna}; {svd}; ceiling {fixed(fit.ceiling_r2_8bit)}"
 
 
-def _null_text(fit: "FitRecord") -> str:
+def _null_text(fit: FitRecord) -> str:
     """The gain over the null, with z where it can be known and the reason where it cannot."""
     if not fit.num_nulls or fit.gain is None:
         return "none was fitted, so the gain and its z are unknown (`--nulls N`)"
@@ -189,7 +185,7 @@ def _null_text(fit: "FitRecord") -> str:
     return f"{gain}, z {signed(fit.gain / fit.null_r2_std)}"
 
 
-def _draw_signature(signature: "SignatureRecord") -> Iterator["RenderableType"]:
+def _draw_signature(signature: SignatureRecord) -> Iterator[RenderableType]:
     """How much of the signature the model has, and where it is farthest from chance."""
     held = sum(value is not None for value in signature.values)
     yield f"Signature version {signature.version}: {count(held)} of {count(len(signature.names))} dimensions"
@@ -207,7 +203,7 @@ def _draw_signature(signature: "SignatureRecord") -> Iterator["RenderableType"]:
     yield ""
 
 
-def _whereabouts_facts(whereabouts: "Whereabouts", run: str) -> Iterator[tuple[str, str]]:
+def _whereabouts_facts(whereabouts: Whereabouts, run: str) -> Iterator[tuple[str, str]]:
     """When and from what the pattern was found, and which of its files are there."""
     source = f", from {escaped(whereabouts.source)}" if whereabouts.source else ""
     yield "Found", f"{moment(whereabouts.found)} UTC by run {escaped(run)}{source}"
@@ -215,13 +211,13 @@ def _whereabouts_facts(whereabouts: "Whereabouts", run: str) -> Iterator[tuple[s
         yield "Files", f"{escaped(whereabouts.folder)}: {', '.join(_file_text(file) for file in whereabouts.files)}"
 
 
-def _file_text(file: "FileState") -> str:
+def _file_text(file: FileState) -> str:
     """Kind and size, and what is wrong with the file."""
     wrong = {"intact": "", "missing": " [red](missing)[/red]", "changed": " [red](changed since)[/red]"}
     return f"{file.kind.replace('_', ' ')} {byte_size(file.num_bytes)}{wrong[file.state]}"
 
 
-def draw_neighbours(model: str, neighbours: Iterable["Neighbour"]) -> Iterator["RenderableType"]:
+def draw_neighbours(model: str, neighbours: Iterable[Neighbour]) -> Iterator[RenderableType]:
     """The models nearest to `model`."""
     columns = (
         Column(f"Nearest to {escaped(model)}", shrinks=True),

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
+
 from cli.numbers import count, fixed, p_value, signed
 from cli.tables import Column, Table, escaped, make_table
+from patterndb.records import Neighbour
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from patterndb.similarity import Neighbour
     from pipeline.lineage import Lineage
 
 __all__ = ["draw_lineage", "draw_relatives", "lineage_in_a_line"]
@@ -42,7 +42,7 @@ def draw_lineage(lineage: "Lineage") -> Table:
     return make_table(columns, rows)
 
 
-def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]") -> Iterator["RenderableType"]:
+def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]") -> Iterator[RenderableType]:
     """The models ranked by their lineage with `model`, and the reason where nothing can be said."""
     columns = (
         Column(f"By lineage with {escaped(model)}", shrinks=True),
@@ -63,7 +63,7 @@ def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]")
         yield ""
 
 
-def _row(neighbour: "Neighbour", lineage: "Lineage") -> tuple[str, ...]:
+def _row(neighbour: Neighbour, lineage: "Lineage") -> tuple[str, ...]:
     """The cells of a relative."""
     return (
         escaped(neighbour.model),

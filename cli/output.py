@@ -1,17 +1,19 @@
 """The one way to the terminal: data to stdout in the format asked for, everything else to stderr."""
 
+import datetime as dt
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
 
 from cli.tables import Table
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
 
 __all__ = ["Format", "Output", "make_console", "plain_json", "print_error"]
 
@@ -41,11 +43,11 @@ class Output:
         document: Callable[[], Any],
         *,
         bare: Iterable[object],
-        draw: Callable[[], Iterable["RenderableType"]],
+        draw: Callable[[], Iterable[RenderableType]],
     ) -> None:
         """Print the command's data.
 
-        - `document`: makes plain JSON for `--format json`; non-finite floats become null.
+        - `document`: makes what `--format json` prints, see `plain_json`.
         - `bare`: what `--format quiet` prints, one a line.
         - `draw`: makes what `--format table` shows.
 
@@ -58,7 +60,7 @@ class Output:
         else:
             self._draw(draw())
 
-    def _draw(self, found: "Iterable[RenderableType]") -> None:
+    def _draw(self, found: Iterable[RenderableType]) -> None:
         """Print it; no row of a table is broken, so a narrow terminal gets fewer columns."""
         console = make_console()
         width, left_out = console.width, 0
@@ -96,10 +98,8 @@ class Output:
             make_console(stderr=True).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def make_console(*, stderr: bool = False) -> "Console":
+def make_console(*, stderr: bool = False) -> Console:
     """A console on the stream as it is now. Colour follows the terminal and NO_COLOR."""
-    from rich.console import Console
-
     stream = sys.stderr if stderr else sys.stdout
     width = None if _is_bounded(stream) else FULL_WIDTH
     return Console(file=stream, width=width, highlight=False, emoji=False)
@@ -120,11 +120,15 @@ def print_error(message: str, hint: str = "", *, is_plain: bool = False) -> None
 
 
 def plain_json(value: Any) -> Any:
-    """The value as JSON has it: mappings and lists, and null in place of NaN and infinities."""
+    """The value as JSON has it: records as mappings, times in ISO 8601, null in place of NaN and infinities."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Path) else value

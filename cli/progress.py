@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from cli.numbers import byte_size, duration
 from cli.output import make_console
 from pipeline.events import Event, OnEvent, ignore
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, Task, TaskID
-    from rich.text import Text
 
 __all__ = ["Bars", "make_bars", "progress"]
 
@@ -49,7 +48,7 @@ def progress(verbosity: int) -> Iterator[OnEvent]:
 class _Lines:
     """Plain lines, for logs."""
 
-    def __init__(self, console: "Console", verbosity: int) -> None:
+    def __init__(self, console: Console, verbosity: int) -> None:
         self._console = console
         self._verbosity = verbosity
 
@@ -62,7 +61,7 @@ class _Lines:
 class Bars:
     """One bar a stage."""
 
-    def __init__(self, bars: "Progress", verbosity: int) -> None:
+    def __init__(self, bars: Progress, verbosity: int) -> None:
         self._bars = bars
         self._verbosity = verbosity
         self._tasks: dict[tuple[str, str], TaskID] = {}
@@ -109,28 +108,26 @@ def _describe(event: Event) -> str:
     return f"{event.model}{stage} {what}{ending}"
 
 
-def make_bars(console: "Console") -> "Progress":
+class _Amount(ProgressColumn):
+    """How far, in the event's unit, and how long it will still take."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_amount(task), style="cyan")
+
+
+def make_bars(console: Console) -> Progress:
     """Bars that vanish when they are done."""
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-    from rich.table import Column
-    from rich.text import Text
-
-    class Amount(ProgressColumn):
-        """How far, in the event's unit, and how long it will still take."""
-
-        def render(self, task: "Task") -> "Text":
-            return Text(_amount(task), style="cyan")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        Amount(table_column=Column(no_wrap=True)),
+        _Amount(table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
     )
 
 
-def _amount(task: "Task") -> str:
+def _amount(task: Task) -> str:
     """`12.0 MB of 90.9 MB, 8 s left`."""
     if not (task.total or task.completed):
         return ""

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-    from rich.table import Table as RichTable
-    from rich.text import Text
+from rich import box
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.table import Table as RichTable
+from rich.text import Text
 
 __all__ = ["Column", "Table", "escaped", "make_facts", "make_table"]
 
@@ -39,7 +38,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...] | None, ...]
 
-    def fitted(self, width: int | None) -> "tuple[RichTable, int]":
+    def fitted(self, width: int | None) -> tuple[RichTable, int]:
         """The table at that width (None: as wide as it is), and how many columns were left out."""
         columns = self._columns()
         widths = [max((cell.cell_len for cell in column), default=0) for column in columns]
@@ -53,13 +52,11 @@ class Table:
         cells = [[_shortened(cell, limits[i]) for cell in columns[i]] for i in shown]
         return self._drawn([self.columns[i] for i in shown], cells), len(self.columns) - len(shown)
 
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.fitted(options.max_width)[0]
 
-    def _columns(self) -> "list[list[Text]]":
+    def _columns(self) -> list[list[Text]]:
         """Heading and cells of each column."""
-        from rich.text import Text
-
         rows = [row for row in self.rows if row is not None]
         return [
             [Text.from_markup(text) for text in (column.heading, *(row[i] for row in rows))]
@@ -88,10 +85,7 @@ class Table:
             limits[max(shrinking, key=lambda i: limits[i])] -= 1
         return limits
 
-    def _drawn(self, columns: Sequence[Column], cells: "Sequence[Sequence[Text]]") -> "RichTable":
-        from rich import box
-        from rich.table import Table as RichTable
-
+    def _drawn(self, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> RichTable:
         table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
         for column, (heading, *_) in zip(columns, cells, strict=True):
             justify: JustifyMethod = "right" if column.right else "left"
@@ -110,10 +104,8 @@ def make_table(columns: Iterable[Column], rows: Iterable[Iterable[str] | None]) 
     return Table(tuple(columns), tuple(None if row is None else tuple(row) for row in rows))
 
 
-def make_facts(rows: Iterable[tuple[str, str]]) -> "RichTable":
+def make_facts(rows: Iterable[tuple[str, str]]) -> RichTable:
     """Names and what is to be said of them; long sentences go on below their beginning."""
-    from rich.table import Table as RichTable
-
     grid = RichTable.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -127,10 +119,8 @@ def escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def _shortened(cell: "Text", limit: int) -> "Text":
+def _shortened(cell: Text, limit: int) -> Text:
     """The cell without its middle where it is longer than the limit."""
-    from rich.text import Text
-
     if cell.cell_len <= limit:
         return cell
     tail = (limit - 1) // 2

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from patterndb.records import PatternRecord, RunRecord
+
 if TYPE_CHECKING:
-    from patterndb.records import PatternRecord, RunRecord
     from patterndb.store import PatternDatabase
 
 __all__ = ["FileState", "Whereabouts", "find_pattern", "run_folder"]
@@ -42,7 +43,7 @@ def run_folder(home: Path, run: str) -> Path:
     return home / "runs" / run
 
 
-def find_pattern(pattern: "PatternRecord", database: "PatternDatabase", home: Path) -> Whereabouts:
+def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path) -> Whereabouts:
     """Where the pattern's files are in this home folder, and what the run that found it was asked for."""
     run = database.run(pattern.run)
     files = tuple(
@@ -69,7 +70,7 @@ def _state_of(path: Path, num_bytes: int) -> Literal["intact", "missing", "chang
         return "missing"
 
 
-def _source_of(run: "RunRecord", key: str) -> str | None:
+def _source_of(run: RunRecord, key: str) -> str | None:
     """The path or name that the run was asked for under this key."""
     for model, asked in zip(run.models, run.request.get("models", ()), strict=False):
         if model.key == key:

@@ -14,6 +14,7 @@ __all__ = [
     "ArtifactRecord",
     "FitRecord",
     "ModelRecord",
+    "Neighbour",
     "PatternRecord",
     "PatternSummary",
     "RoleRecord",
@@ -253,6 +254,15 @@ class SignatureEntry:
     pattern_key: str
     pattern_class: str
     signature: SignatureRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A model near another."""
+
+    model: str
+    distance: float
+    percentile: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

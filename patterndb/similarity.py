@@ -10,17 +10,15 @@ a database are ranked by the same distance, so a distance comes with its percent
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
 from patterndb.all_pairs import cosine_distances, mean_squares
-from patterndb.records import SignatureEntry, SignatureRecord
+from patterndb.records import Neighbour, SignatureEntry, SignatureRecord
 
 __all__ = [
-    "Neighbour",
     "align",
     "cosine_distance",
     "distances_of_pairs",
@@ -45,15 +43,6 @@ MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
 ROUNDING = 1e-9
 """Distances that differ by a smaller share are taken for the same: all pairs are summed in another order than one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour:
-    """A model near another."""
-
-    model: str
-    distance: float
-    percentile: float | None
 
 
 def align(signatures: Sequence[SignatureRecord]) -> tuple[tuple[str, ...], Vector]:

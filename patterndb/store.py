@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Self
 
 from patterndb import schema
 from patterndb.columns import require_table
+from patterndb.comparison import Comparison, compare
 from patterndb.patterns import PatternStore, read_tensor_statistics, read_tensors
-from patterndb.records import SignatureEntry
+from patterndb.records import Neighbour, SignatureEntry
 from patterndb.runs import RunStore
+from patterndb.similarity import align, distances_of_pairs, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from patterndb.comparison import Comparison
-    from patterndb.similarity import Neighbour
 
 __all__ = ["PatternDatabase"]
 
@@ -44,41 +43,33 @@ class PatternDatabase(PatternStore, RunStore):
             raise
         return database
 
-    def compare_patterns(self, a: str, b: str) -> "Comparison":
+    def compare_patterns(self, a: str, b: str) -> Comparison:
         """The current patterns of two model keys side by side.
 
         Raises `NotMinedError` for a key without a pattern, `StoreError` for signatures of different versions.
         """
-        # Similarity needs numpy, which commands that only show what is kept do without.
-        from patterndb.comparison import compare
-        from patterndb.similarity import distances_of_pairs
-
         left, right = (self.load_pattern(key, with_tensors=False) for key in (a, b))
         entries = self.signatures(with_nulls=False)
         same_version = [entry for entry in entries if entry.signature.version == left.signature.version]
         return compare(left, right, distances_of_pairs(same_version))
 
-    def get_similar_models(self, name: str, top_k: int = 5) -> "tuple[Neighbour, ...]":
+    def get_similar_models(self, name: str, top_k: int = 5) -> tuple[Neighbour, ...]:
         """The `top_k` models nearest to the model key `name`, the nearest first; ties by name.
 
         Models whose signature has another version, or no dimension in common, are left out. Raises `NotMinedError`
         if `name` has no pattern, `StoreError` if no other model has a signature of its version.
         """
-        from patterndb.similarity import align, nearest
-
         entries = self._signatures_with(name)
         version = next(entry.signature.version for entry in entries if entry.model.key == name)
         if len(entries) > 1 and sum(entry.signature.version == version for entry in entries) == 1:
             align([entry.signature for entry in entries])  # Raises: it takes one version.
         return nearest([name], entries, top_k)[name]
 
-    def get_similar_to_each(self, names: Sequence[str], top_k: int = 5) -> "Mapping[str, tuple[Neighbour, ...]]":
+    def get_similar_to_each(self, names: Sequence[str], top_k: int = 5) -> Mapping[str, tuple[Neighbour, ...]]:
         """`get_similar_models` of several model keys at once; nothing where no other model has the same version.
 
         All pairs of models are compared once, however many names. Raises `NotMinedError` if one has no pattern.
         """
-        from patterndb.similarity import nearest
-
         return nearest(names, self._signatures_with(*names), top_k)
 
     def _signatures_with(self, *names: str) -> tuple[SignatureEntry, ...]:

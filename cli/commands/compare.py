@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 
 from cli.completion import mined_keys
 from cli.documents import comparison_document
@@ -16,8 +17,6 @@ from cli.session import session_of
 from cli.tables import Column, escaped, make_facts, make_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from patterndb.comparison import Comparison, RoleComparison
     from pipeline.lineage import Lineage
 
@@ -61,7 +60,7 @@ def _fixed_or_empty(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator["RenderableType"]:
+def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator[RenderableType]:
     """The figures of the pair, then the tables by role."""
     yield f"A [bold cyan]{escaped(found.a)}[/bold cyan]   B [bold cyan]{escaped(found.b)}[/bold cyan]"
     yield ""

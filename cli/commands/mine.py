@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 from cli import errors
 from cli import fit_options as options
@@ -15,12 +16,9 @@ from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import offline_mode, session_of
 from cli.whereabouts import find_pattern, run_folder
+from patterndb.records import Neighbour, PatternRecord, RunRecord
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from patterndb.records import PatternRecord, RunRecord
-    from patterndb.similarity import Neighbour
     from patterndb.store import PatternDatabase
 
 __all__ = ["EXAMPLES", "mine"]
@@ -100,7 +98,7 @@ def mine(
     return errors.FAILED if run.exit_code is None else run.exit_code
 
 
-def _tell(run: "RunRecord", database: "PatternDatabase", home: Path, output: Output) -> None:
+def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Output) -> None:
     """The findings of the models that were mined, and the reasons of those that were not."""
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run, with_tensors=False) for key in done]
@@ -121,8 +119,8 @@ def _tell(run: "RunRecord", database: "PatternDatabase", home: Path, output: Out
 
 
 def _draw(
-    patterns: "Sequence[PatternRecord]", neighbours: "Mapping[str, tuple[Neighbour, ...]]"
-) -> Iterator["RenderableType"]:
+    patterns: Sequence[PatternRecord], neighbours: "Mapping[str, tuple[Neighbour, ...]]"
+) -> Iterator[RenderableType]:
     """Model by model."""
     for pattern in patterns:
         yield from draw_findings(pattern)

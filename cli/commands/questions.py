@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 
 from cli.completion import mined_keys
 from cli.documents import questions_document
@@ -15,8 +16,6 @@ from cli.tables import Column, Table, escaped, make_facts, make_table
 from dna_zoo.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from patterndb.store import PatternDatabase
     from pipeline.analyse.questions import Answer, QuestionsAnswered
 
@@ -89,7 +88,7 @@ def _ask(database: "PatternDatabase", without: "Sequence[str]", seed: int) -> "Q
     return ask(kept, database.model_statistics(), seed=seed)
 
 
-def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator["RenderableType"]:
+def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator[RenderableType]:
     """One table of all, then what each answer rests on."""
     nouns = "model" if found.models == 1 else "models"
     lineages = "lineage" if len(found.lineages) == 1 else "lineages"

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
 from cli.completion import run_names
 from cli.documents import run_document
@@ -14,11 +15,7 @@ from cli.output import Format
 from cli.session import session_of
 from cli.tables import Column, escaped, make_table
 from cli.whereabouts import run_folder
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from patterndb.records import RunModelRecord, RunRecord
+from patterndb.records import RunModelRecord, RunRecord
 
 __all__ = ["EXAMPLES", "runs"]
 
@@ -71,7 +68,7 @@ RUN_COLUMNS = (
 )
 
 
-def _draw_list(records: "Sequence[RunRecord]", folders: Mapping[str, Path]) -> Iterator["RenderableType"]:
+def _draw_list(records: Sequence[RunRecord], folders: Mapping[str, Path]) -> Iterator[RenderableType]:
     """One row a run, and where their files are."""
     yield make_table(RUN_COLUMNS, (_run_row(record, folders[record.run]) for record in records))
     if records:
@@ -79,7 +76,7 @@ def _draw_list(records: "Sequence[RunRecord]", folders: Mapping[str, Path]) -> I
         yield f"[dim]Files of a run: {escaped(str(folders[records[0].run].parent / 'RUN'))}[/dim]"
 
 
-def _run_row(record: "RunRecord", folder: Path) -> tuple[str, ...]:
+def _run_row(record: RunRecord, folder: Path) -> tuple[str, ...]:
     """The cells of a run."""
     num = {status: sum(model.status == status for model in record.models) for status in ("done", "failed")}
     return (
@@ -95,7 +92,7 @@ def _run_row(record: "RunRecord", folder: Path) -> tuple[str, ...]:
     )
 
 
-def _took(record: "RunRecord") -> str:
+def _took(record: RunRecord) -> str:
     """From the start to the end."""
     return duration((record.finished - record.started).total_seconds() if record.finished else None)
 
@@ -106,7 +103,7 @@ def _styled(status: str) -> str:
     return f"[{style}]{status}[/{style}]"
 
 
-def _draw_run(record: "RunRecord", folder: Path) -> Iterator["RenderableType"]:
+def _draw_run(record: RunRecord, folder: Path) -> Iterator[RenderableType]:
     """The run, where its files are, its models with their stages, and why the failed ones failed."""
     times = f"{moment(record.started)} UTC, took {_took(record)}"
     yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}"
@@ -128,7 +125,7 @@ STAGE_COLUMNS = (
 )
 
 
-def _stage_rows(model: "RunModelRecord") -> Iterator[tuple[str, ...] | None]:
+def _stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
     """One row a stage, the model named in the first, and a line after the last."""
     first = (escaped(model.key), _styled(model.status))
     if not model.stages:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 
 from cli.documents import neighbours_document
 from cli.findings import draw_neighbours
@@ -13,11 +14,9 @@ from cli.options import FormatOption, ModelArgument
 from cli.output import Format
 from cli.progress import progress
 from cli.session import Session, session_of
+from patterndb.records import Neighbour
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from patterndb.similarity import Neighbour
     from patterndb.store import PatternDatabase
     from pipeline.lineage import Lineage
 
@@ -77,8 +76,8 @@ def similar(
 
 
 def _draw(
-    key: str, neighbours: "tuple[Neighbour, ...]", relatives: "list[tuple[Neighbour, Lineage]]"
-) -> "Iterable[RenderableType]":
+    key: str, neighbours: tuple[Neighbour, ...], relatives: "list[tuple[Neighbour, Lineage]]"
+) -> Iterable[RenderableType]:
     """The table, if there is a neighbour to show."""
     if relatives:
         return draw_relatives(key, relatives)
@@ -86,7 +85,7 @@ def _draw(
 
 
 def _ranked(
-    key: str, neighbours: "tuple[Neighbour, ...]", database: "PatternDatabase", session: Session
+    key: str, neighbours: tuple[Neighbour, ...], database: "PatternDatabase", session: Session
 ) -> "list[tuple[Neighbour, Lineage]]":
     """The neighbours and their lineage, the strongest evidence first."""
     from pipeline.lineage.mined import MinedLineage

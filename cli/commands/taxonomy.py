@@ -4,19 +4,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
+from rich.console import RenderableType
+from rich.tree import Tree
 
-from cli.documents import taxonomy_document
 from cli.numbers import count, fixed, p_value
 from cli.options import FormatOption
 from cli.output import Format
 from cli.session import session_of
 from cli.tables import Column, Table, escaped, make_facts, make_table
+from patterndb.records import SignatureEntry
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.tree import Tree
-
-    from patterndb.records import SignatureEntry
     from pipeline.analyse.taxonomy import Merge, Taxonomy
 
 __all__ = ["EXAMPLES", "taxonomy"]
@@ -30,10 +28,10 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     output = session.output(output_format)
     with session.database() as database:
         found = _classify(database.signatures(with_nulls=False))
-    output.result(lambda: taxonomy_document(found), bare=found.models, draw=lambda: _draw(found))
+    output.result(lambda: found, bare=found.models, draw=lambda: _draw(found))
 
 
-def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
+def _classify(entries: Sequence[SignatureEntry]) -> "Taxonomy":
     """The trees of the models. Raises `StoreError` for signatures of different versions."""
     from patterndb.similarity import align, pairwise_distances
     from pipeline.analyse.lineage_groups import find_related, group_lineages
@@ -59,7 +57,7 @@ def _classify(entries: "Sequence[SignatureEntry]") -> "Taxonomy":
     return find_taxonomy(declared, pairwise_distances(names, values))
 
 
-def _draw(found: "Taxonomy") -> Iterator["RenderableType"]:
+def _draw(found: "Taxonomy") -> Iterator[RenderableType]:
     """Both trees, then their agreement."""
     yield _declared_tree(found)
     yield ""
@@ -74,10 +72,8 @@ def _draw(found: "Taxonomy") -> Iterator["RenderableType"]:
         yield make_facts(notes)
 
 
-def _declared_tree(found: "Taxonomy") -> "Tree":
+def _declared_tree(found: "Taxonomy") -> Tree:
     """modality, architecture, profile, models."""
-    from rich.tree import Tree
-
     tree = Tree("[bold]Declared[/bold] [dim](modality / architecture / frequency profile)[/dim]")
     for modality, architectures in found.declared.items():
         branch = tree.add(modality)
@@ -88,17 +84,15 @@ def _declared_tree(found: "Taxonomy") -> "Tree":
     return tree
 
 
-def _found_tree(found: "Taxonomy") -> "Tree":
+def _found_tree(found: "Taxonomy") -> Tree:
     """The merges from the last, which joins all, down to single models, each with its height."""
-    from rich.tree import Tree
-
     nodes = {frozenset((*merge.left, *merge.right)): merge for merge in found.merges}
     tree = Tree("[bold]Found in the signatures[/bold] [dim](average linkage; distance where groups join)[/dim]")
     _grow(tree, nodes, found.merges[-1])
     return tree
 
 
-def _grow(tree: "Tree", nodes: "dict[frozenset[str], Merge]", merge: "Merge") -> None:
+def _grow(tree: Tree, nodes: "dict[frozenset[str], Merge]", merge: "Merge") -> None:
     """Hang a merge and all below it onto the tree."""
     branch = tree.add(f"[dim]{fixed(merge.height)}[/dim]")
     for side in (merge.left, merge.right):

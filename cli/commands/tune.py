@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 from cli import fit_options as options
 from cli.completion import model_names
@@ -16,8 +17,6 @@ from cli.session import offline_mode, session_of
 from cli.tables import Column, escaped, make_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from pipeline.tuning.study import TuneResult, TuneTrial
 
 __all__ = ["EXAMPLES", "tune"]
@@ -109,7 +108,7 @@ COLUMNS = (
 )
 
 
-def _draw(found: "TuneResult") -> Iterator["RenderableType"]:
+def _draw(found: "TuneResult") -> Iterator[RenderableType]:
     """What was searched, then one row a trial, those of the front first, by gain."""
     yield (
         f"[cyan]{escaped(found.model)}[/cyan]  {found.dna_type} at {found.budget:.2%} of the weights, "

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
 from cli.completion import card_keys
-from cli.documents import card_document, cards_document
+from cli.documents import cards_document
 from cli.numbers import UNKNOWN, count
 from cli.options import FormatOption, TierOption
 from cli.output import Format
@@ -15,9 +16,6 @@ from cli.session import session_of
 from cli.tables import Column, Table, make_facts, make_table
 from zoo.cards import ModelCard
 from zoo.registry import find_card, select_cards
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 __all__ = ["EXAMPLES", "SHOW_EXAMPLES", "show", "zoo"]
 
@@ -55,7 +53,7 @@ def show(
     """Show everything that is known about a model before it is downloaded."""
     card = find_card(key)
     output = session_of(context).output(output_format)
-    output.result(lambda: card_document(card), bare=(card.key,), draw=lambda: _draw_card(card))
+    output.result(lambda: card, bare=(card.key,), draw=lambda: _draw_card(card))
 
 
 COLUMNS = (
@@ -83,7 +81,7 @@ def _card_table(cards: Sequence[ModelCard]) -> Table:
     return make_table(COLUMNS, rows)
 
 
-def _draw_card(card: ModelCard) -> Iterator["RenderableType"]:
+def _draw_card(card: ModelCard) -> Iterator[RenderableType]:
     """Name and value of every field; what is not known says when it will be."""
     late = {"revision": "resolved at the first download", "weight_file": "found at the first download"}
     rows = []
