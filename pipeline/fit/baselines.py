@@ -9,10 +9,10 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import dctn
 
 from pipeline.decomposition import singular_directions
 
@@ -53,17 +53,6 @@ class Baseline:
     """What the leading ranks explain one after the other when their factors have 8 bits a number."""
     cosines: tuple[tuple[int, float], ...] = ()
     """DCT coefficients from the largest down, in groups: how many, and their energy."""
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Baseline":
-        """The inverse of `asdict`, also after JSON."""
-        return cls(
-            rows=data["rows"],
-            cols=data["cols"],
-            energies=tuple(data["energies"]),
-            rounded=tuple(data["rounded"]),
-            cosines=tuple((count, energy) for count, energy in data["cosines"]),
-        )
 
     @property
     def svd_parts(self) -> list[Part]:
@@ -130,8 +119,6 @@ def _rounded(columns: Float32, bits: int) -> Float32:
 def cosine_parts(matrix: Float32) -> list[tuple[int, float]]:
     """Coefficients of the orthonormal two-dimensional DCT-II from the largest down, in groups that grow: (how many,
     their energy). Together they have the energy of the matrix."""
-    from scipy.fft import dctn
-
     energies = dctn(matrix, norm="ortho").ravel() ** 2
     keep = max(energies.size // LARGEST_SHARE, min(energies.size, 64))
     largest = np.sort(np.partition(energies, energies.size - keep)[energies.size - keep :])[::-1]

@@ -6,7 +6,7 @@ original units: R2 = 1 - sum SSE / sum SST, SST about each tensor's own mean, wh
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,6 @@ class Quantised:
     sse: float
     null_sse: tuple[float, ...]
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Quantised":
-        """The inverse of `asdict`, also after JSON."""
-        return cls(**data | {"null_sse": tuple(data["null_sse"])})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatePoint:
@@ -105,24 +100,6 @@ class TensorFit:
     def sst(self) -> float:
         """Sum of squares about the mean."""
         return self.std**2 * self.num_weights
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TensorFit":
-        """The inverse of `as_dict`."""
-        return cls(
-            **data
-            | {
-                "errors": Errors(**data["errors"]),
-                "null_errors": tuple(Errors(**errors) for errors in data["null_errors"]),
-                "baseline": Baseline.from_dict(data["baseline"]),
-                "null_baselines": tuple(Baseline.from_dict(baseline) for baseline in data["null_baselines"]),
-                "quantised": tuple(Quantised.from_dict(quantised) for quantised in data["quantised"]),
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from cattrs import structure
 from torch import Tensor, nn
 
 from pipeline.events import Event, OnEvent, ignore
@@ -240,7 +241,7 @@ class _Work:
             ),
         ).run()
         result = {
-            "tensors": [item.as_dict() for item in self._measured(stack, prepared, net)],
+            "tensors": [asdict(item) for item in self._measured(stack, prepared, net)],
             "steps": trained.steps,
             "seconds": time.perf_counter() - started,
             "history": _history(stack, trained),
@@ -411,7 +412,7 @@ def _gather(
         save_tensors({"format": 1, "settings": asdict(settings), "networks": networks}, checkpoint)
     for stack in stacks:
         (directory / f"{stack.name}.pt").unlink(missing_ok=True)
-    fits = [TensorFit.from_dict(data) for result in results for data in result["tensors"]]
+    fits = [structure(data, TensorFit) for result in results for data in result["tensors"]]
     cost = FitCost(
         device=torch.device(device).type,
         steps=sum(result["steps"] for result in results),

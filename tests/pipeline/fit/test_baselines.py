@@ -1,8 +1,6 @@
 """Codes without a network: SVD against numpy, DCT against its definition, the best split against brute force."""
 
 import itertools
-import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.decomposition import singular_directions
 from pipeline.fit.baselines import Baseline, Part, cosine_parts, explained, measure_baseline, rounded_energies
-from tests.support.fitting import Float32, gaussian, low_rank, truncated
+from tests.support.fitting import Float32, gaussian, truncated
 
 # Buying parts.
 
@@ -133,8 +131,3 @@ def test_a_planted_wave_is_one_coefficient() -> None:
 def test_a_constant_matrix_has_no_energy() -> None:
     baseline = measure_baseline(np.zeros((6, 4), dtype=np.float32), 0.0)
     assert explained([baseline.svd_parts, baseline.rounded_parts, baseline.cosine_parts], 1e9) == 0
-
-
-def test_plain_json_and_back() -> None:
-    baseline = measure_baseline(low_rank(20, 8, 2), 0.5)
-    assert Baseline.from_dict(json.loads(json.dumps(asdict(baseline)))) == baseline

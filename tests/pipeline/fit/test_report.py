@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from cattrs import structure
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from patterndb.records import FitRecord
@@ -282,4 +283,4 @@ def test_a_fit_on_all_weights_has_no_interval(record: FitRecord) -> None:
 def test_plain_json_and_back() -> None:
     fit = tensor_fit(gaussian(4, 3), gaussian(4, 3, 1), (gaussian(4, 3, 2),))
     for each in (fit, quantised(fit)):
-        assert TensorFit.from_dict(json.loads(json.dumps(each.as_dict()))) == each
+        assert structure(json.loads(json.dumps(dataclasses.asdict(each))), TensorFit) == each

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cattrs import structure
 
 from dna_zoo.errors import FitDivergedError
 from patterndb.records import FitRecord
@@ -355,7 +356,7 @@ def test_progress_counts_the_steps_of_all_stacks(tmp_path: Path) -> None:
 
 def test_a_result_is_plain_json_and_back(tmp_path: Path) -> None:
     result = fit_matrices(model(), quick(), tmp_path)
-    data = json.loads(json.dumps([item.as_dict() for item in result.tensors]))
-    assert tuple(TensorFit.from_dict(item) for item in data) == result.tensors
+    data = json.loads(json.dumps([dataclasses.asdict(item) for item in result.tensors]))
+    assert tuple(structure(item, TensorFit) for item in data) == result.tensors
     assert isinstance(result.cost, FitCost) and result.cost.steps == 40
     assert dataclasses.asdict(result.cost)["device"] == "cpu"
