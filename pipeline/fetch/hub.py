@@ -152,23 +152,17 @@ def require_space(num_bytes: int) -> None:
 
 
 def _progress_class(on_bytes: Callable[[int], None], name: str) -> Any:
-    """A stand-in for tqdm that passes on how many bytes of the file arrived, and draws nothing.
+    """A tqdm that passes on how many bytes of the file arrived, and draws nothing.
 
     It also ends what the client would repeat for ever: a server that ignores `Range` and always breaks off.
     """
+    from huggingface_hub.utils.tqdm import tqdm
+
     restarts = 0
 
-    class Progress:
-        total: float | None = None
-
+    class Progress(tqdm):
         def __init__(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        def __enter__(self) -> "Progress":
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            self.close()
+            super().__init__(disable=True)  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> None:
             nonlocal restarts
@@ -183,15 +177,7 @@ def _progress_class(on_bytes: Callable[[int], None], name: str) -> Any:
         def update_transfer(self, n: float | None = 1) -> None:
             pass
 
-        def set_postfix_str(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        set_transfer_postfix_str = set_postfix_str
-
-        def refresh(self, *args: object, **kwargs: object) -> None:
-            pass
-
-        def close(self) -> None:
+        def set_transfer_postfix_str(self, *args: object, **kwargs: object) -> None:
             pass
 
     return Progress

@@ -99,7 +99,8 @@ class _Source:
 
     @property
     def revision(self) -> str | None:
-        return self.request.revision or _pin(self.card) or load_revision(self.home, self.repo)
+        pin = self.card.revision if self.card else None
+        return self.request.revision or pin or load_revision(self.home, self.repo)
 
     @property
     def weight_names(self) -> tuple[str, ...]:
@@ -114,10 +115,6 @@ class _Source:
         card = self.card
         is_pinned = card is not None and name == card.weight_file and self.request.revision in (None, card.revision)
         return card.sha256 if card is not None and is_pinned else None
-
-
-def _pin(card: ModelCard | None) -> str | None:
-    return card.revision if card else None
 
 
 def _find_card(request: ModelRequest) -> ModelCard | None:
@@ -227,7 +224,7 @@ def _plan_hub(source: _Source) -> FetchPlan:
     try:
         first = _first_on_hub(source)
     except UnknownModelError as error:
-        raise _with_near_misses(error, source) from error
+        raise UnknownModelError(error.message, hint=near_misses(source.request.name) or error.hint) from error
     if first.name.endswith(INDEX_SUFFIX):
         index = hub.download(source.repo, first.name, first.revision, lambda num_bytes: None)
         weights = tuple(_require_on_hub(source, name, first.revision) for name in shard_names(index))
@@ -278,12 +275,6 @@ def _planned(file: hub.HubFile, sha256: str | None = None) -> PlannedFile:
         path=hub.cached_path(file.repo, file.name, file.revision),
         sha256=sha256 or (file.etag if in_lfs else None),
     )
-
-
-def _with_near_misses(error: UnknownModelError, source: _Source) -> UnknownModelError:
-    """The error, with the cards that resemble the name where there are any."""
-    near = near_misses(source.request.name)
-    return UnknownModelError(error.message, hint=near) if near else error
 
 
 def _offline(source: _Source) -> OfflineError:

@@ -6,7 +6,7 @@ reader never sees half of a file. A record that cannot be read counts as none.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,56 +25,44 @@ __all__ = [
     "store_sha256",
 ]
 
-_CHUNK_BYTES = 1 << 22
+FileState = Mapping[str, Any]
+"""A file as it was when it was read: the same `path`, `size` and `mtime_ns` mean the same content."""
 
 
 def file_sha256(path: Path) -> str:
     """The sha256 of the file in hexadecimal."""
-    return _hash_file(path, hashlib.sha256())
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_blob_sha1(path: Path) -> str:
     """The name git gives the file's content: how the Hugging Face cache names what is not in LFS."""
-    return _hash_file(path, hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False))
-
-
-def _hash_file(path: Path, state: Any) -> str:
+    start = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            state.update(chunk)
-    return str(state.hexdigest())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """A file as it was when it was read: the same path, size and time mean the same content."""
-
-    path: str
-    size: int
-    mtime_ns: int
+        return hashlib.file_digest(file, lambda: start).hexdigest()
 
 
 def file_state(path: Path) -> FileState:
     """The file as it is now, links followed."""
     real = path.resolve()
     status = real.stat()
-    return FileState(path=str(real), size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return {"path": str(real), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def load_sha256(home: Path, file: FileState) -> str | None:
     """The sha256 found when the file was last in this state."""
     record = _read(_sha256_path(home, file))
     digest = record.get("sha256")
-    return digest if isinstance(digest, str) and asdict(file).items() <= record.items() else None
+    return digest if isinstance(digest, str) and file.items() <= record.items() else None
 
 
 def store_sha256(home: Path, file: FileState, sha256: str) -> None:
     """Keep the sha256 of a file that was in this state before it was read and found to be right."""
-    write_json(_sha256_path(home, file), {**asdict(file), "sha256": sha256})
+    write_json(_sha256_path(home, file), {**file, "sha256": sha256})
 
 
 def _sha256_path(home: Path, file: FileState) -> Path:
-    return home / "fetch" / "sha256" / f"{hashlib.sha256(file.path.encode()).hexdigest()[:32]}.json"
+    return home / "fetch" / "sha256" / f"{hashlib.sha256(file['path'].encode()).hexdigest()[:32]}.json"
 
 
 def is_complete(home: Path, repo: str, revision: str) -> bool:

@@ -4,7 +4,8 @@ The package and the cache cost no request. Weights stay where they are; nothing 
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dna_zoo.errors import DamagedFileError
@@ -22,7 +23,7 @@ from pipeline.fetch.records import (
     store_sha256,
 )
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
-from pipeline.weights.files import Origin, WeightFiles, read_config, refuse_stand_ins
+from pipeline.weights.files import WeightFiles, read_config, refuse_stand_ins
 
 __all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "plan"]
 
@@ -77,27 +78,22 @@ def _download_missing(planned: FetchPlan, home: Path, on_event: OnEvent) -> dict
     return fresh
 
 
-def _progress(planned: FetchPlan, on_event: OnEvent) -> "_Progress":
+def _progress(planned: FetchPlan, on_event: OnEvent) -> Callable[[int], None]:
+    """Announces the download; what it gives adds up the bytes of all the files of one model."""
     total = planned.download_bytes
     names = " + ".join(file.name for file in planned.missing)
     source = f"{hub.endpoint()}/{planned.repo} at {(planned.revision or '')[:12]}"
     message = f"{names} ({total / 1e6:,.1f} MB) from {source}"
     start = Event(kind="start", model=planned.key, stage="fetch", total=total, unit="B", message=message)
     on_event(start)
-    return _Progress(start=start, on_event=on_event)
+    done = 0
 
+    def on_bytes(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+        on_event(replace(start, kind="progress", done=done, message=""))
 
-@dataclass(slots=True, kw_only=True)
-class _Progress:
-    """Adds up the bytes of all the files of one model."""
-
-    start: Event
-    on_event: OnEvent
-    done: int = 0
-
-    def __call__(self, num_bytes: int) -> None:
-        self.done += num_bytes
-        self.on_event(replace(self.start, kind="progress", done=self.done, message=""))
+    return on_bytes
 
 
 def _verified(
@@ -116,6 +112,7 @@ def _verified(
             store_sha256(home, before, digests[-1])
     digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     config = _path_of(planned, planned.config, fresh) if planned.config else None
+    is_fresh = any(file.name in fresh for file in planned.weights)
     return WeightFiles(
         key=planned.key,
         repo=planned.repo,
@@ -125,7 +122,8 @@ def _verified(
         digest=digest,
         num_bytes=sum(path.stat().st_size for path in paths),
         config=read_config(config),
-        origin="hub" if any(file.name in fresh for file in planned.weights) else _resting_place(planned),
+        # A plan of the Hub may lack the config alone: then the weights were in the cache.
+        origin="cache" if planned.origin == "hub" and not is_fresh else planned.origin,
         card=planned.card,
     )
 
@@ -136,10 +134,6 @@ def _path_of(planned: FetchPlan, file: PlannedFile, fresh: dict[str, Path]) -> P
         path = hub.cached_path(planned.repo, file.name, planned.revision)
     assert path is not None, f"{file.name} was downloaded and is gone"
     return path
-
-
-def _resting_place(planned: FetchPlan) -> Origin:
-    return "cache" if planned.origin == "hub" else planned.origin
 
 
 def _require_intact(path: Path, digest: str, expected: str | None, planned: FetchPlan, *, is_fresh: bool) -> None:

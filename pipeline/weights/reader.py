@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,16 +28,7 @@ READABLE = {"F64", "F32", "F16", "BF16"}
 Float32 = npt.NDArray[np.float32]
 
 
-class _TensorFile(Protocol):
-    path: Path
-    headers: tuple[TensorHeader, ...]
-    shared: dict[str, str]
-
-    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]: ...
-
-    def close(self) -> None: ...
-
-
+_TensorFile = SafetensorsFile | TorchFile
 _Entries = dict[str, tuple[_TensorFile, TensorHeader]]
 """Name -> the file that holds the tensor, and its header."""
 
