@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import DisjointSet
 
 from patterndb.records import ModelRecord
 from patterndb.similarity import pairwise_distances
@@ -19,6 +20,8 @@ FINGERPRINT = "fingerprint/"
 """Prefix of the dimensions that tell whose weights a model has; the others tell its kind."""
 
 Float64 = npt.NDArray[np.float64]
+Place = int | str
+"""The index of a mined model, or the name of one that is not mined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +46,13 @@ def group_lineages(models: Sequence[ModelRecord], related: npt.NDArray[np.bool_]
     """
     places = _places(models)
     parents = [[places.get(name.lower(), name.lower()) for name in model.parents] for model in models]
-    groups = _Groups()
+    groups: DisjointSet[Place] = DisjointSet(range(len(models)))
     for index, model in enumerate(models):
-        groups.join(index, model.sha256)
-        for parent in parents[index]:
-            groups.join(index, parent)
-        if related is not None:
-            for other in np.flatnonzero(related[index]):
-                groups.join(index, int(other))
-    roots = [groups.root(index) for index in range(len(models))]
+        near = [] if related is None else np.flatnonzero(related[index]).tolist()
+        for other in (model.sha256, *parents[index], *near):
+            groups.add(other)
+            groups.merge(index, other)
+    roots = [groups[index] for index in range(len(models))]
     numbers = {root: number for number, root in enumerate(dict.fromkeys(roots))}
     lineages = np.array([numbers[root] for root in roots], dtype=np.intp)
     members = [np.flatnonzero(lineages == number).tolist() for number in range(len(numbers))]
@@ -83,10 +84,6 @@ def _is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.array([name.startswith(FINGERPRINT) for name in names], dtype=bool)
 
 
-Place = int | str
-"""The index of a mined model, or the name of one that is not mined."""
-
-
 def _places(models: Sequence[ModelRecord]) -> dict[str, Place]:
     """Name in lower case -> index; a key before a repository before a repository's last part."""
     found: dict[str, Place] = {}
@@ -113,20 +110,3 @@ def _age(index: int, parents: Sequence[Sequence[Place]]) -> int:
 def _ancestor(founder: int, models: Sequence[ModelRecord], parents: Sequence[Sequence[Place]]) -> str:
     declared = zip(models[founder].parents, parents[founder], strict=True)
     return next((name for name, place in declared if isinstance(place, str)), models[founder].key)
-
-
-class _Groups:
-    """Disjoint sets of anything that can be hashed."""
-
-    def __init__(self) -> None:
-        self._above: dict[object, object] = {}
-
-    def root(self, item: object) -> object:
-        """The representative of the set of `item`."""
-        while (above := self._above.setdefault(item, item)) != item:
-            item = above
-        return item
-
-    def join(self, first: object, second: object) -> None:
-        """Make one set of two."""
-        self._above[self.root(second)] = self.root(first)

@@ -5,12 +5,12 @@ whose spectrum has another shape for being taller. What the choice of rows does 
 same is measured of a few more samples, drawn at random, each put into order anew.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 __all__ = ["NUM_SAMPLES", "interval", "random_rows"]
 
@@ -35,12 +35,5 @@ def interval(value: float, samples: Sequence[float]) -> tuple[float, float] | No
     """
     if len(samples) < 2 or not all(map(math.isfinite, (value, *samples))):
         return None
-    half = _student(len(samples) - 1) * float(np.std(samples, ddof=1))
+    half = float(stdtrit(len(samples) - 1, (1 + COVERAGE) / 2)) * float(np.std(samples, ddof=1))
     return value - half, value + half
-
-
-@functools.cache
-def _student(freedom: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf((1 + COVERAGE) / 2, freedom))

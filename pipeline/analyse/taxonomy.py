@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import cophenet, fcluster, linkage
+from scipy.spatial.distance import squareform
 
 from patterndb.multiplicity import q_values
 from pipeline.analyse.permutation_tests import blocks_of_lineages, deal_labels, least_p
@@ -159,22 +161,13 @@ def _fill(distances: Float64) -> Float64:
     return filled + filled.T
 
 
-def _condensed(distances: Float64) -> Float64:
-    """Each pair once, as `scipy.cluster.hierarchy` takes them."""
-    return distances[np.triu_indices(len(distances), k=1)]
-
-
 def _average_linkage(distances: Float64) -> Float64:
     """The merges (N - 1, 4) of the tree, as `scipy.cluster.hierarchy.linkage` gives them."""
-    from scipy.cluster.hierarchy import linkage
-
-    return linkage(_condensed(distances), "average")
+    return linkage(squareform(distances, checks=False), "average")
 
 
 def _cophenetic(merges: Float64, distances: Float64) -> float | None:
-    from scipy.cluster.hierarchy import cophenet
-
-    heights, condensed = cophenet(merges), _condensed(distances)
+    heights, condensed = cophenet(merges), squareform(distances, checks=False)
     if np.ptp(condensed) == 0 or np.ptp(heights) == 0:
         return None
     return float(np.corrcoef(heights, condensed)[0, 1])
@@ -193,8 +186,6 @@ def _agree(
     level: str, models: Sequence[DeclaredModel], distances: Float64, seed: int, num_permutations: int
 ) -> LevelAgreement:
     """Agreement at one level, over the models that have a label there."""
-    from scipy.cluster.hierarchy import fcluster
-
     labels = [_label(model, level) for model in models]
     known = np.array([index for index, label in enumerate(labels) if label is not None], dtype=np.intp)
     counts = Counter(label for label in labels if label is not None)

@@ -102,51 +102,31 @@ class _Catalog:
 def _compare(comparison: Comparison, catalog: _Catalog) -> Answer:
     """Answer whether signatures differ between labels."""
     sample = catalog.sample(comparison)
-    answer = replace(
-        _draft(comparison.name, "omega squared", sample), unlabelled=len(catalog.models) - _num_models(sample)
-    )
+    answer = _draft(comparison.name, "omega squared", sample, catalog, _needed(sample, comparison.labels))
     if len(sample.labels) < 2 or len(sample.codes) <= len(sample.labels) or not sample.num_dimensions:
-        return replace(answer, needed=_needed(sample, comparison.labels))
+        return answer
     dealt = catalog.deal(sample)
     found = separate(sample, dealt)
-    return replace(
-        answer,
-        effect=found.omega2,
-        observed=found.pseudo_f,
-        p=found.p,
-        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
-        labellings=len(dealt.codes),
-        is_exact=dealt.is_exact,
-        needed=_needed(sample, comparison.labels),
-        confounds=find_confounds(comparison, catalog.models, catalog.groups.lineages, sample, dealt),
-        findings=differing_dimensions(sample, dealt, catalog.names),
-    )
+    findings = differing_dimensions(sample, dealt, catalog.names)
+    tested = replace(answer, effect=found.omega2, observed=found.pseudo_f, p=found.p, findings=findings)
+    return _with_test(tested, comparison, sample, dealt, catalog)
 
 
 def _predict(catalog: _Catalog) -> Answer:
     """Answer whether the label can be predicted with whole lineages left out."""
     labelled = catalog.sample(PREDICTED)
     sample = predictable(labelled)
-    answer = replace(_draft("prediction", "skill", sample), unlabelled=len(catalog.models) - _num_models(sample))
     commonest = sorted(labelled.groups, key=lambda group: -group.lineages)[:2]
     needed = _needed(labelled.only_labels({group.label for group in commonest}), ())
+    answer = _draft("prediction", "skill", sample, catalog, needed)
     if len(sample.labels) < 2 or not sample.num_dimensions:
-        return replace(answer, needed=needed)
+        return answer
     dealt = catalog.deal(sample)
     found = predict(sample, dealt)
-    return replace(
-        answer,
-        effect=found.skill,
-        chance=found.chance,
-        observed=found.accuracy,
-        p=found.p,
-        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
-        labellings=len(dealt.codes),
-        is_exact=dealt.is_exact,
-        needed=needed,
-        confounds=find_confounds(PREDICTED, catalog.models, catalog.groups.lineages, sample, dealt),
-        findings=found.recalls,
+    tested = replace(
+        answer, effect=found.skill, chance=found.chance, observed=found.accuracy, p=found.p, findings=found.recalls
     )
+    return _with_test(tested, PREDICTED, sample, dealt, catalog)
 
 
 def _find_universal(
@@ -155,9 +135,15 @@ def _find_universal(
     """Answer which statistics all lineages share, each represented by its founder."""
     founders = [entries[index].pattern_key for index in groups.founders]
     by_lineage = [{each.name: each for each in statistics.get(key, ())} for key in founders]
-    answer = replace(_draft("universal", "share of statistics", None), models=len(entries), lineages=len(by_lineage))
     more = lineages_for_a_sign(ALPHA / len(QUESTIONS)) - len(by_lineage)
-    answer = replace(answer, needed={"any": more} if more > 0 else {})
+    answer = Answer(
+        name="universal",
+        question=QUESTIONS["universal"],
+        measure="share of statistics",
+        models=len(entries),
+        lineages=len(by_lineage),
+        needed={"any": more} if more > 0 else {},
+    )
     if len(by_lineage) < 2:
         return answer
     found = find_universal(by_lineage, alpha=ALPHA)
@@ -171,23 +157,31 @@ def _find_universal(
     )
 
 
-def _draft(name: str, measure: str, sample: Sample | None) -> Answer:
-    """An answer without a verdict."""
+def _draft(name: str, measure: str, sample: Sample, catalog: _Catalog, needed: Mapping[str, int]) -> Answer:
+    """The answer before its test."""
+    num_models = sum(map(len, sample.members))
     return Answer(
         name=name,
         question=QUESTIONS[name],
-        verdict="not enough models",
-        sentence="",
         measure=measure,
-        models=_num_models(sample) if sample else 0,
-        lineages=sample.num_lineages if sample else 0,
-        dimensions=sample.num_dimensions if sample else None,
-        groups=sample.groups if sample else (),
+        models=num_models,
+        lineages=sample.num_lineages,
+        dimensions=sample.num_dimensions,
+        unlabelled=len(catalog.models) - num_models,
+        groups=sample.groups,
+        needed=needed,
     )
 
 
-def _num_models(sample: Sample) -> int:
-    return sum(map(len, sample.members))
+def _with_test(answer: Answer, comparison: Comparison, sample: Sample, dealt: Labellings, catalog: _Catalog) -> Answer:
+    """The answer with what its labellings allow, and what else may explain it."""
+    return replace(
+        answer,
+        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
+        labellings=len(dealt.codes),
+        is_exact=dealt.is_exact,
+        confounds=find_confounds(comparison, catalog.models, catalog.groups.lineages, sample, dealt),
+    )
 
 
 def _needed(sample: Sample, asked: Sequence[str]) -> dict[str, int]:

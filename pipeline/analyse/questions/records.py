@@ -49,8 +49,8 @@ class Answer:
 
     name: str
     question: str
-    verdict: Verdict
-    sentence: str
+    verdict: Verdict = "not enough models"
+    sentence: str = ""
     measure: str
     """What `effect` is: `omega squared`, `skill` or `share of statistics`."""
     effect: float | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from patterndb.multiplicity import q_values
 from pipeline.analyse.permutation_tests import Labellings
@@ -99,8 +100,6 @@ def rank_test(
 
     - `units`: which of the units (U,) that `codes` labels are present.
     """
-    from scipy.stats import rankdata
-
     counts = np.bincount(codes[units], minlength=codes.max() + 1)
     labellings = dealt.codes[:, units]
     # Only labellings with as many present units of each label: others compare groups of other sizes.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest, combine_pvalues
 
 from patterndb.multiplicity import q_values
 from patterndb.records import Statistic
@@ -86,8 +87,6 @@ def _judge(name: str, statistics: Sequence[Statistic]) -> Finding:
 
 def _sign_p(agree: int, count: int) -> float:
     """Two-sided: how often at least `agree` of `count` fair coins fall on the same side."""
-    from scipy.stats import binomtest
-
     return min(1.0, 2 * float(binomtest(agree, count, alternative="greater").pvalue))
 
 
@@ -96,6 +95,4 @@ def _combined_p(p_values: Sequence[float]) -> float:
 
     Each p is the two-sided one where a lineage lies in that direction and 1 where it does not, which is conservative.
     """
-    from scipy.stats import combine_pvalues
-
     return min(1.0, 2 * float(combine_pvalues(p_values, method="fisher").pvalue))

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import dctn
 
 __all__ = ["BAND_EDGES", "LOW_SHARE", "NUM_BANDS", "energies", "measure_spectra"]
 
@@ -25,8 +26,6 @@ Float64 = npt.NDArray[np.float64]
 
 def energies(matrix: npt.NDArray[np.float32]) -> Float64:
     """Share of the variance at each pair of frequencies, (R, C), summing to 1; all 0 for a constant matrix."""
-    from scipy.fft import dctn
-
     # The transform of float32 values is as exact in float32 as they are; only the sums need more.
     centred = matrix - np.float32(np.mean(matrix, dtype=np.float64))
     squares: Float64 = dctn(centred, norm="ortho", overwrite_x=True).astype(np.float64) ** 2
