@@ -1,6 +1,7 @@
 """`dna-zoo tune`: search the settings of a fit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,7 +63,6 @@ def tune(
     (request,) = model_requests([name])
     settings = options.make_settings("quick", nulls=nulls, device=device, seed=seed, allow_nonfinite=False, **fit)
     require_some([request], session)
-    from pipeline.tuning.space import settings_of
     from pipeline.tuning.study import tune as search
 
     home = session.make_home()
@@ -82,9 +82,7 @@ def tune(
         )
     front = [trial for trial in found.trials if trial.is_on_front]
     best = max(front, key=lambda trial: trial.outcome.gain if trial.outcome else -1.0, default=None)
-    command = (
-        options.command_of(name, settings_of(settings.fit, best.values), device=device, seed=seed) if best else None
-    )
+    command = options.command_of(name, replace(settings.fit, **best.values), device=device, seed=seed) if best else None
     output.result(
         lambda: tune_document(found, best.number if best else None, command),
         bare=(trial.number for trial in front),

@@ -7,15 +7,12 @@ to the pattern database, and on PostgreSQL a schema of its own in the same datab
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from optuna.storages import RDBStorage
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from patterndb.engine import make_engine, parse_url, translate
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 __all__ = ["SCHEMA", "open_storage", "storage_url"]
 
@@ -36,10 +33,8 @@ def storage_url(database_url: str) -> str:
 
 
 @contextmanager
-def open_storage(database_url: str) -> "Iterator[RDBStorage]":
+def open_storage(database_url: str) -> Iterator[RDBStorage]:
     """Optuna's storage, its tables made where they are not there; closed at the end. Raises `StoreError`."""
-    from optuna.storages import RDBStorage
-
     parsed = parse_url(database_url)
     try:
         if parsed.get_backend_name() == "sqlite":

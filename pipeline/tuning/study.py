@@ -14,29 +14,29 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from safetensors.numpy import save_file
 
 from dna_zoo.errors import DnaZooError, ExtractError, SettingsError
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.fit.stage import resolve_device
 from pipeline.order import canonicalise, raw_order, seriate
 from pipeline.settings import FitSettings
 from pipeline.stages import content_key
-from pipeline.tuning.space import settings_of, suggest
+from pipeline.tuning.space import space_of, values_of
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.worker import Job, Outcome, run_job
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import Role, TensorSpec
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial, Trial
 
 __all__ = ["TuneResult", "TuneTrial", "representative", "tune"]
 
@@ -95,8 +95,6 @@ def tune(
     """
     if base.num_nulls < 1:
         raise SettingsError("A search without nulls would reward memorised noise.", hint="Give --nulls 1 or more.")
-    from pipeline.fit.stage import resolve_device
-
     device = resolve_device(device)
     files = fetch(request, home=home, on_event=on_event)
     specs = _chosen(files, all_tensors)
@@ -142,31 +140,26 @@ def _prepare(
     with WeightReader(files) as reader:
         for spec in specs:
             matrix = reader.matrix(spec)
-            is_raw = base.order == "raw"
-            order = (
-                raw_order(spec.rows, spec.cols)
-                if is_raw
-                else seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis)
-            )
+            order = raw_order(spec.rows, spec.cols)
+            if base.order != "raw":
+                order = seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis)
             matrices[spec.name], bits[spec.name] = canonicalise(matrix, order), order.bits
     path = directory / "matrices.safetensors"
     save_file(matrices, path)
     return Job(specs=tuple(specs), matrices=path, order_bits=bits, settings=base, device=device, seed=seed)
 
 
-def _open_study(name: str, storage: "RDBStorage") -> "Study":
-    import optuna
-
+def _open_study(name: str, storage: RDBStorage) -> optuna.Study:
     optuna.logging.set_verbosity(logging.ERROR)
     study = optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
     # What a killed search was in the middle of is lost, and must not look as if it were still running.
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 
 def _run_trials(
-    study: "Study",
+    study: optuna.Study,
     job: Job,
     with_training: bool,
     num_trials: int,
@@ -175,8 +168,6 @@ def _run_trials(
     model: str,
     on_event: OnEvent,
 ) -> None:
-    from optuna.samplers import TPESampler
-
     end = None if max_seconds is None else time.monotonic() + max_seconds
     for done in range(num_trials):
         if end is not None and time.monotonic() >= end:
@@ -184,32 +175,26 @@ def _run_trials(
         on_event(Event(kind="progress", model=model, stage="tune", done=done, total=num_trials, unit="trials"))
         # Seeded by the trial's number, so that a search in two parts asks what one in a single part would.
         study.sampler = TPESampler(seed=seed + len(study.get_trials(deepcopy=False)))
-        _run_trial(study, study.ask(), job, with_training)
+        _run_trial(study, job, with_training)
     on_event(Event(kind="done", model=model, stage="tune"))
 
 
-def _run_trial(study: "Study", trial: "Trial", job: Job, with_training: bool) -> None:
+def _run_trial(study: optuna.Study, job: Job, with_training: bool) -> None:
     """One trial in a fresh process, told to the study whatever happens."""
-    values = suggest(trial, job.settings, with_training=with_training)
+    trial = study.ask(space_of(job.settings, with_training=with_training))
+    values = values_of(trial.params, job.settings)
     trial.set_user_attr("settings", values)
     try:
-        outcome = _in_fresh_process(replace(job, settings=settings_of(job.settings, values)))
-    except BrokenProcessPool:
-        _fail(study, trial, "The process was ended from outside, perhaps for want of memory.")
-        return
+        outcome = _in_fresh_process(replace(job, settings=replace(job.settings, **values)))
     except (DnaZooError, RuntimeError, MemoryError) as error:  # PyTorch reports a full GPU as a RuntimeError.
-        _fail(study, trial, str(error) or type(error).__name__)
+        is_ended = isinstance(error, BrokenProcessPool)
+        reason = "The process was ended from outside, perhaps for want of memory." if is_ended else str(error)
+        trial.set_user_attr("error", reason or type(error).__name__)
+        study.tell(trial, state=TrialState.FAIL)
         return
     for name, value in asdict(outcome).items():
         trial.set_user_attr(name, value)
     study.tell(trial, [outcome.gain, outcome.weights_per_second, float(outcome.peak_bytes)])
-
-
-def _fail(study: "Study", trial: "Trial", reason: str) -> None:
-    from optuna.trial import TrialState
-
-    trial.set_user_attr("error", reason)
-    study.tell(trial, state=TrialState.FAIL)
 
 
 def _in_fresh_process(job: Job) -> Outcome:
@@ -217,7 +202,7 @@ def _in_fresh_process(job: Job) -> Outcome:
         return pool.submit(run_job, job).result()
 
 
-def _record(trial: "FrozenTrial", front: set[int]) -> TuneTrial:
+def _record(trial: FrozenTrial, front: set[int]) -> TuneTrial:
     attributes = dict(trial.user_attrs)
     error, values = str(attributes.pop("error", "")), attributes.pop("settings", trial.params)
     return TuneTrial(

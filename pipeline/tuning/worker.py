@@ -3,13 +3,16 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from safetensors.numpy import load_file
 
+from pipeline.fit.report import report
+from pipeline.fit.stage import fit
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
@@ -51,11 +54,6 @@ class Outcome:
 
 def run_job(job: Job) -> Outcome:
     """Fit, and measure quality, throughput and memory. Raises `FitDivergedError`."""
-    import torch
-
-    from pipeline.fit.report import report
-    from pipeline.fit.stage import fit
-
     matrices = load_file(job.matrices)
     # The first optimiser of a process imports for seconds; that is no part of the fit.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
@@ -83,13 +81,9 @@ def run_job(job: Job) -> Outcome:
         svd_gain=found.svd_gain,
         parameters=found.parameters,
         seconds=seconds,
-        weights_per_second=_num_weights(job.specs) * (1 + job.settings.num_nulls) / seconds,
+        weights_per_second=sum(spec.num_weights for spec in job.specs) * (1 + job.settings.num_nulls) / seconds,
         peak_bytes=_peak_bytes() - before if on_gpu is None else on_gpu,
     )
-
-
-def _num_weights(specs: Sequence[TensorSpec]) -> int:
-    return sum(spec.num_weights for spec in specs)
 
 
 def _peak_bytes() -> int:

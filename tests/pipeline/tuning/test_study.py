@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from safetensors.numpy import save_file
 from sqlalchemy import create_engine, inspect
@@ -17,7 +16,7 @@ from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, preset
 from pipeline.tuning import study
-from pipeline.tuning.space import SPACES, TRAINING, settings_of, suggest
+from pipeline.tuning.space import SPACES, TRAINING, values_of
 from pipeline.tuning.storage import SCHEMA, open_storage, storage_url
 from pipeline.tuning.study import TuneResult, representative, tune
 from pipeline.tuning.worker import run_job
@@ -69,15 +68,12 @@ def test_a_search_measures_and_goes_on_where_it_stopped(model: Path) -> None:
 @pytest.mark.parametrize("optimizer", RATE_BESIDE_ADAM)
 def test_a_learning_rate_is_tried_at_the_scale_of_the_optimiser(optimizer: Optimizer) -> None:
     asked = {"rank": 4, "num_layers": 2, "bandwidth": 1.0, "learning_rate": 0.02, "epochs": 100}
-    trial = optuna.trial.FixedTrial(asked | {"optimizer": optimizer, "schedule": "plateau"})
-    values = suggest(trial, BASE, with_training=True)
+    values = values_of(asked | {"optimizer": optimizer, "schedule": "plateau"}, BASE)
     assert values == asked | {
         "optimizer": optimizer, "schedule": "plateau", "learning_rate": 0.02 * RATE_BESIDE_ADAM[optimizer]
     }  # fmt: skip
-    assert suggest(optuna.trial.FixedTrial(asked), BASE) == asked
-    assert suggest(optuna.trial.FixedTrial(asked), replace(BASE, optimizer=optimizer)) == asked | {
-        "learning_rate": values["learning_rate"]
-    }
+    assert values_of(asked, BASE) == asked
+    assert values_of(asked, replace(BASE, optimizer=optimizer)) == asked | {"learning_rate": values["learning_rate"]}
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -100,10 +96,10 @@ def test_no_time_left_begins_no_trial(model: Path) -> None:
 def test_every_end_of_a_space_is_a_valid_setting(kind: str) -> None:
     for pick in (0, -1):
         ends: dict[str, Any] = {
-            name: domain.values[pick] if hasattr(domain, "values") else (domain.low, domain.high)[pick]
+            name: domain.choices[pick] if hasattr(domain, "choices") else (domain.low, domain.high)[pick]
             for name, domain in (SPACES[kind] | TRAINING).items()
         }
-        assert settings_of(preset("quick", dna_type=kind), ends).epochs == ends["epochs"]
+        assert replace(preset("quick", dna_type=kind), **ends).epochs == ends["epochs"]
 
 
 def test_one_matrix_of_each_role_represents_a_model() -> None:
