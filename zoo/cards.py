@@ -26,26 +26,26 @@ class ModelCard:
     repo: str
     tier: int
     # Pinned source: None where no public pin is known; then resolved at the first download and stored.
-    revision: str | None
-    weight_file: str | None
-    sha256: str | None
+    revision: str | None = None
+    weight_file: str | None = None
+    sha256: str | None = None
     licence: str
     # What it is.
     modality: str
     family: str
     architecture: str
     """encoder, decoder, encoder-decoder, cnn or hybrid."""
-    specialty: str
+    specialty: str = "general"
     """general, multilingual, code, science, sentence-embedding, ..."""
     objective: str
     """Training objective: masked-lm, replaced-token-detection, causal-lm, classification, transcription, ..."""
-    is_distilled: bool
-    shares_layers: bool
-    parents: tuple[str, ...]
+    is_distilled: bool = False
+    shares_layers: bool = False
+    parents: tuple[str, ...] = ()
     """`base_model` or teacher repositories, where stated."""
     # Size, tied weights counted once.
     parameters: int
     """Of the base encoder/decoder class."""
-    parameters_with_head: int | None
+    parameters_with_head: int | None = None
     """Of the class the checkpoint was saved from; None if that is the base class or the head is tied."""
     packaged: PackagedWeights | None = None

