@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 
 from pipeline.lineage.records import Matrix
 
 __all__ = [
     "FILE_ORDER_Z",
     "Alignment",
+    "Indices",
     "align",
     "assign",
     "balanced",
@@ -21,6 +23,7 @@ __all__ = [
     "file_order",
     "file_order_z",
     "relations_z",
+    "sample",
     "unit_rows",
 ]
 
@@ -141,10 +144,15 @@ def _sums(matrix: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 def assign(similarity: Matrix) -> tuple[Indices, Indices]:
     """The one-to-one assignment of rows to columns with the largest sum; the smaller side is used up."""
-    from scipy.optimize import linear_sum_assignment
-
     rows, cols = linear_sum_assignment(similarity, maximize=True)
     return np.asarray(rows), np.asarray(cols)
+
+
+def sample(count: int, most: int, seed: int) -> Indices:
+    """Indices below `count` in order: all of them, or `most` drawn at random where there are more."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
 def align(a: Matrix, b: Matrix, *, signed: bool = False, rows: Indices | None = None) -> Alignment:
@@ -155,13 +163,10 @@ def align(a: Matrix, b: Matrix, *, signed: bool = False, rows: Indices | None = 
     - `rows`: units of the first model to match, where matching all would take too long.
     """
     a, b = unit_rows(a), unit_rows(b)
-    if file_order_z(a, b) >= FILE_ORDER_Z:
-        order = file_order(len(a), len(b))
-        if rows is None:
-            return order
-        kept = rows[rows < len(order)]
-        return Alignment(a=kept, b=kept, in_file_order=True)
     chosen = np.arange(len(a)) if rows is None else rows
+    if file_order_z(a, b) >= FILE_ORDER_Z:
+        kept = chosen[chosen < len(b)]
+        return Alignment(a=kept, b=kept, in_file_order=True)
     cosines = a[chosen] @ b.T
     scores = np.abs(cosines) if signed else cosines
     found, partners = assign(scores)

@@ -4,13 +4,13 @@ Tokens, positions, pixels and labels have fixed indices; norms and biases give e
 gives every unit of the residual stream some features. U = units, F = features.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.lineage.alignment import Alignment, balanced
-from pipeline.lineage.pairing import Group, Pair, residual_group
+from pipeline.lineage.alignment import Alignment, balanced, sample
+from pipeline.lineage.pairing import Link, Pair, residual_link
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Axis, Role, TensorSpec
 
@@ -32,35 +32,35 @@ _FAMILIES: Mapping[Role, str] = {
     Role.BIAS: "vectors",
 }
 
+Sides = tuple[Matrix, Matrix]
+"""Something of the first model, and the same of the second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """Features of the units of one residual stream in both models, by family."""
+    """Features of the units of one residual stream in both models."""
 
-    a: Mapping[str, Matrix] = field(default_factory=dict)
-    """Family -> (U of the first model, F)."""
-    b: Mapping[str, Matrix] = field(default_factory=dict)
-    signed: bool = False
+    families: Mapping[str, Sides]
+    """Family -> features of both models, (U, F)."""
+    signed: bool
     """Whether signs of units are arbitrary; gains of norms, which do not change with them, are left out then."""
 
     @property
     def num_features(self) -> int:
-        return sum(matrix.shape[1] for matrix in self.a.values())
+        return sum(a.shape[1] for a, _ in self.families.values())
 
-    def pooled(self) -> tuple[Matrix, Matrix]:
+    def pooled(self) -> Sides:
         """All families concatenated."""
-        names = list(self.a)
-        return np.concatenate([self.a[n] for n in names], axis=1), np.concatenate([self.b[n] for n in names], axis=1)
+        return _concatenated(self.families.values())
 
 
-def collect_anchors(
-    pairs: Iterable[Pair], a: ModelWeights, b: ModelWeights, *, seed: int
-) -> dict[tuple[Group, Group], Anchors]:
+def collect_anchors(pairs: Iterable[Pair], a: ModelWeights, b: ModelWeights, *, seed: int) -> dict[Link, Anchors]:
     """Pairs of residual streams that correspond, and the anchors of each, those with most features first."""
     pairs = list(pairs)
-    known = {link for pair in pairs for link in _residual_links(pair)}
+    matrices = [pair for pair in pairs if pair.a.is_matrix and pair.b.is_matrix]
+    known = {link for pair in matrices for axis in ("row", "col") if (link := residual_link(pair, axis=axis))}
     owners = _owners(pairs)
-    found: dict[tuple[Group, Group], dict[str, list[tuple[Matrix, Matrix]]]] = {}
+    found: dict[Link, dict[str, list[Sides]]] = {}
     signed = set()
     for pair in pairs:
         for link in _links(pair, known, owners):
@@ -73,20 +73,21 @@ def collect_anchors(
     return dict(sorted(joined.items(), key=lambda item: -item[1].num_features))
 
 
-def _join(families: Mapping[str, Sequence[tuple[Matrix, Matrix]]], signed: bool) -> Anchors:
+def _join(families: Mapping[str, Sequence[Sides]], signed: bool) -> Anchors:
     kept = {name: parts for name, parts in families.items() if not (signed and name == "vectors")}
-    sides = [
-        {name: np.concatenate([pair[side] for pair in parts], axis=1) for name, parts in kept.items()}
-        for side in (0, 1)
-    ]
-    return Anchors(sides[0], sides[1], signed)
+    return Anchors({name: _concatenated(parts) for name, parts in kept.items()}, signed)
+
+
+def _concatenated(parts: Iterable[Sides]) -> Sides:
+    left, right = zip(*parts, strict=True)
+    return np.concatenate(left, axis=1), np.concatenate(right, axis=1)
 
 
 def with_bridges(
     anchors: Anchors,
-    link: tuple[Group, Group],
+    link: Link,
     pairs: Iterable[Pair],
-    aligned: Mapping[tuple[Group, Group], Alignment],
+    aligned: Mapping[Link, Alignment],
     a: ModelWeights,
     b: ModelWeights,
 ) -> Anchors:
@@ -95,35 +96,17 @@ def with_bridges(
     for pair in pairs:
         if not (pair.a.is_matrix and pair.b.is_matrix and pair.a.block is None):
             continue
-        rows, cols = _link(pair, "row"), _link(pair, "col")
+        rows, cols = residual_link(pair, axis="row"), residual_link(pair, axis="col")
         if rows is None or cols is None or rows == cols:
             continue
         if cols == link and rows in aligned:
-            found.append(aligned[rows].rows(a.load(pair.a), b.load(pair.b)))
+            found.append(_standardised_sides(*aligned[rows].rows(a.load(pair.a), b.load(pair.b))))
         elif rows == link and cols in aligned:
-            found.append(aligned[cols].rows(a.load(pair.a).T, b.load(pair.b).T))
-    features = [
-        (x, y)
-        for left, right in found
-        if (x := _standardised(left)) is not None
-        if (y := _standardised(right)) is not None
-    ]
-    if not features:
+            found.append(_standardised_sides(*aligned[cols].rows(a.load(pair.a).T, b.load(pair.b).T)))
+    bridges = [sides for sides in found if sides is not None]
+    if not bridges:
         return anchors
-    bridges = [np.concatenate([pair[side].T for pair in features], axis=1) for side in (0, 1)]
-    return replace(anchors, a={**anchors.a, "bridges": bridges[0]}, b={**anchors.b, "bridges": bridges[1]})
-
-
-def _link(pair: Pair, axis: str) -> tuple[Group, Group] | None:
-    group_a, group_b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
-    return None if group_a is None or group_b is None else (group_a, group_b)
-
-
-def _residual_links(pair: Pair) -> Iterator[tuple[Group, Group]]:
-    """The pairs of residual streams along the axes of two matrices."""
-    if not (pair.a.is_matrix and pair.b.is_matrix):
-        return
-    yield from filter(None, (_link(pair, axis) for axis in ("row", "col")))
+    return replace(anchors, families={**anchors.families, "bridges": _concatenated(bridges)})
 
 
 def _owners(pairs: Sequence[Pair]) -> dict[str, TensorSpec]:
@@ -131,7 +114,7 @@ def _owners(pairs: Sequence[Pair]) -> dict[str, TensorSpec]:
     return {pair.a.tensor.rpartition(".")[0]: pair.a for pair in pairs if pair.a.is_matrix}
 
 
-def _links(pair: Pair, known: set[tuple[Group, Group]], owners: Mapping[str, TensorSpec]) -> list[tuple[Group, Group]]:
+def _links(pair: Pair, known: set[Link], owners: Mapping[str, TensorSpec]) -> list[Link]:
     """The pairs of residual streams to whose units the tensors give features; empty for tensors that do not anchor."""
     a, b = pair.a, pair.b
     if a.role not in _FAMILIES or a.role is not b.role:
@@ -142,21 +125,19 @@ def _links(pair: Pair, known: set[tuple[Group, Group]], owners: Mapping[str, Ten
             return []
     elif a.role is Role.HEAD and a.row_axis not in (Axis.LABEL, Axis.VOCABULARY):
         return []
-    axis = "row" if a.role is Role.PATCH_EMBEDDING else "col"
-    group_a, group_b = residual_group(a, axis=axis), residual_group(b, axis=axis)
-    if group_a is None or group_b is None:
+    own = residual_link(pair, axis="row" if a.role is Role.PATCH_EMBEDDING else "col")
+    if own is None:
         return []
     # A vocabulary outside the stacks is shared and anchors both; a tensor inside a stack anchors that one.
-    is_shared = a.row_axis is Axis.VOCABULARY and a.block is None and not group_a[0]
-    widths = (group_a[1], group_b[1])
-    return [
-        link
-        for link in known
-        if (link[0][1], link[1][1]) == widths and (is_shared or (link[0][0], link[1][0]) == (group_a[0], group_b[0]))
-    ]
+    is_shared = a.row_axis is Axis.VOCABULARY and a.block is None and not own[0][0]
+    return [link for link in known if link == own or (is_shared and _widths(link) == _widths(own))]
 
 
-def _features(pair: Pair, a: ModelWeights, b: ModelWeights, seed: int) -> tuple[Matrix, Matrix] | None:
+def _widths(link: Link) -> tuple[int, int]:
+    return link[0][1], link[1][1]
+
+
+def _features(pair: Pair, a: ModelWeights, b: ModelWeights, seed: int) -> Sides | None:
     """Standardised features of the units in both models, shape (U, F); None where nothing varies or indices differ."""
     left, right = a.load(pair.a), b.load(pair.b)
     if pair.a.role is Role.PATCH_EMBEDDING:
@@ -165,15 +146,14 @@ def _features(pair: Pair, a: ModelWeights, b: ModelWeights, seed: int) -> tuple[
         left, right = left.T, right.T
     elif pair.a.row_axis is Axis.LABEL and len(left) != len(right):
         return None
-    rows = _shared_rows(min(len(left), len(right)), seed)
-    sides = (_standardised(left[rows]), _standardised(right[rows]))
-    return None if any(side is None for side in sides) else (sides[0].T, sides[1].T)  # type: ignore[union-attr]
+    rows = sample(min(len(left), len(right)), MAX_ANCHOR_ROWS, seed)
+    return _standardised_sides(left[rows], right[rows])
 
 
-def _shared_rows(count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    if count <= MAX_ANCHOR_ROWS:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, MAX_ANCHOR_ROWS, replace=False))
+def _standardised_sides(left: Matrix, right: Matrix) -> Sides | None:
+    """Both standardised, by unit, `(U, F)`; None where nothing varies in one."""
+    one, two = _standardised(left), _standardised(right)
+    return None if one is None or two is None else (one.T, two.T)
 
 
 def _standardised(values: Matrix) -> Matrix | None:

@@ -2,20 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
-from pipeline.lineage.alignment import Alignment
-from pipeline.lineage.anchors import collect_anchors, with_bridges
-from pipeline.lineage.blocks import BlockMatcher
+from pipeline.lineage.alignment import FILE_ORDER_Z, Alignment, align, file_order, file_order_z, unit_rows
+from pipeline.lineage.anchors import LEAST_FEATURES, Anchors, collect_anchors, with_bridges
+from pipeline.lineage.blocks import Block, BlockMatcher, BlockPairs
 from pipeline.lineage.context import Context
 from pipeline.lineage.convolutions import convolution_tests
 from pipeline.lineage.evidence import HeldOut, Nulls, decide
-from pipeline.lineage.pairing import Group, Pair, by_block, pair_specs
+from pipeline.lineage.pairing import Link, Pair, by_block, pair_specs
 from pipeline.lineage.projections import attention_tests, feed_forward_tests
 from pipeline.lineage.records import Lineage, ModelWeights
-from pipeline.lineage.residual_alignment import align_residual_stream
 
 __all__ = ["compare_weights"]
-
-Alignments = dict[tuple[Group, Group], Alignment]
 
 
 def compare_weights(
@@ -31,35 +28,56 @@ def compare_weights(
     `on_progress` is told how many of how many blocks are done. The result depends on the weights, the number of nulls
     and the seed alone.
     """
-    matcher = BlockMatcher(a, b, by_block(a.specs), by_block(b.specs))
-    outside = pair_specs(matcher.blocks_a.get(None, {}), matcher.blocks_b.get(None, {}))
-    alignments, matched = _align(outside, matcher, seed)
-    nulls = Nulls(num_nulls, seed)
-    context = Context(a, b, alignments, nulls, seed)
+    names_a, names_b = by_block(a.specs), by_block(b.specs)
+    outside = pair_specs(names_a.pop(None, {}), names_b.pop(None, {}))
+    matcher = BlockMatcher(
+        [Block(names, a) for names in names_a.values()], [Block(names, b) for names in names_b.values()]
+    )
+    alignments, matched = _align(outside, matcher, a, b, seed)
+    context = Context(a, b, alignments, Nulls(num_nulls, seed), seed)
     tests: list[HeldOut] = []
     inside: list[Pair] = []
     for done, (block_a, block_b) in enumerate(matched):
         on_progress(done, len(matched))
-        pairs = pair_specs(matcher.blocks_a[block_a], matcher.blocks_b[block_b])
+        pairs = pair_specs(block_a.names, block_b.names)
         inside += pairs
         tests += feed_forward_tests(pairs, context)
         tests += attention_tests(pairs, context)
-    tests += convolution_tests([*outside, *inside], a, b, nulls, seed)
+    tests += convolution_tests([*outside, *inside], context)
     on_progress(len(matched), len(matched))
     return decide(tests, num_nulls=num_nulls)
 
 
-def _align(outside: Sequence[Pair], matcher: BlockMatcher, seed: int) -> tuple[Alignments, list[tuple[int, int]]]:
+def _align(
+    outside: Sequence[Pair], matcher: BlockMatcher, a: ModelWeights, b: ModelWeights, seed: int
+) -> tuple[dict[Link, Alignment], BlockPairs]:
     """The alignments of the residual streams, and which block is which."""
     in_sequence = matcher.in_sequence()
     pairs = list(outside)
     # Norms and biases inside the blocks anchor too, where it is known which block is which.
     for block_a, block_b in in_sequence or ():
-        pairs += pair_specs(matcher.blocks_a[block_a], matcher.blocks_b[block_b])
-    alignments: Alignments = {}
-    for link, anchors in collect_anchors(pairs, matcher.a, matcher.b, seed=seed).items():
-        bridged = with_bridges(anchors, link, outside, alignments, matcher.a, matcher.b)
-        alignment = align_residual_stream(bridged, matcher, link)
+        pairs += pair_specs(block_a.names, block_b.names)
+    alignments: dict[Link, Alignment] = {}
+    for link, anchors in collect_anchors(pairs, a, b, seed=seed).items():
+        bridged = with_bridges(anchors, link, outside, alignments, a, b)
+        alignment = _align_residual_stream(bridged, matcher, link)
         if alignment is not None:
             alignments[link] = alignment
     return alignments, matcher.match(alignments) if in_sequence is None else in_sequence
+
+
+def _align_residual_stream(anchors: Anchors, matcher: BlockMatcher, link: Link) -> Alignment | None:
+    """File order where anchors or blocks show it, else the best alignment by the anchors; None without anchors.
+
+    Between several alignments the weights that blocks read with decide; these are not among the tested weights.
+    """
+    families = list(anchors.families.values())
+    if len(families) > 1:
+        families.append(anchors.pooled())
+    by_family = (file_order_z(unit_rows(a), unit_rows(b)) for a, b in families)
+    if any(z >= FILE_ORDER_Z for z in by_family) or matcher.is_in_file_order(link):
+        return file_order(link[0][1], link[1][1])
+    candidates = [align(a, b, signed=anchors.signed) for a, b in families if a.shape[1] >= LEAST_FEATURES]
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    return max(candidates, key=lambda alignment: matcher.agreement({link: alignment}))

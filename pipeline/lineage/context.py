@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.lineage.alignment import Alignment
 from pipeline.lineage.evidence import Nulls
-from pipeline.lineage.pairing import Group, Pair, residual_group
+from pipeline.lineage.pairing import Link, Pair, residual_link
 from pipeline.lineage.records import Matrix, ModelWeights
 
 __all__ = ["Aligned", "Context"]
@@ -28,23 +28,18 @@ class Context:
 
     a: ModelWeights
     b: ModelWeights
-    alignments: Mapping[tuple[Group, Group], Alignment]
+    alignments: Mapping[Link, Alignment]
     nulls: Nulls
     seed: int
 
-    def alignment(self, pair: Pair, axis: str) -> Alignment | None:
-        """The alignment of the residual stream along an axis of the pair, None where there is none."""
-        group_a, group_b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
-        return None if group_a is None or group_b is None else self.alignments.get((group_a, group_b))
-
     def load(self, pair: Pair, axis: str) -> Aligned | None:
         """The pair with its residual axis as columns, `(other axis, U)`, aligned; None if that cannot be."""
-        alignment = self.alignment(pair, axis)
-        if alignment is None:
+        link = residual_link(pair, axis=axis)
+        alignment = None if link is None else self.alignments.get(link)
+        if link is None or alignment is None:
             return None
         left, right = self.a.load(pair.a), self.b.load(pair.b)
         if axis == "row":
             left, right = left.T, right.T
-        name = str(residual_group(pair.a, axis=axis))
         left, right = alignment.rows(left.T, right.T)
-        return Aligned(left.T, right.T, name, alignment)
+        return Aligned(left.T, right.T, str(link[0]), alignment)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.lineage.alignment import Alignment, align, balanced, centred, file_order
-from pipeline.lineage.evidence import HeldOut, Nulls
+from pipeline.lineage.alignment import Alignment, Indices, align, balanced, centred, file_order
+from pipeline.lineage.context import Context
+from pipeline.lineage.evidence import HeldOut
 from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
 from zoo.tensors import Axis, Role, TensorKind, TensorSpec
@@ -30,16 +30,13 @@ MAX_CANDIDATES = 6
 LEAST_CHANNELS = 4
 """With fewer input channels, half of them are too few."""
 _CLIP = 4.0
-_CONVOLUTIONS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION)
-_KERNELS = (*_CONVOLUTIONS, Role.DEPTHWISE_CONVOLUTION)
+_KERNELS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION, Role.DEPTHWISE_CONVOLUTION)
 
 
-def convolution_tests(
-    pairs: Sequence[Pair], a: ModelWeights, b: ModelWeights, nulls: Nulls, seed: int
-) -> Iterator[HeldOut]:
+def convolution_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
     """Tests of all convolutions of a model, each after those that it may read from."""
     kernels = [pair for pair in pairs if pair.a.role in _KERNELS and pair.a.role is pair.b.role]
-    chain = _Chain(_Side(a, _norms(a, kernels)), _Side(b, _norms(b, kernels)), nulls, seed, [])
+    chain = _Chain(context, [])
     for _, stage in groupby(sorted(kernels, key=_stage), key=_stage):
         pending = list(stage)
         while pending:
@@ -54,11 +51,6 @@ def _stage(pair: Pair) -> float:
     if pair.a.block is not None:
         return pair.a.block
     return -1 if (pair.a.depth or 0) < 0.5 else math.inf
-
-
-def _norms(model: ModelWeights, kernels: Sequence[Pair]) -> tuple[TensorSpec, ...]:
-    """Gains and shifts, for models that have kernels."""
-    return tuple(s for s in model.specs if kernels and s.role is Role.NORM and s.kind is TensorKind.WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,50 +78,16 @@ class _Fit:
     stacks: _Stacks
     rows: Alignment
     score: float
-    test: npt.NDArray[np.intp]
+    """Correlation of what was aligned."""
+    test: Indices
     """The other half."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One model, and the norms behind its kernels."""
-
-    weights: ModelWeights
-    norms: tuple[TensorSpec, ...]
-
-    def load(self, spec: TensorSpec) -> Matrix:
-        """The kernels, each multiplied with the sign of its gain where both may change sign."""
-        matrix = self.weights.load(spec)
-        gain = self._norm_of(spec, is_shift=False)
-        if not spec.free_row_signs or gain is None:
-            return matrix
-        signed: Matrix = matrix * np.where(self.weights.load(gain).T < 0, np.float32(-1), np.float32(1))
-        return signed
-
-    def shifts(self, spec: TensorSpec) -> Matrix:
-        """The shifts of the norm behind the kernels, standardised, `(N, 1)`; zeros where there is none."""
-        shift = self._norm_of(spec, is_shift=True)
-        if shift is None:
-            return np.zeros((spec.rows, 1), dtype=np.float32)
-        values: Matrix = self.weights.load(shift).T
-        values = (values - values.mean()) / np.float32(max(float(values.std()), 1e-12))
-        return values.clip(-_CLIP, _CLIP)
-
-    def _norm_of(self, spec: TensorSpec, *, is_shift: bool) -> TensorSpec | None:
-        """The vector whose name shares most leading components with the kernels'."""
-        fitting = [n for n in self.norms if n.cols == spec.rows and n.name.endswith(("bias", "beta")) == is_shift]
-        found = max(fitting, key=lambda norm: _common(norm.name, spec.name), default=None)
-        return found if found is not None and _common(found.name, spec.name) else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
     """The convolutions of both models, one after the other."""
 
-    a: _Side
-    b: _Side
-    nulls: Nulls
-    seed: int
+    context: Context
     groups: list[_Channels]
 
     def next_of(self, pending: Sequence[Pair]) -> int:
@@ -149,7 +107,7 @@ class _Chain:
         return min(range(len(pending)), key=lambda index: place(pending[index]))
 
     def convolution(self, pair: Pair) -> HeldOut | None:
-        left, right = self.a.load(pair.a), self.b.load(pair.b)
+        left, right = _load(self.context.a, pair.a), _load(self.context.b, pair.b)
         signed = pair.a.free_col_signs or pair.b.free_col_signs
         if pair.a.col_axis is Axis.POSITION:
             # The stem is not tested: its filters are smooth, so half of a filter predicts the other half in any model.
@@ -157,14 +115,17 @@ class _Chain:
                 rows = align(centred(left), centred(right), signed=signed)
                 self.groups.append(_Channels(len(left), len(right), rows))
             return None
-        shifts = self.a.shifts(pair.a), self.b.shifts(pair.b)
+        shifts = _shifts(self.context.a, pair.a), _shifts(self.context.b, pair.b)
         stacks = [_stacks(left, right, group) for group in self._readable(left, right)]
-        fits = [_fit(stack, shifts, signed, self.seed) for stack in stacks]
+        fits = [_fit(stack, shifts, signed, self.context.seed) for stack in stacks]
         best = max(fits, key=_preference, default=None)
         if best is None:
             return None
         # The convolutions behind are tested on other weights, so these channels may be aligned on all their weights.
-        whole = best.rows if best.rows.in_file_order else _align(best.stacks, shifts, signed)
+        whole = best.rows
+        if not whole.in_file_order:
+            one, two = _features(best.stacks.a, shifts[0]), _features(best.stacks.b, shifts[1])
+            whole = align(one, two, signed=signed)
         self.groups.append(_Channels(len(left), len(right), whole))
         test_a, test_b = (_flat(side[best.test]) for side in (best.stacks.a, best.stacks.b))
         return self._test(pair, test_a, test_b, best.rows, best.rows.in_file_order and best.stacks.in_file_order)
@@ -182,7 +143,7 @@ class _Chain:
         return latest + [_Channels(*sizes, file_order(*sizes)) for sizes in found]
 
     def depthwise(self, pair: Pair) -> HeldOut | None:
-        left, right = self.a.load(pair.a), self.b.load(pair.b)
+        left, right = _load(self.context.a, pair.a), _load(self.context.b, pair.b)
         sizes = len(left), len(right)
         group = next((group for group in reversed(self.groups) if (group.num_a, group.num_b) == sizes), None)
         if group is None or left.shape[1] != right.shape[1]:
@@ -192,7 +153,7 @@ class _Chain:
 
     def _test(self, pair: Pair, left: Matrix, right: Matrix, rows: Alignment, in_file_order: bool) -> HeldOut | None:
         one, two = (balanced(side) for side in rows.rows(left, right))
-        return self.nulls.held_out(
+        return self.context.nulls.held_out(
             one @ two.T,
             float(np.linalg.norm(one) * np.linalg.norm(two)),
             axis=pair.a.name,
@@ -200,6 +161,34 @@ class _Chain:
             weights=one.size,
             in_file_order=in_file_order,
         )
+
+
+def _load(model: ModelWeights, spec: TensorSpec) -> Matrix:
+    """The kernels, each multiplied with the sign of its gain where both may change sign."""
+    matrix = model.load(spec)
+    gain = _norm_of(model, spec, is_shift=False)
+    if not spec.free_row_signs or gain is None:
+        return matrix
+    signed: Matrix = matrix * np.where(model.load(gain).T < 0, np.float32(-1), np.float32(1))
+    return signed
+
+
+def _shifts(model: ModelWeights, spec: TensorSpec) -> Matrix:
+    """The shifts of the norm behind the kernels, standardised, `(N, 1)`; zeros where there is none."""
+    shift = _norm_of(model, spec, is_shift=True)
+    if shift is None:
+        return np.zeros((spec.rows, 1), dtype=np.float32)
+    values: Matrix = model.load(shift).T
+    values = (values - values.mean()) / np.float32(max(float(values.std()), 1e-12))
+    return values.clip(-_CLIP, _CLIP)
+
+
+def _norm_of(model: ModelWeights, spec: TensorSpec, *, is_shift: bool) -> TensorSpec | None:
+    """The gain or shift whose name shares most leading components with the kernels'."""
+    norms = (s for s in model.specs if s.role is Role.NORM and s.kind is TensorKind.WEIGHT)
+    fitting = [n for n in norms if n.cols == spec.rows and n.name.endswith(("bias", "beta")) == is_shift]
+    found = max(fitting, key=lambda norm: _common(norm.name, spec.name), default=None)
+    return found if found is not None and _common(found.name, spec.name) else None
 
 
 def _stacks(left: Matrix, right: Matrix, group: _Channels) -> _Stacks:
@@ -211,7 +200,7 @@ def _stacks(left: Matrix, right: Matrix, group: _Channels) -> _Stacks:
 
 def _fit(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool, seed: int) -> _Fit:
     fit, test = np.array_split(np.random.default_rng(seed).permutation(len(stacks.a)), 2)
-    one, two = _features(_flat(stacks.a[fit]), shifts[0]), _features(_flat(stacks.b[fit]), shifts[1])
+    one, two = _features(stacks.a[fit], shifts[0]), _features(stacks.b[fit], shifts[1])
     rows = align(one, two, signed=signed)
     one, two = rows.rows(one, two)
     score = float((one * two).sum() / max(np.linalg.norm(one) * np.linalg.norm(two), 1e-30))
@@ -224,14 +213,9 @@ def _preference(fit: _Fit) -> tuple[bool, bool, float]:
     return rows and cols, rows, fit.score
 
 
-def _align(stacks: _Stacks, shifts: tuple[Matrix, Matrix], signed: bool) -> Alignment:
-    """Output channels aligned on all input channels."""
-    one, two = _features(_flat(stacks.a), shifts[0]), _features(_flat(stacks.b), shifts[1])
-    return align(one, two, signed=signed)
-
-
-def _features(kernels: Matrix, shifts: Matrix) -> Matrix:
+def _features(stack: Matrix, shifts: Matrix) -> Matrix:
     """Features of output channels: their kernels, and the shift behind them with the weight of one entry."""
+    kernels = _flat(stack)
     return np.concatenate([balanced(kernels), shifts / np.float32(math.sqrt(kernels.shape[1]))], axis=1)
 
 

@@ -10,14 +10,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cattrs import Converter
+
 from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, WeightsChangedError
 from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
 from pipeline.lineage.records import CANNOT_SAY, LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.stages import StageStore, content_key
 from pipeline.weights.files import WeightFiles
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
 
 __all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]
 
@@ -32,9 +37,6 @@ def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Pa
     Searches where the run found them, then in the Hugging Face cache. Raises `FetchError` if they are not on this
     machine, and `WeightsChangedError` if the files there are not those that were mined.
     """
-    # Imported here: a kept result is read without it.
-    from pipeline.fetch.stage import fetch
-
     problem: DnaZooError | None = None
     for request in _requests(pattern, database):
         try:
@@ -101,8 +103,6 @@ class MinedLineage:
         store = StageStore(self.home)
         kept = store.find(STAGE, key)
         if kept is not None:
-            from cattrs import Converter
-
             return Converter().structure(kept.result, Lineage)
         self._tell("start", a, b)
         try:
@@ -133,9 +133,6 @@ class MinedLineage:
     @contextmanager
     def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
         files = find_weights(pattern, self.database, home=self.home)
-        from pipeline.weights.inventory import extract
-        from pipeline.weights.reader import WeightReader
-
         specs = extract(files, allow_nonfinite=True).specs
         with WeightReader(files) as reader:
             yield ModelWeights(specs=specs, load=reader.matrix, config=files.config)

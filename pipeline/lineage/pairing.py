@@ -6,10 +6,12 @@ from itertools import groupby
 
 from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
-__all__ = ["Group", "Pair", "by_block", "pair_specs", "residual_group"]
+__all__ = ["Group", "Link", "Pair", "by_block", "pair_specs", "residual_group", "residual_link"]
 
 Group = tuple[str, int]
 """A residual stream: `decoder` or nothing for any other, and its width."""
+Link = tuple[Group, Group]
+"""A residual stream of each model."""
 Names = Mapping[str, TensorSpec]
 """Name inside the block -> spec."""
 
@@ -87,3 +89,9 @@ def residual_group(spec: TensorSpec, *, axis: str) -> Group | None:
     # Keys and values of cross-attention read the encoder's residual stream.
     reads_encoder = axis == "col" and spec.role in _ENCODER_READERS and any(word in _CROSS for word in path)
     return ("decoder" if "decoder" in path[:-2] and not reads_encoder else "", width)
+
+
+def residual_link(pair: Pair, *, axis: str) -> Link | None:
+    """The residual streams along the `row` or `col` axis of both tensors; None unless both have one."""
+    a, b = residual_group(pair.a, axis=axis), residual_group(pair.b, axis=axis)
+    return None if a is None or b is None else (a, b)

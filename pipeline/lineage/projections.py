@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.lineage.alignment import FILE_ORDER_Z, align, balanced, centred, file_order_z
+from pipeline.lineage.alignment import FILE_ORDER_Z, align, balanced, centred, file_order_z, sample
 from pipeline.lineage.context import Aligned, Context
 from pipeline.lineage.evidence import HeldOut
 from pipeline.lineage.pairing import Pair
@@ -49,8 +49,8 @@ def _feed_forward(readers: Sequence[Pair], writer: Pair, context: Context) -> He
     )
     if len(sides[0]) != len(written.a) or len(sides[1]) != len(written.b):
         return None
-    sample = _sample(len(sides[0]), context.seed)
-    units = align(centred(sides[0]), centred(sides[1]), rows=sample)
+    rows = sample(len(sides[0]), MAX_INNER_UNITS, context.seed)
+    units = align(centred(sides[0]), centred(sides[1]), rows=rows)
     # All units get equal weight: under a ReLU they may be scaled.
     left, right = (balanced(side) for side in units.rows(written.a, written.b))
     return context.nulls.held_out(
@@ -68,12 +68,6 @@ def _by_unit(matrix: Matrix, num_units: int) -> Matrix:
     if len(matrix) == 2 * num_units:
         return np.concatenate([matrix[:num_units], matrix[num_units:]], axis=1)
     return matrix
-
-
-def _sample(count: int, seed: int) -> Any:
-    if count <= MAX_INNER_UNITS:
-        return None
-    return np.sort(np.random.default_rng(seed).choice(count, MAX_INNER_UNITS, replace=False))
 
 
 def attention_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:

@@ -279,3 +279,9 @@ def test_rescaled_units_are_undone(kind: str, tmp_path: Path) -> None:
     found = compared(weights_of(model, tmp_path / "a"), weights_of(copy, tmp_path / "b"))
     assert found.verdict == "same lineage"
     assert found.correlation is not None and found.correlation > 0.95
+
+
+def test_a_model_without_blocks_can_be_compared(specimen: Callable[[str], ModelWeights]) -> None:
+    bert = specimen("bert-a")
+    bare = replace(bert, specs=[spec for spec in bert.specs if spec.block is None])
+    assert compared(bare, bert).verdict == compared(bert, bare).verdict == "cannot say"
