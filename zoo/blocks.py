@@ -16,17 +16,13 @@ class Place:
     depth: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Position:
     """A block's place before blocks are numbered; sorts in execution order."""
 
     stack: tuple[int, str]
     """Decoders after encoders, feature extractors before both; then by path."""
     indices: tuple[int, ...]
-
-    @property
-    def sort_key(self) -> tuple[tuple[int, str], tuple[int, ...]]:
-        return self.stack, self.indices
 
 
 _BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -67,7 +63,7 @@ def place_tensors(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, 
     """
     names = tuple(names)
     positions = {name: position for name in names if (position := _position(name)) is not None}
-    ordered = sorted(set(positions.values()), key=lambda position: position.sort_key)
+    ordered = sorted(set(positions.values()))
     blocks = {position: index for index, position in enumerate(ordered)}
     shares_layers = _shares_layers(names, config)
     places = {}
@@ -98,12 +94,9 @@ def _depth_outside(name: str, ordered: list[_Position]) -> float:
     """0 before the blocks, 1 behind them, and the boundary for what closes one stack before the next begins."""
     if _FRONT.search(name):
         return 0.0
-    through = [i + 1 for i, position in enumerate(ordered) if _closes(name, position.stack[1])]
+    stacks = [position.stack[1] for position in ordered]
+    through = [i for i, stack in enumerate(stacks, start=1) if stack and name.startswith(f"{stack}.")]
     return max(through) / len(ordered) if through else 1.0
-
-
-def _closes(name: str, stack: str) -> bool:
-    return bool(stack) and name.startswith(f"{stack}.")
 
 
 def _shares_layers(names: tuple[str, ...], config: Mapping[str, Any]) -> bool:

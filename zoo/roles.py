@@ -17,7 +17,7 @@ from zoo.rules import (
     Rule,
 )
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
-from zoo.tensors import Axis, Role, TensorHeader, TensorKind, TensorSpec
+from zoo.tensors import EMBEDDINGS, Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
 
 __all__ = ["describe_tensors"]
@@ -26,13 +26,6 @@ _FLOATING = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 _CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _GAINS = frozenset({"weight", "gamma"})
 """What the multiplying vector of a norm is called; `gamma` in checkpoints from before 2019."""
-_EMBEDDINGS = frozenset({Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING})
-_FUSED_PART = {
-    Role.ATTENTION_QUERY: "[query]",
-    Role.ATTENTION_KEY: "[key]",
-    Role.ATTENTION_VALUE: "[value]",
-}
-
 
 _AnyRule = TypeVar("_AnyRule", Rule, FusedRule, BufferRule)
 
@@ -41,7 +34,6 @@ _AnyRule = TypeVar("_AnyRule", Rule, FusedRule, BufferRule)
 class _Checkpoint:
     """What the tensors of one file have to be read together for."""
 
-    names: frozenset[str]
     config: Mapping[str, Any]
     has_conv1d: bool
     norms: frozenset[str]
@@ -65,24 +57,18 @@ def describe_tensors(
 
     What no rule knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
     """
-    checkpoint = _read_together(tuple(headers), config or {}, shared or {})
-    specs = (spec for header in headers for spec in _describe(header, checkpoint))
-    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
-
-
-def _read_together(
-    headers: tuple[TensorHeader, ...], config: Mapping[str, Any], shared: Mapping[str, str]
-) -> _Checkpoint:
+    config = config or {}
     norms = frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS)
-    return _Checkpoint(
-        names=frozenset(header.name for header in headers),
+    checkpoint = _Checkpoint(
         config=config,
         has_conv1d=_has_conv1d(headers, config),
         norms=norms,
-        ties=find_ties(headers, config, shared),
+        ties=find_ties(headers, config, shared or {}),
         places=place_tensors((header.name for header in headers), config),
         signs=find_free_signs(headers, config, norms),
     )
+    specs = (spec for header in headers for spec in _describe(header, checkpoint))
+    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
 
 
 def _describe(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
@@ -107,7 +93,7 @@ def _buffer_role(header: TensorHeader, checkpoint: _Checkpoint) -> Role | None:
     rule = _first_match(BUFFER_RULES, header.name)
     if rule is None or rule.ndim not in (None, len(header.shape)):
         return None
-    if not any(rule.requires.search(_stem(name)) for name in checkpoint.names):
+    if not any(rule.requires.search(_stem(name)) for name in checkpoint.places):
         return None
     return rule.role
 
@@ -118,7 +104,7 @@ def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
         return _as_kernel(spec, header)
     rule = _first_match(MATRIX_RULES, header.name)
     # A projection of three dimensions or more is stacked or split by head: its rows are not the rule's.
-    if rule is not None and (len(header.shape) <= 2 or rule.role in _EMBEDDINGS):
+    if rule is not None and (len(header.shape) <= 2 or rule.role in EMBEDDINGS):
         return _by_rule(spec, rule, checkpoint)
     return spec if spec.rows > 1 else replace(spec, role=_vector_role(header.name, checkpoint))
 
@@ -141,7 +127,7 @@ def _plain(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
 
 def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpec:
     spec = replace(spec, role=rule.role, row_axis=rule.row_axis, col_axis=rule.col_axis)
-    if spec.block is None and rule.role in _EMBEDDINGS:
+    if spec.block is None and rule.role in EMBEDDINGS:
         spec = replace(spec, depth=0.0)
     if spec.block is None and rule.role is Role.HEAD:
         spec = replace(spec, depth=1.0)
@@ -175,7 +161,7 @@ def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tu
     parts = []
     start = 0
     for role, size in zip(rule.parts, sizes, strict=True):
-        name = f"{header.name}{_FUSED_PART[role]}"
+        name = f"{header.name}[{role.removeprefix('attention_')}]"
         parts.append(replace(whole, name=name, role=role, rows=size, row_slice=(start, start + size)))
         start += size
     return tuple(parts)
@@ -204,7 +190,7 @@ def _is_interleaved(name: str, config: Mapping[str, Any]) -> bool:
     return _stem(name).endswith("query_key_value")
 
 
-def _has_conv1d(headers: tuple[TensorHeader, ...], config: Mapping[str, Any]) -> bool:
+def _has_conv1d(headers: Sequence[TensorHeader], config: Mapping[str, Any]) -> bool:
     """Whether projections are stored `(in, out)`: GPT-2's family does, and without a configuration the shape tells."""
     if "model_type" in config:
         return config["model_type"] in _CONV1D_TYPES

@@ -18,13 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoo.tensors import Axis, Role, TensorHeader, TensorSpec
+from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorHeader, TensorSpec
 
 __all__ = ["FreeSigns", "find_free_signs", "with_free_signs"]
 
 _TANH_UNITS = re.compile(r"(?:^|\.)(?:pooler(?:\.dense)?|classifier\.dense)\.(?:weight|bias)$")
-_KERNELS = frozenset({Role.CONVOLUTION, Role.DEPTHWISE_CONVOLUTION, Role.POINTWISE_CONVOLUTION})
-_BUFFERS_OF_BATCH_NORM = "running_mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
     - `norms`: modules whose `weight` is a vector.
     """
     shifted = {_module(header.name) for header in headers if header.name.endswith((".bias", ".beta"))}
-    batch_norms = frozenset(_module(h.name) for h in headers if h.name.endswith(f".{_BUFFERS_OF_BATCH_NORM}"))
+    batch_norms = frozenset(_module(h.name) for h in headers if h.name.endswith(".running_mean"))
     is_linear = config.get("model_type") == "mobilebert" and config.get("normalization_type", "no_norm") == "no_norm"
     has_depthwise = any(len(h.shape) == 4 and h.shape[1] == 1 < h.shape[0] for h in headers)
     return FreeSigns(
@@ -64,7 +62,7 @@ def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
 
 
 def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
-    if spec.role in _KERNELS:
+    if spec.role in CONVOLUTIONS:
         return bool(found.batch_norms)
     return _is_free_residual(spec, spec.row_axis, found) or _TANH_UNITS.search(spec.name) is not None
 
@@ -72,7 +70,7 @@ def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
 def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role is Role.NORM:
         return found.linear_norms or _module(spec.name) in found.batch_norms
-    if spec.role in _KERNELS:
+    if spec.role in CONVOLUTIONS:
         return found.narrow and spec.col_axis is Axis.CHANNEL
     is_label_head = spec.role is Role.HEAD and spec.row_axis is Axis.LABEL
     return _is_free_residual(spec, spec.col_axis, found) or is_label_head

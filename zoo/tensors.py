@@ -6,7 +6,7 @@ Everything here is plain data; `zoo.roles` derives it from names and shapes, `pi
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Axis", "Role", "TensorHeader", "TensorKind", "TensorSpec"]
+__all__ = ["CONVOLUTIONS", "EMBEDDINGS", "Axis", "Role", "TensorHeader", "TensorKind", "TensorSpec"]
 
 
 class Role(StrEnum):
@@ -29,6 +29,10 @@ class Role(StrEnum):
     BIAS = "bias"
     HEAD = "head"
     OTHER = "other"
+
+
+EMBEDDINGS = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING)
+CONVOLUTIONS = (Role.CONVOLUTION, Role.DEPTHWISE_CONVOLUTION, Role.POINTWISE_CONVOLUTION)
 
 
 class TensorKind(StrEnum):

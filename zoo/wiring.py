@@ -7,12 +7,12 @@ wrong one would break the invariance of the fingerprint.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from zoo.tensors import Axis, Role, TensorKind, TensorSpec
+from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorKind, TensorSpec
 
-__all__ = ["Attention", "Block", "FeedForward", "Front", "Stack", "find_gains", "find_stacks"]
+__all__ = ["Attention", "Block", "FeedForward", "Front", "Stack", "find_gains", "find_stacks", "num_shared"]
 
-CONVOLUTIONS = (Role.CONVOLUTION, Role.DEPTHWISE_CONVOLUTION, Role.POINTWISE_CONVOLUTION)
 READERS = (Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE, Role.FFN_IN)
 FEWEST_TOKENS = 9
 """Smaller tables are segment types, classes or masks, not a vocabulary."""
@@ -107,6 +107,11 @@ def find_gains(specs: Sequence[TensorSpec]) -> dict[str, TensorSpec]:
     return {spec.name: norms[name] for spec, name in found if name is not None and norms[name].cols == spec.rows}
 
 
+def num_shared(*paths: Sequence[str]) -> int:
+    """The number of leading components that all paths share."""
+    return len(list(takewhile(lambda components: len(set(components)) == 1, zip(*paths, strict=False))))
+
+
 def _norm_names(kernel: str) -> Iterator[str]:
     """Possible names of the norm behind a convolution."""
     *parents, module, parameter = kernel.split(".")
@@ -173,9 +178,7 @@ def _readers(block: Sequence[TensorSpec]) -> list[TensorSpec]:
 def _feeds(name: str, path: tuple[str, ...], paths: Sequence[tuple[str, ...]]) -> bool:
     """Whether the tensor `name` is in front of the stack, and not inside a module that leads to another stack only."""
     parts = tuple(name.split("."))
-    common = 0
-    while common < min(len(parts), len(path)) and parts[common] == path[common]:
-        common += 1
+    common = num_shared(parts, path)
     return not any(other[: common + 1] == parts[: common + 1] for other in paths)
 
 
@@ -255,9 +258,7 @@ def _nearest(spec: TensorSpec, others: Sequence[TensorSpec]) -> TensorSpec | Non
     """
 
     def rank(other: TensorSpec) -> tuple[int, int]:
-        pairs = list(zip(spec.name.split("."), other.name.split("."), strict=False))
-        shared = next((i for i, (one, two) in enumerate(pairs) if one != two), len(pairs))
-        return -shared, other.name.count(".")
+        return -num_shared(spec.name.split("."), other.name.split(".")), other.name.count(".")
 
     ranked = sorted(others, key=rank)
     if len(ranked) > 1 and rank(ranked[0]) == rank(ranked[1]):

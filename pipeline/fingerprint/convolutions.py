@@ -9,17 +9,17 @@ the next gives the part.
 M, N = channels out and in, P = positions of a kernel, K = columns of a frame.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, random_signs, whiten
+from pipeline.fingerprint.residual_frames import Loader
 from zoo.tensors import Axis, Role, TensorSpec
 from zoo.wiring import Block
 
-__all__ = ["ConvolutionWalk", "Path"]
+__all__ = ["ConvolutionWalk", "Found", "Path"]
 
 PIXELS, KERNEL, MIXING = 2, 4, 5
 """Salts of the random signs."""
@@ -27,8 +27,8 @@ MOST_POSITIONS = 9
 """Positions of larger kernels are projected on this number of columns."""
 BALANCING_STEPS = 5
 
-Loader = Callable[[TensorSpec], npt.NDArray[np.float32]]
 Found = tuple[str, Frame]
+"""Kind of a part, and its matrix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

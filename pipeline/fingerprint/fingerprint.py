@@ -31,9 +31,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.fingerprint.convolutions import ConvolutionWalk, Path
+from pipeline.fingerprint.convolutions import ConvolutionWalk, Found, Path
 from pipeline.fingerprint.random_projections import Frame, random_signs, unit_scale, whiten
-from pipeline.fingerprint.residual_frames import gain_columns, mapped, scaled_by_gains, table_frame
+from pipeline.fingerprint.residual_frames import Float32, Loader, gain_columns, mapped, scaled_by_gains, table_frame
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Attention, Block, FeedForward, Stack, find_gains, find_stacks
 
@@ -53,11 +53,7 @@ ROUNDING = 1e-9
 PROJECTION = 6
 """Salt of the random signs."""
 
-Float32 = npt.NDArray[np.float32]
-Loader = Callable[[TensorSpec], Float32]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
-Found = tuple[str, Frame]
-"""Kind of a part, and its matrix."""
 Frames = Mapping[str, Frame]
 """Source -> a frame of one axis: `inputs` (tokens, pixels, the stack before), `positions`, `gains`."""
 StreamFrames = Mapping[tuple[int, str], Frames]

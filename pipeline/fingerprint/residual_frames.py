@@ -12,7 +12,7 @@ from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, rand
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Stack
 
-__all__ = ["gain_columns", "mapped", "scaled_by_gains", "table_frame"]
+__all__ = ["Float32", "Loader", "gain_columns", "mapped", "scaled_by_gains", "table_frame"]
 
 TOKENS, PIXELS, POSITIONS, MIXING = 1, 2, 3, 5
 """Salts of the random signs."""
@@ -21,6 +21,7 @@ NORMS_OF_A_BLOCK = 3
 """Columns for the norms of a block: the first, second and third norm have one each."""
 
 Float32 = npt.NDArray[np.float32]
+Loader = Callable[[TensorSpec], Float32]
 
 
 def table_frame(pieces: Iterable[Float32], spec: TensorSpec) -> Frame:
@@ -69,7 +70,7 @@ def mapped(matrix: Float32, frame: Frame) -> Frame:
     return whiten(np.sum([place @ frame @ mix for place, mix in zip(places, mixing, strict=True)], axis=0))
 
 
-def gain_columns(stack: Stack, load: Callable[[TensorSpec], Float32]) -> Frame | None:
+def gain_columns(stack: Stack, load: Loader) -> Frame | None:
     """Ranks of gains, (N, 1 + 3 * `NORMS_OF_A_BLOCK`), columns of length 1: norms before the blocks, then by third.
 
     None where no gain varies. A column without norms is zeros.

@@ -20,7 +20,8 @@ from pipeline.lineage.context import Context
 from pipeline.lineage.evidence import HeldOut
 from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
-from zoo.tensors import Axis, Role, TensorKind, TensorSpec
+from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorKind, TensorSpec
+from zoo.wiring import num_shared
 
 __all__ = ["convolution_tests"]
 
@@ -30,12 +31,11 @@ MAX_CANDIDATES = 6
 LEAST_CHANNELS = 4
 """With fewer input channels, half of them are too few."""
 _CLIP = 4.0
-_KERNELS = (Role.CONVOLUTION, Role.POINTWISE_CONVOLUTION, Role.DEPTHWISE_CONVOLUTION)
 
 
 def convolution_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut]:
     """Tests of all convolutions of a model, each after those that it may read from."""
-    kernels = [pair for pair in pairs if pair.a.role in _KERNELS and pair.a.role is pair.b.role]
+    kernels = [pair for pair in pairs if pair.a.role in CONVOLUTIONS and pair.a.role is pair.b.role]
     chain = _Chain(context, [])
     for _, stage in groupby(sorted(kernels, key=_stage), key=_stage):
         pending = list(stage)
@@ -187,8 +187,8 @@ def _norm_of(model: ModelWeights, spec: TensorSpec, *, is_shift: bool) -> Tensor
     """The gain or shift whose name shares most leading components with the kernels'."""
     norms = (s for s in model.specs if s.role is Role.NORM and s.kind is TensorKind.WEIGHT)
     fitting = [n for n in norms if n.cols == spec.rows and n.name.endswith(("bias", "beta")) == is_shift]
-    found = max(fitting, key=lambda norm: _common(norm.name, spec.name), default=None)
-    return found if found is not None and _common(found.name, spec.name) else None
+    shared = [num_shared(norm.name.split("."), spec.name.split(".")) for norm in fitting]
+    return fitting[shared.index(max(shared))] if any(shared) else None
 
 
 def _stacks(left: Matrix, right: Matrix, group: _Channels) -> _Stacks:
@@ -222,9 +222,3 @@ def _features(stack: Matrix, shifts: Matrix) -> Matrix:
 def _flat(stack: Matrix) -> Matrix:
     """Channels first, `(C, N, K)`, to `(N, C * K)`."""
     return stack.swapaxes(0, 1).reshape(stack.shape[1], -1)
-
-
-def _common(a: str, b: str) -> int:
-    """Number of leading components that two names share."""
-    pairs = zip(a.split("."), b.split("."), strict=False)
-    return next((count for count, (x, y) in enumerate(pairs) if x != y), 0)

@@ -1,6 +1,6 @@
 """From held-out weights under an alignment to a correlation, its null and a verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,19 +141,15 @@ def _verdict(correlation: float, z: float | None, in_file_order: bool) -> tuple[
     return "same lineage", "the weights agree far more than under wrong alignments"
 
 
-def _by_role(tests: Sequence[HeldOut]) -> list[RoleEvidence]:
-    found = []
+def _by_role(tests: Sequence[HeldOut]) -> Iterator[RoleEvidence]:
     for role in Role:
         members = [test for test in tests if test.role is role]
         if members:
             correlation, nulls = _pooled(members)
-            weights = sum(test.weights for test in members)
-            evidence = RoleEvidence(
+            yield RoleEvidence(
                 role=role.value,
                 tensors=len(members),
-                weights=weights,
+                weights=sum(test.weights for test in members),
                 correlation=correlation,
                 z=_z(correlation, nulls),
             )
-            found.append(evidence)
-    return found

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from zoo.tensors import Axis, Role, TensorKind, TensorSpec
+from zoo.tensors import EMBEDDINGS, Axis, Role, TensorKind, TensorSpec
+from zoo.wiring import num_shared
 
 __all__ = ["Group", "Link", "Pair", "by_block", "pair_specs", "residual_group", "residual_link"]
 
@@ -15,7 +16,6 @@ Link = tuple[Group, Group]
 Names = Mapping[str, TensorSpec]
 """Name inside the block -> spec."""
 
-_EMBEDDINGS = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING)
 _CROSS = frozenset({"encoder_attn", "encdecattention", "crossattention", "cross_attention"})
 _ENCODER_READERS = (Role.ATTENTION_KEY, Role.ATTENTION_VALUE)
 
@@ -41,11 +41,7 @@ def _block_number(spec: TensorSpec) -> int:
 def _shortened(specs: Sequence[TensorSpec], block: int | None) -> dict[str, TensorSpec]:
     """The specs by their names without the leading components that all share."""
     paths = [spec.name.split(".") for spec in specs]
-    shared = 0
-    if block is not None:
-        shortest = min(len(path) for path in paths)
-        while shared < shortest - 1 and len({path[shared] for path in paths}) == 1:
-            shared += 1
+    shared = 0 if block is None else num_shared(*(path[:-1] for path in paths))
     return {".".join(path[shared:]): spec for path, spec in zip(paths, specs, strict=True)}
 
 
@@ -73,7 +69,7 @@ def _same(name: str, others: Iterable[str]) -> list[str]:
 def _ordered(rest: Names, role: Role) -> list[TensorSpec]:
     """The matrices of a role that have no pair by name: embeddings from the largest, the others by name."""
     found = [(name, spec) for name, spec in rest.items() if spec.role is role and spec.is_matrix]
-    return [spec for _, spec in sorted(found, key=lambda x: (-x[1].rows if role in _EMBEDDINGS else 0, x[0]))]
+    return [spec for _, spec in sorted(found, key=lambda x: (-x[1].rows if role in EMBEDDINGS else 0, x[0]))]
 
 
 def residual_group(spec: TensorSpec, *, axis: str) -> Group | None:

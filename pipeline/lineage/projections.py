@@ -74,26 +74,22 @@ def attention_tests(pairs: Sequence[Pair], context: Context) -> Iterator[HeldOut
     """Tests of the attention modules of a block: queries with keys, values with outputs."""
     queries, keys = _of(pairs, Role.ATTENTION_QUERY), _of(pairs, Role.ATTENTION_KEY)
     values, outputs = _of(pairs, Role.ATTENTION_VALUE), _of(pairs, Role.ATTENTION_OUTPUT)
+    found: list[HeldOut | None] = []
     if len(queries) == len(keys):
-        for query, key in zip(queries, keys, strict=True):
-            # Heads that attend by position are alike in all models with the same positions. Where the order of the
-            # residual stream had to be searched for, by positions among others, their products say little of lineage.
-            yield from _present(_product(query, "col", key, "col", context, counts=False))
+        # Heads that attend by position are alike in all models with the same positions. Where the order of the residual
+        # stream had to be searched for, by positions among others, their products say little of lineage.
+        found += [_product(*pair, "col", context, counts=False) for pair in zip(queries, keys, strict=True)]
     if len(values) == len(outputs):
-        for value, output in zip(values, outputs, strict=True):
-            yield from _present(_product(value, "col", output, "row", context, counts=True))
+        found += [_product(*pair, "row", context, counts=True) for pair in zip(values, outputs, strict=True)]
+    return (test for test in found if test is not None)
 
 
-def _present(test: HeldOut | None) -> Iterator[HeldOut]:
-    if test is not None:
-        yield test
+def _product(first: Pair, second: Pair, axis: str, context: Context, *, counts: bool) -> HeldOut | None:
+    """Tests the second matrix where the first is in file order, else the product of both, which counts if `counts`.
 
-
-def _product(
-    first: Pair, first_axis: str, second: Pair, second_axis: str, context: Context, *, counts: bool
-) -> HeldOut | None:
-    """Tests the second matrix where the first is in file order, else the product of both, which counts if `counts`."""
-    one, two = context.load(first, first_axis), context.load(second, second_axis)
+    - `axis`: the residual axis of the second; the first reads along its columns.
+    """
+    one, two = context.load(first, "col"), context.load(second, axis)
     if one is None or two is None:
         return None
     in_file_order = False
@@ -142,10 +138,8 @@ def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Mat
 
 
 def _num_heads(config: Mapping[str, Any]) -> int:
-    for key in ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"):
-        if isinstance(config.get(key), int):
-            return int(config[key])
-    return 0
+    keys = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
+    return next((int(config[key]) for key in keys if isinstance(config.get(key), int)), 0)
 
 
 def _product_norm(one: Matrix, two: Matrix) -> float:
