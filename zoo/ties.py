@@ -39,13 +39,9 @@ def find_ties(headers: Sequence[TensorHeader], config: Mapping[str, Any], shared
     - Elsewhere an output embedding of the input embedding's shape is its copy, unless `tie_word_embeddings` is off.
     """
     shapes = {header.name: header.shape for header in headers}
-    ties = _ties_by_name(shapes) if _is_tied(config) else {}
-    return {**{name: first for name, first in ties.items() if name not in shared}, **_ties_by_storage(shapes, shared)}
-
-
-def _is_tied(config: Mapping[str, Any]) -> bool:
     default = config.get("model_type") not in _UNTIED_BY_DEFAULT
-    return config.get("tie_word_embeddings", default) is not False
+    ties = _ties_by_name(shapes) if config.get("tie_word_embeddings", default) is not False else {}
+    return {**{name: first for name, first in ties.items() if name not in shared}, **_ties_by_storage(shapes, shared)}
 
 
 def _ties_by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -58,10 +54,7 @@ def _ties_by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
 
 
 def _twin(name: str) -> str | None:
-    for pattern, first in _TWINS:
-        if pattern.search(name):
-            return pattern.sub(first, name)
-    return None
+    return next((pattern.sub(first, name) for pattern, first in _TWINS if pattern.search(name)), None)
 
 
 def _input_embedding(shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -59,7 +59,8 @@ def collect_anchors(pairs: Iterable[Pair], a: ModelWeights, b: ModelWeights, *, 
     pairs = list(pairs)
     matrices = [pair for pair in pairs if pair.a.is_matrix and pair.b.is_matrix]
     known = {link for pair in matrices for axis in ("row", "col") if (link := residual_link(pair, axis=axis))}
-    owners = _owners(pairs)
+    # What a bias adds to is the rows of its module's matrix.
+    owners = {_module(pair.a): pair.a for pair in pairs if pair.a.is_matrix}
     found: dict[Link, dict[str, list[Sides]]] = {}
     signed = set()
     for pair in pairs:
@@ -109,9 +110,8 @@ def with_bridges(
     return replace(anchors, families={**anchors.families, "bridges": _concatenated(bridges)})
 
 
-def _owners(pairs: Sequence[Pair]) -> dict[str, TensorSpec]:
-    """Module -> its matrix in the first model; what a bias adds to is the matrix's rows."""
-    return {pair.a.tensor.rpartition(".")[0]: pair.a for pair in pairs if pair.a.is_matrix}
+def _module(spec: TensorSpec) -> str:
+    return spec.tensor.rpartition(".")[0]
 
 
 def _links(pair: Pair, known: set[Link], owners: Mapping[str, TensorSpec]) -> list[Link]:
@@ -120,7 +120,7 @@ def _links(pair: Pair, known: set[Link], owners: Mapping[str, TensorSpec]) -> li
     if a.role not in _FAMILIES or a.role is not b.role:
         return []
     if a.role in (Role.NORM, Role.BIAS):
-        owner = owners.get(a.tensor.rpartition(".")[0])
+        owner = owners.get(_module(a))
         if a.rows != 1 or b.rows != 1 or (owner is not None and owner.row_axis is not Axis.RESIDUAL):
             return []
     elif a.role is Role.HEAD and a.row_axis not in (Axis.LABEL, Axis.VOCABULARY):
