@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 
 from tests.support.architectures import ARCHITECTURES
+from tests.support.counts import ParameterCount, count_parameters
 from tests.support.make_tensor_headers import make_fixture
 from tests.support.tensor_headers import FOLDER, Fixture, load_fixture
-from zoo.counts import ParameterCount, count_parameters
 from zoo.registry import CARDS, find_card
 from zoo.roles import describe_tensors
 from zoo.tensors import Role, TensorHeader, TensorKind, TensorSpec
