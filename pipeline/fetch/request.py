@@ -1,16 +1,14 @@
 """What a model is asked for by, and what fetching it would take."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dna_zoo.errors import SettingsError
+from pipeline.fetch.hub import is_hex
 from pipeline.weights.files import Origin
 from zoo.cards import ModelCard
 
 __all__ = ["FetchPlan", "ModelRequest", "PlannedFile"]
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,7 @@ class ModelRequest:
     """A commit of the Hub; None means the card's pin, or the commit stored at the first download."""
 
     def __post_init__(self) -> None:
-        if self.revision is not None and not _COMMIT.fullmatch(self.revision):
+        if self.revision is not None and not is_hex(self.revision, 40):
             raise SettingsError(
                 f"`revision` is {self.revision!r}, which is not a commit.",
                 hint="Give the 40 hexadecimal digits of a commit, or none to have the newest resolved and stored.",

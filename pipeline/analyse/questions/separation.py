@@ -34,10 +34,9 @@ class Separation:
 
     pseudo_f: float | None
     """None where the labels explain all of the variance."""
-    r2: float
-    """Share of the squared distances that lies between labels, which random labels have too."""
     omega2: float
-    """The same corrected for chance: 0 is expected of random labels, 1 is the maximum."""
+    """Share of the squared distances that lies between labels, corrected for chance: 0 is expected of random labels, 1
+    is the maximum."""
     p: float
 
 
@@ -58,7 +57,6 @@ def separate(sample: Sample, dealt: Labellings) -> Separation:
     mean_within = float(within[0]) / freedom
     return Separation(
         pseudo_f=between / (num_labels - 1) / mean_within if mean_within > 0 else None,
-        r2=between / total if total > 0 else 0.0,
         # Olejnik and Algina 2003, with the sums of squares of distances.
         omega2=(between - (num_labels - 1) * mean_within) / (total + mean_within) if total > 0 else 0.0,
         # All labellings have the same group sizes, so that the smallest sum within is the largest pseudo-F.

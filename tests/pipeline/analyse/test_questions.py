@@ -169,14 +169,14 @@ def test_pseudo_f_of_one_dimension_is_the_f_of_an_analysis_of_variance() -> None
     assert found.pseudo_f == pytest.approx(f_oneway(values[:3, 0], values[3:7, 0], values[7:, 0]).statistic)
 
 
-def test_r2_is_the_share_between_labels_and_omega2_is_near_0_by_chance() -> None:
+def test_omega2_is_1_for_labels_that_explain_all_and_near_0_by_chance() -> None:
     rng, omega2 = np.random.default_rng(0), []
     for _ in range(200):
         sample = sample_of(list("aaaabbbb"), rng.normal(size=(8, 5)))
         omega2.append(separate(sample, deal(sample, 2)).omega2)
     assert np.mean(omega2) == pytest.approx(0, abs=0.02)
     apart = sample_of(list("aabb"), [[0.0], [0.0], [1.0], [1.0]])
-    assert separate(apart, deal(apart)).r2 == 1 and separate(apart, deal(apart)).pseudo_f is None
+    assert separate(apart, deal(apart)).omega2 == 1 and separate(apart, deal(apart)).pseudo_f is None
 
 
 def test_random_labels_are_rejected_as_often_as_alpha_says() -> None:
