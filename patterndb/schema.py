@@ -1,5 +1,6 @@
 """The schema: which one a database has, which one this version of dna-zoo needs, and the way there."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTOGENERATE_PLUGINS",
-    "HEAD",
     "alembic_config",
     "check",
     "current",
+    "head",
     "migration_connection",
     "migrations_path",
     "prepare",
@@ -27,8 +28,6 @@ __all__ = [
     "upgrade",
 ]
 
-HEAD = "0004"
-"""The newest migration. Written here so that reading commands need not load alembic; a test compares."""
 
 AUTOGENERATE_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
 """Comparing CHECK constraints is opt-in."""
@@ -44,15 +43,15 @@ def current(url: str) -> str | None:
 
 
 def require_head(connection: Connection) -> None:
-    """Raise `SchemaVersionError`, with the command that repairs it, unless the revision is `HEAD`."""
+    """Raise `SchemaVersionError`, with the command that repairs it, unless the revision is `head()`."""
     revision = _read_revision(connection)
-    if revision == HEAD:
+    if revision == head():
         return
     has = "no schema of dna-zoo" if revision is None else f"schema {revision}"
     # Revisions are numbers with leading zeros, so that older ones sort before newer ones.
-    is_older = revision is None or revision < HEAD
+    is_older = revision is None or revision < head()
     raise SchemaVersionError(
-        f"{masked(connection.engine.url)} has {has}, this version of dna-zoo needs {HEAD}.",
+        f"{masked(connection.engine.url)} has {has}, this version of dna-zoo needs {head()}.",
         hint="Run `dna-zoo db upgrade`."
         if is_older
         else "Install the newer dna-zoo that wrote it, or name another with `--db`.",
@@ -74,7 +73,7 @@ def upgrade(url: str) -> str:
     """
     with migration_connection(parse_url(url)) as connection:
         _migrate(connection)
-    return HEAD
+    return head()
 
 
 def check(url: str) -> tuple[str, ...]:
@@ -128,6 +127,12 @@ def _require_known(revision: str, url: URL) -> None:
         )
 
 
+@functools.cache
+def head() -> str:
+    """The revision that this version needs: that of the newest migration, whose file begins with it."""
+    return max(path.stem[:4] for path in (migrations_path() / "versions").glob("[0-9]*.py"))
+
+
 def migrations_path() -> Path:
     """The folder of migrations: next to this module in a wheel, at the top level in a checkout."""
     installed = Path(__file__).parent / "_alembic"
@@ -157,13 +162,13 @@ def migration_connection(url: URL) -> Iterator[Connection]:
 
 
 def _migrate(connection: Connection) -> None:
-    """Run the migrations up to `HEAD`, then look for rows that they orphaned."""
+    """Run the migrations up to `head()`, then look for rows that they orphaned."""
     from alembic import command
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
     revision = _read_revision(connection)
-    if revision == HEAD:
+    if revision == head():
         return
     if revision is not None:
         _require_known(revision, connection.engine.url)

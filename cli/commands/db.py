@@ -36,9 +36,9 @@ def current(context: typer.Context, output_format: FormatOption = Format.TABLE) 
 
     session = session_of(context)
     found = schema.current(session.database_url)
-    rows = (("in the database", found or "none"), ("needed", schema.HEAD))
+    rows = (("in the database", found or "none"), ("needed", schema.head()))
     session.output(output_format).result(
-        lambda: {"current": found, "head": schema.HEAD},
+        lambda: {"current": found, "head": schema.head()},
         bare=(found or "",),
         draw=lambda: [make_table((Column("Schema"), Column("Version", right=True)), rows)],
     )
@@ -52,10 +52,10 @@ def check(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
     output = session.output(output_format)
     differences = schema.check(session.database_url)
     output.result(
-        lambda: {"head": schema.HEAD, "differences": list(differences)},
+        lambda: {"head": schema.head(), "differences": list(differences)},
         bare=differences,
         draw=lambda: [escaped(text) for text in differences],
     )
     if not differences:
-        output.note(f"The database is as schema {schema.HEAD} declares it.")
+        output.note(f"The database is as schema {schema.head()} declares it.")
     return errors.FAILED if differences else errors.DONE

@@ -42,7 +42,7 @@ def make_head_differ(url: str, revision: str) -> None:
 
 
 def test_the_newest_migration_is_the_one_the_store_expects() -> None:
-    assert ScriptDirectory.from_config(schema.alembic_config()).get_heads() == [schema.HEAD]
+    assert ScriptDirectory.from_config(schema.alembic_config()).get_heads() == [schema.head()]
 
 
 def test_every_migration_is_numbered_in_order() -> None:
@@ -51,8 +51,8 @@ def test_every_migration_is_numbered_in_order() -> None:
 
 
 def test_migrations_make_exactly_the_declared_tables(empty_url: str) -> None:
-    assert schema.upgrade(empty_url) == schema.HEAD
-    assert schema.current(empty_url) == schema.HEAD
+    assert schema.upgrade(empty_url) == schema.head()
+    assert schema.current(empty_url) == schema.head()
     assert schema.check(empty_url) == ()
 
 
@@ -91,7 +91,7 @@ def test_going_back_is_refused(empty_url: str) -> None:
 def test_an_empty_database_is_given_the_schema_when_opened(empty_url: str) -> None:
     with PatternDatabase.open(empty_url) as database:
         assert database.patterns() == ()
-    assert schema.current(empty_url) == schema.HEAD
+    assert schema.current(empty_url) == schema.head()
 
 
 def test_several_may_open_an_empty_database_at_once(empty_url: str) -> None:
@@ -223,7 +223,7 @@ def test_signatures_of_older_versions_keep_their_number(tmp_path: Path) -> None:
 def test_another_schema_stops_with_what_repairs_it(empty_url: str, revision: str, hint: str, create: bool) -> None:
     schema.upgrade(empty_url)
     make_head_differ(empty_url, revision)
-    with pytest.raises(SchemaVersionError, match=f"has schema {revision}, .* needs {schema.HEAD}") as caught:
+    with pytest.raises(SchemaVersionError, match=f"has schema {revision}, .* needs {schema.head()}") as caught:
         PatternDatabase.open(empty_url, create=create)
     assert hint in caught.value.hint
 
@@ -250,7 +250,7 @@ def test_a_failing_upgrade_leaves_nothing_behind(empty_url: str) -> None:
         schema.upgrade(empty_url)
     assert schema.current(empty_url) is None
     execute(empty_url, "DROP TABLE artifacts")
-    assert schema.upgrade(empty_url) == schema.HEAD
+    assert schema.upgrade(empty_url) == schema.head()
 
 
 def test_readers_do_not_create_a_file(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ def test_the_wheel_brings_its_migrations(unpacked_wheel: Path, tmp_path: Path) -
     done = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(unpacked_wheel)}, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == [str(unpacked_wheel / "patterndb" / "_alembic"), schema.HEAD]
+    assert done.stdout.split() == [str(unpacked_wheel / "patterndb" / "_alembic"), schema.head()]
 
 
 def test_the_wheel_holds_no_tests_and_no_second_alembic(unpacked_wheel: Path) -> None:
