@@ -36,6 +36,8 @@ POOLED = 4
 """Matrices in a pooled figure."""
 LEVELS = {"single": (2 / 9, 4 / 9), "pooled": (0.01, 0.05, 0.2)}
 """One matrix with 8 draws has no other p below these."""
+GRID = np.linspace(0, 1, 201)
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 Float32 = npt.NDArray[np.float32]
 
 
@@ -185,25 +187,34 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(text)
 
 
-def figure(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]], path: Path) -> None:
-    """The distribution of the pooled p-values against uniform, one line for each kind and null that holds."""
+def curves(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]]) -> dict[str, list[float]]:
+    """Kind and null that holds -> the share of pooled p-values at or below each of `GRID`."""
+    drawn = {}
+    for kind, figures in found.items():
+        for null in MEANT[kind]:
+            own = [p for (of, _, which), each in figures.items() if (of, which) == (null, "pooled") for p in each]
+            places = np.searchsorted(np.sort(own), GRID + 1e-9, side="right")
+            drawn[f"{kind}, {null}"] = np.round(places / len(own), 4).tolist()
+    return drawn
+
+
+def figure(drawn: Mapping[str, Sequence[float]], path: Path) -> None:
+    """The distribution of the pooled p-values against uniform."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "calibration"
     from matplotlib import pyplot as plt
 
-    chart, axes = plt.subplots(figsize=(5.5, 4.0))
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="uniform")
-    for kind, figures in found.items():
-        for null in MEANT[kind]:
-            p_values = np.sort(
-                [p for (of, _, which), own in figures.items() if (of, which) == (null, "pooled") for p in own]
-            )
-            axes.step(p_values, np.arange(1, len(p_values) + 1) / len(p_values), linewidth=1, label=f"{kind}, {null}")
-    axes.set(xlabel="p of a pooled figure", ylabel="share of p at or below", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(fontsize=7, frameon=False)
-    chart.savefig(path, metadata={"Date": None, "Creator": None})
+    chart, axes = plt.subplots(figsize=(5.5, 4.0), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="0.5", linewidth=3, alpha=0.5, label="uniform")
+    styles = ("-", "--", ":", "-.")
+    for number, (label, shares_of_p) in enumerate(drawn.items()):
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        axes.plot(GRID, shares_of_p, styles[number // 2 % 4], color=colour, linewidth=1.2, label=label)
+    axes.set(xlabel="p of a figure pooled over 4 matrices", ylabel="share of p at or below", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(fontsize=8, frameon=False)
+    chart.savefig(path, metadata={"Date": None, "Creator": None} if path.suffix == ".svg" else None)
     plt.close(chart)
 
 
@@ -218,9 +229,9 @@ def main() -> None:
     lines = list(rows(found))
     print(table(lines))
     if options.out:
-        data = {"repeats": options.repeats, "nulls": options.nulls, "rows": lines}
+        data = {"repeats": options.repeats, "nulls": options.nulls, "rows": lines, "curves": curves(found)}
         (RESULTS / f"{options.out}.json").write_text(json.dumps(data, indent=1) + "\n")
-        figure(found, RESULTS / f"{options.out}.svg")
+        figure(curves(found), RESULTS / f"{options.out}.svg")
 
 
 if __name__ == "__main__":

@@ -64,9 +64,9 @@ def require_known(request: ModelRequest, known: Iterable[str] = ()) -> None:
         if not request.weights.expanduser().exists():
             raise NoWeightsError(f"There is no file or directory {str(request.weights)!r}.", hint=hint)
     elif not (os.path.exists(request.name) or _find_card(request) or hub.is_repo_id(request.name)):
-        if os.sep not in request.name:
-            raise unknown_model(request.name, known)
-        raise UnknownModelError(f"There is no file or directory {request.name!r}.", hint=hint)
+        if _is_path(request.name):
+            raise NoWeightsError(f"There is no file or directory {request.name!r}.", hint=hint)
+        raise unknown_model(request.name, known)
 
 
 def key_of(request: ModelRequest) -> str:

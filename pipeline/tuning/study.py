@@ -27,7 +27,7 @@ from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.stage import resolve_device
-from pipeline.order import canonicalise, raw_order, seriate
+from pipeline.order import canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings
 from pipeline.stages import content_key
 from pipeline.tuning.space import space_of, values_of
@@ -142,7 +142,7 @@ def _prepare(
             matrix = reader.matrix(spec)
             order = raw_order(spec.rows, spec.cols)
             if base.order != "raw":
-                order = seriate(matrix, row_axis=spec.row_axis, col_axis=spec.col_axis)
+                order = seriate_tensor(matrix, spec)
             matrices[spec.name], bits[spec.name] = canonicalise(matrix, order), order.bits
     path = directory / "matrices.safetensors"
     save_file(matrices, path)
