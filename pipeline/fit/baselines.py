@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 
-from pipeline.decomposition import singular_directions
-
 __all__ = [
     "ROUNDED_BITS",
     "Baseline",
@@ -71,10 +69,9 @@ class Baseline:
         return [(2 * count, energy) for count, energy in self.cosines]
 
 
-def measure_baseline(standardised: Float32, std: float) -> Baseline:
-    """The curves of a matrix (rows, cols) that was standardised by `std`."""
+def measure_baseline(standardised: Float32, std: float, squares: Float64, vectors: Float64) -> Baseline:
+    """The curves of a matrix (rows, cols) that was standardised by `std`, with its `singular_directions`."""
     rows, cols = standardised.shape
-    squares, vectors = singular_directions(standardised)
     scale = std**2
     rounded = rounded_energies(standardised, vectors[:, :ROUNDED_RANKS], ROUNDED_BITS)
     return Baseline(

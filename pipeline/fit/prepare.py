@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.decomposition import singular_directions
 from pipeline.fit.baselines import Baseline, measure_baseline
 from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.problem import Problem, axis_coordinates, depth_coordinate, role_coordinate
-from pipeline.fit.separable import GridBlock, GridProblem
+from pipeline.fit.separable import GridBlock, GridProblem, most_directions
 from pipeline.fit.trainer import AUTOCAST
 from pipeline.nulls import null_rng, shuffle
 from pipeline.order import canonicalise, seriate_tensor
@@ -44,6 +45,15 @@ class PreparedProblem:
     moments: tuple[Moments, ...]
     baselines: tuple[tuple[Baseline, ...], ...]
     """Tensor -> (its own, null 0's, null 1's, ...)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Version:
+    """A tensor or one of its nulls, standardised."""
+
+    matrix: Float32
+    directions: Float32
+    """Leading singular vectors along the shorter axis, one a column, for a separable DNA."""
 
 
 def ordinals_of(specs: Sequence[TensorSpec]) -> dict[str, int]:
@@ -77,19 +87,29 @@ def prepare(
     With scope `tensor` the slots are the tensors, then their first nulls, then their second; with scope `model`, the
     model, then its nulls.
     """
-    copies: list[list[Float32]] = []
+    is_grid = settings.dna_type == "separable"
+    copies: list[list[_Version]] = []
     moments, baselines = [], []
     for spec in specs:
         matrix = load(spec)
         moment = moments_of(matrix)
         nulls = [_null(matrix, spec, settings, seed, ordinals[spec.name], k) for k in range(settings.num_nulls)]
-        copies.append([_standardise(version, moment) for version in (matrix, *nulls)])
-        baselines.append(tuple(measure_baseline(version, moment.std) for version in copies[-1]))
+        found = [_describe(_standardise(version, moment), moment, is_grid=is_grid) for version in (matrix, *nulls)]
+        copies.append([version for version, _ in found])
+        baselines.append(tuple(baseline for _, baseline in found))
         moments.append(moment)
-    make = _grid if settings.dna_type == "separable" else _pointwise
+    make = _grid if is_grid else _pointwise
     return PreparedProblem(
         problem=make(specs, copies, settings, device), moments=tuple(moments), baselines=tuple(baselines)
     )
+
+
+def _describe(matrix: Float32, moment: Moments, *, is_grid: bool) -> tuple[_Version, Baseline]:
+    """A standardised matrix with what is to be known of it, all from one decomposition."""
+    squares, vectors = singular_directions(matrix)
+    baseline = measure_baseline(matrix, moment.std, squares, vectors)
+    num_kept = most_directions(*matrix.shape) if is_grid else 0
+    return _Version(matrix=matrix, directions=vectors[:, :num_kept].astype(np.float32)), baseline
 
 
 def moments_of(matrix: Float32) -> Moments:
@@ -118,13 +138,13 @@ def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, o
 
 
 def _grid(
-    specs: Sequence[TensorSpec], copies: Sequence[Sequence[Float32]], settings: FitSettings, device: torch.device
+    specs: Sequence[TensorSpec], copies: Sequence[Sequence[_Version]], settings: FitSettings, device: torch.device
 ) -> GridProblem:
     precision = AUTOCAST[settings.precision] or torch.float32
     num_copies = len(copies[0])
     if settings.scope == "tensor":
-        values = np.stack([versions[k] for k in range(num_copies) for versions in copies])[:, None]
-        block = _block(torch.from_numpy(values).to(device), specs[:1], with_place=False)
+        slots = [[versions[k]] for k in range(num_copies) for versions in copies]
+        block = _block(slots, specs[:1], device, with_place=False)
         movable = tuple((_movable(spec, settings),) for spec in specs) * num_copies
         return GridProblem([replace(block, movable=movable)], precision=precision)
     by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -132,8 +152,8 @@ def _grid(
         by_shape[spec.rows, spec.cols].append(index)
     blocks = []
     for members in by_shape.values():
-        values = np.stack([np.stack([copies[i][k] for i in members]) for k in range(num_copies)])
-        block = _block(torch.from_numpy(values).to(device), [specs[i] for i in members], with_place=True)
+        slots = [[copies[i][k] for i in members] for k in range(num_copies)]
+        block = _block(slots, [specs[i] for i in members], device, with_place=True)
         flags = tuple(_movable(specs[i], settings) for i in members)
         blocks.append(replace(block, movable=(flags,) * num_copies))
     return GridProblem(blocks, precision=precision)
@@ -146,7 +166,11 @@ def _movable(spec: TensorSpec, settings: FitSettings) -> tuple[bool, bool]:
     return spec.row_axis.is_permutable, spec.col_axis.is_permutable
 
 
-def _block(values: Tensor, specs: Sequence[TensorSpec], *, with_place: bool) -> GridBlock:
+def _block(
+    slots: Sequence[Sequence[_Version]], specs: Sequence[TensorSpec], device: torch.device, *, with_place: bool
+) -> GridBlock:
+    values = _stacked([[version.matrix for version in slot] for slot in slots], device)
+    directions = _stacked([[version.directions for version in slot] for slot in slots], device)
     axes = []
     for length in values.shape[2:]:
         axis = axis_coordinates(length, values.device)[None, :, None].expand(len(specs), -1, -1)
@@ -156,15 +180,20 @@ def _block(values: Tensor, specs: Sequence[TensorSpec], *, with_place: bool) -> 
             )
             axis = torch.cat([axis, tensor_coords[:, None, :].expand(-1, length, -1)], dim=2)
         axes.append(axis)
-    return GridBlock(values=values, row_coords=axes[0], col_coords=axes[1])
+    return GridBlock(values=values, row_coords=axes[0], col_coords=axes[1], directions=directions)
+
+
+def _stacked(arrays: Sequence[Sequence[Float32]], device: torch.device) -> Tensor:
+    """Slot by slot, tensor by tensor, (S, G, ...)."""
+    return torch.from_numpy(np.stack([np.stack(slot) for slot in arrays])).to(device)
 
 
 def _pointwise(
-    specs: Sequence[TensorSpec], copies: Sequence[Sequence[Float32]], settings: FitSettings, device: torch.device
+    specs: Sequence[TensorSpec], copies: Sequence[Sequence[_Version]], settings: FitSettings, device: torch.device
 ) -> PointwiseProblem:
     num_copies = len(copies[0])
     if settings.scope == "tensor":
-        slots = [versions[k].ravel() for k in range(num_copies) for versions in copies]
+        slots = [versions[k].matrix.ravel() for k in range(num_copies) for versions in copies]
         return PointwiseProblem(torch.from_numpy(np.stack(slots)).to(device), specs[:1], settings, with_place=False)
-    slots = [np.concatenate([versions[k].ravel() for versions in copies]) for k in range(num_copies)]
+    slots = [np.concatenate([versions[k].matrix.ravel() for versions in copies]) for k in range(num_copies)]
     return PointwiseProblem(torch.from_numpy(np.stack(slots)).to(device), specs, settings, with_place=True)

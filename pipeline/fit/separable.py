@@ -16,7 +16,7 @@ from pipeline.fit.problem import Sample, generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
 
-__all__ = ["DenseTarget", "GridBlock", "GridProblem", "LowRankTarget", "permute_axis"]
+__all__ = ["DenseTarget", "GridBlock", "GridProblem", "LowRankTarget", "most_directions", "permute_axis"]
 
 ROWS_PER_STEP = 4096
 """A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""
@@ -45,6 +45,13 @@ class GridBlock:
     col_coords: Tensor
     movable: tuple[tuple[tuple[bool, bool], ...], ...] = ()
     """For each slot and tensor, whether its rows and its columns may be moved; nothing may where this is empty."""
+    directions: Tensor | None = None
+    """Leading singular vectors along the shorter axis (S, G, min(M, N), `most_directions`), one a column."""
+
+
+def most_directions(rows: int, cols: int) -> int:
+    """Singular directions of a matrix that are still cheaper to train on than the matrix itself."""
+    return rows * cols // (rows + cols)
 
 
 class _FixedProduct(torch.autograd.Function):
@@ -97,12 +104,11 @@ class LowRankTarget:
     right_transposed: Tensor
 
     @classmethod
-    def of(cls, values: Tensor, num_directions: int, precision: torch.dtype) -> "LowRankTarget":
-        """Of W (S, G, M, N) float32, by the eigenvectors of the smaller Gram matrix."""
+    def of(cls, values: Tensor, directions: Tensor, precision: torch.dtype) -> "LowRankTarget":
+        """Of W (S, G, M, N) float32, given its leading singular vectors along the shorter axis."""
         is_tall = values.shape[2] >= values.shape[3]
-        tall = values if is_tall else values.mT
-        short = torch.linalg.eigh(tall.mT @ tall).eigenvectors[..., -num_directions:].contiguous()
-        long = tall @ short
+        short = directions.contiguous()
+        long = (values if is_tall else values.mT) @ short
         left, right = (long, short) if is_tall else (short, long)
         return cls._from(left.to(precision), right.to(precision))
 
@@ -190,9 +196,9 @@ class GridProblem:
     def _target(self, block: GridBlock, rank: int) -> DenseTarget | LowRankTarget:
         """What the loss needs of the block's matrices, the cheaper of the two."""
         rows, cols = block.values.shape[2:]
-        directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * rank)
-        if directions * (rows + cols) < rows * cols:
-            return LowRankTarget.of(block.values, directions, self.precision)
+        count = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * rank)
+        if block.directions is not None and count * (rows + cols) < rows * cols:
+            return LowRankTarget.of(block.values, block.directions[..., :count], self.precision)
         return DenseTarget.of(block.values.to(self.precision), is_sampled=self._samples(block))
 
     def _omega(self, axis: int, in_dim: int, size: NetworkSize, settings: FitSettings) -> float:
@@ -281,7 +287,11 @@ class GridProblem:
         """Put the rows (axis 2) or columns (axis 3) of a block into the order of `permutation` (S, G, length)."""
         block, known = self.blocks[number], 2 * number + axis - 2
         blocks, targets = list(self.blocks), list(self.targets)
-        blocks[number] = replace(block, values=permute_axis(block.values, axis, permutation))
+        directions, shorter_axis = block.directions, 3 if block.values.shape[2] >= block.values.shape[3] else 2
+        if directions is not None and axis == shorter_axis:
+            directions = permute_axis(directions, 2, permutation)
+        values = permute_axis(block.values, axis, permutation)
+        blocks[number] = replace(block, values=values, directions=directions)
         targets[number] = targets[number].permuted(axis, permutation)
         self.blocks, self.targets = tuple(blocks), tuple(targets)
         self.permutations[known] = self.permutations[known].gather(2, permutation)

@@ -37,9 +37,10 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["FitResult", "Stack", "fit", "fit_version", "plan_stacks", "resolve_device", "resolve_precision"]
 
-FIT_VERSION = "6"
-COMPILED_VERSION = "2"
-"""Of the fits that torch may compile, in addition."""
+SEPARABLE_VERSION = "7"
+POINTWISE_VERSION = "6"
+COMPILED_VERSION = "6.2"
+"""Of the pointwise fits that torch may compile."""
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
@@ -78,8 +79,9 @@ class Stack:
 
 def fit_version(settings: FitSettings) -> str:
     """The version that keys the results of a fit."""
-    may_be_compiled = settings.dna_type != "separable" and settings.compile != "off"
-    return f"{FIT_VERSION}.{COMPILED_VERSION}" if may_be_compiled else FIT_VERSION
+    if settings.dna_type == "separable":
+        return SEPARABLE_VERSION
+    return POINTWISE_VERSION if settings.compile == "off" else COMPILED_VERSION
 
 
 def resolve_device(name: str) -> str:
