@@ -50,8 +50,6 @@ OTHER_KINDS: Mapping[str, Mapping[str, Any]] = {
     "separable-raw": {"order": "raw", "epochs": 20},
 }
 """Short fits of one specimen."""
-RENAMED = {"kinship": "fingerprint"}
-"""Parts of a path that have another name since the golden results were written."""
 Golden = dict[str, dict[str, Any]]
 
 
@@ -219,15 +217,7 @@ def _size(a: Any, b: Any) -> float:
 def read(path: Path = GOLDEN) -> Golden:
     """The kept results."""
     golden: Golden = json.loads(gzip.decompress(path.read_bytes()))
-    # The version of the signatures is a name too.
-    return {
-        section: {_renamed(path): value for path, value in values.items() if not path.endswith("/version")}
-        for section, values in golden.items()
-    }
-
-
-def _renamed(path: str) -> str:
-    return "/".join(RENAMED.get(part, part) for part in path.split("/"))
+    return golden
 
 
 def write(found: Golden, path: Path = GOLDEN) -> None:
