@@ -17,12 +17,9 @@ from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
-from pipeline.fetch.stage import fetch
 from pipeline.lineage.records import CANNOT_SAY, LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.stages import StageStore, content_key
 from pipeline.weights.files import WeightFiles
-from pipeline.weights.inventory import extract
-from pipeline.weights.reader import WeightReader
 
 __all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]
 
@@ -37,6 +34,9 @@ def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Pa
     Searches where the run found them, then in the Hugging Face cache. Raises `FetchError` if they are not on this
     machine, and `WeightsChangedError` if the files there are not those that were mined.
     """
+    # A result that is kept is read without the code that fetches.
+    from pipeline.fetch.stage import fetch
+
     problem: DnaZooError | None = None
     for request in _requests(pattern, database):
         try:
@@ -132,6 +132,9 @@ class MinedLineage:
 
     @contextmanager
     def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
+        from pipeline.weights.inventory import extract
+        from pipeline.weights.reader import WeightReader
+
         files = find_weights(pattern, self.database, home=self.home)
         specs = extract(files, allow_nonfinite=True).specs
         with WeightReader(files) as reader:

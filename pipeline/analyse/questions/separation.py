@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from patterndb.multiplicity import q_values
 from pipeline.analyse.permutation_tests import Labellings
 from pipeline.analyse.questions.records import Finding
 from pipeline.analyse.questions.samples import Sample
+from pipeline.fingerprint.random_projections import rank_scores
 
 __all__ = ["Separation", "differing_dimensions", "rank_test", "separate"]
 
@@ -103,7 +103,7 @@ def rank_test(
     # Only labellings with as many present units of each label: others compare groups of other sizes.
     alike = np.all([(labellings == code).sum(axis=1) == count for code, count in enumerate(counts)], axis=0)
     labellings = labellings[alike]
-    ranks = rankdata(values, axis=0) - (len(values) + 1) / 2
+    ranks = len(values) * np.apply_along_axis(rank_scores, 0, values)
     between = np.zeros((len(labellings), values.shape[1]))
     for code, count in enumerate(counts):
         if count:

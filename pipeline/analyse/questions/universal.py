@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, combine_pvalues
+from scipy.special import bdtrc, chdtrc
 
 from patterndb.multiplicity import q_values
 from patterndb.records import Statistic
@@ -87,12 +87,12 @@ def _judge(name: str, statistics: Sequence[Statistic]) -> Finding:
 
 def _sign_p(agree: int, count: int) -> float:
     """Two-sided: how often at least `agree` of `count` fair coins fall on the same side."""
-    return min(1.0, 2 * float(binomtest(agree, count, alternative="greater").pvalue))
+    return min(1.0, 2 * float(bdtrc(agree - 1, count, 0.5))) if agree else 1.0
 
 
 def _combined_p(p_values: Sequence[float]) -> float:
-    """Fisher's combination, doubled because the direction was chosen after the fact.
+    """Fisher's combination, doubled because the direction was chosen after the fact: -2 sum(ln p) against chi-square.
 
     Each p is the two-sided one where a lineage lies in that direction and 1 where it does not, which is conservative.
     """
-    return min(1.0, 2 * float(combine_pvalues(p_values, method="fisher").pvalue))
+    return min(1.0, 2 * float(chdtrc(2 * len(p_values), -2 * math.fsum(map(math.log, p_values)))))
