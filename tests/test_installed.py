@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -23,6 +23,8 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import Axis, Role, TensorSpec
 
+pytestmark = pytest.mark.slow
+
 EXACT = 1e-12
 
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent / "data" / "specimens"
 FOLDERS = {path.parent.name: path.parent for path in sorted(ROOT.glob("*/specimen.json"))}
 MAX_BYTES = 400_000

@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.conftest import MODELS, PARTIAL, Start
 
+pytestmark = pytest.mark.slow
+
 OFFERS = [
     (("show", ""), set(MODELS)),
     (("show", "al"), {"alpha"}),

@@ -16,6 +16,8 @@ from dna_zoo.errors import SettingsError
 from pipeline.settings import PRESETS
 from zoo.registry import CARDS, select_cards
 
+pytestmark = pytest.mark.slow
+
 NO_CHANGES: dict[str, Any] = {"nulls": None, "device": "cpu", "seed": 0, "allow_nonfinite": False}
 FAST = ("--epochs", "2", "--nulls", "2", "--device", "cpu")
 

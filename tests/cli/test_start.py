@@ -8,6 +8,8 @@ import pytest
 from dna_zoo import __version__
 from tests.cli.conftest import Invoke, Start
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 import json, sys
 from cli.main import app

@@ -13,6 +13,8 @@ from tests.support.tiny_models import make_tiny_checkpoint
 from zoo.registry import CARDS
 from zoo.tensors import Role
 
+pytestmark = pytest.mark.slow
+
 KEYS = sorted(CARDS)
 SETTINGS = replace(FAST, fit=replace(FAST.fit, epochs=3), analysis=AnalysisSettings(num_nulls=4))
 MAY_BE_NONE = {"r2_low", "r2_high", "sampled_weights", "null_r2_std"}

@@ -24,6 +24,8 @@ from pipeline.weights.reader import WeightReader
 from tests.support.mining import database_of, mine_into, request
 from tests.support.symmetries import KINDS, copy_with, make_model, outputs, permutation
 
+pytestmark = pytest.mark.slow
+
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
 RUN = settings(max_examples=2, derandomize=True, deadline=None, database=None)
 CHEAP = MineSettings(

@@ -16,6 +16,8 @@ from tests.support.killing import NEVER
 from tests.support.mining import FAST, database_of, run_files, tables
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 class Seen(NamedTuple):
     """An event, as the process saw it."""

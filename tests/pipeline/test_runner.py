@@ -35,6 +35,8 @@ from tests.support.mining import (
 )
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -34,6 +34,8 @@ from pipeline.fetch.stage import fetch, plan
 from tests.support.loopback_hub import Fault, LoopbackHub
 from zoo.registry import find_card
 
+pytestmark = pytest.mark.slow
+
 REPO = "someone/some-model"
 REQUEST = ModelRequest(name=REPO)
 COMMIT = "c" * 40

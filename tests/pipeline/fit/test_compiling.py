@@ -18,6 +18,8 @@ from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import DnaType, FitSettings
 from tests.support.small_models import matrix_spec
 
+pytestmark = pytest.mark.slow
+
 SPEC = matrix_spec("a", 30, 40)
 
 

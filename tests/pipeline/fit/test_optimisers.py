@@ -10,6 +10,8 @@ from pipeline.settings import DnaType, FitSettings, Optimizer, preset
 from tests.support.fitting import gaussian, low_rank, quick
 from tests.support.training import state, trainer, wave
 
+pytestmark = pytest.mark.slow
+
 OPTIMISERS: tuple[Optimizer, ...] = ("sgd", "rmsprop", "adam", "adamw", "muon")
 HALF_PRECISION = 0.03
 """PyTorch's Muon orthogonalises in bfloat16, whose rounding of 2^-8 five steps make larger."""

@@ -21,6 +21,8 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from tests.support.fitting import fit_matrices
 
+pytestmark = pytest.mark.slow
+
 SPECIMEN = Path(__file__).parents[3] / "data" / "specimens" / "bert-a"
 MOST_LOST = 0.01
 """R2 that 8 bits may cost, in any tensor."""

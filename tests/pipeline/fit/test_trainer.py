@@ -15,6 +15,8 @@ from pipeline.settings import DnaType, Optimizer, Schedule
 from tests.support.fitting import gaussian, low_rank, quick, shuffled
 from tests.support.training import Killed, assert_same, kill_at, killed_and_resumed, state, trainer, wave
 
+pytestmark = pytest.mark.slow
+
 # It converges.
 
 

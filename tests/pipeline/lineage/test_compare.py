@@ -25,6 +25,8 @@ from pipeline.weights.reader import WeightReader
 from tests.support.symmetries import KINDS, copy_with, make_model, permutation
 from zoo.tensors import Role, TensorSpec
 
+pytestmark = pytest.mark.slow
+
 SPECIMENS = Path(__file__).parents[3] / "data" / "specimens"
 RELATED = [
     ("bert-a", "bert-a-finetuned"),

@@ -22,6 +22,8 @@ from pipeline.tuning.study import TuneResult, representative, tune
 from pipeline.tuning.worker import run_job
 from tests.support.small_models import encoder_specs
 
+pytestmark = pytest.mark.slow
+
 BASE = preset("quick", budget=0.2)
 
 
