@@ -33,6 +33,8 @@ from tests.support.fitting import (
 from tests.support.small_models import matrix_spec
 from zoo.tensors import Axis, Role, TensorSpec
 
+pytestmark = pytest.mark.slow
+
 WAYS = pytest.mark.parametrize(
     ("kind", "scope"),
     [("separable", "tensor"), ("separable", "model"), ("hierarchical", "tensor"), ("adaptive", "model")],
