@@ -1,7 +1,7 @@
 """The fit compared with the straightforward loop, in one run: samples a second, and time to the same R2.
 
-    python benchmarks/fit.py                       # two cores; run it alone on the machine
-    python benchmarks/fit.py --threads 1 --repetitions 3 --steps 10 --reference-steps 20
+    python -m benchmarks.fit                       # two cores; run it alone on the machine
+    python -m benchmarks.fit --threads 1 --repetitions 3 --steps 10 --reference-steps 20
 
 The reference is what one writes first: a `Dataset` of (coordinates, value) pairs, a `DataLoader` with batches of 8,192,
 float32, Adam at 1e-4, one `hierarchical` network 256 wide and 5 deep for the matrix. It and ours take turns (A B A B),

@@ -1,7 +1,7 @@
 """The pointwise fit on a GPU, in one run: forward and back compared with plain float32, and a whole model.
 
-    python benchmarks/gpu.py                                # writes benchmarks/results/gpu-NAME-OF-THE-DEVICE.json
-    python benchmarks/gpu.py --device cpu --batch-size 64 --hidden-dim 16 --epochs 1 --max-weights 5000   # a trial
+    python -m benchmarks.gpu                                # writes benchmarks/results/gpu-NAME-OF-THE-DEVICE.json
+    python -m benchmarks.gpu --device cpu --batch-size 64 --hidden-dim 16 --epochs 1 --max-weights 5000   # a trial
 
 1. Samples a second of `hierarchical` 256x5, forward and back on weights that are on the device already: in float32 as
    torch runs it (the reference), in bfloat16, and in bfloat16 with `--compile on`. They take turns; ratios with their

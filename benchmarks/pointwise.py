@@ -1,8 +1,8 @@
 """How much the pointwise kinds hold of one matrix: kind x (parameters, share, R2, null, gain, SVD, seconds).
 
-    python benchmarks/pointwise.py                                # MiniLM-L6, layer 0 ffn_in, 2 % of its parameters
-    python benchmarks/pointwise.py --kinds spectral --seeds 0 1 2 --budgets 0.01 0.02
-    python benchmarks/pointwise.py --roles attention_query --layers 0 3
+    python -m benchmarks.pointwise                                # MiniLM-L6, layer 0 ffn_in, 2 % of its parameters
+    python -m benchmarks.pointwise --kinds spectral --seeds 0 1 2 --budgets 0.01 0.02
+    python -m benchmarks.pointwise --roles attention_query --layers 0 3
 
 One DNA a tensor, seriated, compared with the same fit of a shuffled and equally seriated copy. `seconds` is for both
 fits and all they need, on the cores of this process (`taskset -c 0 python ...` for one); `CPU` sums over the cores.

@@ -1,8 +1,8 @@
 """Wall seconds of commands, each a process of its own, on a small database.
 
-    python benchmarks/start.py
-    python benchmarks/start.py --starts 3 --models 5
-    python benchmarks/start.py --db postgresql://USER:PASSWORD@HOST/EMPTY_DATABASE --out start-postgresql
+    python -m benchmarks.start
+    python -m benchmarks.start --starts 3 --models 5
+    python -m benchmarks.start --db postgresql://USER:PASSWORD@HOST/EMPTY_DATABASE --out start-postgresql
 
 Every command is started once to warm the disk, then they take turns. Median, and least to most, beside the goal. Prints
 the table and writes it to `benchmarks/results/OUT.json`. The export of tensors has all their statistics.
