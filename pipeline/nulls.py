@@ -11,6 +11,7 @@ from typing import Literal, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.additive import additive_model
 from pipeline.decomposition import singular_values
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NullModel",
     "Place",
     "gaussian",
+    "means",
     "null_rng",
     "rotate",
     "sample_rng",
@@ -26,7 +28,7 @@ __all__ = [
     "singular_values_about_mean",
 ]
 
-NullKind = Literal["shuffle", "rotate", "gaussian"]
+NullKind = Literal["shuffle", "rotate", "gaussian", "means"]
 Float32 = npt.NDArray[np.float32]
 
 
@@ -64,6 +66,21 @@ def gaussian(matrix: Float32, rng: np.random.Generator) -> Float32:
     return rng.standard_normal(matrix.shape, dtype=np.float32) * np.float32(std) + np.float32(mean)
 
 
+def means(matrix: Float32, rng: np.random.Generator) -> Float32:
+    """The same mean, row means and column means, and what is left of the matrix (R, C) permuted over all positions: the
+    null of whatever should go beyond the means.
+
+    A permuted residual has means of its own. They are taken out, and what remains is scaled to the residual's sum of
+    squares: a null that has more in its means than the matrix would not be exchangeable with it.
+    """
+    model = additive_model(matrix)
+    residual = model.residual(matrix)
+    permuted = shuffle(residual, rng)
+    permuted = additive_model(permuted).residual(permuted)
+    energy, left = (float(np.square(part, dtype=np.float64).sum()) for part in (residual, permuted))
+    return model.plus(permuted * np.float32((energy / left) ** 0.5 if left else 1.0))
+
+
 NullModel = Callable[[Float32, np.random.Generator], Float32]
 
 NULLS: Mapping[NullKind, NullModel] = {
@@ -71,6 +88,16 @@ NULLS: Mapping[NullKind, NullModel] = {
     "rotate": rotate,
     "gaussian": gaussian,
 }
+
+
+STREAMS: Mapping[NullKind | Literal["sample"], int] = {
+    "shuffle": 0,
+    "rotate": 1,
+    "gaussian": 2,
+    "sample": 3,
+    "means": 4,
+}
+"""What keeps the random numbers of one kind apart from those of another; a number once given stays."""
 
 
 class Place(TypedDict):
@@ -86,12 +113,12 @@ class Place(TypedDict):
 
 def null_rng(kind: NullKind, draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Generator:
     """The generator of draw number `draw` of a null, for one tensor."""
-    return _rng(list(NULLS).index(kind), draw, seed, place)
+    return _rng(STREAMS[kind], draw, seed, place)
 
 
 def sample_rng(draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Generator:
     """The generator of sample number `draw` of a tensor's rows: independent of those of the nulls."""
-    return _rng(len(NULLS), draw, seed, place)
+    return _rng(STREAMS["sample"], draw, seed, place)
 
 
 def _rng(stream: int, draw: int, seed: int, place: Place) -> np.random.Generator:

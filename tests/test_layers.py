@@ -14,7 +14,7 @@ PACKAGES = {
     "cli": {"dna_zoo", "zoo", "patterndb", "pipeline"},
 }
 """Package -> packages that it may import."""
-SHARED = {"decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
+SHARED = {"additive", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
 """Modules at the top of the pipeline that any room may import; they import no room."""
 ROOMS = {
     "weights": set(),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.nulls import NULLS, null_rng, singular_values_about_mean
+from pipeline.additive import additive_model
+from pipeline.nulls import NULLS, means, null_rng, singular_values_about_mean
 
 MATRIX = np.random.default_rng(0).standard_t(4, (40, 25)).astype(np.float32) + np.float32(0.5)
 
@@ -20,6 +21,21 @@ def test_a_null_keeps_shape_and_type_and_leaves_the_original_alone(kind: str) ->
 def test_shuffle_keeps_the_values() -> None:
     null = NULLS["shuffle"](MATRIX, np.random.default_rng(1))
     np.testing.assert_array_equal(np.sort(null, axis=None), np.sort(MATRIX, axis=None))
+
+
+def test_means_keeps_the_means_of_rows_and_columns_and_the_energy_beyond_them() -> None:
+    matrix = MATRIX + np.linspace(-2, 2, 25, dtype=np.float32)
+    null = means(matrix, np.random.default_rng(1))
+    for axis in (0, 1, None):
+        np.testing.assert_allclose(null.mean(axis=axis), matrix.mean(axis=axis), atol=1e-5)
+    assert null.var(dtype=np.float64) == pytest.approx(matrix.var(dtype=np.float64), rel=1e-5)
+    beyond, own = (additive_model(each).residual(each).ravel() for each in (matrix, null))
+    assert abs(np.corrcoef(beyond, own)[0, 1]) < 0.1
+
+
+def test_means_of_a_matrix_that_is_nothing_but_means_is_that_matrix() -> None:
+    matrix = np.arange(6, dtype=np.float32)[:, None] + np.arange(4, dtype=np.float32)
+    np.testing.assert_allclose(means(matrix, np.random.default_rng(0)), matrix, atol=1e-5)
 
 
 @pytest.mark.parametrize("matrix", [MATRIX, MATRIX.T])
