@@ -220,8 +220,11 @@ def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
         .where(METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
         .order_by(METRICS.c.pattern_id, METRICS.c.position)
     )
-    for key, *values in connection.execute(query):
-        yield key, *join_special(dict(zip(names, values, strict=True))).values()
+    for row in connection.execute(query):
+        if row[-1] is None:  # As in nearly every row.
+            yield row[:-1]
+        else:
+            yield row[0], *join_special(dict(zip(names, row[1:], strict=True))).values()
 
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:
