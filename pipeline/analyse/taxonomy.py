@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from patterndb.comparison import adjusted_rand
 from patterndb.multiplicity import q_values
 from pipeline.analyse.permutation_tests import blocks_of_lineages, deal_labels, least_p
 
@@ -27,7 +28,6 @@ __all__ = [
     "LevelAgreement",
     "Merge",
     "Taxonomy",
-    "adjusted_rand",
     "taxonomy",
 ]
 
@@ -231,27 +231,3 @@ def _with_note(found: LevelAgreement, counts: Counter[str]) -> LevelAgreement:
     else:
         note = "every model has a label of its own"
     return replace(found, note=note)
-
-
-def adjusted_rand(labellings: Labels, groups: Labels) -> Float64:
-    """Adjusted Rand index of each labelling (L, N) and one partition (N,), (L,): Hubert & Arabie 1985, eq. 5.
-
-    `sklearn.metrics.adjusted_rand_score` takes one labelling at a time, a thousand times as long for all.
-    """
-    members = np.eye(int(groups.max()) + 1)[groups]
-    together, in_labels = np.zeros(len(labellings)), np.zeros(len(labellings))
-    for label in range(int(labellings.max()) + 1):
-        table = (labellings == label) @ members
-        together += _pairs(table).sum(axis=1)
-        in_labels += _pairs(table.sum(axis=1))
-    in_groups = _pairs(members.sum(axis=0)).sum()
-    expected = in_labels * in_groups / _pairs(np.array(len(groups)))
-    largest = (in_labels + in_groups) / 2
-    # Equal only if both put all in one group, or each in its own: then they agree.
-    agreement = np.ones(len(labellings))
-    np.divide(together - expected, largest - expected, out=agreement, where=largest != expected)
-    return agreement
-
-
-def _pairs(counts: Float64) -> Float64:
-    return np.asarray(counts * (counts - 1) / 2)

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sklearn.metrics import adjusted_rand_score
 
-from pipeline.analyse.taxonomy import NOT_ENOUGH, DeclaredModel, Taxonomy, adjusted_rand, taxonomy
+from pipeline.analyse.taxonomy import NOT_ENOUGH, DeclaredModel, Taxonomy, taxonomy
 
 
 def model(
@@ -123,15 +122,3 @@ def test_the_same_seed_gives_the_same_p() -> None:
 def test_distances_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must have shape \(2, 2\)"):
         taxonomy([model("a"), model("b")], on_a_line(0, 1, 2))
-
-
-def test_adjusted_rand_is_sklearns() -> None:
-    rng = np.random.default_rng(0)
-    labellings, groups = rng.integers(0, 3, (5, 40)), rng.integers(0, 4, 40)
-    expected = [adjusted_rand_score(labelling, groups) for labelling in labellings]
-    assert adjusted_rand(labellings, groups) == pytest.approx(expected)
-
-
-def test_adjusted_rand_of_trivial_partitions_is_one() -> None:
-    one, each = np.zeros(5, dtype=np.intp), np.arange(5)
-    assert adjusted_rand(one[None], one) == 1 and adjusted_rand(each[None], each) == 1
