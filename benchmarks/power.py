@@ -15,7 +15,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from scipy.linalg import circulant, hadamard, toeplitz
 from pipeline.analyse.aggregation import TensorAnalysis, pool
 from pipeline.analyse.classes import classify
 from pipeline.analyse.stage import analyse_tensor
+from pipeline.analyse.statistics.products import measure_products
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Axis, Role, TensorSpec
@@ -50,6 +51,10 @@ class Planted:
     """Whether rows and columns stand in a random order."""
     signs: bool = False
     """Whether their signs are random too."""
+    places: bool = False
+    """Whether the columns are places, in their real order and with their signs."""
+    is_product: bool = False
+    """Whether it lies between two matrices, a query and a key: the draw is the query, and part of the key."""
     noise_free: bool = False
     """Whether it is a property of the single values: then noise stands in place of some of them, and is not added."""
 
@@ -57,6 +62,10 @@ class Planted:
 def _fourier(rng: np.random.Generator) -> Float64:
     angles = 2 * np.pi * np.outer(np.arange(SIZE), np.arange(SIZE)) / SIZE
     return np.cos(angles) + np.sin(angles)
+
+
+def _circulant(rng: np.random.Generator) -> Float64:
+    return np.asarray(circulant(rng.standard_normal(SIZE)))
 
 
 def _toeplitz(rng: np.random.Generator) -> Float64:
@@ -121,7 +130,7 @@ GALLERY: Mapping[str, Planted] = {
     "dct basis": Planted(draw=lambda rng: np.asarray(dct(np.eye(SIZE), norm="ortho"))),
     "identity": Planted(draw=lambda rng: np.eye(SIZE), permuted=False),
     "permutation": Planted(draw=lambda rng: np.eye(SIZE)),
-    "circulant": Planted(draw=lambda rng: np.asarray(circulant(rng.standard_normal(SIZE)))),
+    "circulant": Planted(draw=_circulant),
     "toeplitz": Planted(draw=_toeplitz),
     "block diagonal": Planted(draw=_blocks),
     "banded": Planted(draw=_banded),
@@ -134,6 +143,9 @@ GALLERY: Mapping[str, Planted] = {
     "sinusoidal positions": Planted(draw=_positions, permuted=False),
     "low rank in one head": Planted(draw=_one_head, signs=True),
     "low rank": Planted(draw=_low_rank, signs=True),
+    "fourier basis, places in order": Planted(draw=_fourier, places=True, signs=True),
+    "circulant, places in order": Planted(draw=_circulant, places=True),
+    "key like its query": Planted(draw=lambda rng: rng.standard_normal((SIZE, SIZE)), is_product=True),
 }
 
 
@@ -142,37 +154,67 @@ def matrix_of(kind: str, strength: float, rng: np.random.Generator) -> npt.NDArr
     planted = GALLERY[kind]
     structure = planted.draw(rng)
     if planted.permuted:
-        structure = structure[rng.permutation(SIZE)][:, rng.permutation(SIZE)]
+        structure = structure[rng.permutation(SIZE)]
+        structure = structure if planted.places else structure[:, rng.permutation(SIZE)]
     if planted.signs:
-        structure = structure * rng.choice([-1.0, 1.0], SIZE)[:, None] * rng.choice([-1.0, 1.0], SIZE)
+        structure = structure * rng.choice([-1.0, 1.0], SIZE)[:, None]
+        structure = structure if planted.places else structure * rng.choice([-1.0, 1.0], SIZE)
     structure = structure if planted.noise_free else structure / np.sqrt(np.mean(structure**2))
     noise = rng.standard_normal((SIZE, SIZE))
     if planted.noise_free:
         return np.where(rng.random((SIZE, SIZE)) < strength, structure, noise).astype(np.float32)
-    return (np.sqrt(strength) * structure + np.sqrt(1 - strength) * noise).astype(np.float32)
+    return np.asarray(np.sqrt(strength) * structure + np.sqrt(1 - strength) * noise, dtype=np.float32)
 
 
 def one_repeat(kind: str, strength: float, seed: int) -> tuple[dict[str, float], str]:
     """Statistic -> p of its pooled figure; and the class."""
     rng = np.random.default_rng([seed, list(GALLERY).index(kind), int(1000 * strength)])
-    axis = Axis.HIDDEN if GALLERY[kind].permuted else Axis.POSITION
-    settings = AnalysisSettings(num_nulls=NUM_NULLS)
-    analyses: list[TensorAnalysis] = []
-    for index in range(MATRICES):
-        spec = TensorSpec(
-            name=f"matrix.{index}", tensor=f"matrix.{index}", dtype="F32", rows=SIZE, cols=SIZE, role=Role.FFN_IN,
-            block=index, depth=0.5, row_axis=axis, col_axis=Axis.RESIDUAL if GALLERY[kind].permuted else axis,
-            free_row_signs=GALLERY[kind].signs, free_col_signs=GALLERY[kind].signs,
-        )  # fmt: skip
-        matrix = matrix_of(kind, strength, rng)
-        canonical = canonicalise(matrix, seriate_tensor(matrix, spec))
-        analyses.append(analyse_tensor(canonical, spec, settings=settings, seed=seed))
+    analyse = _analysed_pair if GALLERY[kind].is_product else _analysed
+    analyses = [analyse(kind, strength, index, seed, rng) for index in range(MATRICES)]
     found = {}
     for name in dict.fromkeys(item.name for item in analyses[0].measured):
         pooled = pool(analyses, name)
         if pooled is not None and (p := pooled.statistic.p) is not None:
             found[name] = p
     return found, classify(analyses).pattern_class
+
+
+def _analysed(kind: str, strength: float, index: int, seed: int, rng: np.random.Generator) -> TensorAnalysis:
+    planted = GALLERY[kind]
+    rows = Axis.HIDDEN if planted.permuted else Axis.POSITION
+    cols = Axis.POSITION if planted.places else Axis.RESIDUAL if planted.permuted else rows
+    spec = replace(
+        _spec(Role.FFN_IN, index), row_axis=rows, col_axis=cols, free_row_signs=planted.signs,
+        free_col_signs=planted.signs and not planted.places,
+    )  # fmt: skip
+    return _analyse(matrix_of(kind, strength, rng), spec, seed)
+
+
+def _analysed_pair(kind: str, strength: float, index: int, seed: int, rng: np.random.Generator) -> TensorAnalysis:
+    """A query, with what it has to do with its key."""
+    query = GALLERY[kind].draw(rng).astype(np.float32)
+    noise = rng.standard_normal(query.shape)
+    key = (np.sqrt(strength) * query + np.sqrt(1 - strength) * noise).astype(np.float32)
+    values = {_spec(role, index): own for role, own in ((Role.ATTENTION_QUERY, query), (Role.ATTENTION_KEY, key))}
+    own, _ = values
+    products = measure_products(
+        list(values), lambda spec: [values[spec]], lambda _, draw: np.random.default_rng([seed, index, draw]), NUM_NULLS
+    )
+    analysis = _analyse(query, own, seed)
+    return replace(analysis, measured=(*analysis.measured, *products[own.name]))
+
+
+def _spec(role: Role, index: int) -> TensorSpec:
+    name = f"{index}.{role.value}"
+    return TensorSpec(
+        name=name, tensor=name, dtype="F32", rows=SIZE, cols=SIZE, role=role, block=index, depth=0.5,
+        row_axis=Axis.ATTENTION,
+    )  # fmt: skip
+
+
+def _analyse(matrix: npt.NDArray[np.float32], spec: TensorSpec, seed: int) -> TensorAnalysis:
+    canonical = canonicalise(matrix, seriate_tensor(matrix, spec))
+    return analyse_tensor(canonical, spec, settings=AnalysisSettings(num_nulls=NUM_NULLS), seed=seed)
 
 
 def power(kind: str) -> Iterator[dict[str, Any]]:

@@ -15,12 +15,14 @@ __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
 
 FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
+BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
 
 
 def draw_pattern(pattern: PatternRecord, whereabouts: Whereabouts) -> Iterator[RenderableType]:
     """`show`: everything but the single tensors."""
     yield from draw_findings(pattern)
     yield from _draw_signature(pattern.signature)
+    yield from _draw_beside_signature(pattern)
     yield make_facts(_whereabouts_facts(whereabouts, pattern.run))
 
 
@@ -201,6 +203,20 @@ def _draw_signature(signature: SignatureRecord) -> Iterator[RenderableType]:
     shown = ((name, fixed(value), signed(z), p_value(p), p_value(q)) for _, name, value, z, p, q in judged[:FARTHEST])
     yield make_table(columns, shown)
     yield ""
+
+
+def _draw_beside_signature(pattern: PatternRecord) -> Iterator[RenderableType]:
+    """What was tested of the whole model and is no part of the signature."""
+    known = {name.rpartition("/")[2] for name in pattern.signature.names}
+    q = q_values([each.p for each in pattern.statistics])
+    own = [(each, q) for each, q in zip(pattern.statistics, q, strict=True) if each.p and each.name not in known]
+    if own:
+        columns = (Column("Not in the signature", shrinks=True), *(Column(each, right=True) for each in BESIDE_NUMBERS))
+        cells = (
+            (fixed(each.value), fixed(each.null_mean), signed(each.z), p_value(each.p), p_value(q)) for each, q in own
+        )
+        yield make_table(columns, [(each.name, *row) for (each, _), row in zip(own, cells, strict=True)])
+        yield ""
 
 
 def _whereabouts_facts(whereabouts: Whereabouts, run: str) -> Iterator[tuple[str, str]]:

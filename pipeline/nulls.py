@@ -28,7 +28,7 @@ __all__ = [
     "singular_values_about_mean",
 ]
 
-NullKind = Literal["shuffle", "rotate", "gaussian", "means"]
+NullKind = Literal["shuffle", "rotate", "gaussian", "means", "reorder"]
 Float32 = npt.NDArray[np.float32]
 
 
@@ -96,6 +96,7 @@ STREAMS: Mapping[NullKind | Literal["sample"], int] = {
     "gaussian": 2,
     "sample": 3,
     "means": 4,
+    "reorder": 5,
 }
 """What keeps the random numbers of one kind apart from those of another; a number once given stays."""
 

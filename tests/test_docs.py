@@ -24,6 +24,7 @@ from pipeline.analyse.signature import (
     VALUE_DIMENSIONS,
 )
 from pipeline.analyse.stage import analyse_tensor
+from pipeline.analyse.statistics.products import OUTPUT_VALUE, QUERY_KEY
 from pipeline.lineage import Verdict
 from pipeline.nulls import NULLS
 from pipeline.settings import AnalysisSettings
@@ -44,11 +45,11 @@ STATISTICS = {
     measured.name: measured.kind
     for measured in analyse_tensor(
         np.random.default_rng(0).standard_normal((16, 16), dtype=np.float32),
-        matrix_spec("any", 16, 16),
+        matrix_spec("any", 16, 16, row_axis=Axis.POSITION),
         settings=AnalysisSettings(num_nulls=1),
         seed=0,
     ).measured
-}
+} | {f"{name}{size}": "reorder" for name in (QUERY_KEY, OUTPUT_VALUE) for size in ("", "_size")}
 """Every statistic of a matrix -> its null."""
 
 
@@ -83,7 +84,7 @@ NAMES: Mapping[str, set[str]] = {
     "axes": {axis.value for axis in Axis},
     "classes": {*get_args(classes.PatternClass), classes.UNCALIBRATED},
     "statistics": {*STATISTICS, BLOCK_BOUND, "rows_used"},
-    "nulls": set(NULLS),
+    "nulls": {*NULLS, "reorder"},
     "verdicts": {*get_args(Verdict), *get_args(records.Verdict), *get_args(records.Relation)},
     "questions": set(QUESTIONS),
     "fields of a fit": {field.name for field in fields(FitRecord)},
@@ -105,7 +106,7 @@ def test_the_glossary_gives_every_statistic_its_null() -> None:
 def test_the_glossary_counts_statistics_and_dimensions() -> None:
     own = [name for name in SIGNATURE_NAMES if name.startswith("fingerprint/")]
     counts = len(SIGNATURE_NAMES), len(SIGNATURE_NAMES) - len(own), len(own)
-    assert f"There are {len(STATISTICS)}, in seven blocks" in GLOSSARY
+    assert f"There are {len(STATISTICS)}, in nine blocks" in GLOSSARY
     assert all(f"{count:,}" in GLOSSARY.partition("\n## Signature\n")[2] for count in counts)
 
 

@@ -1,13 +1,13 @@
 """Analyse: every statistic of every tensor with its null, and what they say together.
 
 Matrices come in canonical form, one at a time. Nothing here depends on the order or signs they had in the file: a
-permuted copy of a model gives the same numbers. Only the fingerprint reads matrices in the order of the file, in a way
-that no permutation changes.
+permuted copy of a model gives the same numbers. Only the fingerprint and the products of two matrices read in the order
+of the file, in a way that no permutation changes.
 """
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,9 @@ from pipeline.analyse.statistics.distribution import measure_distribution
 from pipeline.analyse.statistics.entropy import histogram_entropy, spectral_entropy
 from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm
-from pipeline.analyse.statistics.spectra import NUM_BANDS, measure_spectra
+from pipeline.analyse.statistics.products import measure_products
+from pipeline.analyse.statistics.sizes import measure_sizes
+from pipeline.analyse.statistics.spectra import FEWEST_PLACES, NUM_BANDS, measure_places, measure_spectra
 from pipeline.decomposition import decompose, singular_values
 from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
 from pipeline.memory import give_back
@@ -42,7 +44,7 @@ from pipeline.nulls import (
 )
 from pipeline.order import EVERY_ROW, NUM_FEATURES, Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
-from zoo.tensors import Role, TensorKind, TensorSpec
+from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
 __all__ = [
     "ANALYSE_VERSION",
@@ -54,7 +56,7 @@ __all__ = [
     "summarise",
 ]
 
-ANALYSE_VERSION = "5"
+ANALYSE_VERSION = "6"
 NUM_THREADS = 2
 """Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
@@ -120,15 +122,23 @@ def analyse_model(
 
     trained = sorted((spec for spec in specs if spec.kind is TensorKind.WEIGHT), key=lambda spec: spec.name)
     total, done, seen = sum(spec.num_weights for spec in trained), 0, defaultdict[object, int](int)
+    ordinals: dict[str, int] = {}
     analyses: list[TensorAnalysis] = []
     with threadpool_limits(limits=1, user_api="blas"):
         for spec in trained:
             place = (spec.role, spec.block, spec.rows, spec.cols)
+            ordinals[spec.name] = seen[place]
             analyses.append(_analyse(load, spec, settings=settings, seed=seed, ordinal=seen[place]))
             seen[place] += 1
             done += spec.num_weights
             on_progress(done, total)
         parts = measure_fingerprint(specs, in_file_order)
+
+        def reorder_rng(spec: TensorSpec, draw: int) -> np.random.Generator:
+            return _rng("reorder", draw, spec, seed, ordinals[spec.name])
+
+        products = measure_products(specs, in_file_order, reorder_rng, settings.num_nulls)
+    analyses = [replace(own, measured=(*own.measured, *products.get(own.spec.name, ()))) for own in analyses]
     return summarise(analyses, parts)
 
 
@@ -229,10 +239,13 @@ def _analyse_parts(
     return TensorAnalysis(
         spec=spec,
         rows_used=len(matrix),
-        measured=tuple(
-            replace(_measured(name, value, kind, draws), samples=tuple(sample[name] for sample in samples))
-            for kind, found in values.items()
-            for name, value in found.result().items()
+        measured=(
+            *(
+                replace(_measured(name, value, kind, draws), samples=tuple(sample[name] for sample in samples))
+                for kind, found in values.items()
+                for name, value in found.result().items()
+            ),
+            *_measure_places(matrix, spec, settings, seed, ordinal),
         ),
         labels=tuple(clusters.labels.tolist()) if len(matrix) == spec.rows else (),
         cluster_sizes=tuple(clusters.sizes.tolist()),
@@ -295,7 +308,7 @@ def _both_signs(values: Float32) -> Float32:
 def _measure(kind: NullKind, matrix: Float32, singular: Float64) -> dict[str, float]:
     """The statistics whose null is `kind`, of a canonical matrix and its singular values."""
     if kind == "shuffle":
-        return measure_spectra(matrix) | _measure_spectrum(singular)
+        return measure_spectra(matrix) | measure_sizes(matrix) | _measure_spectrum(singular)
     return _measure_unordered(kind, matrix)
 
 
@@ -308,6 +321,25 @@ def _measure_null(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str
 
 def _measure_unordered(kind: NullKind, matrix: Float32) -> dict[str, float]:
     return measure_clusters(matrix) if kind == "rotate" else _measure_values(matrix)
+
+
+def _measure_places(
+    matrix: Float32, spec: TensorSpec, settings: AnalysisSettings, seed: int, ordinal: int
+) -> Iterator[Measured]:
+    """What depends on the order of places along an axis, where that order is real; not of a sample of the places."""
+    if spec.col_axis is Axis.POSITION:
+        vectors = matrix
+    elif spec.row_axis is Axis.POSITION and len(matrix) == spec.rows:
+        vectors = matrix.T
+    else:
+        return
+    size = vectors.shape[1]
+    if size < FEWEST_PLACES:
+        return
+    rngs = [_rng("reorder", draw, spec, seed, ordinal) for draw in range(settings.num_nulls)]
+    nulls = [measure_places(vectors[:, rng.permutation(size)]) for rng in rngs]
+    for name, value in measure_places(vectors).items():
+        yield Measured(name=name, value=value, kind="reorder", draws=tuple(null[name] for null in nulls))
 
 
 def _measure_spectrum(singular: Float64) -> dict[str, float]:

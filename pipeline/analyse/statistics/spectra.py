@@ -4,6 +4,10 @@ The transform is the orthonormal DCT-II (Ahmed, Natarajan & Rao 1974) of the sta
 shares of the variance. Index i along an axis of length R means i half-cycles; the normalised frequency is i / R in
 [0, 1). The radial frequency is hypot(i / R, j / C) / sqrt(2). Position-dependent: the null is `shuffle`, put into
 canonical order as the original is.
+
+Along an axis whose order is real (positions, places in a kernel) two statistics need no canonical order: how much of a
+vector lies at one frequency (the g of Fisher 1929), and how flat the spectrum of all vectors is (Gray & Markel 1974).
+Their null is `reorder`, the places in random order.
 """
 
 import math
@@ -13,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 
-__all__ = ["BAND_EDGES", "LOW_SHARE", "NUM_BANDS", "energies", "measure_spectra"]
+__all__ = ["BAND_EDGES", "FEWEST_PLACES", "LOW_SHARE", "NUM_BANDS", "energies", "measure_places", "measure_spectra"]
 
 LOW_SHARE = 1 / 22
 """`low_share` looks at this part of the coefficients: both frequencies under sqrt(1 / 22)."""
 NUM_BANDS = 8
 BAND_EDGES = (0.0, *(float(edge) for edge in np.geomspace(1 / 16, 1.0, NUM_BANDS)))
 """Radial bands, log-spaced above 1/16; below it a small matrix has too few coefficients to split."""
+FEWEST_PLACES = 8
+"""Along fewer there are too few frequencies for one of them to stand out."""
 
 Float64 = npt.NDArray[np.float64]
 
@@ -55,6 +61,32 @@ def measure_spectra(matrix: npt.NDArray[np.float32]) -> dict[str, float]:
         "spectra.dominant_row": int(np.argmax(share.sum(axis=1))) / num_rows,
         "spectra.dominant_col": int(np.argmax(share.sum(axis=0))) / num_cols,
     }
+
+
+def measure_places(vectors: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Of vectors (V, L) along L places in their real order, `FEWEST_PLACES` or more.
+
+    The periodogram of a vector about its mean, at 1 to L / 2 cycles, is scaled to sum 1. Constant vectors do not count.
+
+    - `peak_share`: the mean over vectors of its largest entry, in (0, 1]: 1 for sinusoids of any phase and size.
+    - `flatness`: of the mean periodogram the geometric over the arithmetic mean, in [0, 1]: near 1 if all frequencies
+      are equally strong over all vectors, small for smooth vectors and for those that share a spectrum.
+
+    NaN if all vectors are constant.
+    """
+    centred = vectors - vectors.mean(axis=1, keepdims=True, dtype=np.float64)
+    energy = np.abs(np.fft.rfft(centred, axis=1)[:, 1:]) ** 2
+    if vectors.shape[1] % 2 == 0:
+        energy[:, -1] /= 2  # All others stand for a positive and a negative frequency.
+    energy = energy[energy.any(axis=1)]
+    if not len(energy):
+        return dict.fromkeys(("spectra.peak_share", "spectra.flatness"), float("nan"))
+    energy /= energy.sum(axis=1, keepdims=True)
+    return {"spectra.peak_share": float(energy.max(axis=1).mean()), "spectra.flatness": _flatness(energy.mean(axis=0))}
+
+
+def _flatness(spectrum: Float64) -> float:
+    return float(np.exp(np.log(spectrum).mean()) / spectrum.mean()) if spectrum.all() else 0.0
 
 
 @lru_cache(maxsize=8)

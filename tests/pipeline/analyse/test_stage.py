@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analyse.aggregation import Measured, TensorAnalysis
+from pipeline.analyse.evidence import rank_p
 from pipeline.analyse.stage import analyse_tensor, analyse_vector
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import analysed, canonical, encoder_specs, matrix_spec, permuted, trained_model
@@ -123,6 +124,34 @@ def test_planted_blocks_are_measured_beyond_their_spectrum() -> None:
     found = analysis.get("clusters.explained")
     assert found is not None and found.statistic.z is not None and found.statistic.z > 20
     assert analysis.cluster_sizes == pytest.approx([1 / 8] * 8)
+
+
+def places_of(values: npt.NDArray[np.floating]) -> dict[str, Measured]:
+    found = analyse_values(values, row_axis=Axis.POSITION).measured
+    return {item.name: item for item in found if item.kind == "reorder"}
+
+
+def test_planted_frequencies_along_places_are_found_where_the_spectrum_is_flat() -> None:
+    """Each column is one frequency: an orthogonal basis, in which nothing but the order of the places is not noise."""
+    places = np.arange(64)[:, None]
+    basis = np.cos(2 * math.pi * places * np.arange(64) / 64 - math.pi / 4)
+    rng = np.random.default_rng(0)
+    found = places_of(basis[:, rng.permutation(64)])
+    peak = found["spectra.peak_share"].statistic
+    assert peak.value == pytest.approx(1, abs=0.05) and peak.z is not None and peak.z > 20
+    disordered = places_of(hidden(basis))["spectra.peak_share"].statistic
+    assert disordered.value < 0.3
+
+
+def test_places_of_noise_are_within_their_null() -> None:
+    """Though the rows and columns have sizes of their own, and few directions hold them."""
+    scores = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(size=(24, 3)) @ rng.normal(size=(3, 12)) * np.exp(rng.normal(size=12))
+        scores += [rank_p(each.value, each.draws) for each in places_of(values).values()]
+    # With 4 draws p is 0.4 for the first and the last of 5, so for 0.4 of them.
+    assert len(scores) == 50 and 0.2 < np.mean([p is not None and p <= 0.41 for p in scores]) < 0.6
 
 
 def test_each_statistic_names_its_null() -> None:

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.signal
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,8 @@ from pipeline.analyse.statistics.distribution import measure_distribution
 from pipeline.analyse.statistics.entropy import histogram_entropy, spectral_entropy
 from pipeline.analyse.statistics.heavy_tail import fit_power_law, measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_block_bound, log_spectral_norm
-from pipeline.analyse.statistics.spectra import BAND_EDGES, energies, measure_spectra
+from pipeline.analyse.statistics.sizes import measure_sizes
+from pipeline.analyse.statistics.spectra import BAND_EDGES, energies, measure_places, measure_spectra
 from pipeline.decomposition import decompose, singular_values
 
 HAND = np.array([[3, 0], [0, 4], [0, 0]], dtype=np.float32)
@@ -214,3 +216,31 @@ def test_bands_divide_the_variance() -> None:
 
 def test_noise_has_its_fair_share_of_low_frequencies() -> None:
     assert measure_spectra(noise(300, 300))["spectra.low_share"] == pytest.approx(1 / 22, rel=0.05)
+
+
+def test_sizes_are_the_spread_of_lengths_over_their_mean() -> None:
+    lengths = np.array([3.0, 4.0, 0.0])
+    assert measure_sizes(HAND)["sizes.rows"] == pytest.approx(lengths.std() / lengths.mean())
+    assert measure_sizes(HAND)["sizes.cols"] == pytest.approx(0.5 / 3.5)
+    assert all(math.isnan(each) for each in measure_sizes(np.zeros_like(HAND)).values())
+
+
+@pytest.mark.parametrize("num_places", [16, 15])
+def test_places_have_the_periodogram_of_scipy(num_places: int) -> None:
+    vectors = noise(7, num_places)
+    # Its one-sided spectrum counts each pair of frequencies twice, and the highest of an even length once.
+    spectra = scipy.signal.periodogram(vectors.astype(np.float64), detrend="constant")[1][:, 1:]
+    shares = spectra / spectra.sum(axis=1, keepdims=True)
+    found = measure_places(vectors)
+    assert found["spectra.peak_share"] == pytest.approx(shares.max(axis=1).mean())
+    assert found["spectra.flatness"] == pytest.approx(scipy.stats.gmean(shares.mean(axis=0)) / shares.mean())
+
+
+def test_sinusoids_of_any_phase_have_one_peak_and_all_of_them_a_flat_spectrum() -> None:
+    cycles, places = np.arange(1, 8), np.arange(16)
+    waves = np.cos(2 * math.pi * np.outer(cycles, places) / 16 + cycles[:, None]).astype(np.float32)
+    assert measure_places(waves)["spectra.peak_share"] == pytest.approx(1)
+    assert measure_places(waves[[0]])["spectra.flatness"] == pytest.approx(0, abs=1e-6)
+    every = np.concatenate([waves, np.cos(math.pi * places)[None].astype(np.float32)])
+    assert measure_places(every)["spectra.flatness"] == pytest.approx(1)
+    assert all(math.isnan(each) for each in measure_places(np.ones((3, 16), dtype=np.float32)).values())
