@@ -15,6 +15,8 @@ __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
 
 FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
+ALPHA = 0.05
+"""The largest q of a finding."""
 BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
 
 
@@ -31,6 +33,7 @@ def draw_findings(pattern: PatternRecord) -> Iterator[RenderableType]:
     yield _headline(pattern)
     yield _facts(pattern)
     yield _class_line(pattern)
+    yield from _flat_line(pattern)
     yield ""
     yield _role_table(pattern)
     yield ""
@@ -72,6 +75,17 @@ def _class_line(pattern: PatternRecord) -> str:
     scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
     margin = fixed(pattern.class_margin, 2)
     return f"Class [bold]{escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
+
+
+def _flat_line(pattern: PatternRecord) -> Iterator[str]:
+    """What no class says, since a random orthogonal matrix has it too: a spectrum that is flatter than chance."""
+    q = q_values([each.p for each in pattern.statistics])
+    found = {each.name: (each, q) for each, q in zip(pattern.statistics, q, strict=True)}
+    participation, q_value = found.get("dimension.participation", (None, None))
+    if participation is None or q_value is None or q_value > ALPHA or participation.z is None or participation.z < 0:
+        return
+    shares = f"participation {fixed(participation.value)}, null {fixed(participation.null_mean)}, q {p_value(q_value)}"
+    yield f"Singular values are flatter than chance, nearer to an orthogonal matrix: {shares}"
 
 
 ROLE_COLUMNS = (

@@ -51,6 +51,7 @@ _FIT = (
 _ORDER = "tests/pipeline/test_order.py tests/pipeline/test_invariance.py -k 'not (signature or mobile or narrow)'"
 _SIGNS = "tests/zoo/test_signs.py tests/pipeline/test_invariance.py -k 'test_signs or canonical'"
 _SIGNATURE = "tests/pipeline/analyse/test_signature.py"
+_REORDER = "tests/pipeline/analyse/test_products.py tests/pipeline/analyse/test_stage.py -k 'products or places'"
 
 MUTATIONS: Sequence[Mutation] = (
     Mutation(
@@ -192,6 +193,27 @@ MUTATIONS: Sequence[Mutation] = (
         "return replace(spec, free_row_signs=_rows_are_free(spec, found), free_col_signs=_cols_are_free(spec, found))",
         "return spec",
         _SIGNS,
+    ),
+    Mutation(
+        "the units of a product keep their order under the null",
+        "pipeline/analyse/statistics/products.py",
+        "order = rng.permutation(size)",
+        "order = units",
+        _REORDER,
+    ),
+    Mutation(
+        "a product is not scaled, so that large units count for more",
+        "pipeline/analyse/statistics/products.py",
+        "rows, cols = _balanced(product**2)",
+        "rows = cols = np.ones(len(product))",
+        _REORDER,
+    ),
+    Mutation(
+        "places keep their order under the null",
+        "pipeline/analyse/stage.py",
+        "measure_places(vectors[:, rng.permutation(size)])",
+        "measure_places(vectors)",
+        _REORDER,
     ),
 )
 

@@ -1,0 +1,43 @@
+"""What `show` says of statistics that are in no class and in no signature."""
+
+import datetime as dt
+import io
+
+import pytest
+from rich.console import Console
+
+from cli.findings import draw_pattern
+from cli.whereabouts import Whereabouts
+from patterndb.records import Statistic
+from tests.support.patterns import make_pattern
+
+NOWHERE = Whereabouts(found=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), source=None, folder=None, files=())
+
+
+def of_null(name: str, value: float, null_mean: float, p: float) -> Statistic:
+    z = (value - null_mean) / 0.01
+    return Statistic(
+        name=name, value=value, null="shuffle", num_nulls=8, null_mean=null_mean, null_std=0.01, z=z, p=p
+    )  # fmt: skip
+
+
+def shown(*statistics: Statistic) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    for part in draw_pattern(make_pattern(statistics=statistics), NOWHERE):
+        console.print(part)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "is_said"), [(0.99, 0.001, True), (0.3, 0.001, False), (0.99, 0.2, False)]
+)  # fmt: skip
+def test_a_spectrum_flatter_than_chance_is_said(value: float, p: float, is_said: bool) -> None:
+    page = shown(of_null("dimension.participation", value, 0.5, p))
+    assert ("flatter than chance" in page) == is_said
+
+
+def test_what_is_not_in_the_signature_is_shown_with_its_null_and_q() -> None:
+    page = shown(of_null("products.output_value_trace_size", 0.21, 0.02, 0.001), of_null("alpha", 3.0, 2.0, 0.002))
+    line = next(each for each in page.splitlines() if "products" in each)
+    assert line.split() == ["products.output_value_trace_size", "0.210", "0.020", "+19.0", "0.001", "0.002"]
+    assert "alpha" not in "".join(each for each in page.splitlines() if "0.002" in each and "products" not in each)
