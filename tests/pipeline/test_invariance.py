@@ -35,6 +35,7 @@ CHEAP = MineSettings(
 SAME_FUNCTION = {"encoder-decoder": 1e-5}
 SAME_IN_FLOAT64 = 1e-12
 SAME_SIGNATURE = 1e-4
+SAME_STATISTIC = 1e-9
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,6 +84,18 @@ def assert_same_pattern(before: PatternRecord, after: PatternRecord) -> None:
     np.testing.assert_allclose(values_of(after), values_of(before), rtol=0, atol=SAME_SIGNATURE)
     assert after.pattern_class == before.pattern_class
     assert after.class_scores == pytest.approx(before.class_scores, abs=SAME_SIGNATURE)
+    first, second = beside_signature(before), beside_signature(after)
+    assert first.keys() == second.keys() and len(first) >= 2
+    for name, numbers in first.items():
+        assert second[name] == pytest.approx(numbers, abs=SAME_STATISTIC), name
+
+
+def beside_signature(pattern: PatternRecord) -> dict[str, tuple[float | None, ...]]:
+    """Value, null mean and p of each statistic that the signature leaves out."""
+    blocks = ("products.", "sizes.", "spectra.peak_share", "spectra.flatness")
+    return {
+        each.name: (each.value, each.null_mean, each.p) for each in pattern.statistics if each.name.startswith(blocks)
+    }
 
 
 def canonical_matrices(model: PreTrainedModel, folder: Path) -> dict[str, np.ndarray]:
