@@ -53,6 +53,10 @@ def _mean_row(rng: np.random.Generator, rows: int) -> Float32:
     return (_gaussian(rng, rows) + 2 * rng.standard_normal(COLS)).astype(np.float32)
 
 
+def _mean_row_and_column(rng: np.random.Generator, rows: int) -> Float32:
+    return (_mean_row(rng, rows) + 2 * rng.standard_normal((rows, 1))).astype(np.float32)
+
+
 def _scaled_columns(rng: np.random.Generator, rows: int) -> Float32:
     return (_gaussian(rng, rows) * np.exp(rng.standard_normal(COLS))).astype(np.float32)
 
@@ -61,16 +65,18 @@ MATRICES: Mapping[str, tuple[Callable[[np.random.Generator, int], Float32], int]
     "gaussian": (_gaussian, ROWS),
     "heavy-tailed": (_heavy_tailed, ROWS),
     "mean row": (_mean_row, ROWS),
+    "mean row and column": (_mean_row_and_column, ROWS),
     "scaled columns": (_scaled_columns, ROWS),
     "sampled": (_gaussian, SAMPLED),
 }
 """Kind -> how to draw it, and its rows; `sampled` has more rows than are analysed."""
 MEANT: Mapping[str, tuple[str, ...]] = {
-    "gaussian": ("shuffle", "rotate", "gaussian"),
-    "heavy-tailed": ("shuffle",),
-    "mean row": ("rotate",),
+    "gaussian": ("shuffle", "means", "rotate", "gaussian"),
+    "heavy-tailed": ("shuffle", "means"),
+    "mean row": ("means", "rotate"),
+    "mean row and column": ("means",),
     "scaled columns": (),
-    "sampled": ("shuffle", "rotate", "gaussian"),
+    "sampled": ("shuffle", "means", "rotate", "gaussian"),
 }
 """Kind -> the nulls that hold for it. Where none is named, the table shows what a null does that does not hold."""
 
@@ -141,7 +147,7 @@ def measure(kinds: Sequence[str], repeats: int, num_nulls: int) -> dict[str, dic
 def rows(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]]) -> Iterator[dict[str, Any]]:
     """A row for each kind, null and single or pooled: all its statistics together, and the worst of them."""
     for kind, figures in found.items():
-        for null in ("shuffle", "rotate", "gaussian"):
+        for null in ("shuffle", "means", "rotate", "gaussian"):
             for size, levels in LEVELS.items():
                 own = {name: p for (of, name, which), p in figures.items() if (of, which) == (null, size)}
                 for index, level in enumerate(levels):

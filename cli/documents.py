@@ -65,6 +65,8 @@ def plan_document(plan: "FetchPlan") -> Document:
 
 def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Document:
     """`show`."""
+    from pipeline.analyse.evidence import smallest_p
+
     model, signature = pattern.model, pattern.signature
     return {
         "model": model.key,
@@ -76,6 +78,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
         "roles": [_role_document(role) for role in pattern.roles],
         "statistics": _statistic_documents(pattern.statistics),
+        "least_tensor_p": smallest_p(pattern.num_nulls),
         "signature_version": signature.version,
         "signature": _signature_documents(signature),
         "settings": pattern.settings,

@@ -5,25 +5,37 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 
-from cli.numbers import byte_size, count, decibel, fixed, moment, p_value, scientific, signed
+from cli.numbers import (
+    FEWEST_DRAWS,
+    byte_size,
+    count,
+    decibel,
+    fixed,
+    moment,
+    p_value,
+    scientific,
+    signed,
+    z_score,
+)
 from cli.tables import Column, Table, escaped, make_facts, make_table
 from cli.whereabouts import FileState, Whereabouts
 from patterndb.multiplicity import q_values
-from patterndb.records import FitRecord, Neighbour, PatternRecord, RoleRecord, SignatureRecord
+from patterndb.records import FitRecord, Neighbour, PatternRecord, RoleRecord, SignatureRecord, Statistic
 
 __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
 
+FINDING = 0.05
+"""From this q down a figure is called a finding."""
 FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
-ALPHA = 0.05
-"""The largest q of a finding."""
 BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
 
 
 def draw_pattern(pattern: PatternRecord, whereabouts: Whereabouts) -> Iterator[RenderableType]:
     """`show`: everything but the single tensors."""
     yield from draw_findings(pattern)
-    yield from _draw_signature(pattern.signature)
+    yield from _draw_evidence(pattern.statistics)
+    yield from _draw_signature(pattern.signature, pattern.num_nulls)
     yield from _draw_beside_signature(pattern)
     yield make_facts(_whereabouts_facts(whereabouts, pattern.run))
 
@@ -68,13 +80,14 @@ def _facts(pattern: PatternRecord) -> str:
 
 
 def _class_line(pattern: PatternRecord) -> str:
-    """The class, its margin, and all the scores, the largest first."""
+    """The class and what it is of, its margin, and all the scores, the largest first."""
     if not any(pattern.class_scores.values()):
         return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]: a class needs at least 2 nulls (`--nulls N`)"
     ranked = sorted(pattern.class_scores.items(), key=lambda item: (-item[1], item[0]))
     scores = "  ".join(f"{name} {fixed(score, 2)}" for name, score in ranked)
     margin = fixed(pattern.class_margin, 2)
-    return f"Class [bold]{escaped(pattern.pattern_class)}[/bold], margin {margin}   [dim]{scores}[/dim]"
+    scope = " (of the blocks)" if _blocks_row(pattern) else ""
+    return f"Class [bold]{escaped(pattern.pattern_class)}[/bold]{scope}, margin {margin}   [dim]{scores}[/dim]"
 
 
 def _flat_line(pattern: PatternRecord) -> Iterator[str]:
@@ -82,7 +95,7 @@ def _flat_line(pattern: PatternRecord) -> Iterator[str]:
     q = q_values([each.p for each in pattern.statistics])
     found = {each.name: (each, q) for each, q in zip(pattern.statistics, q, strict=True)}
     participation, q_value = found.get("dimension.participation", (None, None))
-    if participation is None or q_value is None or q_value > ALPHA or participation.z is None or participation.z < 0:
+    if participation is None or q_value is None or q_value > FINDING or participation.z is None or participation.z < 0:
         return
     shares = f"participation {fixed(participation.value)}, null {fixed(participation.null_mean)}, q {p_value(q_value)}"
     yield f"Singular values are flatter than chance, nearer to an orthogonal matrix: {shares}"
@@ -109,7 +122,9 @@ def _role_table(pattern: PatternRecord) -> Table:
     if pattern.fit is not None:
         fitted = sum(role.tensors for role in pattern.roles if role.fit is not None)
         cells = _fit_cells(pattern.fit)
-        total = ("all fitted", count(fitted), count(pattern.fit.num_weights), *cells, pattern.pattern_class)
+        # The class is of the blocks where there are any (`pipeline.analyse.classes.classify_model`).
+        of_all = "" if blocks else pattern.pattern_class
+        total = ("all fitted", count(fitted), count(pattern.fit.num_weights), *cells, of_all)
         rows += [total] if blocks else [None, total]
     return make_table(ROLE_COLUMNS, rows)
 
@@ -129,7 +144,7 @@ def _blocks_row(pattern: PatternRecord) -> Sequence[str] | None:
         signed(None if null is None else r2 - null, 3),
         fixed(found["svd_r2"].value),
         fixed(found["bits_per_weight"].value, 2),
-        "",
+        pattern.pattern_class,
     )
 
 
@@ -194,29 +209,66 @@ def _null_text(fit: FitRecord) -> str:
     if not fit.num_nulls or fit.gain is None:
         return "none was fitted, so the gain and its z are unknown (`--nulls N`)"
     gain = f"{fit.null}, {count(fit.num_nulls)} fitted alike: gain {signed(fit.gain, 3)}"
-    if fit.num_nulls < 2:
-        return f"{gain}; z is unknown with fewer than 2 nulls (`--nulls N`)"
+    if fit.num_nulls < FEWEST_DRAWS:
+        return f"{gain}; z is unknown with fewer than {FEWEST_DRAWS} nulls (`--nulls N`)"
     if not fit.null_r2_std:
         return f"{gain}; z is unknown, the nulls do not differ"
-    return f"{gain}, z {signed(fit.gain / fit.null_r2_std)}"
+    return f"{gain}, z {z_score(fit.gain / fit.null_r2_std, fit.num_nulls)}"
 
 
-def _draw_signature(signature: SignatureRecord) -> Iterator[RenderableType]:
-    """How much of the signature the model has, and where it is farthest from chance."""
+def _draw_evidence(statistics: Sequence[Statistic]) -> Iterator[RenderableType]:
+    """What a class rests on, of all matrices together: each value beside the mean of its null, with p and q."""
+    from pipeline.analyse.classes import EVIDENCE
+
+    names = [name for criterion in EVIDENCE for name in criterion.statistics]
+    found = {each.name: (each, q) for each, q in zip(statistics, q_values([s.p for s in statistics]), strict=True)}
+    rows = [
+        (name, fixed(each.value), each.null or fixed(None), fixed(each.null_mean), p_value(each.p), p_value(q))
+        for name, (each, q) in ((name, found[name]) for name in names if name in found)
+    ]
+    if rows:
+        numbers = (Column(heading, right=True) for heading in ("Null mean", "p", "q"))
+        yield make_table(
+            (Column("All matrices", shrinks=True), Column("Value", right=True), Column("Null"), *numbers), rows
+        )
+        yield ""
+
+
+def _draw_signature(signature: SignatureRecord, num_nulls: int) -> Iterator[RenderableType]:
+    """How much of the signature the model has, where it is farthest from chance, and what could not be found."""
     held = sum(value is not None for value in signature.values)
     yield f"Signature version {signature.version}: {count(held)} of {count(len(signature.names))} dimensions"
     rows = zip(signature.names, signature.values, signature.z, signature.p, q_values(signature.p), strict=False)
-    judged = [(abs(z), name, value, z, p, q) for name, value, z, p, q in rows if z is not None and math.isfinite(z)]
+    judged = [(p, -abs(z or 0.0), name, value, z, q) for name, value, z, p, q in rows if p is not None]
     if not judged:
-        yield "[dim]z is unknown: it needs at least 2 nulls (`--nulls N`).[/dim]"
+        yield "[dim]p is unknown: it needs nulls (`--nulls N`).[/dim]"
         return
-    judged.sort(key=lambda row: (-row[0], row[1]))
+    judged.sort()
     numbers = (Column(heading, right=True) for heading in ("Value", "z", "p", "q"))
     columns = (Column("Farthest from chance", shrinks=True), *numbers)
     yield ""
-    shown = ((name, fixed(value), signed(z), p_value(p), p_value(q)) for _, name, value, z, p, q in judged[:FARTHEST])
-    yield make_table(columns, shown)
+    yield make_table(
+        columns,
+        (
+            (name, fixed(value), z_score(z, num_nulls), p_value(p), p_value(q))
+            for p, _, name, value, z, q in judged[:FARTHEST]
+        ),
+    )
     yield ""
+    yield from _what_no_tensor_reaches(num_nulls)
+
+
+def _what_no_tensor_reaches(num_nulls: int) -> Iterator[RenderableType]:
+    """In words, where a single tensor has too few draws to be a finding whatever its weights are."""
+    from pipeline.analyse.evidence import draws_for, smallest_p
+
+    if (least := smallest_p(num_nulls)) > FINDING:
+        yield (
+            f"[dim]With {count(num_nulls)} null{'s' * (num_nulls != 1)} no figure of a single tensor has p below"
+            f" {fixed(least)}, nor has one of a role with one tensor: none of these can be a finding (q <= {FINDING})."
+            f" At least `--nulls {draws_for(FINDING)}` is needed for that.[/dim]"
+        )
+        yield ""
 
 
 def _draw_beside_signature(pattern: PatternRecord) -> Iterator[RenderableType]:
@@ -227,7 +279,8 @@ def _draw_beside_signature(pattern: PatternRecord) -> Iterator[RenderableType]:
     if own:
         columns = (Column("Not in the signature", shrinks=True), *(Column(each, right=True) for each in BESIDE_NUMBERS))
         cells = (
-            (fixed(each.value), fixed(each.null_mean), signed(each.z), p_value(each.p), p_value(q)) for each, q in own
+            (fixed(each.value), fixed(each.null_mean), z_score(each.z, each.num_nulls), p_value(each.p), p_value(q))
+            for each, q in own
         )
         yield make_table(columns, [(each.name, *row) for (each, _), row in zip(own, cells, strict=True)])
         yield ""

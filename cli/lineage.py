@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from cli.numbers import count, fixed, p_value, signed
+from cli.numbers import count, fixed, p_value, z_score
 from cli.tables import Column, Table, escaped, make_table
 from patterndb.records import Neighbour
 
@@ -20,8 +20,9 @@ def lineage_in_a_line(lineage: "Lineage") -> str:
     verdict = f"[bold]{lineage.verdict}[/bold]"
     if lineage.correlation is None:
         return f"{verdict}: {escaped(lineage.reason)}"
+    z = z_score(lineage.z, lineage.num_nulls)
     return (
-        f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {signed(lineage.z)},"
+        f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {z},"
         f" p {p_value(lineage.p)} against {count(lineage.num_nulls)} wrong alignments"
     )
 
@@ -36,7 +37,13 @@ def draw_lineage(lineage: "Lineage") -> Table:
         Column("z", right=True),
     )
     rows = (
-        (role.role, count(role.tensors), count(role.weights), fixed(role.correlation), signed(role.z))
+        (
+            role.role,
+            count(role.tensors),
+            count(role.weights),
+            fixed(role.correlation),
+            z_score(role.z, lineage.num_nulls),
+        )
         for role in lineage.roles
     )
     return make_table(columns, rows)
@@ -68,7 +75,7 @@ def _row(neighbour: Neighbour, lineage: "Lineage") -> tuple[str, ...]:
     return (
         escaped(neighbour.model),
         lineage.verdict,
-        signed(lineage.z),
+        z_score(lineage.z, lineage.num_nulls),
         p_value(lineage.p),
         fixed(lineage.correlation),
         fixed(neighbour.distance),

@@ -4,9 +4,25 @@ import datetime as dt
 import math
 from collections.abc import Callable
 
-__all__ = ["UNKNOWN", "byte_size", "count", "decibel", "duration", "fixed", "moment", "p_value", "scientific", "signed"]
+__all__ = [
+    "FEWEST_DRAWS",
+    "UNKNOWN",
+    "byte_size",
+    "count",
+    "decibel",
+    "duration",
+    "fixed",
+    "moment",
+    "p_value",
+    "scientific",
+    "signed",
+    "z_score",
+]
 
 UNKNOWN = "[dim]–[/dim]"
+FEWEST_DRAWS = 8
+"""A z over fewer draws of a null is not shown: their standard deviation says too little."""
+LARGEST_Z = 100
 
 
 def _known(write: Callable[[float], str], value: float | None) -> str:
@@ -24,8 +40,18 @@ def fixed(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """With its sign, for differences and z."""
+    """With its sign, for differences."""
     return _known(lambda number: f"{number:+z.{digits}f}", value)
+
+
+def z_score(value: float | None, num_draws: int) -> str:
+    """With its sign; unknown over fewer than `FEWEST_DRAWS` draws.
+
+    From `LARGEST_Z` on as a bound: a z of thousands tells how little the null varies, not how large the effect is.
+    """
+    if value is None or num_draws < FEWEST_DRAWS:
+        return UNKNOWN
+    return signed(value) if abs(value) < LARGEST_Z else f"{'>+' if value > 0 else '<-'}{LARGEST_Z}"
 
 
 def decibel(value: float | None) -> str:

@@ -37,7 +37,7 @@ class Statistic:
 
     name: Annotated[str, "Name of the statistic."]
     value: Annotated[float, "The statistic's value, in its own unit."]
-    null: Annotated[str | None, "Null model: shuffle, rotate or gaussian; empty for a plain description."] = None
+    null: Annotated[str | None, "Null model: shuffle, means, rotate or gaussian; empty for a plain description."] = None
     num_nulls: Annotated[int, "Number of draws of the null."] = 0
     null_mean: Annotated[float | None, "Mean over the draws of its null, in the statistic's unit."] = None
     null_std: Annotated[float | None, "Standard deviation over the draws of its null, in the statistic's unit."] = None
@@ -226,6 +226,11 @@ class PatternRecord:
     frequency_profile: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Role -> band energies (null-calibrated), for `compare`'s frequency correlation."""
     artifacts: tuple[ArtifactRecord, ...] = ()
+
+    @property
+    def num_nulls(self) -> int:
+        """Draws of the null that the statistics of a tensor have; those of the fit are its own."""
+        return max((each.num_nulls for each in self.statistics if not each.name.startswith("fit.")), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,22 @@
 and the one that a shuffle takes away together with everything else."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AdditiveModel", "additive_model"]
+__all__ = ["AdditiveModel", "WhichMeans", "additive_model"]
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+
+
+class WhichMeans(TypedDict):
+    """Which means of a matrix say something."""
+
+    rows: bool
+    cols: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,11 +52,15 @@ class AdditiveModel:
         return np.asarray((self.mean + self.rows)[:, None] + self.cols, dtype=np.float32)
 
 
-def additive_model(matrix: Float32) -> AdditiveModel:
-    """The additive model of a matrix (R, C), sums in float64."""
-    mean = float(matrix.mean(dtype=np.float64))
+def additive_model(matrix: Float32, *, rows: bool = True, cols: bool = True) -> AdditiveModel:
+    """The additive model of a matrix (R, C), sums in float64.
+
+    - `rows`, `cols`: whether it has row means, and column means; with neither it has no mean at all.
+    """
+    num_rows, num_cols = matrix.shape
+    mean = float(matrix.mean(dtype=np.float64)) if rows or cols else 0.0
     return AdditiveModel(
         mean=mean,
-        rows=matrix.mean(axis=1, dtype=np.float64) - mean,
-        cols=matrix.mean(axis=0, dtype=np.float64) - mean,
+        rows=matrix.mean(axis=1, dtype=np.float64) - mean if rows else np.zeros(num_rows),
+        cols=matrix.mean(axis=0, dtype=np.float64) - mean if cols else np.zeros(num_cols),
     )

@@ -50,6 +50,10 @@ _FIT = (
 )
 _ORDER = "tests/pipeline/test_order.py tests/pipeline/test_invariance.py -k 'not (signature or mobile or narrow)'"
 _SIGNS = "tests/zoo/test_signs.py tests/pipeline/test_invariance.py -k 'test_signs or canonical'"
+_MEANS = (
+    "tests/pipeline/test_nulls.py tests/pipeline/analyse/test_evidence.py tests/pipeline/analyse/test_classes.py"
+    " -k means"
+)
 _SIGNATURE = "tests/pipeline/analyse/test_signature.py"
 _REORDER = "tests/pipeline/analyse/test_products.py tests/pipeline/analyse/test_stage.py -k 'products or places'"
 
@@ -78,8 +82,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the null of the frequencies is not put into order",
         "pipeline/analyse/stage.py",
-        "_measure(kind, *_put_in_order(matrix, spec))",
-        "_measure(kind, matrix, singular_values(matrix))",
+        "_measure_positions(*_put_in_order(matrix, spec))",
+        "_measure_positions(matrix, singular_values(matrix))",
         _ANALYSIS,
     ),
     Mutation(
@@ -214,6 +218,20 @@ MUTATIONS: Sequence[Mutation] = (
         "measure_places(vectors[:, rng.permutation(size)])",
         "measure_places(vectors)",
         _REORDER,
+    ),
+    Mutation(
+        "the means null is a shuffle",
+        "pipeline/nulls.py",
+        "return model.plus(permuted * np.float32((energy / left) ** 0.5 if left else 1.0))",
+        "return shuffle(matrix, rng)",
+        _MEANS,
+    ),
+    Mutation(
+        "a class rests on what the means explain",
+        "pipeline/analyse/classes.py",
+        "for name in criterion.statistics]",
+        "for name in criterion.statistics[:1]]",
+        _MEANS,
     ),
 )
 

@@ -137,8 +137,8 @@ def test_the_glossary_tells_the_criteria_of_the_classes() -> None:
         1:
     ]
     steps = [("evidence", criterion) for criterion in classes.EVIDENCE] + list(classes.STEPS)
-    assert [(step, name.strip("`"), effect.strip("`"), float(full)) for step, name, effect, full in told] == [
-        (step, each.effect[0], effect_name(each.effect[1]), each.full) for step, each in steps
+    assert [(step, tuple(names_in(names)), effect.strip("`"), float(full)) for step, names, effect, full in told] == [
+        (step, each.statistics, effect_name(each.effect), each.full) for step, each in steps
     ]
     assert f"0 up to z = {classes.POSSIBLE_Z:g} and 1 from z = {classes.CERTAIN_Z:g}" in GLOSSARY
 

@@ -16,6 +16,7 @@ from pipeline.nulls import NullKind
 from zoo.tensors import Role, TensorSpec
 
 __all__ = [
+    "BEYOND_MEANS",
     "Effect",
     "Measured",
     "Pooled",
@@ -30,6 +31,8 @@ __all__ = [
     "rise",
 ]
 
+BEYOND_MEANS = ".beyond_means"
+"""What the name of a statistic ends in where it is of a matrix less its means (`pipeline.additive`)."""
 Effect = Callable[[float, float], float]
 """(value or draw, null mean) -> what is pooled."""
 

@@ -26,7 +26,15 @@ import numpy.typing as npt
 
 from patterndb.records import Statistic
 
-__all__ = ["NUM_RECOMBINATIONS", "compare_with_null", "pooled_statistic", "rank_p", "recombination_p", "smallest_p"]
+__all__ = [
+    "NUM_RECOMBINATIONS",
+    "compare_with_null",
+    "draws_for",
+    "pooled_statistic",
+    "rank_p",
+    "recombination_p",
+    "smallest_p",
+]
 
 NUM_RECOMBINATIONS = 9_999
 """Where there are more, so many are drawn; then no p is below 2 / (this + 1)."""
@@ -67,6 +75,11 @@ def recombination_p(weights: Sequence[float], items: Sequence[Sequence[float]]) 
 def smallest_p(num_draws: int, num_tensors: int = 1) -> float:
     """The smallest p that a figure of so many tensors can have, each with so many draws; 1 without draws."""
     return min(1.0, 2 / float(min((num_draws + 1) ** num_tensors, NUM_RECOMBINATIONS + 1)))
+
+
+def draws_for(p: float) -> int:
+    """The fewest draws with which a figure of one tensor can have so small a p."""
+    return math.ceil(2 / p) - 1
 
 
 def _every_sum(arrays: Sequence[Float64]) -> Float64:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.records import SignatureRecord, Statistic
-from pipeline.analyse.aggregation import Measured, TensorAnalysis, is_sign_free, log_ratio, pool
-from pipeline.analyse.classes import Classification, classify
+from pipeline.additive import WhichMeans, additive_model
+from pipeline.analyse.aggregation import BEYOND_MEANS, Measured, TensorAnalysis, is_sign_free, log_ratio, pool
+from pipeline.analyse.classes import Classification, classify, classify_model
 from pipeline.analyse.sampling import NUM_SAMPLES, random_rows
 from pipeline.analyse.signature import make_signature
 from pipeline.analyse.statistics.clusters import cluster_rows, measure_clusters
@@ -37,6 +38,7 @@ from pipeline.nulls import (
     NullKind,
     NullModel,
     Place,
+    means,
     null_rng,
     rotate,
     sample_rng,
@@ -61,6 +63,21 @@ NUM_THREADS = 2
 """Nulls measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
 """Statistics that their null shares by construction: reported without one."""
+JUDGED_BEYOND_MEANS = (
+    "spectra.low_share",
+    "spectra.centroid",
+    "dimension.participation",
+    "dimension.rank_50",
+    "dimension.rank_90",
+    "dimension.rank_99",
+    "entropy.spectral",
+    "lipschitz.log_norm",
+    "heavy_tail.alpha",
+    "heavy_tail.ks",
+    "heavy_tail.stable_rank",
+)
+"""Statistics with the null `shuffle` that are measured a second time, of the matrix less its means. Not the bands and
+the percentiles of the singular values: they draw the shape of what these say in a number."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -152,7 +169,7 @@ def summarise(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPar
     return ModelAnalysis(
         tensors=tuple(analyses),
         roles=tuple(_summarise_role(role, by_role[role]) for role in roles),
-        classification=classify(analyses),
+        classification=classify_model(analyses),
         statistics=_pool_all([item for item in analyses if item.spec.is_matrix]),
         signature=make_signature(analyses, parts),
         clusters={role.value: _cluster_summary(matrices[role]) for role in roles if matrices[role]},
@@ -215,7 +232,7 @@ def _analyse_parts(
 ) -> TensorAnalysis:
     matrix, singular = parts.matrix, parts.singular
     turned = partial(rotate, singular=singular_values_about_mean(matrix))
-    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": turned}
+    makers: dict[NullKind, NullModel] = {**NULLS, "rotate": turned, "means": partial(means, **_which_means(spec))}
 
     def draw_null(place: tuple[NullKind, int]) -> dict[str, float]:
         kind, draw = place
@@ -223,12 +240,12 @@ def _analyse_parts(
 
     def measure_sample(rows: Float32) -> dict[str, float]:
         sample, spectrum = _put_in_order(rows, spec)
-        return {name: value for kind in NULLS for name, value in _measure(kind, sample, spectrum).items()}
+        return {name: value for kind in NULLS for name, value in _measure(kind, sample, spectrum, spec).items()}
 
     draws: dict[str, list[float]] = defaultdict(list)
     with ThreadPoolExecutor(NUM_THREADS) as pool_of_threads:
         clustering = pool_of_threads.submit(cluster_rows, matrix)
-        values = {kind: pool_of_threads.submit(_measure, kind, matrix, singular) for kind in NULLS}
+        values = {kind: pool_of_threads.submit(_measure, kind, matrix, singular, spec) for kind in NULLS}
         # Results come in the order of the draws, not in the order they are ready.
         for found in pool_of_threads.map(draw_null, itertools.product(NULLS, range(settings.num_nulls))):
             for name, value in found.items():
@@ -305,21 +322,21 @@ def _both_signs(values: Float32) -> Float32:
     return np.concatenate([values, -values])
 
 
-def _measure(kind: NullKind, matrix: Float32, singular: Float64) -> dict[str, float]:
+def _measure(kind: NullKind, matrix: Float32, singular: Float64, spec: TensorSpec) -> dict[str, float]:
     """The statistics whose null is `kind`, of a canonical matrix and its singular values."""
-    if kind == "shuffle":
-        return measure_spectra(matrix) | measure_sizes(matrix) | _measure_spectrum(singular)
-    return _measure_unordered(kind, matrix)
+    return _measure_positions(matrix, singular) if kind == "shuffle" else _measure_in_any_order(kind, matrix, spec)
 
 
 def _measure_null(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str, float]:
     """The same of a null. Only frequencies depend on the order, so only their null is put into order."""
     if kind == "shuffle":
-        return _measure(kind, *_put_in_order(matrix, spec))
-    return _measure_unordered(kind, matrix)
+        return _measure_positions(*_put_in_order(matrix, spec))
+    return _measure_in_any_order(kind, matrix, spec)
 
 
-def _measure_unordered(kind: NullKind, matrix: Float32) -> dict[str, float]:
+def _measure_in_any_order(kind: NullKind, matrix: Float32, spec: TensorSpec) -> dict[str, float]:
+    if kind == "means":
+        return _measure_beyond_means(matrix, spec)
     return measure_clusters(matrix) if kind == "rotate" else _measure_values(matrix)
 
 
@@ -342,8 +359,28 @@ def _measure_places(
         yield Measured(name=name, value=value, kind="reorder", draws=tuple(null[name] for null in nulls))
 
 
-def _measure_spectrum(singular: Float64) -> dict[str, float]:
+def _measure_beyond_means(matrix: Float32, spec: TensorSpec) -> dict[str, float]:
+    """Of the matrix less its means, put into an order of its own; a null, which has the same means, loses them too.
+
+    What is left is measured, rather than all: beside a large mean row nothing else would be seen.
+    """
+    residual = additive_model(matrix, **_which_means(spec)).residual(matrix)
+    found = _measure_positions(*_put_in_order(residual, spec))
+    return {name + BEYOND_MEANS: found[name] for name in JUDGED_BEYOND_MEANS}
+
+
+def _which_means(spec: TensorSpec) -> WhichMeans:
+    """Which means say something: where the signs of the columns are arbitrary a row has no mean, and vice versa."""
     return {
+        "rows": not (spec.col_axis.is_sign_free or spec.free_col_signs),
+        "cols": not (spec.row_axis.is_sign_free or spec.free_row_signs),
+    }
+
+
+def _measure_positions(matrix: Float32, singular: Float64) -> dict[str, float]:
+    return {
+        **measure_spectra(matrix),
+        **measure_sizes(matrix),
         **measure_dimension(singular),
         "entropy.spectral": spectral_entropy(singular),
         "lipschitz.log_norm": log_spectral_norm(singular),

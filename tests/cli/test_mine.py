@@ -1,6 +1,7 @@
 """`mine` from the command line: which models, which settings, and what it prints at the end."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,13 @@ def test_json_of_mine_holds_the_run_and_what_show_gives(mine: Mine, tiny_model: 
     shown = json.loads(mine("show", "tiny-model", "--format", "json").stdout)
     assert document.pop("patterns") == [shown]
     assert document == json.loads(mine("runs", document["run"], "--format", "json").stdout)
+
+
+def test_show_puts_what_lies_beyond_the_means_beside_the_whole(mine: Mine, tiny_model: Path) -> None:
+    mine("mine", str(tiny_model), *FAST)
+    text = mine("show", "tiny-model").stdout
+    assert re.search(r"^spectra.low_share +\S+ +shuffle ", text, flags=re.MULTILINE)
+    assert re.search(r"^spectra.low_share.beyond_means +\S+ +means ", text, flags=re.MULTILINE)
 
 
 def test_without_nulls_z_is_said_to_be_unknown(mine: Mine, tiny_model: Path) -> None:

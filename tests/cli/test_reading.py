@@ -83,6 +83,13 @@ def test_q_stands_beside_every_p(ask: Callable[..., Any], invoke: Invoke) -> Non
     assert re.search(r"^Farthest from chance +Value +z +p +q$", invoke("show", "alpha").stdout, flags=re.MULTILINE)
 
 
+def test_show_says_in_words_what_no_single_tensor_can_reach(ask: Callable[..., Any], invoke: Invoke) -> None:
+    text = re.sub(r"\s+", " ", invoke("show", "alpha").stdout)
+    assert text.count("With 8 nulls no figure of a single tensor has p below 0.222") == 1
+    assert "`--nulls 39`" in text
+    assert ask("show", "alpha")["least_tensor_p"] == 2 / 9
+
+
 def test_show_aligns_numbers_to_the_right_with_equal_digits(invoke: Invoke) -> None:
     lines = invoke("show", "alpha").stdout.splitlines()
     rows = [line for line in lines if re.match(r"(token_embedding|attention_\w+|ffn_\w+) ", line)]

@@ -33,6 +33,14 @@ def test_means_keeps_the_means_of_rows_and_columns_and_the_energy_beyond_them() 
     assert abs(np.corrcoef(beyond, own)[0, 1]) < 0.1
 
 
+def test_means_that_say_nothing_are_not_kept() -> None:
+    matrix = MATRIX + np.linspace(-2, 2, 25, dtype=np.float32) + np.linspace(-2, 2, 40, dtype=np.float32)[:, None]
+    for rows, cols in ((True, False), (False, True), (False, False)):
+        null = means(matrix, np.random.default_rng(1), rows=rows, cols=cols)
+        kept = [np.abs(null.mean(axis=axis) - matrix.mean(axis=axis)).max() < 1e-5 for axis in (1, 0)]
+        assert kept == [rows, cols]
+
+
 def test_means_of_a_matrix_that_is_nothing_but_means_is_that_matrix() -> None:
     matrix = np.arange(6, dtype=np.float32)[:, None] + np.arange(4, dtype=np.float32)
     np.testing.assert_allclose(means(matrix, np.random.default_rng(0)), matrix, atol=1e-5)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.analyse.classes import UNCALIBRATED, Classification, classify
+from pipeline.analyse.classes import UNCALIBRATED, Classification, classify, classify_model
 from pipeline.analyse.stage import analyse_tensor
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import analysed, canonical, matrix_spec, random_model, shuffled, trained_model
-from zoo.tensors import Axis
+from zoo.tensors import Axis, Role
 
 INITIALISATIONS: dict[str, Callable[[np.random.Generator, tuple[int, int]], npt.NDArray[np.floating]]] = {
     "normal": lambda rng, shape: 0.02 * rng.normal(size=shape),
@@ -50,6 +50,36 @@ def test_chance_effects_in_small_matrices_are_no_evidence() -> None:
     rng = np.random.default_rng(0)
     classes = [class_of(rng.normal(size=(12, 9))).pattern_class for _ in range(40)]
     assert classes.count("noisy") >= 39
+
+
+MEANS: dict[str, Callable[[np.random.Generator], npt.NDArray[np.floating]]] = {
+    "a mean row": lambda rng: 2 * rng.normal(size=80) + np.zeros((90, 1)),
+    "row means": lambda rng: 2 * rng.normal(size=(90, 1)) + np.zeros(80),
+    "a ramp both ways": lambda rng: np.linspace(-3, 3, 90)[:, None] + np.linspace(-3, 3, 80),
+}
+
+
+@pytest.mark.parametrize("kind", MEANS)
+def test_noise_and_its_means_are_noisy_and_what_is_beyond_them_is_seen(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    means, noise = MEANS[kind](rng), rng.normal(size=(90, 80))
+    assert class_of(means + noise).pattern_class == "noisy"
+    planted = rng.normal(size=(90, 12)) @ rng.normal(size=(12, 80)) / 12**0.5
+    assert class_of(means + planted + 0.3 * noise).pattern_class == "structured"
+
+
+def test_one_table_does_not_decide_the_class_of_a_model() -> None:
+    rng = np.random.default_rng(0)
+    model = dict(random_model(0, INITIALISATIONS["normal"]))
+    table = matrix_spec("words", 1000, 32, role=Role.TOKEN_EMBEDDING, depth=0.0, row_axis=Axis.VOCABULARY)
+    model = {spec: values for spec, values in model.items() if spec.role is not Role.TOKEN_EMBEDDING}
+    assert table.num_weights > 0.6 * sum(spec.num_weights for spec in (table, *model))
+    model[table] = (rng.normal(size=(1000, 4)) @ rng.normal(size=(4, 32))).astype(np.float32)
+    found = analysed(model, num_nulls=8)
+    assert found.classification.pattern_class == "noisy"
+    (own,) = [role.classification for role in found.roles if role.role is Role.TOKEN_EMBEDDING]
+    assert own is not None and own.pattern_class == "smooth"
+    assert classify_model([item for item in found.tensors if item.spec is table]) == own
 
 
 def test_gradual_rows_and_columns_are_smooth() -> None:

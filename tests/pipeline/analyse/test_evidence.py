@@ -1,22 +1,39 @@
 """p is right by construction: under the null no p comes more often than it says."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pipeline.analyse.aggregation import Measured, aggregate_measured, as_is, excess_share, log_ratio, reduction, rise
+from pipeline.additive import additive_model
+from pipeline.analyse.aggregation import (
+    BEYOND_MEANS,
+    Measured,
+    aggregate_measured,
+    as_is,
+    excess_share,
+    log_ratio,
+    reduction,
+    rise,
+)
 from pipeline.analyse.evidence import (
     NUM_RECOMBINATIONS,
     compare_with_null,
+    draws_for,
     rank_p,
     recombination_p,
     smallest_p,
 )
+from pipeline.analyse.stage import analyse_tensor
 from pipeline.analyse.statistics.clusters import measure_clusters
-from pipeline.nulls import rotate
+from pipeline.analyse.statistics.entropy import spectral_entropy
+from pipeline.decomposition import singular_values
+from pipeline.nulls import means, rotate
+from pipeline.settings import AnalysisSettings
+from tests.support.small_models import canonical, matrix_spec
 
 REPEATS = 4000
 LEVELS = (0.01, 0.05, 0.1, 2 / 9, 1 / 3, 0.5)
@@ -95,11 +112,47 @@ def test_one_common_row_is_no_cluster() -> None:
     assert_calibrated(np.array(p_values), (2 / 9, 4 / 9))
 
 
+MEANS = {"a mean row": (0.0, 2.0), "row means": (2.0, 0.0), "both": (2.0, 2.0)}
+
+
+@pytest.mark.parametrize("kind", MEANS)
+def test_noise_and_its_means_are_extreme_under_a_shuffle_and_not_beyond_the_means(kind: str) -> None:
+    of_rows, of_cols = MEANS[kind]
+    spec, settings = matrix_spec("noise", 24, 16), AnalysisSettings(num_nulls=8)
+    p_values: dict[str, list[float]] = defaultdict(list)
+    for seed in range(60):
+        rng = np.random.default_rng([11, seed])
+        added = of_rows * rng.standard_normal((24, 1)) + of_cols * rng.standard_normal(16)
+        matrix = (rng.standard_normal((24, 16)) + added).astype(np.float32)
+        for item in analyse_tensor(canonical(matrix, spec), spec, settings=settings, seed=seed).measured:
+            p_values[item.name].append(item.statistic.p or 1.0)
+    for name in ("spectra.low_share", "dimension.participation", "heavy_tail.stable_rank"):
+        assert np.mean(np.array(p_values[name]) < 0.23) > 0.9, name
+    for name in (name for name in p_values if name.endswith(BEYOND_MEANS)):
+        assert_calibrated(np.array(p_values[name]), (2 / 9, 4 / 9))
+        assert "rank" in name or np.mean(p_values[name]) < 0.75, name  # Not by never speaking, as ties would.
+
+
+def test_heavy_tails_are_not_extreme_beyond_the_means() -> None:
+    """A null that permuted what is less its means would lose part of each large value to them a second time."""
+    p_values = []
+    for seed in range(150):
+        rng = np.random.default_rng([13, seed])
+        matrix = (rng.standard_t(1.5, (24, 16)) + 3 * rng.standard_normal(16)).astype(np.float32)
+        value, *draws = (
+            spectral_entropy(singular_values(additive_model(each).residual(each)))
+            for each in (matrix, *(means(matrix, rng) for _ in range(8)))
+        )
+        p_values.append(rank_p(value, draws))
+    assert_calibrated(np.array(p_values), (2 / 9, 4 / 9))
+
+
 def test_recombining_gives_p_that_can_speak() -> None:
     far = [[10.0, *np.linspace(-1, 1, 8)]] * 6
     assert recombination_p([1.0] * 6, far) == pytest.approx(smallest_p(8, 6)) == 2 / (NUM_RECOMBINATIONS + 1)
     assert recombination_p([1.0] * 2, far[:2]) == pytest.approx(2 / 81)
     assert smallest_p(8) == pytest.approx(2 / 9)
+    assert smallest_p(draws_for(0.05)) <= 0.05 < smallest_p(draws_for(0.05) - 1)
 
 
 def test_every_recombination_is_counted_where_there_are_few() -> None:

@@ -157,6 +157,7 @@ def test_places_of_noise_are_within_their_null() -> None:
 def test_each_statistic_names_its_null() -> None:
     nulls = {item.name: item.kind for item in analyse_values(np.random.default_rng(0).normal(size=(20, 16))).measured}
     assert nulls["spectra.low_share"] == nulls["heavy_tail.alpha"] == "shuffle"
+    assert nulls["spectra.low_share.beyond_means"] == nulls["heavy_tail.alpha.beyond_means"] == "means"
     assert nulls["clusters.explained"] == "rotate"
     assert nulls["entropy.histogram"] == nulls["distribution.kurtosis"] == "gaussian"
     assert nulls["heavy_tail.log_norm"] is nulls["distribution.log_rms"] is None
