@@ -37,7 +37,7 @@ def questions(
         typer.Argument(
             metavar="NAMES...",
             help="Questions to show: architecture, modality, sharing, distillation, objective, specialisation, "
-            "prediction, universal. Default: all.",
+            "universal. Default: all.",
             show_default=False,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def _effect(answer: "Answer") -> str:
     """The effect with what it is."""
     if answer.effect is None:
         return fixed(None)
-    short = {"omega squared": "ω²", "share of statistics": "share"}.get(answer.measure, answer.measure)
+    short = "share" if answer.measure == "share of statistics" else answer.measure
     return f"{short} {signed(answer.effect, 3)}"
 
 

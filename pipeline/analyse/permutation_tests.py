@@ -46,6 +46,19 @@ class Labellings:
         slack = TOLERANCE * max(abs(float(statistics[0])), 1e-300)
         return float(np.mean(statistics >= statistics[0] - slack))
 
+    def combined_p(self, *statistics: Float64) -> float:
+        """p of several statistics (labellings,): the rank of the first labelling's smallest p among those of all.
+
+        Tippett's combination (1931) by permutation (Pesarin 2001): exact, whatever the statistics have in common.
+        """
+        return self.p_value(-np.min([_upper_tails(each) for each in statistics], axis=0))
+
+
+def _upper_tails(statistics: Float64) -> Float64:
+    """The p that each labelling (labellings,) would have if it were the observed one."""
+    slack = TOLERANCE * np.maximum(np.abs(statistics), 1e-300)
+    return 1 - np.searchsorted(np.sort(statistics), statistics - slack) / len(statistics)
+
 
 def blocks_of_lineages(codes: Labels, lineages: Labels) -> Labels:
     """The block of each thing.
@@ -125,13 +138,14 @@ def least_p(codes: Labels, blocks: Labels, max_labellings: int = MAX_LABELLINGS)
 def labels_needed(counts: Mapping[str, int], enough: float, *, max_more: int = 100) -> dict[str, int]:
     """How many more things of which labels are needed for a p of `enough`, adding to the rarest label each time.
 
-    - `counts`: things of each label in one block, 0 for a label without any yet; two labels at least.
+    - `counts`: things of each label in one block, 0 for a label without any yet; two labels at least. Each label that
+      is there is filled up to two: one to learn from when the other is left out.
     """
     grown = dict(counts)
     for _ in range(max_more):
         present = [count for count in grown.values() if count]
         ties = math.prod(math.factorial(same) for same in Counter(present).values())
-        if len(present) > 1 and max(ties / _multinomial(present), 1 / MAX_LABELLINGS) <= enough:
+        if len(present) > 1 and min(present) > 1 and max(ties / _multinomial(present), 1 / MAX_LABELLINGS) <= enough:
             break
         rarest = min(grown, key=lambda label: (grown[label], label))
         grown[rarest] += 1

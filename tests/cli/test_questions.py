@@ -44,7 +44,7 @@ def test_the_table_says_what_differs_and_what_else_may_be_behind_it(catalog_url:
     assert result.exit_code == 0 and max(map(len, result.stdout.splitlines())) <= 100
     text = " ".join(result.stdout.split())
     assert "18 models in 12 independent lineages" in text and "architecture yes" in text
-    assert "But family makes the same groups here" in text and "…" not in text
+    assert "But the same groups are made by family" in text and "…" not in text
 
 
 def test_naming_questions_changes_no_answer(catalog_url: str, ask: Callable[..., Any]) -> None:

@@ -1,8 +1,8 @@
 """Answer all questions from the models in a database.
 
-A question is answered `yes` if q <= `ALPHA` and its effect is above `LEAST_EFFECT`; `not enough models` if so few
-lineages cannot reach that q with any data; `no evidence` otherwise. `yes` is no proof of a cause, and `no evidence` no
-proof of absence.
+A question is answered `yes` if q <= `ALPHA` and its effect, or that of one significant dimension, is above
+`LEAST_EFFECT`; `not enough models` if so few lineages cannot reach that q with any data; `no evidence` otherwise. `yes`
+is no proof of a cause, and `no evidence` no proof of absence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,33 +24,31 @@ from pipeline.analyse.permutation_tests import (
     num_labellings,
 )
 from pipeline.analyse.questions.confounds import find_confounds
+from pipeline.analyse.questions.dimensions import differing_dimensions
 from pipeline.analyse.questions.labels import COMPARISONS, Comparison
-from pipeline.analyse.questions.prediction import predict, predictable
 from pipeline.analyse.questions.records import Answer, QuestionsAnswered, Verdict
 from pipeline.analyse.questions.samples import Sample, make_sample
 from pipeline.analyse.questions.sentences import explain
-from pipeline.analyse.questions.separation import differing_dimensions, separate
+from pipeline.analyse.questions.separation import separate
 from pipeline.analyse.questions.universal import find_universal, least_universal_p, lineages_for_a_sign
 
 __all__ = ["ALPHA", "LEAST_EFFECT", "QUESTIONS", "ask"]
 
 ALPHA = 0.05
 LEAST_EFFECT: Mapping[str, float] = {
-    # A medium effect (Cohen 1988, f = 0.25).
-    "omega squared": 0.06,
     # Agreement beyond chance that is more than slight (Landis and Koch 1977).
     "skill": 0.2,
+    # A large effect (Cohen 1988, f = 0.4), since it is the largest of many.
+    "epsilon squared": 0.14,
     "share of statistics": 0.0,
 }
-PREDICTED = next(each for each in COMPARISONS if each.name == "objective")
 QUESTIONS: Mapping[str, str] = {
     **{each.name: each.question for each in COMPARISONS},
-    "prediction": "Can the training objective be predicted from the pattern?",
     "universal": "Is there a pattern that all models share?",
 }
 """Name -> question, in the order in which they are answered."""
 WORK = 2_000_000_000
-"""Limit of units squared times labellings, which is the cost of a test."""
+"""Limit of units times (units or dimensions) times labellings, which is the cost of a test."""
 
 Float64 = npt.NDArray[np.float64]
 
@@ -70,7 +68,7 @@ def ask(
     names, values = leave_out_fingerprint(names, values)
     catalog = _Catalog(models=tuple(models), names=names, values=values, groups=groups, seed=seed)
     answers = [_compare(comparison, catalog) for comparison in COMPARISONS]
-    answers += [_predict(catalog), _find_universal(entries, statistics, groups)]
+    answers.append(_find_universal(entries, statistics, groups))
     members: dict[str, tuple[str, ...]] = {}
     for model, lineage in zip(models, groups.lineages, strict=True):
         members[groups.names[lineage]] = (*members.get(groups.names[lineage], ()), model.key)
@@ -95,38 +93,34 @@ class _Catalog:
 
     def deal(self, sample: Sample) -> Labellings:
         """Labellings for its test; they depend on the sample and the seed alone."""
-        limit = int(np.clip(WORK // max(len(sample.codes), 1) ** 2, 999, MAX_LABELLINGS))
+        cost = len(sample.codes) * max(len(sample.codes), sample.num_dimensions)
+        limit = int(np.clip(WORK // cost, 999, MAX_LABELLINGS))
         return deal_labels(sample.codes, sample.blocks, rng=np.random.default_rng(self.seed), max_labellings=limit)
 
 
 def _compare(comparison: Comparison, catalog: _Catalog) -> Answer:
-    """Answer whether signatures differ between labels."""
-    sample = catalog.sample(comparison)
-    answer = _draft(comparison.name, "omega squared", sample, catalog, _needed(sample, comparison.labels))
-    if len(sample.labels) < 2 or len(sample.codes) <= len(sample.labels) or not sample.num_dimensions:
-        return answer
-    dealt = catalog.deal(sample)
-    found = separate(sample, dealt)
-    findings = differing_dimensions(sample, dealt, catalog.names)
-    tested = replace(answer, effect=found.omega2, observed=found.pseudo_f, p=found.p, findings=findings)
-    return _with_test(tested, comparison, sample, dealt, catalog)
-
-
-def _predict(catalog: _Catalog) -> Answer:
-    """Answer whether the label can be predicted with whole lineages left out."""
-    labelled = catalog.sample(PREDICTED)
-    sample = predictable(labelled)
-    commonest = sorted(labelled.groups, key=lambda group: -group.lineages)[:2]
-    needed = _needed(labelled.only_labels({group.label for group in commonest}), ())
-    answer = _draft("prediction", "skill", sample, catalog, needed)
+    """Answer whether signatures differ between labels, over the labels that several lineages have."""
+    labelled = catalog.sample(comparison)
+    sample = labelled.of_several_lineages()
+    answer = _draft(comparison, labelled, sample, catalog)
     if len(sample.labels) < 2 or not sample.num_dimensions:
         return answer
     dealt = catalog.deal(sample)
-    found = predict(sample, dealt)
-    tested = replace(
-        answer, effect=found.skill, chance=found.chance, observed=found.accuracy, p=found.p, findings=found.recalls
+    found = separate(sample, dealt)
+    recalls = dict(zip(sample.labels, found.recalls, strict=True))
+    return replace(
+        answer,
+        effect=found.skill,
+        chance=found.chance,
+        observed=found.accuracy,
+        p=found.p,
+        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
+        labellings=len(dealt.codes),
+        is_exact=dealt.is_exact,
+        groups=tuple(replace(group, recall=recalls.get(group.label)) for group in answer.groups),
+        confounds=find_confounds(comparison, catalog.models, catalog.groups.lineages, sample, dealt),
+        findings=differing_dimensions(sample, dealt, catalog.names),
     )
-    return _with_test(tested, PREDICTED, sample, dealt, catalog)
 
 
 def _find_universal(
@@ -157,30 +151,22 @@ def _find_universal(
     )
 
 
-def _draft(name: str, measure: str, sample: Sample, catalog: _Catalog, needed: Mapping[str, int]) -> Answer:
+def _draft(comparison: Comparison, labelled: Sample, tested: Sample, catalog: _Catalog) -> Answer:
     """The answer before its test."""
-    num_models = sum(map(len, sample.members))
+    num_models = sum(map(len, labelled.members))
+    commonest = {group.label for group in sorted(labelled.groups, key=lambda group: -group.lineages)[:2]}
+    compared = tested if len(tested.labels) > 1 else labelled.only_labels(commonest)
     return Answer(
-        name=name,
-        question=QUESTIONS[name],
-        measure=measure,
+        name=comparison.name,
+        question=comparison.question,
+        measure="skill",
         models=num_models,
-        lineages=sample.num_lineages,
-        dimensions=sample.num_dimensions,
+        lineages=labelled.num_lineages,
+        dimensions=tested.num_dimensions,
         unlabelled=len(catalog.models) - num_models,
-        groups=sample.groups,
-        needed=needed,
-    )
-
-
-def _with_test(answer: Answer, comparison: Comparison, sample: Sample, dealt: Labellings, catalog: _Catalog) -> Answer:
-    """The answer with what its labellings allow, and what else may explain it."""
-    return replace(
-        answer,
-        least_p=least_p(sample.codes, sample.blocks, len(dealt.codes)),
-        labellings=len(dealt.codes),
-        is_exact=dealt.is_exact,
-        confounds=find_confounds(comparison, catalog.models, catalog.groups.lineages, sample, dealt),
+        groups=labelled.groups,
+        needed=_needed(compared, comparison.labels),
+        least_p=least_p(compared.codes, compared.blocks) if len(compared.labels) > 1 else None,
     )
 
 
@@ -208,8 +194,16 @@ def _judge(answers: Sequence[Answer]) -> tuple[Answer, ...]:
         is_enough = q is not None and at_best is not None and at_best <= ALPHA
         verdict: Verdict = "not enough models"
         if is_enough:
-            is_shown = q is not None and q <= ALPHA and (answer.effect or 0.0) > LEAST_EFFECT[answer.measure]
-            verdict = "yes" if is_shown else "no evidence"
+            verdict = "yes" if q is not None and q <= ALPHA and _is_large(answer) else "no evidence"
         final = replace(answer, q=q, verdict=verdict, needed={} if is_enough else answer.needed)
         judged.append(replace(final, sentence=explain(final, alpha=ALPHA)))
     return tuple(judged)
+
+
+def _is_large(answer: Answer) -> bool:
+    """Whether the effect, or that of a dimension with q <= `ALPHA`, is above the least that counts."""
+    if answer.measure == "skill":
+        strong = [each.effect or 0.0 for each in answer.findings if each.q is not None and each.q <= ALPHA]
+        if max(strong, default=0.0) > LEAST_EFFECT["epsilon squared"]:
+            return True
+    return (answer.effect or 0.0) > LEAST_EFFECT[answer.measure]

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from patterndb.records import ModelRecord
 from pipeline.analyse.permutation_tests import Labellings
+from pipeline.analyse.questions.dimensions import rank_test
 from pipeline.analyse.questions.labels import FACETS, Comparison
 from pipeline.analyse.questions.records import Confound, Relation
 from pipeline.analyse.questions.samples import Sample
-from pipeline.analyse.questions.separation import rank_test
 
 __all__ = ["find_confounds"]
 
@@ -25,7 +25,7 @@ def find_confounds(
     sample: Sample,
     dealt: Labellings,
 ) -> tuple[Confound, ...]:
-    """Every other facet that determines the label of all models compared, and the size if the groups differ in it."""
+    """Every other facet that determines the label of all models compared, or in which the groups differ; size too."""
     found = []
     for facet, other_of in FACETS.items():
         if facet not in (comparison.facet, *comparison.refines):
@@ -34,6 +34,9 @@ def find_confounds(
                 for model, lineage in zip(models, lineages, strict=True)
             ]
             relation = _relate([(own, other, lineage) for own, other, lineage in pairs if own and other])
+            others = [str(other_of(models[unit[0]])) for unit in sample.members]
+            if relation is None and dealt.p_value(_association(others, dealt.codes)) <= ALPHA:
+                relation = "differs"
             if relation is not None:
                 found.append(Confound(label=facet, relation=relation))
     weights = [float(np.mean([math.log(models[index].num_weights or 1) for index in unit])) for unit in sample.members]
@@ -42,6 +45,15 @@ def find_confounds(
     if p[0] <= ALPHA:
         found.append(Confound(label="size", relation="differs"))
     return tuple(found)
+
+
+def _association(others: Sequence[str], labellings: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Pearson's chi-square of each labelling (L, U) and the others' labels (U,), up to terms that are the same for all:
+    (L,)."""
+    _, codes, counts = np.unique(others, return_inverse=True, return_counts=True)
+    members = np.eye(len(counts))[codes] / np.sqrt(counts)
+    own = [labellings == code for code in np.unique(labellings[0])]
+    return np.asarray(sum(((each @ members) ** 2).sum(axis=1) / each.sum(axis=1) for each in own))
 
 
 def _relate(pairs: Sequence[tuple[str, str, int]]) -> Relation | None:

@@ -18,6 +18,8 @@ class Group:
     models: int
     lineages: int
     """Independent ones: this is n."""
+    recall: float | None = None
+    """Share of its lineages that are predicted correctly when left out; None for a label that is not tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,12 @@ class Confound:
     """`modality`, `family`, ...; `size` for the number of weights."""
     relation: Relation
     """`coincides`: the same groups under other names. `decides`: its groups are subsets of these. `differs`: the groups
-    differ in it by a permutation test of ranks, p <= 0.05."""
+    differ in it by a permutation test (of ranks for the size, chi-square for others), p <= 0.05."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Detail of an answer: a dimension of the signature, a statistic or a label."""
+    """Detail of an answer: a dimension of the signature or a statistic."""
 
     name: str
     effect: float | None
@@ -52,12 +54,12 @@ class Answer:
     verdict: Verdict = "not enough models"
     sentence: str = ""
     measure: str
-    """What `effect` is: `omega squared`, `skill` or `share of statistics`."""
+    """What `effect` is: `skill` or `share of statistics`."""
     effect: float | None = None
     chance: float | None = None
     """Expected `observed` by chance, where that is not 0."""
     observed: float | None = None
-    """Pseudo-F, balanced accuracy, or how many statistics."""
+    """Balanced accuracy, or how many statistics."""
     p: float | None = None
     least_p: float | None = None
     """The smallest possible p with so many lineages."""
@@ -70,7 +72,7 @@ class Answer:
     models: int = 0
     lineages: int = 0
     dimensions: int | None = None
-    """Dimensions that all models compared have: distances are over these."""
+    """Dimensions that all models compared have: the test is over these."""
     unlabelled: int = 0
     """Models left out because they have none of the labels compared."""
     groups: tuple[Group, ...] = ()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from patterndb.similarity import pairwise_distances
 from pipeline.analyse.permutation_tests import blocks_of_lineages
 from pipeline.analyse.questions.records import Group
 
@@ -33,12 +32,17 @@ class Sample:
     """(U,): `pipeline.analyse.permutation_tests.blocks_of_lineages`."""
     values: Float64
     """(U, D); NaN where none of the unit's models has the dimension."""
-    distances: Float64
-    """(U, U): root mean square differences over the dimensions that all units have."""
-    num_dimensions: int
-    """Number of those. Dimensions that some units lack would make distances depend on what a pair shares."""
+    deviations: Float64
+    """(U, D): `values` without the mean of their block. What is compared within a lineage is measured within it."""
+    is_common: npt.NDArray[np.bool_]
+    """(D,): the dimensions that all units have."""
     members: tuple[tuple[int, ...], ...]
     """The indices of each unit's models."""
+
+    @property
+    def num_dimensions(self) -> int:
+        """How many dimensions all units have."""
+        return int(self.is_common.sum())
 
     @property
     def num_lineages(self) -> int:
@@ -55,6 +59,11 @@ class Sample:
             )
             for code, label in enumerate(self.labels)
         )
+
+    def of_several_lineages(self) -> "Sample":
+        """The units whose label another lineage has too: others cannot be predicted with their lineage left out."""
+        counts = np.bincount(self.codes, minlength=len(self.labels))
+        return self.only(counts[self.codes] > 1)
 
     def only_labels(self, labels: Collection[str]) -> "Sample":
         """The sample of the units with these labels."""
@@ -85,16 +94,18 @@ def make_sample(values: Float64, labels: Sequence[str | None], lineages: Labels)
 def _sample(names: Sequence[str], lineages: Labels, members: Sequence[Sequence[int]], values: Float64) -> Sample:
     labels = sorted(set(names))
     codes = np.array([labels.index(name) for name in names], dtype=np.intp)
-    common = values[:, np.isfinite(values).all(axis=0)]
-    distances = pairwise_distances(("",) * common.shape[1], common)
+    blocks = blocks_of_lineages(codes, lineages)
+    deviations = values.copy()
+    for block in np.unique(blocks):
+        deviations[blocks == block] -= _mean(values[blocks == block])
     return Sample(
         labels=tuple(labels),
         codes=codes,
         lineages=lineages,
-        blocks=blocks_of_lineages(codes, lineages),
+        blocks=blocks,
         values=values,
-        distances=np.where(np.isfinite(distances), distances, 0.0),
-        num_dimensions=common.shape[1],
+        deviations=deviations,
+        is_common=np.asarray(np.isfinite(values).all(axis=0) & (len(names) > 0)),
         members=tuple(tuple(group) for group in members),
     )
 

@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.analyse.questions.records import Answer, Confound
+from pipeline.analyse.questions.records import Answer, Confound, Relation
 
 __all__ = ["explain"]
+
+CONFOUNDED: Mapping[Relation, str] = {
+    "coincides": "But the same groups are made by {}, so either may be the cause.",
+    "decides": "But the label is determined here by {}, which may be the cause.",
+    "differs": "But the groups also differ in {}.",
+}
 
 
 def explain(answer: Answer, *, alpha: float) -> str:
     """Why the verdict is what it is, how many more models are needed, and what else may explain the pattern."""
     parts = [_reason(answer, alpha)]
     if answer.verdict == "yes" or (answer.p is not None and answer.p <= alpha):
-        parts += [_confound(each) for each in answer.confounds]
+        parts.append(_confounds(answer.confounds))
     if answer.unlabelled:
         are, they = ("model is", "it has") if answer.unlabelled == 1 else ("models are", "they have")
         parts.append(f"{answer.unlabelled} {are} left out because {they} none of the labels compared.")
@@ -23,8 +29,6 @@ def _reason(answer: Answer, alpha: float) -> str:
         return _shortage(answer, alpha)
     if answer.name == "universal":
         return _universal(answer)
-    if answer.name == "prediction":
-        return _prediction(answer)
     return _separation(answer, alpha)
 
 
@@ -33,8 +37,8 @@ def _shortage(answer: Answer, alpha: float) -> str:
     if answer.name == "universal":
         return _too_few_agree(answer)
     have = _listed([f"{group.lineages} {group.label}" for group in answer.groups]) or "none"
-    what = "Lineages with a label that others have too" if answer.name == "prediction" else "Independent lineages"
-    return " ".join(part for part in (f"{what}: {have}.", _smallest_p(answer, alpha), _wanted(answer.needed)) if part)
+    parts = (f"Independent lineages: {have}.", _smallest_p(answer, alpha), _wanted(answer.needed))
+    return " ".join(part for part in parts if part)
 
 
 def _smallest_p(answer: Answer, alpha: float) -> str:
@@ -72,21 +76,24 @@ def _lineages(label: str, count: int) -> str:
 
 
 def _separation(answer: Answer, alpha: float) -> str:
+    """One statement of the classifier and the dimensions, since they are one test."""
+    rates = f"{_percent(answer.observed)} of the cases (by chance {_percent(answer.chance)}), the mean over labels"
+    alone = [group.label for group in answer.groups if group.recall is None]
+    parts = [
+        f"With whole lineages left out, the label is predicted correctly in {rates}.",
+        _of_dimensions(answer, alpha),
+        f"Not tested: {_listed(alone)}, of one lineage each." if alone else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _of_dimensions(answer: Answer, alpha: float) -> str:
     if answer.verdict == "yes":
         strongest = [each for each in answer.findings if each.q is not None and each.q <= alpha]
-        where = (
-            f"The labels differ most in {strongest[0].name}." if strongest else "No single dimension is significant."
-        )
-        return f"Signatures with the same label are closer to each other than under permuted labels. {where}"
+        return f"The labels differ most in {strongest[0].name}." if strongest else "No single dimension is significant."
     if answer.q is not None and answer.q <= alpha:
-        return "The labels have a significant effect on the signatures, but a very small one."
-    return "Signatures with the same label are not significantly closer to each other than under permuted labels."
-
-
-def _prediction(answer: Answer) -> str:
-    rates = f"{_percent(answer.observed)} of the cases (by chance {_percent(answer.chance)}), the mean over labels"
-    outcome = "" if answer.verdict == "yes" else " This is not significantly better than chance."
-    return f"With whole lineages left out, the label is predicted correctly in {rates}.{outcome}"
+        return "This is significant, but very little better than chance."
+    return "Neither this nor the strongest dimension is significant."
 
 
 def _universal(answer: Answer) -> str:
@@ -102,12 +109,10 @@ def _rises(values: Mapping[str, float | None]) -> bool:
     return (values["value"] or 0.0) > (values["null_mean"] or 0.0)
 
 
-def _confound(confound: Confound) -> str:
-    if confound.relation == "coincides":
-        return f"But {confound.label} makes the same groups here, so either may be the cause."
-    if confound.relation == "decides":
-        return f"But {confound.label} determines the label here, so it may be the cause."
-    return f"But the groups also differ in {confound.label}."
+def _confounds(confounds: Sequence[Confound]) -> str:
+    """What else may be the cause: the facets of each relation together."""
+    names = {relation: [each.label for each in confounds if each.relation == relation] for relation in CONFOUNDED}
+    return " ".join(text.format(_listed(names[relation])) for relation, text in CONFOUNDED.items() if names[relation])
 
 
 def _percent(share: float | None) -> str:
