@@ -79,7 +79,9 @@ def sections_of(database: PatternDatabase, run: str, home: Path) -> Golden:
             StageStore(home).directory("order", stage.key) / "order.safetensors"
         )
     frame = database.export_catalog("distances")
-    found["distances"] = {f"{row.a} {row.b}": row.distance for row in frame.itertuples() if {row.a, row.b} <= set(keys)}
+    found["distances"] = {
+        f"{row.a} {row.b}": [row.weights, row.kind] for row in frame.itertuples() if {row.a, row.b} <= set(keys)
+    }
     lineage = MinedLineage.of(database, home=home)
     found["verdicts"] = {f"{a} {b}": asdict(lineage.compare(a, b)) for a, b in itertools.combinations(sorted(keys), 2)}
     return {section: flatten(value) for section, value in found.items()}

@@ -5,8 +5,9 @@
     python -m benchmarks.retrieval --population /tmp/population --lineage   # the lineage test on pairs as well
 
 Every model is mined as `dna-zoo mine` does it (extract, order, analyse with fewer nulls; nothing is fitted) and ranked
-against all others by the distance of `dna-zoo similar` and by four baselines. `benchmarks/relatedness/scoring.py` says
-how queries and pairs are counted. Prints the tables and keeps them in `benchmarks/results/OUT.json`.
+against all others as `dna-zoo similar` ranks them, by each of its two distances, and by four baselines. How often the
+one threshold `RELATED` is right is counted beside it. `benchmarks/relatedness/scoring.py` says how queries and pairs
+are counted. Prints the tables and keeps them in `benchmarks/results/OUT.json`.
 """
 
 import argparse
@@ -16,15 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.relatedness.baselines import BASELINES, Weights
 from benchmarks.relatedness.gallery import Member, read_members, signature_of, weight_files
 from benchmarks.relatedness.lineage import choose_pairs, lineage_of, score_lineage
-from benchmarks.relatedness.scoring import evaluate
-from benchmarks.relatedness.tables import by_architecture, by_cell, by_relation, lineage_table, summary
+from benchmarks.relatedness.scoring import evaluate, rates_within
+from benchmarks.relatedness.tables import by_architecture, by_cell, by_relation, lineage_table, rates_table, summary
 from benchmarks.scaffold import RESULTS, make_parser, write_results
-from patterndb.similarity import align, pairwise_distances
+from patterndb.records import RELATED
+from patterndb.similarity import Distances, align, kind_distances, weights_distances
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.settings import AnalysisSettings
 from pipeline.weights.inventory import extract
@@ -32,7 +32,8 @@ from pipeline.weights.reader import WeightReader
 
 NUM_NULLS = 2
 """Fewer than `mine` draws: a signature needs the mean of the nulls, no p-value."""
-SIGNATURE = "signature"
+SIMILAR = "similar"
+WEIGHTS = "its weights"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for table in (summary, by_architecture, by_relation):
         print(table(evaluations), end="\n\n", flush=True)
-    print(by_cell(SIGNATURE, evaluations[SIGNATURE]), end="\n\n")
+    print(by_cell(SIMILAR, evaluations[SIMILAR]), end="\n\n")
+    found["related"] = rates_within(members, methods[WEIGHTS], RELATED)
+    print(rates_table(found["related"], RELATED), end="\n\n")
     found["methods"] = {name: asdict(evaluation) for name, evaluation in evaluations.items()}
     if options.lineage:
         scores = measure_lineage(members, home, options)
@@ -82,12 +85,8 @@ def distances_by_method(members: Sequence[Member], home: Path, options: argparse
     ]
     weights = [read_weights(member, home) for member in members]
     names, values = align(signatures)
-    is_fingerprint = np.array([name.startswith("fingerprint/") for name in names])
-    distances = {
-        SIGNATURE: pairwise_distances(names, values),
-        "its statistics": pairwise_distances(names, np.where(is_fingerprint, np.nan, values)),
-        "its fingerprint": pairwise_distances(names, np.where(is_fingerprint, values, np.nan)),
-    }
+    found = Distances(weights=weights_distances(names, values), kind=kind_distances(names, values))
+    distances = {SIMILAR: found.in_one, WEIGHTS: found.weights, "its kind": found.kind}
     return distances | {name: baseline(weights) for name, baseline in BASELINES.items()}
 
 

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.catalogs import mined_pattern, save_copies
 from benchmarks.random_models import bert_model, write_model
 from benchmarks.scaffold import make_parser, write_results
 from benchmarks.scale_page import write_page
-from patterndb.similarity import align, pairwise_distances
+from patterndb.similarity import align, kind_distances, weights_distances
 from patterndb.store import PatternDatabase
 from pipeline.analyse.lineage_groups import find_related, group_lineages
 from pipeline.analyse.questions import ask
@@ -196,13 +197,18 @@ def by_models(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     return growths | {PAIRS: asdict(by_pairs(pattern.signature.names, options))}
 
 
+def both_distances(names: Sequence[str], values: npt.NDArray[np.float64]) -> None:
+    """Of all pairs."""
+    weights_distances(names, values)
+    kind_distances(names, values)
+
+
 def by_pairs(names: Sequence[str], options: argparse.Namespace) -> Growth:
     """The distances of all pairs of so many random signatures; no database, so that there can be many."""
     counts = QUICK_SIGNATURES if options.quick else SIGNATURES
     values = np.random.default_rng(0).standard_normal((max(counts), len(names)))
     found = [
-        min(seconds_of(pairwise_distances, names, values[:count]) for _ in range(options.repetitions))
-        for count in counts
+        min(seconds_of(both_distances, names, values[:count]) for _ in range(options.repetitions)) for count in counts
     ]
     return Growth.of(counts, found)
 
@@ -229,7 +235,7 @@ def find_taxonomy(database: PatternDatabase) -> None:
         )
         for entry, lineage in zip(entries, groups.lineages, strict=True)
     ]
-    taxonomy(declared, pairwise_distances(names, values))
+    taxonomy(declared, kind_distances(names, values))
 
 
 READERS: Mapping[str, Callable[[PatternDatabase], object]] = {

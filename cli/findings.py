@@ -20,7 +20,7 @@ from cli.numbers import (
 from cli.tables import Column, Table, escaped, make_facts, make_table
 from cli.whereabouts import FileState, Whereabouts
 from patterndb.multiplicity import q_values
-from patterndb.records import FitRecord, Neighbour, PatternRecord, RoleRecord, SignatureRecord, Statistic
+from patterndb.records import RELATED, FitRecord, Neighbour, PatternRecord, RoleRecord, SignatureRecord, Statistic
 
 __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
 
@@ -301,12 +301,22 @@ def _file_text(file: FileState) -> str:
 
 
 def draw_neighbours(model: str, neighbours: Iterable[Neighbour]) -> Iterator[RenderableType]:
-    """The models nearest to `model`."""
+    """The models nearest to `model`, and how to read their distances."""
     columns = (
         Column(f"Nearest to {escaped(model)}", shrinks=True),
-        Column("Distance", right=True),
+        Column("Weights", right=True, style="bold"),
+        Column("Percentile", right=True, optional=1),
+        Column("Kind", right=True),
         Column("Percentile", right=True, optional=1),
     )
-    rows = [(escaped(each.model), fixed(each.distance), fixed(each.percentile, 1)) for each in neighbours]
-    yield make_table(columns, rows)
+    yield make_table(columns, ((escaped(each.model), *_distance_cells(each)) for each in neighbours))
+    yield f"[dim]Weights: 0 a copy, up to {RELATED:g} related, 1 unrelated. Kind: how alike, 0 the same.[/dim]"
     yield ""
+
+
+def _distance_cells(found: Neighbour) -> Iterator[str]:
+    """Both distances, each with its percentile."""
+    yield "same file" if found.is_same_file else fixed(found.weights)
+    yield fixed(found.weights_percentile, 1)
+    yield fixed(found.kind)
+    yield fixed(found.kind_percentile, 1)

@@ -57,8 +57,8 @@ def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]")
         Column("z", right=True),
         Column("p", right=True),
         Column("Correlation", right=True, optional=2),
-        Column("Distance", right=True, optional=1),
-        Column("Percentile", right=True, optional=3),
+        Column("Weights", right=True, optional=1),
+        Column("Kind", right=True, optional=3),
     )
     relatives = list(relatives)
     yield make_table(columns, (_row(neighbour, lineage) for neighbour, lineage in relatives))
@@ -78,6 +78,6 @@ def _row(neighbour: Neighbour, lineage: "Lineage") -> tuple[str, ...]:
         z_score(lineage.z, lineage.num_nulls),
         p_value(lineage.p),
         fixed(lineage.correlation),
-        fixed(neighbour.distance),
-        fixed(neighbour.percentile, 1),
+        fixed(neighbour.weights),
+        fixed(neighbour.kind),
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from patterndb.columns import COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
 from patterndb.records import PatternSummary, SignatureEntry, TensorEntry, TensorRecord
-from patterndb.similarity import align, pairwise_distances
+from patterndb.similarity import all_distances
 
 __all__ = ["catalog_frame", "distances_frame", "signatures_frame", "tensors_frame"]
 
@@ -105,10 +105,12 @@ def distances_frame(entries: Sequence[SignatureEntry]) -> pd.DataFrame:
 def _distance_rows(entries: Sequence[SignatureEntry]) -> Iterator[Row]:
     for version in sorted({entry.signature.version for entry in entries}):
         members = [entry for entry in entries if entry.signature.version == version]
-        distances = pairwise_distances(*align([entry.signature for entry in members]))
+        found = all_distances(members)
         for i, j in zip(*np.triu_indices(len(members), 1), strict=True):
-            if np.isfinite(distances[i, j]):
-                yield {"a": members[i].model.key, "b": members[j].model.key, "distance": float(distances[i, j])}
+            pair = {"weights": float(found.weights[i, j]), "kind": float(found.kind[i, j])}
+            if np.isfinite([*pair.values()]).any():
+                is_same_file = members[i].model.sha256 == members[j].model.sha256
+                yield {"a": members[i].model.key, "b": members[j].model.key, "is_same_file": is_same_file, **pair}
 
 
 def _values(record: Any) -> Row:

@@ -88,7 +88,9 @@ SIGNATURES = {
 DISTANCES = {
     "a": _text("First model, the earlier by name."),
     "b": _text("Second model."),
-    "distance": _number("Root mean square difference of their signatures over the dimensions that both have."),
+    "is_same_file": Column(dtype="boolean", meaning="Whether their files of weights are equal."),
+    "weights": _number("Distance of their weights: 0 for copies, 1 for unrelated ones; empty if not comparable."),
+    "kind": _number("Distance of their kinds: root mean square difference of the statistics that both have."),
 }
 
 COLUMNS: Mapping[str, Mapping[str, Column]] = {
@@ -128,7 +130,7 @@ READING_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "catalog": ("model", "family", "architecture", "num_weights", "pattern_class", *FIT_FOR_READING),
     "tensors": ("model", "tensor", "role", "rows", "cols", "pattern_class", *FIT_FOR_READING),
     "signatures": ("model", "dimension", "value", "z", "p", "q"),
-    "distances": ("a", "b", "distance"),
+    "distances": ("a", "b", "weights", "kind"),
 }
 """The columns that fit on a page: what Markdown and LaTeX get."""
 

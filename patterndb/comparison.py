@@ -5,23 +5,14 @@ like: `centroids` with their `weights`, or `norms` (lengths of the mean unit vec
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from patterndb.records import FitRecord, PatternRecord
-from patterndb.similarity import (
-    FINGERPRINT,
-    align,
-    cosine_distance,
-    fingerprint_correlation,
-    is_fingerprint,
-    percentile,
-    rms_distance,
-    signature_distance,
-)
+from patterndb.records import FitRecord, PairDistances, PatternRecord
+from patterndb.similarity import Distances, align, cosine_distance, is_fingerprint, pair_distances, rms_distance
 
 __all__ = [
     "ClusterOverlap",
@@ -65,11 +56,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleComparison:
-    """One role in both models.
-
-    The role `model` stands for the dimensions that pool the whole model, `fingerprint` for those that say whose weights
-    they are: there copies are at 0, unrelated models at about 1.41.
-    """
+    """One role in both models; the role `model` stands for the dimensions that pool the whole model."""
 
     role: str
     distance: float | None
@@ -82,21 +69,15 @@ class RoleComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(PairDistances):
     """Two models side by side."""
 
     a: str
     b: str
-    distance: float | None
-    """As `pairwise_distances` has it; None if no dimension is shared."""
-    fingerprint_correlation: float | None
-    """`fingerprint_correlation`."""
     cosine: float | None
-    """`cosine_distance`."""
-    percentile: float | None
-    """Of `distance` among all pairs in the database: 0 the closest, 100 the farthest; None where there is one pair."""
+    """`cosine_distance` of the statistics."""
     dimensions: int
-    """How many both signatures have."""
+    """How many statistics both signatures have."""
     frequency_correlation: float | None
     cluster_overlap: ClusterOverlap | None
     """The mean over the roles."""
@@ -118,19 +99,20 @@ def frequency_correlation(a: Mapping[str, tuple[float, ...]], b: Mapping[str, tu
     return float(np.clip(x @ y, -1, 1))
 
 
-def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Comparison:
-    """Everything about the pair; `all_distances` are those of all pairs in the database, this one among them."""
+def compare(a: PatternRecord, b: PatternRecord, among: Distances) -> Comparison:
+    """Everything about the pair; `among` are the distances of all pairs in the database, each once."""
     names, values = align((a.signature, b.signature))
-    x, y = values
-    distance = signature_distance(names, x, y)
-    roles = _compare_roles(a, b, names, x, y)
+    statistics = ~is_fingerprint(names)
+    x, y = values[:, statistics]
+    found = pair_distances(a, b, among)
+    if a.model.key == b.model.key:
+        found = replace(found, weights_percentile=None, kind_percentile=None)
+    roles = _compare_roles(a, b, [name for name, own in zip(names, statistics, strict=True) if own], x, y)
     return Comparison(
+        **asdict(found),
         a=a.model.key,
         b=b.model.key,
-        distance=distance,
-        fingerprint_correlation=fingerprint_correlation(*values[:, is_fingerprint(names)]),
         cosine=cosine_distance(x, y),
-        percentile=percentile(distance, all_distances) if a.model.key != b.model.key else None,
         dimensions=int((np.isfinite(x) & np.isfinite(y)).sum()),
         frequency_correlation=frequency_correlation(a.frequency_profile, b.frequency_profile),
         cluster_overlap=mean_overlap([role.cluster_overlap for role in roles]),
@@ -141,14 +123,13 @@ def compare(a: PatternRecord, b: PatternRecord, all_distances: Vector) -> Compar
 def _compare_roles(
     a: PatternRecord, b: PatternRecord, names: Sequence[str], x: Vector, y: Vector
 ) -> tuple[RoleComparison, ...]:
-    """The table by role, in the order of the signature; `model` and `fingerprint` last."""
+    """The table by role, in the order of the signature; `model` last."""
     role_of = np.array([name.partition("/")[0] for name in names])
     sides = [_role_sides(pattern) for pattern in (a, b)]
-    has_fingerprint = bool(np.isfinite(x[role_of == FINGERPRINT]).any() or np.isfinite(y[role_of == FINGERPRINT]).any())
-    present = {*sides[0], *sides[1], *([FINGERPRINT] if has_fingerprint else [])}
+    present = {*sides[0], *sides[1]}
     named = [role for role in dict.fromkeys((*role_of.tolist(), *sides[0], *sides[1])) if role in present]
     rows = []
-    for role in sorted(named, key=("model", FINGERPRINT).__contains__):
+    for role in sorted(named, key="model".__eq__):
         mask = role_of == role
         rows.append(
             RoleComparison(

@@ -1,48 +1,77 @@
 """Distances of signatures, and the nearest of them: numpy only, nothing of the database.
 
-A signature has two blocks. The statistics say what kind of model it is. The fingerprint (dimensions `fingerprint/...`)
-says whose weights they are; its distance is 1 - correlation: 0 for copies, 1 for unrelated models of any kind. What the
-statistics add is bounded, so that two models of one kind do not pass for related: a distance below 1 is a sign of
-common weights in any catalog. Unrelated models lie from 1 to 1.05, and among them the statistics decide. All pairs of
-a database are ranked by the same distance, so a distance comes with its percentile among them.
+Two models have two distances, each with one meaning and one scale for any pair.
+
+*Weights*: whether they have weights in common. It is `min(1, (1 - c) / (1 - t))`, c the cosine of their fingerprints, t
+what chance may give: 0 for copies, 1 for unrelated weights. A fingerprint has two parts, one that no symmetry of a
+known architecture changes, and one that takes tensors of one name and shape in the order of the file; the nearer
+counts. Where a pair shares neither, its weights cannot be compared.
+
+*Kind*: how alike they are, whoever's weights they have. It is the root mean square difference of the statistics that
+both have.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
 from patterndb.all_pairs import cosine_distances, mean_squares
-from patterndb.records import Neighbour, SignatureEntry, SignatureRecord
+from patterndb.records import Neighbour, PairDistances, PatternRecord, SignatureEntry, SignatureRecord
 
 __all__ = [
+    "Criterion",
+    "Distances",
     "align",
+    "all_distances",
     "cosine_distance",
-    "distances_of_pairs",
-    "fingerprint_correlation",
     "is_fingerprint",
+    "kind_distance",
+    "kind_distances",
     "nearest",
-    "pairwise_distances",
+    "pair_distances",
     "percentile",
     "rms_distance",
-    "signature_distance",
+    "weights_distance",
+    "weights_distances",
 ]
 
 Vector = npt.NDArray[np.float64]
+Criterion = Literal["weights", "kind"]
 FINGERPRINT = "fingerprint"
-STATISTICS_WEIGHT = 0.1
-"""What statistics add at most to a squared distance; unrelated weights add 1."""
-CHANCE = 2.0
-"""Correlations up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none. One
-pair in forty that has nothing in common passes; with 3 few would, but a merge of two roots, which keeps a quarter of
-its correlation with each, would be lost wherever parts are few (see `benchmarks/retrieval.py`)."""
+CHANCE = 3.0
+"""Cosines up to this many times their spread between unrelated models, 1 / sqrt(dimensions), count as none: of pairs
+that have nothing in common one in 740 passes, in each part."""
 MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
 ROUNDING = 1e-9
 """Distances that differ by a smaller share are taken for the same: all pairs are summed in another order than one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distances:
+    """Of all pairs of some models: (models, models) each, symmetric, NaN where a pair cannot be compared."""
+
+    weights: Vector
+    kind: Vector
+
+    @property
+    def in_one(self) -> Vector:
+        """One number where an order or a tree needs one: `weights` where it is below 1, and 1 + `kind` elsewhere.
+
+        So relatives come first, and then models of a kind. NaN where what it takes is.
+        """
+        return np.where(self.weights < 1, self.weights, 1 + self.kind)
+
+    def each_once(self) -> "Distances":
+        """The same, (pairs,) each, without the distances of models to themselves."""
+        pairs = np.triu_indices(len(self.weights), 1)
+        return Distances(weights=self.weights[pairs], kind=self.kind[pairs])
 
 
 def align(signatures: Sequence[SignatureRecord]) -> tuple[tuple[str, ...], Vector]:
@@ -87,30 +116,43 @@ def cosine_distance(a: Vector, b: Vector) -> float | None:
     return float(np.clip(1 - a[shared] @ b[shared] / norms, 0, 2))
 
 
-def signature_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
-    """Distance of two signatures, as `align` gives them; None where nothing is shared.
+def weights_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
+    """Distance of the weights, in [0, 1], of two signatures as `align` gives them; None where they cannot be compared.
 
-    It is `sqrt(1 - c + w d^2 / (1 + d^2))`: c the correlation of their fingerprints beyond chance, 0 where one
-    has none; d the root mean square difference of the statistics both have, w = `STATISTICS_WEIGHT`. Where neither has
-    any fingerprint it is d alone. All sums are rounded once: it depends on nothing but the two, to the last bit.
+    All sums are rounded once: it depends on nothing but the two, to the last bit.
     """
-    own = is_fingerprint(names)
-    either = bool(np.isfinite(a[own]).any() or np.isfinite(b[own]).any())
-    found = _distance(
-        np.array(_mean_square(a[~own], b[~own])), np.array(_correlation(a[own], b[own])), np.array(either)
-    )
-    return _finite_or_none(float(found))
+    parts = _fingerprint_parts(names)
+    by_role, by_name = (_beyond_chance(*_unlike(a[part], b[part])) for part in (parts["roles"], parts["names"]))
+    has_common = bool((a[parts["keys"]] == b[parts["keys"]]).any())
+    found = float(np.fmin(by_role, by_name if has_common else np.nan))
+    return None if math.isnan(found) else found
 
 
-def pairwise_distances(names: Sequence[str], values: Vector) -> Vector:
-    """`signature_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where nothing is shared.
+def kind_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
+    """Distance of the kinds, >= 0, of two signatures as `align` gives them; None without a statistic in common."""
+    statistics = ~is_fingerprint(names)
+    return rms_distance(a[statistics], b[statistics])
 
-    Symmetric; exactly 0 on the diagonal and for copies, elsewhere within 1e-10 of the distance, relatively.
+
+def weights_distances(names: Sequence[str], values: Vector) -> Vector:
+    """`weights_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where it is None.
+
+    Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
     """
-    own = is_fingerprint(names)
-    has_fingerprint = np.isfinite(values[:, own]).any(axis=1)
-    squares, correlations = mean_squares(values[:, ~own]), _beyond_chance(*cosine_distances(values[:, own]))
-    return _distance(squares, correlations, np.logical_or.outer(has_fingerprint, has_fingerprint))
+    parts = _fingerprint_parts(names)
+    by_role, by_name = (_beyond_chance(*cosine_distances(values[:, parts[part]])) for part in ("roles", "names"))
+    has_common = np.zeros(by_name.shape, dtype=bool)
+    for keys in values[:, parts["keys"]].T:
+        has_common |= keys[:, None] == keys
+    return np.asarray(np.fmin(by_role, np.where(has_common, by_name, np.nan)))
+
+
+def kind_distances(names: Sequence[str], values: Vector) -> Vector:
+    """`kind_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where it is None.
+
+    Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
+    """
+    return np.sqrt(mean_squares(values[:, ~is_fingerprint(names)]))
 
 
 def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -118,59 +160,66 @@ def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
 
 
-def _distance(squares: Vector, correlations: Vector, either: npt.NDArray[np.bool_]) -> Vector:
-    """From the mean squares of statistics, the correlations of fingerprints, and whether one of the two has one."""
-    is_known = np.isfinite(correlations)
-    # A pair without a statistic in common is told apart by its weights alone.
-    weighed = np.where(np.isnan(squares) & is_known, 0.0, STATISTICS_WEIGHT * squares / (1 + squares))
-    apart = weighed + np.where(is_known, 1 - correlations, 1.0)
-    return np.asarray(np.sqrt(np.where(either, apart, squares)))
+def _fingerprint_parts(names: Sequence[str]) -> Mapping[str, npt.NDArray[np.bool_]]:
+    """Which dimensions are of the part by roles, of that by names, and of the keys that say what names there are."""
+    own = is_fingerprint(names)
+    families = np.array([name.rpartition("/")[2].partition("_")[0] for name in names], dtype=str)
+    by_name, keys = own & (families == "names"), own & (families == "keys")
+    return {"roles": own & ~by_name & ~keys, "names": by_name, "keys": keys}
 
 
-def distances_of_pairs(entries: Sequence[SignatureEntry]) -> Vector:
-    """The distances of all pairs of signatures of one version, each pair once."""
-    distances = pairwise_distances(*align([entry.signature for entry in entries]))
-    return distances[np.triu_indices(len(entries), 1)]
+def all_distances(entries: Sequence[SignatureEntry]) -> Distances:
+    """The distances of all pairs of models whose signatures have one version; the weights of equal files are at 0."""
+    names, values = align([entry.signature for entry in entries])
+    files = np.array([entry.model.sha256 for entry in entries], dtype=str)
+    weights = np.where(files[:, None] == files, 0.0, weights_distances(names, values))
+    return Distances(weights=weights, kind=kind_distances(names, values))
 
 
-def nearest(keys: Sequence[str], entries: Sequence[SignatureEntry], top_k: int) -> dict[str, tuple[Neighbour, ...]]:
+def pair_distances(
+    a: SignatureEntry | PatternRecord, b: SignatureEntry | PatternRecord, among: Distances
+) -> PairDistances:
+    """The distances of two models, and their percentiles `among` those of all pairs, each once."""
+    names, values = align((a.signature, b.signature))
+    is_same_file = a.model.sha256 == b.model.sha256
+    weights = 0.0 if is_same_file else weights_distance(names, *values)
+    kind = kind_distance(names, *values)
+    return PairDistances(
+        is_same_file=is_same_file,
+        weights=weights,
+        weights_percentile=percentile(weights, among.weights),
+        kind=kind,
+        kind_percentile=percentile(kind, among.kind),
+    )
+
+
+def nearest(
+    keys: Sequence[str], entries: Sequence[SignatureEntry], top_k: int, by: Criterion = "weights"
+) -> dict[str, tuple[Neighbour, ...]]:
     """The `top_k` of `entries` nearest to each of the model keys, the nearest first; ties by name.
 
-    Entries of another version, or without a dimension in common, are left out. All pairs are computed once.
+    By weights, models without a sign of common weights come last, by kind (`Distances.in_one`). Entries of another
+    version, or that cannot be compared, are left out. All pairs are computed once.
     """
     found: dict[str, tuple[Neighbour, ...]] = dict.fromkeys(keys, ())
     for version in sorted({entry.signature.version for entry in entries if entry.model.key in found}):
-        models = [entry for entry in entries if entry.signature.version == version]
-        names, values = align([model.signature for model in models])
-        distances = pairwise_distances(names, values)
-        pairs = distances[np.triu_indices(len(models), 1)]
-        np.fill_diagonal(distances, np.nan)
+        models = sorted((e for e in entries if e.signature.version == version), key=lambda entry: entry.model.key)
+        distances = all_distances(models)
+        ranked, among = distances.in_one if by == "weights" else distances.kind, distances.each_once()
         for own, model in enumerate(models):
-            if model.model.key not in found:
-                continue
-            near = []
-            for other in _least(distances[own], top_k):
-                distance = signature_distance(names, values[own], values[other])
-                assert distance is not None, "What shares nothing is not among the nearest."
-                rank = percentile(distance, pairs)
-                near.append(Neighbour(model=models[other].model.key, distance=distance, percentile=rank))
-            found[model.model.key] = tuple(sorted(near, key=lambda each: (each.distance, each.model))[:top_k])
+            if model.model.key in found:
+                others = [models[other] for other in _order(ranked[own]) if other != own][:top_k]
+                found[model.model.key] = tuple(
+                    Neighbour(model=other.model.key, **asdict(pair_distances(model, other, among))) for other in others
+                )
     return found
 
 
-def _least(distances: Vector, count: int) -> list[int]:
-    """Places of the `count` least, of others that rounding may have put behind them, and of none that is NaN."""
-    known = np.sort(distances[np.isfinite(distances)])[:count]
-    return np.flatnonzero(distances <= known.max(initial=0.0) * (1 + ROUNDING)).tolist()
-
-
-def fingerprint_correlation(a: Vector, b: Vector) -> float | None:
-    """Correlation of two fingerprints beyond chance, 0 to 1, over the dimensions both have; None if none are shared.
-
-    - `a`, `b`: values of the fingerprint block alone. Unrelated weights give 0, copies 1.
-    """
-    correlation = _correlation(a, b)
-    return None if math.isnan(correlation) else correlation
+def _order(distances: Vector) -> list[int]:
+    """Places of the models that can be compared, the nearest first; ties keep their order."""
+    # Rounded, since distances of all pairs differ in the last digits from those of one.
+    order = np.argsort(distances.round(9), kind="stable")
+    return [int(place) for place in order if math.isfinite(distances[place])]
 
 
 def _mean_square(a: Vector, b: Vector) -> float:
@@ -180,21 +229,21 @@ def _mean_square(a: Vector, b: Vector) -> float:
     return math.fsum(squares.tolist()) / len(squares) if len(squares) else math.nan
 
 
-def _correlation(a: Vector, b: Vector) -> float:
-    """`fingerprint_correlation`; NaN if they share none."""
+def _unlike(a: Vector, b: Vector) -> tuple[Vector, Vector]:
+    """1 - cosine over the dimensions that both have, NaN if there is none, and how many they are."""
     shared = np.isfinite(a) & np.isfinite(b)
     norms = [math.sqrt(math.fsum((side[shared] ** 2).tolist())) for side in (a, b)]
     if not all(norms):
-        return math.nan
+        return np.array(np.nan), np.array(0.0)
     # Half the squared distance of unit vectors is 1 - cosine, and exactly 0 for a vector and itself.
     squares = (a[shared] / norms[0] - b[shared] / norms[1]) ** 2
-    return float(_beyond_chance(np.array(math.fsum(squares.tolist()) / 2), np.array(float(len(squares)))))
+    return np.array(math.fsum(squares.tolist()) / 2), np.array(float(len(squares)))
 
 
 def _beyond_chance(unlike: Vector, counts: Vector) -> Vector:
-    """From 1 - cosine over so many dimensions: the correlation's part that is beyond chance."""
-    chance = np.minimum(CHANCE / np.sqrt(np.maximum(counts, 1)), MOST_CHANCE)
-    return np.asarray(np.maximum(1 - unlike - chance, 0) / (1 - chance))
+    """1 - cosine over so many dimensions as a distance: 1 where the cosine may be chance."""
+    allowed = np.minimum(CHANCE / np.sqrt(np.maximum(counts, 1)), MOST_CHANCE)
+    return np.asarray(np.minimum(unlike / (1 - allowed), 1.0))
 
 
 def percentile(distance: float | None, distances: Vector) -> float | None:
@@ -208,7 +257,3 @@ def percentile(distance: float | None, distances: Vector) -> float | None:
     slack = ROUNDING * distance
     below, tied = int((distances < distance - slack).sum()), int((np.abs(distances - distance) <= slack).sum())
     return 100 * (below + max(tied - 1, 0) / 2) / (len(distances) - 1)
-
-
-def _finite_or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None

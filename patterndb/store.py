@@ -9,7 +9,7 @@ from patterndb.comparison import Comparison, compare
 from patterndb.patterns import PatternStore, read_tensor_statistics, read_tensors
 from patterndb.records import Neighbour, SignatureEntry
 from patterndb.runs import RunStore
-from patterndb.similarity import align, distances_of_pairs, nearest
+from patterndb.similarity import Criterion, align, all_distances, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +51,10 @@ class PatternDatabase(PatternStore, RunStore):
         left, right = (self.load_pattern(key, with_tensors=False) for key in (a, b))
         entries = self.signatures(with_nulls=False)
         same_version = [entry for entry in entries if entry.signature.version == left.signature.version]
-        return compare(left, right, distances_of_pairs(same_version))
+        return compare(left, right, all_distances(same_version).each_once())
 
-    def get_similar_models(self, name: str, top_k: int = 5) -> tuple[Neighbour, ...]:
-        """The `top_k` models nearest to the model key `name`, the nearest first; ties by name.
+    def get_similar_models(self, name: str, top_k: int = 5, *, by: Criterion = "weights") -> tuple[Neighbour, ...]:
+        """The `top_k` models nearest to the model key `name`, as `patterndb.similarity.nearest` ranks them.
 
         Models whose signature has another version, or no dimension in common, are left out. Raises `NotMinedError`
         if `name` has no pattern, `StoreError` if no other model has a signature of its version.
@@ -63,7 +63,7 @@ class PatternDatabase(PatternStore, RunStore):
         version = next(entry.signature.version for entry in entries if entry.model.key == name)
         if len(entries) > 1 and sum(entry.signature.version == version for entry in entries) == 1:
             align([entry.signature for entry in entries])  # Raises: it takes one version.
-        return nearest([name], entries, top_k)[name]
+        return nearest([name], entries, top_k, by)[name]
 
     def get_similar_to_each(self, names: Sequence[str], top_k: int = 5) -> Mapping[str, tuple[Neighbour, ...]]:
         """`get_similar_models` of several model keys at once; nothing where no other model has the same version.

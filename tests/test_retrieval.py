@@ -15,7 +15,7 @@ from benchmarks.relatedness.baselines import Weights
 from benchmarks.relatedness.gallery import Member, read_members, signature_of, weight_files
 from benchmarks.relatedness.lineage import choose_pairs
 from benchmarks.relatedness.metrics import area_under_curve, average_precision, precision_at_1, rates_at, threshold_at
-from benchmarks.relatedness.scoring import Evaluation, evaluate
+from benchmarks.relatedness.scoring import Evaluation, evaluate, rates_within
 from pipeline.analyse.stage import analyse_model
 from pipeline.order import Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
@@ -26,6 +26,7 @@ from zoo.tensors import Axis, Role, TensorSpec
 pytestmark = pytest.mark.slow
 
 EXACT = 1e-12
+NAN = float("nan")
 
 
 def draws(seed: int, *, with_ties: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -171,6 +172,16 @@ def test_the_threshold_of_the_tuned_is_applied_to_the_held_out() -> None:
     assert found.transferred == (0.5, 0.0)
 
 
+def test_one_threshold_is_counted_in_every_group_of_pairs() -> None:
+    distances = perfect()
+    distances[6, 7] = distances[7, 6] = 0.9
+    distances[3, 0] = distances[0, 3] = NAN
+    found = rates_within(FAMILIES, distances, 0.5)
+    assert found["all"] == (7 / 8, 0.0, 8, 37)
+    assert found["held-out"] == found["other"] == (1 / 2, 0.0, 2, 4)
+    assert found["tuned"][2:] == (6, 9)
+
+
 # Baselines.
 
 
@@ -231,8 +242,9 @@ def test_the_benchmark_runs(population: Path, tmp_path: Path, capsys: pytest.Cap
     arguments = f"--population {population} --results {tmp_path} --nulls 0 --bootstraps 2"
     retrieval.main(arguments.split())
     found = json.loads((tmp_path / "retrieval.json").read_text())
-    assert found["methods"].keys() >= {"signature", *baselines.BASELINES}
-    assert found["methods"]["signature"]["splits"]["all"]["queries"] == 6
+    assert found["methods"].keys() >= {"similar", "its weights", "its kind", *baselines.BASELINES}
+    assert found["related"]["all"][2:] == [6, 22]
+    assert found["methods"]["similar"]["splits"]["all"]["queries"] == 6
     assert "quantised-8" in capsys.readouterr().out
 
 

@@ -21,6 +21,7 @@ from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fingerprint.fingerprint import measure_fingerprint
+from pipeline.fingerprint.named_tensors import measure_named_tensors
 from pipeline.order import ORDER_VERSION, Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from pipeline.stages import StageStore, content_key
@@ -74,7 +75,10 @@ def signature_of(member: Member, home: Path, settings: AnalysisSettings, seed: i
     finished = StageStore(home).run("statistics", key, lambda directory: _statistics(files, settings, seed))
     statistics = _converter.structure(finished.result, SignatureRecord)
     with WeightReader(files) as reader:
-        fingerprint = make_signature((), measure_fingerprint(extract(files).specs, reader.pieces))
+        specs = extract(files).specs
+        fingerprint = make_signature(
+            (), measure_fingerprint(specs, reader.pieces), measure_named_tensors(specs, reader.pieces)
+        )
     # By name, since statistics may have been kept with another version of the fingerprint.
     known = dict(zip(statistics.names, zip(statistics.values, statistics.z, statistics.p, strict=True), strict=True))
     rows = [

@@ -6,6 +6,7 @@ two roots is related to both families. `tpr` is at the threshold below which 1 %
 threshold for all architectures together.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from benchmarks.relatedness.metrics import (
     weighted_mean,
 )
 
-__all__ = ["FALSE_POSITIVE_RATE", "Evaluation", "RelationScore", "Scores", "evaluate"]
+__all__ = ["FALSE_POSITIVE_RATE", "Evaluation", "RelationScore", "Scores", "evaluate", "rates_within"]
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -136,6 +137,24 @@ def evaluate(members: Sequence[Member], distances: Array, *, num_bootstraps: int
         shuffled_called_related=_shuffled_called_related(table, threshold),
         shuffled_nearest=_shuffled_nearest(table),
     )
+
+
+def rates_within(
+    members: Sequence[Member], distances: Array, threshold: float
+) -> dict[str, tuple[float, float, int, int]]:
+    """(true, false) positive rate of calling pairs up to a fixed threshold related, and how many pairs are and are not.
+
+    Of all pairs, of those within each split, and of those within each architecture.
+    """
+    table = _Table.of(members, distances)
+    names = [("all", member.split, member.architecture) for member in members]
+    found = {}
+    for group in dict.fromkeys(itertools.chain.from_iterable(zip(*names, strict=True))):
+        part = table.subset(np.array([group in own for own in names]))
+        num_related = int(np.triu(part.related).sum())
+        num_pairs = len(part.members) * (len(part.members) - 1) // 2
+        found[group] = (*part.rates(threshold), num_related, num_pairs - num_related)
+    return found
 
 
 def _scores(table: _Table, num_bootstraps: int, seed: int) -> Scores:

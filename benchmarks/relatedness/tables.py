@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchmarks.relatedness.lineage import LineageScores
 from benchmarks.relatedness.scoring import Evaluation, Scores
 
-__all__ = ["by_architecture", "by_cell", "by_relation", "lineage_table", "summary"]
+__all__ = ["by_architecture", "by_cell", "by_relation", "lineage_table", "rates_table", "summary"]
 
 FIGURES = ("mean_average_precision", "precision_at_1", "auc", "tpr", "tpr_same_architecture")
 
@@ -49,6 +49,16 @@ def by_relation(found: Mapping[str, Evaluation]) -> str:
         for name in relations
     ]
     return "mAP as queries / TPR of child and root at the one threshold\n" + _table(header, rows)
+
+
+def rates_table(found: Mapping[str, tuple[float, float, int, int]], threshold: float) -> str:
+    """What one fixed threshold finds, in each group of pairs."""
+    rows = [
+        (group, f"{related}", f"{tpr:.4f}", f"{unrelated}", f"{fpr:.5f}")
+        for group, (tpr, fpr, related, unrelated) in found.items()
+    ]
+    header = ("pairs within", "related", "of these called", "unrelated", "of these called")
+    return f"Called related: weights at most {threshold:g}\n" + _table(header, rows)
 
 
 def by_cell(name: str, found: Evaluation) -> str:

@@ -15,6 +15,7 @@ from cli.output import Format
 from cli.progress import progress
 from cli.session import session_of
 from cli.tables import Column, escaped, make_facts, make_table
+from patterndb.records import RELATED
 
 if TYPE_CHECKING:
     from patterndb.comparison import Comparison, RoleComparison
@@ -50,14 +51,14 @@ def compare(
                 lineage = MinedLineage.of(database, home=session.home, on_event=on_event).compare(a, b)
     output.result(
         lambda: comparison_document(found, lineage),
-        bare=(_fixed_or_empty(found.distance),),
+        bare=(_bare(found.weights), _bare(found.kind)),
         draw=lambda: _draw(found, lineage),
     )
 
 
-def _fixed_or_empty(value: float | None) -> str:
+def _bare(value: float | None) -> str:
     """A bare number for pipes."""
-    return "" if value is None else f"{value:.6g}"
+    return "-" if value is None else f"{value:.6g}"
 
 
 def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator[RenderableType]:
@@ -85,11 +86,9 @@ def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator[Renderable
 
 def _facts(found: "Comparison", lineage: "Lineage | None") -> Iterator[tuple[str, str]]:
     """The figures of the pair."""
-    yield "Distance", f"{fixed(found.distance)} over {count(found.dimensions)} shared dimensions{_rank(found)}"
-    yield (
-        "Fingerprint",
-        f"{fixed(found.fingerprint_correlation)} correlation beyond chance (0 unrelated weights, 1 a copy)",
-    )
+    yield "Weights", _weights(found)
+    ranked = _rank(found.kind_percentile)
+    yield "Kind", f"{fixed(found.kind)} apart, over {count(found.dimensions)} statistics that both have; {ranked}"
     yield "Cosine", f"{fixed(found.cosine)} (0 the same direction, 1 unrelated, 2 opposite)"
     yield "Frequencies", f"{fixed(found.frequency_correlation)} correlation of the band energies"
     yield "Clusters", _overlap(found)
@@ -97,11 +96,21 @@ def _facts(found: "Comparison", lineage: "Lineage | None") -> Iterator[tuple[str
         yield "Lineage", lineage_in_a_line(lineage)
 
 
-def _rank(found: "Comparison") -> str:
-    """Where the distance lies among all pairs."""
-    if found.percentile is None:
-        return "; no percentile, there is no other pair"
-    return f"; percentile {fixed(found.percentile, 1)} of all pairs (0 the closest)"
+def _weights(found: "Comparison") -> str:
+    """The distance of the weights in words."""
+    if found.is_same_file:
+        return "[bold]the same file[/bold]: its digest is the same"
+    if found.weights is None:
+        return f"{UNKNOWN} (no tensors of the same role, or of the same name and shape)"
+    meaning = f"0 a copy, up to {RELATED:g} related, 1 unrelated"
+    return f"{fixed(found.weights)} apart ({meaning}); {_rank(found.weights_percentile)}"
+
+
+def _rank(percentile: float | None) -> str:
+    """Where a distance lies among all pairs."""
+    if percentile is None:
+        return "no percentile, there is no other pair"
+    return f"percentile {fixed(percentile, 1)} of all pairs (0 the nearest)"
 
 
 def _overlap(found: "Comparison") -> str:

@@ -24,6 +24,7 @@ __all__ = ["EXAMPLES", "Criterion", "similar"]
 
 EXAMPLES = (
     "dna-zoo similar minilm-l6",
+    "dna-zoo similar minilm-l6 --by kind",
     "dna-zoo similar minilm-l6 --by lineage --shortlist 50",
     "dna-zoo similar minilm-l6 --top-k 1 --format quiet",
 )
@@ -32,7 +33,8 @@ EXAMPLES = (
 class Criterion(StrEnum):
     """What models are ranked by."""
 
-    SIGNATURE = "signature"
+    WEIGHTS = "weights"
+    KIND = "kind"
     LINEAGE = "lineage"
 
 
@@ -42,25 +44,29 @@ def similar(
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="How many models to show.")] = 5,
     by: Annotated[
         Criterion,
-        typer.Option("--by", help="The distance of the signatures, or the evidence that the weights are related."),
-    ] = Criterion.SIGNATURE,
+        typer.Option(
+            "--by",
+            help="Weights: relatives, then those of a kind. Kind: whoever's weights. Lineage: a test on weights.",
+        ),
+    ] = Criterion.WEIGHTS,
     shortlist: Annotated[
         int,
         typer.Option(
             "--shortlist",
             min=1,
             metavar="N",
-            help="With `--by lineage`: how many models, the nearest by signature, to compare weights with.",
+            help="With `--by lineage`: how many models, the nearest by weights, to compare with.",
         ),
     ] = 20,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Rank the other models by the distance of their signatures, the nearest first, or by lineage."""
+    """Rank the other models: relatives first and then those of a kind, or by kind alone, or by lineage."""
     session = session_of(context)
     output = session.output(output_format)
     relatives: list[tuple[Neighbour, Lineage]] = []
     with session.database() as database:
-        neighbours = database.get_similar_models(key, shortlist if by is Criterion.LINEAGE else top_k)
+        count = shortlist if by is Criterion.LINEAGE else top_k
+        neighbours = database.get_similar_models(key, count, by="kind" if by is Criterion.KIND else "weights")
         if by is Criterion.LINEAGE:
             relatives = _ranked(key, neighbours, database, session)[:top_k]
             neighbours = tuple(neighbour for neighbour, _ in relatives)

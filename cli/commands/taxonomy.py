@@ -33,7 +33,7 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
 
 def _classify(entries: Sequence[SignatureEntry]) -> "Taxonomy":
     """The trees of the models. Raises `StoreError` for signatures of different versions."""
-    from patterndb.similarity import align, pairwise_distances
+    from patterndb.similarity import align, all_distances
     from pipeline.analyse.lineage_groups import find_related, group_lineages
     from pipeline.analyse.taxonomy import DeclaredModel
     from pipeline.analyse.taxonomy import taxonomy as find_taxonomy
@@ -54,7 +54,7 @@ def _classify(entries: Sequence[SignatureEntry]) -> "Taxonomy":
         )
         for entry, lineage, group in zip(entries, by_card.lineages, by_weights.lineages, strict=True)
     ]
-    return find_taxonomy(declared, pairwise_distances(names, values))
+    return find_taxonomy(declared, all_distances(entries).in_one)
 
 
 def _draw(found: "Taxonomy") -> Iterator[RenderableType]:

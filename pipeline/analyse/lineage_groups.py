@@ -7,17 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import DisjointSet
 
-from patterndb.records import ModelRecord
-from patterndb.similarity import pairwise_distances
+from patterndb.records import RELATED, ModelRecord
+from patterndb.similarity import is_fingerprint, kind_distances, weights_distances
 
-__all__ = ["LEAST_CORRELATION", "LineageGroups", "find_related", "group_lineages", "leave_out_fingerprint"]
+__all__ = ["LineageGroups", "find_related", "group_lineages", "leave_out_fingerprint"]
 
-LEAST_CORRELATION = 0.3
-"""Models count as related from this correlation of their fingerprints beyond chance, where unrelated models have 0."""
 SAME_WEIGHTS = 1e-3
 """Statistics at a smaller distance are of the same weights in another order, which changes them by less than 1e-4."""
-FINGERPRINT = "fingerprint/"
-"""Prefix of the dimensions that tell whose weights a model has; the others tell its kind."""
 
 Float64 = npt.NDArray[np.float64]
 Place = int | str
@@ -66,22 +62,13 @@ def group_lineages(models: Sequence[ModelRecord], related: npt.NDArray[np.bool_]
 
 def find_related(names: Sequence[str], values: Float64) -> npt.NDArray[np.bool_]:
     """Which models are related by their weights, (models, models), from aligned signatures (models, dimensions)."""
-    is_fingerprint = _is_fingerprint(names)
-    whose = tuple(name for name, own in zip(names, is_fingerprint, strict=True) if own)
-    # The distance of two fingerprints is sqrt(1 - correlation).
-    unrelated = pairwise_distances(whose, values[:, is_fingerprint]) ** 2
-    same = pairwise_distances(*leave_out_fingerprint(names, values)) < SAME_WEIGHTS
-    return np.asarray((unrelated <= 1 - LEAST_CORRELATION) | same)
+    return np.asarray((weights_distances(names, values) <= RELATED) | (kind_distances(names, values) < SAME_WEIGHTS))
 
 
 def leave_out_fingerprint(names: Sequence[str], values: Float64) -> tuple[tuple[str, ...], Float64]:
     """The dimensions of signatures other than the fingerprint's."""
-    keep = ~_is_fingerprint(names)
+    keep = ~is_fingerprint(names)
     return tuple(name for name, kept in zip(names, keep, strict=True) if kept), values[:, keep]
-
-
-def _is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
-    return np.array([name.startswith(FINGERPRINT) for name in names], dtype=bool)
 
 
 def _places(models: Sequence[ModelRecord]) -> dict[str, Place]:

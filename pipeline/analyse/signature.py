@@ -5,8 +5,9 @@ depth (`early`, `middle`, `late`; `all` takes the whole model, for embeddings, f
 has no meaning). The role `model` pools all matrices. What a model does not have is None, never 0, and distances skip
 it.
 
-The role `fingerprint` holds random projections of the weights (`pipeline.fingerprint.fingerprint`), with the same
-dimensions for every architecture. They do not tell what kind of model it is, only whose weights it has.
+The role `fingerprint` holds random projections of the weights, by role (`pipeline.fingerprint.fingerprint`) and by
+name (`named_tensors`), with the same dimensions for every architecture. They do not tell what kind of model it is, only
+whose weights it has.
 
 Other values are in units of `scale`, which are constants, so that a difference of 1 matters about as much in every
 dimension and no scale changes as a catalog grows. Statistics that depend on positions, or on more than the spectrum,
@@ -38,11 +39,12 @@ from pipeline.analyse.statistics.distribution import MAGNITUDE_QUANTILES
 from pipeline.analyse.statistics.lipschitz import log_block_bound
 from pipeline.analyse.statistics.spectra import NUM_BANDS
 from pipeline.fingerprint.fingerprint import FAMILIES, NUM_DIMENSIONS, FingerprintPart, fingerprint_vector
+from pipeline.fingerprint.named_tensors import NUM_KEYS, NUM_SUMS, NamedTensors
 from zoo.tensors import Role
 
 __all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "Dimension", "block_bounds", "make_signature"]
 
-SIGNATURE_VERSION = "7"
+SIGNATURE_VERSION = "8"
 THIRDS = ("early", "middle", "late")
 WHOLE = "all"
 VECTOR_ROLES = (Role.NORM, Role.BIAS)
@@ -139,19 +141,25 @@ def _groups() -> Iterator[tuple[str, str, Mapping[str, Dimension]]]:
 STATISTIC_NAMES = tuple(
     f"{role}/{third}/{statistic}" for role, third, dimensions in _groups() for statistic in dimensions
 )
-FINGERPRINT_NAMES = tuple(
-    f"fingerprint/{third}/{family}_{i:03}"
-    for third in (WHOLE, *THIRDS)
-    for family in FAMILIES
-    for i in range(NUM_DIMENSIONS)
+FINGERPRINT_NAMES = (
+    *(
+        f"fingerprint/{third}/{family}_{i:03}"
+        for third in (WHOLE, *THIRDS)
+        for family in FAMILIES
+        for i in range(NUM_DIMENSIONS)
+    ),
+    *(f"fingerprint/{WHOLE}/names_{i:03}" for i in range(NUM_SUMS)),
+    *(f"fingerprint/{WHOLE}/keys_{i:02}" for i in range(NUM_KEYS)),
 )
 SIGNATURE_NAMES: tuple[str, ...] = (*STATISTIC_NAMES, *FINGERPRINT_NAMES)
 
 
-def make_signature(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPart] = ()) -> SignatureRecord:
+def make_signature(
+    analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPart] = (), named: NamedTensors | None = None
+) -> SignatureRecord:
     """The signature of a model, float32 values; z and p are those of the pooled statistic over its pooled null.
 
-    The fingerprint has neither, since it is compared and not tested. Its values are None without `parts`.
+    The fingerprint has neither, since it is compared and not tested. Its values are None without `parts` and `named`.
     """
     ordered = sorted(analyses, key=lambda item: item.spec.name)
     bounds = block_bounds(ordered)
@@ -173,6 +181,7 @@ def make_signature(analyses: Sequence[TensorAnalysis], parts: Sequence[Fingerpri
         values=(
             *(None if item is None else dimension.place(item.value) for item, dimension in pooled),
             *_fingerprint_values(parts),
+            *_named_values(named),
         ),
         z=(*(None if test is None else test.z for test in tests), *untested),
         p=(*(None if test is None else test.p for test in tests), *untested),
@@ -185,6 +194,14 @@ def _fingerprint_values(parts: Sequence[FingerprintPart]) -> Iterator[float | No
         own = [part for part in parts if part.family == family]
         found = fingerprint_vector([part for part in own if third == (_third(part.depth) or WHOLE)])
         yield from (None,) * NUM_DIMENSIONS if found is None else found.astype(np.float32).tolist()
+
+
+def _named_values(named: NamedTensors | None) -> Iterator[float | None]:
+    """The sums, then the keys."""
+    if named is None:
+        yield from (None,) * (NUM_SUMS + NUM_KEYS)
+    else:
+        yield from np.concatenate([named.sums, named.keys]).astype(np.float32).tolist()
 
 
 def block_bounds(analyses: Sequence[TensorAnalysis]) -> list[tuple[float | None, Measured]]:

@@ -32,6 +32,7 @@ from pipeline.analyse.statistics.sizes import measure_sizes
 from pipeline.analyse.statistics.spectra import FEWEST_PLACES, NUM_BANDS, measure_places, measure_spectra
 from pipeline.decomposition import decompose, singular_values
 from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
+from pipeline.fingerprint.named_tensors import NamedTensors, measure_named_tensors
 from pipeline.memory import give_back
 from pipeline.nulls import (
     NULLS,
@@ -150,16 +151,19 @@ def analyse_model(
             done += spec.num_weights
             on_progress(done, total)
         parts = measure_fingerprint(specs, in_file_order)
+        named = measure_named_tensors(specs, in_file_order)
 
         def reorder_rng(spec: TensorSpec, draw: int) -> np.random.Generator:
             return _rng("reorder", draw, spec, seed, ordinals[spec.name])
 
         products = measure_products(specs, in_file_order, reorder_rng, settings.num_nulls)
     analyses = [replace(own, measured=(*own.measured, *products.get(own.spec.name, ()))) for own in analyses]
-    return summarise(analyses, parts)
+    return summarise(analyses, parts, named)
 
 
-def summarise(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPart] = ()) -> ModelAnalysis:
+def summarise(
+    analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPart] = (), named: NamedTensors | None = None
+) -> ModelAnalysis:
     """What the tensors say together."""
     by_role: dict[Role, list[TensorAnalysis]] = defaultdict(list)
     for item in analyses:
@@ -171,7 +175,7 @@ def summarise(analyses: Sequence[TensorAnalysis], parts: Sequence[FingerprintPar
         roles=tuple(_summarise_role(role, by_role[role]) for role in roles),
         classification=classify_model(analyses),
         statistics=_pool_all([item for item in analyses if item.spec.is_matrix]),
-        signature=make_signature(analyses, parts),
+        signature=make_signature(analyses, parts, named),
         clusters={role.value: _cluster_summary(matrices[role]) for role in roles if matrices[role]},
         frequency_profile={role.value: _profile(matrices[role]) for role in roles if matrices[role]},
     )

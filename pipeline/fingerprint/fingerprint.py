@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.fingerprint.convolutions import ConvolutionWalk, Found, Path
-from pipeline.fingerprint.random_projections import Frame, random_signs, unit_scale, whiten
+from pipeline.fingerprint.random_projections import Frame, fold, random_signs, unit_scale, whiten
 from pipeline.fingerprint.residual_frames import Float32, Loader, gain_columns, mapped, scaled_by_gains, table_frame
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Attention, Block, FeedForward, Stack, find_gains, find_stacks
@@ -104,15 +104,7 @@ def _num_entries(values: Frame) -> int:
 
 @lru_cache(maxsize=256)
 def _projection(kind: str, size: int) -> npt.NDArray[np.int8]:
-    return random_signs(0, size, NUM_DIMENSIONS, _salt(kind)).astype(np.int8)
-
-
-def _salt(kind: str) -> int:
-    """A number below 2^56 for the name of a kind."""
-    folded = 0
-    for byte in kind.encode():
-        folded = (folded * 257 + byte) % (1 << 48)
-    return PROJECTION + (folded << 8)
+    return random_signs(0, size, NUM_DIMENSIONS, PROJECTION + (fold(kind) << 8)).astype(np.int8)
 
 
 def measure_fingerprint(specs: Sequence[TensorSpec], pieces: PieceLoader) -> list[FingerprintPart]:

@@ -10,7 +10,7 @@ N = length of an axis, K = columns of a frame.
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUM_PROJECTIONS", "Frame", "random_signs", "rank_scores", "unit_scale", "whiten"]
+__all__ = ["NUM_PROJECTIONS", "Frame", "fold", "random_signs", "random_words", "rank_scores", "unit_scale", "whiten"]
 
 NUM_PROJECTIONS = 16
 SOFTNESS = 0.1
@@ -36,6 +36,21 @@ def random_signs(start: int, count: int, width: int, salt: int) -> Frame:
         name = _mix(np.full((1, 1), salt, dtype=np.uint64) + _STEP)
         mixed = _mix(np.add(cells, name, dtype=np.uint64))
     return np.where(mixed >> np.uint64(63), 1.0, -1.0)
+
+
+def random_words(start: int, count: int, salt: int) -> npt.NDArray[np.uint64]:
+    """Pseudo-random 64-bit words, (count,): `start` to `start + count` of the endless sequence number `salt`."""
+    with np.errstate(over="ignore"):
+        name = _mix(np.full(1, salt, dtype=np.uint64) + _STEP)
+        return _mix(np.arange(start, start + count, dtype=np.uint64) * _STEP + name)
+
+
+def fold(name: str) -> int:
+    """A number below 2^48 for a name, from which salts are made."""
+    folded = 0
+    for byte in name.encode():
+        folded = (folded * 257 + byte) % (1 << 48)
+    return folded
 
 
 def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

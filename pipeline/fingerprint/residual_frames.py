@@ -12,7 +12,7 @@ from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, rand
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Stack
 
-__all__ = ["Float32", "Loader", "gain_columns", "mapped", "scaled_by_gains", "table_frame"]
+__all__ = ["Float32", "Loader", "blocks", "gain_columns", "mapped", "scaled_by_gains", "table_frame"]
 
 TOKENS, PIXELS, POSITIONS, MIXING = 1, 2, 3, 5
 """Salts of the random signs."""
@@ -37,7 +37,7 @@ def table_frame(pieces: Iterable[Float32], spec: TensorSpec) -> Frame:
     row_sum, sign_sum = np.zeros(spec.cols), np.zeros(NUM_PROJECTIONS)
     projected = np.zeros((spec.cols, NUM_PROJECTIONS))
     # Blocks of one size, so that rounding does not depend on the pieces.
-    for start, block in zip(range(0, spec.rows, ROWS_AT_A_TIME), _blocks(pieces, ROWS_AT_A_TIME), strict=True):
+    for start, block in zip(range(0, spec.rows, ROWS_AT_A_TIME), blocks(pieces, ROWS_AT_A_TIME), strict=True):
         rows = block.astype(np.float64)
         signs = random_signs(start, len(rows), NUM_PROJECTIONS, salt)
         row_sum, sign_sum = row_sum + rows.sum(axis=0), sign_sum + signs.sum(axis=0)
@@ -46,7 +46,7 @@ def table_frame(pieces: Iterable[Float32], spec: TensorSpec) -> Frame:
     return whiten(projected - np.outer(row_sum / spec.rows, sign_sum))
 
 
-def _blocks(pieces: Iterable[Float32], size: int) -> Iterator[Float32]:
+def blocks(pieces: Iterable[Float32], size: int) -> Iterator[Float32]:
     """The same rows, `size` at a time; fewer in the last block."""
     held: list[Float32] = []
     missing = size

@@ -57,8 +57,8 @@ def test_similar_draws_verdict_z_p_and_distance(invoke: Invoke) -> None:
         "z",
         "p",
         "Correlation",
-        "Distance",
-        "Percentile",
+        "Weights",
+        "Kind",
     ]
     assert lines[2].split()[:6] == ["beta", "same", "lineage", "+41.0", "0.005", "0.750"]
     assert not any(lines[2 + len(MODELS) - 1].split())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
 
+from patterndb.store import PatternDatabase
 from tests.cli.conftest import MODELS, PARTIAL, Invoke
+from tests.support.patterns import make_pattern, save_patterns
 from zoo.registry import CARDS, select_cards
 
 READING = [
@@ -119,15 +122,29 @@ def test_show_gives_what_an_earlier_run_found(ask: Callable[..., Any]) -> None:
 def test_similar_ranks_the_others_from_near_to_far(ask: Callable[..., Any], invoke: Invoke) -> None:
     neighbours = ask("similar", "alpha", "--top-k", "10")["neighbours"]
     assert {each["model"] for each in neighbours} == set(MODELS) - {"alpha"}
-    assert [each["distance"] for each in neighbours] == sorted(each["distance"] for each in neighbours)
+    assert [each["kind"] for each in neighbours] == sorted(each["kind"] for each in neighbours)
     assert invoke("similar", "alpha", "-k", "1", "--format", "quiet").stdout == f"{neighbours[0]['model']}\n"
 
 
 def test_compare_agrees_with_similar(ask: Callable[..., Any]) -> None:
     nearest = ask("similar", "alpha", "--top-k", "1")["neighbours"][0]
     pair = ask("compare", "alpha", nearest["model"])
-    assert pair["distance"] == pytest.approx(nearest["distance"])
-    assert pair["percentile"] == pytest.approx(nearest["percentile"])
+    for name in ("is_same_file", "weights", "weights_percentile", "kind", "kind_percentile"):
+        assert pair[name] == nearest[name]
+
+
+def test_equal_files_are_called_the_same_file(
+    ask: Callable[..., Any], invoke: Invoke, environment: dict[str, str]
+) -> None:
+    alpha = make_pattern("alpha", 0)
+    twin = make_pattern("twin", run="run-2", model=replace(alpha.model, key="twin"), signature=alpha.signature)
+    with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
+        save_patterns(database, twin)
+    nearest = ask("similar", "alpha")["neighbours"][0]
+    assert (nearest["model"], nearest["is_same_file"], nearest["weights"]) == ("twin", True, 0)
+    first = invoke("similar", "alpha", COLUMNS="80").stdout.splitlines()[2]
+    assert first.split()[:3] == ["twin", "same", "file"] and len(first) <= 80
+    assert "the same file" in invoke("compare", "alpha", "twin", "--no-lineage").stdout
 
 
 def test_taxonomy_draws_every_model_in_both_trees(invoke: Invoke) -> None:
@@ -158,7 +175,7 @@ def test_export_writes_every_table(table: str, invoke: Invoke, tmp_path: Path) -
 def test_distances_are_exported_as_documented(invoke: Invoke, tmp_path: Path) -> None:
     invoke("export", str(tmp_path / "d.jsonl"), "--table", "distances")
     frame = pd.read_json(tmp_path / "d.jsonl", lines=True)
-    assert list(frame.columns) == ["a", "b", "distance"] and len(frame) == 10
+    assert list(frame.columns) == ["a", "b", "is_same_file", "weights", "kind"] and len(frame) == 10
 
 
 def test_no_colour_without_a_terminal_and_hints_only_with_tables(invoke: Invoke) -> None:

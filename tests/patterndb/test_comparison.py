@@ -17,9 +17,11 @@ from patterndb.comparison import (
     role_overlap,
     wasserstein_overlap,
 )
+from patterndb.similarity import Distances
 from tests.support.patterns import make_pattern
 
 NAN = math.nan
+NOTHING = Distances(weights=np.array([]), kind=np.array([]))
 
 
 def test_frequency_correlation_is_pearsons_over_the_shared_roles() -> None:
@@ -105,8 +107,8 @@ def test_the_two_kinds_of_overlap_are_not_averaged_together() -> None:
 
 def test_a_model_compared_with_itself_is_the_same_in_everything() -> None:
     pattern = make_pattern()
-    comparison = compare(pattern, pattern, np.array([1.0, 2.0]))
-    assert (comparison.distance, comparison.percentile) == (0, None)
+    comparison = compare(pattern, pattern, Distances(weights=np.ones(2), kind=np.array([1.0, 2.0])))
+    assert (comparison.weights, comparison.kind, comparison.kind_percentile) == (0, 0, None)
     assert comparison.frequency_correlation == pytest.approx(1) and comparison.cosine == pytest.approx(0)
     assert comparison.cluster_overlap == ClusterOverlap(value=1.0, kind="adjusted_rand")
     assert all(role.distance in (0, None) and role.a == role.b for role in comparison.roles)
@@ -114,14 +116,14 @@ def test_a_model_compared_with_itself_is_the_same_in_everything() -> None:
 
 def test_compare_is_symmetric() -> None:
     a, b = make_pattern("a"), make_pattern("b")
-    there, back = compare(a, b, np.array([])), compare(b, a, np.array([]))
-    assert (there.distance, there.cosine) == (back.distance, back.cosine)
+    there, back = compare(a, b, NOTHING), compare(b, a, NOTHING)
+    assert (there.weights, there.kind, there.cosine) == (back.weights, back.kind, back.cosine)
     assert [(role.a, role.b) for role in there.roles] == [(role.b, role.a) for role in back.roles]
 
 
 def test_roles_of_one_model_only_are_shown_with_the_other_side_empty() -> None:
     a, b = make_pattern("a"), make_pattern("b")
-    comparison = compare(a, replace(b, roles=b.roles[:1]), np.array([]))
+    comparison = compare(a, replace(b, roles=b.roles[:1]), NOTHING)
     missing = next(role for role in comparison.roles if role.role == "ffn_in")
     assert missing.a.tensors == 2 and missing.b.tensors == 0 and missing.b.r2 is None
     assert {role.role for role in comparison.roles} == {role.role for role in a.roles} | {"model"}

@@ -190,7 +190,7 @@ def as_version_6(url: str, names: Sequence[str]) -> None:
     engine.dispose()
 
 
-def test_signatures_of_version_6_are_compared_with_those_saved_now(empty_url: str, tmp_path: Path) -> None:
+def test_signatures_of_version_6_are_compared_with_those_of_version_7(empty_url: str, tmp_path: Path) -> None:
     kept = shutil.copy(RELEASED[2], tmp_path / "kept.sqlite")
     migrate_to(empty_url, "0003")
     copy_rows(f"sqlite:///{kept}", empty_url)
@@ -204,7 +204,7 @@ def test_signatures_of_version_6_are_compared_with_those_saved_now(empty_url: st
         assert entry.signature.version == "7"
         assert entry.signature.names == (*statistics, *(f"fingerprint/{name}" for name in projections))
         save_patterns(database, make_pattern("copy", signature=entry.signature))
-        assert database.get_similar_models("kept")[0].distance == 0
+        assert database.get_similar_models("kept")[0].weights == 0
         with database._reading() as connection:
             assert connection.scalars(select(SIGNATURE_LAYOUTS.c.digest)).all() == [
                 layout_row(entry.signature)["digest"]

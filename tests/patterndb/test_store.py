@@ -338,7 +338,7 @@ class TestQuestions:
         assert sorted(each.model for each in neighbours) == ["alpha", "delta", "gamma"]
         for each in neighbours:
             comparison = database.compare_patterns("beta", each.model)
-            assert (comparison.distance, comparison.percentile) == (each.distance, each.percentile)
+            assert (comparison.kind, comparison.kind_percentile) == (each.kind, each.kind_percentile)
 
     def test_similar_ranks_models_of_other_layouts_too(self, database: PatternDatabase) -> None:
         signature = make_pattern("beta").signature
@@ -346,15 +346,15 @@ class TestQuestions:
         turned = replace(signature, names=names, values=(*signature.values[::-1], 1.0), z=(), p=())
         save_patterns(database, make_pattern("zeta", signature=turned))
         neighbours = database.get_similar_models("zeta")
-        assert (neighbours[0].model, neighbours[0].distance, len(neighbours)) == ("beta", 0.0, 4)
+        assert (neighbours[0].model, neighbours[0].kind, len(neighbours)) == ("beta", 0.0, 4)
         for each in neighbours:
-            assert database.compare_patterns(each.model, "zeta").distance == each.distance
+            assert database.compare_patterns(each.model, "zeta").kind == each.kind
 
     def test_similar_puts_a_copy_first(self, database: PatternDatabase) -> None:
         copy = make_pattern("zeta", signature=make_pattern("beta").signature)
         save_patterns(database, copy)
         nearest, *rest = database.get_similar_models("beta", top_k=3)
-        assert (nearest.model, nearest.distance, nearest.percentile) == ("zeta", 0.0, 0.0)
+        assert (nearest.model, nearest.kind, nearest.kind_percentile) == ("zeta", 0.0, 0.0)
         assert len(rest) == 2
 
     def test_similar_to_each_is_similar_to_one_after_the_other(self, database: PatternDatabase) -> None:

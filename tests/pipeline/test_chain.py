@@ -118,5 +118,5 @@ def test_all_pairs_can_be_compared(home: Path) -> None:
     with database_of(home) as database:
         neighbours = database.get_similar_models("minilm-l6", top_k=14)
         distances = database.export_catalog("distances")
-    assert len(neighbours) == 14 and all(math.isfinite(each.distance) for each in neighbours)
+    assert len(neighbours) == 14 and all(math.isfinite(each.kind) for each in neighbours)
     assert len(distances) == 15 * 14 // 2
