@@ -86,7 +86,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
     }
 
 
-LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p")
+LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p", "older")
 RUN_MODEL_KEYS = ("status", "error", "hint", "pattern_key", "stages")
 ROLE_FIT_KEYS = (
     "parameters",

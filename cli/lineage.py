@@ -16,15 +16,25 @@ __all__ = ["draw_lineage", "draw_relatives", "lineage_in_a_line"]
 
 
 def lineage_in_a_line(lineage: "Lineage") -> str:
-    """The verdict and what it rests on."""
+    """The verdict, what it rests on, and which model came first."""
     verdict = f"[bold]{lineage.verdict}[/bold]"
     if lineage.correlation is None:
         return f"{verdict}: {escaped(lineage.reason)}"
     z = z_score(lineage.z, lineage.num_nulls)
     return (
         f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {z},"
-        f" p {p_value(lineage.p)} against {count(lineage.num_nulls)} wrong alignments"
+        f" p {p_value(lineage.p)} against {count(lineage.num_nulls)} wrong alignments{_direction(lineage)}"
     )
+
+
+def _direction(lineage: "Lineage") -> str:
+    """Which model came first, and how often such an answer may be wrong."""
+    if lineage.direction is None:
+        return ""
+    if lineage.older is None or lineage.direction_error is None:
+        return f"; {lineage.direction}"
+    wrong = f"wrong in at most {100 * lineage.direction_error:.0f} of 100 such pairs"
+    return f"; {escaped(lineage.older)} is older: {lineage.direction} ({wrong})"
 
 
 def draw_lineage(lineage: "Lineage") -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lineage
+from benchmarks import direction, lineage, lineage_calibration
 from benchmarks.lineage_cost import measure
 from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import RELATIONS, Relation, plan
@@ -114,3 +114,23 @@ def test_the_benchmark_runs_and_keeps_what_was_measured_before(tmp_path: Path) -
     found = json.loads((tmp_path / "lineage.json").read_text())
     assert found["noise"] == [] and found["population"]["permuted"]["related_called"] == 1.0
     assert found["population"]["all"]["unrelated_pairs"] == 13
+
+
+@pytest.mark.slow
+def test_the_direction_is_measured_on_known_descent(tmp_path: Path) -> None:
+    kinds = ("root", "pruned", "quantised-4", "noised", "rescaled")
+    for name in ("opt", "resnet"):
+        members = [each for each in plan((name,), num_roots=1) if each.relation in kinds]
+        make_all(members, tmp_path / "population", max_steps=2)
+    direction.main(f"--population {tmp_path / 'population'} --out direction --results {tmp_path}".split())
+    found = json.loads((tmp_path / "direction.json").read_text())
+    right = {(row["half"], row["kind"]): row["right"] for row in found["answers"] if "kind" in row}
+    assert all(right[half, kind] == 1 for half in ("tuned", "held-out") for kind in ("pruned", "quantised-4"))
+    assert all(row["wrong"] == 0 for row in found["answers"]) and len(found["trends"]) == 8
+
+
+@pytest.mark.slow
+def test_p_is_measured_where_nothing_is_shared(tmp_path: Path) -> None:
+    lineage_calibration.main(f"--repeats 3 --trainings 2 --nulls 19 --out p --results {tmp_path}".split())
+    rows = json.loads((tmp_path / "p.json").read_text())["rows"]
+    assert [row["tested"] for row in rows] == [3] * 10 + [2] and not any(row["called related"] for row in rows)

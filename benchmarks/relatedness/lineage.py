@@ -27,9 +27,17 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorKind
 
-__all__ = ["LineageScores", "Pair", "choose_pairs", "every_pair", "exact_interval", "lineage_of", "score_lineage"]
+__all__ = [
+    "LineageScores",
+    "Pair",
+    "choose_pairs",
+    "every_pair",
+    "exact_interval",
+    "lineage_of",
+    "members_weights",
+    "score_lineage",
+]
 
-SAME = "same lineage"
 _converter = Converter()
 Pair = tuple[Member, Member]
 Rule = Callable[[Member, Member], bool]
@@ -49,7 +57,7 @@ class LineageScores:
     verdicts_on_related: Mapping[str, int]
     verdicts_on_unrelated: Mapping[str, int]
     related_called: float
-    """Share of the related pairs with the verdict *same lineage*."""
+    """Share of the related pairs that are called related."""
     unrelated_called: float
     """Share of the unrelated pairs with it."""
     unrelated_interval: tuple[float, float]
@@ -96,6 +104,11 @@ def lineage_of(pair: Pair, home: Path, *, num_nulls: int, seed: int) -> Lineage:
     return _converter.structure(StageStore(home).run("lineage", key, compare).result, Lineage)
 
 
+def members_weights(member: Member, home: Path) -> ModelWeights:
+    """All weights, in memory."""
+    return _weights(member, home)[1]
+
+
 @lru_cache(maxsize=512)
 def _weights(member: Member, home: Path) -> tuple[str, ModelWeights]:
     """The digest and all weights, in memory: a member takes part in a hundred pairs."""
@@ -124,7 +137,7 @@ def score_lineage(
     The unrelated pairs of a relation are those of its members. `in_detail`: also by split, with all related pairs of a
     relation, the easy and the hard relations together, and each kind of unrelated pair.
     """
-    distances = np.array([np.inf if item.z is None else -item.z for item in found])
+    distances = np.array([_distance(item) for item in found])
     related = np.array([a.is_related(b) for a, b in pairs])
     threshold = threshold_at(distances, related, FALSE_POSITIVE_RATE)
     scores = {}
@@ -134,6 +147,12 @@ def score_lineage(
             items = [item for item, is_in in zip(found, mask, strict=True) if is_in]
             scores[name] = _score(items, distances[mask], related[mask], threshold)
     return scores
+
+
+def _distance(item: Lineage) -> float:
+    if item.z is not None:
+        return -item.z
+    return -np.inf if item.is_related else np.inf
 
 
 def _score(items: Sequence[Lineage], distances: np.ndarray, related: np.ndarray, threshold: float) -> LineageScores:
@@ -149,14 +168,14 @@ def _score(items: Sequence[Lineage], distances: np.ndarray, related: np.ndarray,
         verdicts_on_unrelated=dict(called),
         related_called=_share(ours),
         unrelated_called=_share(others),
-        unrelated_interval=exact_interval(called[SAME], len(others)),
+        unrelated_interval=exact_interval(sum(item.is_related for item in others), len(others)),
         lowest_of_related=_extremes(ours, min),
         highest_of_unrelated=_extremes(others, max),
     )
 
 
 def _share(items: Sequence[Lineage]) -> float:
-    return sum(item.verdict == SAME for item in items) / len(items) if items else float("nan")
+    return sum(item.is_related for item in items) / len(items) if items else float("nan")
 
 
 def _extremes(items: Sequence[Lineage], choose: Callable[..., float]) -> tuple[float, float]:

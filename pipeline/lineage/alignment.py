@@ -25,6 +25,7 @@ __all__ = [
     "relations_z",
     "sample",
     "unit_rows",
+    "without_identity",
 ]
 
 Indices = npt.NDArray[np.intp]
@@ -75,6 +76,21 @@ def balanced(matrix: Matrix, *, rounds: int = 3) -> Matrix:
     for _ in range(rounds):
         matrix = unit_rows(unit_rows(centred(matrix)).T).T
     return centred(matrix)
+
+
+def without_identity(matrix: Matrix) -> Matrix:
+    """A centred square matrix without the multiple of the identity that fits it best; any other as it is.
+
+    Networks that start from the identity, or whose values and outputs pass the residual stream on, have that in common.
+    """
+    size = len(matrix)
+    if matrix.shape != (size, size):
+        return matrix
+    share = np.float32(np.trace(matrix, dtype=np.float64) / max(size - 1, 1))
+    # The identity, centred, is 1 - 1 / size on the diagonal and -1 / size off it.
+    matrix = matrix + share / size
+    matrix[np.diag_indices(size)] -= share
+    return matrix
 
 
 def unit_rows(matrix: Matrix) -> Matrix:

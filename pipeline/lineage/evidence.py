@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.lineage.records import CANNOT_SAY, Lineage, Matrix, RoleEvidence, Verdict
+from pipeline.lineage.records import CANNOT_SAY, SAME_LINEAGE, Lineage, Matrix, RoleEvidence, Verdict
 from zoo.tensors import Role
 
-__all__ = ["LEAST_WEIGHTS", "HeldOut", "Nulls", "decide"]
+__all__ = ["LEAST_WEIGHTS", "LEAST_Z", "HeldOut", "Nulls", "decide"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -35,6 +35,11 @@ class HeldOut:
     in_file_order: bool
     counts: bool = True
     """Whether it counts for the verdict; it is shown in any case."""
+
+    @property
+    def z(self) -> float | None:
+        """None where the null has no spread."""
+        return _z(self.correlation, self.nulls)
 
 
 class Nulls:
@@ -91,12 +96,15 @@ class Nulls:
         )
 
 
-def decide(tests: Sequence[HeldOut], *, num_nulls: int) -> Lineage:
-    """The verdict on all tests; correlations are averaged by the number of weights."""
+def decide(tests: Sequence[HeldOut], *, num_nulls: int, nothing: str = "no axis in common") -> Lineage:
+    """The verdict on all tests; correlations are averaged by the number of weights.
+
+    - `nothing`: the reason where there is no test at all.
+    """
     counted = [test for test in tests if test.counts]
     weights = sum(test.weights for test in counted)
     if weights < LEAST_WEIGHTS:
-        reason = "too few weights to test" if tests else "no axis in common"
+        reason = "too few weights to test" if tests else nothing
         return Lineage(verdict=CANNOT_SAY, reason=reason, tensors=len(counted), weights=weights)
     correlation, nulls = _pooled(counted)
     z = _z(correlation, nulls)
@@ -138,7 +146,7 @@ def _verdict(correlation: float, z: float | None, in_file_order: bool) -> tuple[
     if correlation < LEAST_CORRELATION and not in_file_order:
         reason = f"{alike}: units had to be searched for, and the correlation is below {LEAST_CORRELATION:g}"
         return "no evidence", reason
-    return "same lineage", "the weights agree far more than under wrong alignments"
+    return SAME_LINEAGE, "the weights agree far more than under wrong alignments"
 
 
 def _by_role(tests: Sequence[HeldOut]) -> Iterator[RoleEvidence]:

@@ -7,7 +7,7 @@ known where the weights are deleted.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cattrs import Converter
@@ -99,11 +99,15 @@ class MinedLineage:
         # The smaller digest first, so that the result does not depend on the order of the keys.
         first, second = sorted((self._pattern(a), self._pattern(b)), key=lambda pattern: pattern.model.sha256)
         digests = [first.model.sha256, second.model.sha256]
+        if len(set(digests)) == 1:
+            return Lineage(verdict="the same file", reason="the files have one digest")
         key = content_key(LINEAGE_VERSION, digests, self.num_nulls, self.seed)
         store = StageStore(self.home)
+        keys = {"a": first.model.key, "b": second.model.key, None: None}
         kept = store.find(STAGE, key)
         if kept is not None:
-            return Converter().structure(kept.result, Lineage)
+            found = Converter().structure(kept.result, Lineage)
+            return replace(found, older=keys[found.older])
         self._tell("start", a, b)
         try:
             with self._weights(first) as left, self._weights(second) as right:
@@ -122,7 +126,7 @@ class MinedLineage:
         finally:
             self._tell("done", a, b)
         self._keep(store, key, found)
-        return found
+        return replace(found, older=keys[found.older])
 
     def _pattern(self, key: str) -> PatternSummary:
         if key not in self.patterns:

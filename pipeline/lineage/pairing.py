@@ -7,7 +7,16 @@ from itertools import groupby
 from zoo.tensors import EMBEDDINGS, Axis, Role, TensorKind, TensorSpec
 from zoo.wiring import num_shared
 
-__all__ = ["Group", "Link", "Pair", "by_block", "pair_specs", "residual_group", "residual_link"]
+__all__ = [
+    "Group",
+    "Link",
+    "Pair",
+    "by_block",
+    "pair_specs",
+    "residual_group",
+    "residual_link",
+    "same_name_and_shape",
+]
 
 Group = tuple[str, int]
 """A residual stream: `decoder` or nothing for any other, and its width."""
@@ -70,6 +79,14 @@ def _ordered(rest: Names, role: Role) -> list[TensorSpec]:
     """The matrices of a role that have no pair by name: embeddings from the largest, the others by name."""
     found = [(name, spec) for name, spec in rest.items() if spec.role is role and spec.is_matrix]
     return [spec for _, spec in sorted(found, key=lambda x: (-x[1].rows if role in EMBEDDINGS else 0, x[0]))]
+
+
+def same_name_and_shape(a: Iterable[TensorSpec], b: Iterable[TensorSpec]) -> list[Pair]:
+    """The trained tensors that both models have under one name and in one shape, by name."""
+    others = {spec.name: spec for spec in b if spec.kind is TensorKind.WEIGHT}
+    trained = sorted((spec for spec in a if spec.kind is TensorKind.WEIGHT), key=lambda spec: spec.name)
+    pairs = [Pair(spec, others[spec.name]) for spec in trained if spec.name in others]
+    return [pair for pair in pairs if (pair.a.rows, pair.a.cols) == (pair.b.rows, pair.b.cols)]
 
 
 def residual_group(spec: TensorSpec, *, axis: str) -> Group | None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.lineage.alignment import FILE_ORDER_Z, align, balanced, centred, file_order_z, sample
-from pipeline.lineage.context import Aligned, Context
+from pipeline.lineage.alignment import FILE_ORDER_Z, align, balanced, centred, file_order_z, sample, without_identity
+from pipeline.lineage.context import Context
 from pipeline.lineage.evidence import HeldOut
 from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
@@ -96,14 +96,14 @@ def _product(first: Pair, second: Pair, axis: str, context: Context, *, counts: 
     if one.a.shape == one.b.shape and two.a.shape == two.b.shape:
         in_file_order = file_order_z(centred(one.a), centred(one.b)) >= FILE_ORDER_Z
     if in_file_order:
-        left, right = balanced(two.a), balanced(two.b)
-        similarity, norm, weights = left.T @ right, _norm(left) * _norm(right), left.size
+        left, right = without_identity(balanced(two.a)), without_identity(balanced(two.b))
+        weights = left.size
     else:
-        similarity, norm = _compare_products(one, two, context)
+        left, right = _multiplied(one.a, two.a, context.a), _multiplied(one.b, two.b, context.b)
         weights = one.a.size + two.a.size
     return context.nulls.held_out(
-        similarity,
-        norm,
+        left.T @ right,
+        _norm(left) * _norm(right),
         axis=two.axis,
         role=second.a.role,
         weights=weights,
@@ -112,15 +112,10 @@ def _product(first: Pair, second: Pair, axis: str, context: Context, *, counts: 
     )
 
 
-def _compare_products(one: Aligned, two: Aligned, context: Context) -> tuple[Matrix, float]:
-    """Inner products of the columns of `X_a^T Y_a` and `X_b^T Y_b`, `(U, U)`, and the product of their norms.
-
-    Neither product is formed: `(X_a^T Y_a)^T (X_b^T Y_b) = Y_a^T (X_a X_b^T) Y_b`.
-    """
-    left = _matched(centred(one.a), centred(two.a), context.a)
-    right = _matched(centred(one.b), centred(two.b), context.b)
-    similarity = left[1].T @ (left[0] @ right[0].T) @ right[1]
-    return similarity, _product_norm(*left) * _product_norm(*right)
+def _multiplied(one: Matrix, two: Matrix, model: ModelWeights) -> Matrix:
+    """The product `X^T Y` of two matrices that share their rows, centred, `(U, U)`."""
+    left, right = _matched(centred(one), centred(two), model)
+    return without_identity(left.T @ right)
 
 
 def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Matrix]:
@@ -140,12 +135,6 @@ def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Mat
 def _num_heads(config: Mapping[str, Any]) -> int:
     keys = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
     return next((int(config[key]) for key in keys if isinstance(config.get(key), int)), 0)
-
-
-def _product_norm(one: Matrix, two: Matrix) -> float:
-    """`|X^T Y|`, without forming the product."""
-    squares = float(((one @ one.T).astype(np.float64) * (two @ two.T)).sum())
-    return float(np.sqrt(max(squares, 0.0)))
 
 
 def _norm(matrix: Matrix) -> float:

@@ -2,19 +2,31 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from zoo.tensors import TensorSpec
 
-__all__ = ["CANNOT_SAY", "LINEAGE_VERSION", "Lineage", "Matrix", "ModelWeights", "RoleEvidence", "Verdict"]
+__all__ = [
+    "CANNOT_SAY",
+    "LINEAGE_VERSION",
+    "SAME_LINEAGE",
+    "Lineage",
+    "Matrix",
+    "ModelWeights",
+    "RoleEvidence",
+    "Side",
+    "Verdict",
+]
 
 Matrix = npt.NDArray[np.float32]
-Verdict = Literal["same lineage", "no evidence", "cannot say"]
+Verdict = Literal["the same file", "the same weights", "same lineage", "no evidence", "cannot say"]
+Side = Literal["a", "b"]
 CANNOT_SAY: Verdict = "cannot say"
-LINEAGE_VERSION = "5"
+SAME_LINEAGE: Verdict = "same lineage"
+LINEAGE_VERSION = "6"
 """Raised with every change of the results."""
 
 
@@ -62,8 +74,21 @@ class Lineage:
     in_file_order: bool = False
     """Whether every axis that was aligned turned out to be in the same order in both files."""
     roles: tuple[RoleEvidence, ...] = ()
+    older: str | None = None
+    """The model that came first, `a` or `b`, and of mined models its key; None where the weights do not tell."""
+    direction: str | None = None
+    """One clause: why, or that the weights do not tell; None without the verdict *same lineage*."""
+    direction_error: float | None = None
+    """Of an answer: the largest share of wrong ones that the population allows (95 %)."""
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Sort key: the largest z first, models that could not be tested last."""
-        return (self.z is None, 0.0 if self.z is None else -self.z)
+    def is_related(self) -> bool:
+        """Whether the verdict is that the models share weights."""
+        return self.verdict not in ("no evidence", CANNOT_SAY)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sort key: the same file, the same weights, then the largest z first, models that could not be tested last."""
+        if self.z is not None:
+            return (2, -self.z)
+        return (get_args(Verdict).index(self.verdict), 0.0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from dna_zoo.errors import FetchError, NotMinedError, WeightsChangedError
 from patterndb.store import PatternDatabase
@@ -93,3 +94,27 @@ def test_progress_is_told_in_blocks(mined: MinedLineage) -> None:
     replace(mined, on_event=events.append).compare("bert-a", "bert-b")
     assert [event.kind for event in events] == ["start", *["progress"] * 4, "done"]
     assert events[-2].done == events[-2].total == 3
+
+
+def test_one_file_under_two_keys_is_the_same_file(tmp_path: Path, migrated_sqlite: Path, folders: list[Path]) -> None:
+    twin = Path(shutil.copytree(folders[0], tmp_path / "models" / "twin"))
+    resaved = Path(shutil.copytree(folders[0], tmp_path / "models" / "resaved"))
+    save_file(load_file(resaved / "model.safetensors"), resaved / "model.safetensors", {"format": "pt", "by": "me"})
+    with PatternDatabase.open(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'twins.sqlite')}") as database:
+        save_as_mined(database, [folders[0], twin, resaved])
+        mined = MinedLineage.of(database, home=tmp_path / "home")
+        equal, same = mined.compare("bert-a", "resaved"), mined.compare("bert-a", "twin")
+    assert (same.verdict, same.z, same.p) == ("the same file", None, None)
+    assert (equal.verdict, equal.z, equal.p) == ("the same weights", None, None)
+    assert same.is_related and equal.is_related and same.rank < equal.rank < (2, -106.0)
+
+
+def test_the_older_model_is_named_by_its_key(tmp_path: Path, migrated_sqlite: Path, folders: list[Path]) -> None:
+    pruned = Path(shutil.copytree(folders[0], tmp_path / "models" / "pruned"))
+    values = load_file(pruned / "model.safetensors")
+    save_file({name: each * (abs(each) > 0.05) for name, each in values.items()}, pruned / "model.safetensors")
+    with PatternDatabase.open(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'pruned.sqlite')}") as database:
+        save_as_mined(database, [folders[0], pruned])
+        mined = MinedLineage.of(database, home=tmp_path / "home")
+        fresh, kept = mined.compare("pruned", "bert-a"), mined.compare("bert-a", "pruned")
+    assert fresh == kept and fresh.older == "bert-a"

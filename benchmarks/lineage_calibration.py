@@ -1,0 +1,154 @@
+"""Is p of the lineage test right? The distribution of p on pairs of models that share no weights.
+
+    python -m benchmarks.lineage_calibration                               # the table: ten minutes of one core
+    python -m benchmarks.lineage_calibration --out lineage-calibration     # and keep it in results/
+
+Both tests, by roles and by names, on pairs of models with the shapes of a specimen and drawn values, which may have in
+common what models of a kind have in common (`KINDS`), and on pairs of trained networks of an unknown architecture. What
+trained models of known architectures give is in the table of `benchmarks.lineage --population`.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.calibration import Float32, shares
+from benchmarks.lineage_cost import opened
+from benchmarks.scaffold import RESULTS, make_parser, write_results
+from benchmarks.unknown_networks import new_network, trained, weights_of
+from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
+from pipeline.lineage.by_name import compare_by_name
+from pipeline.lineage.compare import compare_by_role
+from zoo.tensors import TensorSpec
+
+SPECIMENS = Path(__file__).parents[1] / "data" / "specimens"
+LEVELS = (0.01, 0.05, 0.2)
+Draw = Callable[[TensorSpec, np.random.Generator, np.random.Generator], Float32]
+"""(tensor, randomness of this model, randomness that both models have in common) -> values."""
+
+
+def _noise(spec: TensorSpec, own: np.random.Generator, common: np.random.Generator) -> Float32:
+    return own.standard_normal((spec.rows, spec.cols), dtype=np.float32)
+
+
+def _scaled(spec: TensorSpec, own: np.random.Generator, common: np.random.Generator) -> Float32:
+    rows, cols = np.exp(own.standard_normal((spec.rows, 1))), np.exp(own.standard_normal(spec.cols))
+    return np.asarray(own.standard_t(3, (spec.rows, spec.cols)) * rows * cols, dtype=np.float32)
+
+
+def _means(spec: TensorSpec, own: np.random.Generator, common: np.random.Generator) -> Float32:
+    means = common.standard_normal((spec.rows, 1)) + common.standard_normal(spec.cols)
+    return (_noise(spec, own, common) + means).astype(np.float32)
+
+
+def _tables(spec: TensorSpec, own: np.random.Generator, common: np.random.Generator) -> Float32:
+    table = common.standard_normal((spec.rows, 2)) @ own.standard_normal((2, spec.cols))
+    return (_noise(spec, own, common) + table).astype(np.float32)
+
+
+def _identity(spec: TensorSpec, own: np.random.Generator, common: np.random.Generator) -> Float32:
+    noise = _noise(spec, own, common)
+    return noise + 4 * np.eye(spec.rows, dtype=np.float32) if spec.rows == spec.cols else noise
+
+
+KINDS: Mapping[str, Draw] = {
+    "noise": _noise,
+    "heavy tails, scaled rows and columns": _scaled,
+    "the same means of rows and columns": _means,
+    "rows from the same table, other columns": _tables,
+    "the same multiple of the identity": _identity,
+}
+
+
+def drawn(specs: Sequence[TensorSpec], kind: str, pair: int, side: int) -> ModelWeights:
+    """One model of a pair."""
+
+    def load(spec: TensorSpec) -> Float32:
+        place = [pair, *spec.name.encode()]
+        return KINDS[kind](spec, np.random.default_rng([side + 1, *place]), np.random.default_rng([0, *place]))
+
+    return ModelWeights(specs=specs, load=load, config={"num_attention_heads": 4})
+
+
+def drawn_pairs(kind: str, repeats: int, specimen: str = "bert-a") -> Iterator[tuple[ModelWeights, ModelWeights]]:
+    """Pairs with the shapes of a specimen."""
+    with opened(str(SPECIMENS / specimen)) as model:
+        for pair in range(repeats):
+            yield drawn(model.specs, kind, pair, 0), drawn(model.specs, kind, pair, 1)
+
+
+def trained_pairs(repeats: int) -> Iterator[tuple[ModelWeights, ModelWeights]]:
+    """Pairs of networks with other first weights and other batches, of one vocabulary and one chemistry."""
+    for pair in range(repeats):
+        yield tuple(weights_of(trained(new_network(seed), seed=seed)) for seed in (2 * pair, 2 * pair + 1))  # type: ignore[misc]
+
+
+def row(test: str, kind: str, found: Sequence[Lineage]) -> dict[str, Any]:
+    """Shares of p at or below each level."""
+    tested = [each for each in found if each.p is not None]
+    return {
+        "test": test,
+        "pairs": kind,
+        "tested": len(tested),
+        "called related": sum(each.is_related for each in found),
+        "highest z": max((each.z for each in tested if each.z is not None), default=None),
+        "shares": [
+            asdict(share) | {"interval": share.interval}
+            for share in shares([each.p for each in tested if each.p is not None], LEVELS)
+        ],
+    }
+
+
+def rows(repeats: int, trainings: int, nulls: int) -> Iterator[dict[str, Any]]:
+    """Each kind of pair under each test."""
+    for kind in KINDS:
+        pairs = list(drawn_pairs(kind, repeats))
+        by_role = [compare_by_role(a, b, num_nulls=nulls, seed=seed) for seed, (a, b) in enumerate(pairs)]
+        yield row("by role", kind, by_role)
+        yield row("by name", kind, [compare_by_name(a, b, num_nulls=nulls, seed=s) for s, (a, b) in enumerate(pairs)])
+    found = [compare_by_name(a, b, num_nulls=nulls, seed=s) for s, (a, b) in enumerate(trained_pairs(trainings))]
+    yield row("by name", "trained, of an unknown architecture", found)
+
+
+def line(found: Mapping[str, Any]) -> str:
+    """A row in Markdown."""
+    first = (found["test"], found["pairs"], str(found["tested"]))
+    cells = [_share(share) for share in found["shares"]]
+    return f"| {' | '.join((*first, *cells, format(found['highest z'], '.1f'), str(found['called related'])))} |"
+
+
+def _share(share: Mapping[str, Any]) -> str:
+    low, high = share["interval"]
+    return f"{share['hits'] / share['repeats']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = make_parser(__doc__, out=None)
+    parser.add_argument("--repeats", type=int, default=400, help="pairs of each kind")
+    parser.add_argument("--trainings", type=int, default=100, help="pairs of trained networks")
+    parser.add_argument("--nulls", type=int, default=199, help="wrong alignments of each pair")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The table, and what is kept."""
+    options = parse(arguments)
+    columns = ("test", "pairs", "n", *(f"p <= {level:g} (95 %)" for level in LEVELS), "highest z", "called related")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    found = []
+    for each in rows(options.repeats, options.trainings, options.nulls):
+        found.append(each)
+        print(line(each), flush=True)
+    if options.out:
+        kept = {"lineage_version": LINEAGE_VERSION, "nulls": options.nulls, "rows": found}
+        write_results(options.out, kept, folder=options.results)
+
+
+if __name__ == "__main__":
+    main()
