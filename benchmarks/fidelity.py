@@ -6,7 +6,8 @@ r"""How much a DNA holds: kind x scope x order x budget x (R2, null, gain, SVD, 
         --scopes tensor model --orders seriated shared --seeds 0 1 2
 
 `R2/SVD` and `gain/SVD` are medians over the tensors of the ratio to truncated SVD with as many parameters, beside the
-floor and the goal for the matrices of the blocks. With several scopes or orders the paired differences of the gain
+floor and the goal for the matrices of the blocks; `pooled` is the ratio of what all tensors of the line hold together,
+SVD's ranks going where they pay. With several scopes or orders the paired differences of the gain
 follow, with their intervals. Prints the table and writes it as JSON to `benchmarks/results/OUT.json`.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scaffold import make_parser, read_matrices, write_results
+from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, write_results
 from benchmarks.shared_order import shared_orders
 from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.report import TensorFit, report
@@ -50,7 +51,7 @@ class Setup:
     def name(self) -> str:
         """For the table."""
         settings = self.settings
-        return f"{settings.dna_type}, one DNA for each {settings.scope}, {self.order} order"
+        return f"{settings.dna_type}, one DNA for each {settings.scope}, {self.order} order, {settings.split} split"
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def main() -> None:
     for setup in setups(options):
         result = fit_all(specs, matrices, setup)
         measured.append((setup, result.tensors))
-        rows += table(result, setup, {spec.name for spec in specs if spec.block is not None})
+        rows += table(result, setup, {spec.name for spec in inner_tensors(specs)})
         write_results(options.out, {"options": vars(options), "rows": rows, "comparisons": compare(measured)})
     for line in compare(measured):
         print(
@@ -82,6 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", default=["separable"])
     parser.add_argument("--scopes", nargs="+", choices=("tensor", "model"), default=["tensor"])
     parser.add_argument("--orders", nargs="+", choices=("raw", "seriated", "shared"), default=["seriated"])
+    parser.add_argument("--splits", nargs="+", choices=("even", "gain"), default=["gain"])
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.01, 0.045, 0.005])
     parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
     parser.add_argument("--rank", type=int, help="rank of separable; by the budget when not given")
@@ -102,8 +104,8 @@ def is_wanted(spec: TensorSpec, options: argparse.Namespace) -> bool:
 def setups(options: argparse.Namespace) -> list[Setup]:
     """Budget x seed x kind x order x scope. A shared order has no moves: they would give every tensor its own."""
     found = []
-    for budget, seed, kind, order, scope in product(
-        options.budgets, options.seeds, options.kinds, options.orders, options.scopes
+    for budget, seed, kind, order, scope, split in product(
+        options.budgets, options.seeds, options.kinds, options.orders, options.scopes, options.splits
     ):
         settings = preset(
             "quick",
@@ -111,6 +113,7 @@ def setups(options: argparse.Namespace) -> list[Setup]:
             scope=scope,
             order="raw" if order == "raw" else "seriated",
             budget=budget,
+            split=split,
             epochs=options.epochs if kind == "separable" else None,
             num_nulls=options.nulls,
             num_moves=0 if order == "shared" else options.moves,
@@ -185,7 +188,7 @@ def table(result: FitResult, setup: Setup, inner: set[str]) -> list[dict[str, An
     )
     print(
         f"{'role':19}{'params':>9}{'R2':>8}{'null':>8}{'gain':>8}{'SVD':>8}{'gain':>8}{'DCT':>8}{'null':>8}{'mean':>6}"
-        f"{'R2/SVD':>8}{'gain/SVD':>9}"
+        f"{'R2/SVD':>8}{'gain/SVD':>9}{'pooled':>8}{'gain':>6}"
     )
     groups: dict[str, list[TensorFit]] = defaultdict(list)
     for item in result.tensors:
@@ -204,10 +207,11 @@ def line(role: str, fits: Sequence[TensorFit], result: FitResult, setup: Setup) 
     singles = [report([item], setup.settings, result.cost) for item in fits]
     ratio = float(np.median([single.r2 / single.svd_r2 for single in singles]))
     gain_ratio = float(np.median([(s.gain or 0.0) / (s.svd_gain or np.nan) for s in singles]))
+    pooled_ratio, pooled_gain_ratio = pooled.r2 / pooled.svd_r2, (pooled.gain or 0.0) / (pooled.svd_gain or np.nan)
     print(
         f"{role:19}{pooled.parameters:9,}{pooled.r2:8.4f}{pooled.null_r2 or 0:8.4f}{pooled.gain or 0:8.4f}"
         f"{pooled.svd_r2:8.4f}{pooled.svd_gain or 0:8.4f}{pooled.dct_r2 or 0:8.4f}{pooled.dct_null_r2 or 0:8.4f}"
-        f"{0:6.3f}{ratio:8.2f}{gain_ratio:9.2f}",
+        f"{0:6.3f}{ratio:8.2f}{gain_ratio:9.2f}{pooled_ratio:8.2f}{pooled_gain_ratio:6.2f}",
         flush=True,
     )
     tensors = [
@@ -216,6 +220,7 @@ def line(role: str, fits: Sequence[TensorFit], result: FitResult, setup: Setup) 
     ]
     asked = {"budget": setup.settings.budget, "epochs": setup.settings.epochs, "seed": setup.seed}
     ratios = {"r2_ratio_median": ratio, "gain_ratio_median": gain_ratio}
+    ratios |= {"r2_ratio_pooled": pooled_ratio, "gain_ratio_pooled": pooled_gain_ratio}
     return {"role": role} | asked | asdict(pooled) | {"order": setup.order} | ratios | {"tensors": tensors}
 
 

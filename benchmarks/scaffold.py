@@ -15,12 +15,13 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
-from zoo.tensors import TensorSpec
+from zoo.tensors import Role, TensorSpec
 
-__all__ = ["RESULTS", "make_parser", "read_matrices", "read_results", "write_figures", "write_results"]
+__all__ = ["RESULTS", "inner_tensors", "make_parser", "read_matrices", "read_results", "write_figures", "write_results"]
 
 RESULTS = Path(__file__).parent / "results"
 END = "<!-- end of figures -->"
+OUTER = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING, Role.HEAD)
 
 
 def make_parser(doc: str | None, *, out: str | None) -> argparse.ArgumentParser:
@@ -60,6 +61,13 @@ def read_matrices(model: str, is_wanted: Callable[[TensorSpec], bool]) -> dict[T
         specs = [spec for spec in extract(files).specs if spec.is_matrix and is_wanted(spec)]
         with WeightReader(files) as reader:
             return {spec: reader.matrix(spec) for spec in specs}
+
+
+def inner_tensors(specs: Iterable[TensorSpec]) -> list[TensorSpec]:
+    """What is pooled as "the blocks"; of a model without any, all but embeddings and heads."""
+    known = list(specs)
+    inside = [spec for spec in known if spec.block is not None]
+    return inside or [spec for spec in known if spec.role not in OUTER]
 
 
 def write_figures(page: Path, command: str, lines: Iterable[str]) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "Schedule",
     "Scope",
     "Setting",
+    "Split",
     "fit_settings",
     "preset",
 ]
@@ -33,6 +34,7 @@ Scope = Literal["tensor", "model"]
 Order = Literal["raw", "seriated"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Compile = Literal["auto", "on", "off"]
+Split = Literal["even", "gain"]
 Optimizer = Literal["sgd", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "one-cycle", "plateau"]
 
@@ -101,6 +103,12 @@ class FitSettings:
     scope: Scope = _setting("tensor", "One DNA for each tensor, or one for the model.")
     order: Order = _setting("seriated", "Rows and columns as stored, or in canonical order.")
     budget: float = _setting(0.01, "Parameters of the DNA as a share of the weights it stands for.", SHARE)
+    split: Split = _setting(
+        "gain",
+        "How the budget is shared out over tensors with a separable DNA each: by their weights (even), or to where"
+        " their singular values, beside those of their nulls, say that it gains most (gain). A given width or rank is"
+        " the same for all.",
+    )
     hidden_dim: int | None = _setting(None, "Width of the network. Default: by the budget.", FROM_1)
     num_layers: int | None = _setting(None, "Sine layers of the network. Default: by the budget.", FROM_1)
     rank: int | None = _setting(None, "Rank of a separable DNA. Default: by the budget.", FROM_1)

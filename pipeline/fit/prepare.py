@@ -21,7 +21,17 @@ from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import FitSettings
 from zoo.tensors import Role, TensorSpec
 
-__all__ = ["Loader", "Moments", "PreparedProblem", "moments_of", "ordinals_of", "place_tag", "prepare"]
+__all__ = [
+    "Loader",
+    "Moments",
+    "PreparedProblem",
+    "draw_null",
+    "moments_of",
+    "ordinals_of",
+    "place_tag",
+    "prepare",
+    "standardise",
+]
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
@@ -94,7 +104,7 @@ def prepare(
         matrix = load(spec)
         moment = moments_of(matrix)
         nulls = [_null(matrix, spec, settings, seed, ordinals[spec.name], k) for k in range(settings.num_nulls)]
-        found = [_describe(_standardise(version, moment), moment, is_grid=is_grid) for version in (matrix, *nulls)]
+        found = [_describe(standardise(version, moment), moment, is_grid=is_grid) for version in (matrix, *nulls)]
         copies.append([version for version, _ in found])
         baselines.append(tuple(baseline for _, baseline in found))
         moments.append(moment)
@@ -121,17 +131,22 @@ def moments_of(matrix: Float32) -> Moments:
     return Moments(mean=mean, std=std, low=low, high=high)
 
 
-def _standardise(matrix: Float32, moment: Moments) -> Float32:
+def standardise(matrix: Float32, moment: Moments) -> Float32:
     """Mean 0 and standard deviation 1; a constant tensor becomes 0."""
     return ((matrix - moment.mean) / (moment.std or 1.0)).astype(np.float32)
 
 
-def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, draw: int) -> Float32:
-    """The tensor's own values shuffled, then ordered as the tensor was."""
+def draw_null(matrix: Float32, spec: TensorSpec, seed: int, ordinal: int, draw: int) -> Float32:
+    """The tensor's own values shuffled."""
     role = list(Role).index(spec.role)
     shape = (spec.rows, spec.cols)
     rng = null_rng("shuffle", draw, seed=seed, role=role, block=spec.block, ordinal=ordinal, shape=shape)
-    shuffled = shuffle(matrix, rng)
+    return shuffle(matrix, rng)
+
+
+def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, draw: int) -> Float32:
+    """The tensor's own values shuffled, then ordered as the tensor was."""
+    shuffled = draw_null(matrix, spec, seed, ordinal, draw)
     if settings.order == "raw":
         return shuffled
     return canonicalise(shuffled, seriate_tensor(shuffled, spec))

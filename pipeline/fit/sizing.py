@@ -57,13 +57,16 @@ def step_size(settings: FitSettings, size: NetworkSize) -> float:
     return settings.learning_rate * min(RATE_WIDTH / size.hidden_dim, 1.0)
 
 
-def choose_size(settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int) -> NetworkSize:
+def choose_size(
+    settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int, level: float = 1.0
+) -> NetworkSize:
     """The size asked for; what is left open is chosen so that the network stays within its budget.
 
-    The budget is `settings.budget * num_weights` parameters, at most `max_parameters`, and pays for mean and scale too.
+    The budget is `level * settings.budget * num_weights` parameters, at most `max_parameters`, and pays for mean and
+    scale too.
     A network has at least `SMALLEST_WIDTH` units: a tiny tensor gets more than its share, and the report counts them.
     """
-    budget = min(settings.budget * num_weights, settings.max_parameters)
+    budget = min(level * settings.budget * num_weights, settings.max_parameters)
     allowed = budget - MOMENTS
     if settings.dna_type == "separable":
         base, rank = RANK_AT

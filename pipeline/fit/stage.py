@@ -29,6 +29,7 @@ from pipeline.fit.problem import Permutable, Problem, generator_for
 from pipeline.fit.quantise import decoded, quantise, stored_bits
 from pipeline.fit.report import MOMENTS, Errors, FitCost, Quantised, TensorFit
 from pipeline.fit.sizing import NetworkSize, choose_size, step_size
+from pipeline.fit.split import split_budget
 from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.parallel import num_cores, run_parallel
@@ -37,7 +38,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["FitResult", "Stack", "fit", "fit_version", "plan_stacks", "resolve_device", "resolve_precision"]
 
-SEPARABLE_VERSION = "7"
+SEPARABLE_VERSION = "8"
 POINTWISE_VERSION = "6"
 COMPILED_VERSION = "6.2"
 """Of the pointwise fits that torch may compile."""
@@ -126,9 +127,9 @@ def fit(
         return None
     settings = resolve_precision(settings, device)
     directory.mkdir(parents=True, exist_ok=True)
-    stacks = plan_stacks(matrices, settings)
-    total = sum(stack.total_steps for stack in stacks)
     ordinals, reading = ordinals_of(matrices), threading.Lock()
+    stacks = plan_stacks(matrices, settings, _levels(matrices, load, settings, seed, ordinals, directory))
+    total = sum(stack.total_steps for stack in stacks)
     work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, widths, reading)
     done = dict.fromkeys(range(len(stacks)), 0)
 
@@ -164,21 +165,53 @@ class _StoppedError(Exception):
     """Another stack of this fit failed; this one need not go on. Its checkpoint stays."""
 
 
-def plan_stacks(matrices: Sequence[TensorSpec], settings: FitSettings) -> tuple[Stack, ...]:
-    """Which tensors train together: all with scope `model`, those of one shape with scope `tensor`."""
+def _levels(
+    matrices: Sequence[TensorSpec],
+    load: Loader,
+    settings: FitSettings,
+    seed: int,
+    ordinals: Mapping[str, int],
+    directory: Path,
+) -> dict[str, float]:
+    """Each tensor's multiple of the even share where it has one; kept, so that a fit that goes on has the same."""
+    is_shared_out = (settings.split, settings.dna_type, settings.scope) == ("gain", "separable", "tensor")
+    if not is_shared_out or settings.hidden_dim or settings.rank:
+        return {}
+    path = directory / "split.json"
+    if not path.exists():
+        _write(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals))
+    return structure(json.loads(path.read_text()), dict[str, float])
+
+
+def _write(path: Path, value: Any) -> None:
+    """As JSON, there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value))
+    os.replace(temporary, path)
+
+
+def plan_stacks(
+    matrices: Sequence[TensorSpec], settings: FitSettings, levels: Mapping[str, float] | None = None
+) -> tuple[Stack, ...]:
+    """Which tensors train together: all with scope `model`, those of one shape and one level with scope `tensor`.
+
+    - `levels`: multiples of the even share by name, where a tensor does not have 1.
+    """
     if settings.scope == "model":
         return (_make_stack(0, matrices, matrices, settings),)
-    by_shape: dict[tuple[int, int], list[TensorSpec]] = defaultdict(list)
+    alike: dict[tuple[int, int, float], list[TensorSpec]] = defaultdict(list)
     for spec in matrices:
-        by_shape[spec.rows, spec.cols].append(spec)
+        alike[spec.rows, spec.cols, (levels or {}).get(spec.name, 1.0)].append(spec)
     groups = []
-    for (rows, cols), members in by_shape.items():
+    for (rows, cols, level), members in alike.items():
         size = max(STACK_BYTES // (4 * rows * cols * (1 + settings.num_nulls)), 1)
-        groups += [members[start : start + size] for start in range(0, len(members), size)]
-    return tuple(_make_stack(index, group, group[:1], settings) for index, group in enumerate(groups))
+        groups += [(members[start : start + size], level) for start in range(0, len(members), size)]
+    return tuple(_make_stack(index, group, group[:1], settings, level) for index, (group, level) in enumerate(groups))
 
 
-def _make_stack(index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSpec], settings: FitSettings) -> Stack:
+def _make_stack(
+    index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSpec], settings: FitSettings, level: float = 1.0
+) -> Stack:
     """`slot`: the tensors that one network stands for."""
     weights = sum(spec.num_weights for spec in slot)
     axes = 1 if settings.dna_type == "separable" else 2
@@ -187,6 +220,7 @@ def _make_stack(index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSp
         num_weights=weights,
         shortest_axis=min(min(spec.rows, spec.cols) for spec in slot),
         in_dim=axes + (2 if settings.scope == "model" else 0),
+        level=level,
     )
     batches = 1 if settings.dna_type == "separable" else math.ceil(weights / min(settings.batch_size, weights))
     return Stack(index=index, specs=tuple(specs), size=size, total_steps=settings.epochs * batches)
@@ -213,9 +247,7 @@ class _Work:
         if not path.exists():
             result, networks = self._train(stack, on_step)
             save_tensors(networks, self.directory / f"{stack.name}.pt")
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(result))
-            os.replace(temporary, path)
+            _write(path, result)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
         result = json.loads(path.read_text())
         assert isinstance(result, dict)

@@ -343,7 +343,12 @@ def test_a_fit_that_diverges_on_a_thread_says_so(tmp_path: Path) -> None:
 
 def test_what_is_left_is_one_checkpoint_and_the_results(tmp_path: Path) -> None:
     fit_matrices(model(), quick(checkpoint_every=3), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dna.pt", "stack-000.json", "stack-001.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dna.pt",
+        "split.json",
+        "stack-000.json",
+        "stack-001.json",
+    ]
 
 
 def test_progress_counts_the_steps_of_all_stacks(tmp_path: Path) -> None:
