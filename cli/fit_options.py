@@ -136,7 +136,14 @@ def _taken(setting: Setting) -> str:
 
 
 def make_settings(
-    name: str, *, nulls: int | None, device: str, seed: int, allow_nonfinite: bool, **fit: Any
+    name: str,
+    *,
+    nulls: int | None,
+    device: str,
+    seed: int,
+    allow_nonfinite: bool = False,
+    allow_partial: bool = False,
+    **fit: Any,
 ) -> MineSettings:
     """The settings that the options amount to; those left None are the preset's. Raises `SettingsError`."""
     if device not in DEVICES:
@@ -150,6 +157,7 @@ def make_settings(
         device=device,
         seed=seed,
         allow_nonfinite=allow_nonfinite,
+        allow_partial=allow_partial,
     )
 
 

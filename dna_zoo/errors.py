@@ -15,7 +15,8 @@
     │   ├── NoWeightsError
     │   └── WeightsChangedError
     ├── ExtractError
-    │   └── NonFiniteWeightsError
+    │   ├── NonFiniteWeightsError
+    │   └── PartialModelError
     ├── FitDivergedError
     └── StoreError
         ├── NotMinedError (LookupError)
@@ -40,6 +41,7 @@ __all__ = [
     "NonFiniteWeightsError",
     "NotMinedError",
     "OfflineError",
+    "PartialModelError",
     "RateLimitError",
     "RevisionNotFoundError",
     "SchemaVersionError",
@@ -119,6 +121,10 @@ class ExtractError(DnaZooError):
 
 class NonFiniteWeightsError(ExtractError):
     """A tensor holds NaN or infinity."""
+
+
+class PartialModelError(ExtractError):
+    """A considerable share of a model's weights cannot be read."""
 
 
 class FitDivergedError(DnaZooError):

@@ -49,7 +49,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "2"
+EXTRACT_VERSION = "3"
 PARTS = ("rows", "cols", "row_signs", "col_signs")
 """Arrays of an order that are kept, where it has them."""
 log = logging.getLogger(__name__)
@@ -107,11 +107,22 @@ class Chain:
 
     def _extract(self, reader: WeightReader) -> Finished:
         def compute(directory: Path) -> Any:
-            allowed = self.settings.allow_nonfinite
-            return _converter.unstructure(take_inventory(reader, allow_nonfinite=allowed, on_event=self.on_event))
+            inventory = take_inventory(
+                reader,
+                allow_nonfinite=self.settings.allow_nonfinite,
+                allow_partial=self.settings.allow_partial,
+                on_event=self.on_event,
+            )
+            return _converter.unstructure(inventory)
 
         files = reader.files
-        key = content_key(EXTRACT_VERSION, files.digest, dict(files.config), self.settings.allow_nonfinite)
+        key = content_key(
+            EXTRACT_VERSION,
+            files.digest,
+            dict(files.config),
+            self.settings.allow_nonfinite,
+            self.settings.allow_partial,
+        )
         return self._stage("extract", key, compute)
 
     def _order(self, reader: WeightReader, inventory: Inventory, *, after: Finished) -> Finished:

@@ -263,6 +263,7 @@ class MineSettings:
     device: str = "cpu"
     seed: int = 0
     allow_nonfinite: bool = False
+    allow_partial: bool = False
 
     def __post_init__(self) -> None:
         _require(self.seed >= 0, f"`seed` is {self.seed}.", "Give an integer of at least 0.")

@@ -17,12 +17,11 @@ from zoo.rules import (
     Rule,
 )
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
-from zoo.tensors import EMBEDDINGS, Axis, Role, TensorHeader, TensorKind, TensorSpec
+from zoo.tensors import EMBEDDINGS, FLOATING, Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
 
 __all__ = ["describe_tensors"]
 
-_FLOATING = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 _CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _GAINS = frozenset({"weight", "gamma"})
 """What the multiplying vector of a norm is called; `gamma` in checkpoints from before 2019."""
@@ -88,7 +87,7 @@ def _buffer_role(header: TensorHeader, checkpoint: _Checkpoint) -> Role | None:
 
     Integers are known by dtype, never by name.
     """
-    if header.dtype not in _FLOATING:
+    if header.dtype not in FLOATING:
         return Role.OTHER
     rule = _first_match(BUFFER_RULES, header.name)
     if rule is None or rule.ndim not in (None, len(header.shape)):

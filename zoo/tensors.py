@@ -6,7 +6,7 @@ Everything here is plain data; `zoo.roles` derives it from names and shapes, `pi
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["CONVOLUTIONS", "EMBEDDINGS", "Axis", "Role", "TensorHeader", "TensorKind", "TensorSpec"]
+__all__ = ["CONVOLUTIONS", "EMBEDDINGS", "FLOATING", "Axis", "Role", "TensorHeader", "TensorKind", "TensorSpec"]
 
 
 class Role(StrEnum):
@@ -69,6 +69,10 @@ class Axis(StrEnum):
         """Whether flipping signs along single indices (with their counterpart elsewhere) leaves the function, in every
         network. `TensorSpec.free_row_signs` and `free_col_signs` add what is arbitrary in one network."""
         return self is Axis.ATTENTION
+
+
+FLOATING = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+"""Formats of plain numbers, in safetensors' names; all others are integers, or are not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

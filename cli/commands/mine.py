@@ -67,6 +67,9 @@ def mine(
     allow_nonfinite: Annotated[
         bool, flag("--allow-nonfinite", help="Mine models whose weights hold NaN or infinity.")
     ] = False,
+    allow_partial: Annotated[
+        bool, flag("--allow-partial", help="Mine what can be read of a model where much of it cannot be.")
+    ] = False,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
     **fit: Any,
@@ -85,7 +88,13 @@ def mine(
         local_names=local_names or [],
     )
     settings = options.make_settings(
-        preset, nulls=nulls, device=device, seed=seed, allow_nonfinite=allow_nonfinite, **fit
+        preset,
+        nulls=nulls,
+        device=device,
+        seed=seed,
+        allow_nonfinite=allow_nonfinite,
+        allow_partial=allow_partial,
+        **fit,
     )
     require_some(requests, session)
     from pipeline.runner import mine as mine_models

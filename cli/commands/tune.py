@@ -61,7 +61,7 @@ def tune(
     session = session_of(context)
     output = session.output(output_format)
     (request,) = model_requests([name])
-    settings = options.make_settings("quick", nulls=nulls, device=device, seed=seed, allow_nonfinite=False, **fit)
+    settings = options.make_settings("quick", nulls=nulls, device=device, seed=seed, **fit)
     require_some([request], session)
     from pipeline.tuning.study import tune as search
 

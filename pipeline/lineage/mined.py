@@ -140,7 +140,7 @@ class MinedLineage:
         from pipeline.weights.reader import WeightReader
 
         files = find_weights(pattern, self.database, home=self.home)
-        specs = extract(files, allow_nonfinite=True).specs
+        specs = extract(files, allow_nonfinite=True, allow_partial=True).specs
         with WeightReader(files) as reader:
             yield ModelWeights(specs=specs, load=reader.matrix, config=files.config)
 

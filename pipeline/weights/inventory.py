@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dna_zoo.errors import ExtractError, NonFiniteWeightsError
+from dna_zoo.errors import ExtractError, NonFiniteWeightsError, PartialModelError
 from pipeline.events import Event, OnEvent, ignore
+from pipeline.weights.account import MOST_UNREADABLE, Account, take_account
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from zoo.roles import describe_tensors
@@ -29,25 +30,40 @@ class Inventory:
     """Tensor -> how many of its values are NaN or infinite."""
     notes: tuple[str, ...] = ()
     """Sentences for the report."""
+    account: Account = field(default_factory=Account)
+    """What became of every byte."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a considerable share of the model could not be read."""
+        return self.account.unreadable_share > MOST_UNREADABLE
 
     @property
     def matrices(self) -> tuple[TensorSpec, ...]:
         return tuple(spec for spec in self.specs if spec.is_matrix)
 
 
-def extract(files: WeightFiles, *, allow_nonfinite: bool = False, on_event: OnEvent = ignore) -> Inventory:
+def extract(
+    files: WeightFiles, *, allow_nonfinite: bool = False, allow_partial: bool = False, on_event: OnEvent = ignore
+) -> Inventory:
     """`take_inventory` of files that nothing else is read from."""
     with WeightReader(files) as reader:
-        return take_inventory(reader, allow_nonfinite=allow_nonfinite, on_event=on_event)
+        return take_inventory(reader, allow_nonfinite=allow_nonfinite, allow_partial=allow_partial, on_event=on_event)
 
 
-def take_inventory(reader: WeightReader, *, allow_nonfinite: bool = False, on_event: OnEvent = ignore) -> Inventory:
+def take_inventory(
+    reader: WeightReader, *, allow_nonfinite: bool = False, allow_partial: bool = False, on_event: OnEvent = ignore
+) -> Inventory:
     """Describe every tensor and look through every trained one for NaN and infinity.
 
     Raises `NonFiniteWeightsError` for those, unless `allow_nonfinite`: then their tensors are left out and listed.
+    Raises `PartialModelError` where a considerable share of the weights cannot be read, unless `allow_partial`.
     """
     key = reader.files.key
     specs, notes = _describe(reader)
+    account = take_account(reader.stored, reader.tensors, specs)
+    if account.unreadable_share > MOST_UNREADABLE and not allow_partial:
+        raise _partial_error(key, account)
     trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT]
     num_weights = sum(spec.num_weights for spec in trained)
     if num_weights == 0:
@@ -61,8 +77,33 @@ def take_inventory(reader: WeightReader, *, allow_nonfinite: bool = False, on_ev
         num_weights=num_weights,
         num_tensors=len({spec.tensor for spec in trained}),
         nonfinite=nonfinite,
-        notes=(*notes, *_rounding_notes(trained), *left_out),
+        notes=(*notes, *_rounding_notes(trained), *_account_notes(account), *left_out),
+        account=account,
     )
+
+
+def _partial_error(key: str, account: Account) -> PartialModelError:
+    name, reason = next(iter(account.reasons.items()))
+    others = f", and {len(account.reasons) - 1} more tensors" if len(account.reasons) > 1 else ""
+    return PartialModelError(
+        f"{account.unreadable_share:.0%} of {key!r} cannot be read: {name!r} ({reason}){others}.",
+        hint="Mine the model in another format, or what can be read of it with --allow-partial.",
+    )
+
+
+def _account_notes(account: Account) -> tuple[str, ...]:
+    """A sentence for each scheme, and one for what could not be read."""
+    quantised = tuple(
+        f"{size:,} bytes are quantised ({scheme}) and were turned back." for scheme, size in account.schemes.items()
+    )
+    if not account.reasons:
+        return quantised
+    name, reason = next(iter(account.reasons.items()))
+    missing = (
+        f"{account.unreadable:,} bytes ({account.unreadable_share:.1%}) cannot be read and are left out:"
+        f" {len(account.reasons)} tensors, the first {name!r} ({reason})."
+    )
+    return (*quantised, missing)
 
 
 def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:

@@ -4,7 +4,7 @@ Values come one tensor at a time; a model is never in memory as a whole. What lo
 pieces: a table of tokens may be most of a model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -14,26 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
+from pipeline.weights.assembly import StoredTensor, Tensor, Tensors
 from pipeline.weights.files import WeightFiles
+from pipeline.weights.quantised import dequantise
+from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
 from pipeline.weights.torch_file import TorchFile
-from zoo.tensors import TensorHeader, TensorSpec
+from zoo.tensors import FLOATING, TensorHeader, TensorSpec
 
 __all__ = ["WeightReader"]
 
 PIECE = 1 << 18
 """Values that are read at a time, so that a tensor is never here in two precisions."""
-READABLE = {"F64", "F32", "F16", "BF16"}
 
 Float32 = npt.NDArray[np.float32]
 
 
-_TensorFile = SafetensorsFile | TorchFile
-_Entries = dict[str, tuple[_TensorFile, TensorHeader]]
-"""Name -> the file that holds the tensor, and its header."""
-
-
-def _open(path: Path) -> _TensorFile:
+def _open(path: Path) -> SafetensorsFile | TorchFile:
     try:
         return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path)
     except OSError as error:
@@ -52,8 +49,9 @@ class WeightReader:
 
     def __init__(self, files: WeightFiles) -> None:
         self.files = files
-        self._opened: list[_TensorFile] = []
-        self._entries: _Entries | None = None
+        self._opened: list[SafetensorsFile | TorchFile] = []
+        self._stored: Tensors | None = None
+        self._assembled: Tensors | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -67,20 +65,28 @@ class WeightReader:
         for file in self._opened:
             file.close()
         self._opened.clear()
-        self._entries = None
+        self._stored = self._assembled = None
 
     @property
-    def _by_name(self) -> _Entries:
-        if self._entries is None:
+    def stored(self) -> Mapping[str, Tensor]:
+        """Every tensor of the files by name, as it is stored, shard after shard."""
+        if self._stored is None:
             try:
-                self._entries = self._open_all()
+                self._stored = self._open_all()
             except BaseException:
                 self._close()
                 raise
-        return self._entries
+        return self._stored
 
-    def _open_all(self) -> _Entries:
-        entries: _Entries = {}
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Every tensor of the model by name: quantised weights turned back, what is stored as a product multiplied."""
+        if self._assembled is None:
+            self._assembled = multiply_out(dequantise(dict(self.stored), self.files.config))
+        return self._assembled
+
+    def _open_all(self) -> Tensors:
+        entries: Tensors = {}
         for path in self.files.paths:
             self._opened.append(file := _open(path))
             for header in file.headers:
@@ -89,22 +95,24 @@ class WeightReader:
                         f"{header.name!r} is in two shards, {str(path)!r} and another.",
                         hint="Delete the shards and fetch the model again.",
                     )
-                entries[header.name] = (file, header)
+                entries[header.name] = StoredTensor(header=header, file=file)
         return entries
 
     @property
     def headers(self) -> tuple[TensorHeader, ...]:
-        """All tensors, shard after shard."""
-        return tuple(header for _, header in self._by_name.values())
+        """All tensors of the model, shard after shard."""
+        return tuple(tensor.header for tensor in self.tensors.values())
 
     @property
     def shared(self) -> dict[str, str]:
         """Name -> first name of the same storage, where the format has such a thing."""
-        return {name: file.shared[name] for name, (file, _) in self._by_name.items() if name in file.shared}
+        known = self.tensors  # Opens the files.
+        found = {name: first for file in self._opened for name, first in file.shared.items()}
+        return {name: first for name, first in found.items() if name in known and first in known}
 
     def tensor(self, name: str) -> Float32:
-        """The values as float32 in the file's shape; float64 is rounded. Raises `ExtractError` for other dtypes."""
-        shape = self._by_name[name][1].shape
+        """The values as float32 in the tensor's shape; float64 is rounded. Raises `ExtractError` for other formats."""
+        shape = self.tensors[name].header.shape
         values, done = np.empty(prod(shape), dtype=np.float32), 0
         for chunk in self.chunks(name):
             values[done : done + chunk.size] = chunk
@@ -113,17 +121,17 @@ class WeightReader:
 
     def chunks(self, name: str, size: int = PIECE) -> Iterator[Float32]:
         """The values of `tensor`, flat and in order, `size` at a time; not to be written to."""
-        file, header = self._by_name[name]
-        if header.dtype not in READABLE:
+        tensor = self.tensors[name]
+        if tensor.header.dtype not in FLOATING:
             raise ExtractError(
-                f"{name!r} in {str(file.path)!r} is stored as {header.dtype}, which dna-zoo does not read.",
+                f"{name!r} of {self.files.key!r} is stored as {tensor.header.dtype}, which dna-zoo does not read.",
                 hint="Save the model in float32, float16 or bfloat16.",
             )
-        return file.chunks(header, size)
+        return tensor.chunks(size)
 
     def are_equal(self, one: str, two: str) -> bool:
         """Whether two tensors have the same shape and values, NaN being equal to NaN."""
-        if self._by_name[one][1].shape != self._by_name[two][1].shape:
+        if self.tensors[one].header.shape != self.tensors[two].header.shape:
             return False
         pairs = zip(self.chunks(one), self.chunks(two), strict=True)
         return all(np.array_equal(left, right, equal_nan=True) for left, right in pairs)

@@ -15,11 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError
-from zoo.tensors import TensorHeader
+from zoo.tensors import FLOATING, TensorHeader
 
 __all__ = ["SafetensorsFile"]
 
-_STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_STORED = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
 _LARGEST = 1 << 59
 """Values of a float64 array that numpy can count the bytes of."""
 
@@ -63,11 +67,23 @@ class SafetensorsFile:
             raise self._damaged(f"{name!r} has the shape {list(shape)}")
         return TensorHeader(name=name, shape=shape, dtype=entry["dtype"])
 
+    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+        """All values in the header's shape: integers as they are stored, all else as float32."""
+        if header.dtype in FLOATING:
+            parts = [*self.chunks(header, max(prod(header.shape), 1))]
+            return np.concatenate([np.empty(0, np.float32), *parts]).reshape(header.shape)
+        (stored,) = self._stored(header, max(prod(header.shape), 1)) if prod(header.shape) else (np.empty(0),)
+        return stored.reshape(header.shape)
+
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
         """The values of a floating tensor as float32, flat and in order, `size` at a time.
 
-        Half precisions widen exactly; float64 is rounded, and becomes infinite beyond float32's range.
+        Narrower formats widen exactly; float64 is rounded, and becomes infinite beyond float32's range.
         """
+        return (_as_float32(stored, header.dtype) for stored in self._stored(header, size))
+
+    def _stored(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[Any]]:
+        """The numbers in the file, flat and in order, `size` at a time."""
         dtype, total = np.dtype(_STORED[header.dtype]), prod(header.shape)
         for start in range(0, total, size):
             count = min(size, total - start)
@@ -76,7 +92,7 @@ class SafetensorsFile:
             stored = np.fromfile(self._file, dtype=dtype, count=count)
             if stored.size != count:
                 raise self._damaged(f"it ends within {header.name!r}")
-            yield _as_float32(stored, header.dtype)
+            yield stored
 
     def close(self) -> None:
         self._file.close()
@@ -91,5 +107,10 @@ def _as_float32(stored: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]
     if dtype == "BF16":
         # bfloat16 is the upper half of a float32; numpy has no such type.
         return (stored.astype(np.uint32) << 16).view(np.float32)
+    if dtype.startswith("F8"):
+        import torch
+
+        kind = torch.float8_e4m3fn if dtype == "F8_E4M3" else torch.float8_e5m2
+        return np.asarray(torch.from_numpy(stored).view(kind).float().numpy())
     with np.errstate(over="ignore"):
         return stored.astype(np.float32, copy=False)

@@ -52,8 +52,18 @@ class TorchFile:
         self.shared = _shared(self._tensors)
         """Name -> first name with the same storage, shape and strides."""
 
+    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+        """All values in the header's shape: integers as they are stored, all else as float32; not to be written to."""
+        tensor = self._dense(header)
+        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
         """The values of a floating tensor as float32, flat and in order, `size` at a time; not to be written to."""
+        flat = self._dense(header).reshape(-1)
+        for start in range(0, flat.numel(), size):
+            yield flat[start : start + size].float().numpy()
+
+    def _dense(self, header: TensorHeader) -> Any:
         import torch
 
         tensor = self._tensors[header.name]
@@ -62,9 +72,7 @@ class TorchFile:
                 f"{header.name!r} in {str(self.path)!r} is stored as {tensor.layout}, which dna-zoo does not read.",
                 hint="Save the model as dense tensors.",
             )
-        flat = tensor.detach().reshape(-1)
-        for start in range(0, flat.numel(), size):
-            yield flat[start : start + size].to(torch.float32).numpy()
+        return tensor.detach()
 
     def close(self) -> None:
         self._tensors = {}

@@ -60,7 +60,7 @@ def test_the_command_of_a_trial_gives_its_settings(settings: FitSettings) -> Non
     given = {names[option]: value for option, value in zip(words[3:-2:2], words[4:-2:2], strict=True)}
     kinds = {each.name: each.kind for each in fit_settings()}
     values = {name: kinds.get(name, int)(value) for name, value in given.items()}
-    made = make_settings("quick", **{"nulls": None, **values}, device="cpu", seed=0, allow_nonfinite=False)
+    made = make_settings("quick", **{"nulls": None, **values}, device="cpu", seed=0)
     assert made.fit == settings
 
 

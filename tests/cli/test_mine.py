@@ -19,7 +19,7 @@ from zoo.registry import CARDS, select_cards
 
 pytestmark = pytest.mark.slow
 
-NO_CHANGES: dict[str, Any] = {"nulls": None, "device": "cpu", "seed": 0, "allow_nonfinite": False}
+NO_CHANGES: dict[str, Any] = {"nulls": None, "device": "cpu", "seed": 0}
 FAST = ("--epochs", "2", "--nulls", "2", "--device", "cpu")
 
 Mine = Callable[..., Result]

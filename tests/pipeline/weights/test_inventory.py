@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dna_zoo.errors import DamagedFileError, ExtractError, NonFiniteWeightsError, UnsafeFileError
+from dna_zoo.errors import DamagedFileError, ExtractError, NonFiniteWeightsError, PartialModelError, UnsafeFileError
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
@@ -88,10 +88,15 @@ def test_float64_is_rounded_and_said_so(tmp_path: Path) -> None:
 
 
 def test_dtype_without_plain_numbers_is_refused(tmp_path: Path) -> None:
-    files = save({"a.weight": random(5, 7).to(torch.float8_e4m3fn)}, tmp_path / "model.safetensors")
-    with pytest.raises(ExtractError, match="F8_E4M3") as caught:
-        extract(files)
-    assert "bfloat16" in caught.value.hint
+    torch.save({"a.weight": random(5, 7).to(torch.complex64), "b.weight": random(5, 7)}, tmp_path / "model.bin")
+    with pytest.raises(PartialModelError, match=r"'a.weight' \(stored as complex64\)"):
+        extract(files_of(tmp_path / "model.bin"))
+
+
+def test_numbers_of_8_bits_are_read(tmp_path: Path) -> None:
+    stored = random(5, 7).to(torch.float8_e4m3fn)
+    with WeightReader(save({"a.weight": stored}, tmp_path / "model.safetensors")) as reader:
+        np.testing.assert_array_equal(reader.tensor("a.weight"), stored.float())
 
 
 def test_sparse_tensor_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""The tensors of a model, however they are written down: one stored tensor each, or several that stand for one.
+
+Each pass takes all tensors by name and gives them back with what it knows put together: quantised weights turned back
+(`quantised`), re-parametrised ones multiplied out (`reparametrised`). What no pass knows stays as it is stored. Values
+are computed when they are asked for, one tensor at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zoo.tensors import TensorHeader
+
+__all__ = ["DerivedTensor", "Recipe", "StoredTensor", "Tensor", "TensorFile", "Tensors", "assemble"]
+
+Float32 = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+
+
+class TensorFile(Protocol):
+    """An open file of weights."""
+
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]: ...
+
+    def array(self, header: TensorHeader) -> Array: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredTensor:
+    """A tensor as a file has it."""
+
+    header: TensorHeader
+    file: TensorFile
+    scheme: str | None = None
+    """How it was quantised; None for plain numbers."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The stored tensors it is made of."""
+        return (self.header.name,)
+
+    def array(self) -> Array:
+        """All values in the tensor's shape: float32, or the integers that are stored."""
+        return self.file.array(self.header)
+
+    def chunks(self, size: int) -> Iterator[Float32]:
+        """The values as float32, flat and in order, `size` at a time; not to be written to."""
+        return self.file.chunks(self.header, size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DerivedTensor:
+    """A tensor that is computed of others, each time it is asked for."""
+
+    header: TensorHeader
+    parts: "tuple[Tensor, ...]"
+    make: Callable[..., Array]
+    """From the arrays of the parts to the values, float in the header's shape."""
+    scheme: str | None = None
+    drops: tuple[str, ...] = ()
+    """Stored tensors that are accounted for with it, and not read."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (*dict.fromkeys(name for part in self.parts for name in part.sources), *self.drops)
+
+    def array(self) -> Float32:
+        values = np.asarray(self.make(*(part.array() for part in self.parts)), dtype=np.float32)
+        return values.reshape(self.header.shape)
+
+    def chunks(self, size: int) -> Iterator[Float32]:
+        flat = np.ascontiguousarray(self.array()).reshape(-1)
+        for start in range(0, flat.size, size):
+            yield flat[start : start + size]
+
+
+Tensor = StoredTensor | DerivedTensor
+Tensors = dict[str, Tensor]
+"""By name, in the order of the files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How one tensor of the model is made of stored ones."""
+
+    target: str
+    """Its name."""
+    shape: tuple[int, ...]
+    parts: tuple[str, ...]
+    make: Callable[..., Array]
+    """From the arrays of the parts, in order, to the values in this shape."""
+    drops: tuple[str, ...] = ()
+    """Stored tensors that are not needed once it is made."""
+    scheme: str | None = None
+
+
+def assemble(tensors: Tensors, find: Callable[[str, Tensors], Recipe | None]) -> Tensors:
+    """All tensors, with what each recipe makes in the place of its first part.
+
+    - `find(name, tensors)`: the recipe that this name gives away, if any. No stored tensor goes into two of them.
+    """
+    made: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for name in tensors:
+        recipe = find(name, tensors)
+        if recipe is None or used & {*recipe.parts}:
+            continue
+        parts = tuple(tensors[part] for part in recipe.parts)
+        # Where parts are quantised, so is what they make.
+        scheme = recipe.scheme or next((part.scheme for part in parts if part.scheme), None)
+        header = TensorHeader(name=recipe.target, shape=recipe.shape, dtype="F32")
+        made[name] = DerivedTensor(header=header, parts=parts, make=recipe.make, scheme=scheme, drops=recipe.drops)
+        used.update(recipe.parts, recipe.drops)
+    targets = {tensor.header.name for tensor in made.values()}
+    found: Tensors = {}
+    for name, tensor in tensors.items():
+        if name in made:
+            found[made[name].header.name] = made[name]
+        elif name not in used and name not in targets:
+            found[name] = tensor
+    return found
