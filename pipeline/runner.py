@@ -116,6 +116,7 @@ def _asked(request: ModelRequest) -> dict[str, str | None]:
         "key": request.key,
         "weights": str(request.weights.absolute()) if request.weights else None,
         "revision": request.revision,
+        "state_dict": request.state_dict,
     }
 
 

@@ -70,6 +70,15 @@ def mine(
     allow_partial: Annotated[
         bool, flag("--allow-partial", help="Mine what can be read of a model where much of it cannot be.")
     ] = False,
+    state_dict: Annotated[
+        str | None,
+        typer.Option(
+            "--state-dict",
+            metavar="KEY",
+            help="Which weights of a training checkpoint to read, where it holds several sets.",
+            rich_help_panel=SOURCES,
+        ),
+    ] = None,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
     **fit: Any,
@@ -86,6 +95,7 @@ def mine(
         weights=weights or [],
         local=local or [],
         local_names=local_names or [],
+        state_dict=state_dict,
     )
     settings = options.make_settings(
         preset,

@@ -19,9 +19,8 @@ from pipeline.weights.files import (
     INDEX_SUFFIX,
     WEIGHT_NAMES,
     WEIGHT_SUFFIXES,
-    find_weights,
-    shard_names,
 )
+from pipeline.weights.folders import find_weights, shard_names
 from zoo.cards import ModelCard
 from zoo.registry import find_card, near_misses, unknown_model
 
@@ -126,6 +125,9 @@ def _find_card(request: ModelRequest) -> ModelCard | None:
 
 def _name_of(path: Path) -> str:
     """What to call a model that is only a path: its folder, or its file where that has a name of its own."""
+    for folder in (path, *path.absolute().parents):
+        if folder.name.startswith("models--"):  # In the Hugging Face cache.
+            return folder.name.removeprefix("models--").replace("--", "/", 1)
     path = path.resolve()
     if path.is_dir():
         return path.name
@@ -143,15 +145,16 @@ def _is_path(name: str) -> bool:
 
 
 def _plan_path(path: Path, key: str, card: ModelCard | None) -> FetchPlan:
-    paths = find_weights(path.expanduser())
+    found = find_weights(path.expanduser())
     return FetchPlan(
         key=key,
         repo=card.repo if card else None,
         revision=None,
         origin="local",
-        weights=tuple(_here(path) for path in paths),
-        config=_here_or_none(paths[0].parent / CONFIG_NAME),
+        weights=tuple(_here(path) for path in found.paths),
+        config=_here_or_none(found.folder / CONFIG_NAME),
         card=card,
+        notes=found.notes,
     )
 
 

@@ -22,6 +22,8 @@ class ModelRequest:
     """What to call it in the database; None leaves that to the card, the Hub id or the directory's name."""
     revision: str | None = None
     """A commit of the Hub; None means the card's pin, or the commit stored at the first download."""
+    state_dict: str | None = None
+    """Key of the weights in a checkpoint that holds several sets of them, dots between levels."""
 
     def __post_init__(self) -> None:
         if self.revision is not None and not is_hex(self.revision, 40):
@@ -57,6 +59,8 @@ class FetchPlan:
     config: PlannedFile | None
     """None where the model has no `config.json`, or it is out of reach."""
     card: ModelCard | None = None
+    notes: tuple[str, ...] = ()
+    """What was chosen where a folder left a choice."""
 
     @property
     def missing(self) -> tuple[PlannedFile, ...]:

@@ -44,7 +44,7 @@ def fetch(
     planned = plan(request, home=home, offline=offline)
     with disk_errors():
         fresh = _download_missing(planned, home, on_event) if planned.missing else {}
-        files = _verified(planned, fresh, home, recheck=recheck, on_event=on_event)
+        files = _of_state_dict(_verified(planned, fresh, home, recheck=recheck, on_event=on_event), request.state_dict)
         if planned.repo and planned.revision and planned.origin in ("cache", "hub"):
             _record(request, planned, planned.repo, planned.revision, home)
     message = f"{files.paths[0]} ({files.num_bytes / 1e6:,.1f} MB, {files.origin})"
@@ -125,7 +125,15 @@ def _verified(
         # A plan of the Hub may lack the config alone: then the weights were in the cache.
         origin="cache" if planned.origin == "hub" and not is_fresh else planned.origin,
         card=planned.card,
+        notes=planned.notes,
     )
+
+
+def _of_state_dict(files: WeightFiles, key: str | None) -> WeightFiles:
+    """The files with the state dict that is asked for: other weights than those of the file as it is."""
+    if key is None:
+        return files
+    return replace(files, state_dict=key, digest=hashlib.sha256(f"{files.digest}{key}".encode()).hexdigest())
 
 
 def _path_of(planned: FetchPlan, file: PlannedFile, fresh: dict[str, Path]) -> Path:

@@ -68,6 +68,7 @@ def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[Mo
                 key=request.get("key"),
                 weights=Path(weights) if weights else None,
                 revision=request.get("revision"),
+                state_dict=request.get("state_dict"),
             )
     if pattern.model.repo and pattern.model.revision:
         yield ModelRequest(name=pattern.model.repo, revision=pattern.model.revision)

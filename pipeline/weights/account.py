@@ -14,7 +14,7 @@ __all__ = ["MOST_UNREADABLE", "Account", "num_bytes", "take_account", "unreadabl
 Fate = Literal["read", "tied", "buffer", "unreadable"]
 MOST_UNREADABLE = 0.01
 """A larger share of the bytes that cannot be read makes a model another one."""
-BYTES = {"64": 8, "32": 4, "16": 2, "8": 1, "OOL": 1}
+BYTES = {"64": 8, "32": 4, "16": 2, "8": 1, "OOL": 1, "meta": 4}
 """Of a number, by the end of its format's name."""
 INDICES = (
     "ids",
@@ -47,10 +47,15 @@ class Account:
     bits_per_weight: float | None = None
     """Of the tensors that are quantised, with their scales and zero points; None without any."""
 
+    tensors: int = 0
+    """Tensors of the model in all."""
+
     @property
     def unreadable_share(self) -> float:
-        """Of all bytes but those of buffers."""
-        return self.unreadable / max(self.read + self.tied + self.unreadable, 1)
+        """Of all bytes but those of buffers, or of all tensors, if that is more: what is empty has no bytes."""
+        by_size = self.unreadable / max(self.read + self.tied + self.unreadable, 1)
+        empty = sum(reason == "empty" for reason in self.reasons.values())
+        return max(by_size, empty / max(self.tensors, 1))
 
 
 def take_account(stored: Mapping[str, Tensor], tensors: Mapping[str, Tensor], specs: Sequence[TensorSpec]) -> Account:
@@ -75,6 +80,7 @@ def take_account(stored: Mapping[str, Tensor], tensors: Mapping[str, Tensor], sp
         buffer=bytes_of["buffer"],
         unreadable=bytes_of["unreadable"],
         reasons=reasons,
+        tensors=len(tensors),
         schemes=dict(schemes),
         bits_per_weight=8 * sum(schemes.values()) / quantised if quantised else None,
     )
@@ -88,6 +94,10 @@ def unreadable_reason(header: TensorHeader) -> str | None:
 
     Integers along one axis, and those that are named like indices or masks, are no weights.
     """
+    if header.dtype == "meta":
+        return "a name and a shape without values"
+    if 0 in header.shape and len(header.shape) > 0 and not header.name.endswith(INDICES):
+        return "empty"
     if header.dtype in FLOATING:
         return None
     if not (header.dtype == "BOOL" or header.dtype[:1] in "IU"):

@@ -1,12 +1,12 @@
-"""Files of weights on this disk: which files of a folder count, and what fetching gives."""
+"""Files of weights on this disk: what fetching gives, and what is beside them."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
-from dna_zoo.errors import DamagedFileError, NoWeightsError
+from dna_zoo.errors import DamagedFileError
 from zoo.cards import ModelCard
 
 __all__ = [
@@ -16,10 +16,8 @@ __all__ = [
     "WEIGHT_SUFFIXES",
     "Origin",
     "WeightFiles",
-    "find_weights",
     "read_config",
     "refuse_stand_ins",
-    "shard_names",
 ]
 
 Origin = Literal["package", "cache", "hub", "local"]
@@ -33,7 +31,7 @@ WEIGHT_NAMES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -51,80 +49,17 @@ class WeightFiles:
     sha256: tuple[str, ...]
     """Of each path."""
     digest: str
-    """The file's sha256, or the sha256 of the shards' hexadecimal digests written one after the other."""
+    """The file's sha256, or the sha256 of the shards' hexadecimal digests written one after the other, and of the key
+    of the state dict, where one was asked for."""
     num_bytes: int
     origin: Origin
     config: Mapping[str, Any] = field(default_factory=dict)
     """`config.json`, empty where the model has none."""
     card: ModelCard | None = None
-
-
-def find_weights(path: Path) -> tuple[Path, ...]:
-    """The files of weights at `path`: the file itself, or the preferred ones of a directory (shards sorted).
-
-    Raises `NoWeightsError`, and `DamagedFileError` where an index names a shard that is not there.
-    """
-    if path.is_dir():
-        path = _choose(path)
-    if not path.is_file():
-        raise NoWeightsError(f"There is no file or directory {str(path)!r}.", hint="Check the path.")
-    if path.name.endswith(INDEX_SUFFIX):
-        return _shards(path)
-    if path.suffix not in WEIGHT_SUFFIXES:
-        raise NoWeightsError(
-            f"{str(path)!r} is no file of weights that dna-zoo reads.",
-            hint="Give a .safetensors file, a PyTorch .bin, .pt or .pth file, an index of shards, or their directory.",
-        )
-    return (path,)
-
-
-def _choose(directory: Path) -> Path:
-    for name in WEIGHT_NAMES:
-        if (directory / name).is_file():
-            return directory / name
-    for suffix in WEIGHT_SUFFIXES:
-        found = sorted(directory.glob(f"*{suffix}"))
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise NoWeightsError(
-                f"The directory {str(directory)!r} holds {len(found)} {suffix} files and no index that joins them.",
-                hint="Name the one to take, or save the model with `save_pretrained`.",
-            )
-    raise NoWeightsError(
-        f"The directory {str(directory)!r} holds no weights.",
-        hint="It must hold model.safetensors or pytorch_model.bin (or their shards with an index).",
-    )
-
-
-def _shards(index: Path) -> tuple[Path, ...]:
-    paths = tuple(index.parent / name for name in shard_names(index))
-    for path in paths:
-        if not path.is_file():
-            raise DamagedFileError(
-                f"{str(index)!r} names the shard {path.name!r}, which is not there.",
-                hint="Copy or download the missing shard.",
-            )
-    return paths
-
-
-def shard_names(index: Path) -> tuple[str, ...]:
-    """The files that a `*.index.json` spreads its tensors over, sorted."""
-    try:
-        weight_map = json.loads(index.read_bytes())["weight_map"]
-        names = sorted({str(name) for name in weight_map.values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _bad_index(index) from error
-    # The names come from the file: one with a folder in it could point anywhere on this disk.
-    if not names or any(not name or PurePosixPath(name).name != name or "\\" in name for name in names):
-        raise _bad_index(index)
-    return tuple(names)
-
-
-def _bad_index(index: Path) -> DamagedFileError:
-    return DamagedFileError(
-        f"{str(index)!r} is not an index of shards.", hint="Download it again, or save the model anew."
-    )
+    state_dict: str | None = None
+    """Key of the mapping to read where a file holds several; it is part of `digest`."""
+    notes: tuple[str, ...] = ()
+    """What was chosen where a folder left a choice."""
 
 
 def read_config(path: Path | None) -> dict[str, Any]:

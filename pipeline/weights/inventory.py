@@ -21,7 +21,7 @@ class Inventory:
     """What a model's files hold."""
 
     specs: tuple[TensorSpec, ...]
-    """In the order of the files; tensors in `nonfinite` are left out."""
+    """In the order of the files; tensors in `nonfinite`, and those that cannot be read, are left out."""
     num_weights: int
     """Trained weights, tied ones once, buffers not, non-finite tensors with the rest."""
     num_tensors: int
@@ -64,7 +64,7 @@ def take_inventory(
     account = take_account(reader.stored, reader.tensors, specs)
     if account.unreadable_share > MOST_UNREADABLE and not allow_partial:
         raise _partial_error(key, account)
-    trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT]
+    trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT and spec.tensor not in account.reasons]
     num_weights = sum(spec.num_weights for spec in trained)
     if num_weights == 0:
         raise ExtractError(f"{key!r} holds no trained weights.", hint="Check that the file is the model's.")
@@ -73,11 +73,11 @@ def take_inventory(
         raise _nonfinite_error(key, nonfinite)
     left_out = (f"{name!r} is left out: {n:,} values are not finite." for name, n in nonfinite.items())
     return Inventory(
-        specs=tuple(spec for spec in specs if spec.tensor not in nonfinite),
+        specs=tuple(spec for spec in specs if spec.tensor not in nonfinite and spec.tensor not in account.reasons),
         num_weights=num_weights,
         num_tensors=len({spec.tensor for spec in trained}),
         nonfinite=nonfinite,
-        notes=(*notes, *_rounding_notes(trained), *_account_notes(account), *left_out),
+        notes=(*reader.notes, *notes, *_rounding_notes(trained), *_account_notes(account), *left_out),
         account=account,
     )
 

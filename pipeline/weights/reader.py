@@ -30,9 +30,9 @@ PIECE = 1 << 18
 Float32 = npt.NDArray[np.float32]
 
 
-def _open(path: Path) -> SafetensorsFile | TorchFile:
+def _open(path: Path, state_dict: str | None) -> SafetensorsFile | TorchFile:
     try:
-        return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path)
+        return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path, state_dict)
     except OSError as error:
         raise ExtractError(
             f"{str(path)!r} cannot be read ({error.strerror or error}).", hint="Fetch the model again."
@@ -88,15 +88,21 @@ class WeightReader:
     def _open_all(self) -> Tensors:
         entries: Tensors = {}
         for path in self.files.paths:
-            self._opened.append(file := _open(path))
+            self._opened.append(file := _open(path, self.files.state_dict))
             for header in file.headers:
-                if header.name in entries:
+                tensor = StoredTensor(header=header, file=file)
+                first = entries.setdefault(header.name, tensor)
+                if first is not tensor and not np.array_equal(first.array(), tensor.array()):
                     raise DamagedFileError(
-                        f"{header.name!r} is in two shards, {str(path)!r} and another.",
-                        hint="Delete the shards and fetch the model again.",
+                        f"{header.name!r} is in two shards with other values, in {str(path)!r} and before it.",
+                        hint="Save the model anew, so that each tensor is in one shard.",
                     )
-                entries[header.name] = StoredTensor(header=header, file=file)
         return entries
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen where the files left a choice."""
+        return (*self.files.notes, *(note for file in self._opened for note in file.notes))
 
     @property
     def headers(self) -> tuple[TensorHeader, ...]:

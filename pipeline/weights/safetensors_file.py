@@ -35,6 +35,8 @@ class SafetensorsFile:
         self.path = path
         self.shared: dict[str, str] = {}
         """Empty: the format knows no shared storage."""
+        self.notes: tuple[str, ...] = ()
+        """Empty: there is nothing to choose."""
         self._file = path.open("rb")
         try:
             entries, self._start = self._read_header()

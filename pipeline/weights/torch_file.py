@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, DnaZooError, ExtractError, UnsafeFileError
+from pipeline.weights.state_dict import choose_state_dict
 from zoo.tensors import TensorHeader
 
 __all__ = ["TorchFile"]
@@ -35,7 +36,6 @@ _DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 # What torch's restricted unpickler says when it meets an instruction that it knows and will not follow.
 _CALL = re.compile(r"GLOBAL ([\w.]+)")
 _INSTRUCTION = re.compile(r"Unsupported operand (\d+)")
@@ -45,9 +45,12 @@ _OTHER = re.compile(r"unrecognized function|Can only|must be imported")
 class TorchFile:
     """A loaded file; the zip format (torch 1.6 and later) is mapped, the older one is read into memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, state_dict: str | None = None) -> None:
         self.path = path
-        self._tensors = _tensors(_load(path), path)
+        chosen = choose_state_dict(_load(path), path, state_dict)
+        self.notes = chosen.notes
+        """What was chosen, where there was a choice."""
+        self._tensors = chosen.tensors
         self.headers = tuple(_header(name, tensor) for name, tensor in self._tensors.items())
         self.shared = _shared(self._tensors)
         """Name -> first name with the same storage, shape and strides."""
@@ -81,6 +84,11 @@ class TorchFile:
 def _load(path: Path) -> Any:
     import torch
 
+    if zipfile.is_zipfile(path) and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
+        raise UnsafeFileError(
+            f"{str(path)!r} is a TorchScript archive, which holds code beside its weights, and was not run.",
+            hint="Save its weights: `torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')`.",
+        )
     try:
         with warnings.catch_warnings():
             # About pickle protocols and storages of old; nothing a reader of weights could do about them.
@@ -112,20 +120,8 @@ def _refused_wish(text: str) -> str | None:
     return "holds more than tensors" if is_pickle or _OTHER.search(text) else None
 
 
-def _tensors(loaded: Any, path: Path) -> dict[str, Any]:
-    """The state dict: the loaded mapping itself, or the one inside a training checkpoint."""
-    import torch
-
-    for candidate in (loaded, *(loaded.get(name) for name in _WRAPPERS if isinstance(loaded, Mapping))):
-        if isinstance(candidate, Mapping):
-            found = {str(name): value for name, value in candidate.items() if isinstance(value, torch.Tensor)}
-            if found:
-                return found
-    raise ExtractError(f"{str(path)!r} holds no tensors by name.", hint="Save the model's `state_dict()`.")
-
-
 def _header(name: str, tensor: Any) -> TensorHeader:
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    dtype = "meta" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
     return TensorHeader(name=name, shape=tuple(tensor.shape), dtype=_DTYPES.get(dtype, dtype))
 
 

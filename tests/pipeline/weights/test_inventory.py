@@ -128,13 +128,6 @@ def test_tensors_are_read_from_all_shards(tmp_path: Path) -> None:
     assert (inventory.num_weights, inventory.num_tensors) == (35 + 12, 2)
 
 
-def test_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:
-    first = save({"a.weight": random(5, 7)}, tmp_path / "a.safetensors").paths
-    second = save({"a.weight": random(5, 7)}, tmp_path / "b.safetensors").paths
-    with pytest.raises(DamagedFileError, match="two shards"):
-        extract(files_of(*first, *second))
-
-
 def test_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(ExtractError, match="cannot be read"):
         extract(files_of(tmp_path / "gone.safetensors"))

@@ -1,0 +1,203 @@
+"""Which files of a folder are the model, and which tensors of a checkpoint."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dna_zoo.errors import DamagedFileError, DnaZooError, NoWeightsError, PartialModelError, UnsafeFileError
+from pipeline.fetch.plan import key_of
+from pipeline.fetch.request import ModelRequest
+from pipeline.fetch.stage import fetch
+from pipeline.weights.inventory import Inventory, extract
+from pipeline.weights.reader import WeightReader
+
+Tensors = dict[str, torch.Tensor]
+
+
+def model(seed: int = 0) -> Tensors:
+    generator = torch.Generator().manual_seed(seed)
+    return {f"layer.{number}.weight": torch.randn(6, 8, generator=generator) for number in range(4)}
+
+
+def save_shards(folder: Path, shards: Mapping[str, Tensors], index: Mapping[str, str] | None = None) -> None:
+    """Shards and an index of what they hold, or of what `index` says."""
+    for name, tensors in shards.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        save_file(tensors, folder / name)
+    held = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index or held}))
+
+
+def halves(tensors: Tensors, folder: str = "") -> dict[str, Tensors]:
+    names = list(tensors)
+    return {
+        f"{folder}model-00001-of-00002.safetensors": {name: tensors[name] for name in names[:2]},
+        f"{folder}model-00002-of-00002.safetensors": {name: tensors[name] for name in names[2:]},
+    }
+
+
+def read(path: Path, home: Path, state_dict: str | None = None) -> Inventory:
+    return extract(fetch(ModelRequest(name=str(path), state_dict=state_dict), home=home))
+
+
+def test_shards_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    save_shards(tmp_path, halves(model(), "parts/"))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    files = fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home")
+    assert len(extract(files).specs) == 4 and files.config == {"model_type": "bert"}
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "a/../../model.safetensors"])
+def test_an_index_leads_out_of_its_folder_nowhere(tmp_path: Path, name: str) -> None:
+    save_shards(tmp_path, {}, {"a.weight": name})
+    with pytest.raises(DamagedFileError, match="not an index"):
+        read(tmp_path, tmp_path / "home")
+
+
+def test_an_index_that_names_a_tensor_that_no_shard_holds(tmp_path: Path) -> None:
+    shards = halves(model())
+    held = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+    save_shards(tmp_path, shards, held | {"layer.9.weight": next(iter(shards))})
+    with pytest.raises(DamagedFileError, match=r"'layer\.9\.weight', which no shard holds"):
+        read(tmp_path, tmp_path / "home")
+
+
+def test_a_shard_that_is_named_and_gone_matters_only_for_what_no_other_holds(tmp_path: Path) -> None:
+    shards, gone = halves(model()), "model-00009-of-00009.safetensors"
+    save_shards(tmp_path, shards, dict.fromkeys(model(), gone) | dict.fromkeys(list(model())[:1], next(iter(shards))))
+    with pytest.raises(DamagedFileError, match=gone):
+        read(tmp_path, tmp_path / "home")
+    held = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+    save_shards(tmp_path, shards, held | {"layer.0.weight": gone})
+    # The other tensor of the first shard keeps that shard in the index.
+    assert any(gone in note for note in read(tmp_path, tmp_path / "home").notes)
+
+
+def test_a_tensor_in_two_shards(tmp_path: Path) -> None:
+    shards = halves(model())
+    second = list(shards)[1]
+    shards[second] |= {"layer.0.weight": model()["layer.0.weight"]}
+    save_shards(tmp_path, shards)
+    assert len(read(tmp_path, tmp_path / "home").specs) == 4
+    shards[second] |= {"layer.0.weight": model(1)["layer.0.weight"]}
+    save_shards(tmp_path, shards)
+    with pytest.raises(DamagedFileError, match="in two shards with other values"):
+        read(tmp_path, tmp_path / "home")
+
+
+def test_what_lies_beside_the_weights_is_named(tmp_path: Path) -> None:
+    save_shards(tmp_path, halves(model()))
+    save_file(model(1), tmp_path / "model-00003-of-00003.safetensors")
+    assert any("'model-00003-of-00003.safetensors'" in note for note in read(tmp_path, tmp_path / "home").notes)
+    save_file(model(2), tmp_path / "model.safetensors")
+    assert any("'model.safetensors' is read, and not" in note for note in read(tmp_path, tmp_path / "home").notes)
+
+
+def test_what_training_leaves_is_no_model(tmp_path: Path) -> None:
+    for name in ("optimizer.pt", "training_args.bin", "scheduler.pt", "rng_state_0.pth"):
+        torch.save({"state": torch.ones(3)}, tmp_path / name)
+    torch.save(model(), tmp_path / "weights.pt")
+    assert len(read(tmp_path, tmp_path / "home").specs) == 4
+
+
+def test_the_cache_of_the_hub_by_path(tmp_path: Path) -> None:
+    folder = tmp_path / "models--org--name"
+    for commit, seed in (("a" * 40, 0), ("b" * 40, 1)):
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        save_file(model(seed), folder / "snapshots" / commit / "model.safetensors")
+    with pytest.raises(NoWeightsError, match="2 commits"):
+        read(folder, tmp_path / "home")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("b" * 40)
+    assert fetch(ModelRequest(name=str(folder)), home=tmp_path / "home").paths[0].parent.name == "b" * 40
+    for path in (folder, folder / "snapshots" / ("a" * 40)):
+        assert key_of(ModelRequest(name=str(path))) == "org/name"
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to("../blobs/0123")
+    with pytest.raises(DamagedFileError, match=r"is a link to '\.\./blobs/0123'"):
+        read(tmp_path, tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax"), ("model.onnx", "ONNX")],
+)
+def test_other_frameworks_are_named(tmp_path: Path, name: str, word: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(NoWeightsError, match=word):
+        read(tmp_path, tmp_path / "home")
+
+
+def test_slices_for_tensor_parallelism_are_not_taken_for_a_model(tmp_path: Path) -> None:
+    for rank in range(2):
+        torch.save(model(rank), tmp_path / f"consolidated.0{rank}.pth")
+    with pytest.raises(NoWeightsError, match="tensor parallelism"):
+        read(tmp_path, tmp_path / "home")
+
+
+# Checkpoints of training.
+
+LAYOUTS: dict[str, Callable[[Tensors], Any]] = {
+    "nanoGPT": lambda own: {
+        "model": {f"_orig_mod.{name}": value for name, value in own.items()},
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(900, 9)}}},
+        "best_val_loss": torch.tensor(1.47),
+    },
+    "Lightning": lambda own: {"state_dict": own, "optimizer_states": [{"m": torch.zeros(900, 9)}], "epoch": 3},
+    "data parallel": lambda own: {"model_state": {f"module.{name}": value for name, value in own.items()}},
+    "averages": lambda own: {"params": model(5), "params_ema": own},
+    "teacher": lambda own: {"teacher": own, "student": model(5), "args": {"lr": torch.tensor(1.0)}},
+    "nested": lambda own: {"checkpoint": {"net": {"state_dict": own}}},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_model_is_found_in_a_checkpoint_of_training(tmp_path: Path, layout: str) -> None:
+    torch.save(LAYOUTS[layout](model()), tmp_path / "last.ckpt")
+    with WeightReader(fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home")) as reader:
+        assert {
+            name: torch.from_numpy(reader.tensor(name)).equal(value) for name, value in model().items()
+        } == dict.fromkeys(model(), True)
+
+
+def test_one_of_several_sets_of_weights_can_be_chosen(tmp_path: Path) -> None:
+    torch.save({"params": model(5), "params_ema": model()}, tmp_path / "net.pth")
+    assert "'params_ema' is read, and not 'params'" in read(tmp_path, tmp_path / "home").notes[0]
+    home = tmp_path / "home"
+    raw, average = (
+        fetch(ModelRequest(name=str(tmp_path), state_dict=key), home=home) for key in ("params", "params_ema")
+    )
+    assert raw.digest != average.digest
+    with WeightReader(raw) as reader:
+        assert torch.from_numpy(reader.tensor("layer.0.weight")).equal(model(5)["layer.0.weight"])
+    with pytest.raises(DnaZooError, match="no tensors under 'ema'") as caught:
+        read(tmp_path, home, "ema")
+    assert "params, params_ema" in caught.value.hint
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_torchscript_archive_is_not_run(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Linear(3, 3)).save(str(tmp_path / "model.pt"))
+    with pytest.raises(UnsafeFileError, match="TorchScript"):
+        read(tmp_path, tmp_path / "home")
+
+
+@pytest.mark.parametrize("layout", ["empty", "meta"])
+def test_tensors_without_values_do_not_disappear(tmp_path: Path, layout: str) -> None:
+    tensors = model()
+    tensors["layer.1.weight"] = torch.empty(0) if layout == "empty" else torch.empty(6, 8, device="meta")
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    with pytest.raises(PartialModelError, match=r"25% of .*'layer\.1\.weight'"):
+        read(tmp_path, tmp_path / "home")
+    files = fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home")
+    inventory = extract(files, allow_partial=True)
+    assert inventory.is_partial and [spec.name for spec in inventory.specs] == [
+        name for name in model() if "1" not in name
+    ]
