@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cli.output import print_error
 from cli.session import Session
@@ -23,13 +24,13 @@ def model_requests(
     weights: Sequence[str] = (),
     local: Sequence[Path] = (),
     local_names: Sequence[str] = (),
-    state_dict: str | None = None,
+    **how: Any,
 ) -> tuple[ModelRequest, ...]:
     """The models asked for, each once, in the order asked.
 
     - `weights`: `KEY=PATH`, the file to read in place of KEY's own; KEY need not be among `names`.
     - `local`, `local_names`: pairs, a path and what to call it.
-    - `state_dict`: key of the weights in checkpoints that hold several sets.
+    - `how`: fields of `ModelRequest` that hold for all of them.
 
     Raises `SettingsError` if nothing is asked for, or a pair is incomplete.
     """
@@ -41,7 +42,7 @@ def model_requests(
         hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
         raise SettingsError("No model is named.", hint=hint)
     _require_distinct(requests)
-    return tuple(replace(request, state_dict=state_dict) for request in requests)
+    return tuple(replace(request, **how) for request in requests)
 
 
 def mined_hub_ids(session: Session) -> Iterator[str]:

@@ -117,6 +117,8 @@ def _asked(request: ModelRequest) -> dict[str, str | None]:
         "weights": str(request.weights.absolute()) if request.weights else None,
         "revision": request.revision,
         "state_dict": request.state_dict,
+        "adapter": request.adapter,
+        "base": request.base,
     }
 
 

@@ -12,6 +12,7 @@ from dna_zoo.errors import SettingsError
 __all__ = [
     "PRESETS",
     "RATE_BESIDE_ADAM",
+    "AdapterUse",
     "AnalysisSettings",
     "Compile",
     "DnaType",
@@ -29,6 +30,7 @@ __all__ = [
     "preset",
 ]
 
+AdapterUse = Literal["merged", "delta"]
 DnaType = Literal["separable", "spectral", "hierarchical", "adaptive"]
 Scope = Literal["tensor", "model"]
 Order = Literal["raw", "seriated"]

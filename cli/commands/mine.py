@@ -17,6 +17,7 @@ from cli.progress import progress
 from cli.session import offline_mode, session_of
 from cli.whereabouts import find_pattern, run_folder
 from patterndb.records import Neighbour, PatternRecord, RunRecord
+from pipeline.settings import AdapterUse
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
@@ -79,6 +80,23 @@ def mine(
             rich_help_panel=SOURCES,
         ),
     ] = None,
+    adapter: Annotated[
+        AdapterUse,
+        typer.Option(
+            "--adapter",
+            help="What to make of an adapter: its base with the updates, or the updates alone.",
+            rich_help_panel=SOURCES,
+        ),
+    ] = "merged",
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="NAME",
+            help="The model that an adapter was trained on: a key, a Hub id or a path.",
+            rich_help_panel=SOURCES,
+        ),
+    ] = None,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
     **fit: Any,
@@ -96,6 +114,8 @@ def mine(
         local=local or [],
         local_names=local_names or [],
         state_dict=state_dict,
+        adapter=adapter,
+        base=base,
     )
     settings = options.make_settings(
         preset,

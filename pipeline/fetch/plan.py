@@ -15,6 +15,7 @@ from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.records import is_complete, load_revision
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
 from pipeline.weights.files import (
+    ADAPTER_CONFIG,
     CONFIG_NAME,
     INDEX_SUFFIX,
     WEIGHT_NAMES,
@@ -153,9 +154,14 @@ def _plan_path(path: Path, key: str, card: ModelCard | None) -> FetchPlan:
         origin="local",
         weights=tuple(_here(path) for path in found.paths),
         config=_here_or_none(found.folder / CONFIG_NAME),
+        adapter=_here_or_none(found.folder / ADAPTER_CONFIG) if _is_adapter(found.paths[0].name) else None,
         card=card,
         notes=found.notes,
     )
+
+
+def _is_adapter(name: str) -> bool:
+    return name.startswith("adapter_model.")
 
 
 def _here(path: Path, sha256: str | None = None) -> PlannedFile:
@@ -205,6 +211,7 @@ def _plan_cached(source: _Source) -> FetchPlan | None:
         origin="cache",
         weights=tuple(_here(path, source.sha256_of(path.name)) for path in paths),
         config=_here_or_none(hub.cached_path(repo, CONFIG_NAME, revision)),
+        adapter=_here_or_none(hub.cached_path(repo, ADAPTER_CONFIG, revision)) if _is_adapter(first.name) else None,
         card=source.card,
     )
 
@@ -240,6 +247,7 @@ def _plan_hub(source: _Source) -> FetchPlan:
         origin="hub",
         weights=weights,
         config=_plan_file(source.repo, CONFIG_NAME, first.revision),
+        adapter=_plan_file(source.repo, ADAPTER_CONFIG, first.revision) if _is_adapter(first.name) else None,
         card=source.card,
     )
 

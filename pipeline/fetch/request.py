@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dna_zoo.errors import SettingsError
 from pipeline.fetch.hub import is_hex
+from pipeline.settings import AdapterUse
 from pipeline.weights.files import Origin
 from zoo.cards import ModelCard
 
@@ -24,6 +25,10 @@ class ModelRequest:
     """A commit of the Hub; None means the card's pin, or the commit stored at the first download."""
     state_dict: str | None = None
     """Key of the weights in a checkpoint that holds several sets of them, dots between levels."""
+    adapter: AdapterUse = "merged"
+    """What to make of an adapter: its base with the updates added, or the updates alone."""
+    base: str | None = None
+    """The model that an adapter was trained on; None leaves that to the adapter's own configuration."""
 
     def __post_init__(self) -> None:
         if self.revision is not None and not is_hex(self.revision, 40):
@@ -58,6 +63,8 @@ class FetchPlan:
     weights: tuple[PlannedFile, ...]
     config: PlannedFile | None
     """None where the model has no `config.json`, or it is out of reach."""
+    adapter: PlannedFile | None = None
+    """`adapter_config.json`, where the weights are an adapter's."""
     card: ModelCard | None = None
     notes: tuple[str, ...] = ()
     """What was chosen where a folder left a choice."""
@@ -65,8 +72,8 @@ class FetchPlan:
     @property
     def missing(self) -> tuple[PlannedFile, ...]:
         """The files that must be downloaded."""
-        files = self.weights if self.config is None else (*self.weights, self.config)
-        return tuple(file for file in files if file.path is None)
+        files = (*self.weights, self.config, self.adapter)
+        return tuple(file for file in files if file is not None and file.path is None)
 
     @property
     def download_bytes(self) -> int:

@@ -4,11 +4,12 @@ The package and the cache cost no request. Weights stay where they are; nothing 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from dna_zoo.errors import DamagedFileError
+from dna_zoo.errors import DamagedFileError, DnaZooError, FetchError
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
@@ -44,9 +45,13 @@ def fetch(
     planned = plan(request, home=home, offline=offline)
     with disk_errors():
         fresh = _download_missing(planned, home, on_event) if planned.missing else {}
-        files = _of_state_dict(_verified(planned, fresh, home, recheck=recheck, on_event=on_event), request.state_dict)
+        files = _verified(planned, fresh, home, recheck=recheck, on_event=on_event)
         if planned.repo and planned.revision and planned.origin in ("cache", "hub"):
             _record(request, planned, planned.repo, planned.revision, home)
+    files = _of_state_dict(files, request.state_dict)
+    if planned.adapter:
+        config = read_config(_path_of(planned, planned.adapter, fresh))
+        files = _of_adapter(files, config, request, home=home, on_event=on_event, offline=offline)
     message = f"{files.paths[0]} ({files.num_bytes / 1e6:,.1f} MB, {files.origin})"
     on_event(Event(kind="done" if fresh else "reused", model=files.key, stage="fetch", message=message))
     return files
@@ -134,6 +139,30 @@ def _of_state_dict(files: WeightFiles, key: str | None) -> WeightFiles:
     if key is None:
         return files
     return replace(files, state_dict=key, digest=hashlib.sha256(f"{files.digest}{key}".encode()).hexdigest())
+
+
+def _of_adapter(
+    files: WeightFiles,
+    config: Mapping[str, Any],
+    request: ModelRequest,
+    *,
+    home: Path,
+    on_event: OnEvent,
+    offline: bool | None,
+) -> WeightFiles:
+    """An adapter's files with its configuration and, unless the updates alone are asked for, its base's."""
+    if request.adapter == "delta":
+        digest = hashlib.sha256(f"{files.digest}delta".encode()).hexdigest()
+        return replace(files, adapter=config, digest=digest)
+    name = request.base or str(config.get("base_model_name_or_path") or "")
+    try:
+        base = fetch(ModelRequest(name=name), home=home, on_event=on_event, offline=offline)
+    except DnaZooError as error:
+        message = f"{files.key!r} is an adapter of {name!r}, and that model is not to be had: {error.message}"
+        hint = "Give its base with --base PATH, or mine its updates alone with --adapter delta."
+        raise FetchError(message, hint=hint) from error
+    digest = hashlib.sha256(f"{files.digest}{base.digest}".encode()).hexdigest()
+    return replace(files, adapter=config, base=base, config=base.config, digest=digest)
 
 
 def _path_of(planned: FetchPlan, file: PlannedFile, fresh: dict[str, Path]) -> Path:

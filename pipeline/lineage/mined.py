@@ -69,6 +69,8 @@ def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[Mo
                 weights=Path(weights) if weights else None,
                 revision=request.get("revision"),
                 state_dict=request.get("state_dict"),
+                adapter="delta" if request.get("adapter") == "delta" else "merged",
+                base=request.get("base"),
             )
     if pattern.model.repo and pattern.model.revision:
         yield ModelRequest(name=pattern.model.repo, revision=pattern.model.revision)

@@ -10,6 +10,7 @@ from dna_zoo.errors import DamagedFileError
 from zoo.cards import ModelCard
 
 __all__ = [
+    "ADAPTER_CONFIG",
     "CONFIG_NAME",
     "INDEX_SUFFIX",
     "WEIGHT_NAMES",
@@ -23,6 +24,7 @@ __all__ = [
 Origin = Literal["package", "cache", "hub", "local"]
 
 CONFIG_NAME = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 INDEX_SUFFIX = ".index.json"
 # In the order they are preferred: safetensors holds nothing but tensors, a `.bin` is a pickle.
 WEIGHT_NAMES = (
@@ -30,6 +32,8 @@ WEIGHT_NAMES = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
 )
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -58,6 +62,10 @@ class WeightFiles:
     card: ModelCard | None = None
     state_dict: str | None = None
     """Key of the mapping to read where a file holds several; it is part of `digest`."""
+    adapter: Mapping[str, Any] = field(default_factory=dict)
+    """`adapter_config.json` of an adapter; empty for a model."""
+    base: "WeightFiles | None" = None
+    """The model that the adapter's updates are added to; None for the updates alone. `digest` is of both."""
     notes: tuple[str, ...] = ()
     """What was chosen where a folder left a choice."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
+from pipeline.weights.adapters import merge, updates
 from pipeline.weights.assembly import StoredTensor, Tensor, Tensors
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.quantised import dequantise
@@ -49,6 +50,7 @@ class WeightReader:
 
     def __init__(self, files: WeightFiles) -> None:
         self.files = files
+        self._base = WeightReader(files.base) if files.base else None
         self._opened: list[SafetensorsFile | TorchFile] = []
         self._stored: Tensors | None = None
         self._assembled: Tensors | None = None
@@ -65,11 +67,17 @@ class WeightReader:
         for file in self._opened:
             file.close()
         self._opened.clear()
+        if self._base:
+            self._base._close()
         self._stored = self._assembled = None
 
     @property
     def stored(self) -> Mapping[str, Tensor]:
-        """Every tensor of the files by name, as it is stored, shard after shard."""
+        """Every tensor of the files by name, as it is stored, shard after shard; those of an adapter's base first."""
+        return {**(self._base.stored if self._base else {}), **self._own}
+
+    @property
+    def _own(self) -> Tensors:
         if self._stored is None:
             try:
                 self._stored = self._open_all()
@@ -82,7 +90,10 @@ class WeightReader:
     def tensors(self) -> Mapping[str, Tensor]:
         """Every tensor of the model by name: quantised weights turned back, what is stored as a product multiplied."""
         if self._assembled is None:
-            self._assembled = multiply_out(dequantise(dict(self.stored), self.files.config))
+            found = multiply_out(dequantise(dict(self._own), self.files.config))
+            if self.files.adapter:
+                found = updates(found, self.files.adapter)
+            self._assembled = merge(dict(self._base.tensors), found) if self._base else found
         return self._assembled
 
     def _open_all(self) -> Tensors:
