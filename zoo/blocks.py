@@ -39,7 +39,7 @@ _BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"layers\.(\d+)\.downsample", r"\1.1"),
         (r"(?:layer|block\.)(\d+)\.(\d+)", r"\1.\2"),
         # All the others; the leftmost number counts, so that what a block repeats inside keeps the block's index.
-        (r"(?:(?:\w+_)?layers?|h|(?:res)?blocks?|stages?|features)\.(\d+)", r"\1"),
+        (r"(?:(?:\w+_)?layers?|h|blk|(?:res)?blocks?|stages?|features)\.(\d+)", r"\1"),
     )
 )
 """Pattern of the path down to a block, and the numbers that order it, as a template of its groups."""

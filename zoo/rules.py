@@ -91,18 +91,19 @@ MATRIX_RULES: tuple[Rule, ...] = (
         _LABEL,
         _RESIDUAL,
     ),
+    Rule(re.compile(r"^output$"), Role.HEAD, _VOCABULARY, _RESIDUAL),  # GGUF's; a classifier's is `fc` or `head`.
     Rule(re.compile(r"^(?:\w+\.)?(?:fc|head|output)$"), Role.HEAD, _LABEL, _RESIDUAL),
     Rule(re.compile(r"^decoder$"), Role.HEAD, _VOCABULARY, _RESIDUAL),
     # Embeddings.
     _rule(r"relative_attention_bias|relative_position_bias_table", Role.POSITION_EMBEDDING, _POSITION, _ATTENTION),
     _rule(
-        r"(?:position|rel)_embeddings?|positional_embedding|positions_embed|embed_positions|wpe|(?:\w+_)?pos_embed",
+        r"(?:position|rel)_embeddings?|positional_embedding|positions_embed|embed_positions|position_embd|wpe|(?:\w+_)?pos_embed",
         Role.POSITION_EMBEDDING,
         _POSITION,
         _RESIDUAL,
     ),
     _rule(
-        r"(?:word|token|token_type|tok|class|lang)_embeddings?|embed_tokens|tokens_embed|embed_in|wte|shared"
+        r"(?:word|token|token_type|tok|class|lang)_embeddings?|embed_tokens|tokens_embed|embed_in|token_embd|wte|shared"
         r"|(?:cls|dist|distillation|mask|register)_tokens?|embeddings?",
         Role.TOKEN_EMBEDDING,
         _VOCABULARY,
@@ -121,13 +122,13 @@ MATRIX_RULES: tuple[Rule, ...] = (
     _rule(r"mixer\.out_proj", Role.OTHER, _RESIDUAL, _HIDDEN),  # A state space model's, not attention's.
     # Attention.
     _rule(r"q_attn", _QUERY, _ATTENTION, _RESIDUAL, conv1d=True),
-    _rule(r"query(?:_proj)?|q_proj|q_lin|linear_q|to_q|wq|q", _QUERY, _ATTENTION, _RESIDUAL),
-    _rule(r"key(?:_proj)?|k_proj|k_lin|linear_k|to_k|wk|k", _KEY, _ATTENTION, _RESIDUAL),
-    _rule(r"value(?:_proj)?|v_proj|v_lin|linear_v|to_v|wv|v", _VALUE, _ATTENTION, _RESIDUAL),
+    _rule(r"query(?:_proj)?|q_proj|q_lin|linear_q|to_q|attn_q|wq|q", _QUERY, _ATTENTION, _RESIDUAL),
+    _rule(r"key(?:_proj)?|k_proj|k_lin|linear_k|to_k|attn_k|wk|k", _KEY, _ATTENTION, _RESIDUAL),
+    _rule(r"value(?:_proj)?|v_proj|v_lin|linear_v|to_v|attn_v|wv|v", _VALUE, _ATTENTION, _RESIDUAL),
     _rule(r"\w*attn\.c_proj|\w*attention\.c_proj", Role.ATTENTION_OUTPUT, _RESIDUAL, _ATTENTION, conv1d=True),
     _rule(
         r"\w*[Aa]ttention\.(?:output\.dense|dense|o|wo)|\w*attn\.(?:dense|proj|Wo)"
-        r"|out_proj|o_proj|out_lin|linear_out|to_out(?:\.0)?",
+        r"|out_proj|o_proj|attn_output|out_lin|linear_out|to_out(?:\.0)?",
         Role.ATTENTION_OUTPUT,
         _RESIDUAL,
         _ATTENTION,
@@ -135,7 +136,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     # Feed-forward pairs.
     _rule(r"c_fc", Role.FFN_IN, _HIDDEN, _RESIDUAL, conv1d=True),
     _rule(
-        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|gate_up_proj|wi(?:_\d)?|Wi"
+        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|ffn_gate|ffn_up|gate_up_proj|wi(?:_\d)?|Wi"
         r"|w1|w3|dense_h_to_4h|pwconv1|mlp\.dense1|ff\.layer_1",
         Role.FFN_IN,
         _HIDDEN,
@@ -143,7 +144,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(r"c_proj", Role.FFN_OUT, _RESIDUAL, _HIDDEN, conv1d=True),
     _rule(
-        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|wo|Wo|w2|dense_4h_to_h|pwconv2|mlp\.dense2"
+        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|ffn_down|wo|Wo|w2|dense_4h_to_h|pwconv2|mlp\.dense2"
         r"|ff\.layer_2",
         Role.FFN_OUT,
         _RESIDUAL,
@@ -175,7 +176,7 @@ KERNEL_RULES: tuple[Rule, ...] = (
 FUSED_RULES: tuple[FusedRule, ...] = (
     FusedRule(_ending(r"crossattention\.c_attn"), (_KEY, _VALUE), conv1d=True),
     FusedRule(_ending(r"c_attn"), (_QUERY, _KEY, _VALUE), conv1d=True),
-    FusedRule(_ending(r"qkv|qkv_proj|in_proj_weight|Wqkv|W_pack|query_key_value"), (_QUERY, _KEY, _VALUE)),
+    FusedRule(_ending(r"qkv|qkv_proj|attn_qkv|in_proj_weight|Wqkv|W_pack|query_key_value"), (_QUERY, _KEY, _VALUE)),
 )
 """Parts lie one after another: all query rows, all key rows, all value rows."""
 

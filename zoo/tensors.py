@@ -83,6 +83,8 @@ class TensorHeader:
     shape: tuple[int, ...]
     dtype: str
     """safetensors' names: F64, F32, F16, BF16, I64, I32, U8, BOOL, ..."""
+    num_bytes: int | None = None
+    """In the file, where shape and dtype do not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

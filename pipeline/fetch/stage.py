@@ -25,6 +25,7 @@ from pipeline.fetch.records import (
 )
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
 from pipeline.weights.files import WeightFiles, read_config, refuse_stand_ins
+from pipeline.weights.gguf_file import gguf_config
 
 __all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "plan"]
 
@@ -126,7 +127,7 @@ def _verified(
         sha256=tuple(digests),
         digest=digest,
         num_bytes=sum(path.stat().st_size for path in paths),
-        config=read_config(config),
+        config=read_config(config) or gguf_config(paths[0]),
         # A plan of the Hub may lack the config alone: then the weights were in the cache.
         origin="cache" if planned.origin == "hub" and not is_fresh else planned.origin,
         card=planned.card,

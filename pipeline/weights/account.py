@@ -110,4 +110,6 @@ def unreadable_reason(header: TensorHeader) -> str | None:
 
 def num_bytes(header: TensorHeader) -> int:
     """Bytes of a tensor in the file; formats below a byte and unknown ones count as one byte a number."""
+    if header.num_bytes is not None:
+        return header.num_bytes
     return prod(header.shape) * next((size for end, size in BYTES.items() if header.dtype.endswith(end)), 1)

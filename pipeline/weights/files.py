@@ -35,7 +35,7 @@ WEIGHT_NAMES = (
     "adapter_model.safetensors",
     "adapter_model.bin",
 )
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 

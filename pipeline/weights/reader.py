@@ -17,6 +17,7 @@ from dna_zoo.errors import DamagedFileError, ExtractError
 from pipeline.weights.adapters import merge, updates
 from pipeline.weights.assembly import StoredTensor, Tensor, Tensors
 from pipeline.weights.files import WeightFiles
+from pipeline.weights.gguf_file import GgufFile
 from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
@@ -31,8 +32,13 @@ PIECE = 1 << 18
 Float32 = npt.NDArray[np.float32]
 
 
-def _open(path: Path, state_dict: str | None) -> SafetensorsFile | TorchFile:
+_WeightFile = SafetensorsFile | TorchFile | GgufFile
+
+
+def _open(path: Path, state_dict: str | None) -> _WeightFile:
     try:
+        if path.suffix == ".gguf":
+            return GgufFile(path)
         return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path, state_dict)
     except OSError as error:
         raise ExtractError(
@@ -51,7 +57,7 @@ class WeightReader:
     def __init__(self, files: WeightFiles) -> None:
         self.files = files
         self._base = WeightReader(files.base) if files.base else None
-        self._opened: list[SafetensorsFile | TorchFile] = []
+        self._opened: list[_WeightFile] = []
         self._stored: Tensors | None = None
         self._assembled: Tensors | None = None
 
@@ -101,7 +107,7 @@ class WeightReader:
         for path in self.files.paths:
             self._opened.append(file := _open(path, self.files.state_dict))
             for header in file.headers:
-                tensor = StoredTensor(header=header, file=file)
+                tensor = StoredTensor(header=header, file=file, scheme=file.schemes.get(header.name))
                 first = entries.setdefault(header.name, tensor)
                 if first is not tensor and not np.array_equal(first.array(), tensor.array()):
                     raise DamagedFileError(

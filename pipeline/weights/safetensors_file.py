@@ -35,6 +35,8 @@ class SafetensorsFile:
         self.path = path
         self.shared: dict[str, str] = {}
         """Empty: the format knows no shared storage."""
+        self.schemes: dict[str, str] = {}
+        """Empty: how tensors are quantised is not in this format."""
         self.notes: tuple[str, ...] = ()
         """Empty: there is nothing to choose."""
         self._file = path.open("rb")

@@ -48,6 +48,8 @@ class TorchFile:
     def __init__(self, path: Path, state_dict: str | None = None) -> None:
         self.path = path
         chosen = choose_state_dict(_load(path), path, state_dict)
+        self.schemes: dict[str, str] = {}
+        """Empty: how tensors are quantised is not in this format."""
         self.notes = chosen.notes
         """What was chosen, where there was a choice."""
         self._tensors = chosen.tensors

@@ -1,0 +1,96 @@
+"""Read tensors from a `.gguf` file, quantised or not, through the package of that name (the extra `quantised`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dna_zoo.errors import DamagedFileError, ExtractError
+from zoo.tensors import TensorHeader
+
+__all__ = ["GgufFile", "gguf_config"]
+
+_PLAIN = {"F64", "F32", "F16", "BF16"}
+_CONFIG = {
+    "num_hidden_layers": "block_count",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+}
+"""What `config.json` calls a number, and what the file does after the name of the architecture."""
+
+
+class GgufFile:
+    """An open file; values are turned back to float32 a tensor at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shared: dict[str, str] = {}
+        """Empty: the format knows no shared storage."""
+        self.notes: tuple[str, ...] = ()
+        """Empty: there is nothing to choose."""
+        self._tensors = {str(tensor.name): tensor for tensor in _open(path).tensors}
+        self.headers = tuple(_header(name, tensor) for name, tensor in self._tensors.items())
+        kinds = {name: tensor.tensor_type.name for name, tensor in self._tensors.items()}
+        self.schemes = {name: f"gguf {kind.lower()}" for name, kind in kinds.items() if kind not in _PLAIN}
+        """Of the tensors that are quantised."""
+
+    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+        """All values in the header's shape, float32."""
+        from gguf.quants import dequantize
+
+        tensor = self._tensors[header.name]
+        try:
+            values = dequantize(tensor.data, tensor.tensor_type)
+        except NotImplementedError as error:
+            raise ExtractError(
+                f"{header.name!r} is quantised as {tensor.tensor_type.name}, which cannot be turned back.",
+                hint="Mine the model before it was quantised.",
+            ) from error
+        return np.asarray(values, dtype=np.float32).reshape(header.shape)
+
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
+        """The values as float32, flat and in order, `size` at a time."""
+        flat = self.array(header).reshape(-1)
+        for start in range(0, flat.size, size):
+            yield flat[start : start + size]
+
+    def close(self) -> None:
+        self._tensors = {}
+
+
+def gguf_config(path: Path) -> dict[str, Any]:
+    """What the file says of the model, under the names of a `config.json`; empty for other formats."""
+    if path.suffix != ".gguf":
+        return {}
+    fields = {name: field.contents() for name, field in _open(path).fields.items()}
+    kind = fields.get("general.architecture")
+    known = {ours: fields.get(f"{kind}.{theirs}") for ours, theirs in _CONFIG.items()}
+    return {"model_type": kind} | {name: value for name, value in known.items() if value is not None}
+
+
+def _open(path: Path) -> Any:
+    try:
+        from gguf import GGUFReader
+    except ImportError as error:
+        raise ExtractError(
+            f"{str(path)!r} is a GGUF file, and the package that reads it is not installed.",
+            hint="Install it with `pip install 'dna-zoo[quantised]'`.",
+        ) from error
+    try:
+        return GGUFReader(path)
+    except Exception as error:  # Whatever a damaged header makes of it: ValueError, KeyError, IndexError and more.
+        raise DamagedFileError(
+            f"{str(path)!r} is no intact GGUF file.", hint="Fetch the model again, or convert it anew."
+        ) from error
+
+
+def _header(name: str, tensor: Any) -> TensorHeader:
+    """The format counts axes from the last one; what is quantised counts as float32."""
+    kind = tensor.tensor_type.name
+    shape = tuple(int(length) for length in reversed(tensor.shape))
+    num_bytes = int(tensor.n_bytes)
+    return TensorHeader(name=name, shape=shape, dtype=kind if kind in _PLAIN else "F32", num_bytes=num_bytes)
