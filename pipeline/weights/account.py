@@ -49,6 +49,8 @@ class Account:
 
     tensors: int = 0
     """Tensors of the model in all."""
+    left_out: tuple[str, ...] = ()
+    """Tensors that a sample of others stands for; their bytes are among those that were read."""
 
     @property
     def unreadable_share(self) -> float:
@@ -65,8 +67,10 @@ def take_account(stored: Mapping[str, Tensor], tensors: Mapping[str, Tensor], sp
     schemes: Counter[str] = Counter()
     reasons: dict[str, str] = {}
     quantised = 0
+    seen: set[str] = set()
     for name, tensor in tensors.items():
-        size = sum(num_bytes(stored[source].header) for source in tensor.sources)
+        size = sum(num_bytes(stored[source].header) for source in tensor.sources if source not in seen)
+        seen.update(tensor.sources)  # What several tensors share, as experts do their stack, counts once.
         reason = unreadable_reason(tensor.header)
         if reason is not None:
             reasons[name] = reason

@@ -6,7 +6,7 @@ are computed when they are asked for, one tensor at a time.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from zoo.tensors import TensorHeader
 
-__all__ = ["DerivedTensor", "Recipe", "StoredTensor", "Tensor", "TensorFile", "Tensors", "assemble"]
+__all__ = ["DerivedTensor", "Recipe", "StoredTensor", "Tensor", "TensorFile", "Tensors", "assemble", "entry"]
 
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -27,6 +27,8 @@ class TensorFile(Protocol):
 
     def array(self, header: TensorHeader) -> Array: ...
 
+    def entry(self, header: TensorHeader, index: int) -> Array: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredTensor:
@@ -36,6 +38,8 @@ class StoredTensor:
     file: TensorFile
     scheme: str | None = None
     """How it was quantised; None for plain numbers."""
+    index: int | None = None
+    """The entry along the first axis, where this is one of a stack."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -44,7 +48,7 @@ class StoredTensor:
 
     def array(self) -> Array:
         """All values in the tensor's shape: float32, or the integers that are stored."""
-        return self.file.array(self.header)
+        return self.file.array(self.header) if self.index is None else self.file.entry(self.header, self.index)
 
     def chunks(self, size: int) -> Iterator[Float32]:
         """The values as float32, flat and in order, `size` at a time; not to be written to."""
@@ -62,6 +66,8 @@ class DerivedTensor:
     scheme: str | None = None
     drops: tuple[str, ...] = ()
     """Stored tensors that are accounted for with it, and not read."""
+    is_by_entry: bool = False
+    """Whether an entry along the first axis is made of the parts' entries there."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -95,6 +101,21 @@ class Recipe:
     drops: tuple[str, ...] = ()
     """Stored tensors that are not needed once it is made."""
     scheme: str | None = None
+    is_by_entry: bool = False
+    """Whether an entry along the first axis is made of the parts' entries there."""
+
+
+def entry(tensor: Tensor, index: int) -> Tensor:
+    """One entry along the first axis of a stack (n, ...), read by itself where the file allows it.
+
+    Only its `array` and `sources` are for use: a stored one keeps the header of the whole.
+    """
+    if isinstance(tensor, StoredTensor):
+        return replace(tensor, index=index)
+    header = replace(tensor.header, shape=tensor.header.shape[1:])
+    if tensor.is_by_entry:
+        return replace(tensor, header=header, parts=tuple(entry(part, index) for part in tensor.parts))
+    return replace(tensor, header=header, parts=(tensor,), make=lambda whole: whole[index])
 
 
 def assemble(tensors: Tensors, find: Callable[[str, Tensors], Recipe | None]) -> Tensors:
@@ -112,7 +133,14 @@ def assemble(tensors: Tensors, find: Callable[[str, Tensors], Recipe | None]) ->
         # Where parts are quantised, so is what they make.
         scheme = recipe.scheme or next((part.scheme for part in parts if part.scheme), None)
         header = TensorHeader(name=recipe.target, shape=recipe.shape, dtype="F32")
-        made[name] = DerivedTensor(header=header, parts=parts, make=recipe.make, scheme=scheme, drops=recipe.drops)
+        made[name] = DerivedTensor(
+            header=header,
+            parts=parts,
+            make=recipe.make,
+            scheme=scheme,
+            drops=recipe.drops,
+            is_by_entry=recipe.is_by_entry,
+        )
         used.update(recipe.parts, recipe.drops)
     targets = {tensor.header.name for tensor in made.values()}
     found: Tensors = {}

@@ -52,6 +52,10 @@ class GgufFile:
             ) from error
         return np.asarray(values, dtype=np.float32).reshape(header.shape)
 
+    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+        """One entry along the first axis, float32."""
+        return np.asarray(self.array(header)[index])
+
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
         """The values as float32, flat and in order, `size` at a time."""
         flat = self.array(header).reshape(-1)

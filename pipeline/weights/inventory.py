@@ -1,13 +1,14 @@
 """Extract: what each tensor of a model is, and whether its values are sound."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dna_zoo.errors import ExtractError, NonFiniteWeightsError, PartialModelError
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.weights.account import MOST_UNREADABLE, Account, take_account
+from pipeline.weights.experts import MOST_EXPERTS, sample_experts
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from zoo.roles import describe_tensors
@@ -61,7 +62,9 @@ def take_inventory(
     """
     key = reader.files.key
     specs, notes = _describe(reader)
-    account = take_account(reader.stored, reader.tensors, specs)
+    skipped = sample_experts([spec.tensor for spec in specs])
+    account = replace(take_account(reader.stored, reader.tensors, specs), left_out=tuple(skipped))
+    specs = tuple(spec for spec in specs if spec.tensor not in skipped)
     if account.unreadable_share > MOST_UNREADABLE and not allow_partial:
         raise _partial_error(key, account)
     trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT and spec.tensor not in account.reasons]
@@ -77,7 +80,14 @@ def take_inventory(
         num_weights=num_weights,
         num_tensors=len({spec.tensor for spec in trained}),
         nonfinite=nonfinite,
-        notes=(*reader.notes, *notes, *_rounding_notes(trained), *_account_notes(account), *left_out),
+        notes=(
+            *reader.notes,
+            *notes,
+            *_sample_notes(skipped),
+            *_rounding_notes(trained),
+            *_account_notes(account),
+            *left_out,
+        ),
         account=account,
     )
 
@@ -88,6 +98,17 @@ def _partial_error(key: str, account: Account) -> PartialModelError:
     return PartialModelError(
         f"{account.unreadable_share:.0%} of {key!r} cannot be read: {name!r} ({reason}){others}.",
         hint="Mine the model in another format, or what can be read of it with --allow-partial.",
+    )
+
+
+def _sample_notes(skipped: Mapping[str, str]) -> tuple[str, ...]:
+    """How many experts stand for the others."""
+    if not skipped:
+        return ()
+    modules = len(set(skipped.values()))
+    return (
+        f"{MOST_EXPERTS} experts at random stand for all of each of {modules} modules: {len(skipped):,} tensors are not"
+        " looked at.",
     )
 
 

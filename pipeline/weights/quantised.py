@@ -219,7 +219,14 @@ def _mxfp4(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
     *experts, rows, blocks = tensors[scales].header.shape
     # Experts are multiplied from the right: (experts, in, out), as an unquantised copy has them.
     shape = (*experts, MX_BLOCK * blocks, rows)
-    return Recipe(target=stem, shape=shape, parts=(name, scales), make=_from_mxfp4, scheme="mxfp4 4 bit")
+    return Recipe(
+        target=stem,
+        shape=shape,
+        parts=(name, scales),
+        make=_from_mxfp4,
+        scheme="mxfp4 4 bit",
+        is_by_entry=bool(experts),
+    )
 
 
 def _from_mxfp4(blocks: Array, scales: Array) -> Array:

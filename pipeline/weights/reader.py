@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dna_zoo.errors import DamagedFileError, ExtractError
 from pipeline.weights.adapters import merge, updates
 from pipeline.weights.assembly import StoredTensor, Tensor, Tensors
+from pipeline.weights.experts import unstack
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.gguf_file import GgufFile
 from pipeline.weights.quantised import dequantise
@@ -96,7 +97,7 @@ class WeightReader:
     def tensors(self) -> Mapping[str, Tensor]:
         """Every tensor of the model by name: quantised weights turned back, what is stored as a product multiplied."""
         if self._assembled is None:
-            found = multiply_out(dequantise(dict(self._own), self.files.config))
+            found = unstack(multiply_out(dequantise(dict(self._own), self.files.config)), self.files.config)
             if self.files.adapter:
                 found = updates(found, self.files.adapter)
             self._assembled = merge(dict(self._base.tensors), found) if self._base else found

@@ -7,6 +7,7 @@ it ends, and a file that is cut short under a map kills the process with a signa
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ class SafetensorsFile:
         (stored,) = self._stored(header, max(prod(header.shape), 1)) if prod(header.shape) else (np.empty(0),)
         return stored.reshape(header.shape)
 
+    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+        """One entry along the first axis, as `array` gives them."""
+        shape = header.shape[1:]
+        (stored,) = self._stored(replace(header, shape=shape), max(prod(shape), 1), skip=index * prod(shape))
+        return (_as_float32(stored, header.dtype) if header.dtype in FLOATING else stored).reshape(shape)
+
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
         """The values of a floating tensor as float32, flat and in order, `size` at a time.
 
@@ -86,13 +93,13 @@ class SafetensorsFile:
         """
         return (_as_float32(stored, header.dtype) for stored in self._stored(header, size))
 
-    def _stored(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[Any]]:
-        """The numbers in the file, flat and in order, `size` at a time."""
+    def _stored(self, header: TensorHeader, size: int, skip: int = 0) -> Iterator[npt.NDArray[Any]]:
+        """The numbers in the file, flat and in order, `size` at a time, without the first `skip`."""
         dtype, total = np.dtype(_STORED[header.dtype]), prod(header.shape)
         for start in range(0, total, size):
             count = min(size, total - start)
             # Other tensors may be read between two pieces.
-            self._file.seek(self._start + self._offsets[header.name] + start * dtype.itemsize)
+            self._file.seek(self._start + self._offsets[header.name] + (skip + start) * dtype.itemsize)
             stored = np.fromfile(self._file, dtype=dtype, count=count)
             if stored.size != count:
                 raise self._damaged(f"it ends within {header.name!r}")

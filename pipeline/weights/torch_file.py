@@ -62,6 +62,11 @@ class TorchFile:
         tensor = self._dense(header)
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
+    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+        """One entry along the first axis, as `array` gives them."""
+        tensor = self._dense(header)[index]
+        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
         """The values of a floating tensor as float32, flat and in order, `size` at a time; not to be written to."""
         flat = self._dense(header).reshape(-1)

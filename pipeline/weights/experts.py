@@ -1,0 +1,95 @@
+"""Experts that are stored as one tensor of three dimensions, as one matrix each under the names of a file that has them
+apart: a model is the same in both.
+
+What a stack holds follows from its name and from the hidden size: transposed where inputs come first (Llama 4), gate
+and up in one matrix one after the other, or row by row in turns (gpt-oss).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.weights.assembly import DerivedTensor, Tensor, Tensors, entry
+from zoo.tensors import TensorHeader
+
+__all__ = ["MOST_EXPERTS", "sample_experts", "unstack"]
+
+Array = npt.NDArray[Any]
+STACK = re.compile(
+    r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj|w1|w2|w3|wi|wo)(?P<end>\.weight|)$"
+)
+EXPERT = re.compile(r"^(?P<module>.*experts)\.(?P<number>\d+)\.")
+FUSED = "gate_up_proj"
+LEAVING = ("down_proj", "w2", "wo")
+IN_TURNS = frozenset({"gpt_oss"})
+"""Model types that store gate and up in turns."""
+INPUTS_FIRST = frozenset({"gpt_oss", "llama4", "llama4_text", "dbrx"})
+"""Model types that store (in, out), for square matrices, which do not tell."""
+MOST_EXPERTS = 16
+"""Of one module; a sample stands for more."""
+
+
+def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
+    """The experts one by one in the place of their stacks; all else as it is."""
+    found: Tensors = {}
+    for name, tensor in tensors.items():
+        stack = STACK.match(name) if len(tensor.header.shape) == 3 else None
+        experts = _experts(stack, tensor, config) if stack else [(name, tensor)]
+        found.update(experts)
+    return found
+
+
+def _experts(stack: re.Match[str], tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    count, *shape = tensor.header.shape
+    text = config.get("text_config")
+    known = {**config, **(text if isinstance(text, Mapping) else {})}
+    is_turned = _is_turned(stack["name"], shape, known)
+    outputs, inputs = reversed(shape) if is_turned else shape
+    kind = str(known.get("model_type"))
+    parts = ("gate_proj", "up_proj") if stack["name"] == FUSED and outputs % 2 == 0 else (stack["name"],)
+    for number in range(count):
+        own = entry(tensor, number)
+        for place, part in enumerate(parts):
+            rows = outputs // len(parts)
+            pick = slice(place, None, 2) if kind in IN_TURNS else slice(place * rows, (place + 1) * rows)
+            name = f"{stack['module']}.{number}.{part}.weight"
+            header = TensorHeader(name=name, shape=(rows, inputs), dtype="F32")
+            make = partial(_matrix, is_turned=is_turned, rows=pick if len(parts) > 1 else slice(None))
+            yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme)
+
+
+def _is_turned(name: str, shape: list[int], config: Mapping[str, Any]) -> bool:
+    """Whether the stack holds (in, out): the hidden size is on the side of the inputs; of what leaves, the outputs."""
+    hidden = config.get("hidden_size")
+    if shape[0] == shape[1] or hidden not in shape:
+        return config.get("model_type") in INPUTS_FIRST
+    return shape.index(hidden) == (1 if name in LEAVING else 0)
+
+
+def _matrix(stored: Array, *, is_turned: bool, rows: slice) -> Array:
+    return np.asarray((stored.T if is_turned else stored)[rows])
+
+
+def sample_experts(names: list[str]) -> dict[str, str]:
+    """Tensors of experts that a sample leaves out -> the module they are of.
+
+    Of a module with more than `MOST_EXPERTS` so many stay, chosen at random by their number alone: stacked and single
+    files keep the same ones.
+    """
+    numbers: dict[str, set[int]] = {}
+    found = [(name, match) for name in names if (match := EXPERT.match(name))]
+    for _, match in found:
+        numbers.setdefault(match["module"], set()).add(int(match["number"]))
+    chosen = {module: _chosen(sorted(each)) for module, each in numbers.items()}
+    return {name: match["module"] for name, match in found if int(match["number"]) not in chosen[match["module"]]}
+
+
+def _chosen(numbers: list[int]) -> set[int]:
+    if len(numbers) <= MOST_EXPERTS:
+        return set(numbers)
+    picked = np.random.default_rng(len(numbers)).choice(len(numbers), MOST_EXPERTS, replace=False)
+    return {numbers[index] for index in picked}

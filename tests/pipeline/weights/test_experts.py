@@ -1,0 +1,93 @@
+"""Mixtures of experts: stacked and single files of one model hold the same matrices."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.weights.experts import MOST_EXPERTS
+from pipeline.weights.inventory import extract
+from pipeline.weights.reader import WeightReader
+from tests.support.weight_files import files_of
+from zoo.tensors import Role
+
+HIDDEN, WIDTH, EXPERTS = 32, 48, 3
+MODULE = "model.layers.0.mlp.experts"
+
+
+def single(num_experts: int = EXPERTS, hidden: int = HIDDEN, width: int = WIDTH) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"gate_proj": (width, hidden), "up_proj": (width, hidden), "down_proj": (hidden, width)}
+    return {
+        f"{MODULE}.{number}.{name}.weight": torch.randn(shape, generator=generator)
+        for number in range(num_experts)
+        for name, shape in shapes.items()
+    }
+
+
+def stacked(kind: str, model: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same as the kind of model stores it."""
+    gate, up, down = (
+        torch.stack([value for name, value in model.items() if f".{part}." in name])
+        for part in ("gate_proj", "up_proj", "down_proj")
+    )
+    if kind == "gpt_oss":
+        fused = torch.stack([gate, up], dim=2).flatten(1, 2)
+    else:
+        fused = torch.cat([gate, up], dim=1)
+    is_turned = kind in ("gpt_oss", "llama4_text")
+    found = {f"{MODULE}.gate_up_proj": fused, f"{MODULE}.down_proj": down}
+    return {name: value.mT.contiguous() if is_turned else value for name, value in found.items()}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("width", [WIDTH, HIDDEN])
+@pytest.mark.parametrize("kind", ["mixtral", "llama4_text", "gpt_oss"])
+def test_a_stack_is_its_experts(tmp_path: Path, kind: str, width: int, name: str) -> None:
+    model = single(width=width)
+    stored = stacked(kind, model) | {"model.embed_tokens.weight": torch.randn(40, HIDDEN)}
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(stored, tmp_path / name)
+    files = files_of(tmp_path / name, config={"model_type": kind, "hidden_size": HIDDEN})
+    with WeightReader(files) as reader:
+        for expert, value in model.items():
+            np.testing.assert_array_equal(reader.tensor(expert), value)
+    inventory = extract(files)
+    roles = [spec.role for spec in inventory.specs if spec.block == 0]
+    assert (roles.count(Role.FFN_IN), roles.count(Role.FFN_OUT)) == (2 * EXPERTS, EXPERTS)
+    assert inventory.account.read == sum(tensor.nbytes for tensor in stored.values())
+
+
+def test_an_expert_of_blocks_of_four_bits_is_made_of_its_own_codes(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    blocks = torch.randint(0, 256, (EXPERTS, 2 * WIDTH, 1, 16), dtype=torch.uint8, generator=generator)
+    scales = torch.randint(120, 130, (EXPERTS, 2 * WIDTH, 1), dtype=torch.uint8, generator=generator)
+    stored = {f"{MODULE}.gate_up_proj_blocks": blocks, f"{MODULE}.gate_up_proj_scales": scales}
+    save_file(stored, tmp_path / "model.safetensors")
+    whole = {"quantization_config": {"quant_method": "mxfp4"}}
+    with WeightReader(
+        files_of(tmp_path / "model.safetensors", config=whole | {"model_type": "gpt_oss", "hidden_size": HIDDEN})
+    ) as reader:
+        up = reader.tensor(f"{MODULE}.2.up_proj.weight")
+        (part,) = reader.tensors[f"{MODULE}.2.up_proj.weight"].parts  # type: ignore[union-attr]
+        assert [each.array().shape for each in part.parts] == [(2 * WIDTH, 1, 16), (2 * WIDTH, 1)]  # type: ignore[union-attr]
+    low = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    codes = blocks[2, 1::2, 0, :].numpy()
+    first = np.where(codes & 8, -1.0, 1.0) * low[codes & 7]
+    np.testing.assert_allclose(up[:, ::2], first * 2.0 ** (scales[2, 1::2].numpy().astype(int) - 127))
+
+
+@pytest.mark.parametrize("is_stacked", [False, True])
+def test_a_sample_stands_for_many_experts_and_is_stated(tmp_path: Path, is_stacked: bool) -> None:
+    model = single(MOST_EXPERTS + 5)
+    stored = stacked("mixtral", model) if is_stacked else model
+    save_file(stored, tmp_path / "model.safetensors")
+    config: dict[str, Any] = {"model_type": "mixtral", "hidden_size": HIDDEN}
+    inventory = extract(files_of(tmp_path / "model.safetensors", config=config))
+    assert len(inventory.specs) == 3 * MOST_EXPERTS and len(inventory.account.left_out) == 15
+    assert any(f"{MOST_EXPERTS} experts at random" in note for note in inventory.notes)
+    expected = {7, 19} & {int(spec.name.split(".")[5]) for spec in inventory.specs}
+    assert expected == {7, 19} - {int(name.split(".")[5]) for name in inventory.account.left_out}
