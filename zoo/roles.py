@@ -6,10 +6,9 @@ from math import prod
 from typing import Any, TypeVar
 
 from zoo.blocks import Place, place_tensors
+from zoo.fused import Part, find_rule, parts_of
 from zoo.rules import (
     BUFFER_RULES,
-    FUSED_RULES,
-    INTERLEAVED_TYPES,
     KERNEL_RULES,
     MATRIX_RULES,
     BufferRule,
@@ -74,7 +73,7 @@ def _describe(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec
     buffer = _buffer_role(header, checkpoint)
     if buffer is not None:
         return (replace(_plain(header, checkpoint), role=buffer, kind=TensorKind.BUFFER),)
-    fused = _first_match(FUSED_RULES, header.name) if len(header.shape) == 2 else None
+    fused = find_rule(_stem(header.name)) if len(header.shape) == 2 else None
     if fused is not None:
         return _split(header, fused, checkpoint)
     spec = _with_role(header, checkpoint)
@@ -154,39 +153,21 @@ def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tu
     whole = replace(_plain(header, checkpoint), row_axis=Axis.ATTENTION, col_axis=Axis.RESIDUAL)
     if rule.conv1d and checkpoint.has_conv1d:
         whole = replace(whole, rows=whole.cols, cols=whole.rows, transposed=True)
-    sizes = _part_sizes(whole.rows, whole.cols, rule, checkpoint.config)
-    if not sizes or _is_interleaved(header.name, checkpoint.config):
-        return (whole,)
-    parts = []
-    start = 0
-    for role, size in zip(rule.parts, sizes, strict=True):
-        name = f"{header.name}[{role.removeprefix('attention_')}]"
-        parts.append(replace(whole, name=name, role=role, rows=size, row_slice=(start, start + size)))
-        start += size
-    return tuple(parts)
+    parts = parts_of(header.name, whole.rows, whole.cols, rule, checkpoint.config)
+    return tuple(_part(whole, part) for part in parts) or (whole,)
 
 
-def _part_sizes(rows: int, cols: int, rule: FusedRule, config: Mapping[str, Any]) -> tuple[int, ...]:
-    """Rows of each part; empty where they cannot be told.
-
-    Grouped-query attention has fewer key and value heads than query heads, all of one size. Without a configuration
-    only parts as wide as the input are believed.
-    """
-    heads = config.get("num_attention_heads") or config.get("n_head")
-    if heads is None and rows != len(rule.parts) * cols:
-        return ()
-    heads = heads or 1
-    key_heads = 1 if config.get("multi_query") else config.get("num_key_value_heads") or heads
-    shares = tuple(heads if role is Role.ATTENTION_QUERY else key_heads for role in rule.parts)
-    unit, rest = divmod(rows, sum(shares))
-    return () if rest else tuple(share * unit for share in shares)
-
-
-def _is_interleaved(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether query, key and value alternate head by head, so that no run of rows is one of them."""
-    if "model_type" in config:
-        return config["model_type"] in INTERLEAVED_TYPES
-    return _stem(name).endswith("query_key_value")
+def _part(whole: TensorSpec, part: Part) -> TensorSpec:
+    size = part.stop - part.start
+    return replace(
+        whole,
+        name=f"{whole.name}[{part.label}]",
+        role=part.role,
+        rows=size * (whole.rows // part.period if part.period else 1),
+        row_slice=(part.start, part.stop),
+        row_period=part.period,
+        row_axis=Axis.HIDDEN if part.role is Role.FFN_IN else Axis.ATTENTION,
+    )
 
 
 def _has_conv1d(headers: Sequence[TensorHeader], config: Mapping[str, Any]) -> bool:

@@ -12,7 +12,6 @@ from zoo.tensors import Axis, Role
 __all__ = [
     "BUFFER_RULES",
     "FUSED_RULES",
-    "INTERLEAVED_TYPES",
     "KERNEL_RULES",
     "MATRIX_RULES",
     "BufferRule",
@@ -44,8 +43,12 @@ class FusedRule:
     """Several projections stacked along the out dimension, each a spec of its own."""
 
     pattern: re.Pattern[str]
-    parts: tuple[Role, ...]
+    roles: tuple[Role, ...]
     conv1d: bool = False
+    labels: tuple[str, ...] = ()
+    """What the parts are called, where the roles do not say it."""
+    is_ambiguous: bool = False
+    """Whether the name says nothing of the layout without a model type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +139,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     # Feed-forward pairs.
     _rule(r"c_fc", Role.FFN_IN, _HIDDEN, _RESIDUAL, conv1d=True),
     _rule(
-        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|ffn_gate|ffn_up|gate_up_proj|wi(?:_\d)?|Wi"
+        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|ffn_gate|ffn_up|wi(?:_\d)?|Wi"
         r"|w1|w3|dense_h_to_4h|pwconv1|mlp\.dense1|ff\.layer_1",
         Role.FFN_IN,
         _HIDDEN,
@@ -176,12 +179,11 @@ KERNEL_RULES: tuple[Rule, ...] = (
 FUSED_RULES: tuple[FusedRule, ...] = (
     FusedRule(_ending(r"crossattention\.c_attn"), (_KEY, _VALUE), conv1d=True),
     FusedRule(_ending(r"c_attn"), (_QUERY, _KEY, _VALUE), conv1d=True),
-    FusedRule(_ending(r"qkv|qkv_proj|attn_qkv|in_proj_weight|Wqkv|W_pack|query_key_value"), (_QUERY, _KEY, _VALUE)),
+    FusedRule(_ending(r"qkv|qkv_proj|attn_qkv|in_proj_weight|Wqkv|W_pack"), (_QUERY, _KEY, _VALUE)),
+    FusedRule(_ending(r"query_key_value"), (_QUERY, _KEY, _VALUE), is_ambiguous=True),
+    FusedRule(_ending(r"gate_up_proj"), (Role.FFN_IN, Role.FFN_IN), labels=("gate", "up")),
 )
-"""Parts lie one after another: all query rows, all key rows, all value rows."""
-
-INTERLEAVED_TYPES = frozenset({"bloom", "falcon", "gpt_neox", "gpt_neox_japanese", "persimmon"})
-"""Model types whose `query_key_value` alternates query, key and value head by head."""
+"""Which parts there are, in the usual order; `zoo.fused` knows where they lie."""
 
 BUFFER_RULES: tuple[BufferRule, ...] = (
     # Causal masks. `c_attn.bias` is a real bias, and so is an `attn.bias` of one dimension.

@@ -92,7 +92,8 @@ class TensorSpec:
     """One matrix (or vector) to mine: a view of a tensor in the file, and what it is.
 
     The view is taken in this order: drop `squeeze`d axes of length 1, transpose if `transposed`, keep rows
-    `row_slice` (a fused projection gives several specs), reshape to `(rows, cols)`. Vectors have `rows == 1`.
+    `row_slice` of all or of every `row_period` (a fused projection gives several specs), reshape to `(rows, cols)`.
+    Vectors have `rows == 1`.
     """
 
     name: str
@@ -108,6 +109,8 @@ class TensorSpec:
     """`name` of the spec this tensor is a second copy of, for `kind == TIED`."""
     transposed: bool = False
     row_slice: tuple[int, int] | None = None
+    row_period: int | None = None
+    """Where parts alternate: the slice is taken of every so many rows."""
     block: int | None = None
     """Index of the block in execution order, None outside the blocks (embeddings, heads)."""
     depth: float | None = None

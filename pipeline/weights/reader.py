@@ -168,7 +168,8 @@ class WeightReader:
         if spec.transposed:
             values = values.T
         if spec.row_slice:
-            values = values[slice(*spec.row_slice)]
+            every = spec.row_period or len(values)
+            values = values.reshape(-1, every, values.shape[-1])[:, slice(*spec.row_slice)]
         return np.ascontiguousarray(values).reshape(spec.rows, spec.cols)
 
     def pieces(self, spec: TensorSpec) -> Iterator[Float32]:
