@@ -1,6 +1,7 @@
 """Where a tensor sits in its network: the index of its block in execution order, and its relative depth."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,8 @@ _BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 """Pattern of the path down to a block, and the numbers that order it, as a template of its groups."""
 
+TOWER = re.compile(r"(?:^|\.)(?:visual\w*|vision\w*|image_\w+|audio_\w+|speech_\w+|text_model|language_model)(?:\.|$)")
+"""Modules that are a tower of a model with several."""
 _SHARED_LAYERS = re.compile(r"(?:^|\.)albert_layer_groups\.")
 
 _FRONT = re.compile(
@@ -65,12 +68,13 @@ def place_tensors(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, 
     positions = {name: position for name in names if (position := _position(name)) is not None}
     ordered = sorted(set(positions.values()))
     blocks = {position: index for index, position in enumerate(ordered)}
+    depths = _depths(ordered)
     shares_layers = _shares_layers(names, config)
     places = {}
     for name in names:
         if name in positions:
             block = blocks[positions[name]]
-            places[name] = Place(block, None if shares_layers else (block + 0.5) / len(blocks))
+            places[name] = Place(block, None if shares_layers else depths[positions[name]])
         else:
             places[name] = Place(None, _depth_outside(name, ordered))
     return places
@@ -82,6 +86,20 @@ def _position(name: str) -> _Position | None:
             stack = name[: match.start()]
             return _Position((_stack_rank(stack), stack), tuple(int(i) for i in match.expand(template).split(".")))
     return None
+
+
+def _depths(ordered: list[_Position]) -> dict[_Position, float]:
+    """The middle of each block in its tower, from 0 to 1."""
+    towers: dict[str, list[_Position]] = defaultdict(list)
+    for position in ordered:
+        towers[_tower(position)].append(position)
+    return {position: (index + 0.5) / len(tower) for tower in towers.values() for index, position in enumerate(tower)}
+
+
+def _tower(position: _Position) -> str:
+    """Which tower of a multimodal model: each has a depth of its own. Empty for what has no tower's name."""
+    match = TOWER.search(position.stack[1])
+    return match[0].strip(".") if match else ""
 
 
 def _stack_rank(stack: str) -> int:

@@ -92,3 +92,11 @@ def test_layers_stored_once_have_no_depth() -> None:
 )
 def test_outside_the_blocks_is_before_or_behind_them(name: str, depth: float) -> None:
     assert place_tensors([name, "transformer.h.0.x", "deberta.encoder.layer.0.x"], {})[name] == Place(None, depth)
+
+
+def test_each_tower_of_a_multimodal_model_has_a_depth_of_its_own() -> None:
+    names = [f"visual.blocks.{i}.attn.proj.weight" for i in range(2)]
+    names += [f"model.layers.{i}.mlp.up_proj.weight" for i in range(4)]
+    places = place_tensors(names, {})
+    assert [places[name].depth for name in names] == [0.25, 0.75, 0.125, 0.375, 0.625, 0.875]
+    assert len({places[name].block for name in names}) == 6
