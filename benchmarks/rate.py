@@ -14,7 +14,7 @@ matplotlib, which the `test` extra brings).
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, write_results
-from pipeline.decomposition import singular_directions
-from pipeline.fit.baselines import Part, explained, price_of_rank, rounded_energies
+from pipeline.fit.baselines import SVD_WIDTHS, Baseline, explained
 from pipeline.fit.report import MOMENTS, RatePoint, TensorFit, rate_point, report
 from pipeline.fit.stage import FitResult, fit
-from pipeline.nulls import shuffle
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings, preset
 from zoo.tensors import TensorSpec
 
 FULL_WIDTH = 32
 WIDTHS = (16, 8, 6, 4)
-SVD_WIDTHS = (8, 6, 4, 3)
-SVD_NULLS = 1
 Float32 = npt.NDArray[np.float32]
 
 
@@ -44,7 +40,6 @@ def main() -> None:
     by_spec = read_matrices(options.model, lambda spec: not options.layers or spec.block in options.layers)
     specs = inner_tensors(by_spec)
     matrices = {spec.name: by_spec[spec] for spec in specs}
-    baselines = {name: SvdCurves.of(matrix, options.seed) for name, matrix in matrices.items()}
     rows: list[dict[str, Any]] = []
     for order in options.orders:
         orders = {s.name: order_of(s, matrices[s.name], order) for s in specs}
@@ -58,7 +53,7 @@ def main() -> None:
                 max_parameters=10**9,
             )
             result = fit_all(specs, matrices, orders, settings, options.seed)
-            rows += measure(result, settings, baselines)
+            rows += measure(result, settings)
             write(rows, options, len(specs))
 
 
@@ -89,31 +84,6 @@ def order_of(spec: TensorSpec, matrix: Float32, order: str) -> CanonicalOrder:
     return seriate_tensor(matrix, spec)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SvdCurves:
-    """Truncated SVD of one matrix and of shuffled copies of it; SVD does not see the order.
-
-    width -> the (bits, energy) parts of the matrix, then of each copy; standardised units.
-    """
-
-    num_weights: int
-    parts: Mapping[int, Sequence[Sequence[Part]]]
-
-    @classmethod
-    def of(cls, matrix: Float32, seed: int) -> "SvdCurves":
-        """Every rank's share at each width."""
-        standardised = ((matrix - matrix.mean(dtype=np.float64)) / matrix.std(dtype=np.float64)).astype(np.float32)
-        rng = np.random.default_rng(seed)
-        versions = [standardised] + [shuffle(standardised, rng) for _ in range(SVD_NULLS)]
-        found: dict[int, list[list[Part]]] = {width: [] for width in SVD_WIDTHS}
-        for version in versions:
-            vectors = singular_directions(version)[1]
-            for width, parts in found.items():
-                price = price_of_rank(*version.shape, width)
-                parts.append([(price, energy) for energy in rounded_energies(version, vectors, width).tolist()])
-        return cls(num_weights=matrix.size, parts=found)
-
-
 def fit_all(
     specs: Sequence[TensorSpec],
     matrices: Mapping[str, Float32],
@@ -137,7 +107,7 @@ def fit_all(
     return result
 
 
-def measure(result: FitResult, settings: FitSettings, baselines: Mapping[str, SvdCurves]) -> list[dict[str, Any]]:
+def measure(result: FitResult, settings: FitSettings) -> list[dict[str, Any]]:
     """A line for each width, printed, of all tensors and (not printed) of each role."""
     print(f"\n{settings.order} order, budget {settings.budget:.2%}, {result.cost.seconds:.0f} s")
     heading = "".join(f"{f'SVD {width}':>8}{'gain':>7}" for width in SVD_WIDTHS) + f"{'best':>5}{'R2':>6}{'gain':>6}"
@@ -146,29 +116,23 @@ def measure(result: FitResult, settings: FitSettings, baselines: Mapping[str, Sv
     rows = []
     for role in ("all", *sorted(roles)):
         fits = [item for item in result.tensors if role in ("all", item.role)]
-        found = [point_of(fits, width, settings, result, baselines) for width in (FULL_WIDTH, *WIDTHS)]
+        found = [point_of(fits, width, settings, result) for width in (FULL_WIDTH, *WIDTHS)]
         if role == "all":
             print("\n".join(line(row) for row in found))
         rows += [{"order": settings.order, "budget": settings.budget, "role": role, **row} for row in found]
     return rows
 
 
-def point_of(
-    fits: Sequence[TensorFit],
-    width: int,
-    settings: FitSettings,
-    result: FitResult,
-    baselines: Mapping[str, SvdCurves],
-) -> dict[str, Any]:
+def point_of(fits: Sequence[TensorFit], width: int, settings: FitSettings, result: FitResult) -> dict[str, Any]:
     """The tensors together at one width, beside SVD of as many bits; `most_lost`: a tensor's largest loss of R2."""
     point = at_width(fits, width, settings, result)
     singles = [at_width([fit], width, settings, result) for fit in fits]
     losses = [1 - fit.errors.sse / fit.sst - single.r2 for fit, single in zip(fits, singles, strict=True)]
     row = {"width": width, **asdict(point), "gain": None if point.null_r2 is None else point.r2 - point.null_r2}
     for svd_width in SVD_WIDTHS:
-        svd, svd_null = svd_r2(fits, svd_width, point.network_bits, baselines)
+        svd, svd_null = svd_r2(fits, svd_width, point.network_bits)
         ratios = [
-            single.r2 / svd_r2([fit], svd_width, single.network_bits, baselines)[0]
+            single.r2 / svd_r2([fit], svd_width, single.network_bits)[0]
             for fit, single in zip(fits, singles, strict=True)
         ]
         row |= {
@@ -199,21 +163,14 @@ def at_width(fits: Sequence[TensorFit], width: int, settings: FitSettings, resul
     )
 
 
-def svd_r2(
-    fits: Sequence[TensorFit], width: int, bits: float, baselines: Mapping[str, SvdCurves]
-) -> tuple[float, float]:
+def svd_r2(fits: Sequence[TensorFit], width: int, bits: float) -> tuple[float, float]:
     """R2 of truncated SVD with that many bits in all, and the mean of the same on the shuffled copies."""
-    curves = [baselines[fit.name] for fit in fits]
-    sst = sum(fit.sst for fit in fits)
-    scales = [fit.std**2 for fit in fits]
-    found = []
-    for version in range(1 + SVD_NULLS):
-        parts = [
-            [(price, energy * scale) for price, energy in curve.parts[width][version]]
-            for curve, scale in zip(curves, scales, strict=True)
-        ]
-        found.append(explained(parts, bits) / sst)
-    return found[0], float(np.mean(found[1:]))
+
+    def held(baselines: Sequence[Baseline]) -> float:
+        return explained([each.svd_bits[width] for each in baselines], bits) / sum(each.energy for each in baselines)
+
+    nulls = [held(draw) for draw in zip(*(fit.null_baselines for fit in fits), strict=True)]
+    return held([fit.baseline for fit in fits]), float(np.mean(nulls)) if nulls else 0.0
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -246,7 +203,7 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     for width in SVD_WIDTHS:
         mine = [row for row in every if row["order"] == first]
         axes.plot(*points(mine, f"svd_{width}bit_r2"), marker=".", label=f"SVD, {width} bits, as many in all")
-    axes.plot(*points(every, "ceiling_r2"), "k:", label="bound for iid Gaussian weights")
+    axes.plot(*points(every, "ceiling_r2"), "k:", label="bound for Gaussian weights")
     axes.set(xscale="log", xlabel="bits per weight, order included", ylabel="R²", title=title, ylim=(0, 0.7))
     axes.legend(loc="upper left", fontsize="small")
     axes.grid(alpha=0.3)

@@ -106,6 +106,7 @@ ROLE_COLUMNS = (
     Column("Tensors", right=True, optional=3),
     Column("Weights", right=True, optional=1),
     Column("R²", right=True, style="bold"),
+    Column("Means", right=True, optional=2),
     Column("null R²", right=True),
     Column("Gain", right=True, style="green"),
     Column("SVD R²", right=True, optional=2),
@@ -134,12 +135,15 @@ def _blocks_row(pattern: PatternRecord) -> Sequence[str] | None:
     found = {item.name.removeprefix("fit.blocks."): item for item in pattern.statistics if "fit.blocks." in item.name}
     if "r2" not in found:
         return None
-    r2, null = found["r2"].value, found["r2"].null_mean
+    r2, null, additive = found["r2"].value, found["r2"].null_mean, found.get("additive_r2")
+    if "means_null_r2" in found:
+        null = found["means_null_r2"].value
     return (
         "all in blocks",
         count(int(found["tensors"].value)),
         count(int(found["weights"].value)),
         fixed(r2),
+        fixed(additive.value if additive else None),
         fixed(null),
         signed(None if null is None else r2 - null, 3),
         fixed(found["svd_r2"].value),
@@ -160,13 +164,15 @@ def _role_row(role: RoleRecord) -> Sequence[str]:
 
 
 def _fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
-    """R2, null R2, gain, SVD R2 at the same number of parameters, bits per weight."""
+    """R2, that of the means, that of the null that keeps them, the gain beyond it, SVD R2, bits per weight."""
     if fit is None:
-        return (fixed(None),) * 5
+        return (fixed(None),) * 6
+    is_old = fit.gain_beyond_means is None
     return (
         fixed(fit.r2),
-        fixed(fit.null_r2),
-        signed(fit.gain, 3),
+        fixed(fit.additive_r2),
+        fixed(fit.null_r2 if is_old else fit.means_null_r2),
+        signed(fit.gain if is_old else fit.gain_beyond_means, 3),
         fixed(fit.svd_r2),
         fixed(fit.bits_per_weight, 2),
     )
@@ -185,11 +191,18 @@ def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
         "PSNR",
         f"{decibel(fit.psnr)}; the mean predictor {decibel(fit.mean_psnr)}; {errors}; peak {fixed(fit.peak, 2)}",
     )
+    if fit.additive_numbers is not None:
+        yield "Means", _means_text(fit)
     yield "Null", _null_text(fit)
-    yield "SVD", f"R² {fixed(fit.svd_r2)} at as many parameters, {fixed(fit.svd_null_r2)} on the null"
+    svd = f"R² {fixed(fit.svd_r2)} at as many parameters, {fixed(fit.svd_null_r2)} on the null"
+    kept = f", {fixed(fit.svd_means_null_r2)} with the means kept" if fit.additive_numbers else ""
+    yield "SVD", f"{svd}{kept}"
     if fit.dct_r2 is not None:
         yield "DCT", f"R² {fixed(fit.dct_r2)} at as many parameters, {fixed(fit.dct_null_r2)} on the null"
-    yield "Ceiling", f"R² {fixed(fit.ceiling_r2)}: the most that any code of this size reaches on Gaussian noise"
+    yield (
+        "Ceiling",
+        f"R² {fixed(fit.ceiling_r2)}: the most that a code of this size reaches on Gaussian weights of these variances",
+    )
     if fit.r2_8bit is not None:
         yield "8 bits", _text_at_8_bits(fit)
     if fit.sampled_weights is not None:
@@ -198,22 +211,44 @@ def _fit_facts(fit: FitRecord) -> Iterator[tuple[str, str]]:
 
 
 def _text_at_8_bits(fit: FitRecord) -> str:
-    """The DNA with weights of 8 bits, with its null, SVD of as many bits and the bound."""
+    """The DNA with weights of 8 bits, with its null, the best of SVD and the DCT of as many bits, and the bound."""
     dna = f"R² {fixed(fit.r2_8bit)}, null {fixed(fit.null_r2_8bit)}, {fixed(fit.bits_per_weight_8bit)} bits per weight"
-    svd = f"SVD of as many bits {fixed(fit.svd_r2_8bit)}, null {fixed(fit.svd_null_r2_8bit)}"
-    return f"{dna}; {svd}; ceiling {fixed(fit.ceiling_r2_8bit)}"
+    if fit.svd_bits_r2 is None or fit.svd_bits_width is None:
+        others = f"SVD of as many bits {fixed(fit.svd_r2_8bit)}, null {fixed(fit.svd_null_r2_8bit)}"
+    else:
+        width = f"SVD at {count(fit.svd_bits_width)} bits, its best width,"
+        svd = f"{width} {fixed(fit.svd_bits_r2)}, null {fixed(fit.svd_bits_null_r2)}"
+        dct = f"DCT of the canonical order {fixed(fit.dct_bits_r2)}, null {fixed(fit.dct_bits_null_r2)}"
+        others = f"with as many bits: {svd}; {dct}"
+    return f"{dna}; {others}; ceiling {fixed(fit.ceiling_r2_8bit)}"
+
+
+def _means_text(fit: FitRecord) -> str:
+    """The additive model with its numbers and its share."""
+    if not fit.additive_numbers:
+        return "no row or column means pay for themselves, so the null that keeps them is the same"
+    return f"R² {fixed(fit.additive_r2)} with the {count(fit.additive_numbers)} row and column means that pay"
 
 
 def _null_text(fit: FitRecord) -> str:
     """The gain over the null, with z where it can be known and the reason where it cannot."""
     if not fit.num_nulls or fit.gain is None:
         return "none was fitted, so the gain and its z are unknown (`--nulls N`)"
-    gain = f"{fit.null}, {count(fit.num_nulls)} fitted alike: gain {signed(fit.gain, 3)}"
+    fitted = f"{fit.null}, {count(fit.num_nulls)} fitted alike: {_gain_text(fit.gain, fit.null_r2_std, fit.num_nulls)}"
+    if fit.additive_numbers:
+        beyond = _gain_text(fit.gain_beyond_means, fit.means_null_r2_std, fit.num_nulls)
+        fitted += f"; with the means kept: {beyond}"
     if fit.num_nulls < FEWEST_DRAWS:
-        return f"{gain}; z is unknown with fewer than {FEWEST_DRAWS} nulls (`--nulls N`)"
-    if not fit.null_r2_std:
-        return f"{gain}; z is unknown, the nulls do not differ"
-    return f"{gain}, z {z_score(fit.gain / fit.null_r2_std, fit.num_nulls)}"
+        return f"{fitted}; z is unknown with fewer than {FEWEST_DRAWS} nulls (`--nulls N`)"
+    return fitted
+
+
+def _gain_text(gain: float | None, std: float | None, num_nulls: int) -> str:
+    """A gain, with its z where there are nulls enough and they differ."""
+    text = f"gain {signed(gain, 3)}"
+    if gain is None or num_nulls < FEWEST_DRAWS:
+        return text
+    return f"{text}, z {z_score(gain / std, num_nulls)}" if std else f"{text}, z is unknown, the nulls do not differ"
 
 
 def _draw_evidence(statistics: Sequence[Statistic]) -> Iterator[RenderableType]:

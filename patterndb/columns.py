@@ -125,7 +125,14 @@ COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {
 }
 """What each column of each table means; `<statistic>` stands for the name of any statistic."""
 
-FIT_FOR_READING = ("fit_bits_per_weight", "fit_r2", "fit_null_r2", "fit_gain", "fit_svd_r2", "fit_r2_8bit")
+FIT_FOR_READING = (
+    "fit_bits_per_weight",
+    "fit_r2",
+    "fit_means_null_r2",
+    "fit_gain_beyond_means",
+    "fit_svd_r2",
+    "fit_r2_8bit",
+)
 READING_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "catalog": ("model", "family", "architecture", "num_weights", "pattern_class", *FIT_FOR_READING),
     "tensors": ("model", "tensor", "role", "rows", "cols", "pattern_class", *FIT_FOR_READING),

@@ -52,6 +52,8 @@ class Side:
     r2: float | None
     null_r2: float | None
     gain: float | None
+    means_null_r2: float | None = None
+    gain_beyond_means: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +156,17 @@ def _role_sides(pattern: PatternRecord) -> dict[str, Side]:
 
 
 def _fit_side(tensors: int, fit: FitRecord | None) -> Side:
-    """The three figures that say how much of a fit is structure."""
+    """The figures that say how much of a fit is structure."""
     if fit is None:
         return Side(tensors=tensors, r2=None, null_r2=None, gain=None)
-    return Side(tensors=tensors, r2=fit.r2, null_r2=fit.null_r2, gain=fit.gain)
+    return Side(
+        tensors=tensors,
+        r2=fit.r2,
+        null_r2=fit.null_r2,
+        gain=fit.gain,
+        means_null_r2=fit.means_null_r2,
+        gain_beyond_means=fit.gain_beyond_means,
+    )
 
 
 def role_overlap(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> ClusterOverlap | None:

@@ -42,7 +42,7 @@ class Statistic:
 
     name: Annotated[str, "Name of the statistic."]
     value: Annotated[float, "The statistic's value, in its own unit."]
-    null: Annotated[str | None, "Null model: shuffle, means, rotate or gaussian; empty for a plain description."] = None
+    null: Annotated[str | None, "Null: shuffle, means, rotate, gaussian or reorder; empty for a description."] = None
     num_nulls: Annotated[int, "Number of draws of the null."] = 0
     null_mean: Annotated[float | None, "Mean over the draws of its null, in the statistic's unit."] = None
     null_std: Annotated[float | None, "Standard deviation over the draws of its null, in the statistic's unit."] = None
@@ -84,23 +84,39 @@ class FitRecord:
     r2_low: Annotated[float | None, "Lower end of the 95 % interval of `r2`, where it was taken on a sample."] = None
     r2_high: Annotated[float | None, "Upper end of the 95 % interval of `r2`, where it was taken on a sample."] = None
     sampled_weights: Annotated[int | None, "Weights in that sample; empty if `r2` is over all."] = None
+    additive_r2: Annotated[
+        float | None,
+        "R2 of the additive model: of the row means and column means that pay for themselves; 0 where none do.",
+    ] = None
+    additive_numbers: Annotated[int | None, "How many means these are."] = None
     null: Annotated[str, "Null model that the same fit was put through."] = "shuffle"
     num_nulls: Annotated[int, "Number of draws of the null that were fitted."] = 0
     null_r2: Annotated[float | None, "Mean R2 of the fits of the null."] = None
     null_r2_std: Annotated[float | None, "Standard deviation of the R2 of the null's fits."] = None
-    gain: Annotated[float | None, "Structure gain: `r2` - `null_r2`."] = None
+    gain: Annotated[float | None, "Gain over the null: `r2` - `null_r2`."] = None
+    means_null_r2: Annotated[
+        float | None,
+        "Mean R2 of the fits of the null that keeps row and column means; the same as `null_r2` where no means pay.",
+    ] = None
+    means_null_r2_std: Annotated[float | None, "Standard deviation of the R2 of these fits."] = None
+    gain_beyond_means: Annotated[
+        float | None, "Structure gain: `r2` - `means_null_r2`, what is beyond the means and beyond chance."
+    ] = None
     svd_r2: Annotated[
-        float, "R2 of truncated SVD with the same number of parameters, between whole ranks interpolated."
+        float,
+        "R2 of truncated SVD with as many parameters, between whole ranks interpolated; it may buy the means first.",
     ]
     svd_null_r2: Annotated[float | None, "R2 of that SVD on the null."] = None
     svd_gain: Annotated[float | None, "`svd_r2` - `svd_null_r2`."] = None
+    svd_means_null_r2: Annotated[float | None, "R2 of that SVD on the null that keeps the means."] = None
     dct_r2: Annotated[
         float | None,
         "R2 of the largest coefficients of the cosine transform, a place and a value each, with as many parameters.",
     ] = None
     dct_null_r2: Annotated[float | None, "R2 of those on the null."] = None
     ceiling_r2: Annotated[
-        float, "1 - 2^(-2 bits): the most that any code of this size reaches on iid Gaussian weights."
+        float,
+        "The most R2 that a code of so many bits has on independent Gaussian weights with these tensors' variances.",
     ]
     bits_per_weight_8bit: Annotated[
         float | None,
@@ -113,6 +129,17 @@ class FitRecord:
         "R2 of truncated SVD with factors at 8 bits and as many bits in all, those of the DNA's order included.",
     ] = None
     svd_null_r2_8bit: Annotated[float | None, "R2 of that SVD on the null."] = None
+    svd_bits_width: Annotated[
+        int | None, "Bits of a number, 8, 6, 4 or 3, at which that SVD holds most with as many bits in all."
+    ] = None
+    svd_bits_r2: Annotated[float | None, "R2 of truncated SVD at that width."] = None
+    svd_bits_null_r2: Annotated[float | None, "R2 of that SVD on the null, at the width that is best there."] = None
+    dct_bits_r2: Annotated[
+        float | None,
+        "R2 of the largest coefficients of the cosine transform of the matrix in the DNA's order, with as many bits in"
+        " all, those of the order included.",
+    ] = None
+    dct_bits_null_r2: Annotated[float | None, "R2 of those on the null."] = None
     ceiling_r2_8bit: Annotated[float | None, "`ceiling_r2` at `bits_per_weight_8bit`."] = None
     mse: Annotated[float, "Mean squared error, in squared units of the weights."]
     rmse: Annotated[float, "Root mean squared error, in units of the weights."]

@@ -46,6 +46,7 @@ _ANALYSIS = (
 )
 _FIT = (
     "tests/pipeline/fit/test_stage.py tests/pipeline/fit/test_report.py tests/pipeline/fit/test_prepare.py"
+    " tests/pipeline/fit/test_means.py"
     " -k 'noise or planted or null or gain or svd or bit'"
 )
 _ORDER = "tests/pipeline/test_order.py tests/pipeline/test_invariance.py -k 'not (signature or mobile or narrow)'"
@@ -138,22 +139,22 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the null of a fit is the tensor itself",
         "pipeline/fit/prepare.py",
-        "shuffled = shuffle(matrix, rng)",
-        "shuffled = matrix",
+        "return DRAWN_BY[kind](matrix, rng)",
+        "return matrix",
         _FIT,
     ),
     Mutation(
         "the null of a fit is not put into order",
         "pipeline/fit/prepare.py",
-        "return canonicalise(shuffled, seriate_tensor(shuffled, spec))",
-        "return shuffled",
+        "return canonicalise(drawn, seriate_tensor(drawn, spec))",
+        "return drawn",
         _FIT,
     ),
     Mutation(
         "the null's fit counts as 0",
         "pipeline/fit/report.py",
-        "nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]",
-        "nulls = [0.0 for k in range(_num_nulls(fits))]",
+        "1 - math.fsum(errors.sse for errors, _ in draw) / _positive(math.fsum(base.energy for _, base in draw))",
+        "0.0",
         _FIT,
     ),
     Mutation(
@@ -166,7 +167,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "SVD has no null of its own",
         "pipeline/fit/report.py",
-        "r2_of([fit.null_baselines[k] for fit in fits])",
+        "r2_of([baseline for _, baseline in draw])",
         "r2_of([fit.baseline for fit in fits])",
         _FIT,
     ),
@@ -232,6 +233,13 @@ MUTATIONS: Sequence[Mutation] = (
         "for name in criterion.statistics]",
         "for name in criterion.statistics[:1]]",
         _MEANS,
+    ),
+    Mutation(
+        "the null that keeps the means does not",
+        "pipeline/fit/prepare.py",
+        '"means": keep_means',
+        '"means": shuffle',
+        _FIT,
     ),
 )
 

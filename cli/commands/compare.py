@@ -18,7 +18,7 @@ from cli.tables import Column, escaped, make_facts, make_table
 from patterndb.records import RELATED
 
 if TYPE_CHECKING:
-    from patterndb.comparison import Comparison, RoleComparison
+    from patterndb.comparison import Comparison, RoleComparison, Side
     from pipeline.lineage import Lineage
 
 __all__ = ["EXAMPLES", "compare"]
@@ -126,6 +126,13 @@ def _overlap(found: "Comparison") -> str:
 
 def _role_row(role: "RoleComparison") -> tuple[str, ...]:
     """The cells of a role."""
-    sides = (role.a.r2, role.a.null_r2, role.a.gain, role.b.r2, role.b.null_r2, role.b.gain)
+    sides = [figure for side in (role.a, role.b) for figure in (side.r2, *_beyond_means(side))]
     clusters = role.cluster_overlap.value if role.cluster_overlap else None
     return (role.role, fixed(role.distance), count(role.dimensions), fixed(clusters), *map(fixed, sides))
+
+
+def _beyond_means(side: "Side") -> tuple[float | None, float | None]:
+    """R2 of the null that keeps the means and the gain over it; over the other null in old fits."""
+    if side.gain_beyond_means is None:
+        return side.null_r2, side.gain
+    return side.means_null_r2, side.gain_beyond_means

@@ -2,23 +2,27 @@
 coefficients of its cosine transform.
 
 Each is kept as a curve of (price, energy) parts, best first, so that figures over many tensors come from buying the
-best parts of all of them together.
+best parts of all of them together. Every code may buy the means of rows and columns first, as a DNA may.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
+from scipy.special import gammaln
 
 __all__ = [
     "ROUNDED_BITS",
+    "SVD_WIDTHS",
     "Baseline",
+    "BeyondMeans",
     "Part",
-    "cosine_parts",
+    "best_of",
+    "coefficient_groups",
     "explained",
     "measure_baseline",
     "price_of_rank",
@@ -31,8 +35,11 @@ Part = tuple[float, float]
 """(price, energy): what is explained, a sum of squares, and the numbers or bits it takes."""
 
 ROUNDED_BITS = 8
+SVD_WIDTHS = (8, 6, 4, 3)
+"""Bits of a number in the factors of SVD where it is given as many bits as a DNA."""
 ROUNDED_RANKS = 64
-"""Leading ranks whose factors are rounded; the rest, which no small budget buys, count as if rounding cost nothing."""
+"""Leading ranks whose factors are rounded; the rest, which no small budget buys, are kept in groups and count as if
+rounding cost nothing."""
 SCALE_BITS = 16
 LARGEST_SHARE = 8
 """One coefficient of so many is kept in its place; the rest count together."""
@@ -41,51 +48,86 @@ GROUP_GROWTH = 1.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """One matrix, centred; energies are sums of squares in original units."""
+    """The curves of one matrix; energies are sums of squares in original units."""
 
-    rows: int
-    cols: int
-    energies: tuple[float, ...]
-    """Squared singular values, descending."""
-    rounded: tuple[float, ...] = ()
-    """What the leading ranks explain one after the other when their factors have 8 bits a number."""
-    cosines: tuple[tuple[int, float], ...] = ()
-    """DCT coefficients from the largest down, in groups: how many, and their energy."""
-
-    @property
-    def svd_parts(self) -> list[Part]:
-        """By numbers: a rank costs rows + cols (the singular value goes into a factor)."""
-        return [(self.rows + self.cols, energy) for energy in self.energies]
-
-    @property
-    def rounded_parts(self) -> list[Part]:
-        """By bits."""
-        price = price_of_rank(self.rows, self.cols, ROUNDED_BITS)
-        return [(price, energy) for energy in (*self.rounded, *self.energies[len(self.rounded) :])]
-
-    @property
-    def cosine_parts(self) -> list[Part]:
-        """By numbers: a coefficient costs two, its place and its value."""
-        return [(2 * count, energy) for count, energy in self.cosines]
+    energy: float
+    """Sum of squares about the mean."""
+    svd: tuple[Part, ...]
+    """By numbers: a rank costs rows + cols (the singular value goes into a factor), a mean one."""
+    dct: tuple[Part, ...]
+    """By numbers: a coefficient costs two, its place and its value."""
+    svd_bits: Mapping[int, tuple[Part, ...]]
+    """By bits, for each width of `SVD_WIDTHS`."""
+    dct_bits: tuple[Part, ...]
+    """By bits: a coefficient costs its place and its sign, a group of coefficients of like size that size."""
 
 
-def measure_baseline(standardised: Float32, std: float, squares: Float64, vectors: Float64) -> Baseline:
-    """The curves of a matrix (rows, cols) that was standardised by `std`, with its `singular_directions`."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BeyondMeans:
+    """A standardised matrix without the means that pay, which its codes may buy instead."""
+
+    means: tuple[Part, ...]
+    """(numbers, energy) of the row means and of the column means that pay, the most energy for a number first."""
+    pays_rows: bool
+    pays_cols: bool
+    matrix: Float32
+    squares: Float64
+    vectors: Float64
+    """`singular_directions` of `matrix`."""
+
+
+def measure_baseline(
+    standardised: Float32, std: float, squares: Float64, vectors: Float64, beyond: BeyondMeans | None = None
+) -> Baseline:
+    """The curves of a matrix (rows, cols) that was standardised by `std`, with its `singular_directions`.
+
+    - `beyond`: the same without its means, where they pay. A code is then the better of two at any price: as it is, and
+      with the means bought and the rest of the matrix coded.
+    """
     rows, cols = standardised.shape
-    scale = std**2
-    rounded = rounded_energies(standardised, vectors[:, :ROUNDED_RANKS], ROUNDED_BITS)
+    means = beyond.means if beyond else ()
+    mean_bits = [(count * ROUNDED_BITS + SCALE_BITS, energy) for count, energy in means]
+    forms = [(standardised, squares, vectors), *([(beyond.matrix, beyond.squares, beyond.vectors)] if beyond else [])]
+    ranks = [[(rows + cols, energy) for energy in energies.tolist()] for _, energies, _ in forms]
+    rounded = {
+        width: [_rounded_ranks(matrix, energies, directions, width) for matrix, energies, directions in forms]
+        for width in SVD_WIDTHS
+    }
+    coefficients = dctn(standardised, norm="ortho")
+    groups = [coefficient_groups(coefficients)]
+    if beyond:  # The means are the coefficients of frequency 0 along the other axis.
+        coefficients[0, 1:] *= not beyond.pays_cols
+        coefficients[1:, 0] *= not beyond.pays_rows
+        groups.append(coefficient_groups(coefficients))
+
+    def curve(parts: Sequence[Sequence[Part]], prices: Sequence[Part]) -> tuple[Part, ...]:
+        plain, *others = parts
+        best = best_of([plain, *([*prices, *other] for other in others)])
+        return tuple((price, energy * std**2) for price, energy in best)
+
     return Baseline(
-        rows=rows,
-        cols=cols,
-        energies=tuple((squares * scale).tolist()),
-        rounded=tuple((rounded * scale).tolist()),
-        cosines=tuple((count, energy * scale) for count, energy in cosine_parts(standardised)),
+        energy=std**2 * rows * cols,
+        svd=curve(ranks, means),
+        dct=curve([[(2 * count, energy) for count, energy, _ in group] for group in groups], means),
+        svd_bits={width: curve(parts, mean_bits) for width, parts in rounded.items()},
+        dct_bits=curve([_coefficient_bits(group, rows * cols) for group in groups], mean_bits),
     )
 
 
 def price_of_rank(rows: int, cols: int, bits: int) -> int:
     """What one rank costs with factors of so many bits a number and a scale for each column of a factor, in bits."""
     return (rows + cols) * bits + 2 * SCALE_BITS
+
+
+def _rounded_ranks(matrix: Float32, energies: Float64, vectors: Float64, bits: int) -> list[Part]:
+    """The ranks of a matrix by bits."""
+    price = price_of_rank(matrix.shape[0], matrix.shape[1], bits)
+    rounded = rounded_energies(matrix, vectors[:, :ROUNDED_RANKS], bits)
+    rest = pairwise(_ends(len(rounded), len(energies)))
+    return [
+        *((price, energy) for energy in rounded.tolist()),
+        *(((end - start) * price, float(energies[start:end].sum())) for start, end in rest),
+    ]
 
 
 def rounded_energies(matrix: Float32, vectors: Float64, bits: int) -> Float64:
@@ -113,19 +155,62 @@ def _rounded(columns: Float32, bits: int) -> Float32:
     return np.asarray(np.round(columns / steps) * steps, dtype=np.float32)
 
 
-def cosine_parts(matrix: Float32) -> list[tuple[int, float]]:
-    """Coefficients of the orthonormal two-dimensional DCT-II from the largest down, in groups that grow: (how many,
-    their energy). Together they have the energy of the matrix."""
-    energies = dctn(matrix, norm="ortho").ravel() ** 2
-    keep = max(energies.size // LARGEST_SHARE, min(energies.size, 64))
-    largest = np.sort(np.partition(energies, energies.size - keep)[energies.size - keep :])[::-1]
-    total, sums = float(energies.sum(dtype=np.float64)), np.cumsum(largest, dtype=np.float64)
-    ends = [0]
-    while ends[-1] < keep:
-        ends.append(min(max(ends[-1] + 1, int(ends[-1] * GROUP_GROWTH)), keep))
-    parts = [(end - start, float(sums[end - 1] - (sums[start - 1] if start else 0))) for start, end in pairwise(ends)]
-    rest = energies.size - keep
-    return [*parts, (rest, max(total - float(sums[-1]), 0.0))] if rest else parts
+def coefficient_groups(coefficients: Float32) -> list[tuple[int, float, float]]:
+    """Coefficients (M, N) from the largest down, in groups that grow: how many, their energy, and what of it is left if
+    all of a group have its mean magnitude. Together they have the energy of the matrix if the basis is orthonormal."""
+    sizes = np.abs(coefficients).ravel()
+    keep = max(sizes.size // LARGEST_SHARE, min(sizes.size, 64))
+    split = np.partition(sizes, sizes.size - keep)
+    rest, largest = split[: sizes.size - keep], np.sort(split[sizes.size - keep :])[::-1]
+    groups = [largest[start:end] for start, end in pairwise(_ends(0, keep))] + ([rest] if len(rest) else [])
+    return [
+        (len(g), float(np.square(g, dtype=np.float64).sum()), float(g.sum(dtype=np.float64)) ** 2 / len(g))
+        for g in groups
+    ]
+
+
+def _ends(first: int, last: int) -> list[int]:
+    """Where groups end that grow with their place, from `first` to `last`."""
+    ends = [first]
+    while ends[-1] < last:
+        ends.append(min(max(ends[-1] + 1, int(ends[-1] * GROUP_GROWTH)), last))
+    return ends
+
+
+def _coefficient_bits(groups: Iterable[tuple[int, float, float]], size: int) -> list[Part]:
+    """The groups by bits: which of the `size` places that are left (log2 of the choices), signs, and one magnitude."""
+    parts, left = [], size
+    for count, _, energy in groups:
+        choices = gammaln(left + 1) - gammaln(count + 1) - gammaln(left - count + 1)
+        parts.append((float(choices) / np.log(2) + count + SCALE_BITS, energy))
+        left -= count
+    return parts
+
+
+def best_of(curves: Iterable[Iterable[Part]]) -> tuple[Part, ...]:
+    """One curve, each of whose parts explains less for the price than the one before, that is at any price at least as
+    good as each of these codes and their mixtures: the upper concave hull of what they explain.
+
+    A mixture of two codes of one matrix cannot be had; that is in favour of the baseline, as parts of a rank are.
+    """
+    points = [(0.0, 0.0)]
+    for curve in curves:
+        price = energy = 0.0
+        for more, gained in curve:
+            price, energy = price + more, energy + gained
+            points.append((price, energy))
+    hull: list[Part] = []
+    for price, energy in sorted(points):
+        if hull and energy <= hull[-1][1]:
+            continue
+        while len(hull) > 1 and _slope(hull[-2], (price, energy)) >= _slope(hull[-2], hull[-1]):
+            hull.pop()
+        hull.append((price, energy))
+    return tuple((price - before, energy - less) for (before, less), (price, energy) in pairwise(hull))
+
+
+def _slope(start: Part, end: Part) -> float:
+    return (end[1] - start[1]) / (end[0] - start[0])
 
 
 def explained(curves: Iterable[Sequence[Part]], budget: float) -> float:

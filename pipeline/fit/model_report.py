@@ -68,6 +68,11 @@ def _block_statistics(fit: FitRecord, num_tensors: int) -> tuple[Statistic, ...]
     return (
         with_null("r2", fit.r2, fit.null_r2, fit.null_r2_std),
         with_null("svd_r2", fit.svd_r2, fit.svd_null_r2),
+        *(
+            Statistic(name=f"fit.blocks.{name}", value=value)
+            for name, value in (("additive_r2", fit.additive_r2), ("means_null_r2", fit.means_null_r2))
+            if value is not None
+        ),
         Statistic(name="fit.blocks.bits_per_weight", value=fit.bits_per_weight),
         Statistic(name="fit.blocks.weights", value=float(fit.num_weights)),
         Statistic(name="fit.blocks.tensors", value=float(num_tensors)),

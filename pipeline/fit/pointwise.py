@@ -37,10 +37,20 @@ class PointwiseProblem:
 
     is_sampled = True
 
-    def __init__(self, values: Tensor, specs: Sequence[TensorSpec], settings: FitSettings, *, with_place: bool) -> None:
+    def __init__(
+        self,
+        values: Tensor,
+        specs: Sequence[TensorSpec],
+        settings: FitSettings,
+        *,
+        with_place: bool,
+        means: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         """`values` (S, P) float32: the tensors `specs`, canonical, flattened and concatenated.
 
-        `with_place` adds depth and role to the coordinates (D = 4 in place of 2), for one DNA of many tensors.
+        - `with_place` adds depth and role to the coordinates (D = 4 in place of 2), for one DNA of many tensors.
+        - `means`: row means and column means of all tensors, concatenated (S, rows) and (S, cols), in the units of the
+          values, from which they were taken away.
         """
         device = values.device
         self.values = values
@@ -57,7 +67,8 @@ class PointwiseProblem:
         self.rows = torch.tensor([spec.rows for spec in specs], device=device)
         self.cols = torch.tensor([spec.cols for spec in specs], device=device)
         self.tensor_coords = torch.tensor([[depth_coordinate(s), role_coordinate(s)] for s in specs], device=device)
-        self.with_place = with_place
+        self.with_place, self.means = with_place, means
+        self.first_rows, self.first_cols = (torch.cumsum(count, 0) - count for count in (self.rows, self.cols))
 
     @property
     def num_parts(self) -> int:
@@ -93,13 +104,25 @@ class PointwiseProblem:
 
     def coordinates(self, index: Tensor) -> Tensor:
         """Flat indices (P,) int64 -> coordinates (P, D) float32 in [-1, 1]: row, column and, if asked, depth, role."""
+        part, row, col = self._places(index)
+        x = 2 * row / (self.rows[part] - 1).clamp(min=1) - 1
+        y = 2 * col / (self.cols[part] - 1).clamp(min=1) - 1
+        coords = torch.stack([x, y], dim=1)
+        return torch.cat([coords, self.tensor_coords[part]], dim=1) if self.with_place else coords
+
+    def _places(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tensor, row and column, (P,) int64 each, at these flat indices (P,)."""
         part = torch.searchsorted(self.ends, index, right=True)
         local, cols = index - self.starts[part], self.cols[part]
         row = torch.div(local, cols, rounding_mode="floor")
-        x = 2 * row / (self.rows[part] - 1).clamp(min=1) - 1
-        y = 2 * (local - row * cols) / (cols - 1).clamp(min=1) - 1
-        coords = torch.stack([x, y], dim=1)
-        return torch.cat([coords, self.tensor_coords[part]], dim=1) if self.with_place else coords
+        return part, row, local - row * cols
+
+    def _complete(self, values: Tensor, index: Tensor) -> Tensor:
+        """Values (S, P) at these flat indices, with the means that were taken away."""
+        if self.means is None:
+            return values
+        part, row, col = self._places(index)
+        return values + self.means[0][:, self.first_rows[part] + row] + self.means[1][:, self.first_cols[part] + col]
 
     def _evaluate(self, net: nn.Module, index: Tensor) -> Tensor:
         coords = self.coordinates(index).expand(self.num_slots, -1, -1)
@@ -143,16 +166,24 @@ class PointwiseProblem:
             chosen = torch.randint(start, end, (POINTS_PER_EVALUATION,), generator=generator_for(seed, part))
             index = chosen.to(self.values.device)
         for chunk in torch.split(index, max(POINTS_PER_CHUNK // self.num_slots, 1)):
-            yield self.values[:, chunk], self._evaluate(net, chunk)
+            values = self._complete(self.values[:, chunk], chunk)
+            yield values, self._complete(self._evaluate(net, chunk), chunk)
 
     def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
         everything = torch.arange(self.num_weights)
         drawn = torch.randint(self.num_weights, (POINTS_PER_SAMPLE,), generator=generator_for(seed))
         index = (everything if self.num_weights <= POINTS_PER_SAMPLE else drawn).to(self.values.device)
-        values, parts = self.values[:, index], torch.searchsorted(self.ends, index, right=True)
+        values, parts = self._complete(self.values[:, index], index), torch.searchsorted(self.ends, index, right=True)
         weight = self.num_weights / len(index)
 
         def sample(net: nn.Module) -> tuple[Sample, ...]:
-            return (Sample(values=values, predicted=self._evaluate(net, index), parts=parts, weight=weight),)
+            return (
+                Sample(
+                    values=values,
+                    predicted=self._complete(self._evaluate(net, index), index),
+                    parts=parts,
+                    weight=weight,
+                ),
+            )
 
         return sample

@@ -10,60 +10,61 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.decomposition import singular_directions
-from pipeline.fit.baselines import Baseline, measure_baseline
+from pipeline.fit.means import allowance
 from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.problem import Problem, axis_coordinates, depth_coordinate, role_coordinate
 from pipeline.fit.separable import GridBlock, GridProblem, most_directions
+from pipeline.fit.slots import FIT_NULLS, Slot, slots_of
 from pipeline.fit.trainer import AUTOCAST
-from pipeline.nulls import null_rng, shuffle
+from pipeline.fit.versions import Measured, Moments, Version, describe
+from pipeline.nulls import NullKind, NullModel, null_rng, shuffle
+from pipeline.nulls import means as keep_means
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import FitSettings
 from zoo.tensors import Role, TensorSpec
 
 __all__ = [
     "Loader",
-    "Moments",
     "PreparedProblem",
+    "allowance_of",
     "draw_null",
-    "moments_of",
     "ordinals_of",
     "place_tag",
     "prepare",
-    "standardise",
 ]
 
 Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moments:
-    """Of one tensor, in original units."""
-
-    mean: float
-    std: float
-    low: float
-    high: float
+DRAWN_BY: Mapping[NullKind, NullModel] = {"shuffle": shuffle, "means": keep_means}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedProblem:
-    """A problem, and what the report needs of its tensors: moments, and what other codes explain of each version."""
+    """A problem, and what is known of what it trains: `measured[slot][part]`."""
 
     problem: Problem
-    moments: tuple[Moments, ...]
-    baselines: tuple[tuple[Baseline, ...], ...]
-    """Tensor -> (its own, null 0's, null 1's, ...)."""
+    slots: tuple[Slot, ...]
+    measured: tuple[tuple[Measured, ...], ...]
 
+    @property
+    def tensors(self) -> tuple[Measured, ...]:
+        """The tensors themselves, in the order in which they were given."""
+        return tuple(
+            each for slot, row in zip(self.slots, self.measured, strict=True) for each in row if slot.kind is None
+        )
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Version:
-    """A tensor or one of its nulls, standardised."""
+    @property
+    def moments(self) -> tuple[Moments, ...]:
+        """Of the tensors themselves."""
+        return tuple(each.moments for each in self.tensors)
 
-    matrix: Float32
-    directions: Float32
-    """Leading singular vectors along the shorter axis, one a column, for a separable DNA."""
+    def nulls_of(self, index: int, kind: NullKind) -> list[tuple[int, Measured]]:
+        """The slots of one tensor's draws of a null, and what is known of each."""
+        return [
+            (number, row[slot.tensors.index(index)])
+            for number, (slot, row) in enumerate(zip(self.slots, self.measured, strict=True))
+            if slot.kind == kind and index in slot.tensors
+        ]
 
 
 def ordinals_of(specs: Sequence[TensorSpec]) -> dict[str, int]:
@@ -94,83 +95,90 @@ def prepare(
 ) -> PreparedProblem:
     """The problem of fitting `specs`: all of one shape with scope `tensor`, sorted by shape with scope `model`.
 
-    With scope `tensor` the slots are the tensors, then their first nulls, then their second; with scope `model`, the
-    model, then its nulls.
+    Its slots are those of `slots_of`. Every version of a tensor, itself or a null, is treated alike: it has moments,
+    paying means and baselines of its own.
     """
-    is_grid = settings.dna_type == "separable"
-    copies: list[list[_Version]] = []
-    moments, baselines = [], []
-    for spec in specs:
-        matrix = load(spec)
-        moment = moments_of(matrix)
-        nulls = [_null(matrix, spec, settings, seed, ordinals[spec.name], k) for k in range(settings.num_nulls)]
-        found = [_describe(standardise(version, moment), moment, is_grid=is_grid) for version in (matrix, *nulls)]
-        copies.append([version for version, _ in found])
-        baselines.append(tuple(baseline for _, baseline in found))
-        moments.append(moment)
-    make = _grid if is_grid else _pointwise
+    versions = [_versions(spec, load(spec), settings, seed, ordinals[spec.name], specs) for spec in specs]
+    slots = slots_of([by_draw[None, 0].measured.means_pay for by_draw in versions], settings)
+    copies = [[_version_of(versions[index], slot) for index in slot.tensors] for slot in slots]
+    make = _grid if settings.dna_type == "separable" else _pointwise
     return PreparedProblem(
-        problem=make(specs, copies, settings, device), moments=tuple(moments), baselines=tuple(baselines)
+        problem=make(specs, slots, copies, settings, device),
+        slots=slots,
+        measured=tuple(tuple(version.measured for version in row) for row in copies),
     )
 
 
-def _describe(matrix: Float32, moment: Moments, *, is_grid: bool) -> tuple[_Version, Baseline]:
-    """A standardised matrix with what is to be known of it, all from one decomposition."""
-    squares, vectors = singular_directions(matrix)
-    baseline = measure_baseline(matrix, moment.std, squares, vectors)
-    num_kept = most_directions(*matrix.shape) if is_grid else 0
-    return _Version(matrix=matrix, directions=vectors[:, :num_kept].astype(np.float32)), baseline
+_ByDraw = Mapping[tuple[NullKind | None, int], Version]
+"""A tensor, (None, 0), and the draws of its nulls."""
 
 
-def moments_of(matrix: Float32) -> Moments:
-    """Mean and population standard deviation, accumulated in float64, and the extremes; a constant has a `std` of 0."""
-    low, high = float(matrix.min()), float(matrix.max())
-    if low == high:  # Rounding of the mean would leave a spread that is not there.
-        return Moments(mean=low, std=0.0, low=low, high=high)
-    mean, std = float(matrix.mean(dtype=np.float64)), float(matrix.std(dtype=np.float64))
-    return Moments(mean=mean, std=std, low=low, high=high)
+def _versions(
+    spec: TensorSpec, matrix: Float32, settings: FitSettings, seed: int, ordinal: int, together: Sequence[TensorSpec]
+) -> _ByDraw:
+    """The tensor and its nulls; `together`: what trains with it."""
+    allowed = allowance_of(spec, together, settings)
+    num_kept = most_directions(*matrix.shape) if settings.dna_type == "separable" else 0
+    found: dict[tuple[NullKind | None, int], Version] = {(None, 0): describe(matrix, allowed, num_kept)}
+    kinds = FIT_NULLS if found[None, 0].measured.means_pay else FIT_NULLS[:1]
+    for kind in kinds:
+        for draw in range(settings.num_nulls):
+            null = _null(matrix, spec, settings, seed, ordinal, kind, draw)
+            found[kind, draw] = describe(null, allowed, num_kept)
+    return found
 
 
-def standardise(matrix: Float32, moment: Moments) -> Float32:
-    """Mean 0 and standard deviation 1; a constant tensor becomes 0."""
-    return ((matrix - moment.mean) / (moment.std or 1.0)).astype(np.float32)
+def _version_of(by_draw: _ByDraw, slot: Slot) -> Version:
+    """What stands for a tensor in a slot; where no means pay, a null that keeps them is a shuffle."""
+    return by_draw.get((slot.kind, slot.draw)) or by_draw[FIT_NULLS[0], slot.draw]
 
 
-def draw_null(matrix: Float32, spec: TensorSpec, seed: int, ordinal: int, draw: int) -> Float32:
-    """The tensor's own values shuffled."""
+def allowance_of(spec: TensorSpec, together: Sequence[TensorSpec], settings: FitSettings) -> float:
+    """Numbers that the tensor's means may take, among the tensors that train together."""
+    sharing = together if settings.scope == "model" else [spec]
+    return allowance(settings, spec.num_weights, sum(each.num_weights for each in sharing))
+
+
+def draw_null(matrix: Float32, spec: TensorSpec, seed: int, ordinal: int, kind: NullKind, draw: int) -> Float32:
+    """A draw of a null of the tensor, in no order yet."""
     role = list(Role).index(spec.role)
     shape = (spec.rows, spec.cols)
-    rng = null_rng("shuffle", draw, seed=seed, role=role, block=spec.block, ordinal=ordinal, shape=shape)
-    return shuffle(matrix, rng)
+    rng = null_rng(kind, draw, seed=seed, role=role, block=spec.block, ordinal=ordinal, shape=shape)
+    return DRAWN_BY[kind](matrix, rng)
 
 
-def _null(matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, draw: int) -> Float32:
-    """The tensor's own values shuffled, then ordered as the tensor was."""
-    shuffled = draw_null(matrix, spec, seed, ordinal, draw)
+def _null(
+    matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, kind: NullKind, draw: int
+) -> Float32:
+    """A draw of a null of the tensor, then ordered as the tensor was."""
+    drawn = draw_null(matrix, spec, seed, ordinal, kind, draw)
     if settings.order == "raw":
-        return shuffled
-    return canonicalise(shuffled, seriate_tensor(shuffled, spec))
+        return drawn
+    return canonicalise(drawn, seriate_tensor(drawn, spec))
 
 
 def _grid(
-    specs: Sequence[TensorSpec], copies: Sequence[Sequence[_Version]], settings: FitSettings, device: torch.device
+    specs: Sequence[TensorSpec],
+    slots: Sequence[Slot],
+    copies: Sequence[Sequence[Version]],
+    settings: FitSettings,
+    device: torch.device,
 ) -> GridProblem:
     precision = AUTOCAST[settings.precision] or torch.float32
-    num_copies = len(copies[0])
     if settings.scope == "tensor":
-        slots = [[versions[k]] for k in range(num_copies) for versions in copies]
-        block = _block(slots, specs[:1], device, with_place=False)
-        movable = tuple((_movable(spec, settings),) for spec in specs) * num_copies
+        block = _block(copies, specs[:1], device, with_place=False)
+        movable = tuple((_movable(specs[slot.tensors[0]], settings),) for slot in slots)
         return GridProblem([replace(block, movable=movable)], precision=precision)
     by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, spec in enumerate(specs):
         by_shape[spec.rows, spec.cols].append(index)
     blocks = []
     for members in by_shape.values():
-        slots = [[copies[i][k] for i in members] for k in range(num_copies)]
-        block = _block(slots, [specs[i] for i in members], device, with_place=True)
+        block = _block(
+            [[row[i] for i in members] for row in copies], [specs[i] for i in members], device, with_place=True
+        )
         flags = tuple(_movable(specs[i], settings) for i in members)
-        blocks.append(replace(block, movable=(flags,) * num_copies))
+        blocks.append(replace(block, movable=(flags,) * len(slots)))
     return GridProblem(blocks, precision=precision)
 
 
@@ -182,9 +190,9 @@ def _movable(spec: TensorSpec, settings: FitSettings) -> tuple[bool, bool]:
 
 
 def _block(
-    slots: Sequence[Sequence[_Version]], specs: Sequence[TensorSpec], device: torch.device, *, with_place: bool
+    slots: Sequence[Sequence[Version]], specs: Sequence[TensorSpec], device: torch.device, *, with_place: bool
 ) -> GridBlock:
-    values = _stacked([[version.matrix for version in slot] for slot in slots], device)
+    values = _stacked([[version.outputs for version in slot] for slot in slots], device)
     directions = _stacked([[version.directions for version in slot] for slot in slots], device)
     axes = []
     for length in values.shape[2:]:
@@ -195,7 +203,11 @@ def _block(
             )
             axis = torch.cat([axis, tensor_coords[:, None, :].expand(-1, length, -1)], dim=2)
         axes.append(axis)
-    return GridBlock(values=values, row_coords=axes[0], col_coords=axes[1], directions=directions)
+    means = None
+    if any(version.measured.units.numbers for slot in slots for version in slot):
+        rows, cols = zip(*[zip(*[version.means for version in slot], strict=True) for slot in slots], strict=True)
+        means = _stacked(rows, device), _stacked(cols, device)
+    return GridBlock(values=values, row_coords=axes[0], col_coords=axes[1], directions=directions, means=means)
 
 
 def _stacked(arrays: Sequence[Sequence[Float32]], device: torch.device) -> Tensor:
@@ -204,11 +216,20 @@ def _stacked(arrays: Sequence[Sequence[Float32]], device: torch.device) -> Tenso
 
 
 def _pointwise(
-    specs: Sequence[TensorSpec], copies: Sequence[Sequence[_Version]], settings: FitSettings, device: torch.device
+    specs: Sequence[TensorSpec],
+    slots: Sequence[Slot],
+    copies: Sequence[Sequence[Version]],
+    settings: FitSettings,
+    device: torch.device,
 ) -> PointwiseProblem:
-    num_copies = len(copies[0])
-    if settings.scope == "tensor":
-        slots = [versions[k].matrix.ravel() for k in range(num_copies) for versions in copies]
-        return PointwiseProblem(torch.from_numpy(np.stack(slots)).to(device), specs[:1], settings, with_place=False)
-    slots = [np.concatenate([versions[k].matrix.ravel() for versions in copies]) for k in range(num_copies)]
-    return PointwiseProblem(torch.from_numpy(np.stack(slots)).to(device), specs, settings, with_place=True)
+    def joined(parts_of: Callable[[Version], Float32]) -> Tensor:
+        """The parts of the tensors of a slot one after the other, slot by slot."""
+        rows = [np.concatenate([parts_of(version).ravel() for version in row]) for row in copies]
+        return torch.from_numpy(np.stack(rows)).to(device)
+
+    means = None
+    if any(version.measured.units.numbers for row in copies for version in row):
+        means = joined(lambda version: version.means[0]), joined(lambda version: version.means[1])
+    is_shared = settings.scope == "model"
+    shown = specs if is_shared else specs[:1]
+    return PointwiseProblem(joined(lambda version: version.outputs), shown, settings, with_place=is_shared, means=means)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pipeline.fit.networks import HIDDEN_OMEGA, AdaptiveDna, Siren
 
-__all__ = ["STEP_BITS", "Codes", "decoded", "quantise", "stored_bits"]
+__all__ = ["STEP_BITS", "Codes", "decoded", "quantise", "scaled", "stored_bits"]
 
 FREQUENCY_BITS = 16
 PHASE_BITS = 8
@@ -68,7 +68,7 @@ def quantise(net: nn.Module, bits: int = 8) -> dict[str, Codes]:
             parts = _quantise_siren(module, bits, has_phase)
             found |= {f"{prefix}.{name}" if prefix else name: part for name, part in parts}
     return {
-        name: found[name] if name in found else _scaled(parameter.detach(), FREQUENCY_BITS, dims=(1, 2))
+        name: found[name] if name in found else scaled(parameter.detach(), FREQUENCY_BITS, dims=(1, 2))
         for name, parameter in net.named_parameters()
     }
 
@@ -100,18 +100,18 @@ def _quantise_siren(siren: Siren, bits: int, has_phase: bool) -> Iterator[tuple[
     phase_bits = max(bits, PHASE_BITS)
     for index, (weight, bias) in enumerate(zip(siren.weights, siren.biases, strict=True)):
         if index == 0:
-            yield "weights.0", _scaled(weight.detach(), FREQUENCY_BITS, dims=(1, 2))
+            yield "weights.0", scaled(weight.detach(), FREQUENCY_BITS, dims=(1, 2))
         else:
-            yield f"weights.{index}", _scaled(weight.detach(), bits, dims=(1,))
+            yield f"weights.{index}", scaled(weight.detach(), bits, dims=(1,))
         if index or has_phase:
             yield f"biases.{index}", _phase(bias.detach(), HIDDEN_OMEGA if index else siren.omega, phase_bits)
         else:
-            yield "biases.0", _scaled(bias.detach(), FREQUENCY_BITS, dims=(1, 2))
-    yield "out_weight", _scaled(siren.out_weight.detach(), bits, dims=(1,))
-    yield "out_bias", _scaled(siren.out_bias.detach(), phase_bits, dims=(1, 2))
+            yield "biases.0", scaled(bias.detach(), FREQUENCY_BITS, dims=(1, 2))
+    yield "out_weight", scaled(siren.out_weight.detach(), bits, dims=(1,))
+    yield "out_bias", scaled(siren.out_bias.detach(), phase_bits, dims=(1, 2))
 
 
-def _scaled(values: Tensor, bits: int, *, dims: tuple[int, ...]) -> Codes:
+def scaled(values: Tensor, bits: int, *, dims: tuple[int, ...]) -> Codes:
     """Symmetric about 0, the largest magnitude along `dims` near the end of the range; 0 has the code 0."""
     most = 2 ** (bits - 1) - 1
     # Rounded up, by bfloat16's precision: a step too short would clip the largest weight, at 16 bits by many steps.

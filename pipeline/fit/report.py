@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from patterndb.records import FitRecord
-from pipeline.fit.baselines import ROUNDED_BITS, Baseline, Part, explained
+from pipeline.fit.baselines import ROUNDED_BITS, SVD_WIDTHS, Baseline, Part, explained
+from pipeline.fit.bound import gaussian_bound
 from pipeline.settings import FitSettings
 
 __all__ = [
@@ -53,7 +54,7 @@ class Quantised:
 
     width: int
     bits: float
-    """Of the network with its scales; its share by weights where one DNA serves the model."""
+    """Of the network with its scales (its share by weights where one DNA serves the model), and of the bought means."""
     sse: float
     null_sse: tuple[float, ...]
 
@@ -80,7 +81,8 @@ class TensorFit:
     rows: int
     cols: int
     parameters: float
-    """Of the tensor's DNA with its mean and scale; its share by weights where one DNA serves the model."""
+    """Of the tensor's DNA with its mean, its scale and the means that it bought; of one DNA for the model, its share by
+    weights."""
     order_bits: float
     std: float
     low: float
@@ -89,6 +91,13 @@ class TensorFit:
     null_errors: tuple[Errors, ...]
     baseline: Baseline
     null_baselines: tuple[Baseline, ...]
+    additive_numbers: int = 0
+    """How many row and column means pay."""
+    additive_energy: float = 0.0
+    """The sum of squares about the mean that these explain."""
+    means_null_errors: tuple[Errors, ...] = ()
+    """Of the null that keeps the means; empty where none pay: there it says what the other null says."""
+    means_null_baselines: tuple[Baseline, ...] = ()
     quantised: tuple[Quantised, ...] = ()
     """At every width that was asked for."""
 
@@ -100,6 +109,12 @@ class TensorFit:
     def sst(self) -> float:
         """Sum of squares about the mean."""
         return self.std**2 * self.num_weights
+
+    def nulls(self, *, keep_means: bool) -> list[tuple[Errors, Baseline]]:
+        """The draws of its null, or of the one that keeps the means wherever they pay."""
+        if keep_means and self.means_null_errors:
+            return list(zip(self.means_null_errors, self.means_null_baselines, strict=True))
+        return list(zip(self.null_errors, self.null_baselines, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +154,8 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
         r2_high=r2 + half_width if is_sampled else None,
         sampled_weights=errors.points if is_sampled else None,
         **_comparisons(fits, r2, parameters, sst),
-        **_at_8_bits(fits),
-        ceiling_r2=1 - 2 ** (-2 * bits),
+        **_at_bits(fits, ROUNDED_BITS),
+        ceiling_r2=_ceiling(fits, bits * weights),
         mse=mse,
         rmse=math.sqrt(mse),
         mae=errors.sae / weights,
@@ -155,23 +170,39 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
 
 
 def _comparisons(fits: Sequence[TensorFit], r2: float, parameters: float, sst: float) -> dict[str, Any]:
-    """What R2 is compared with: the null's, and what SVD and the DCT reach with the same number of parameters."""
+    """What R2 is compared with: the means', the nulls', and what SVD and the DCT have with as many parameters."""
     budget = parameters - MOMENTS * len(fits)
-    nulls = [1 - sum(fit.null_errors[k].sse for fit in fits) / sst for k in range(_num_nulls(fits))]
-    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.svd_parts, budget)
-    dct, dct_null = _baseline_r2(fits, lambda baseline: baseline.cosine_parts, budget)
+    nulls, with_means = _null_r2(fits, keep_means=False), _null_r2(fits, keep_means=True)
+    svd, svd_nulls = _baseline_r2(fits, lambda baseline: baseline.svd, budget)
+    _, svd_means_nulls = _baseline_r2(fits, lambda baseline: baseline.svd, budget, keep_means=True)
+    dct, dct_nulls = _baseline_r2(fits, lambda baseline: baseline.dct, budget)
     return {
+        "additive_r2": math.fsum(fit.additive_energy for fit in fits) / sst,
+        "additive_numbers": sum(fit.additive_numbers for fit in fits),
         "null": "shuffle",
         "num_nulls": len(nulls),
         "null_r2": _mean(nulls),
-        "null_r2_std": float(np.std(nulls, ddof=1)) if len(nulls) > 1 else None,
+        "null_r2_std": _std(nulls),
         "gain": r2 - float(np.mean(nulls)) if nulls else None,
+        "means_null_r2": _mean(with_means),
+        "means_null_r2_std": _std(with_means),
+        "gain_beyond_means": r2 - float(np.mean(with_means)) if with_means else None,
         "svd_r2": svd,
-        "svd_null_r2": svd_null,
-        "svd_gain": svd - svd_null if svd_null is not None else None,
+        "svd_null_r2": _mean(svd_nulls),
+        "svd_gain": svd - float(np.mean(svd_nulls)) if svd_nulls else None,
+        "svd_means_null_r2": _mean(svd_means_nulls),
         "dct_r2": dct,
-        "dct_null_r2": dct_null,
+        "dct_null_r2": _mean(dct_nulls),
     }
+
+
+def _null_r2(fits: Sequence[TensorFit], *, keep_means: bool) -> list[float]:
+    """R2 of every draw of a null of these tensors together, about the means of its own matrices."""
+    draws = zip(*(fit.nulls(keep_means=keep_means) for fit in fits), strict=False)
+    return [
+        1 - math.fsum(errors.sse for errors, _ in draw) / _positive(math.fsum(base.energy for _, base in draw))
+        for draw in draws
+    ]
 
 
 def rate_point(fits: Sequence[TensorFit], width: int) -> RatePoint | None:
@@ -182,52 +213,77 @@ def rate_point(fits: Sequence[TensorFit], width: int) -> RatePoint | None:
     weights, sst = sum(fit.num_weights for fit in fits), _positive(sum(fit.sst for fit in fits))
     network_bits = math.fsum(part.bits for part in parts) + math.fsum(fit.order_bits for fit in fits)
     bits = (network_bits + MOMENTS * STORED_BITS * len(fits)) / weights
-    nulls = [1 - math.fsum(part.null_sse[k] for part in parts) / sst for k in range(_num_nulls(fits))]
+    nulls = [
+        1 - math.fsum(sse) / _positive(math.fsum(fit.null_baselines[k].energy for fit in fits))
+        for k, sse in enumerate(zip(*(part.null_sse for part in parts), strict=False))
+    ]
     return RatePoint(
         network_bits=network_bits,
         bits_per_weight=bits,
         r2=1 - math.fsum(part.sse for part in parts) / sst,
         null_r2=_mean(nulls),
-        ceiling_r2=1 - 2 ** (-2 * bits),
+        ceiling_r2=_ceiling(fits, bits * weights),
     )
 
 
-def _at_8_bits(fits: Sequence[TensorFit]) -> dict[str, Any]:
-    """The DNA with weights of 8 bits, and SVD with factors of 8 bits and as many bits in all, the order's included."""
-    point = rate_point(fits, ROUNDED_BITS)
+def _ceiling(fits: Sequence[TensorFit], bits: float) -> float:
+    return gaussian_bound([fit.std**2 for fit in fits], [fit.num_weights for fit in fits], bits)
+
+
+def _at_bits(fits: Sequence[TensorFit], width: int) -> dict[str, Any]:
+    """The DNA with weights of `width` bits, and what other codes have with as many bits in all.
+
+    The DNA pays for the order of rows and columns. So does the DCT of the matrix in that order. SVD has the bits of the
+    order to spend, as it needs none; at the width of its factors that is best for the tensors together, and so on its
+    nulls.
+    """
+    point = rate_point(fits, width)
     if point is None:
         return {}
-    svd, svd_null = _baseline_r2(fits, lambda baseline: baseline.rounded_parts, point.network_bits)
+    found = {bits: _baseline_r2(fits, _svd_at(bits), point.network_bits) for bits in SVD_WIDTHS}
+    best = max(SVD_WIDTHS, key=lambda bits: found[bits][0])
+    best_nulls = [max(draw) for draw in zip(*(nulls for _, nulls in found.values()), strict=True)]
+    order_bits = math.fsum(fit.order_bits for fit in fits)
+    dct, dct_nulls = _baseline_r2(fits, lambda each: each.dct_bits, point.network_bits - order_bits)
     return {
         "bits_per_weight_8bit": point.bits_per_weight,
         "r2_8bit": point.r2,
         "null_r2_8bit": point.null_r2,
-        "svd_r2_8bit": svd,
-        "svd_null_r2_8bit": svd_null,
+        "svd_r2_8bit": found[8][0],
+        "svd_null_r2_8bit": _mean(found[8][1]),
+        "svd_bits_width": best,
+        "svd_bits_r2": found[best][0],
+        "svd_bits_null_r2": _mean(best_nulls),
+        "dct_bits_r2": dct,
+        "dct_bits_null_r2": _mean(dct_nulls),
         "ceiling_r2_8bit": point.ceiling_r2,
     }
 
 
+def _svd_at(width: int) -> Callable[[Baseline], Sequence[Part]]:
+    return lambda baseline: baseline.svd_bits[width]
+
+
 def _baseline_r2(
-    fits: Sequence[TensorFit], parts_of: Callable[[Baseline], Sequence[Part]], budget: float
-) -> tuple[float, float | None]:
-    """R2 that a code reaches within the budget, best split between the tensors, and the mean of the same on the nulls;
-    never more than 1."""
+    fits: Sequence[TensorFit], curve: Callable[[Baseline], Sequence[Part]], budget: float, *, keep_means: bool = False
+) -> tuple[float, list[float]]:
+    """R2 that a code reaches within the budget, best split between the tensors, and of every draw of a null; never more
+    than 1."""
 
     def r2_of(baselines: Sequence[Baseline]) -> float:
-        total = math.fsum(energy for baseline in baselines for energy in baseline.energies)
-        return min(explained([parts_of(baseline) for baseline in baselines], budget) / _positive(total), 1.0)
+        total = math.fsum(baseline.energy for baseline in baselines)
+        return min(explained([curve(baseline) for baseline in baselines], budget) / _positive(total), 1.0)
 
-    nulls = [r2_of([fit.null_baselines[k] for fit in fits]) for k in range(_num_nulls(fits))]
-    return r2_of([fit.baseline for fit in fits]), _mean(nulls)
-
-
-def _num_nulls(fits: Sequence[TensorFit]) -> int:
-    return min(len(fit.null_errors) for fit in fits)
+    draws = zip(*(fit.nulls(keep_means=keep_means) for fit in fits), strict=False)
+    return r2_of([fit.baseline for fit in fits]), [r2_of([baseline for _, baseline in draw]) for draw in draws]
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
+
+
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _pool(errors: Iterable[Errors]) -> Errors:

@@ -47,6 +47,9 @@ class GridBlock:
     """For each slot and tensor, whether its rows and its columns may be moved; nothing may where this is empty."""
     directions: Tensor | None = None
     """Leading singular vectors along the shorter axis (S, G, min(M, N), `most_directions`), one a column."""
+    means: tuple[Tensor, Tensor] | None = None
+    """Row means (S, G, M) and column means (S, G, N) that were taken away, of canonical rows and columns, in units of
+    the values; None where there are none."""
 
 
 def most_directions(rows: int, cols: int) -> int:
@@ -305,38 +308,45 @@ class GridProblem:
 
     def permutations_of(self, part: int, slot: int) -> tuple[Tensor, Tensor]:
         """The row (M,) and column (N,) of the canonical tensor `part` at each position in that slot, int64."""
+        number, index = self._find(part)
+        return self.permutations[2 * number][slot, index], self.permutations[2 * number + 1][slot, index]
+
+    def _find(self, part: int) -> tuple[int, int]:
+        """The block that the tensor `part` is in, and its place there."""
         for number, block in enumerate(self.blocks):
             count = block.values.shape[1]
             if part < count:
-                return self.permutations[2 * number][slot, part], self.permutations[2 * number + 1][slot, part]
-            part -= count
-        raise IndexError(part)
-
-    def _find(self, part: int) -> GridBlock:
-        """The tensor `part` as a block of its own (G = 1)."""
-        for block in self.blocks:
-            count = block.values.shape[1]
-            if part < count:
-                return GridBlock(
-                    values=block.values[:, part : part + 1],
-                    row_coords=block.row_coords[part : part + 1],
-                    col_coords=block.col_coords[part : part + 1],
-                )
+                return number, part
             part -= count
         raise IndexError(part)
 
     def part_size(self, part: int) -> int:
-        values = self._find(part).values
-        return values.shape[2] * values.shape[3]
+        return math.prod(self.blocks[self._find(part)[0]].values.shape[2:])
+
+    def _means_in_place(self, number: int) -> tuple[Tensor, Tensor]:
+        """Row means (S, G, M, 1) and column means (S, G, 1, N) of a block where its rows and columns are now."""
+        rows, cols = (
+            means.gather(2, self.permutations[2 * number + axis].to(means.device))
+            for axis, means in enumerate(self.blocks[number].means or ())
+        )
+        return rows[..., None], cols[..., None, :]
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        block = self._find(part)
+        number, index = self._find(part)
+        whole, own = self.blocks[number], slice(index, index + 1)
+        block = GridBlock(
+            values=whole.values[:, own], row_coords=whole.row_coords[own], col_coords=whole.col_coords[own]
+        )
         left, right = self._factors(net, block, None)
+        means = None if whole.means is None else self._means_in_place(number)
         step = max(POINTS_PER_CHUNK // (block.values.shape[3] * self.num_slots), 1)
         for start in range(0, block.values.shape[2], step):
             rows = slice(start, start + step)
-            predicted = left[:, 0, rows].float() @ right[:, 0].float().mT
-            yield block.values[:, 0, rows].flatten(1), predicted.flatten(1)
+            values, predicted = block.values[:, 0, rows], left[:, 0, rows].float() @ right[:, 0].float().mT
+            if means is not None:
+                expected = means[0][:, index, rows] + means[1][:, index]
+                values, predicted = values + expected, predicted + expected
+            yield values.flatten(1), predicted.flatten(1)
 
     def sampler(self, seed: int) -> Callable[[nn.Module], tuple[Sample, ...]]:
         generator, device = generator_for(seed), self.energies[0].device
@@ -345,19 +355,28 @@ class GridProblem:
             for block in self.blocks
         ]
 
-        known: list[tuple[GridBlock | None, Tensor]] = [(None, torch.empty(0))] * len(picks)
+        known: list[tuple[GridBlock | None, Tensor, Tensor]] = [(None, torch.empty(0), torch.empty(0))] * len(picks)
+
+        def taken(number: int, block: GridBlock, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
+            """The chosen weights (S, P), and what the means say of them."""
+            values = block.values[:, :, rows[:, None], cols]
+            if block.means is None:
+                return values.flatten(1), torch.zeros((), device=device)
+            of_rows, of_cols = self._means_in_place(number)
+            expected = of_rows[:, :, rows] + of_cols[..., cols]
+            return (values + expected).flatten(1), expected
 
         def sample(net: nn.Module) -> tuple[Sample, ...]:
             found, before = [], 0
             for number, (block, (rows, cols)) in enumerate(zip(self.blocks, picks, strict=True)):
                 if known[number][0] is not block:
-                    known[number] = block, block.values[:, :, rows[:, None], cols].flatten(1)
+                    known[number] = block, *taken(number, block, rows, cols)
                 left, right = self._factors(net, block, rows, cols)
                 count, points = block.values.shape[1], len(rows) * len(cols)
                 found.append(
                     Sample(
                         values=known[number][1],
-                        predicted=(left.float() @ right.float().mT).flatten(1),
+                        predicted=(left.float() @ right.float().mT + known[number][2]).flatten(1),
                         parts=torch.arange(before, before + count, device=device).repeat_interleave(points),
                         weight=math.prod(block.values.shape[2:]) / points,
                     )

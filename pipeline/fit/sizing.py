@@ -58,19 +58,25 @@ def step_size(settings: FitSettings, size: NetworkSize) -> float:
 
 
 def choose_size(
-    settings: FitSettings, *, num_weights: int, shortest_axis: int, in_dim: int, level: float = 1.0
+    settings: FitSettings,
+    *,
+    num_weights: int,
+    shortest_axis: int,
+    in_dim: int,
+    level: float = 1.0,
+    spent: int = 0,
 ) -> NetworkSize:
     """The size asked for; what is left open is chosen so that the network stays within its budget.
 
     The budget is `level * settings.budget * num_weights` parameters, at most `max_parameters`, and pays for mean and
-    scale too.
+    scale too, and for the `spent` row and column means.
     A network has at least `SMALLEST_WIDTH` units: a tiny tensor gets more than its share, and the report counts them.
     """
-    budget = min(level * settings.budget * num_weights, settings.max_parameters)
+    budget = max(min(level * settings.budget * num_weights, settings.max_parameters) - spent, 1.0)
     allowed = budget - MOMENTS
     if settings.dna_type == "separable":
         base, rank = RANK_AT
-        rank = settings.rank or max(2, min(round(rank * (budget / base) ** RANK_GROWTH), shortest_axis))
+        rank = settings.rank or max(2, min(round(rank * (max(budget, 0) / base) ** RANK_GROWTH), shortest_axis))
         layers = settings.num_layers or SEPARABLE_LAYERS
         branches = max(round(rank / BRANCH_RANK), 1)
         width = settings.hidden_dim or _widest(

@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 from pipeline.decomposition import singular_values
 from pipeline.fit.networks import separable_parameters
-from pipeline.fit.prepare import Loader, draw_null, moments_of, standardise
+from pipeline.fit.prepare import Loader, allowance_of, draw_null
 from pipeline.fit.sizing import choose_size
+from pipeline.fit.slots import FIT_NULLS
+from pipeline.fit.versions import outputs_of
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
@@ -34,45 +36,61 @@ LEVELS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def split_budget(
-    specs: Sequence[TensorSpec], load: Loader, settings: FitSettings, *, seed: int, ordinals: Mapping[str, int]
+    specs: Sequence[TensorSpec],
+    load: Loader,
+    settings: FitSettings,
+    *,
+    seed: int,
+    ordinals: Mapping[str, int],
+    bought: Mapping[str, int],
 ) -> dict[str, float]:
     """The share of each matrix, by name, as a multiple of the even one; never more parameters in all than evenly.
 
     Tensors inside the blocks share theirs, and the others theirs: what the blocks have does not depend on the size of a
     vocabulary.
+
+    - `bought`: how many means the DNA of each tensor buys, by name.
     """
     found: dict[str, float] = {}
     for is_inside in (True, False):
         pool = [spec for spec in specs if (spec.block is not None) == is_inside]
-        curves = {spec.name: _forecast(spec, load, settings, seed, ordinals[spec.name]) for spec in pool}
-        even = sum(_point(spec, settings, 1.0)[0] for spec in pool)
+        curves = {
+            spec.name: _forecast(spec, load, settings, seed, ordinals[spec.name], bought[spec.name]) for spec in pool
+        }
+        even = sum(_point(spec, settings, 1.0, bought[spec.name])[0] for spec in pool)
         found |= _spend(curves, even)
     return found
 
 
-def _forecast(spec: TensorSpec, load: Loader, settings: FitSettings, seed: int, ordinal: int) -> list[_Point]:
+def _forecast(
+    spec: TensorSpec, load: Loader, settings: FitSettings, seed: int, ordinal: int, spent: int
+) -> list[_Point]:
     """A point for every size that the tensor's networks may have, smallest first."""
-    matrix = load(spec)
-    moment = moments_of(matrix)
-    nulls = (draw_null(matrix, spec, seed, ordinal, k) for k in range(settings.num_nulls))
-    held = np.stack([_held(standardise(version, moment)) for version in (matrix, *nulls)]) * moment.std**2
+    matrix, allowed = load(spec), allowance_of(spec, [spec], settings)
+    # What is beyond the means is compared with a null that keeps them.
+    kind = FIT_NULLS[1] if spent else FIT_NULLS[0]
+    nulls = (draw_null(matrix, spec, seed, ordinal, kind, k) for k in range(settings.num_nulls))
+    held = np.stack([_held(outputs_of(version, allowed)) for version in (matrix, *nulls)])
     ranges = np.ptp(held, axis=0) if settings.num_nulls else held[0]
     sizes = {}
     for level in reversed(LEVELS):  # Of equal sizes the lowest level stays.
-        parameters, rank = _point(spec, settings, level)
+        parameters, rank = _point(spec, settings, level, spent)
         sizes[parameters] = float(ranges[rank - 1]), level
     return [(parameters, *found) for parameters, found in sorted(sizes.items())]
 
 
-def _held(standardised: npt.NDArray[np.float32]) -> Float64:
-    """The squares in 1, 2, ... leading singular directions."""
-    return np.asarray(np.cumsum(singular_values(standardised) ** 2), dtype=np.float64)
+def _held(outputs: tuple[npt.NDArray[np.float32], float]) -> Float64:
+    """The squares in 1, 2, ... leading singular directions of what a network is to give, in original units."""
+    standardised, scale = outputs
+    return np.asarray(np.cumsum(singular_values(standardised) ** 2) * scale**2, dtype=np.float64)
 
 
-def _point(spec: TensorSpec, settings: FitSettings, level: float) -> tuple[int, int]:
-    """Parameters and rank of the tensor's DNA at that level."""
+def _point(spec: TensorSpec, settings: FitSettings, level: float, spent: int) -> tuple[int, int]:
+    """Parameters and rank of the tensor's DNA at that level, beside the means it has bought."""
     shortest = min(spec.rows, spec.cols)
-    size = choose_size(settings, num_weights=spec.num_weights, shortest_axis=shortest, in_dim=1, level=level)
+    size = choose_size(
+        settings, num_weights=spec.num_weights, shortest_axis=shortest, in_dim=1, level=level, spent=spent
+    )
     parameters = 2 * separable_parameters(1, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
     return parameters, min(size.rank, shortest)
 

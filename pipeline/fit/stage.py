@@ -24,14 +24,17 @@ from torch import Tensor, nn
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit.baselines import ROUNDED_BITS
 from pipeline.fit.networks import count_parameters
-from pipeline.fit.prepare import Loader, Moments, PreparedProblem, ordinals_of, place_tag, prepare
+from pipeline.fit.prepare import Loader, PreparedProblem, allowance_of, ordinals_of, place_tag, prepare
 from pipeline.fit.problem import Permutable, Problem, generator_for
 from pipeline.fit.quantise import decoded, quantise, stored_bits
 from pipeline.fit.report import MOMENTS, Errors, FitCost, Quantised, TensorFit
 from pipeline.fit.sizing import NetworkSize, choose_size, step_size
+from pipeline.fit.slots import FIT_NULLS, Slot
 from pipeline.fit.split import split_budget
 from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
 from pipeline.fit.training_metrics import TrainingMetrics
+from pipeline.fit.versions import Measured, bought_means
+from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
@@ -39,8 +42,8 @@ from zoo.tensors import TensorSpec
 __all__ = ["FitResult", "Stack", "fit", "fit_version", "plan_stacks", "resolve_device", "resolve_precision"]
 
 SEPARABLE_VERSION = "8"
-POINTWISE_VERSION = "6"
-COMPILED_VERSION = "6.2"
+POINTWISE_VERSION = "7"
+COMPILED_VERSION = "7.2"
 """Of the pointwise fits that torch may compile."""
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
@@ -61,7 +64,7 @@ class FitResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """Tensors trained together, and the size of their networks."""
+    """Tensors trained together, and the size of their networks, for which the means that are bought leave room."""
 
     index: int
     specs: tuple[TensorSpec, ...]
@@ -115,7 +118,7 @@ def fit(
 ) -> FitResult | None:
     """Fit the matrices among `specs`; None if there is none.
 
-    - `load(spec)`: the canonical matrix, float32 (rows, cols).
+    - `load(spec)`: the canonical matrix, float32 (rows, cols); asked for twice, as networks leave room for means.
     - `order_bits`: what each tensor's order costs, by name.
     - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used.
     - `widths`: bits of a weight at which the trained DNA is measured again.
@@ -127,8 +130,10 @@ def fit(
         return None
     settings = resolve_precision(settings, device)
     directory.mkdir(parents=True, exist_ok=True)
+    bought = {spec.name: bought_means(load(spec), allowance_of(spec, matrices, settings)) for spec in matrices}
     ordinals, reading = ordinals_of(matrices), threading.Lock()
-    stacks = plan_stacks(matrices, settings, _levels(matrices, load, settings, seed, ordinals, directory))
+    levels = _levels(matrices, load, settings, seed, ordinals, bought, directory)
+    stacks = plan_stacks(matrices, settings, levels, bought)
     total = sum(stack.total_steps for stack in stacks)
     work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, widths, reading)
     done = dict.fromkeys(range(len(stacks)), 0)
@@ -171,6 +176,7 @@ def _levels(
     settings: FitSettings,
     seed: int,
     ordinals: Mapping[str, int],
+    bought: Mapping[str, int],
     directory: Path,
 ) -> dict[str, float]:
     """Each tensor's multiple of the even share where it has one; kept, so that a fit that goes on has the same."""
@@ -179,7 +185,7 @@ def _levels(
         return {}
     path = directory / "split.json"
     if not path.exists():
-        _write(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals))
+        _write(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
     return structure(json.loads(path.read_text()), dict[str, float])
 
 
@@ -191,28 +197,43 @@ def _write(path: Path, value: Any) -> None:
 
 
 def plan_stacks(
-    matrices: Sequence[TensorSpec], settings: FitSettings, levels: Mapping[str, float] | None = None
+    matrices: Sequence[TensorSpec],
+    settings: FitSettings,
+    levels: Mapping[str, float] | None = None,
+    bought: Mapping[str, int] | None = None,
 ) -> tuple[Stack, ...]:
-    """Which tensors train together: all with scope `model`, those of one shape and one level with scope `tensor`.
+    """Which tensors train together: all with scope `model`, those of one shape and size of network with scope `tensor`.
 
-    - `levels`: multiples of the even share by name, where a tensor does not have 1.
+    - `levels`: multiples of the even share by name, where a tensor does not have 1;
+    - `bought`: how many means the DNA of a tensor buys, by name, where it is not 0.
     """
+    bought, levels = bought or {}, levels or {}
     if settings.scope == "model":
-        return (_make_stack(0, matrices, matrices, settings),)
-    alike: dict[tuple[int, int, float], list[TensorSpec]] = defaultdict(list)
+        return (_make_stack(0, matrices, matrices, settings, spent=sum(bought.values())),)
+    alike: dict[tuple[int, int, float, int], list[TensorSpec]] = defaultdict(list)
     for spec in matrices:
-        alike[spec.rows, spec.cols, (levels or {}).get(spec.name, 1.0)].append(spec)
+        alike[spec.rows, spec.cols, levels.get(spec.name, 1.0), bought.get(spec.name, 0)].append(spec)
     groups = []
-    for (rows, cols, level), members in alike.items():
-        size = max(STACK_BYTES // (4 * rows * cols * (1 + settings.num_nulls)), 1)
-        groups += [(members[start : start + size], level) for start in range(0, len(members), size)]
-    return tuple(_make_stack(index, group, group[:1], settings, level) for index, (group, level) in enumerate(groups))
+    for (rows, cols, level, spent), members in alike.items():
+        nulls = settings.num_nulls * (2 if spent else 1)
+        size = max(STACK_BYTES // (4 * rows * cols * (1 + nulls)), 1)
+        groups += [(members[start : start + size], level, spent) for start in range(0, len(members), size)]
+    return tuple(
+        _make_stack(index, group, group[:1], settings, level=level, spent=spent)
+        for index, (group, level, spent) in enumerate(groups)
+    )
 
 
 def _make_stack(
-    index: int, specs: Sequence[TensorSpec], slot: Sequence[TensorSpec], settings: FitSettings, level: float = 1.0
+    index: int,
+    specs: Sequence[TensorSpec],
+    slot: Sequence[TensorSpec],
+    settings: FitSettings,
+    *,
+    level: float = 1.0,
+    spent: int = 0,
 ) -> Stack:
-    """`slot`: the tensors that one network stands for."""
+    """`slot`: the tensors that one network stands for; `spent`: how many means they have bought."""
     weights = sum(spec.num_weights for spec in slot)
     axes = 1 if settings.dna_type == "separable" else 2
     size = choose_size(
@@ -221,6 +242,7 @@ def _make_stack(
         shortest_axis=min(min(spec.rows, spec.cols) for spec in slot),
         in_dim=axes + (2 if settings.scope == "model" else 0),
         level=level,
+        spent=spent,
     )
     batches = 1 if settings.dna_type == "separable" else math.ceil(weights / min(settings.batch_size, weights))
     return Stack(index=index, specs=tuple(specs), size=size, total_steps=settings.epochs * batches)
@@ -258,21 +280,19 @@ class _Work:
         prepared = prepare(
             stack.specs, self._load_alone, self.settings, seed=self.seed, ordinals=self.ordinals, device=self.device
         )
-        net = prepared.problem.build(stack.size, self.settings, self._generators(stack, prepared.problem.num_slots))
+        net = prepared.problem.build(stack.size, self.settings, self._generators(stack, prepared.slots))
         net = net.to(self.device)
         trained = Trainer(
             prepared.problem,
             net,
             replace(self.settings, learning_rate=step_size(self.settings, stack.size)),
             seed=self.seed,
-            labels=self._labels(stack),
+            labels=self._labels(stack, prepared.slots),
             num_real=self._num_networks(stack),
             total_steps=stack.total_steps,
             checkpoint=self.directory / f"{stack.name}.train.pt",
             on_step=on_step,
-            measure=TrainingMetrics(
-                prepared.problem, prepared.moments, num_real=self._num_networks(stack), seed=self.seed
-            ),
+            measure=TrainingMetrics(prepared, num_real=self._num_networks(stack), seed=self.seed),
         ).run()
         result = {
             "tensors": [asdict(item) for item in self._measured(stack, prepared, net)],
@@ -291,56 +311,66 @@ class _Work:
         """Networks that stand for tensors, not for nulls."""
         return 1 if self.settings.scope == "model" else len(stack.specs)
 
-    def _labels(self, stack: Stack) -> list[str]:
-        names = ["all tensors"] if self.settings.scope == "model" else [spec.name for spec in stack.specs]
-        real = [f"{name} of {self.model}" if self.model else name for name in names]
-        return real + [f"null {k} of {name}" for k in range(self.settings.num_nulls) for name in real]
+    def _labels(self, stack: Stack, slots: Sequence[Slot]) -> list[str]:
+        is_shared, of_model = self.settings.scope == "model", f" of {self.model}" if self.model else ""
+        names = ["all tensors" if is_shared else stack.specs[slot.tensors[0]].name for slot in slots]
+        return [f"{slot.label}{name}{of_model}" for slot, name in zip(slots, names, strict=True)]
 
-    def _generators(self, stack: Stack, num_slots: int) -> list[torch.Generator]:
+    def _generators(self, stack: Stack, slots: Sequence[Slot]) -> list[torch.Generator]:
         """One generator a slot; a tensor and its nulls start from the same network."""
         is_shared = self.settings.scope == "model"
         tags = [0] if is_shared else [place_tag(spec, self.ordinals[spec.name]) for spec in stack.specs]
-        return [generator_for(self.seed, tag) for tag in tags * (num_slots // len(tags))]
+        return [generator_for(self.seed, tags[slot.tensors[0]]) for slot in slots]
 
     def _measured(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> list[TensorFit]:
         parameters = count_parameters(net)
         all_errors = self._errors(stack, prepared, net)
         all_quantised = self._quantised(stack, prepared, net)
         fits = []
-        for index, (spec, moment) in enumerate(zip(stack.specs, prepared.moments, strict=True)):
+        for index, (spec, known) in enumerate(zip(stack.specs, prepared.tensors, strict=True)):
             errors = all_errors[index]
+            baselines = {kind: tuple(null.baseline for _, null in prepared.nulls_of(index, kind)) for kind in FIT_NULLS}
             fits.append(
                 TensorFit(
                     name=spec.name,
                     role=spec.role.value,
                     rows=spec.rows,
                     cols=spec.cols,
-                    parameters=self._share(stack, spec) * parameters + MOMENTS,
+                    parameters=self._share(stack, spec) * parameters + MOMENTS + known.units.numbers,
                     order_bits=self.order_bits[spec.name],
-                    std=moment.std,
-                    low=moment.low,
-                    high=moment.high,
-                    errors=errors[0],
-                    null_errors=tuple(errors[1:]),
-                    baseline=prepared.baselines[index][0],
-                    null_baselines=prepared.baselines[index][1:],
+                    std=known.moments.std,
+                    low=known.moments.low,
+                    high=known.moments.high,
+                    additive_numbers=round(known.additive[0]),
+                    additive_energy=known.additive[1],
+                    errors=errors[None][0],
+                    null_errors=errors["shuffle"],
+                    means_null_errors=errors["means"],
+                    baseline=known.baseline,
+                    null_baselines=baselines["shuffle"],
+                    means_null_baselines=baselines["means"],
                     quantised=tuple(all_quantised[index]),
                 )
             )
         return fits
 
     def _quantised(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> list[list[Quantised]]:
-        """For each tensor its DNA at every width."""
+        """For each tensor its DNA at every width; its means are stored at their own."""
         found: list[list[Quantised]] = [[] for _ in stack.specs]
         for width in self.widths:
             codes = quantise(net, width)
             bits = stored_bits(codes)
             with decoded(net, codes) as rounded:
                 all_errors = self._errors(stack, prepared, rounded)
-            for spec, errors, parts in zip(stack.specs, all_errors, found, strict=True):
-                sse, *null_sse = (version.sse for version in errors)
-                share = self._share(stack, spec)
-                parts.append(Quantised(width=width, bits=share * bits, sse=sse, null_sse=tuple(null_sse)))
+            for spec, known, errors, parts in zip(stack.specs, prepared.tensors, all_errors, found, strict=True):
+                parts.append(
+                    Quantised(
+                        width=width,
+                        bits=self._share(stack, spec) * bits + known.units.bits,
+                        sse=errors[None][0].sse,
+                        null_sse=tuple(each.sse for each in errors["shuffle"]),
+                    )
+                )
         return found
 
     def _share(self, stack: Stack, spec: TensorSpec) -> float:
@@ -349,15 +379,26 @@ class _Work:
             return 1.0
         return spec.num_weights / sum(each.num_weights for each in stack.specs)
 
-    def _errors(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> list[list[Errors]]:
-        """For each tensor its own errors, then its nulls'."""
-        if self.settings.scope == "model":
-            return [
-                _errors(prepared.problem, net, part, [moment], self.seed)
-                for part, moment in enumerate(prepared.moments)
-            ]
-        by_slot, count = _errors(prepared.problem, net, 0, prepared.moments, self.seed), len(stack.specs)
-        return [by_slot[index::count] for index in range(count)]
+    def _errors(
+        self, stack: Stack, prepared: PreparedProblem, net: nn.Module
+    ) -> list[dict[NullKind | None, tuple[Errors, ...]]]:
+        """For each tensor its own errors, and those of the draws of each null."""
+        by_place: dict[tuple[int, int], Errors] = {}
+        for part in range(prepared.problem.num_parts):
+            known = [row[part] for row in prepared.measured]
+            for number, errors in enumerate(_errors(prepared.problem, net, part, known, self.seed)):
+                by_place[number, prepared.slots[number].tensors[part]] = errors
+        found = []
+        for index in range(len(stack.specs)):
+            by_kind: dict[NullKind | None, tuple[Errors, ...]] = {}
+            for kind in (None, *FIT_NULLS):
+                by_kind[kind] = tuple(
+                    by_place[number, index]
+                    for number, slot in enumerate(prepared.slots)
+                    if slot.kind == kind and index in slot.tensors
+                )
+            found.append(by_kind)
+        return found
 
     def _networks(self, stack: Stack, prepared: PreparedProblem, net: nn.Module) -> dict[str, Any]:
         """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""
@@ -374,11 +415,12 @@ class _Work:
                     "cols": spec.cols,
                     "role": spec.role.value,
                     "depth": spec.depth,
-                    "mean": moment.mean,
-                    "std": moment.std,
+                    "mean": known.units.mean,
+                    "scale": known.units.scale,
                 }
+                | _means(known)
                 | self._permutations(prepared.problem, index)
-                for index, (spec, moment) in enumerate(zip(stack.specs, prepared.moments, strict=True))
+                for index, (spec, known) in enumerate(zip(stack.specs, prepared.tensors, strict=True))
             ],
             "state": {name: value[:count].cpu().clone() for name, value in net.state_dict().items()},
         }
@@ -392,11 +434,17 @@ class _Work:
         return {"row_places": rows.to(torch.int32).clone(), "col_places": cols.to(torch.int32).clone()}
 
 
-def _errors(problem: Problem, net: nn.Module, part: int, moments: Sequence[Moments], seed: int) -> list[Errors]:
-    """Errors of one tensor in every slot, original units; `moments` repeats over the slots."""
-    repeat, device = problem.num_slots // len(moments), next(net.parameters()).device
-    std = torch.tensor([moment.std for moment in moments] * repeat, device=device)[:, None]
-    mean = torch.tensor([moment.mean for moment in moments] * repeat, device=device)[:, None]
+def _means(known: Measured) -> dict[str, Tensor]:
+    """The means that the DNA has bought, of canonical rows and columns, float32."""
+    pairs = {"row_means": known.units.rows, "col_means": known.units.cols}
+    return {name: torch.from_numpy(means) for name, means in pairs.items() if means is not None}
+
+
+def _errors(problem: Problem, net: nn.Module, part: int, known: Sequence[Measured], seed: int) -> list[Errors]:
+    """Errors of part `part` of every slot, original units; `known`: of that part, slot by slot."""
+    device = next(net.parameters()).device
+    std = torch.tensor([each.units.scale for each in known], device=device)[:, None]
+    mean = torch.tensor([each.units.mean for each in known], device=device)[:, None]
     sums = torch.zeros(4, problem.num_slots, dtype=torch.float64, device=device)
     points = 0
     with torch.no_grad():
@@ -443,7 +491,7 @@ def _gather(
     checkpoint = directory / "dna.pt"
     if not checkpoint.exists():
         networks = [torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks]
-        save_tensors({"format": 1, "settings": asdict(settings), "networks": networks}, checkpoint)
+        save_tensors({"format": 2, "settings": asdict(settings), "networks": networks}, checkpoint)
     for stack in stacks:
         (directory / f"{stack.name}.pt").unlink(missing_ok=True)
     fits = [structure(data, TensorFit) for result in results for data in result["tensors"]]

@@ -13,15 +13,16 @@ S = slots, G = tensors in a slot, P = points.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.fit.prepare import Moments
-from pipeline.fit.problem import Problem, Sample
+from pipeline.fit.prepare import PreparedProblem
+from pipeline.fit.problem import Sample
 from pipeline.fit.report import psnr
+from pipeline.fit.versions import Measured
 
 __all__ = ["TrainingMetrics"]
 
@@ -38,7 +39,7 @@ class _Known:
 
     values: Tensor
     """The sample's own, by which to tell."""
-    std: Tensor
+    scale: Tensor
     mean: Tensor
     weights: Tensor
     size: Tensor
@@ -56,8 +57,9 @@ class TrainingMetrics:
     the same ones throughout the training.
     """
 
-    def __init__(self, problem: Problem, moments: Sequence[Moments], *, num_real: int, seed: int) -> None:
-        """`moments`: of every tensor; the first `num_real` slots of the problem are no nulls."""
+    def __init__(self, prepared: PreparedProblem, *, num_real: int, seed: int) -> None:
+        """The first `num_real` slots of the problem are no nulls."""
+        problem, moments = prepared.problem, prepared.moments
         self.num_real, self.sampled = num_real, problem.sampler(seed)
         self.is_shared = problem.num_parts > 1
         self.is_sample = problem.is_sampled or self.is_shared
@@ -66,11 +68,16 @@ class TrainingMetrics:
         self.peak = max(moment.high for moment in moments) - min(moment.low for moment in moments)
         sizes = [problem.part_size(part) for part in range(problem.num_parts)]
         self.weights = num_real * sum(sizes)
-        repeats = problem.num_slots * len(sizes) // len(moments)
-        self.stds = torch.tensor([moment.std for moment in moments] * repeats).view(problem.num_slots, -1)
-        self.means = torch.tensor([moment.mean for moment in moments] * repeats).view(problem.num_slots, -1)
-        self.total: list[float] = (self.stds.double().square() * torch.tensor(sizes)).sum(dim=1).tolist()
-        """Sum of squares of each slot about its tensors' means."""
+
+        def table(of: Callable[[Measured], float]) -> Tensor:
+            """A number of every tensor of every slot, (S, G)."""
+            return torch.tensor([[of(each) for each in row] for row in prepared.measured])
+
+        self.stds = table(lambda each: each.moments.std)
+        self.means, self.scales = table(lambda each: each.units.mean), table(lambda each: each.units.scale)
+        squares = (of.double().square() * torch.tensor(sizes) for of in (self.stds, self.scales))
+        self.total, self.trained = (part.sum(dim=1).tolist() for part in squares)
+        """Sums of squares of each slot: about its tensors' means, and of what its network is to give."""
         self.known: dict[int, _Known] = {}
 
     def __call__(self, net: nn.Module, losses: Tensor) -> dict[str, float]:
@@ -80,19 +87,21 @@ class TrainingMetrics:
             parts = [self._sums(number, sample) for number, sample in enumerate(samples)]
             by_slot = torch.stack(parts).sum(dim=0).tolist()
         sums = dict(zip(SHARED_SUMS if self.is_shared else SUMS, by_slot, strict=True))
-        unexplained: list[float] = losses.tolist()
         if self.is_shared:
-            unexplained = [e / max(v, TINY) for e, v in zip(sums["squares"], sums["variation"], strict=True)]
+            shares = [e / max(v, TINY) for e, v in zip(sums["squares"], sums["variation"], strict=True)]
+            sse = [share * total for share, total in zip(shares, self.total, strict=True)]
+        else:
+            sse = [loss * trained for loss, trained in zip(losses.tolist(), self.trained, strict=True)]
         points = self.num_real * sum(len(sample.parts) for sample in samples)
         sizes = {"points": points, "weights": self.weights, "is_sample": self.is_sample}
-        return self._squared(unexplained) | self._absolute(sums) | sizes
+        return self._squared(sse) | self._absolute(sums) | sizes
 
     def _sums(self, number: int, sample: Sample) -> Tensor:
         """`SUMS` or `SHARED_SUMS` of each slot that is measured, as if over all its weights, (4, S) or (6, S)."""
         if number not in self.known or self.known[number].values is not sample.values:
             self.known[number] = self._know(sample)
         known = self.known[number]
-        predicted = torch.addcmul(known.mean, sample.predicted[: self.num_measured], known.std)
+        predicted = torch.addcmul(known.mean, sample.predicted[: self.num_measured], known.scale)
         error = (predicted - known.weights).abs_()
         symmetric = error / predicted.abs_().add_(known.size).clamp_(min=1e-30)
         sums = [error.sum(dim=1), 200 * symmetric.sum(dim=1), (error * known.inverse).sum(dim=1), known.fixed[0]]
@@ -104,14 +113,15 @@ class TrainingMetrics:
         """What is measured of the sample again and again."""
         values = sample.values[: self.num_measured]
         parts = sample.parts.cpu() if self.is_shared else slice(None)
-        std, mean = (of[: self.num_measured, parts].to(values.device) for of in (self.stds, self.means))
-        weights = values * std + mean
+        tables = (self.stds, self.scales, self.means)
+        std, scale, mean = (of[: self.num_measured, parts].to(values.device) for of in tables)
+        weights = values * scale + mean
         size = weights.abs()
         kept = size > NEAR_ZERO * std
         fixed = [kept.sum(dim=1).float(), (weights - mean).square().sum(dim=1)]
         return _Known(
             values=sample.values,
-            std=std,
+            scale=scale,
             mean=mean,
             weights=weights,
             size=size,
@@ -119,9 +129,8 @@ class TrainingMetrics:
             fixed=torch.stack(fixed),
         )
 
-    def _squared(self, unexplained: Sequence[float]) -> dict[str, float]:
-        """From the share of each slot's squares that its network leaves unexplained."""
-        sse = [share * total for share, total in zip(unexplained, self.total, strict=True)]
+    def _squared(self, sse: Sequence[float]) -> dict[str, float]:
+        """From the sum of squared errors of each slot."""
         real, null = slice(self.num_real), slice(self.num_real, None)
         mse = math.fsum(sse[real]) / self.weights
         r2 = {"r2": 1 - math.fsum(sse[real]) / max(math.fsum(self.total[real]), TINY)}

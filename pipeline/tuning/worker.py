@@ -37,7 +37,7 @@ class Outcome:
     """What a trial measured."""
 
     gain: float
-    """Structure gain: R2 less that of the shuffled copies, fitted alike."""
+    """Structure gain: R2 less that of the nulls that keep the means, fitted alike."""
     r2: float
     null_r2: float
     svd_gain: float
@@ -72,13 +72,14 @@ def run_job(job: Job) -> Outcome:
     seconds = time.perf_counter() - started
     assert result is not None
     found = report(result.tensors, job.settings, result.cost)
-    assert found.gain is not None and found.null_r2 is not None and found.svd_gain is not None
+    gain, null, svd_null = found.gain_beyond_means, found.means_null_r2, found.svd_means_null_r2
+    assert gain is not None and null is not None and svd_null is not None
     on_gpu = torch.cuda.max_memory_allocated() if job.device.startswith("cuda") else None
     return Outcome(
-        gain=found.gain,
+        gain=gain,
         r2=found.r2,
-        null_r2=found.null_r2,
-        svd_gain=found.svd_gain,
+        null_r2=null,
+        svd_gain=found.svd_r2 - svd_null,
         parameters=found.parameters,
         seconds=seconds,
         weights_per_second=sum(spec.num_weights for spec in job.specs) * (1 + job.settings.num_nulls) / seconds,

@@ -73,9 +73,22 @@ def test_show_states_the_fit_at_8_bits_beside_svd_of_as_many(ask: Callable[..., 
     shown = ask("show", "alpha")
     fit, text = shown["fit"], re.sub(r"\s+", " ", invoke("show", "alpha").stdout)
     dna = f"R² {fit['r2_8bit']:.3f}, null {fit['null_r2_8bit']:.3f}, {fit['bits_per_weight_8bit']:.3f} bits per weight"
-    assert f"8 bits {dna}; SVD of as many bits {fit['svd_r2_8bit']:.3f}, null {fit['svd_null_r2_8bit']:.3f}" in text
+    svd = f"SVD at {fit['svd_bits_width']} bits, its best width, {fit['svd_bits_r2']:.3f}, null"
+    dct = f"DCT of the canonical order {fit['dct_bits_r2']:.3f}, null {fit['dct_bits_null_r2']:.3f}"
+    assert f"8 bits {dna}; with as many bits: {svd} {fit['svd_bits_null_r2']:.3f}; {dct}" in text
     assert f"DCT R² {fit['dct_r2']:.3f} at as many parameters, {fit['dct_null_r2']:.3f} on the null" in text
     assert all(role["r2_8bit"] is not None for role in shown["roles"] if role["r2"] is not None)
+
+
+def test_show_gives_the_gain_beyond_the_means_beside_the_other(ask: Callable[..., Any], invoke: Invoke) -> None:
+    shown = ask("show", "alpha")
+    fit, text = shown["fit"], re.sub(r"\s+", " ", invoke("show", "alpha", COLUMNS="200").stdout)
+    assert f"Means R² {fit['additive_r2']:.3f} with the {fit['additive_numbers']} row and column means that pay" in text
+    assert f"fitted alike: gain {fit['gain']:+.3f}, z" in text
+    assert f"; with the means kept: gain {fit['gain_beyond_means']:+.3f}, z" in text
+    (role,) = (each for each in shown["roles"] if each["role"] == "ffn_in")
+    row = f"{role['r2']:.3f} {role['additive_r2']:.3f} {role['means_null_r2']:.3f} {role['gain_beyond_means']:+.3f}"
+    assert row in text
 
 
 def test_q_stands_beside_every_p(ask: Callable[..., Any], invoke: Invoke) -> None:

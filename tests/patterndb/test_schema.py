@@ -129,7 +129,7 @@ def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tm
 
 
 def test_every_released_schema_is_kept() -> None:
-    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003", "0004"]
+    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003", "0004", "0005"]
 
 
 def test_statistics_of_older_schemas_have_no_interval(empty_url: str, tmp_path: Path) -> None:
@@ -179,6 +179,18 @@ def test_fits_of_the_first_schema_know_nothing_of_8_bits(empty_url: str, tmp_pat
         kept = database.load_pattern("kept")
         assert kept.fit and kept.fit.steps == 1000 and kept.fit.r2_8bit is None and kept.fit.dct_r2 is None
         assert database.export_catalog("catalog")["fit_r2_8bit"].isna().all()
+
+
+def test_fits_of_older_schemas_know_nothing_of_means(empty_url: str, tmp_path: Path) -> None:
+    kept = shutil.copy(RELEASED[3], tmp_path / "kept.sqlite")
+    migrate_to(empty_url, "0004")
+    copy_rows(f"sqlite:///{kept}", empty_url)
+    schema.upgrade(empty_url)
+    assert schema.check(empty_url) == ()
+    with PatternDatabase.open(empty_url) as database:
+        kept_fit = database.load_pattern("kept").fit
+    assert kept_fit and kept_fit.gain is not None
+    assert (kept_fit.additive_numbers, kept_fit.gain_beyond_means, kept_fit.svd_bits_width) == (None, None, None)
 
 
 def as_version_6(url: str, names: Sequence[str]) -> None:

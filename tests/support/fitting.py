@@ -117,8 +117,15 @@ def _rebuild_stack(networks: Any, settings: FitSettings, specs: Sequence[TensorS
         part, slot = (index, 0) if settings.scope == "model" else (0, index)
         with torch.no_grad():
             values = torch.cat([predicted[slot] for _, predicted in problem.predictions(net, part, 0)])
-        found = (values.numpy() * tensor["std"] + tensor["mean"]).reshape(spec.rows, spec.cols)
-        rebuilt[spec.name] = np.empty_like(found)
+        found = (values.numpy() * tensor["scale"] + tensor["mean"]).reshape(spec.rows, spec.cols)
+        placed = np.empty_like(found)
         rows, cols = tensor.get("row_places", np.arange(spec.rows)), tensor.get("col_places", np.arange(spec.cols))
-        rebuilt[spec.name][np.ix_(rows, cols)] = found
+        placed[np.ix_(rows, cols)] = found
+        rebuilt[spec.name] = placed + _means_of(tensor, "row_means")[..., None] + _means_of(tensor, "col_means")
     return rebuilt
+
+
+def _means_of(tensor: Any, name: str) -> Float32:
+    """The means that the file holds, or 0."""
+    found: Float32 = tensor[name].numpy() if name in tensor else np.zeros(1, dtype=np.float32)
+    return found

@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.fft import dctn
 
+from pipeline.additive import additive_model
 from pipeline.decomposition import singular_directions
-from pipeline.fit.baselines import Baseline, Part, cosine_parts, explained, measure_baseline, rounded_energies
+from pipeline.fit.baselines import (
+    Baseline,
+    Part,
+    best_of,
+    coefficient_groups,
+    explained,
+    measure_baseline,
+    rounded_energies,
+)
+from pipeline.fit.versions import describe
 from tests.support.fitting import Float32, gaussian, truncated
 
 # Buying parts.
@@ -17,7 +28,7 @@ from tests.support.fitting import Float32, gaussian, truncated
 def parts(matrix: Float32) -> list[Part]:
     """The curve of truncated SVD, by numpy's own factorisation."""
     values = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
-    return Baseline(rows=matrix.shape[0], cols=matrix.shape[1], energies=tuple((values**2).tolist())).svd_parts
+    return [(sum(matrix.shape), energy) for energy in (values**2).tolist()]
 
 
 @pytest.mark.parametrize("rank", range(7))
@@ -71,6 +82,10 @@ def standardised(matrix: Float32) -> Float32:
     return ((matrix - matrix.mean(dtype=np.float64)) / matrix.std(dtype=np.float64)).astype(np.float32)
 
 
+def cosine_parts(matrix: Float32) -> list[tuple[int, float]]:
+    return [(count, energy) for count, energy, _ in coefficient_groups(dctn(matrix, norm="ortho"))]
+
+
 def measured(matrix: Float32, std: float) -> Baseline:
     return measure_baseline(matrix, std, *singular_directions(matrix))
 
@@ -80,7 +95,9 @@ def test_energies_are_in_original_units(shape: tuple[int, int]) -> None:
     matrix = 0.05 * gaussian(*shape) + 0.2
     baseline = measured(standardised(matrix), float(matrix.std(dtype=np.float64)))
     values = np.linalg.svd(matrix - matrix.mean(dtype=np.float64), compute_uv=False)
-    np.testing.assert_allclose(baseline.energies, values**2, rtol=1e-4)
+    assert baseline.energy == pytest.approx((values**2).sum(), rel=1e-4)
+    for rank in range(1, 13):
+        assert explained([baseline.svd], rank * sum(shape)) == pytest.approx((values[:rank] ** 2).sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -129,9 +146,53 @@ def test_coefficients_are_all_there_largest_first(rows: int, cols: int, seed: in
 def test_a_planted_wave_is_one_coefficient() -> None:
     wave = np.outer(np.cos(np.pi * 3 * (np.arange(30) + 0.5) / 30), np.cos(np.pi * 5 * (np.arange(40) + 0.5) / 40))
     matrix = (wave + 0.001 * gaussian(30, 40)).astype(np.float32)
-    assert explained([measured(matrix, 1.0).cosine_parts], 2) > 0.999 * (matrix**2).sum()
+    assert explained([measured(matrix, 1.0).dct], 2) > 0.999 * (matrix**2).sum()
 
 
 def test_a_constant_matrix_has_no_energy() -> None:
     baseline = measured(np.zeros((6, 4), dtype=np.float32), 0.0)
-    assert explained([baseline.svd_parts, baseline.rounded_parts, baseline.cosine_parts], 1e9) == 0
+    assert explained([baseline.svd, *baseline.svd_bits.values(), baseline.dct, baseline.dct_bits], 1e9) == 0
+
+
+# Buying the means.
+
+
+def test_a_code_may_buy_the_means_and_then_the_rest() -> None:
+    """With a price below a rank's, the mean row is all there is to buy; from a rank on, the better of both ways."""
+    matrix = gaussian(50, 20) + np.float32(3) * gaussian(1, 20, 1)
+    baseline = describe(matrix, 0, 0).measured.baseline
+    model = additive_model(matrix)
+    assert explained([baseline.svd], 20) == pytest.approx(model.col_energy, rel=1e-4)
+    assert explained([baseline.dct], 20) >= model.col_energy * (1 - 1e-4)
+    rest = np.linalg.svd(matrix - matrix.mean(axis=0), compute_uv=False) ** 2
+    plain = np.linalg.svd(matrix - matrix.mean(dtype=np.float64), compute_uv=False) ** 2
+    for rank in range(1, 6):
+        assert explained([baseline.svd], 20 + 70 * rank) >= model.col_energy + rest[:rank].sum() * (1 - 1e-4)
+        assert explained([baseline.svd], 70 * rank) >= plain[:rank].sum() * (1 - 1e-4)
+    assert explained([baseline.svd], 1e9) == pytest.approx(baseline.energy, rel=1e-4)
+
+
+def test_the_best_of_two_codes_is_the_hull_over_both() -> None:
+    found = best_of([[(10, 8), (10, 1)], [(4, 2), (4, 6), (4, 2)]])
+    assert found == ((8.0, 8.0), (4.0, 2.0)) and explained([found], 12) == 10
+    assert best_of([[(1, 3), (1, -5)], []]) == ((1.0, 3.0),) and best_of([]) == ()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000), st.floats(0, 200))
+def test_the_best_of_codes_is_never_below_one_of_them(seed: int, budget: float) -> None:
+    rng = np.random.default_rng(seed)
+    curves = [[(float(p), float(e)) for p, e in rng.uniform(1, 20, (6, 2))] for _ in range(3)]
+    best = explained([best_of(curves)], budget)
+    for curve in curves:
+        spent = gained = 0.0
+        for price, energy in curve:
+            spent, gained = spent + price, gained + energy
+            assert spent > budget or gained <= best + 1e-9
+
+
+def test_coefficients_by_bits_cost_their_places_and_signs() -> None:
+    """A single wave: one of 1,200 places, a sign, and a size of 16 bits."""
+    wave = np.outer(np.cos(np.pi * 3 * (np.arange(30) + 0.5) / 30), np.cos(np.pi * 5 * (np.arange(40) + 0.5) / 40))
+    price, energy = measured(wave.astype(np.float32), 1.0).dct_bits[0]
+    assert price == pytest.approx(np.log2(1200) + 17) and energy == pytest.approx((wave**2).sum(), rel=1e-4)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.fit.prepare import moments_of, prepare
+from pipeline.fit.prepare import prepare
 from pipeline.fit.separable import GridProblem
+from pipeline.fit.versions import moments_of
 from pipeline.order import seriate_tensor
 from pipeline.settings import Order
 from tests.support.fitting import gaussian, quick

@@ -10,11 +10,15 @@ from cattrs import structure
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from patterndb.records import FitRecord
-from pipeline.fit.baselines import Baseline
+from pipeline.fit.baselines import Baseline, explained
 from pipeline.fit.report import MOMENTS, Errors, FitCost, Quantised, TensorFit, report
 from tests.support.fitting import Float32, gaussian, low_rank, quick, truncated
 
 COST = FitCost(device="cpu", steps=10, seconds=1.5)
+
+
+def sst_of(matrix: Float32) -> float:
+    return float(matrix.size * matrix.var(dtype=np.float64))
 
 
 def errors_of(values: Float32, guess: Float32) -> Errors:
@@ -25,15 +29,19 @@ def errors_of(values: Float32, guess: Float32) -> Errors:
 
 
 def baseline_of(matrix: Float32) -> Baseline:
-    """By numpy's own factorisation; rounding costs a tenth, and the only coefficients have all the energy."""
+    """By numpy's own factorisation; 8 bits cost a tenth, 4 bits a fifth, and all coefficients are alike."""
     centred = matrix.astype(np.float64) - matrix.mean(dtype=np.float64)
     energies = tuple(float(value) for value in np.linalg.svd(centred, compute_uv=False) ** 2)
+    numbers = sum(matrix.shape)
+    kept = {8: 0.9, 6: 0.85, 4: 0.8, 3: 0.1}
     return Baseline(
-        rows=matrix.shape[0],
-        cols=matrix.shape[1],
-        energies=energies,
-        rounded=tuple(0.9 * energy for energy in energies),
-        cosines=((matrix.size, sum(energies)),),
+        energy=sum(energies),
+        svd=tuple((numbers, energy) for energy in energies),
+        svd_bits={
+            width: tuple((numbers * width + 32, share * energy) for energy in energies) for width, share in kept.items()
+        },
+        dct=((2 * matrix.size, sum(energies)),),
+        dct_bits=((10 * matrix.size, sum(energies)),),
     )
 
 
@@ -108,10 +116,19 @@ def test_the_ceiling_is_the_rate_distortion_bound_of_the_contract() -> None:
     assert report([fit], quick(), COST).ceiling_r2 == pytest.approx(0.866, abs=1e-3)
 
 
+def test_the_ceiling_of_unequal_variances_spends_bits_where_the_variance_is() -> None:
+    """One bit a weight: the strong tensor takes nearly two and keeps a 16th, the weak one keeps all of its 1 %."""
+    fits = [tensor_fit(scale * gaussian(10, 10), gaussian(10, 10)) for scale in (1.0, 0.1)]
+    fits = [
+        dataclasses.replace(fit, parameters=1.0, order_bits=68.0, std=std)
+        for fit, std in zip(fits, (1, 0.1), strict=True)
+    ]
+    assert report(fits, quick(), COST).ceiling_r2 == pytest.approx(1 - (1 / 16 + 0.01) / 1.01)
+
+
 def test_nulls_stand_beside_the_fit(matrix: Float32, record: FitRecord) -> None:
     nulls = (np.sort(matrix.ravel()).reshape(12, 9), gaussian(12, 9, 8) * matrix.std() + matrix.mean())
-    sst = matrix.size * matrix.var(dtype=np.float64)
-    expected = [1 - ((null.astype(np.float64) - matrix.mean()) ** 2).sum() / sst for null in nulls]
+    expected = [1 - ((null.astype(np.float64) - matrix.mean()) ** 2).sum() / sst_of(null) for null in nulls]
     assert record.num_nulls == 2 and record.null == "shuffle"
     assert record.null_r2 == pytest.approx(np.mean(expected), abs=1e-6)
     assert record.null_r2_std == pytest.approx(np.std(expected, ddof=1), abs=1e-6)
@@ -136,12 +153,12 @@ def test_the_null_of_svd_has_singular_values_of_its_own(matrix: Float32) -> None
 def test_svd_with_room_for_every_rank_explains_all_and_never_more(matrix: Float32) -> None:
     """Energies are of float32 values that were standardised and back: their sum is not SST to the last bit."""
     fit = tensor_fit(matrix, matrix, (matrix,), parameters=1000)
-    energies = tuple(1.0000001 * energy for energy in fit.baseline.energies)
-    fit = dataclasses.replace(fit, baseline=dataclasses.replace(fit.baseline, energies=energies))
+    parts = tuple((price, 1.0000001 * energy) for price, energy in fit.baseline.svd)
+    fit = dataclasses.replace(fit, baseline=dataclasses.replace(fit.baseline, svd=parts))
     record = report([fit], quick(), COST)
     assert record.svd_null_r2 is not None
-    for explained in (record.svd_r2, record.svd_null_r2):
-        assert explained <= 1 and explained == pytest.approx(1, abs=1e-12)
+    for found in (record.svd_r2, record.svd_null_r2):
+        assert found <= 1 and found == pytest.approx(1, abs=1e-12)
 
 
 def test_without_nulls_there_is_no_gain(matrix: Float32) -> None:
@@ -204,6 +221,49 @@ def test_svd_at_8_bits_has_the_bits_of_the_network_and_of_its_order(matrix: Floa
     expected = 0.95 * truncated(centred, 1) + 0.05 * truncated(centred, 2)
     assert record.svd_r2_8bit == pytest.approx(0.9 * expected / sst, rel=1e-4)
     assert record.svd_null_r2_8bit == pytest.approx(record.svd_r2_8bit)
+
+
+def test_at_equal_bits_svd_has_the_width_that_is_best(matrix: Float32) -> None:
+    """For 210 bits: a rank and a 20th at 8 bits (200 each), two at 4 bits (116 each, the second in part)."""
+    fit = quantised(tensor_fit(matrix, guess_of(matrix), (matrix, matrix)))
+    record = report([fit], quick(), COST)
+    every = {width: min(report_svd(fit, width), 1.0) for width in (8, 6, 4, 3)}
+    assert record.svd_bits_r2 == max(every.values()) and record.svd_bits_width == max(every, key=every.__getitem__) == 4
+    assert record.svd_bits_null_r2 == pytest.approx(record.svd_bits_r2)
+    assert record.svd_r2_8bit == every[8] < record.svd_bits_r2
+
+
+def report_svd(fit: TensorFit, width: int) -> float:
+    """R2 that the fit's SVD has at that width with the bits of its network and its order."""
+    bits = fit.quantised[0].bits + fit.order_bits
+    return explained([fit.baseline.svd_bits[width]], bits) / fit.baseline.energy
+
+
+def test_the_cosine_transform_pays_for_the_order_it_needs(matrix: Float32) -> None:
+    """160 bits buy 16 of 108 coefficients that cost 10 each; the 50 of the order are spent."""
+    record = report([quantised(tensor_fit(matrix, guess_of(matrix), (matrix,)))], quick(), COST)
+    assert record.dct_bits_r2 == pytest.approx(16 / 108) == record.dct_bits_null_r2
+
+
+def test_the_means_are_reported_with_their_numbers_and_their_null(matrix: Float32) -> None:
+    """Of two tensors one has means that pay; the other is held against its shuffles, draw by draw."""
+    null, kept = gaussian(12, 9, 8), gaussian(12, 9, 9)
+    plain = tensor_fit(matrix, guess_of(matrix), (null,))
+    zeros = np.zeros_like(kept)
+    paying = dataclasses.replace(
+        plain,
+        name="b",
+        additive_numbers=9,
+        additive_energy=0.25 * plain.sst,
+        means_null_errors=(errors_of(kept, zeros),),
+        means_null_baselines=(baseline_of(kept),),
+    )
+    record = report([plain, paying], quick(), COST)
+    assert record.additive_numbers == 9 and record.additive_r2 == pytest.approx(0.125)
+    sse = plain.null_errors[0].sse + float((kept.astype(np.float64) ** 2).sum())
+    assert record.means_null_r2 == pytest.approx(1 - sse / (sst_of(null) + sst_of(kept)), abs=1e-6)
+    assert record.gain_beyond_means == pytest.approx(record.r2 - record.means_null_r2)
+    assert record.null_r2 != record.means_null_r2 and record.svd_means_null_r2 != record.svd_null_r2
 
 
 def test_a_coefficient_costs_a_place_and_a_value(matrix: Float32) -> None:

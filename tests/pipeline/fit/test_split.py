@@ -33,7 +33,12 @@ def model() -> dict[TensorSpec, Float32]:
 def split(tensors: Mapping[TensorSpec, Float32], settings: FitSettings = SETTINGS) -> dict[str, float]:
     by_name = {spec.name: matrix for spec, matrix in tensors.items()}
     return split_budget(
-        list(tensors), lambda spec: by_name[spec.name], settings, seed=0, ordinals=ordinals_of(list(tensors))
+        list(tensors),
+        lambda spec: by_name[spec.name],
+        settings,
+        seed=0,
+        ordinals=ordinals_of(list(tensors)),
+        bought=dict.fromkeys(by_name, 0),
     )
 
 
@@ -46,8 +51,8 @@ def test_what_has_structure_gets_more_than_noise() -> None:
 def test_a_split_spends_no_more_than_even_shares() -> None:
     tensors = model()
     levels = split(tensors)
-    spent = sum(split_module._point(spec, SETTINGS, levels[spec.name])[0] for spec in tensors)
-    assert spent <= sum(split_module._point(spec, SETTINGS, 1.0)[0] for spec in tensors)
+    spent = sum(split_module._point(spec, SETTINGS, levels[spec.name], 0)[0] for spec in tensors)
+    assert spent <= sum(split_module._point(spec, SETTINGS, 1.0, 0)[0] for spec in tensors)
 
 
 def test_what_the_blocks_have_does_not_depend_on_a_vocabulary() -> None:
@@ -64,7 +69,6 @@ def test_the_split_stays_when_a_tensor_and_its_null_are_exchanged(monkeypatch: p
 
     def found(*, exchanged: bool) -> dict[str, float]:
         monkeypatch.setattr(split_module, "draw_null", lambda m, spec, *place: pairs[spec.name][not exchanged])
-        monkeypatch.setattr(split_module, "standardise", lambda matrix, moment: matrix / (moment.std or 1.0))
         return split({spec: pairs[spec.name][exchanged] for spec in specs})
 
     assert found(exchanged=False) == found(exchanged=True)

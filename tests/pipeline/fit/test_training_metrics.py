@@ -37,7 +37,7 @@ def measured_metrics(
     num_real = 1 if settings.scope == "model" else len(matrices)
     with torch.no_grad():
         losses = prepared.problem.loss(net, generator_for(0))
-    return TrainingMetrics(prepared.problem, prepared.moments, num_real=num_real, seed=0)(net, losses), prepared, net
+    return TrainingMetrics(prepared, num_real=num_real, seed=0)(net, losses), prepared, net
 
 
 def predictions(prepared: PreparedProblem, net: torch.nn.Module, index: int, is_shared: bool) -> Float32:
@@ -115,7 +115,7 @@ def test_rows_and_columns_that_moved_are_measured_where_they_are() -> None:
     assert isinstance(prepared.problem, Permutable)
     net = prepared.problem.build(SIZE, quick(), [generator_for(0)])
     metrics, losses, std = (
-        TrainingMetrics(prepared.problem, prepared.moments, num_real=1, seed=0),
+        TrainingMetrics(prepared, num_real=1, seed=0),
         torch.ones(1),
         prepared.moments[0].std,
     )
@@ -146,7 +146,7 @@ def test_the_history_ends_where_the_report_begins(tmp_path: Path) -> None:
 
 def test_measuring_changes_no_bit_of_the_fit() -> None:
     prepared = prepare_all(quick(), gaussian(9, 8))
-    metrics = TrainingMetrics(prepared.problem, prepared.moments, num_real=1, seed=0)
+    metrics = TrainingMetrics(prepared, num_real=1, seed=0)
     plain, measured = trainer(quick(), gaussian(9, 8)), trainer(quick(), gaussian(9, 8), measure=metrics)
     assert plain.run().losses == measured.run().losses
     assert_same(state(plain.net), state(measured.net))
