@@ -18,8 +18,11 @@ from pipeline.settings import FitSettings
 
 __all__ = ["DenseTarget", "GridBlock", "GridProblem", "LowRankTarget", "most_directions", "permute_axis"]
 
-ROWS_PER_STEP = 4096
-"""A longer row axis is sampled, afresh at every step, so that one step over an embedding costs no more than this."""
+INDICES_PER_STEP = 4096
+"""An axis of twice this length or more is sampled, so that a step costs no more than this. The steps of an epoch see
+all of it, each index once, in an order drawn afresh: the errors of samples that complete each other cancel out."""
+EVERY = slice(None)
+Indices = Tensor | slice
 POINTS_PER_CHUNK = 1 << 20
 SAMPLED_LENGTH = 64
 """Rows and columns of a matrix whose crossings stand for all of it while a network is trained."""
@@ -50,6 +53,17 @@ class GridBlock:
     means: tuple[Tensor, Tensor] | None = None
     """Row means (S, G, M) and column means (S, G, N) that were taken away, of canonical rows and columns, in units of
     the values; None where there are none."""
+
+    @property
+    def sampled_axis(self) -> int:
+        """Of `values`: that of which a step sees a part where it is long, the columns (3) or else the rows (2)."""
+        rows, cols = self.values.shape[2:]
+        return 3 if cols > rows and cols >= 2 * INDICES_PER_STEP else 2
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it is so long."""
+        return self.values.shape[self.sampled_axis] >= 2 * INDICES_PER_STEP
 
 
 def most_directions(rows: int, cols: int) -> int:
@@ -89,9 +103,9 @@ class DenseTarget:
         """With its rows (axis 2) or columns (axis 3) in the order of `permutation` (S, G, length)."""
         return DenseTarget.of(permute_axis(self.values, axis, permutation), is_sampled=self.transposed is None)
 
-    def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
-        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
-        values = self.values if rows is None else self.values[:, :, rows]
+    def inner(self, left: Tensor, right: Tensor, rows: Indices, cols: Indices) -> Tensor:
+        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over these rows and columns of W."""
+        values = self.values[:, :, rows][..., cols]
         transposed = values.mT if self.transposed is None else self.transposed
         product = _FixedProduct.apply(values, transposed, right.to(values.dtype)).float()  # type: ignore[no-untyped-call]
         return torch.sum(left.float() * product, dim=(2, 3))
@@ -130,13 +144,15 @@ class LowRankTarget:
             return LowRankTarget._from(permute_axis(self.left, 2, permutation), self.right)
         return LowRankTarget._from(self.left, permute_axis(self.right, 2, permutation))
 
-    def inner(self, left: Tensor, right: Tensor, rows: Tensor | None) -> Tensor:
-        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over `rows` of W alone if given."""
-        known, transposed = self.left, self.left_transposed
-        if rows is not None:
-            known, transposed = known[:, :, rows], transposed[..., rows]
-        of_left = _FixedProduct.apply(transposed, known, left.to(known.dtype)).float()  # type: ignore[no-untyped-call]
-        of_right = _FixedProduct.apply(self.right_transposed, self.right, right.to(known.dtype)).float()  # type: ignore[no-untyped-call]
+    def inner(self, left: Tensor, right: Tensor, rows: Indices, cols: Indices) -> Tensor:
+        """<A, W B> (S, G) of the factors A (S, G, M, K) and B (S, G, N, K), over these rows and columns of W."""
+        of_left, of_right = (
+            _FixedProduct.apply(transposed[..., chosen], known[:, :, chosen], factor.to(known.dtype)).float()  # type: ignore[no-untyped-call]
+            for known, transposed, factor, chosen in (
+                (self.left, self.left_transposed, left, rows),
+                (self.right, self.right_transposed, right, cols),
+            )
+        )
         return torch.sum(of_left * of_right, dim=(2, 3))
 
 
@@ -159,23 +175,19 @@ class GridProblem:
         self.precision = precision
         self.num_slots = blocks[0].values.shape[0]
         self.weights = sum(math.prod(block.values.shape[1:]) for block in blocks)
-        longest = max(block.values.shape[2] for block in blocks)
-        self.is_sampled = any(self._samples(block) for block in blocks)
-        self.steps_per_epoch = math.ceil(longest / ROWS_PER_STEP) if self.is_sampled else 1
+        longest = max(max(block.values.shape[2:]) for block in blocks)
+        self.is_sampled = any(block.is_sampled for block in blocks)
+        self.steps_per_epoch = math.ceil(longest / INDICES_PER_STEP) if self.is_sampled else 1
         self.targets: tuple[DenseTarget | LowRankTarget, ...] = tuple(
             DenseTarget(values=block.values.to(precision), transposed=None) for block in blocks
         )
-        self.energies = [block.values.square().sum(dim=3) for block in blocks]
+        self.samples: list[list[Tensor]] = [[] for _ in blocks]
+        self.energies = [block.values.square().sum(dim=5 - block.sampled_axis) for block in blocks]
         self.permutations = [
             torch.arange(length).expand(*block.values.shape[:2], length)
             for block in blocks
             for length in block.values.shape[2:]
         ]
-
-    @staticmethod
-    def _samples(block: GridBlock) -> bool:
-        """Whether each step sees only some rows of these tensors."""
-        return block.values.shape[2] > 2 * ROWS_PER_STEP
 
     @property
     def num_parts(self) -> int:
@@ -202,7 +214,7 @@ class GridProblem:
         count = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * rank)
         if block.directions is not None and count * (rows + cols) < rows * cols:
             return LowRankTarget.of(block.values, block.directions[..., :count], self.precision)
-        return DenseTarget.of(block.values.to(self.precision), is_sampled=self._samples(block))
+        return DenseTarget.of(block.values.to(self.precision), is_sampled=block.is_sampled)
 
     def _omega(self, axis: int, in_dim: int, size: NetworkSize, settings: FitSettings) -> float:
         """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
@@ -219,13 +231,16 @@ class GridProblem:
         return max(share * math.pi * length / 2, LOWEST_OMEGA)
 
     def _factors(
-        self, net: nn.Module, block: GridBlock, rows: Tensor | None, cols: Tensor | None = None
+        self, net: nn.Module, block: GridBlock, rows: Indices = EVERY, cols: Indices = EVERY
     ) -> tuple[Tensor, Tensor]:
-        """A (S, G, M, K) and B (S, G, N, K); `rows` and `cols` select those of every matrix."""
+        """A (S, G, M, K) and B (S, G, N, K) at these rows and columns of every matrix."""
         assert isinstance(net, SeparableDna)
-        row_coords = block.row_coords if rows is None else block.row_coords[:, rows]
-        col_coords = block.col_coords if cols is None else block.col_coords[:, cols]
-        left, right = net(self._flat(row_coords, net.row_omega), self._flat(col_coords, net.col_omega))
+        row_coords, col_coords = block.row_coords[:, rows], block.col_coords[:, cols]
+        left, right = net(
+            self._flat(row_coords, net.row_omega),
+            self._flat(col_coords, net.col_omega),
+            on_all_cores=block.is_sampled and block.values.device.type == "cpu",
+        )
         sizes = (self.num_slots, len(row_coords), -1, left.shape[-1])
         return left.reshape(sizes), right.reshape(sizes)
 
@@ -238,18 +253,24 @@ class GridProblem:
 
     def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
         error = torch.zeros(self.num_slots, device=self.energies[0].device)
-        for block, target, energy in zip(self.blocks, self.targets, self.energies, strict=True):
-            rows, num_rows = None, block.values.shape[2]
-            if self._samples(block):
-                rows = torch.randperm(num_rows, generator=generator)[:ROWS_PER_STEP].to(energy.device)
-                energy = energy[:, :, rows]
-            left, right = self._factors(net, block, rows)
+        for block, target, energy, samples in zip(self.blocks, self.targets, self.energies, self.samples, strict=True):
+            rows: Indices = EVERY
+            cols: Indices = EVERY
+            scale = 1.0
+            if block.is_sampled:
+                length = block.values.shape[block.sampled_axis]
+                if not samples:
+                    samples.extend(torch.randperm(length, generator=generator).tensor_split(self.steps_per_epoch))
+                chosen = samples.pop().to(energy.device)
+                rows, cols = (chosen, EVERY) if block.sampled_axis == 2 else (EVERY, chosen)
+                energy, scale = energy[:, :, chosen], length / len(chosen)
+            left, right = self._factors(net, block, rows, cols)
             with torch.autocast(energy.device.type, enabled=False):
-                inner = target.inner(left, right, rows)
+                inner = target.inner(left, right, rows, cols)
                 left, right = left.float(), right.float()
                 grams = ((left.mT @ left) * (right.mT @ right)).sum(dim=(2, 3))
                 squares = (energy.sum(dim=2) - 2 * inner + grams).sum(dim=1)
-            error = error + squares * (num_rows / left.shape[2])  # A sample of rows stands for all of them.
+            error = error + squares * scale  # A sample of an axis stands for all of it.
         return error / self.weights
 
     def move(self, net: nn.Module) -> None:
@@ -261,7 +282,7 @@ class GridProblem:
         with torch.no_grad():
             for number in range(len(self.blocks)):
                 for axis in (2, 3):
-                    left, right = self._factors(net, self.blocks[number], None)
+                    left, right = self._factors(net, self.blocks[number])
                     if bool(left.isfinite().all()) and bool(right.isfinite().all()):
                         self._permute(number, axis, self._assign(number, axis, left.float(), right.float()))
 
@@ -298,7 +319,7 @@ class GridProblem:
         targets[number] = targets[number].permuted(axis, permutation)
         self.blocks, self.targets = tuple(blocks), tuple(targets)
         self.permutations[known] = self.permutations[known].gather(2, permutation)
-        if axis == 2:
+        if axis == block.sampled_axis:
             self.energies[number] = self.energies[number].gather(2, permutation.to(block.values.device))
 
     def arrange(self, permutations: Sequence[Tensor]) -> None:
@@ -337,7 +358,7 @@ class GridProblem:
         block = GridBlock(
             values=whole.values[:, own], row_coords=whole.row_coords[own], col_coords=whole.col_coords[own]
         )
-        left, right = self._factors(net, block, None)
+        left, right = self._factors(net, block)
         means = None if whole.means is None else self._means_in_place(number)
         step = max(POINTS_PER_CHUNK // (block.values.shape[3] * self.num_slots), 1)
         for start in range(0, block.values.shape[2], step):

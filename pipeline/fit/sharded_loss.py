@@ -1,20 +1,21 @@
-"""A loss over many points in shards: each goes forward and straight back, several at a time.
+"""A loss over many points in shards: each goes forward and straight back, several at a time. Networks side by side.
 
-The shards of a batch do not depend on the number of cores, and their gradients are added up in order, so neither does
-the result.
+What is shared out does not depend on the number of cores, and gradients are added up in order, so neither does the
+result.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.parallel import num_cores
 
-__all__ = ["Found", "add_up", "differentiated", "with_gradients"]
+__all__ = ["Found", "add_up", "differentiated", "side_by_side", "with_gradients"]
 
 
 Found = tuple[Tensor, Sequence[Tensor]]
@@ -71,6 +72,37 @@ class _KnownGradients(torch.autograd.Function):
         if bool((slots == 1).all()):
             return None, None, *ctx.saved_tensors
         return None, None, *(g * slots.view(-1, *[1] * (g.ndim - 1)) for g in ctx.saved_tensors)
+
+
+def side_by_side(nets: Sequence[nn.Module], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """What each network gives for its input, which has no gradient; several networks at a time, forward and back."""
+    device = inputs[0].device.type
+    is_on, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    has_gradient = torch.is_grad_enabled()
+
+    def run(net: nn.Module, points: Tensor) -> Tensor:
+        with torch.set_grad_enabled(has_gradient), torch.autocast(device, dtype=dtype, enabled=is_on):
+            found: Tensor = net(points)
+            return found
+
+    outputs = list(_pool(num_cores()).map(run, nets, inputs))
+    if not has_gradient:
+        return tuple(outputs)
+    leaves = [list(net.parameters()) for net in nets]
+    known: tuple[Tensor, ...] = _SideBySide.apply(outputs, leaves, *itertools.chain(*leaves))  # type: ignore[no-untyped-call]
+    return known
+
+
+class _SideBySide(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, outputs: Sequence[Tensor], leaves: Sequence[Sequence[Tensor]], *_: Tensor) -> Any:
+        ctx.outputs, ctx.leaves = outputs, leaves
+        return tuple(output.detach() for output in outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        found = _pool(num_cores()).map(torch.autograd.grad, ctx.outputs, ctx.leaves, gradients)
+        return None, None, *itertools.chain(*found)
 
 
 @functools.cache

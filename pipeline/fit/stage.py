@@ -43,7 +43,7 @@ __all__ = ["FitResult", "Stack", "fit", "fit_version", "plan_stacks", "resolve_d
 
 SEPARABLE_VERSION = "8"
 POINTWISE_VERSION = "7"
-COMPILED_VERSION = "7.2"
+COMPILED_VERSION = "7.3"
 """Of the pointwise fits that torch may compile."""
 MOST_WORKERS = 8
 SHARED_FROM = 1e8

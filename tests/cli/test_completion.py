@@ -17,7 +17,7 @@ OFFERS = [
     (("zoo", "show", "minilm"), {"minilm-l6"}),
     (("mine", "./spec"), set()),  # The shell offers files where nothing is found.
     (("runs", "run-p"), {PARTIAL}),
-    (("similar", "--by", ""), {"signature", "lineage"}),
+    (("similar", "--by", ""), {"weights", "kind", "lineage"}),
     (("taxo",), {"taxonomy"}),
     (("-q", "--home", "{absent}", "show", ""), set()),
     (("show", "--home", "{absent}", ""), set()),

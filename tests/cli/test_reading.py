@@ -84,8 +84,8 @@ def test_show_gives_the_gain_beyond_the_means_beside_the_other(ask: Callable[...
     shown = ask("show", "alpha")
     fit, text = shown["fit"], re.sub(r"\s+", " ", invoke("show", "alpha", COLUMNS="200").stdout)
     assert f"Means R² {fit['additive_r2']:.3f} with the {fit['additive_numbers']} row and column means that pay" in text
-    assert f"fitted alike: gain {fit['gain']:+.3f}, z" in text
-    assert f"; with the means kept: gain {fit['gain_beyond_means']:+.3f}, z" in text
+    assert f"fitted alike: gain {fit['gain']:+.3f};" in text
+    assert f"; with the means kept: gain {fit['gain_beyond_means']:+.3f};" in text
     (role,) = (each for each in shown["roles"] if each["role"] == "ffn_in")
     row = f"{role['r2']:.3f} {role['additive_r2']:.3f} {role['means_null_r2']:.3f} {role['gain_beyond_means']:+.3f}"
     assert row in text

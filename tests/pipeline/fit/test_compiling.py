@@ -59,6 +59,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("traced")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.parametrize("kind", ["hierarchical", "adaptive"])
 def test_a_traced_network_has_the_same_losses_and_gradients(kind: DnaType) -> None:
     made, settings = problem(kind, compile="off")
@@ -163,6 +164,7 @@ def test_without_a_compiler_on_says_what_to_do() -> None:
 
 
 @pytest.mark.usefixtures("traced")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_an_error_of_the_loss_is_not_blamed_on_the_compiler() -> None:
     made, settings = problem("spectral")
     net = build(made, settings)

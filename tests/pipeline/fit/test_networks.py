@@ -19,6 +19,7 @@ from pipeline.fit.networks import (
     make_pointwise,
     pointwise_parameters,
     separable_parameters,
+    sine_of_turns,
     siren_parameters,
 )
 from pipeline.fit.problem import generator_for
@@ -75,6 +76,12 @@ def test_the_initialisation_is_the_published_one(in_dim: int) -> None:
     for weight, bound in zip([*net.weights, net.out_weight], bounds, strict=True):
         assert 0.8 * bound < float(weight.detach().abs().max()) <= bound
         assert abs(float(weight.detach().mean())) < 0.2 * bound
+
+
+def test_the_sine_that_is_compiled_is_one_to_the_millionth() -> None:
+    turns = torch.linspace(-30, 30, 1_000_001)
+    exact = torch.sin(2 * math.pi * turns.double())
+    assert float((sine_of_turns(turns) - exact).abs().max()) < 1e-6
 
 
 def test_inputs_of_hidden_sines_have_unit_scale_at_the_start() -> None:
@@ -152,6 +159,20 @@ def test_separable_gives_a_factor_for_each_axis() -> None:
     assert rows.shape == (3, 7, 4) and cols.shape == (3, 5, 4)
     assert (net.rows[0].omega, net.cols[0].omega) == (net.row_omega, net.col_omega) == (20.0, 10.0)
     assert count_parameters(net) == 2 * siren_parameters(1, 8, 2, 4)
+
+
+def test_branches_on_all_cores_are_those_on_one_forward_and_back() -> None:
+    net = SeparableDna(
+        generators(2), in_dim=1, hidden_dim=8, num_layers=2, rank=7, num_branches=3, row_omega=9.0, col_omega=20.0
+    )
+    rows, cols = torch.linspace(-1, 1, 30).expand(2, -1)[..., None], torch.linspace(-1, 1, 50).expand(2, -1)[..., None]
+    found = []
+    for on_all_cores in (False, True):
+        net.zero_grad()
+        left, right = net(rows, cols, on_all_cores=on_all_cores)
+        (left @ right.mT).sin().sum().backward()
+        found.append([left, right, *(parameter.grad.clone() for parameter in net.parameters())])
+    assert all(torch.equal(one, all_) for one, all_ in zip(*found, strict=True))
 
 
 def test_branches_share_the_rank() -> None:

@@ -232,8 +232,8 @@ def test_an_epoch_of_batches_is_as_many_weights_as_there_are() -> None:
 
 @pytest.fixture
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Axes of more than 16 rows are sampled, 8 at a step."""
-    monkeypatch.setattr(separable_module, "ROWS_PER_STEP", 8)
+    """Axes of 16 indices or more are sampled, 8 at a step."""
+    monkeypatch.setattr(separable_module, "INDICES_PER_STEP", 8)
 
 
 def sampled_and_whole(problem: GridProblem, settings: FitSettings) -> tuple[Tensor, Tensor]:
@@ -246,8 +246,9 @@ def sampled_and_whole(problem: GridProblem, settings: FitSettings) -> tuple[Tens
 
 
 @pytest.mark.usefixtures("short_steps")
-def test_a_long_axis_is_sampled_without_bias() -> None:
-    problem, _ = prepared([matrix_spec("a", 50, 6)], quick())
+@pytest.mark.parametrize("shape", [(50, 6), (6, 50), (20, 50)])
+def test_a_long_axis_is_sampled_without_bias(shape: tuple[int, int]) -> None:
+    problem, _ = prepared([matrix_spec("a", *shape)], quick())
     assert isinstance(problem, GridProblem)
     draws, whole = sampled_and_whole(problem, quick())
     assert problem.steps_per_epoch == 7 and draws.std() > 0
@@ -339,8 +340,9 @@ def test_what_is_left_out_of_the_leading_directions_still_counts_as_error() -> N
 
 
 @pytest.mark.usefixtures("few_directions", "short_steps")
-def test_leading_directions_of_a_long_axis_are_sampled_without_bias() -> None:
-    problem, _ = prepared([matrix_spec("a", 50, 20)], quick())
+@pytest.mark.parametrize("shape", [(50, 20), (20, 50)])
+def test_leading_directions_of_a_long_axis_are_sampled_without_bias(shape: tuple[int, int]) -> None:
+    problem, _ = prepared([matrix_spec("a", *shape)], quick())
     assert isinstance(problem, GridProblem)
     draws, whole = sampled_and_whole(problem, quick())
     assert isinstance(problem.targets[0], separable_module.LowRankTarget)

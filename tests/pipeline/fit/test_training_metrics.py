@@ -12,7 +12,7 @@ import torch
 from pipeline.fit.prepare import PreparedProblem
 from pipeline.fit.problem import Permutable, generator_for
 from pipeline.fit.report import report
-from pipeline.fit.separable import ROWS_PER_STEP
+from pipeline.fit.separable import INDICES_PER_STEP
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick
@@ -93,7 +93,7 @@ def test_one_network_a_tensor_says_of_its_squares_what_the_loss_says_of_all_weig
 
 
 def test_a_row_says_whether_it_is_of_a_sample() -> None:
-    long = gaussian(2 * ROWS_PER_STEP + 1, 2)
+    long = gaussian(2 * INDICES_PER_STEP + 1, 2)
     for settings, matrix, is_sample in (
         (quick(), gaussian(9, 8), False),
         (quick(dna_type="spectral"), gaussian(9, 8), True),
