@@ -73,6 +73,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         **_fields(model, ("repo", "revision", "sha256", "licence")),
         "weights": model.num_weights,
         "tensors": model.num_tensors,
+        **_fields(model, ACCOUNT_KEYS),
         "run": pattern.run,
         **_fields(whereabouts, ("found", "source", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
@@ -86,6 +87,15 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
     }
 
 
+ACCOUNT_KEYS = (
+    "quantisation",
+    "stored_bits",
+    "read_bytes",
+    "tied_bytes",
+    "buffer_bytes",
+    "unreadable_bytes",
+    "is_partial",
+)
 LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p", "older")
 RUN_MODEL_KEYS = ("status", "error", "hint", "pattern_key", "stages")
 ROLE_FIT_KEYS = (

@@ -20,7 +20,16 @@ from cli.numbers import (
 from cli.tables import Column, Table, escaped, make_facts, make_table
 from cli.whereabouts import FileState, Whereabouts
 from patterndb.multiplicity import q_values
-from patterndb.records import RELATED, FitRecord, Neighbour, PatternRecord, RoleRecord, SignatureRecord, Statistic
+from patterndb.records import (
+    RELATED,
+    FitRecord,
+    ModelRecord,
+    Neighbour,
+    PatternRecord,
+    RoleRecord,
+    SignatureRecord,
+    Statistic,
+)
 
 __all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
 
@@ -44,6 +53,7 @@ def draw_findings(pattern: PatternRecord) -> Iterator[RenderableType]:
     """Header, class, the table by role and what is needed to read it."""
     yield _headline(pattern)
     yield _facts(pattern)
+    yield from _account_line(pattern.model)
     yield _class_line(pattern)
     yield from _flat_line(pattern)
     yield ""
@@ -77,6 +87,17 @@ def _facts(pattern: PatternRecord) -> str:
         f"run {pattern.run}",
     ]
     return "[dim]" + escaped(" · ".join(part for part in parts if part)) + "[/dim]"
+
+
+def _account_line(model: ModelRecord) -> Iterator[str]:
+    """What became of the bytes of the file, where it is more than that all were read."""
+    if model.quantisation:
+        bits = f"{fixed(model.stored_bits, 2)} bits per weight in the file"
+        yield f"Quantised by {escaped(model.quantisation)}, {bits}, and turned back"
+    if model.unreadable_bytes:
+        total = model.unreadable_bytes + (model.read_bytes or 0) + (model.tied_bytes or 0)
+        share = f"{count(model.unreadable_bytes)} bytes ({model.unreadable_bytes / total:.1%}) could not be read"
+        yield f"[bold]Partial[/bold]: {share}; all below is of the rest" if model.is_partial else share
 
 
 def _class_line(pattern: PatternRecord) -> str:

@@ -218,6 +218,15 @@ class ModelRecord:
     parents: Annotated[tuple[str, ...], "Models it was made from, as stated, separated by semicolons."] = ()
     num_weights: Annotated[int, "Trained weights in the file: tied ones once, buffers not."] = 0
     num_tensors: Annotated[int, "Trained tensors in the file."] = 0
+    quantisation: Annotated[
+        str | None, "Scheme by which weights are quantised in the file; empty for plain numbers."
+    ] = None
+    stored_bits: Annotated[float | None, "Bits in the file of one of these weights, scales included."] = None
+    read_bytes: Annotated[int | None, "Bytes of tensors in the file that were read as weights."] = None
+    tied_bytes: Annotated[int | None, "Bytes of second copies."] = None
+    buffer_bytes: Annotated[int | None, "Bytes of tensors that were never trained."] = None
+    unreadable_bytes: Annotated[int | None, "Bytes of tensors that could not be read."] = None
+    is_partial: Annotated[bool | None, "Whether a considerable share of the model could not be read."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

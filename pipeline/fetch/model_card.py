@@ -57,6 +57,13 @@ def model_record(files: WeightFiles, inventory: Inventory) -> ModelRecord:
         "revision": files.revision,
         "num_weights": inventory.num_weights,
         "num_tensors": inventory.num_tensors,
+        "quantisation": ", ".join(sorted(inventory.account.schemes)) or None,
+        "stored_bits": inventory.account.bits_per_weight,
+        "read_bytes": inventory.account.read,
+        "tied_bytes": inventory.account.tied,
+        "buffer_bytes": inventory.account.buffer,
+        "unreadable_bytes": inventory.account.unreadable,
+        "is_partial": inventory.is_partial,
     }
     card = files.card
     if card is None:
