@@ -256,6 +256,14 @@ def test_a_long_axis_is_sampled_without_bias(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.usefixtures("short_steps")
+def test_the_samples_of_an_epoch_are_all_of_a_long_axis() -> None:
+    problem, _ = prepared([matrix_spec("a", 6, 48)], quick())
+    assert isinstance(problem, GridProblem)
+    draws, whole = sampled_and_whole(problem, quick())
+    torch.testing.assert_close(draws[:6].mean(dim=0), whole, rtol=1e-4, atol=0)
+
+
+@pytest.mark.usefixtures("short_steps")
 def test_a_sampled_tensor_keeps_its_weight_among_the_others() -> None:
     """An embedding is most of a model: sampling its rows must not make it count for less."""
     settings = quick(scope="model")
