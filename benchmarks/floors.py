@@ -26,7 +26,7 @@ from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.networks import pointwise_parameters, separable_parameters
-from pipeline.fit.separable import DIRECTIONS_PER_RANK, LEADING_DIRECTIONS, ROWS_PER_STEP
+from pipeline.fit.separable import DIRECTIONS_PER_RANK, INDICES_PER_STEP, LEADING_DIRECTIONS
 from pipeline.fit.sizing import choose_size
 from pipeline.order import LARGEST_CHAIN, LEAF, NUM_FEATURES
 from pipeline.runner import mine
@@ -79,8 +79,8 @@ def separable_work(rows: int, cols: int, settings: FitSettings) -> Work:
     the matrix), Gram matrices of the factors; a parameter costs Adam 28 bytes a step."""
     shape = choose_size(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=1)
     side = separable_parameters(1, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_branches)
-    used = rows if rows <= 2 * ROWS_PER_STEP else ROWS_PER_STEP
-    steps = settings.epochs * (1 if used == rows else math.ceil(rows / ROWS_PER_STEP))
+    used = rows if rows <= 2 * INDICES_PER_STEP else INDICES_PER_STEP
+    steps = settings.epochs * (1 if used == rows else math.ceil(rows / INDICES_PER_STEP))
     directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * shape.rank)
     target = min(directions * (used + cols), used * cols)
     step = Work(
