@@ -185,7 +185,9 @@ class FitSettings:
         " a fortieth of the epochs.",
         FROM_0,
     )
-    num_nulls: int = _setting(1, "Shuffled and equally ordered copies that are fitted in the same way.", FROM_0)
+    num_nulls: int = _setting(
+        1, "Copies, shuffled and with their means kept, that are ordered and fitted in the same way.", FROM_0
+    )
     num_moves: int = _setting(
         3,
         "Times in a separable fit of seriated matrices that rows and columns are moved to where the network holds them"

@@ -7,7 +7,7 @@ extreme model nor an asymmetric null can make a statistic universal.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,13 @@ from scipy.special import bdtrc, chdtrc
 
 from patterndb.multiplicity import q_values
 from patterndb.records import Statistic
+from pipeline.analyse.evidence import smallest_p
 from pipeline.analyse.questions.records import Finding
 
 __all__ = ["Universal", "find_universal", "least_universal_p", "lineages_for_a_sign"]
+
+MANY = 9
+"""Tensors of a model with which its recombined nulls reach the smallest p there is, whatever they are drawn from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,15 @@ def find_universal(lineages: Sequence[Mapping[str, Statistic]], *, alpha: float)
 
 def least_universal_p(lineages: Sequence[Mapping[str, Statistic]]) -> float:
     """The smallest possible p with so many lineages and nulls."""
-    nulls = [max((each.num_nulls for each in statistics.values()), default=0) for statistics in lineages]
-    return max(_sign_p(len(lineages), len(lineages)), _combined_p([1 / (count + 1) for count in nulls]))
+    return max(_sign_p(len(lineages), len(lineages)), _combined_p([_least_p(each.values()) for each in lineages]))
+
+
+def _least_p(statistics: Iterable[Statistic]) -> float:
+    """The smallest p that a statistic of this model could have: below that of one tensor where tensors are pooled."""
+    tested = [(each.num_nulls, each.p) for each in statistics if each.p is not None]
+    num_nulls = max((count for count, _ in tested), default=0)
+    is_pooled = min((p for _, p in tested), default=1.0) < smallest_p(num_nulls)
+    return smallest_p(num_nulls, MANY if is_pooled else 1)
 
 
 def lineages_for_a_sign(enough: float) -> int:

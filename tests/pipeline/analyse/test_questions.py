@@ -349,11 +349,14 @@ def test_five_lineages_cannot_make_a_pattern_universal() -> None:
     assert answer.needed == {"any": 4}
 
 
-def test_one_null_is_not_enough_for_a_universal_pattern() -> None:
+def test_one_null_of_one_tensor_is_not_enough_for_a_universal_pattern() -> None:
     entries = make_catalog(np.random.default_rng(0), [TEXT] * 10)
-    statistics = make_model_statistics(np.random.default_rng(0), entries, rise=8.0, num_nulls=1)
-    answer = ask(entries, statistics).answers[-1]
+    alone = {entry.pattern_key: (compare_with_null("x", 8.0, [0.1], "shuffle"),) for entry in entries}
+    answer = ask(entries, alone).answers[-1]
     assert answer.verdict == "not enough models" and "--nulls 8" in answer.sentence
+    # Of five tensors together one null each has 32 recombinations, and ten lineages of them are enough.
+    pooled = make_model_statistics(np.random.default_rng(0), entries, rise=8.0, num_nulls=1)
+    assert ask(entries, pooled).answers[-1].verdict == "yes"
 
 
 def statistics_at(z: float) -> dict[str, Statistic]:
