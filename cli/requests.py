@@ -9,7 +9,7 @@ from typing import Any
 from cli.output import print_error
 from cli.session import Session
 from dna_zoo.errors import DnaZooError, SettingsError
-from pipeline.fetch.plan import key_of, require_known
+from pipeline.fetch.plan import expand, key_of, require_known
 from pipeline.fetch.request import ModelRequest
 from zoo.registry import CARDS, select_cards
 
@@ -38,6 +38,7 @@ def model_requests(
     chosen = [*names, *_chosen_keys(tier, everything), *paths]
     requests = [ModelRequest(name=name, weights=paths.get(name)) for name in dict.fromkeys(chosen)]
     requests += _local_requests(local, local_names)
+    requests = [each for request in requests for each in expand(request)]
     if not requests:
         hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
         raise SettingsError("No model is named.", hint=hint)

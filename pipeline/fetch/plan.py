@@ -14,6 +14,7 @@ from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.records import is_complete, load_revision
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
+from pipeline.weights.components import find_components
 from pipeline.weights.files import (
     ADAPTER_CONFIG,
     CONFIG_NAME,
@@ -25,7 +26,7 @@ from pipeline.weights.folders import find_weights, shard_names
 from zoo.cards import ModelCard
 from zoo.registry import find_card, near_misses, unknown_model
 
-__all__ = ["key_of", "plan", "require_known"]
+__all__ = ["expand", "key_of", "plan", "require_known"]
 
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
@@ -67,6 +68,24 @@ def require_known(request: ModelRequest, known: Iterable[str] = ()) -> None:
         if _is_path(request.name):
             raise NoWeightsError(f"There is no file or directory {request.name!r}.", hint=hint)
         raise unknown_model(request.name, known)
+
+
+def expand(request: ModelRequest) -> tuple[ModelRequest, ...]:
+    """The models of a folder that holds several, with keys KEY/COMPONENT; the request itself for everything else.
+
+    A component in the folder itself keeps the folder's key, and so does one that is alone.
+    """
+    path = request.weights or (Path(request.name) if _find_card(request) is None and _is_path(request.name) else None)
+    components = find_components(path.expanduser()) if path is not None else {}
+    key = key_of(request)
+    if len(components) == 1:
+        (folder,) = components.values()
+        is_named = request.weights is not None
+        return (replace(request, weights=folder) if is_named else replace(request, name=str(folder), key=key),)
+    return tuple(
+        replace(request, name=str(folder), weights=None, key=f"{key}/{name}") if name else replace(request, key=key)
+        for name, folder in components.items()
+    ) or (request,)
 
 
 def key_of(request: ModelRequest) -> str:
@@ -147,6 +166,12 @@ def _is_path(name: str) -> bool:
 
 def _plan_path(path: Path, key: str, card: ModelCard | None) -> FetchPlan:
     found = find_weights(path.expanduser())
+    adapter = _here_or_none(found.folder / ADAPTER_CONFIG) if _is_adapter(found.paths[0].name) else None
+    if adapter is None and _is_adapter(found.paths[0].name):
+        raise NoWeightsError(
+            f"{str(found.folder)!r} holds an adapter without its `{ADAPTER_CONFIG}`.",
+            hint="Put that file beside it: it says of which model the adapter is, and how it is added.",
+        )
     return FetchPlan(
         key=key,
         repo=card.repo if card else None,
@@ -154,7 +179,7 @@ def _plan_path(path: Path, key: str, card: ModelCard | None) -> FetchPlan:
         origin="local",
         weights=tuple(_here(path) for path in found.paths),
         config=_here_or_none(found.folder / CONFIG_NAME),
-        adapter=_here_or_none(found.folder / ADAPTER_CONFIG) if _is_adapter(found.paths[0].name) else None,
+        adapter=adapter,
         card=card,
         notes=found.notes,
     )
@@ -258,7 +283,8 @@ def _first_on_hub(source: _Source) -> hub.HubFile:
             return found
     raise NoWeightsError(
         f"{source.repo!r} holds no weights that dna-zoo reads at revision {source.revision or 'main'!r}.",
-        hint=f"It must hold one of: {', '.join(WEIGHT_NAMES)}.",
+        hint=f"It must hold one of: {', '.join(WEIGHT_NAMES)}. What is in folders below can be mined by path: `hf"
+        f" download {source.repo} --local-dir FOLDER`.",
     )
 
 

@@ -1,14 +1,15 @@
 """Which files of a folder are the model: as libraries and training scripts leave them."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from dna_zoo.errors import DamagedFileError, NoWeightsError
-from pipeline.weights.files import INDEX_SUFFIX, WEIGHT_NAMES, WEIGHT_SUFFIXES
+from pipeline.weights.files import WEIGHT_NAMES, WEIGHT_SUFFIXES
 
-__all__ = ["FoundWeights", "find_weights", "shard_names"]
+__all__ = ["FoundWeights", "find_weights", "holds_weights", "is_inside", "shard_names", "snapshot"]
 
 NO_MODEL = ("optim", "sched", "scaler", "training_args", "rng_state", "random_states", "trainer_state")
 """How the names of files begin that training leaves beside a model."""
@@ -21,6 +22,15 @@ FOREIGN = {
     "*.onnx": ("ONNX", "Mine the PyTorch model that it was exported from."),
 }
 """Files of other frameworks: whose, and what to do."""
+LOCAL_NAMES = (
+    *WEIGHT_NAMES,
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin",
+)
+"""In the order they are preferred; on the Hub, where each costs a request, the first of them alone are looked for."""
+INDEX = re.compile(r"\.index(?:\.\w+)?\.json$")
+"""How the name of an index ends; a variant's name stands before the last suffix."""
 CACHE = "models--"
 NAMED = 5
 """Files or folders that a message names."""
@@ -43,7 +53,7 @@ def find_weights(path: Path) -> FoundWeights:
     """
     notes: tuple[str, ...] = ()
     if path.is_dir():
-        path, notes = _choose(_snapshot(path))
+        path, notes = _choose(snapshot(path))
     if path.is_symlink() and not path.exists():
         raise DamagedFileError(
             f"{str(path)!r} is a link to {str(path.readlink())!r}, which is not there.",
@@ -51,7 +61,7 @@ def find_weights(path: Path) -> FoundWeights:
         )
     if not path.is_file():
         raise NoWeightsError(f"There is no file or directory {str(path)!r}.", hint="Check the path.")
-    if path.name.endswith(INDEX_SUFFIX):
+    if INDEX.search(path.name):
         found = _shards(path)
         return replace(found, notes=(*notes, *found.notes))
     if path.suffix not in WEIGHT_SUFFIXES:
@@ -63,7 +73,7 @@ def find_weights(path: Path) -> FoundWeights:
     return FoundWeights(paths=(path,), folder=path.parent, notes=notes)
 
 
-def _snapshot(directory: Path) -> Path:
+def snapshot(directory: Path) -> Path:
     """The newest commit of a model's folder in the Hugging Face cache; any other directory is itself."""
     snapshots = directory / "snapshots"
     if not (directory.name.startswith(CACHE) and snapshots.is_dir()):
@@ -82,12 +92,15 @@ def _snapshot(directory: Path) -> Path:
 
 def _choose(directory: Path) -> tuple[Path, tuple[str, ...]]:
     """The file to read in a directory, and a sentence on those that it leaves out."""
-    preferred = [directory / name for name in WEIGHT_NAMES if (directory / name).is_file()]
-    dangling = [directory / name for name in WEIGHT_NAMES if (directory / name).is_symlink()]
+    preferred = [directory / name for name in LOCAL_NAMES if (directory / name).is_file()]
+    dangling = [directory / name for name in LOCAL_NAMES if (directory / name).is_symlink()]
     if preferred or dangling:
         first, *others = preferred or dangling
         notes = (f"{first.name!r} is read, and not {_listed(others)} beside it.",) if others else ()
         return first, notes
+    indexes = [path for path in sorted(directory.glob("*.json")) if INDEX.search(path.name)]
+    if len(indexes) == 1:
+        return indexes[0], ()
     for suffix in WEIGHT_SUFFIXES:
         found = [path for path in sorted(directory.glob(f"*{suffix}")) if not path.name.startswith(NO_MODEL)]
         if len(found) == 1:
@@ -103,6 +116,12 @@ def _choose(directory: Path) -> tuple[Path, tuple[str, ...]]:
                 hint=f"Name the one to take: {_listed(found)}.",
             )
     raise _nothing_in(directory)
+
+
+def holds_weights(directory: Path) -> bool:
+    """Whether a file of weights lies in the directory itself."""
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return any(name.endswith(WEIGHT_SUFFIXES) and not name.startswith(NO_MODEL) for name in names)
 
 
 def _nothing_in(directory: Path) -> NoWeightsError:
@@ -185,12 +204,13 @@ def _weight_map(index: Path) -> dict[str, str]:
         found = {str(tensor): str(name) for tensor, name in json.loads(index.read_bytes())["weight_map"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad_index(index) from error
-    if not found or not all(_is_inside(name) for name in found.values()):
+    if not found or not all(is_inside(name) for name in found.values()):
         raise _bad_index(index)
     return found
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether a name that a file gives leads into its folder and not out of it."""
     path = PurePosixPath(name)
     return bool(path.name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
 

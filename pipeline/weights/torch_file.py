@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dna_zoo.errors import DamagedFileError, DnaZooError, ExtractError, UnsafeFileError
+from dna_zoo.errors import DamagedFileError, DnaZooError, UnsafeFileError
 from pipeline.weights.state_dict import choose_state_dict
 from zoo.tensors import TensorHeader
 
@@ -76,13 +76,8 @@ class TorchFile:
     def _dense(self, header: TensorHeader) -> Any:
         import torch
 
-        tensor = self._tensors[header.name]
-        if tensor.layout is not torch.strided:
-            raise ExtractError(
-                f"{header.name!r} in {str(self.path)!r} is stored as {tensor.layout}, which dna-zoo does not read.",
-                hint="Save the model as dense tensors.",
-            )
-        return tensor.detach()
+        tensor = self._tensors[header.name].detach()
+        return tensor if tensor.layout is torch.strided else tensor.to_dense()
 
     def close(self) -> None:
         self._tensors = {}
