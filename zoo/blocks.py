@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.config import number_in
+
 __all__ = ["Place", "place_tensors"]
 
 
@@ -121,5 +123,4 @@ def _shares_layers(names: tuple[str, ...], config: Mapping[str, Any]) -> bool:
     """ALBERT stores `num_hidden_groups` layers and runs `num_hidden_layers`; nearly always 1 and 12."""
     if not any(_SHARED_LAYERS.search(name) for name in names):
         return False
-    groups, layers = config.get("num_hidden_groups", 1), config.get("num_hidden_layers")
-    return bool(groups != layers)
+    return (number_in(config, "num_hidden_groups") or 1) != number_in(config, "num_hidden_layers")

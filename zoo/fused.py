@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.config import HEADS, flag_in, layer_of, number_in, part_of, text_in
 from zoo.rules import FUSED_RULES, FusedRule
 from zoo.tensors import Role
 
@@ -18,7 +19,6 @@ BY_HEAD = frozenset({"bloom", "gpt_neox", "gpt_neox_japanese", "persimmon"})
 """Model types whose `query_key_value` has query, key and value of one head after those of another."""
 IN_BLOCKS: Mapping[str, tuple[int, tuple[Role, ...]]] = {"codegen": (4, (_QUERY, _VALUE, _KEY))}
 """Model types whose `qkv_proj` consists of so many blocks, and what each of them holds, in this order."""
-_HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads")
 _KEY_HEADS = ("num_key_value_heads", "num_kv_heads", "multi_query_group_num")
 _TOWERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(rf"(?:^|\.)(?:{names})(?:\.|$)"), key)
@@ -56,12 +56,11 @@ def is_fused(stem: str) -> bool:
 def tower_config(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of `config.json` that describes the tower a tensor is in; all of it for a model of one tower."""
     for pattern, key in _TOWERS:
-        own = config.get(key)
-        if pattern.search(name) and isinstance(own, Mapping):
+        if pattern.search(name) and (own := part_of(config, key)):
             return own
-    text = config.get("text_config")
+    text = part_of(config, "text_config")
     # What has no tower's name is the language model, whose numbers may be in a part of their own.
-    return {**config, **text} if isinstance(text, Mapping) and _number(config, _HEADS) is None else config
+    return {**config, **text} if text and number_in(config, *HEADS) is None else config
 
 
 def parts_of(name: str, rows: int, cols: int, rule: FusedRule, config: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -71,9 +70,10 @@ def parts_of(name: str, rows: int, cols: int, rule: FusedRule, config: Mapping[s
     only parts as wide as the input are believed.
     """
     own = tower_config(name, config)
-    kind = own.get("model_type", config.get("model_type"))
-    heads = _number(own, _HEADS)
-    if kind is None and rule.is_ambiguous:
+    kind = text_in(own, "model_type") or text_in(config, "model_type")
+    layer = layer_of(name)
+    heads = number_in(own, *HEADS, layer=layer)
+    if not kind and rule.is_ambiguous:
         return ()
     if rule.roles != (_QUERY, _KEY, _VALUE) and rule.roles != (_KEY, _VALUE):
         return _contiguous(rule.roles, (1,) * len(rule.roles), rows, rule.labels)
@@ -82,11 +82,12 @@ def parts_of(name: str, rows: int, cols: int, rule: FusedRule, config: Mapping[s
         return _alternating(order, (1,) * len(order), rows, count)
     if heads is None:
         return _contiguous(rule.roles, (1,) * len(rule.roles), rows) if rows == len(rule.roles) * cols else ()
-    groups = 1 if own.get("multi_query") else _number(own, _KEY_HEADS) or heads
-    if kind in BY_HEAD or (kind == "falcon" and not own.get("multi_query") and not own.get("new_decoder_architecture")):
+    is_shared, is_new = flag_in(own, "multi_query"), flag_in(own, "new_decoder_architecture")
+    groups = 1 if is_shared else number_in(own, *_KEY_HEADS, layer=layer) or heads
+    if kind in BY_HEAD or (kind == "falcon" and not is_shared and not is_new):
         return _alternating(rule.roles, (1,) * len(rule.roles), rows, heads)
-    if kind == "falcon" and own.get("new_decoder_architecture"):
-        groups = _number(own, _KEY_HEADS) or heads
+    if kind == "falcon" and is_new:
+        groups = number_in(own, *_KEY_HEADS, layer=layer) or heads
         return _alternating(rule.roles, (heads // groups, 1, 1), rows, groups) if heads % groups == 0 else ()
     shares = tuple(heads if role is _QUERY else groups for role in rule.roles)
     return _contiguous(rule.roles, shares, rows)
@@ -113,11 +114,3 @@ def _alternating(roles: Sequence[Role], shares: Sequence[int], rows: int, count:
     parts = () if rest else _contiguous(roles, shares, period)
     ordered = sorted(parts, key=lambda part: (_QUERY, _KEY, _VALUE).index(part.role))
     return tuple(Part(part.role, part.label, part.start, part.stop, period) for part in ordered)
-
-
-def _number(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
-    """The first of these settings that is a positive whole number: configurations hold lists and nonsense as well."""
-    found = (config.get(name) for name in names)
-    return next(
-        (int(value) for value in found if isinstance(value, int) and not isinstance(value, bool) and value > 0), None
-    )

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, TypeVar
 
 from zoo.blocks import Place, place_tensors
+from zoo.config import text_in
 from zoo.fused import Part, find_rule, parts_of
 from zoo.rules import (
     BUFFER_RULES,
@@ -172,8 +173,8 @@ def _part(whole: TensorSpec, part: Part) -> TensorSpec:
 
 def _has_conv1d(headers: Sequence[TensorHeader], config: Mapping[str, Any]) -> bool:
     """Whether projections are stored `(in, out)`: GPT-2's family does, and without a configuration the shape tells."""
-    if "model_type" in config:
-        return config["model_type"] in _CONV1D_TYPES
+    if kind := text_in(config, "model_type"):
+        return kind in _CONV1D_TYPES
     fused = [h.shape for h in headers if _stem(h.name).endswith("attn.c_attn") and len(h.shape) == 2]
     return any(cols == 3 * rows for rows, cols in fused)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.config import flag_in, text_in
 from zoo.tensors import TensorHeader
 
 __all__ = ["find_ties"]
@@ -39,8 +40,8 @@ def find_ties(headers: Sequence[TensorHeader], config: Mapping[str, Any], shared
     - Elsewhere an output embedding of the input embedding's shape is its copy, unless `tie_word_embeddings` is off.
     """
     shapes = {header.name: header.shape for header in headers}
-    default = config.get("model_type") not in _UNTIED_BY_DEFAULT
-    ties = _ties_by_name(shapes) if config.get("tie_word_embeddings", default) is not False else {}
+    default = text_in(config, "model_type") not in _UNTIED_BY_DEFAULT
+    ties = _ties_by_name(shapes) if flag_in(config, "tie_word_embeddings", default) else {}
     return {**{name: first for name, first in ties.items() if name not in shared}, **_ties_by_storage(shapes, shared)}
 
 
@@ -67,9 +68,14 @@ def _ties_by_storage(shapes: Mapping[str, tuple[int, ...]], shared: Mapping[str,
     ties = {}
     for first in dict.fromkeys(shared.values()):
         group = [name for name in shapes if name == first or shared.get(name) == first]
-        original = min(group, key=_is_named_as_copy, default=first)
+        original = min(group, key=_rank, default=first)
         ties.update({name: original for name in group if name != original and shapes[name] == shapes[original]})
     return ties
+
+
+def _rank(name: str) -> tuple[bool, bool]:
+    """The original of several equal tensors comes first: an input embedding, before what has any other name."""
+    return _is_named_as_copy(name), _INPUT_EMBEDDING.search(name) is None
 
 
 def _is_named_as_copy(name: str) -> bool:

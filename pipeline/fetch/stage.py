@@ -26,6 +26,7 @@ from pipeline.fetch.records import (
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
 from pipeline.weights.files import WeightFiles, read_config, refuse_stand_ins
 from pipeline.weights.gguf_file import gguf_config
+from zoo.config import text_in
 
 __all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "plan"]
 
@@ -155,7 +156,7 @@ def _of_adapter(
     if request.adapter == "delta":
         digest = hashlib.sha256(f"{files.digest}delta".encode()).hexdigest()
         return replace(files, adapter=config, digest=digest)
-    name = request.base or str(config.get("base_model_name_or_path") or "")
+    name = request.base or text_in(config, "base_model_name_or_path")
     try:
         base = fetch(ModelRequest(name=name), home=home, on_event=on_event, offline=offline)
     except DnaZooError as error:

@@ -8,8 +8,7 @@ alignment but that of the residual stream.
 U = units of the residual stream, H = inner units of one model.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from pipeline.lineage.context import Context
 from pipeline.lineage.evidence import HeldOut
 from pipeline.lineage.pairing import Pair
 from pipeline.lineage.records import Matrix, ModelWeights
+from zoo.config import HEADS, number_in
 from zoo.tensors import Role
 
 __all__ = ["MAX_INNER_UNITS", "attention_tests", "feed_forward_tests"]
@@ -122,7 +122,7 @@ def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Mat
     """Both with as many rows: where several query heads share a key head, it is repeated for each."""
     if len(one) == len(two):
         return one, two
-    heads = _num_heads(model.config)
+    heads = number_in(model.config, *HEADS) or 0
     small, large = sorted((one, two), key=len)
     repeats, rest = divmod(len(large), len(small))
     dim = len(large) // heads if heads else 0
@@ -130,11 +130,6 @@ def _matched(one: Matrix, two: Matrix, model: ModelWeights) -> tuple[Matrix, Mat
         return one[:0], two[:0]
     small = np.repeat(small.reshape(-1, dim, small.shape[1]), repeats, axis=0).reshape(len(large), -1)
     return (small, large) if len(one) < len(two) else (large, small)
-
-
-def _num_heads(config: Mapping[str, Any]) -> int:
-    keys = ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads")
-    return next((int(config[key]) for key in keys if isinstance(config.get(key), int)), 0)
 
 
 def _norm(matrix: Matrix) -> float:

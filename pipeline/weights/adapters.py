@@ -7,7 +7,7 @@ gives the same update. What can be looked at is the update s B A, or the base wi
 import re
 from collections.abc import Mapping
 from functools import partial
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
 from pipeline.weights.assembly import Recipe, Tensor, Tensors, assemble
+from zoo.config import flag_in, part_of, text_in
 
 __all__ = ["merge", "updates"]
 
@@ -46,7 +47,7 @@ def updates(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
             raise ExtractError(f"{name!r} has no partner {other!r}.", hint="Save the adapter anew.")
         module = DOWN.sub("", name).removeprefix(PREFIX)
         down, up = (known[each].header.shape for each in (name, other))
-        is_turned = bool(config.get("fan_in_fan_out")) or "lora_embedding" in name
+        is_turned = flag_in(config, "fan_in_fan_out") or "lora_embedding" in name
         shape = (*((down[1], up[0]) if is_turned else (up[0], down[1])), *down[2:])
         make = partial(_update, scale=_scale(module, down[0], config), is_turned=is_turned)
         return Recipe(target=f"{module}.weight", shape=shape, parts=(name, other), make=make)
@@ -82,18 +83,21 @@ def _update(down: Array, up: Array, *, scale: float, is_turned: bool) -> Array:
 
 
 def _scale(module: str, rank: int, config: Mapping[str, Any]) -> float:
-    alpha = _of_module(module, config.get("alpha_pattern"), config.get("lora_alpha", rank))
-    return float(alpha) / (sqrt(rank) if config.get("use_rslora") else rank)
+    alpha = _of_module(module, part_of(config, "alpha_pattern"), config.get("lora_alpha", rank))
+    if not isinstance(alpha, (int, float)) or not isfinite(alpha):
+        raise ExtractError(
+            f"`lora_alpha` of {module!r} is {alpha!r}.", hint="Write the number that it was trained with."
+        )
+    return alpha / (sqrt(rank) if flag_in(config, "use_rslora") else rank)
 
 
-def _of_module(module: str, patterns: object, default: Any) -> Any:
+def _of_module(module: str, patterns: Mapping[str, Any], default: Any) -> Any:
     """The value of the first pattern that the module's name ends in."""
-    known = patterns if isinstance(patterns, Mapping) else {}
-    return next((value for key, value in known.items() if re.search(rf"(?:^|\.){key}$", module)), default)
+    return next((value for key, value in patterns.items() if re.search(rf"(?:^|\.){key}$", module)), default)
 
 
 def _require_lora(config: Mapping[str, Any]) -> None:
-    kind = str(config.get("peft_type", "LORA")).upper()
+    kind = text_in(config, "peft_type", "LORA").upper()
     if kind != "LORA":
         raise ExtractError(
             f"This is an adapter of the kind {kind}, which dna-zoo does not read.",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.weights.assembly import DerivedTensor, Tensor, Tensors, entry
+from zoo.config import number_in, part_of, text_in
 from zoo.tensors import TensorHeader
 
 __all__ = ["MOST_EXPERTS", "sample_experts", "unstack"]
@@ -45,11 +46,10 @@ def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
 
 def _experts(stack: re.Match[str], tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     count, *shape = tensor.header.shape
-    text = config.get("text_config")
-    known = {**config, **(text if isinstance(text, Mapping) else {})}
+    known = {**config, **part_of(config, "text_config")}
     is_turned = _is_turned(stack["name"], shape, known)
     outputs, inputs = reversed(shape) if is_turned else shape
-    kind = str(known.get("model_type"))
+    kind = text_in(known, "model_type")
     parts = ("gate_proj", "up_proj") if stack["name"] == FUSED and outputs % 2 == 0 else (stack["name"],)
     for number in range(count):
         own = entry(tensor, number)
@@ -64,9 +64,9 @@ def _experts(stack: re.Match[str], tensor: Tensor, config: Mapping[str, Any]) ->
 
 def _is_turned(name: str, shape: list[int], config: Mapping[str, Any]) -> bool:
     """Whether the stack holds (in, out): the hidden size is on the side of the inputs; of what leaves, the outputs."""
-    hidden = config.get("hidden_size")
+    hidden = number_in(config, "hidden_size")
     if shape[0] == shape[1] or hidden not in shape:
-        return config.get("model_type") in INPUTS_FIRST
+        return text_in(config, "model_type") in INPUTS_FIRST
     return shape.index(hidden) == (1 if name in LEAVING else 0)
 
 

@@ -76,7 +76,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         config = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad_config(path) from error
     if not isinstance(config, dict):
         raise _bad_config(path)
@@ -84,7 +84,10 @@ def read_config(path: Path | None) -> dict[str, Any]:
 
 
 def _bad_config(path: Path) -> DamagedFileError:
-    return DamagedFileError(f"{str(path)!r} is not a JSON object.", hint="Download it again, or repair it by hand.")
+    return DamagedFileError(
+        f"{str(path)!r} is not a JSON object.",
+        hint="Correct it, or move it away: a model is read without it too, by names and shapes alone.",
+    )
 
 
 def refuse_stand_ins(paths: Iterable[Path]) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
 from pipeline.weights.assembly import Recipe, Tensors, assemble
+from zoo.config import part_of, text_in
 
 __all__ = ["dequantise"]
 
@@ -44,9 +45,8 @@ def dequantise(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
 
     Raises `ExtractError` for a declared scheme that cannot be turned back, and where a library is not installed.
     """
-    declared = config.get("quantization_config")
-    declared = declared if isinstance(declared, Mapping) else {}
-    method = str(declared.get("quant_method") or "").lower()
+    declared = part_of(config, "quantization_config")
+    method = text_in(declared, "quant_method").lower()
     if NEEDS_OTHERS.search(method):
         raise ExtractError(
             f"The weights are quantised by {method!r}, which dna-zoo cannot turn back into numbers.",
@@ -169,7 +169,7 @@ def _compressed_tensors(name: str, tensors: Tensors, declared: Config) -> Recipe
     parts = (name, *(stem + end for end in ends if stem + end in tensors))
     drops = tuple(other for other in tensors if other.startswith((f"{stem}input_", f"{stem}output_")))
     group = _group_of(stem.removesuffix("."), declared)
-    weights = group.get("weights") or {}
+    weights = part_of(group, "weights")
     shape = tensors[name].header.shape
     if stem + "weight_shape" in tensors:
         shape = tuple(int(length) for length in tensors[stem + "weight_shape"].array())
@@ -183,13 +183,23 @@ def _compressed_tensors(name: str, tensors: Tensors, declared: Config) -> Recipe
 
 def _group_of(module: str, declared: Config) -> dict[str, Any]:
     """The settings of the group that names this module; of the only one, or the first that names a class of modules."""
-    groups = declared.get("config_groups")
-    found = [group for group in groups.values() if isinstance(group, dict)] if isinstance(groups, Mapping) else []
+    found = [group for group in part_of(declared, "config_groups").values() if isinstance(group, dict)]
     for group in found:
-        for target in group.get("targets") or ():
-            if target == module or (target.startswith("re:") and re.match(target[3:], module)):
-                return group
-    return next((group for group in found if not all(":" in target for target in group.get("targets") or ())), {})
+        if any(target == module or _is_pattern_of(target, module) for target in _targets(group)):
+            return group
+    return next((group for group in found if not all(":" in target for target in _targets(group))), {})
+
+
+def _targets(group: Config) -> list[str]:
+    named = group.get("targets")
+    return [target for target in named if isinstance(target, str)] if isinstance(named, list) else []
+
+
+def _is_pattern_of(target: str, module: str) -> bool:
+    try:
+        return target.startswith("re:") and re.match(target[3:], module) is not None
+    except re.error:
+        return False
 
 
 def _from_compressed_tensors(keys: list[str], group: dict[str, Any], kind: str | None, *arrays: Array) -> Array:
@@ -197,11 +207,17 @@ def _from_compressed_tensors(keys: list[str], group: dict[str, Any], kind: str |
 
     compressors = _library("compressed_tensors.compressors.base")
     quantization = _library("compressed_tensors.quantization")
-    scheme = quantization.QuantizationScheme(**{"targets": [], **group})
     state = {key: _as_torch(each) for key, each in zip(keys, arrays, strict=True)}
-    decompress = compressors.BaseCompressor.get_value_from_registry(kind).decompress
-    with torch.no_grad():
-        return np.asarray(decompress(state, scheme)["weight"].float().numpy())
+    try:
+        scheme = quantization.QuantizationScheme(**{"targets": [], **group})
+        decompress = compressors.BaseCompressor.get_value_from_registry(kind).decompress
+        with torch.no_grad():
+            return np.asarray(decompress(state, scheme)["weight"].float().numpy())
+    except Exception as error:  # Whatever the library makes of settings that it does not know.
+        raise ExtractError(
+            f"compressed-tensors cannot turn back weights of the format {kind!r} ({type(error).__name__}).",
+            hint="Mine the model before it was quantised, or save this one dequantised.",
+        ) from error
 
 
 def _as_torch(array: Array) -> Any:
