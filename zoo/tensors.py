@@ -120,6 +120,8 @@ class TensorSpec:
     free_row_signs: bool = False
     """Whether signs along the rows are arbitrary in this network, whatever `row_axis` says (see `zoo.signs`)."""
     free_col_signs: bool = False
+    is_constant: bool = False
+    """Whether all values are alike, where they were looked at: there is nothing to order, to fit or to compare."""
 
     @property
     def num_weights(self) -> int:
@@ -127,5 +129,5 @@ class TensorSpec:
 
     @property
     def is_matrix(self) -> bool:
-        """Whether this is fitted and seriated: two-dimensional trained weights."""
-        return self.kind is TensorKind.WEIGHT and self.rows > 1 and self.cols > 1
+        """Whether this is fitted and seriated: two-dimensional trained weights that are not all the same."""
+        return self.kind is TensorKind.WEIGHT and self.rows > 1 and self.cols > 1 and not self.is_constant

@@ -71,7 +71,7 @@ def _ties(folder: Path) -> Must:
     model |= {"model.encoder_table.weight": table, "model.decoder_table.weight": table.copy()}
     save(folder, model)
     ties = {"model.encoder_table.weight", "model.decoder_table.weight"}
-    return Must(model=model, ties=ties, said="equal to the last bit")
+    return Must(model=model, ties=ties, said="to the last bit")
 
 
 def _buffers(folder: Path) -> Must:

@@ -48,6 +48,8 @@ COMPILED_VERSION = "7.3"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
+WIDEST = 1e6
+"""Standard deviation of a tensor from which on, and below the reciprocal of which, errors are taken in float64."""
 STACK_BYTES = 256 << 20
 """Tensors of one shape are trained together up to this much float32, nulls included."""
 
@@ -443,8 +445,11 @@ def _means(known: Measured) -> dict[str, Tensor]:
 def _errors(problem: Problem, net: nn.Module, part: int, known: Sequence[Measured], seed: int) -> list[Errors]:
     """Errors of part `part` of every slot, original units; `known`: of that part, slot by slot."""
     device = next(net.parameters()).device
-    std = torch.tensor([each.units.scale for each in known], device=device)[:, None]
-    mean = torch.tensor([each.units.mean for each in known], device=device)[:, None]
+    # Fourth powers of what is far from 1 leave the range of float32.
+    is_ordinary = all(1 / WIDEST < each.units.scale < WIDEST for each in known)
+    kind = torch.float32 if is_ordinary else torch.float64
+    std = torch.tensor([each.units.scale for each in known], device=device, dtype=kind)[:, None]
+    mean = torch.tensor([each.units.mean for each in known], device=device, dtype=kind)[:, None]
     sums = torch.zeros(4, problem.num_slots, dtype=torch.float64, device=device)
     points = 0
     with torch.no_grad():
@@ -464,7 +469,8 @@ def _errors(problem: Problem, net: nn.Module, part: int, known: Sequence[Measure
 def _error_sums(values: Tensor, predicted: Tensor) -> Tensor:
     """Sums over points (S, P) of e^2, |e|, 200 |e| / (|w| + |w_hat|) and e^4, float64 (4, S)."""
     error = (predicted - values).abs()
-    percent = 200 * error / (values.abs() + predicted.abs()).clamp(min=1e-30)
+    least = 1e-30 if values.dtype == torch.float32 else 1e-60
+    percent = 200 * error / (values.abs() + predicted.abs()).clamp(min=least)
     squares = error.square()
     parts = [squares, error, percent, squares.square()]
     return torch.stack([part.sum(dim=1, dtype=torch.float64) for part in parts])

@@ -1,9 +1,7 @@
 """Extract: what each tensor of a model is, and whether its values are sound."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from dna_zoo.errors import ExtractError, NonFiniteWeightsError, PartialModelError
 from pipeline.events import Event, OnEvent, ignore
@@ -11,6 +9,7 @@ from pipeline.weights.account import MOST_UNREADABLE, Account, take_account
 from pipeline.weights.experts import MOST_EXPERTS, sample_experts
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
+from pipeline.weights.values import ValueRange, value_notes, value_range
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
 
@@ -61,19 +60,27 @@ def take_inventory(
     Raises `PartialModelError` where a considerable share of the weights cannot be read, unless `allow_partial`.
     """
     key = reader.files.key
-    specs, notes = _describe(reader)
+    specs, shared, notes = _describe(reader)
     skipped = sample_experts([spec.tensor for spec in specs])
-    account = replace(take_account(reader.stored, reader.tensors, specs), left_out=tuple(skipped))
-    specs = tuple(spec for spec in specs if spec.tensor not in skipped)
+    account = take_account(reader.stored, reader.tensors, specs)
     if account.unreadable_share > MOST_UNREADABLE and not allow_partial:
         raise _partial_error(key, account)
-    trained = [spec for spec in specs if spec.kind is TensorKind.WEIGHT and spec.tensor not in account.reasons]
+    trained = _trained(specs, {*skipped, *account.reasons})
+    found = _look_through(reader, trained, on_event)
+    if copies := _equal_tensors(reader, trained, found):
+        specs = describe_tensors(reader.headers, reader.files.config, shared={**shared, **copies})
+        account = take_account(reader.stored, reader.tensors, specs)
+        trained = _trained(specs, {*skipped, *account.reasons})
+        notes = (*notes, *_copy_notes(copies))
+    account = replace(account, left_out=tuple(skipped))
+    specs = tuple(spec for spec in specs if spec.tensor not in skipped)
     num_weights = sum(spec.num_weights for spec in trained)
     if num_weights == 0:
         raise ExtractError(f"{key!r} holds no trained weights.", hint="Check that the file is the model's.")
-    nonfinite = _count_nonfinite(reader, trained, num_weights, on_event)
+    nonfinite = {name: each.nonfinite for name, each in found.items() if each.nonfinite}
     if nonfinite and not allow_nonfinite:
-        raise _nonfinite_error(key, nonfinite)
+        raise _nonfinite_error(key, nonfinite, {spec.tensor: spec.dtype for spec in trained})
+    specs = tuple(replace(spec, is_constant=_is_constant(spec, found)) for spec in specs)
     left_out = (f"{name!r} is left out: {n:,} values are not finite." for name, n in nonfinite.items())
     return Inventory(
         specs=tuple(spec for spec in specs if spec.tensor not in nonfinite and spec.tensor not in account.reasons),
@@ -85,11 +92,41 @@ def take_inventory(
             *notes,
             *_sample_notes(skipped),
             *_rounding_notes(trained),
+            *value_notes(trained, found),
             *_account_notes(account),
             *left_out,
         ),
         account=account,
     )
+
+
+def _trained(specs: Sequence[TensorSpec], apart: Collection[str]) -> list[TensorSpec]:
+    return [spec for spec in specs if spec.kind is TensorKind.WEIGHT and spec.tensor not in apart]
+
+
+def _equal_tensors(
+    reader: WeightReader, trained: Sequence[TensorSpec], found: Mapping[str, ValueRange]
+) -> dict[str, str]:
+    """Name of each matrix that repeats another value for value -> the first of them; constants repeat nothing."""
+    first: dict[object, list[str]] = {}
+    copies = {}
+    for spec in trained:
+        values = found[spec.tensor]
+        if spec.rows == 1 or spec.cols == 1 or values.is_constant or spec.row_slice is not None:
+            continue
+        alike = first.setdefault((spec.rows, spec.cols, values), [])
+        original = next((name for name in alike if reader.are_equal(name, spec.tensor)), None)
+        if original is None:
+            alike.append(spec.tensor)
+        else:
+            copies[spec.tensor] = original
+    return copies
+
+
+def _copy_notes(copies: Mapping[str, str]) -> tuple[str, ...]:
+    name, first = next(iter(copies.items()))
+    count = "1 matrix is" if len(copies) == 1 else f"{len(copies)} matrices are"
+    return (f"{count} equal to another to the last bit and counted once: {name!r} repeats {first!r}.",)
 
 
 def _partial_error(key: str, account: Account) -> PartialModelError:
@@ -127,8 +164,11 @@ def _account_notes(account: Account) -> tuple[str, ...]:
     return (*quantised, missing)
 
 
-def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
-    """The specs; what is a copy by name alone is held against its original, and counted apart if it differs."""
+def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], Mapping[str, str], tuple[str, ...]]:
+    """The specs, what shares storage, and notes.
+
+    What is a copy by name alone is held against its original, and counted apart if it differs.
+    """
     shared, config = reader.shared, reader.files.config
     specs = describe_tensors(reader.headers, config, shared=shared)
     by_storage = {*shared, *shared.values()}
@@ -139,37 +179,45 @@ def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], tuple[str, 
         if not reader.are_equal(spec.tensor, spec.tied_to)
     }
     if not apart:
-        return specs, ()
+        return specs, shared, ()
     # A tensor that shares storage with itself alone is a copy of nothing.
-    specs = describe_tensors(reader.headers, config, shared={**shared, **{name: name for name in apart}})
-    return specs, tuple(
-        f"{name!r} is named like a copy of {first!r} and differs from it: it counts apart."
-        for name, first in apart.items()
+    shared = {**shared, **{name: name for name in apart}}
+    specs = describe_tensors(reader.headers, config, shared=shared)
+    return (
+        specs,
+        shared,
+        tuple(
+            f"{name!r} is named like a copy of {first!r} and differs from it: it counts apart."
+            for name, first in apart.items()
+        ),
     )
 
 
-def _count_nonfinite(reader: WeightReader, trained: list[TensorSpec], total: int, on_event: OnEvent) -> dict[str, int]:
-    found = {}
-    done = 0
+def _look_through(reader: WeightReader, trained: list[TensorSpec], on_event: OnEvent) -> dict[str, ValueRange]:
+    """What the values of each trained tensor are like."""
+    found: dict[str, ValueRange] = {}
+    done, total = 0, sum(spec.num_weights for spec in trained)
     for name in dict.fromkeys(spec.tensor for spec in trained):
-        num_nonfinite = 0
-        for values in reader.chunks(name):
-            num_nonfinite += values.size - int(np.count_nonzero(np.isfinite(values)))
-            done += values.size
-        if num_nonfinite:
-            found[name] = num_nonfinite
+        found[name] = value_range(reader.chunks(name))
+        done += found[name].count
         on_event(
             Event(kind="progress", model=reader.files.key, stage="extract", done=done, total=total, unit="weights")
         )
     return found
 
 
-def _nonfinite_error(key: str, nonfinite: Mapping[str, int]) -> NonFiniteWeightsError:
+def _is_constant(spec: TensorSpec, found: Mapping[str, ValueRange]) -> bool:
+    return spec.rows > 1 and spec.cols > 1 and spec.tensor in found and found[spec.tensor].is_constant
+
+
+def _nonfinite_error(key: str, nonfinite: Mapping[str, int], dtypes: Mapping[str, str]) -> NonFiniteWeightsError:
     name, count = next(iter(nonfinite.items()))
+    values = "1 value that is" if count == 1 else f"{count:,} values that are"
+    kind = "NaN, infinite or beyond the range of float32" if dtypes[name] == "F64" else "NaN or infinite"
     others = f", and {len(nonfinite) - 1} more of its tensors hold such values" if len(nonfinite) > 1 else ""
     return NonFiniteWeightsError(
-        f"{name!r} of {key!r} holds {count:,} values that are NaN or infinite{others}.",
-        hint="Fetch the model again, or leave such tensors out with --allow-nonfinite.",
+        f"{name!r} of {key!r} holds {values} {kind}{others}.",
+        hint="Leave such tensors out with --allow-nonfinite, or mine an earlier checkpoint.",
     )
 
 

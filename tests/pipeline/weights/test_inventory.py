@@ -99,11 +99,13 @@ def test_numbers_of_8_bits_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.tensor("a.weight"), stored.float())
 
 
-def test_sparse_tensor_is_refused(tmp_path: Path) -> None:
-    torch.save({"a.weight": random(5, 7).to_sparse()}, tmp_path / "model.bin")
-    with pytest.raises(ExtractError, match="sparse_coo") as caught:
-        extract(files_of(tmp_path / "model.bin"))
-    assert "dense" in caught.value.hint
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+def test_sparse_tensor_is_read_as_the_dense_one(tmp_path: Path, layout: str) -> None:
+    weight = torch.relu(random(5, 7))
+    torch.save({"a.weight": getattr(weight, layout)()}, tmp_path / "model.bin")
+    with WeightReader(files_of(tmp_path / "model.bin")) as reader:
+        np.testing.assert_array_equal(reader.tensor("a.weight"), weight)
 
 
 def test_files_are_opened_when_first_asked_for_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
