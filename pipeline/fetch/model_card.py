@@ -3,14 +3,18 @@
 Nothing is guessed: a fact that none of them states is None, and the model is left out where that fact is asked for.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from patterndb.records import ModelRecord
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory
+from zoo.config import flag_in, text_in
 from zoo.tensors import TensorSpec
 
 __all__ = ["CARD_NAME", "describe", "model_record"]
@@ -30,31 +34,36 @@ FACTS = (
     "parents",
 )
 """Fields that a card of ours and a record share."""
-VISION = ("vit", "deit", "mobilevit", "swin", "beit", "dinov2")
-AUDIO = ("whisper", "wav2vec2", "hubert", "wavlm")
-DECODERS = ("gpt", "llama", "mistral", "qwen", "opt", "bloom", "falcon", "phi", "gemma")
-CONVOLUTIONAL = ("resnet", "mobilenet", "convnext", "regnet", "efficientnet")
+TYPES = "model_types.json"
+"""Beside the zoo's cards: modality or architecture -> model types of `transformers`."""
+MODALITIES = ("multimodal", "audio", "vision", "text")
+ARCHITECTURES = ("encoder-decoder", "encoder", "decoder", "cnn", "hybrid")
 OBJECTIVES = (
     (r"ElectraForPreTraining$", "replaced-token-detection"),
-    (r"ForMaskedLM$|BertForPreTraining$", "masked-lm"),
-    (r"LMHeadModel$|ForCausalLM$", "causal-lm"),
+    (r"ForMaskedLM$|^(?:Bert|Albert|MobileBert|MegatronBert|RoCBert|BigBird)ForPreTraining$", "masked-lm"),
+    (r"^(?!XLNet)\w*(?<!With)LMHeadModel$|ForCausalLM$|^ReformerModelWithLMHead$", "causal-lm"),
     (r"For\w*Classification$", "classification"),
-    (r"ForQuestionAnswering$", "question-answering"),
-    (r"ForCTC$|^Whisper\w+$|ForSpeechSeq2Seq$", "transcription"),
+    (r"For\w*QuestionAnswering$", "question-answering"),
+    (r"For(?:CTC|RNNT|TDT|SpeechToText|SpeechSeq2Seq)$|^Whisper(?:Model|ForConditionalGeneration)$", "transcription"),
+    (r"^(?:Speech2Text|Moonshine|MoonshineStreaming|CohereAsr)ForConditionalGeneration$", "transcription"),
     (r"ForMaskedImageModeling$|MAEForPreTraining$", "masked-image"),
+    (r"For\w*Segmentation$", "segmentation"),
+    (r"For\w*ObjectDetection$", "detection"),
+    (r"ForDepthEstimation$", "depth-estimation"),
+    (r"^(?:Align|AltCLIP|ChineseCLIP|CLIP|MetaClip2|Siglip2?)Model$", "contrastive"),
 )
 """Class that the checkpoint was saved from -> what it was last trained for, in the zoo's words."""
 DISTILLED = {"distilled", "distillation", "knowledge-distillation"}
 """Tags of a model card that say so; that a card has none of them says nothing."""
 
 
-def model_record(files: WeightFiles, inventory: Inventory) -> ModelRecord:
+def model_record(source: WeightFiles, inventory: Inventory) -> ModelRecord:
     """The record of a model in the database."""
     common: dict[str, Any] = {
-        "key": files.key,
-        "sha256": files.digest,
-        "repo": files.repo,
-        "revision": files.revision,
+        "key": source.key,
+        "sha256": source.digest,
+        "repo": source.repo,
+        "revision": source.revision,
         "num_weights": inventory.num_weights,
         "num_tensors": inventory.num_tensors,
         "quantisation": ", ".join(sorted(inventory.account.schemes)) or None,
@@ -65,9 +74,9 @@ def model_record(files: WeightFiles, inventory: Inventory) -> ModelRecord:
         "unreadable_bytes": inventory.account.unreadable,
         "is_partial": inventory.is_partial,
     }
-    card = files.card
+    card = source.card
     if card is None:
-        return ModelRecord(**common, **describe(files.config, files.paths[0].parent / CARD_NAME, inventory.specs))
+        return ModelRecord(**common, **describe(source.config, source.paths[0].parent / CARD_NAME, inventory.specs))
     return ModelRecord(**common, **{name: getattr(card, name) for name in FACTS})
 
 
@@ -91,28 +100,49 @@ def describe(config: Mapping[str, Any], card: Path, specs: Sequence[TensorSpec])
 
 def _by_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Family, modality, architecture and objective; nothing without a `model_type`."""
-    family = config.get("model_type")
-    if not isinstance(family, str):
+    family = text_in(config, "model_type")
+    if not family:
         return {}
-    if any(family.startswith(name) for name in VISION + CONVOLUTIONAL):
-        modality = "vision"
-    else:
-        modality = "audio" if any(family.startswith(name) for name in AUDIO) else "text"
-    if config.get("is_encoder_decoder"):
+    saved = _saved_class(config)
+    known = _model_types()
+    architecture = next((kind for kind in ARCHITECTURES if family in known[kind]), None)
+    if flag_in(config, "is_encoder_decoder"):
         architecture = "encoder-decoder"
-    elif any(family.startswith(name) for name in CONVOLUTIONAL):
-        architecture = "cnn"
-    else:
-        architecture = "decoder" if any(family.startswith(name) for name in DECODERS) else "encoder"
-    return {"family": family, "modality": modality, "architecture": architecture, "objective": _objective(config)}
+    elif architecture in ("encoder", "encoder-decoder") and _objective(saved) == "causal-lm":
+        architecture = "decoder"
+    return {
+        "family": family,
+        "modality": _modality(family, saved),
+        "architecture": architecture,
+        "objective": _objective(saved),
+    }
 
 
-def _objective(config: Mapping[str, Any]) -> str | None:
-    classes = config.get("architectures")
-    name = classes[0] if isinstance(classes, list) and classes else None
-    if not isinstance(name, str):
-        return None
-    return next((objective for pattern, objective in OBJECTIVES if re.search(pattern, name)), None)
+def _modality(family: str, saved: str) -> str | None:
+    """One tower alone is of its own modality, whatever the whole model reads."""
+    if re.search(r"Vision(?:Model|Transformer)\w*$", saved):
+        return "vision"
+    if re.search(r"(?<!2)(?<!To)Text(?:Model|Encoder)\w*$", saved):
+        return "text"
+    known = _model_types()
+    ends = (("vision_model", "vision"), ("text_model", "text"))
+    named = next((kind for end, kind in ends if family.endswith(end)), None)
+    return next((kind for kind in MODALITIES if family in known[kind]), named)
+
+
+@cache
+def _model_types() -> Mapping[str, frozenset[str]]:
+    found = json.loads((files("zoo") / TYPES).read_bytes())
+    return {kind: frozenset(types) for kind, types in found.items()}
+
+
+def _saved_class(config: Mapping[str, Any]) -> str:
+    """The class that the checkpoint was saved from; empty where it is not said."""
+    return next(iter(_texts(config.get("architectures"))), "")
+
+
+def _objective(saved: str) -> str | None:
+    return next((objective for pattern, objective in OBJECTIVES if re.search(pattern, saved)), None)
 
 
 def _shares_layers(specs: Sequence[TensorSpec]) -> bool | None:

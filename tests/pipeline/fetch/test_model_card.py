@@ -1,5 +1,6 @@
 """What a model says of itself."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline.fetch.model_card import describe, model_record
 from pipeline.weights.inventory import Inventory
+from tests.support.make_model_types import PAGE, model_types
 from tests.support.weight_files import files_of
 from zoo.registry import CARDS
 from zoo.tensors import Role, TensorSpec
@@ -82,6 +84,9 @@ def test_no_card_declares_nothing(tmp_path: Path) -> None:
         ("GPT2LMHeadModel", "causal-lm"),
         ("ViTForImageClassification", "classification"),
         ("WhisperForConditionalGeneration", "transcription"),
+        ("XLNetLMHeadModel", None),
+        ("XLMWithLMHeadModel", None),
+        ("BartForConditionalGeneration", None),
         ("BertModel", None),
     ],
 )
@@ -117,6 +122,18 @@ def test_a_model_with_a_card_is_what_its_card_says() -> None:
         ({"model_type": "vit"}, ("vit", "vision", "encoder")),
         ({"model_type": "mobilenet_v2"}, ("mobilenet_v2", "vision", "cnn")),
         ({"model_type": "whisper", "is_encoder_decoder": True}, ("whisper", "audio", "encoder-decoder")),
+        ({"model_type": "whisper"}, ("whisper", "audio", "encoder-decoder")),
+        ({"model_type": "llava"}, ("llava", "multimodal", None)),
+        ({"model_type": "clip", "architectures": ["CLIPVisionModel"]}, ("clip", "vision", None)),
+        (
+            {"model_type": "speech_to_text", "architectures": ["Speech2TextModel"]},
+            ("speech_to_text", "audio", "encoder-decoder"),
+        ),
+        ({"model_type": "clip_text_model"}, ("clip_text_model", "text", None)),
+        ({"model_type": "bert", "architectures": ["BertLMHeadModel"]}, ("bert", "text", "decoder")),
+        ({"model_type": "bart", "architectures": ["BartForCausalLM"]}, ("bart", "text", "decoder")),
+        ({"model_type": "xlnet"}, ("xlnet", "text", None)),
+        ({"model_type": "of_tomorrow"}, ("of_tomorrow", None, None)),
         ({"model_type": 3}, (None, None, None)),
         ({}, (None, None, None)),
     ],
@@ -132,3 +149,58 @@ def test_the_model_card_beside_the_weights_says_whose_child_it_is(tmp_path: Path
     files = files_of(tmp_path / "model.safetensors", config={"model_type": "bert"})
     record = model_record(files, Inventory(specs=(), num_weights=7, num_tensors=2))
     assert (record.parents, record.licence, record.family) == (("someone/parent",), "mit", "bert")
+
+
+# Every class of the installed `transformers`.
+
+
+def test_the_model_types_are_those_of_the_installed_transformers() -> None:
+    assert json.loads(PAGE.read_text()) == model_types()
+
+
+FACTS_OF = {
+    "CAUSAL_LM": ({"text"}, {"decoder", None}, "causal-lm"),
+    "MASKED_LM": ({"text"}, {"encoder", "encoder-decoder", None}, "masked-lm"),
+    "SEQ_TO_SEQ_CAUSAL_LM": ({"text"}, {"encoder-decoder"}, None),
+    "SEQUENCE_CLASSIFICATION": ({"text"}, {"encoder", "decoder", "encoder-decoder", None}, "classification"),
+    "QUESTION_ANSWERING": ({"text"}, {"encoder", "decoder", "encoder-decoder", None}, "question-answering"),
+    "IMAGE_CLASSIFICATION": ({"vision"}, {"encoder", "cnn", "hybrid", "decoder", None}, "classification"),
+    "MASKED_IMAGE_MODELING": ({"vision"}, {"encoder", None}, "masked-image"),
+    "SEMANTIC_SEGMENTATION": ({"vision"}, {"encoder", "cnn", "hybrid", None}, "segmentation"),
+    "OBJECT_DETECTION": ({"vision"}, {"encoder", None}, "detection"),
+    "CTC": ({"audio"}, {"encoder"}, "transcription"),
+    "AUDIO_CLASSIFICATION": ({"audio"}, {"encoder", "encoder-decoder"}, "classification"),
+    "SPEECH_SEQ_2_SEQ": ({"audio"}, {"encoder-decoder"}, None),
+    "IMAGE_TEXT_TO_TEXT": ({"multimodal"}, {None}, None),
+    "ZERO_SHOT_IMAGE_CLASSIFICATION": ({"multimodal"}, {None}, None),
+}
+"""List of classes -> what they are, but for those of another modality, and their objective where names tell."""
+FOREIGN = {
+    "CAUSAL_LM": {"multimodal", "audio"},
+    "MASKED_LM": {"multimodal", "vision", None},
+    "SEQ_TO_SEQ_CAUSAL_LM": {"multimodal", "audio"},
+    "SEQUENCE_CLASSIFICATION": {"multimodal", "vision", None},
+    "QUESTION_ANSWERING": {"multimodal"},
+    "IMAGE_CLASSIFICATION": {"multimodal", None},
+    "SPEECH_SEQ_2_SEQ": {"multimodal"},
+}
+
+
+@pytest.mark.parametrize("task", FACTS_OF)
+def test_every_class_of_a_list_is_what_the_list_says(task: str, tmp_path: Path) -> None:
+    from transformers.models.auto import modeling_auto
+
+    modalities, architectures, objective = FACTS_OF[task]
+    of_another = 0
+    classes = getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES")
+    for kind, name in classes.items():
+        names = name if isinstance(name, tuple) else (name,)
+        said = describe({"model_type": kind, "architectures": [*names]}, tmp_path / "README.md", ())
+        if said["modality"] in FOREIGN.get(task, set()):
+            of_another += 1
+            continue
+        assert said["modality"] in modalities, (kind, name, said)
+        assert said["architecture"] in architectures, (kind, name, said)
+        if objective is not None:
+            assert said["objective"] in (objective, None), (kind, name, said)
+    assert of_another < len(classes) / 2
