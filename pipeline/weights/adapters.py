@@ -44,7 +44,10 @@ def updates(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
             return None
         other = DOWN.sub(lambda found: found[0].replace("A", "B", 1), name)
         if other not in known:
-            raise ExtractError(f"{name!r} has no partner {other!r}.", hint="Save the adapter anew.")
+            raise ExtractError(
+                f"{name!r} has no partner {other!r}.",
+                hint="The adapter is not whole: save it with `save_pretrained` of peft.",
+            )
         module = DOWN.sub("", name).removeprefix(PREFIX)
         down, up = (known[each].header.shape for each in (name, other))
         is_turned = flag_in(config, "fan_in_fan_out") or "lora_embedding" in name

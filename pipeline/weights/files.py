@@ -96,7 +96,10 @@ def refuse_stand_ins(paths: Iterable[Path]) -> None:
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))
         if not start:
-            raise DamagedFileError(f"{str(path)!r} is empty.", hint="Delete it and fetch the model again.")
+            raise DamagedFileError(
+                f"{str(path)!r} is empty: 0 bytes where weights should be.",
+                hint="Copy the file from where it is whole, or name the model by its Hub id.",
+            )
         if start == _LFS_POINTER:
             raise DamagedFileError(
                 f"{str(path)!r} is a Git LFS pointer, not the weights it points to.",

@@ -57,7 +57,7 @@ def find_weights(path: Path) -> FoundWeights:
     if path.is_symlink() and not path.exists():
         raise DamagedFileError(
             f"{str(path)!r} is a link to {str(path.readlink())!r}, which is not there.",
-            hint="Fetch the model again, or copy the file that the link names.",
+            hint="Copy the file that the link names to that place, or name a folder that has it.",
         )
     if not path.is_file():
         raise NoWeightsError(f"There is no file or directory {str(path)!r}.", hint="Check the path.")
@@ -86,7 +86,9 @@ def snapshot(directory: Path) -> Path:
         return commits[0]
     raise NoWeightsError(
         f"{str(directory)!r} holds {len(commits)} commits of a model, and none of them is its main one.",
-        hint=f"Name the folder of one: {_listed(commits)}." if commits else "Fetch the model again.",
+        hint=f"Name the folder of one: {_listed(commits)}."
+        if commits
+        else "Name the model by its Hub id: what is missing is fetched.",
     )
 
 
@@ -161,14 +163,14 @@ def _shards(index: Path) -> FoundWeights:
     if lost:
         raise DamagedFileError(
             f"{str(index)!r} names the shard {weight_map[lost[0]]!r}, which is not there.",
-            hint="Copy or download the missing shard.",
+            hint="Put that shard beside the others: it was not copied, or is still on its way.",
         )
     known = held and sorted(tensor for tensor in weight_map if tensor not in held)
     if known:
         more = f" and {len(known) - 1} more" if len(known) > 1 else ""
         raise DamagedFileError(
             f"{str(index)!r} names the tensor {known[0]!r}{more}, which no shard holds.",
-            hint="The file was cut short while it was saved or converted: save or fetch the model again.",
+            hint="The index is of another state than its shards: take both from one source.",
         )
     stale = (
         (f"The index names {_listed(map(Path, sorted(absent)))}, not there; the other shards hold it all.",)
@@ -217,5 +219,6 @@ def is_inside(name: str) -> bool:
 
 def _bad_index(index: Path) -> DamagedFileError:
     return DamagedFileError(
-        f"{str(index)!r} is not an index of shards.", hint="Download it again, or save the model anew."
+        f"{str(index)!r} is not an index of shards.",
+        hint="It must be a JSON object whose `weight_map` gives each tensor the name of a file in this folder.",
     )

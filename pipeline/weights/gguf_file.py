@@ -88,7 +88,8 @@ def _open(path: Path) -> Any:
         return GGUFReader(path)
     except Exception as error:  # Whatever a damaged header makes of it: ValueError, KeyError, IndexError and more.
         raise DamagedFileError(
-            f"{str(path)!r} is no intact GGUF file.", hint="Fetch the model again, or convert it anew."
+            f"{str(path)!r} ({path.stat().st_size:,} bytes) cannot be read as a GGUF file ({type(error).__name__}).",
+            hint="Compare its size with the original's: it may have been cut short, or be of a newer format.",
         ) from error
 
 

@@ -43,7 +43,8 @@ def _open(path: Path, state_dict: str | None) -> _WeightFile:
         return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path, state_dict)
     except OSError as error:
         raise ExtractError(
-            f"{str(path)!r} cannot be read ({error.strerror or error}).", hint="Fetch the model again."
+            f"{str(path)!r} cannot be read ({error.strerror or error}).",
+            hint="Check the file's permissions and the disk.",
         ) from error
 
 

@@ -110,7 +110,8 @@ class SafetensorsFile:
 
     def _damaged(self, reason: str) -> DamagedFileError:
         return DamagedFileError(
-            f"{str(self.path)!r} is no intact safetensors file: {reason}.", hint="Delete it and fetch the model again."
+            f"{str(self.path)!r} ({self.path.stat().st_size:,} bytes) is not as a safetensors file must be: {reason}.",
+            hint="Compare its size with the original's: it may have been cut short, or be of another format.",
         )
 
 

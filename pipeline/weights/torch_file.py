@@ -104,8 +104,10 @@ def _load(path: Path) -> Any:
 def _translated(error: Exception, path: Path) -> DnaZooError:
     wish = _refused_wish(str(error)) if isinstance(error, UnpicklingError) else None
     if wish is None:
+        size = path.stat().st_size
         return DamagedFileError(
-            f"{str(path)!r} is no intact PyTorch file.", hint="Delete it and fetch the model again."
+            f"{str(path)!r} ({size:,} bytes) cannot be read by torch as a file of weights.",
+            hint="Compare its size with the original's: it may have been cut short, or be of another format.",
         )
     return UnsafeFileError(
         f"The pickle {str(path)!r} {wish}, and was not run.",

@@ -105,7 +105,7 @@ def test_empty_file(model: Path, home: Path) -> None:
     (model / "model.safetensors").write_bytes(b"")
     with pytest.raises(DamagedFileError, match="is empty") as caught:
         fetch(ModelRequest(name=str(model)), home=home)
-    assert "fetch the model again" in caught.value.hint and not home.exists()
+    assert "Hub id" in caught.value.hint and not home.exists()
 
 
 def test_lfs_pointer(model: Path, home: Path) -> None:

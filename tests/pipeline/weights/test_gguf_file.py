@@ -83,5 +83,5 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     content = (tmp_path / "model.gguf").read_bytes()
     for damaged in (content[:200], b"GGUF" + bytes(64), b"GGUF\x03\x00\x00\x00" + b"\xff" * 64):
         (tmp_path / "model.gguf").write_bytes(damaged)
-        with pytest.raises(DamagedFileError, match="no intact GGUF file"):
+        with pytest.raises(DamagedFileError, match="cannot be read as a GGUF file"):
             extract(fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home"))
