@@ -105,7 +105,12 @@ def _read(request: ModelRequest, must: Must, home: Path) -> tuple[str, str]:
 def _told(inventory: Inventory) -> str:
     schemes = ", ".join(inventory.account.schemes)
     partial = "partial" if inventory.is_partial else ""
-    parts = (f"{inventory.num_tensors} tensors", f"{inventory.num_weights:,} weights", schemes, partial)
+    parts = (
+        f"{inventory.num_tensors} {'tensor' if inventory.num_tensors == 1 else 'tensors'}",
+        f"{inventory.num_weights:,} weights",
+        schemes,
+        partial,
+    )
     return ", ".join(filter(None, parts))
 
 
