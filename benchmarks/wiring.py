@@ -1,0 +1,147 @@
+"""The wiring of every architecture that the installed `transformers` has code for: derived from the code, and proven.
+
+    python -m benchmarks.wiring                        # all of them
+    python -m benchmarks.wiring --types bert gpt2 vit
+    python -m benchmarks.wiring --only zoo --out wiring-zoo
+
+A tiny model of each type is built from its configuration with random float64 weights, and traced. *Proven*: all
+permutations, signs and scales that the derivation allows, applied at random, leave the outputs (relative error up to
+1e-9), and no operation was met that is not known. *Missed*: permutations of single axes that the derivation forbids and
+that change nothing. Each type is tried in a process of its own, with a limit on time.
+
+Prints the table and writes it to `benchmarks/results/OUT.json`.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from benchmarks.scaffold import make_parser, write_results
+
+SECONDS = 90
+BYTES = 6 << 30
+"""Of address space, for one type."""
+ZOO = ("albert", "bert", "deberta-v2", "distilbert", "electra", "gpt2", "mobilebert", "mobilenet_v2", "mobilevit",
+       "roberta", "vit", "whisper")  # fmt: skip
+"""Types of the fifteen models of the zoo."""
+
+
+def main() -> None:
+    """One type after the other; what is done is printed and kept at once."""
+    options = parse()
+    rows: list[dict[str, Any]] = []
+    for model_type in chosen(options):
+        rows.append(in_process(model_type, options.seconds))
+        print(line(rows[-1]), flush=True)
+        write_results(options.out, {"seconds": options.seconds, "counts": counts(rows), "types": rows})
+    print(json.dumps(counts(rows)))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = make_parser(__doc__, out="wiring")
+    parser.add_argument("--types", nargs="+", metavar="TYPE")
+    parser.add_argument("--only", choices=["zoo"])
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="every Nth type, from I")
+    parser.add_argument("--seconds", type=int, default=SECONDS)
+    return parser.parse_args()
+
+
+def chosen(options: argparse.Namespace) -> Sequence[str]:
+    """The types that are asked for."""
+    from zoo.tracing.build import model_types
+
+    start, step = options.part
+    return options.types or (ZOO if options.only else model_types()[start::step])
+
+
+def in_process(model_type: str, seconds: int) -> dict[str, Any]:
+    """Try one type in a fork of this process, so that nothing is imported twice."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(model_type, there))
+    started = time.perf_counter()
+    process.start()
+    there.close()
+    row: dict[str, Any] = {"status": "no time" if not here.poll(seconds) else "crashed"}
+    if row["status"] == "crashed":
+        try:
+            row = here.recv()
+        except EOFError:
+            pass
+    process.kill()
+    process.join()
+    return {"type": model_type, **row, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _send(model_type: str, connection: Connection) -> None:
+    warnings.simplefilter("ignore")
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    connection.send(tried(model_type))
+
+
+def tried(model_type: str) -> dict[str, Any]:
+    """Build, derive, prove."""
+    import numpy as np
+
+    from zoo.tracing.build import build_tiny
+    from zoo.tracing.derive import derive
+    from zoo.tracing.prove import prove
+
+    try:
+        tiny = build_tiny(model_type)
+    except Exception as error:
+        return {"status": "not built", "why": str(error)[:300]}
+    known = {"model": type(tiny.model).__name__, "inputs": list(tiny.inputs)}
+    try:
+        found = derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary)
+        known |= {
+            "groups": len(found.groups),
+            "permutable": sum(group.can_permute for group in found.groups),
+            "signs": sum(bool(group.signs) for group in found.groups),
+            "kinds": Counter(group.kind.value for group in found.groups if group.can_permute),
+            "stopped_by": found.stopped_by,
+        }
+        proof = prove(found, tiny.model, tiny.run, tokens=tiny.tokens, rng=np.random.default_rng(0))
+    except Exception as error:
+        return {"status": "failed", "why": f"{type(error).__name__}: {error}"[:300], **known}
+    known |= {
+        "errors": [proof.error, proof.sign_error, proof.scale_error],
+        "checked": proof.checked,
+        "missed": proof.missed,
+    }
+    return {"status": "failed" if not proof.holds else "derived" if found.stopped_by else "proven", **known}
+
+
+def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many types ended how."""
+    return dict(Counter(row["status"] for row in rows))
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """One type."""
+    start = f"{row['type']:28} {row['status']:9} {row['seconds']:6.1f} s"
+    if "groups" not in row:
+        return f"{start}  {row.get('why', '')[:140]}"
+    errors = " ".join(f"{error:.0e}" for error in row.get("errors", ()))
+    stops = ", ".join(f"{name} ({why})" for name, why in row["stopped_by"].items())
+    missed = f"missed {len(row['missed'])}/{row['checked']}" if "missed" in row else row.get("why", "")
+    return f"{start}  {row['permutable']:3}/{row['groups']:3} groups  {errors}  {missed}  {stops}"
+
+
+if __name__ == "__main__":
+    import torch  # noqa: F401  # Before the forks.
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    main()
