@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["VOCABULARY", "TinyModel", "build_tiny", "model_types", "shrink", "tiny_of"]
+__all__ = ["VOCABULARY", "TinyModel", "build_tiny", "model_types", "randomise", "shrink", "tiny_of"]
 
 VOCABULARY = 64
 WIDTH, HEADS, HIDDEN, LAYERS, POSITIONS, IMAGE, PATCH = 32, 4, 48, 2, 64, 32, 8
@@ -125,7 +125,6 @@ class TinyModel:
     def run(self) -> Any:
         """Call the model, all in float64 and in plain operations."""
         with ExitStack() as stack:
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(_Doubles())
             return self.model(**self.inputs)
@@ -178,7 +177,7 @@ def tiny_of(model_class: Any, config: Any, seed: int = 0) -> TinyModel:
         raise RuntimeError(f"{size:,} parameters are too many for a tiny model")
     torch.manual_seed(seed)
     model = _new(model_class, config).double().eval()
-    _randomise(model, torch.Generator().manual_seed(seed))
+    randomise(model, torch.Generator().manual_seed(seed))
     errors: list[str] = []
     for inputs in _inputs(model, config):
         try:
@@ -194,11 +193,11 @@ def tiny_of(model_class: Any, config: Any, seed: int = 0) -> TinyModel:
 def _new(model_class: Any, config: Any) -> nn.Module:
     if "generat" in model_class.__name__:
         raise RuntimeError("generates only")
-    model: nn.Module = model_class._from_config(config, attn_implementation="eager")
+    model: nn.Module = model_class._from_config(config, attn_implementation="eager", experts_implementation="eager")
     return model
 
 
-def _randomise(model: nn.Module, generator: torch.Generator) -> None:
+def randomise(model: nn.Module, generator: torch.Generator) -> None:
     """Away from what is special: biases of nought, gains of one, equal rows."""
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -271,6 +270,8 @@ def _special(name: str, value: int) -> int:
 def _small_list(name: str, value: list[Any], layers: int) -> list[Any]:
     if name in ("depths", "num_blocks", "layers", "num_layers"):
         return [1] * len(value) if all(isinstance(v, int) for v in value) else value
+    if name in ("num_heads", "num_attention_heads", "encoder_num_heads") and all(isinstance(v, int) for v in value):
+        return [2] * len(value)
     if layers > LAYERS and len(value) == layers:
         return _varied(value)
     if name.endswith(("token_id", "token_ids")) and all(isinstance(v, int) for v in value):

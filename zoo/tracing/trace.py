@@ -132,6 +132,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
             with self:
                 return decomposition_table[func](*args, **kwargs)
         given = {id(tensor) for tensor in inputs}
+        if rule is None and func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+            with self:
+                return func.decompose(*args, **kwargs)
         if func._schema.is_mutable:
             self._keep_constants(inputs)
         found = func(*args, **kwargs)

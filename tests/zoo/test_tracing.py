@@ -1,0 +1,264 @@
+"""Tracing: the algebra of axes, what small modules are found to be, and proofs by running."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.tensors import Role
+from zoo.tracing.axes import Axes
+from zoo.tracing.build import build_tiny, randomise
+from zoo.tracing.derive import Derivation, Group, Kind, derive
+from zoo.tracing.prove import Proof, prove
+
+INPUT = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+SLOW = ("resnet", "t5", "llama", "gpt_neox", "mamba", "clip", "deberta-v2", "whisper")
+
+
+def test_unified_axes_share_every_later_refinement() -> None:
+    axes = Axes()
+    one, two = axes.atom(24), axes.atom(24)
+    axes.unify(one, two)
+    heads, within = axes.view([one], [4, 6])
+    assert axes.atoms(two) == [axes.find(heads), axes.find(within)]
+
+
+def test_products_of_different_factors_get_their_common_refinement() -> None:
+    axes = Axes()
+    one, two = axes.product([axes.atom(4), axes.atom(6)]), axes.product([axes.atom(2), axes.atom(12)])
+    axes.unify(one, two)
+    assert [axes.size(atom) for atom in axes.atoms(one)] == [2, 2, 6]
+    assert axes.atoms(one) == axes.atoms(two)
+
+
+def test_a_cut_goes_through_factors() -> None:
+    axes = Axes()
+    heads, within = axes.atom(4), axes.atom(3)
+    left, right = axes.cut(axes.product([heads, within]), 6)
+    assert axes.atoms(left)[1] == axes.atoms(right)[1] == within
+    assert [axes.size(atom) for atom in axes.atoms(heads)] == [2, 2]
+
+
+def test_parts_of_one_size_split_into_the_same_factors() -> None:
+    axes = Axes()
+    query, key = axes.atom(12), axes.atom(12)
+    outer, inner = axes.split(axes.sum([query, key]), 8)
+    assert axes.size(outer) == 8 and axes.atoms(query)[1] == axes.atoms(key)[1] == axes.find(inner)
+
+
+def test_positions_of_blocks_cover_an_axis_once() -> None:
+    axes = Axes()
+    node = axes.product([axes.sum([axes.atom(2), axes.atom(3)]), axes.atom(4)])
+    positions = np.concatenate([block.positions.reshape(-1) for block in axes.blocks(node)])
+    assert sorted(positions) == list(range(20))
+
+
+def test_axes_of_different_sizes_are_refused() -> None:
+    axes = Axes()
+    with pytest.raises(ValueError, match="sizes 2 and 3"):
+        axes.unify(axes.atom(2), axes.atom(3))
+
+
+class Pair(nn.Module):
+    """Two matrices around a nonlinearity."""
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.enter, self.leave, self.act = nn.Linear(6, 8), nn.Linear(8, 6), act
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.act(self.enter(x)))
+
+
+class Residual(nn.Module):
+    """An entrance, two blocks on a stream, an exit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.back, self.norm = nn.Linear(6, 10), nn.Linear(10, 3), nn.LayerNorm(10)
+        self.up, self.down = nn.Linear(10, 16), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.front(x)
+        return self.back(x + self.down(torch.relu(self.up(self.norm(x)))))
+
+
+class Attention(nn.Module):
+    """Two heads of three dimensions, projections fused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.fused, self.out = nn.Linear(6, 6), nn.Linear(6, 18), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.front(x)
+        q, k, v = (part.view(2, 5, 2, 3).transpose(1, 2) for part in self.fused(x).chunk(3, -1))
+        weights = (q @ k.transpose(-1, -2)).softmax(-1)
+        return x + self.out((weights @ v).transpose(1, 2).reshape(2, 5, 6))
+
+
+class Gated(nn.Module):
+    """Gate and up in one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.down = nn.Linear(6, 16, bias=False), nn.Linear(8, 6, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.both(x).chunk(2, -1)
+        return self.down(torch.nn.functional.silu(gate) * up)
+
+
+class Convolutions(nn.Module):
+    """A convolution with a batch norm, a depthwise one, a pointwise one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv1d(5, 8, 3, padding=1, bias=False), nn.BatchNorm1d(8)
+        self.each, self.last = nn.Conv1d(8, 8, 3, groups=8), nn.Conv1d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.each(self.norm(self.first(x)))))
+
+
+class Tied(nn.Module):
+    """One table to read and to write tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.mix = nn.Embedding(20, 6), nn.Linear(6, 6)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.table(ids)
+        return (x + torch.tanh(self.mix(x))) @ self.table.weight.T
+
+
+def derived(module: nn.Module, *inputs: Any, vocabulary: int = 0) -> tuple[Derivation, Proof]:
+    """The module's wiring, and its proof."""
+    module = module.double().eval()
+    randomise(module, torch.Generator().manual_seed(0))
+    inputs = inputs or (INPUT,)
+    tokens = list(inputs) if vocabulary else []
+    run = lambda: {"out": module(*inputs)}  # noqa: E731
+    found = derive(module, run, tokens, vocabulary)
+    return found, prove(found, module, run, tokens=tokens, rng=np.random.default_rng(0))
+
+
+def group_of(found: Derivation, parameter: str, axis: int) -> list[Group]:
+    return [g for g in found.groups if any(m.parameter == parameter and m.axis == axis for m in g.members)]
+
+
+def assert_proven(found: Derivation, proof: Proof) -> None:
+    assert not found.stopped_by
+    assert proof.holds and proof.checked and not proof.missed
+
+
+@pytest.mark.parametrize(
+    ("act", "signs", "scales"), [(torch.relu, 0, 1), (torch.tanh, 1, 0), (torch.nn.functional.gelu, 0, 0)]
+)
+def test_hidden_units_move_together(act: Callable[[Tensor], Tensor], signs: int, scales: int) -> None:
+    found, proof = derived(Pair(act))
+    assert_proven(found, proof)
+    (hidden,) = group_of(found, "enter.weight", 0)
+    assert hidden.kind is Kind.HIDDEN and (len(hidden.signs), len(hidden.scales)) == (signs, scales)
+    assert {(m.parameter, m.axis) for m in hidden.members} == {
+        ("enter.weight", 0),
+        ("enter.bias", 0),
+        ("leave.weight", 1),
+    }
+    assert not group_of(found, "enter.weight", 1)[0].can_permute
+
+
+def test_residual_stream_is_one_group_without_signs() -> None:
+    found, proof = derived(Residual())
+    assert_proven(found, proof)
+    (stream,) = group_of(found, "front.weight", 0)
+    assert stream.kind is Kind.RESIDUAL and not stream.signs
+    assert {m.parameter for m in stream.members} >= {"back.weight", "up.weight", "down.weight", "norm.weight"}
+    assert found.roles["up.weight"] == (Role.FFN_IN,) and found.roles["down.weight"] == (Role.FFN_OUT,)
+
+
+def test_attention_has_heads_and_dimensions_within_each() -> None:
+    found, proof = derived(Attention())
+    assert_proven(found, proof)
+    heads, query, value = sorted(group_of(found, "fused.weight", 0), key=lambda g: (g.kind, g.members[-1].parameter))
+    assert heads.kind is Kind.HEADS and query.kind is value.kind is Kind.WITHIN_HEAD
+    assert query.nested_in == value.nested_in == (heads.atom,)
+    assert query.signs and value.signs and query.scales
+    assert {*found.roles["fused.weight"]} == {Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE}
+    assert found.roles["out.weight"] == (Role.ATTENTION_OUTPUT,)
+
+
+def test_gate_and_up_in_one_matrix_share_their_units() -> None:
+    found, proof = derived(Gated())
+    assert_proven(found, proof)
+    (hidden,) = group_of(found, "both.weight", 0)
+    assert [m.block.offset for m in hidden.members if m.parameter == "both.weight"] == [0, 8]
+    assert len(hidden.signs) == 1  # Of up and down; the gate's are not free.
+
+
+def test_channels_pass_batch_norm_and_depthwise_kernels() -> None:
+    found, proof = derived(Convolutions())
+    assert_proven(found, proof)
+    (channel,) = group_of(found, "first.weight", 0)
+    assert channel.kind is Kind.CHANNEL and len(channel.signs) == 2
+    assert {m.parameter for m in channel.members} >= {"norm.running_var", "each.weight", "last.weight"}
+    assert found.roles["each.weight"] == (Role.DEPTHWISE_CONVOLUTION,)
+
+
+def test_tied_table_is_permuted_once() -> None:
+    ids = torch.randint(10, 20, (2, 5), generator=torch.Generator().manual_seed(0))
+    found, proof = derived(Tied(), ids, vocabulary=20)
+    assert_proven(found, proof)
+    assert group_of(found, "table.weight", 0)[0].kind is Kind.VOCABULARY
+    assert not group_of(found, "table.weight", 0)[0].signs and group_of(found, "table.weight", 1)[0].can_permute
+
+
+def test_recurrent_units_are_one_group() -> None:
+    lstm = nn.LSTM(6, 7, batch_first=True)
+    module = nn.Sequential(lstm)
+    found, proof = derived(module)
+    assert proof.holds and not found.stopped_by
+    (units,) = group_of(found, "0.weight_hh_l0", 1)
+    assert units.can_permute and len([m for m in units.members if m.parameter == "0.weight_ih_l0"]) == 4
+
+
+def test_a_wrong_union_is_detected() -> None:
+    module = Pair(torch.relu).double()
+    run = lambda: {"out": module(INPUT)}  # noqa: E731
+    found = derive(module, run)
+    (hidden,) = group_of(found, "enter.weight", 0)
+    (inputs,) = group_of(found, "enter.weight", 1)
+    missing = replace(hidden, can_permute=False)
+    wrong = replace(inputs, can_permute=True)
+    rng = np.random.default_rng(0)
+    assert not prove(replace(found, groups=(hidden, wrong)), module, run, tokens=(), rng=rng).holds
+    assert prove(replace(found, groups=(missing,)), module, run, tokens=(), rng=rng).holds
+
+
+def test_an_operation_that_no_rule_knows_fixes_what_it_touches() -> None:
+    found, proof = derived(Pair(lambda x: torch.linalg.inv_ex(x.mT @ x + torch.eye(8, dtype=x.dtype))[0][:, :5]))
+    assert "linalg_inv_ex" in found.stopped_by and proof.holds
+    assert not group_of(found, "enter.weight", 0)[0].can_permute
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "vit"])
+def test_architecture_is_proven(model_type: str) -> None:
+    tiny = build_tiny(model_type)
+    found = derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary)
+    proof = prove(found, tiny.model, tiny.run, tokens=tiny.tokens, rng=np.random.default_rng(0))
+    assert_proven(found, proof)
+    assert sum(group.can_permute for group in found.groups) >= 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", SLOW)
+def test_another_architecture_is_proven(model_type: str) -> None:
+    tiny = build_tiny(model_type)
+    found = derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary)
+    proof = prove(found, tiny.model, tiny.run, tokens=tiny.tokens, rng=np.random.default_rng(0))
+    assert not found.stopped_by and proof.holds and len(proof.missed) <= 3
