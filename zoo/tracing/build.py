@@ -126,7 +126,7 @@ class TinyModel:
         """Call the model, all in float64 and in plain operations."""
         with ExitStack() as stack:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.enter_context(_Doubles())
+            stack.enter_context(_Doubles())  # type: ignore[no-untyped-call]
             return self.model(**self.inputs)
 
 
