@@ -109,6 +109,19 @@ def _sentence_transformer(folder: Path) -> Must:
     return Must(components={"": llama(), "2_Dense": dense})
 
 
+def _without_modules(folder: Path) -> Must:
+    """The same without `modules.json`: the folder's name says what it is."""
+    must = _sentence_transformer(folder)
+    (folder / "modules.json").unlink()
+    return must
+
+
+def _state_of_training(folder: Path) -> Must:
+    """All trainings call them alike."""
+    save(folder / "run-a" / "checkpoint-500", llama())
+    return Must(model=llama(), path=folder / "run-a" / "checkpoint-500", key="run-a/checkpoint-500")
+
+
 def _old_sentence_transformer(folder: Path) -> Must:
     """Before version 2 everything is below the folder; one component is the model."""
     modules = [{"idx": 0, "path": "0_Transformer"}, {"idx": 1, "path": "1_Pooling"}]
@@ -187,6 +200,8 @@ LAYOUTS = (
     _layout("what a trainer leaves", _trainer),
     _layout("diffusers", _diffusers),
     _layout("sentence-transformers", _sentence_transformer),
+    _layout("sentence-transformers without modules.json", _without_modules),
+    _layout("a state of training by its folder", _state_of_training),
     _layout("sentence-transformers of before 2.0", _old_sentence_transformer),
     _layout("TensorFlow alone", partial(_foreign, name="tf_model.h5", refused="weights of TensorFlow.*from_tf=True")),
     _layout("Flax alone", partial(_foreign, name="flax_model.msgpack", refused="weights of Flax.*from_flax=True")),

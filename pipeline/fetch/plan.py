@@ -5,6 +5,7 @@ Sources, in this order: a path given by hand, the Python package that a card nam
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from zoo.registry import find_card, near_misses, unknown_model
 
 __all__ = ["expand", "key_of", "plan", "require_known"]
 
+_STATE = re.compile(r"(?:checkpoint|epoch|step)[-_]?\d+$")
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
 
@@ -150,7 +152,8 @@ def _name_of(path: Path) -> str:
             return folder.name.removeprefix("models--").replace("--", "/", 1)
     path = path.resolve()
     if path.is_dir():
-        return path.name
+        # Of every training alike: the folder of the training tells them apart.
+        return f"{path.parent.name}/{path.name}" if _STATE.match(path.name) else path.name
     stem = path.name.split(".")[0]
     return path.parent.name if stem in _GENERIC_STEMS else stem
 

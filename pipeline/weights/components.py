@@ -1,6 +1,7 @@
 """Folders of several models: the components of a diffusers pipeline, the modules of a sentence-transformers model."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ PIPELINE = "model_index.json"
 """Component -> library and class (diffusers)."""
 MODULES = "modules.json"
 """A list of modules, each with its folder; an empty one is the folder itself (sentence-transformers)."""
+
+MODULE = re.compile(r"\d+_[A-Z]\w*$")
+"""How the folders of modules are called, where that file is missing: `2_Dense`."""
 
 
 def find_components(directory: Path) -> dict[str, Path]:
@@ -37,7 +41,11 @@ def _of_pipeline(directory: Path) -> Iterator[str]:
 
 
 def _of_modules(directory: Path) -> Iterator[str]:
-    said = _read(directory / MODULES)
+    path = directory / MODULES
+    said = _read(path)
+    if not path.exists():
+        below = sorted(each.name for each in directory.glob("*/") if MODULE.match(each.name))
+        said = [{"path": name} for name in ("", *below)] if below else None
     for module in said if isinstance(said, list) else ():
         name = module.get("path") if isinstance(module, dict) else None
         if isinstance(name, str) and (name == "" or is_inside(name)):
