@@ -16,6 +16,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import resource
 import time
 import warnings
@@ -110,18 +111,55 @@ def tried(model_type: str) -> dict[str, Any]:
             "groups": len(found.groups),
             "permutable": sum(group.can_permute for group in found.groups),
             "signs": sum(bool(group.signs) for group in found.groups),
+            "unused": sum(not order for order in used(found)) / max(1, len(found.parameters)),
             "kinds": Counter(group.kind.value for group in found.groups if group.can_permute),
             "stopped_by": found.stopped_by,
         }
         proof = prove(found, tiny.model, tiny.run, tokens=tiny.tokens, rng=np.random.default_rng(0))
     except Exception as error:
         return {"status": "failed", "why": f"{type(error).__name__}: {error}"[:300], **known}
+    known["disagreements"] = disagreements(tiny, found)
     known |= {
         "errors": [proof.error, proof.sign_error, proof.scale_error],
         "checked": proof.checked,
         "missed": proof.missed,
     }
     return {"status": "failed" if not proof.holds else "derived" if found.stopped_by else "proven", **known}
+
+
+def used(found: Any) -> list[bool]:
+    """Whether the run has read each parameter at all: inputs that were not given leave towers aside."""
+    lone = {m.parameter for group in found.groups if group.kind.value == "unused" for m in group.members}
+    return [name not in lone for name in found.parameters]
+
+
+def disagreements(tiny: Any, found: Any) -> list[str]:
+    """What names say otherwise than the tracing, wherever both speak: roles, and axes of matrices."""
+    from zoo.roles import describe_tensors
+    from zoo.tensors import Axis, Role, TensorHeader
+
+    state = {name: tuple(tensor.shape) for name, tensor in tiny.model.state_dict().items() if name in found.parameters}
+    headers = [TensorHeader(name=name, shape=shape, dtype="F32") for name, shape in state.items()]
+    axes = {axis.value: axis for axis in Axis}
+    axes |= {"heads": Axis.ATTENTION, "within head": Axis.ATTENTION, "fixed": Axis.POSITION}
+    kinds: dict[tuple[str, int], set[Axis]] = {}
+    for group in found.groups:
+        for member in group.members if group.kind.value in axes else ():
+            kinds.setdefault((member.parameter, member.axis), set()).add(axes[group.kind.value])
+    said = set()
+    for spec in describe_tensors(headers, tiny.model.config.to_dict()):
+        name = re.sub(r"\.\d+(?=\.|$)", ".*", spec.name)
+        traced = found.roles[spec.tensor]
+        if spec.role is not Role.OTHER and traced != (Role.OTHER,) and spec.role not in traced:
+            said.add(f"{name}: role {spec.role} by name, {'/'.join(traced)} by tracing")
+        if spec.role is Role.OTHER or len(state[spec.tensor]) != 2:
+            continue
+        order = (1, 0) if spec.transposed else (0, 1)
+        for side, axis, by_name in zip(("rows", "cols"), order, (spec.row_axis, spec.col_axis), strict=True):
+            by_tracing = kinds.get((spec.tensor, axis), set())
+            if by_tracing and by_name not in by_tracing:
+                said.add(f"{name}: {side} {by_name} by name, {'/'.join(sorted(by_tracing))} by tracing")
+    return sorted(said)
 
 
 def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -192,6 +192,8 @@ class Axes:
     def blocks(self, node: Node) -> list[Block]:
         """The axis as parts that are pure products."""
         node = self.find(node)
+        if self.size(node) == 0:
+            return []
         if node in self._terms:
             found, offset = [], 0
             for term in self._terms[node]:

@@ -30,7 +30,7 @@ SIZES: tuple[tuple[int, str], ...] = (
         "decoder_input_dim fpn_hidden_dim feature_size mask_feature_size model_dim attention_hidden_size "
         "classifier_proj_size output_hidden_size word_embed_proj_dim n_embed emb_dim "
         "cross_attention_hidden_size pooler_output_size last_hidden_size entity_emb_size qk_rope_dim "
-        "audio_hidden_size d_embed bottleneck_features feature_dim",
+        "audio_hidden_size d_embed bottleneck_features feature_dim max_source_positions mamba_d_ssm",
     ),
     (
         HEADS,
@@ -69,13 +69,13 @@ SIZES: tuple[tuple[int, str], ...] = (
         8,
         "qk_rope_head_dim num_mel_bins rotary_dim attention_head_size linear_key_head_dim mamba_head_dim "
         "linear_value_head_dim mamba_d_state state_size attention_key_size mamba_d_head rope_dim "
-        "num_position_embeddings_per_axis",
+        "mamba_n_heads mamba_num_heads num_position_embeddings_per_axis",
     ),
     (
         4,
         "num_experts n_routed_experts num_local_experts index_topk num_queries linear_num_value_heads "
-        "n_mels_min num_codevectors_per_group mamba_n_heads mamba_num_heads num_conv_pos_embedding_groups "
-        "index_n_heads codebook_size_min moe_num_experts num_latents num_learnable_queries norm_num_groups",
+        "n_mels_min num_codevectors_per_group num_conv_pos_embedding_groups "
+        "index_n_heads codebook_size_min moe_num_experts num_latents num_learnable_queries norm_num_groups num_groups",
     ),
     (
         2,
@@ -230,6 +230,12 @@ def shrink(config: Any) -> Any:
         if new is not value:
             # Each class checks its settings together, so one alone cannot be set.
             config.__dict__[name] = new
+    own = config.__dict__
+    if isinstance(own.get("qk_nope_head_dim"), int) and isinstance(own.get("qk_rope_head_dim"), int):
+        # Part of a head's dimensions has positions; some classes call that part `head_dim`.
+        own["qk_head_dim"] = own["qk_nope_head_dim"] + own["qk_rope_head_dim"]
+        if "head_dim" in own:
+            own["head_dim"] = own["qk_rope_head_dim"]
     return config
 
 

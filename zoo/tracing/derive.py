@@ -207,7 +207,7 @@ class _Reader:
         if self.axes.is_fixed(atom):
             return Kind.FIXED
         matrices = {name for name in names if len(self.parameters[name].dims) > 1}
-        if matrices and matrices <= self.kernels:
+        if matrices and (matrices <= self.kernels or (matrices & self.kernels and atom not in self.streams)):
             return Kind.CHANNEL
         if atom in self.streams:
             return Kind.RESIDUAL

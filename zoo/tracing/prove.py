@@ -196,7 +196,7 @@ def _orders(group: Group, lead: Sequence[int], rng: np.random.Generator) -> NDAr
 
 def _applied(axes: Axes, value: Value, tensor: Tensor, change: _Change) -> Tensor:
     """The tensor after the change, part by part."""
-    if not tensor.ndim:
+    if not tensor.ndim or not tensor.numel():
         return tensor
     old = tensor.numpy()
     new = old.copy()

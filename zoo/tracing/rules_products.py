@@ -54,7 +54,8 @@ def _tell_uses(trace: Trace, name: str, values: Sequence[Value], activations: Se
     for value in activations:
         if value.parameter is not None and len(values) > 1:
             trace.use(value.parameter, "added" if is_sum else "scales")
-    if is_sum and len([v for v in activations if v.parameter is None]) > 1:
+    # A function of x may add x and its cube; two roads that meet come from different matrices.
+    if is_sum and len({v.sources for v in activations if v.parameter is None}) > 1:
         trace.streams += [dim for value in activations[:1] for dim in value.dims]
 
 
@@ -237,7 +238,8 @@ def _convolution(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[s
         for value, dim in ((after, 1), (image, 1), (kernel, 0), (kernel, 1)):
             trace.ledger.nothing(value, [dim])
     if kernel.parameter:
-        trace.use(kernel.parameter, "convolution", reads_input=image.is_constant)
+        is_patch = list(args[3]) == list(args[1].shape[2:]) and max(args[3]) > 1
+        trace.use(kernel.parameter, "convolution", reads_input=image.is_constant and is_patch)
     if args[2] is not None:
         bias = trace.value(args[2])
         axes.unify(bias.dims[0], dims[1])
@@ -376,7 +378,7 @@ def _affine(trace: Trace, parts: Sequence[Any], dims: Sequence[int], after: Valu
             trace.axes.unify(value.dims[own], after.dims[dim])
         trace.ledger.nothing(value)
         if value.parameter:
-            trace.use(value.parameter, "scales" if part is parts[0] else "added")
+            trace.use(value.parameter, "scales")
 
 
 def _batch_norm(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -388,7 +390,7 @@ def _batch_norm(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[st
     for part in (gain, shift, mean, variance):
         if part is not None:
             trace.axes.unify(part.dims[0], value.dims[1])
-            trace.use(part.parameter or "", "scales" if part is gain else "added")
+            trace.use(part.parameter or "", "scales")
     for dim in range(len(value.dims)):
         if dim != 1:
             trace.ledger.nothing(value, [dim])

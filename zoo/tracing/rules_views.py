@@ -203,7 +203,8 @@ def _embedding(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
     trace.ledger.nothing(after, range(len(index.dims)))
     trace.ledger.same(Spot(table, 1), Spot(after, len(index.dims)))
     if table.parameter:
-        trace.use(table.parameter, "tokens" if index.index_of is not None else "positions")
+        is_kind = index.index_of is not None or len(args[1].unique()) == 1
+        trace.use(table.parameter, "tokens" if is_kind else "positions")
 
 
 def _look_up(trace: Trace, table: Value, dim: int, index: Value) -> None:

@@ -20,6 +20,10 @@ from zoo.tracing.ledger import Ledger, Spot, Value, Window
 
 __all__ = ["AttentionCall", "Rule", "Trace", "Use"]
 
+ORDERING = frozenset(
+    {"argmax", "argmin", "max", "min", "sort", "argsort", "topk", "cumsum", "sum", "lt", "gt", "le", "ge"}
+)
+"""Operations that see which token has the larger number."""
 Rule = Callable[["Trace", str, Sequence[Any], Mapping[str, Any], Any], None]
 
 
@@ -163,6 +167,9 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
 
     def _untouched(self, func: Any, args: Any, kwargs: Any) -> Any:
         found = func(*args, **kwargs)
+        for tensor in tree_leaves((args, kwargs)):
+            if id(tensor) in self.tokens and func.overloadpacket.__name__ in ORDERING:
+                self.axes.fix(self.tokens[id(tensor)])
         moved = args[0] if args and isinstance(args[0], Tensor) else None
         for tensor in tree_leaves(found):
             if isinstance(tensor, Tensor):
