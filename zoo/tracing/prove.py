@@ -216,12 +216,16 @@ def _moved(change: _Change, atoms: Sequence[Node], grid: Sequence[Any], place: i
     atom = atoms[place]
     if atom not in change.orders:
         return grid[place]
-    return change.orders[atom][(*_outside(change, atoms, grid, atom), grid[place])]
+    return change.orders[atom][(*_outside(change, atoms, grid, place), grid[place])]
 
 
-def _outside(change: _Change, atoms: Sequence[Node], grid: Sequence[Any], atom: Node) -> list[Any]:
-    """Indices of the groups that an atom is nested in."""
-    return [grid[atoms.index(outer)] for outer in change.nests.get(atom, ())]
+def _outside(change: _Change, atoms: Sequence[Node], grid: Sequence[Any], place: int) -> list[Any]:
+    """Indices of the groups that an atom is nested in; where one occurs twice, of the one just before the atom."""
+    found = []
+    for outer in change.nests.get(atoms[place], ()):
+        places = [number for number, atom in enumerate(atoms) if atom == outer]
+        found.append(grid[max((number for number in places if number < place), default=places[0])])
+    return found
 
 
 def _factor(change: _Change, value: Value, blocks: Sequence[Block], atoms: Sequence[Node], grid: Sequence[Any]) -> Any:
@@ -232,7 +236,7 @@ def _factor(change: _Change, value: Value, blocks: Sequence[Block], atoms: Seque
             for number in range(len(block.atoms)):
                 exponent = scheme.get((value.number, dim, block.offset, number))
                 if exponent:
-                    index = (*_outside(change, atoms, grid, atom), grid[place])
+                    index = (*_outside(change, atoms, grid, place), grid[place])
                     result = result * factors[index] ** float(exponent)
                 place += 1
     return result

@@ -220,8 +220,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
                 self.axes.unify(part, value.dims[mine[0]])
                 spots = Spot(after, dim), Spot(value, mine[0])
                 self.ledger.windows.append((Window(spots[0], start, length), Window(spots[1], 0, length)))
-            if before is not None:
-                for first, last in ((0, start), (start + length, size)):
+            if before is not None and not before.is_zero:
+                # What is not written over stays: other indices of this axis, or of another one along all of this.
+                kept = ((0, size),) if length == size else ((0, start), (start + length, size))
+                for first, last in kept:
                     window = (
                         Window(Spot(after, dim), first, last - first),
                         Window(Spot(before, dim), first, last - first),
