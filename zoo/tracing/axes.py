@@ -284,5 +284,5 @@ class Axes:
 
 def _outer(first: tuple[int, Block], second: tuple[int, Block]) -> tuple[int, Block]:
     (size, one), (other, two) = first, second
-    positions = one.positions.reshape(*one.positions.shape, *(1,) * two.positions.ndim) * other + two.positions
+    positions = one.positions.reshape((*one.positions.shape, *(1,) * two.positions.ndim)) * other + two.positions
     return size * other, Block(one.atoms + two.atoms, positions)

@@ -51,7 +51,8 @@ SIZES: tuple[tuple[int, str], ...] = (
         "decoder_num_layers num_self_attends_per_block e_layers x_layers l_layers r_layers decoder_depth "
         "predictor_num_hidden_layers num_conv_pos_embedding_layers pred_num_hidden_layers t_layers",
     ),
-    (VOCABULARY, "vocab_size decoder_vocab_size entity_vocab_size n_token text_vocab_size d_vocab num_labels_pretrain"),
+    (VOCABULARY, "vocab_size src_vocab_size tgt_vocab_size decoder_vocab_size entity_vocab_size n_token d_vocab"),
+    (VOCABULARY, "text_vocab_size num_labels_pretrain"),
     (
         POSITIONS,
         "max_position_embeddings n_positions max_target_positions max_seq_len max_2d_position_embeddings "
@@ -241,6 +242,8 @@ def shrink(config: Any) -> Any:
 
 def _small(name: str, value: Any, settings: Mapping[str, Any], layers: int) -> Any:
     """The small size of one setting."""
+    if name == "vocab_size" and value is None:
+        return VOCABULARY
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
@@ -248,7 +251,9 @@ def _small(name: str, value: Any, settings: Mapping[str, Any], layers: int) -> A
     if isinstance(value, list | tuple) and value:
         return _small_list(name, list(value), layers)
     if isinstance(value, dict) and "mrope_section" in value:
-        return {**value, "mrope_section": [1, 1, 2] if settings.get("head_dim") is None else [2, 3, 3]}
+        half = int((16 if settings.get("head_dim") else WIDTH // HEADS) * value.get("partial_rotary_factor", 1.0)) // 2
+        part = max(1, half * 3 // 8)
+        return {**value, "mrope_section": [half - 2 * part, part, part]}
     return value
 
 
@@ -321,7 +326,10 @@ def _inputs(model: nn.Module, config: Any) -> Iterator[dict[str, Any]]:
     if "input_features" in names:
         heard = [{"input_features": features} for features in _features(config, noise)]
     elif "input_values" in names:
-        heard = [
+        bins = _setting(config, "num_mel_bins") or 8
+        length = _setting(config, "max_length") or 64
+        heard = [{"input_values": noise(2, length, bins)}] if _setting(config, "num_mel_bins") else []
+        heard += [
             {"input_values": noise(2, 2400)},
             {"input_values": noise(2, 1, 2400)},
             {"input_values": noise(2, 64, 16)},
@@ -340,6 +348,8 @@ def _inputs(model: nn.Module, config: Any) -> Iterator[dict[str, Any]]:
         yield {"inputs": ids()}
     if "hidden_states" in names:
         yield {"hidden_states": noise(*TEXT, WIDTH)}
+    if "query_embeds" in names:
+        yield {"query_embeds": noise(2, 4, WIDTH), "encoder_hidden_states": noise(2, 5, WIDTH)}
     if "inputs_embeds" in names:
         yield {"inputs_embeds": noise(*TEXT, WIDTH)}
     if "past_values" in names:
@@ -373,6 +383,8 @@ def _images(config: Any, noise: Any) -> Iterator[Tensor]:
     yield noise(2, _setting(config, "num_frames") or 4, channels, height, width)
     yield noise(2, channels, 128, 128)
     yield noise(2, 1, channels, height, width)
+    yield noise(2, 2, channels, height, width)
+    yield noise(2, channels, 224, 224)
 
 
 def _features(config: Any, noise: Any) -> Iterator[Tensor]:

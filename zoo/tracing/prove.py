@@ -54,7 +54,6 @@ class _Change:
     factors: list[tuple[Mapping[Any, Any], NDArray[np.float64]]] = field(default_factory=list)
     """Exponents of a scheme, and the factor of each index."""
     nests: Mapping[Node, tuple[Node, ...]] = field(default_factory=dict)
-    atom_of: list[Node] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,6 @@ def _random_change(derivation: Derivation, rng: np.random.Generator, kind: str =
             shape = (*lead, group.size)
             factors = rng.choice([-1.0, 1.0], shape) if kind == "signs" else np.exp2(rng.integers(-1, 2, shape))
             change.factors.append((scheme, factors))
-            change.atom_of.append(group.atom)
     return change
 
 
@@ -230,7 +228,7 @@ def _outside(change: _Change, atoms: Sequence[Node], grid: Sequence[Any], place:
 
 def _factor(change: _Change, value: Value, blocks: Sequence[Block], atoms: Sequence[Node], grid: Sequence[Any]) -> Any:
     result: Any = 1.0
-    for atom, (scheme, factors) in zip(change.atom_of, change.factors, strict=True):
+    for scheme, factors in change.factors:
         place = 0
         for dim, block in enumerate(blocks):
             for number in range(len(block.atoms)):
