@@ -3,6 +3,7 @@
 Sizes in the configuration are made small by the names that `transformers` gives them. No code or weight is fetched.
 """
 
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -158,16 +159,24 @@ def build_tiny(model_type: str, seed: int = 0) -> TinyModel:
 
     kind = CONFIG_MAPPING[model_type]
     errors: list[str] = []
-    for mapping in MAPPINGS:
-        if kind not in getattr(modeling_auto, mapping):
-            continue
+    registered = [getattr(modeling_auto, name) for name in MAPPINGS]
+    found = [mapping[kind] for mapping in registered if kind in mapping]
+    classes = [each[0] if isinstance(each, tuple) else each for each in found]
+    for model_class in classes or _classes_of(kind):
         try:
-            config = shrink(kind())
-            found = getattr(modeling_auto, mapping)[config.__class__]
-            return tiny_of(found[0] if isinstance(found, tuple) else found, config, seed)
+            return tiny_of(model_class, shrink(kind()), seed)
         except Exception as error:
             errors.append(f"{type(error).__name__}: {error}"[:160].replace("\n", " "))
-    raise RuntimeError(errors[-1] if errors else "no class is registered for it")
+    raise RuntimeError(errors[-1] if errors else "no class is known for it")
+
+
+def _classes_of(kind: Any) -> list[Any]:
+    """Models of this configuration that no auto class knows: towers of larger models."""
+    from transformers import PreTrainedModel
+
+    module = importlib.import_module(kind.__module__.replace("configuration_", "modeling_"))
+    classes = [each for each in vars(module).values() if inspect.isclass(each) and issubclass(each, PreTrainedModel)]
+    return [each for each in classes if each.config_class is kind and not each.__name__.endswith("PreTrainedModel")]
 
 
 def tiny_of(model_class: Any, config: Any, seed: int = 0) -> TinyModel:
