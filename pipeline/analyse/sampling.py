@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 __all__ = ["NUM_SAMPLES", "interval", "random_rows"]
 
@@ -35,5 +34,7 @@ def interval(value: float, samples: Sequence[float]) -> tuple[float, float] | No
     """
     if len(samples) < 2 or not all(map(math.isfinite, (value, *samples))):
         return None
+    from scipy.special import stdtrit  # Here: `show` asks this package for names, and scipy is a quarter of a second.
+
     half = float(stdtrit(len(samples) - 1, (1 + COVERAGE) / 2)) * float(np.std(samples, ddof=1))
     return value - half, value + half
