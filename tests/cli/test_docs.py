@@ -104,7 +104,9 @@ def documented(title: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", sections(JSON_PAGE)[title], flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("title", DOCUMENTS)
+@pytest.mark.parametrize(
+    "title", [pytest.param(each, marks=pytest.mark.slow) if each == "tune" else each for each in DOCUMENTS]
+)
 def test_json_has_the_documented_keys_and_no_others(title: str, ask: Callable[..., Any], tiny_model: Path) -> None:
     document = ask(*(str(tiny_model) if word == "SOME" else word for word in DOCUMENTS[title]))
     types = documented(title)

@@ -101,6 +101,7 @@ def test_under_the_null_p_of_a_pooled_figure_is_right(
     assert np.mean(p_values) < 0.65  # Not by never speaking.
 
 
+@pytest.mark.slow
 def test_one_common_row_is_no_cluster() -> None:
     """Noise and one common row: under a null that loses the row the separation of the clusters is always extreme."""
     p_values = []
@@ -115,6 +116,7 @@ def test_one_common_row_is_no_cluster() -> None:
 MEANS = {"a mean row": (0.0, 2.0), "row means": (2.0, 0.0), "both": (2.0, 2.0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MEANS)
 def test_noise_and_its_means_are_extreme_under_a_shuffle_and_not_beyond_the_means(kind: str) -> None:
     of_rows, of_cols = MEANS[kind]

@@ -377,6 +377,7 @@ def test_a_skewed_null_does_not_make_a_pattern_universal() -> None:
     assert found.found == () and found.p == 1.0
 
 
+@pytest.mark.slow
 def test_nulls_share_nothing_more_often_than_alpha_says() -> None:
     rejected = []
     for seed in range(150):

@@ -32,6 +32,7 @@ def differences(first: SignatureRecord, second: SignatureRecord) -> np.ndarray:
     return np.abs(np.diff(np.array(pairs), axis=1))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=3)
 @given(st.integers(0, 2**31))
 def test_a_permuted_copy_has_the_same_signature(seed: int) -> None:
@@ -99,6 +100,7 @@ def test_values_are_finite_float32_of_order_one() -> None:
     assert np.median(np.abs(values)) < 3
 
 
+@pytest.mark.slow
 def test_the_number_of_nulls_hardly_changes_a_signature() -> None:
     few, many = (analysed(trained_model(0), num_nulls=count).signature for count in (4, 12))
     other = analysed(trained_model(1), num_nulls=4).signature

@@ -179,6 +179,7 @@ def test_what_is_measured_whole_has_no_interval() -> None:
     assert all(each.low is None and each.high is None for each in statistics)
 
 
+@pytest.mark.slow
 def test_the_interval_of_sampled_rows_covers_what_samples_give_on_average() -> None:
     """Rows of unequal length, so that the choice matters: about 95 % of samples lie within their interval."""
     rng = np.random.default_rng(0)
