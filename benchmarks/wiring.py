@@ -6,10 +6,10 @@
 
 A tiny model of each type is built from its configuration with random float64 weights, and traced. *Proven*: all
 permutations, signs and scales that the derivation allows, applied at random, leave the outputs (relative error up to
-1e-9), no operation was met that is not known, and the run reads nearly all parameters (*partly*: it does not, since an
-input was not given; *derived*: an operation is not known, and fixes what it touches). *Missed*: permutations of
-single axes that the derivation forbids and
-that change nothing. Each type is tried in a process of its own, with a limit on time.
+1e-9), no operation was met that is not known, and the run reads nearly all parameters (*partly*: it does not, since
+an input was not given; *derived*: an operation is not known, and fixes what it touches). *Missed*: permutations of
+single axes that the derivation forbids and that change nothing. Each type is tried in a process of its own, with a
+limit on time.
 
 Prints the table and writes it to `benchmarks/results/OUT.json`.
 """

@@ -240,6 +240,16 @@ def test_a_wrong_union_is_detected() -> None:
     assert prove(replace(found, groups=(missing,)), module, run, tokens=(), rng=rng).holds
 
 
+def test_a_wrong_sign_is_detected() -> None:
+    module = Pair(torch.relu).double()
+    run = lambda: {"out": module(INPUT)}  # noqa: E731
+    found = derive(module, run)
+    (hidden,) = group_of(found, "enter.weight", 0)
+    wrong = replace(hidden, signs=hidden.scales)  # Where scales are free, signs are not: relu is not odd.
+    proof = prove(replace(found, groups=(wrong,)), module, run, tokens=(), rng=np.random.default_rng(0))
+    assert proof.error <= 1e-9 and proof.scale_error <= 1e-9 < proof.sign_error
+
+
 def test_an_operation_that_no_rule_knows_fixes_what_it_touches() -> None:
     found, proof = derived(Pair(lambda x: torch.linalg.inv_ex(x.mT @ x + torch.eye(8, dtype=x.dtype))[0][:, :5]))
     assert "linalg_inv_ex" in found.stopped_by and proof.holds

@@ -51,8 +51,8 @@ class _Change:
 
     orders: dict[Node, NDArray[np.intp]] = field(default_factory=dict)
     """Atom -> indices; axes in front are those of the groups it is nested in."""
-    factors: list[tuple[Mapping[Any, Any], NDArray[np.float64]]] = field(default_factory=list)
-    """Exponents of a scheme, and the factor of each index."""
+    factors: dict[int, list[tuple[tuple[int, int, int], float, NDArray[np.float64]]]] = field(default_factory=dict)
+    """Number of a value -> axis, offset and place of an atom; the exponent there; the factor of each index."""
     nests: Mapping[Node, tuple[Node, ...]] = field(default_factory=dict)
 
 
@@ -181,7 +181,9 @@ def _random_change(derivation: Derivation, rng: np.random.Generator, kind: str =
         for scheme in getattr(group, kind) if kind else ():
             shape = (*lead, group.size)
             factors = rng.choice([-1.0, 1.0], shape) if kind == "signs" else np.exp2(rng.integers(-1, 2, shape))
-            change.factors.append((scheme, factors))
+            for (number, *spot), exponent in scheme.items():
+                entry = (spot[0], spot[1], spot[2]), float(exponent), factors
+                change.factors.setdefault(number, []).append(entry)
     return change
 
 
@@ -227,16 +229,15 @@ def _outside(change: _Change, atoms: Sequence[Node], grid: Sequence[Any], place:
 
 
 def _factor(change: _Change, value: Value, blocks: Sequence[Block], atoms: Sequence[Node], grid: Sequence[Any]) -> Any:
+    """What a part of a value is multiplied by."""
     result: Any = 1.0
-    for scheme, factors in change.factors:
-        place = 0
-        for dim, block in enumerate(blocks):
-            for number in range(len(block.atoms)):
-                exponent = scheme.get((value.number, dim, block.offset, number))
-                if exponent:
-                    index = (*_outside(change, atoms, grid, place), grid[place])
-                    result = result * factors[index] ** float(exponent)
-                place += 1
+    if value.number not in change.factors:
+        return result
+    spots = [(dim, block.offset, number) for dim, block in enumerate(blocks) for number in range(len(block.atoms))]
+    for spot, exponent, factors in change.factors[value.number]:
+        if spot in spots:
+            place = spots.index(spot)
+            result = result * factors[(*_outside(change, atoms, grid, place), grid[place])] ** exponent
     return result
 
 
