@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from rich.console import Console, RenderableType
 
 from cli.tables import Table
+from dna_zoo.text import printable
 
 __all__ = ["Format", "Output", "make_console", "plain_json", "print_error"]
 
@@ -95,7 +96,9 @@ class Output:
 
     def _say(self, text: str, style: str = "") -> None:
         if self._verbosity >= 0:
-            make_console(stderr=True).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+            make_console(stderr=True).print(
+                printable(text, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -114,9 +117,9 @@ def print_error(message: str, hint: str = "", *, is_plain: bool = False) -> None
     """Two sentences on stderr: what happened, in red, and what to do."""
     console = make_console(stderr=True)
     style = "" if is_plain else "bold red"
-    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(message, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True)
     if hint:
-        console.print(hint, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(hint, keep="\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 def plain_json(value: Any) -> Any:

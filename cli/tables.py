@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from dna_zoo.text import printable
 
 __all__ = ["Column", "Table", "escaped", "make_facts", "make_table"]
 
@@ -115,8 +118,8 @@ def make_facts(rows: Iterable[tuple[str, str]]) -> RichTable:
 
 
 def escaped(text: str) -> str:
-    """The text, safe from being read as markup."""
-    return text.replace("[", r"\[")
+    """The text, safe from being read as markup or by the terminal."""
+    return escape(printable(text))
 
 
 def _shortened(cell: Text, limit: int) -> Text:

@@ -22,6 +22,7 @@
     ├── UnknownTensorError (LookupError)
     └── StoreError
         ├── NotMinedError (LookupError)
+        ├── RecordRefusedError
         └── SchemaVersionError
 
 Each carries two sentences: what happened, and what to do (`hint`). `str(error)` is the first alone.
@@ -46,6 +47,7 @@ __all__ = [
     "OfflineError",
     "PartialModelError",
     "RateLimitError",
+    "RecordRefusedError",
     "RevisionNotFoundError",
     "SchemaVersionError",
     "SettingsError",
@@ -149,6 +151,10 @@ class StoreError(DnaZooError):
 
 class NotMinedError(StoreError, LookupError):
     """The model has no pattern in this database."""
+
+
+class RecordRefusedError(StoreError):
+    """The database works and does not take these rows; others it takes."""
 
 
 class SchemaVersionError(StoreError):

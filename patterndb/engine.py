@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, make_url, select
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 
-from dna_zoo.errors import StoreError
+from dna_zoo.errors import RecordRefusedError, StoreError
+from dna_zoo.text import without_secrets
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,8 +53,18 @@ cannot wait for another writer: it fails at once, whatever the busy timeout says
 # PostgreSQL's default would show each query what was committed before it.
 READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
-CREDENTIALS = re.compile(r"//[^/]*@|password=[^&\s]*", re.IGNORECASE)
-PASSWORD = re.compile(r"(//[^/@:]*:)[^/@]*(?=@)|password=[^&\s]*", re.IGNORECASE)
+SHOWN = {
+    "application_name",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "mode",
+    "port",
+    "sslmode",
+    "target_session_attrs",
+    "user",
+}
+"""Parameters of a URL whose values are shown; those of all others may be secret."""
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
@@ -66,7 +85,7 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         # Not chained: the cause may quote a part of the password.
-        raise StoreError(f"{CREDENTIALS.sub('//***@', text)!r} is not a database URL.", hint=URL_HINT) from None
+        raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=URL_HINT) from None
     backend = url.drivername.partition("+")[0]
     if backend in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
@@ -83,13 +102,30 @@ def file_of(url: URL) -> Path | None:
 
 
 def without_password(url: str) -> str:
-    """A database's URL as it may be shown."""
-    return PASSWORD.sub(lambda found: f"{found[1] or 'password='}***", url)
+    """A database's URL as it may be shown; of what is none, only what cannot be part of a secret.
+
+    An unusual URL may have its password anywhere behind the first `:`, `@` or parameter.
+    """
+    try:
+        return masked(make_url(url))
+    except (ArgumentError, ValueError):
+        scheme = re.match(r"[A-Za-z][A-Za-z0-9+]*(?=:)", url)
+        return (
+            f"{scheme[0]}:***"
+            if scheme
+            else re.split("[:@?;=]", url, maxsplit=1)[0] + "***" * (re.search("[:@?;=]", url) is not None)
+        )
 
 
 def masked(url: URL) -> str:
-    """The URL as it may be shown."""
-    return without_password(url.render_as_string().replace("postgresql+psycopg:", "postgresql:", 1))
+    """The URL as it may be shown: no password, and of the parameters only values that are none."""
+    query = {name: value if name.lower() in SHOWN else "***" for name, value in url.query.items()}
+    if (path := file_of(url)) is not None:
+        return f"{url.drivername}:///{path}" + "".join(f"?{name}={value}" for name, value in query.items())
+    if "@" in (url.host or "") or any(sign in (url.database or "") for sign in "@;"):
+        return f"{url.drivername.partition('+')[0]}:***"  # The password had a character that cuts a URL in two.
+    shown = url.set(query=query).render_as_string().replace("%2A%2A%2A", "***")
+    return shown.replace("postgresql+psycopg:", "postgresql:", 1)
 
 
 def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
@@ -159,6 +195,11 @@ class Transactions:
         """Where it is, fit to be shown: the password masked."""
         return masked(self._engine.url)
 
+    @property
+    def path(self) -> Path | None:
+        """Its file; None on a server."""
+        return file_of(self._engine.url)
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A transaction that only reads, and sees one state of the database.
@@ -206,11 +247,14 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     cause = error.orig if isinstance(error, StatementError) and error.orig else error
     text = str(cause).strip() or type(cause).__name__
     # The first line, without a full stop and without credentials.
-    reason = CREDENTIALS.sub("***", text.splitlines()[0]).rstrip(".")
+    reason = without_secrets(text.splitlines()[0]).rstrip(".")
     where, path = masked(url), file_of(url)
     if not isinstance(error, DatabaseError):
         hint = "Every value must be finite JSON or a float."
-        return StoreError(f"The record cannot be kept: {reason}.", hint=hint)
+        return RecordRefusedError(f"The record cannot be kept: {reason}.", hint=hint)
+    if isinstance(error, DataError | IntegrityError):
+        hint = "Look for names in the model that are very long, double, or no text; nothing of the record was kept."
+        return RecordRefusedError(f"The record cannot be kept: {reason}.", hint=hint)
     if path is None and isinstance(error, OperationalError):
         hint = "Check that the server runs, and the host, user, password and database in `--db`."
         return StoreError(f"No connection to {where}: {reason}.", hint=hint)

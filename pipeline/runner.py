@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dna_zoo.errors import DnaZooError, SettingsError, StoreError
+from dna_zoo.errors import DnaZooError, RecordRefusedError, SettingsError, StoreError
+from dna_zoo.text import printable
 from patterndb.records import RunModelRecord, RunRecord
 from patterndb.store import PatternDatabase
 from pipeline.chain import Chain
@@ -26,6 +27,8 @@ from zoo.registry import CARDS
 __all__ = ["mine", "run_id"]
 
 log = logging.getLogger(__name__)
+LONGEST = 2_000
+"""Characters of a message that is kept."""
 
 
 def mine(
@@ -69,6 +72,10 @@ def mine(
         except KeyboardInterrupt:
             database.finish_run(run, "interrupted", 130)
             raise
+        except StoreError:
+            with contextlib.suppress(StoreError):  # What failed may fail again, and is told below.
+                database.finish_run(run, "failed", 1)
+            raise
     failed = statuses.count("failed")
     status, exit_code = ("done", 0) if not failed else ("failed", 1) if failed == len(statuses) else ("partial", 3)
     database.finish_run(run, status, exit_code)
@@ -81,6 +88,8 @@ def _mine_model(chain: Chain) -> str:
     try:
         with disk_errors(chain.home):
             pattern_key = chain.take()
+    except RecordRefusedError as error:
+        return _fail(chain, error.message, error.hint)
     except StoreError:
         raise
     except DnaZooError as error:
@@ -96,6 +105,7 @@ def _mine_model(chain: Chain) -> str:
 
 
 def _fail(chain: Chain, message: str, hint: str) -> str:
+    message, hint = printable(message, longest=LONGEST), printable(hint, longest=LONGEST)
     log.warning("%s: %s", chain.key, message)
     record = RunModelRecord(key=chain.key, status="failed", error=message, hint=hint or None)
     chain.database.finish_model(chain.run, record)
@@ -131,11 +141,19 @@ def _checked_device(name: str) -> str:
     return device
 
 
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever names are in it; a traceback below it has its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
 @contextlib.contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
     """The pipeline's log, appended to the run's file."""
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger = logging.getLogger("pipeline")
     level = logger.level
     logger.addHandler(handler)

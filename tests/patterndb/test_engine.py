@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, insert, select, text
 
 from dna_zoo.errors import StoreError
 from patterndb import engine
+from patterndb.engine import masked, parse_url, without_password
 from patterndb.store import PatternDatabase
 from patterndb.tables import RUNS
 from tests.support.patterns import make_pattern, save_patterns
@@ -87,3 +88,36 @@ def test_a_locked_file_is_said_to_be_busy(tmp_path: Path, monkeypatch: pytest.Mo
         PatternDatabase.open(f"sqlite:///{path}")
     assert "Try again" in caught.value.hint
     connection.close()
+
+
+SECRET_URLS = [
+    "postgresql://me:hunter2@127.0.0.1:1/d",
+    "postgresql://me:hu@hunter2@127.0.0.1:1/d",
+    "postgresql://me:hu/hunter2@127.0.0.1:1/d",
+    "postgresql://me:hu#hunter2@127.0.0.1:1/d",
+    "jdbc:postgresql://me:hunter2@127.0.0.1/d",
+    "postgresql://127.0.0.1:1/d;password=hunter2",
+    "postgresql://127.0.0.1:1/d?pwd=hunter2",
+    "postgresql://127.0.0.1:1/d?password=hunter2&sslmode=require",
+    "postgresql:/me:hunter2@127.0.0.1/d",
+    "me:hunter2@127.0.0.1/d",
+    "postgresql://me:hunter2@127.0.0.1:port/d",
+    "postgresql://me:hunter2@[::1/d",
+    "mysql://me:hunter2@127.0.0.1/d",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_no_secret_of_an_unusual_url_is_shown(url: str) -> None:
+    assert "hunter2" not in without_password(url)
+    try:
+        parsed = parse_url(url)
+    except StoreError as error:
+        assert "hunter2" not in error.message + error.hint and error.__cause__ is None
+    else:
+        assert "hunter2" not in masked(parsed)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////tmp/a@b.db", "postgresql://me@h:5432/d?sslmode=require", "nonsense"])
+def test_what_is_no_secret_is_shown(url: str) -> None:
+    assert without_password(url) == url
