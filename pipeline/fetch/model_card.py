@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from dna_zoo.text import printable
 from patterndb.records import ModelRecord
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory
@@ -20,6 +21,12 @@ from zoo.tensors import TensorSpec
 __all__ = ["CARD_NAME", "describe", "model_record"]
 
 CARD_NAME = "README.md"
+LONGEST_HEAD = 1 << 18
+"""Bytes of a model card in which its metadata must end."""
+LONGEST = 200
+"""Characters of a text of a stranger's that is kept."""
+MOST_TEXTS = 1_000
+"""Of a list of texts."""
 
 FACTS = (
     "tier",
@@ -100,7 +107,7 @@ def describe(config: Mapping[str, Any], card: Path, specs: Sequence[TensorSpec])
 
 def _by_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Family, modality, architecture and objective; nothing without a `model_type`."""
-    family = text_in(config, "model_type")
+    family = printable(text_in(config, "model_type"), longest=LONGEST)
     if not family:
         return {}
     saved = _saved_class(config)
@@ -153,15 +160,28 @@ def _shares_layers(specs: Sequence[TensorSpec]) -> bool | None:
 
 def _metadata(card: Path) -> dict[Any, Any]:
     """The YAML at the head of a model card; empty where there is no card, no head, or a damaged one."""
-    from huggingface_hub import metadata_load
+    from huggingface_hub import ModelCard
 
     try:
-        return metadata_load(card) or {}
+        return ModelCard(_head(card), ignore_metadata_errors=True).data.to_dict() if card.is_file() else {}
     except Exception:  # The card is anybody's text; a damaged one must not fail the model.
         return {}
 
 
+def _head(card: Path) -> str:
+    """What lies between the first two lines of dashes, with them; blank lines, which cost the parser time, left out.
+
+    Empty where the card does not begin with such a line, or has no second one in its first `LONGEST_HEAD` bytes.
+    """
+    with card.open("rb") as file:
+        text = file.read(LONGEST_HEAD).removeprefix(b"\xef\xbb\xbf")
+    lines = [line for line in text.splitlines() if line.strip()]
+    ends = [index for index, line in enumerate(lines) if line.rstrip() == b"---"][:2]
+    head = lines[: ends[1] + 1] if len(ends) == 2 and ends[0] == 0 else []
+    return b"\n".join([*head, b""]).decode()
+
+
 def _texts(value: object) -> tuple[str, ...]:
-    """A text or a list of texts as texts; what is neither says nothing."""
+    """A text or a list of texts as texts that can be kept and shown; what is neither says nothing."""
     values = value if isinstance(value, list) else [value]
-    return tuple(each for each in values if isinstance(each, str))
+    return tuple(printable(each, longest=LONGEST) for each in values[:MOST_TEXTS] if isinstance(each, str))

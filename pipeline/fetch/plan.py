@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dna_zoo.errors import DamagedFileError, FetchError, NoWeightsError, OfflineError, UnknownModelError
+from dna_zoo.errors import (
+    DamagedFileError,
+    FetchError,
+    NoWeightsError,
+    OfflineError,
+    SettingsError,
+    UnknownModelError,
+)
+from dna_zoo.text import is_printable, printable
 from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.records import is_complete, load_revision
@@ -30,6 +38,8 @@ from zoo.registry import find_card, near_misses, unknown_model
 __all__ = ["expand", "key_of", "plan", "require_known"]
 
 _STATE = re.compile(r"(?:checkpoint|epoch|step)[-_]?\d+$")
+LONGEST_KEY = 200
+"""Characters of a model's name: it becomes the name of a folder."""
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
 
@@ -91,15 +101,27 @@ def expand(request: ModelRequest) -> tuple[ModelRequest, ...]:
 
 
 def key_of(request: ModelRequest) -> str:
-    """The name the model will have in the database."""
+    """The name the model will have in the database; of a path's, what a database or a terminal cannot hold escaped.
+
+    Raises `SettingsError` for a given key that is none.
+    """
     if request.key is not None:
-        return request.key
+        return _checked_key(request.key)
     card = _find_card(request)
     if request.weights is not None:
-        return request.name
+        return _checked_key(request.name)
     if card is None and _is_path(request.name):
-        return _name_of(Path(request.name))
+        return printable(_name_of(Path(request.name)).strip(), longest=LONGEST_KEY) or "model"
     return card.key if card else request.name
+
+
+def _checked_key(key: str) -> str:
+    if key.strip() != key or not 0 < len(key) <= LONGEST_KEY or not is_printable(key) or ".." in key.split("/"):
+        raise SettingsError(
+            f"{printable(key, longest=60)!r} cannot be the name of a model.",
+            hint=f"Give 1 to {LONGEST_KEY} characters without line breaks, other control characters and `..`.",
+        )
+    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Files of weights on this disk: what fetching gives, and what is beside them."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,12 @@ WEIGHT_NAMES = (
     "adapter_model.bin",
 )
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
+LARGEST_CONFIG = 8 << 20
+"""Bytes of a `config.json`; the largest known, with 21,841 labels in both directions, has 2 MB."""
+DEEPEST = 100
+"""Levels of mappings and lists in a config."""
+SPARSE = 1 << 30, 8
+"""A file of at least so many bytes of which less than this part is on the disk holds no weights."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -71,16 +78,34 @@ class WeightFiles:
 
 
 def read_config(path: Path | None) -> dict[str, Any]:
-    """The `config.json` at `path`, empty if `path` is None or no file."""
+    """The `config.json` at `path`, empty if `path` is None or no file; NaN and infinity, unknown to JSON, are None."""
     if path is None or not path.is_file():
         return {}
+    if (size := path.stat().st_size) > LARGEST_CONFIG:
+        raise DamagedFileError(
+            f"{str(path)!r} has {size:,} bytes; a config has at most {LARGEST_CONFIG:,}.",
+            hint="Move it away: a model is read without it too, by names and shapes alone.",
+        )
     try:
-        config = json.loads(path.read_bytes())
+        config = _plain(json.loads(path.read_bytes()), DEEPEST)
     except (ValueError, RecursionError) as error:
         raise _bad_config(path) from error
     if not isinstance(config, dict):
         raise _bad_config(path)
     return config
+
+
+def _plain(value: Any, levels: int) -> Any:
+    """The value without numbers that are not finite. Raises `RecursionError` if it is nested deeper than `levels`."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        raise RecursionError
+    if isinstance(value, dict):
+        return {name: _plain(each, levels - 1) for name, each in value.items()}
+    return [_plain(each, levels - 1) for each in value]
 
 
 def _bad_config(path: Path) -> DamagedFileError:
@@ -91,7 +116,7 @@ def _bad_config(path: Path) -> DamagedFileError:
 
 
 def refuse_stand_ins(paths: Iterable[Path]) -> None:
-    """Raise `DamagedFileError` for an empty file and for a Git LFS pointer: what stands there instead of weights."""
+    """Raise `DamagedFileError` for what stands there instead of weights: nothing, a hole, a Git LFS pointer."""
     for path in paths:
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))
@@ -100,8 +125,20 @@ def refuse_stand_ins(paths: Iterable[Path]) -> None:
                 f"{str(path)!r} is empty: 0 bytes where weights should be.",
                 hint="Copy the file from where it is whole, or name the model by its Hub id.",
             )
+        _refuse_sparse(path)
         if start == _LFS_POINTER:
             raise DamagedFileError(
                 f"{str(path)!r} is a Git LFS pointer, not the weights it points to.",
                 hint="Run `git lfs pull` in its folder, or download the file itself.",
             )
+
+
+def _refuse_sparse(path: Path) -> None:
+    """A file that is a hole takes no space and hours to read; where the disk does not say, it says 0 blocks."""
+    state, (least, part) = path.stat(), SPARSE
+    on_disk = getattr(state, "st_blocks", 0) * 512
+    if state.st_size >= least and 0 < on_disk < state.st_size / part:
+        raise DamagedFileError(
+            f"{str(path)!r} has {state.st_size:,} bytes, of which {on_disk:,} are on the disk: the rest is a hole.",
+            hint="It was copied or downloaded in part: copy it again.",
+        )

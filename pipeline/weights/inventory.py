@@ -61,6 +61,7 @@ def take_inventory(
     """
     key = reader.files.key
     specs, shared, notes = _describe(reader)
+    _require_unique(key, specs)
     skipped = sample_experts([spec.tensor for spec in specs])
     account = take_account(reader.stored, reader.tensors, specs)
     if account.unreadable_share > MOST_UNREADABLE and not allow_partial:
@@ -127,6 +128,18 @@ def _copy_notes(copies: Mapping[str, str]) -> tuple[str, ...]:
     name, first = next(iter(copies.items()))
     count = "1 matrix is" if len(copies) == 1 else f"{len(copies)} matrices are"
     return (f"{count} equal to another to the last bit and counted once: {name!r} repeats {first!r}.",)
+
+
+def _require_unique(key: str, specs: Sequence[TensorSpec]) -> None:
+    """Raise `ExtractError` where a tensor is named like a part of a fused one."""
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name in seen:
+            raise ExtractError(
+                f"{key!r} has two matrices called {spec.name!r}: a tensor, and the part of a fused one.",
+                hint="Give one of the two another name in the file.",
+            )
+        seen.add(spec.name)
 
 
 def _partial_error(key: str, account: Account) -> PartialModelError:

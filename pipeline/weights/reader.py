@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
+from dna_zoo.text import is_printable, printable
 from pipeline.weights.adapters import merge, updates
 from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors
 from pipeline.weights.experts import unstack
@@ -30,6 +31,8 @@ __all__ = ["WeightReader"]
 
 PIECE = 1 << 18
 """Values that are read at a time, so that a tensor is never here in two precisions."""
+LONGEST_NAME = 1_000
+"""Characters of a tensor's name."""
 
 Float32 = npt.NDArray[np.float32]
 
@@ -47,6 +50,15 @@ def _open(path: Path, state_dict: str | None) -> _WeightFile:
             f"{str(path)!r} cannot be read ({error.strerror or error}).",
             hint="Check the file's permissions and the disk.",
         ) from error
+
+
+def _require_name(name: str, path: Path) -> None:
+    """Raise `DamagedFileError` for what is no name: nobody's code looks for it, and it may be meant to hurt."""
+    if not 0 < len(name) <= LONGEST_NAME or not is_printable(name):
+        raise DamagedFileError(
+            f"{str(path)!r} has a tensor whose name is empty, too long or no text: {printable(name, longest=60)!r}.",
+            hint=f"Save the model with names of at most {LONGEST_NAME:,} characters, without control characters.",
+        )
 
 
 class WeightReader:
@@ -110,6 +122,7 @@ class WeightReader:
         for path in self.files.paths:
             self._opened.append(file := _open(path, self.files.state_dict))
             for header in file.headers:
+                _require_name(header.name, path)
                 tensor = StoredTensor(header=header, file=file, scheme=file.schemes.get(header.name))
                 first = entries.setdefault(header.name, tensor)
                 if first is not tensor and not np.array_equal(first.array(), tensor.array()):

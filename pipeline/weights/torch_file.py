@@ -36,6 +36,8 @@ _DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
+MOST_REPEATED = 1 << 24
+"""Values of a tensor that need not all be in the file: repeated along an axis, or zeros of a sparse one."""
 # What torch's restricted unpickler says when it meets an instruction that it knows and will not follow.
 _CALL = re.compile(r"GLOBAL ([\w.]+)")
 _INSTRUCTION = re.compile(r"Unsupported operand (\d+)")
@@ -77,7 +79,7 @@ class TorchFile:
         import torch
 
         tensor = self._tensors[header.name].detach()
-        return tensor if tensor.layout is torch.strided else tensor.to_dense()
+        return (tensor if tensor.layout is torch.strided else tensor.to_dense()).resolve_conj().resolve_neg()
 
     def close(self) -> None:
         self._tensors = {}
@@ -86,16 +88,27 @@ class TorchFile:
 def _load(path: Path) -> Any:
     import torch
 
-    if zipfile.is_zipfile(path) and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
+    try:
+        is_archive = zipfile.is_zipfile(path)
+        entries = zipfile.ZipFile(path).infolist() if is_archive else []
+    except Exception as error:  # zipfile lets through what it stumbles over as well.
+        raise _translated(error, path) from error
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise UnsafeFileError(
             f"{str(path)!r} is a TorchScript archive, which holds code beside its weights, and was not run.",
             hint="Save its weights: `torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')`.",
+        )
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        # Mapped, compressed bytes would pass for weights; unpacked, kilobytes may become gigabytes.
+        raise DamagedFileError(
+            f"{str(path)!r} is an archive whose entries are compressed; torch saves them as they are.",
+            hint="Save it again with `torch.save(torch.load(FILE, weights_only=True), FILE)`.",
         )
     try:
         with warnings.catch_warnings():
             # About pickle protocols and storages of old; nothing a reader of weights could do about them.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except Exception as error:
         # torch lets through whatever its unpickler stumbles over: KeyError, EOFError, RuntimeError and more.
         raise _translated(error, path) from error
@@ -125,8 +138,21 @@ def _refused_wish(text: str) -> str | None:
 
 
 def _header(name: str, tensor: Any) -> TensorHeader:
-    dtype = "meta" if tensor.is_meta else str(tensor.dtype).removeprefix("torch.")
+    dtype = _not_stored(tensor) or str(tensor.dtype).removeprefix("torch.")
     return TensorHeader(name=name, shape=tuple(tensor.shape), dtype=_DTYPES.get(dtype, dtype))
+
+
+def _not_stored(tensor: Any) -> str:
+    """Why the values are not in the file; empty where they are, or are few."""
+    import torch
+
+    if tensor.is_meta:
+        return "meta"
+    if tensor.numel() <= MOST_REPEATED:
+        return ""
+    if tensor.layout is not torch.strided:
+        return "sparse"
+    return "expanded" if tensor.numel() > tensor.untyped_storage().nbytes() // tensor.element_size() else ""
 
 
 def _shared(tensors: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,12 @@
+"""Models from strangers: an answer, or two sentences; nothing run, nothing beside the home, no run left running."""
+
+import pytest
+
+from benchmarks.hostile.cases import CASES
+from benchmarks.hostile.judge import judge
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_every_kind_is_answered_or_refused(kind: str) -> None:
+    found = judge(kind, 1, 0)
+    assert found["verdict"] in ("answered", "refused"), found["reason"]
