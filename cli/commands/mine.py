@@ -15,6 +15,7 @@ from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, T
 from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import offline_mode, session_of
+from cli.signals import ended_in_order
 from cli.whereabouts import find_pattern, run_folder
 from patterndb.records import Neighbour, PatternRecord, RunRecord
 from pipeline.settings import AdapterUse
@@ -130,7 +131,7 @@ def mine(
     from pipeline.runner import mine as mine_models
 
     home = session.make_home()
-    with session.database(create=True) as database, offline_mode(offline):
+    with ended_in_order(), session.database(create=True) as database, offline_mode(offline):
         with progress(session.verbosity) as on_event:
             run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
         _tell(run, database, home, output)

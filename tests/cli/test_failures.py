@@ -174,7 +174,7 @@ def test_a_dry_run_verifies_nothing(invoke: Invoke, tiny_model: Path) -> None:
 def silent_hub() -> Iterator[tuple[str, socket.socket]]:
     """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
+        server.settimeout(120)
         yield f"http://127.0.0.1:{server.getsockname()[1]}", server
 
 
@@ -188,6 +188,31 @@ def test_ctrl_c_ends_with_130(start: Start, silent_hub: tuple[str, socket.socket
     connection.close()
     assert (process.returncode, stdout) == (130, "")
     assert stderr.startswith("Interrupted.") and "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [(signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT,) * 5, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
+    ids=["terminated", "terminal closed", "a storm of Ctrl-C", "all of them"],
+)
+def test_a_run_that_is_ended_from_outside_is_interrupted_not_running(
+    signals: tuple[signal.Signals, ...],
+    start: Start,
+    silent_hub: tuple[str, socket.socket],
+    environment: dict[str, str],
+) -> None:
+    url, server = silent_hub
+    process = start("mine", "someone/some-model", HF_ENDPOINT=url, HF_HUB_DISABLE_TELEMETRY="1")
+    connection, _ = server.accept()
+    time.sleep(0.2)
+    for each in signals:
+        process.send_signal(each)
+    _, stderr = process.communicate(timeout=60)
+    connection.close()
+    assert process.returncode == 130 and "Interrupted." in stderr
+    with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
+        (run,) = [run for run in database.runs() if "someone/some-model" in {model.key for model in run.models}]
+    assert (run.status, run.exit_code) == ("interrupted", 130)
 
 
 def test_a_closed_pipe_is_no_bug(start: Start) -> None:
