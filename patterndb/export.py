@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dna_zoo.errors import SettingsError, StoreError
+from dna_zoo.text import printable
 from patterndb.columns import READING_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "escape_latex", "require_format", "write_table"]
+__all__ = ["SUFFIXES", "escape_latex", "require_format", "require_writable", "write_table"]
 
 
 def require_format(path: Path) -> None:
@@ -23,14 +24,27 @@ def require_format(path: Path) -> None:
         raise SettingsError(f"The suffix of {path.name!r} names no format of a table.", hint=hint)
 
 
-def write_table(frame: "pd.DataFrame", path: Path) -> None:
+def require_writable(path: Path, *, force: bool) -> None:
+    """Raise `SettingsError` for what a table must not replace: a file that is there, unless `force`; else never."""
+    if path.is_file() and force:
+        return
+    if os.path.lexists(path):
+        what = "is there already" if path.is_file() else "is no file: a folder, a device or a pipe"
+        hint = "Replace it with --force, or name another file." if path.is_file() else "Name another file."
+        raise SettingsError(f"{str(path)!r} {what}.", hint=hint)
+
+
+def write_table(frame: "pd.DataFrame", path: Path, *, force: bool = False) -> None:
     """Write a frame of `PatternDatabase.export_catalog` as CSV, Parquet, JSON lines, Markdown or LaTeX by suffix.
 
     CSV, Parquet and JSON lines hold every column in full precision; Markdown and LaTeX are for reading and hold
-    `READING_COLUMNS` with four significant digits. JSON lines have null for numbers that are not finite. Raises
-    `SettingsError` for another suffix, `StoreError` if the file cannot be written.
+    `READING_COLUMNS` with four significant digits. JSON lines have null for numbers that are not finite. Texts come
+    from strangers: control characters are escaped, and in CSV a text that a spreadsheet would take for a formula has a
+    `'` before it. Raises `SettingsError` for another suffix, and for a file that is there unless `force`; `StoreError`
+    if the file cannot be written.
     """
     require_format(path)
+    require_writable(path, force=force)
     # In the folder of the target, since only within a file system can a file be put in place in one step.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -46,7 +60,16 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
 
 
 def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
-    frame.to_csv(path, index=False, lineterminator="\n")
+    texts = frame.select_dtypes(include=["object", "string"])
+    frame.assign(**{name: texts[name].map(_csv_text) for name in texts}).to_csv(path, index=False, lineterminator="\n")
+
+
+def _csv_text(value: Any) -> Any:
+    """The text on one line, and no formula (OWASP, CSV injection); anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _write_parquet(frame: "pd.DataFrame", path: Path) -> None:
@@ -76,9 +99,8 @@ def _plain_value(value: Any) -> Any:
 
 def _write_markdown(frame: "pd.DataFrame", path: Path) -> None:
     names, right, cells = _for_reading(frame)
-    escape = str.maketrans({"|": r"\|", "\n": " "})
     lines = [names, ["---:" if is_number else "---" for is_number in right], *cells]
-    text = "".join(f"| {' | '.join(cell.translate(escape) for cell in line)} |\n" for line in lines)
+    text = "".join(f"| {' | '.join(cell.translate(MARKDOWN) for cell in line)} |\n" for line in lines)
     path.write_text(text, encoding="utf-8")
 
 
@@ -111,10 +133,14 @@ CAPTIONS: Mapping[str, str] = {
     "distances": "Distances between the signatures of the models.",
 }
 
+FORMULA = ("=", "@", "+", "-", "\t", "\r")
+"""How a cell begins that a spreadsheet computes."""
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|[]*`!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+"""Characters that would end a cell, link, emphasise, or be HTML."""
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "\n": " ", "∞": r"$\infty$",
+    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", '"': "''", "\n": " ", "∞": r"$\infty$",
 }  # fmt: skip
 
 
@@ -137,7 +163,7 @@ def _format_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}".replace("inf", "∞")
-    return str(value)
+    return printable(str(value))
 
 
 WRITERS: Mapping[str, Callable[["pd.DataFrame", Path], None]] = {

@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from dna_zoo.errors import SettingsError, StoreError
+from dna_zoo.text import is_printable
 from patterndb.columns import COLUMN_MEANINGS, COLUMNS, READING_COLUMNS, TABLES, column_meaning
 from patterndb.export import SUFFIXES, escape_latex, write_table
 from patterndb.records import Statistic
@@ -180,9 +181,52 @@ def test_a_failed_write_leaves_the_old_file(frames: dict[str, pd.DataFrame], tmp
     unwritable = frames["catalog"].astype({"model": object})
     unwritable.loc[2, "model"] = {"third"}
     with pytest.raises(TypeError):
-        write_table(unwritable, tmp_path / "x.jsonl")
+        write_table(unwritable, tmp_path / "x.jsonl", force=True)
     assert (tmp_path / "x.jsonl").read_text() == "old"
     assert os.listdir(tmp_path) == ["x.jsonl"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe", "link"])
+def test_what_is_there_is_not_replaced_without_a_word(
+    kind: str, frames: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.csv"
+    {
+        "file": lambda: path.write_text("old"),
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to(tmp_path / "nosuch"),
+    }[kind]()
+    before = path.lstat().st_ino
+    with pytest.raises(SettingsError, match="is there already" if kind == "file" else "is no file"):
+        write_table(frames["catalog"], path)
+    assert path.lstat().st_ino == before
+    if kind == "file":
+        write_table(frames["catalog"], path, force=True)
+        assert path.read_text() != "old"
+    else:
+        with pytest.raises(SettingsError, match="is no file"):
+            write_table(frames["catalog"], path, force=True)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@sum", "+1", "-1", "a\rb", "\x1b]8;;http://x\x07", "\u202eabc"])
+def test_a_stranger_s_text_is_no_formula_and_steers_no_terminal(text: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"model": [text], "r2": [-1.0]})
+    frame.attrs["table"] = "catalog"
+    write_table(frame, tmp_path / "x.csv")
+    _, row, *rest = (tmp_path / "x.csv").read_text().split("\n")
+    assert not row.startswith(("=", "@", "+", "-")) and is_printable(row) and rest == [""]
+    assert row.endswith(",-1.0"), "a number is one"
+
+
+def test_markup_in_a_name_is_text_in_every_format(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    odd = frames["catalog"].copy()
+    odd.loc[0, "model"] = "[x](javascript:alert(1)) <b>a</b> b\\|c"
+    for suffix in (".md", ".tex"):
+        write_table(odd, tmp_path / f"x{suffix}")
+    markdown, latex = (tmp_path / "x.md").read_text(), (tmp_path / "x.tex").read_text()
+    assert r"\[x\](javascript" in markdown and "<b>" not in markdown and r"b\\\|c" in markdown
+    assert "{[}x{]}(javascript" in latex, r"behind \\ a [ would be the space between rows"
 
 
 def test_a_missing_directory_is_an_error_of_ours(frames: dict[str, pd.DataFrame], tmp_path: Path) -> None:
