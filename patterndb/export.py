@@ -60,8 +60,10 @@ def write_table(frame: "pd.DataFrame", path: Path, *, force: bool = False) -> No
 
 
 def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
-    texts = frame.select_dtypes(include=["object", "string"])
-    frame.assign(**{name: texts[name].map(_csv_text) for name in texts}).to_csv(path, index=False, lineterminator="\n")
+    safe = frame.copy()
+    for name in safe.select_dtypes(include=["object", "string"]):
+        safe[name] = safe[name].map(_csv_text)
+    safe.to_csv(path, index=False, lineterminator="\n")
 
 
 def _csv_text(value: Any) -> Any:

@@ -163,7 +163,9 @@ def _metadata(card: Path) -> dict[Any, Any]:
     from huggingface_hub import ModelCard
 
     try:
-        return ModelCard(_head(card), ignore_metadata_errors=True).data.to_dict() if card.is_file() else {}
+        if not card.is_file():
+            return {}
+        return ModelCard(_head(card), ignore_metadata_errors=True).data.to_dict()  # type: ignore[no-untyped-call]
     except Exception:  # The card is anybody's text; a damaged one must not fail the model.
         return {}
 
