@@ -21,7 +21,7 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import resolve_device, resolve_precision
 from pipeline.settings import MineSettings
 from pipeline.stages import content_key
-from zoo.registry import CARDS
+from zoo.registry import ALL_CARDS
 
 __all__ = ["mine", "run_id"]
 
@@ -110,7 +110,7 @@ def run_id(requests: Sequence[ModelRequest], settings: MineSettings) -> str:
 
 def _asked(request: ModelRequest) -> dict[str, str | None]:
     """What names the request; a path is the same however it is written."""
-    is_path = request.name not in CARDS and Path(request.name).exists()
+    is_path = request.name not in ALL_CARDS and Path(request.name).exists()
     return {
         "name": str(Path(request.name).absolute()) if is_path else request.name,
         "key": request.key,

@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 from patterndb.store import PatternDatabase
 from tests.cli.conftest import MODELS, PARTIAL, Invoke
 from tests.support.patterns import make_pattern, save_patterns
-from zoo.registry import CARDS, select_cards
+from zoo.registry import ALL_CARDS, select_cards
 
 READING = [
     ("zoo",),
@@ -55,8 +55,8 @@ def test_quiet_prints_bare_values_and_nothing_else(arguments: tuple[str, ...], i
 
 def test_zoo_lists_the_cards_by_tier(ask: Callable[..., Any]) -> None:
     listed = ask("zoo")
-    assert [card["tier"] for card in listed] == sorted(card.tier for card in CARDS.values())
-    assert {card["key"] for card in listed} == set(CARDS)
+    assert [card["tier"] for card in listed] == sorted(card.tier for card in ALL_CARDS.values())
+    assert {card["key"] for card in listed} == set(ALL_CARDS)
 
 
 def test_zoo_can_be_narrowed(invoke: Invoke) -> None:
