@@ -16,7 +16,7 @@ from patterndb.store import PatternDatabase
 from pipeline.chain import Chain
 from pipeline.events import OnEvent, ignore
 from pipeline.fetch.errors import disk_errors
-from pipeline.fetch.plan import key_of
+from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import resolve_device, resolve_precision
 from pipeline.settings import MineSettings
@@ -39,6 +39,9 @@ def mine(
 ) -> RunRecord:
     """Mine the models and keep what was found; the record of the run says how each fared.
 
+    A folder or repository of several models is each of them (`expand_all`). Raises `SettingsError` if two would be kept
+    under one key.
+
     Its exit code is 0 if all are done, 3 if some failed, 1 if all failed. `force` does every stage again. Errors of a
     model are recorded, not raised; a database that fails (`StoreError`) ends the run. On Ctrl-C the run is marked
     interrupted.
@@ -48,13 +51,14 @@ def mine(
     run = run_id(requests, settings)
     folder = home / "runs" / run
     folder.mkdir(parents=True, exist_ok=True)
+    models = expand_all(requests, home=home)
     database.start_run(run, {"models": [_asked(request) for request in requests], "settings": settings.as_dict()})
-    keys = [key_of(request) for request in requests]
+    keys = [key_of(request) for request in models]
     database.set_run_models(run, keys)
     statuses = []
     with _logged_to(folder / "run.log"):
         try:
-            for key, request in zip(keys, requests, strict=True):
+            for key, request in zip(keys, models, strict=True):
                 chain = Chain(
                     request=request,
                     key=key,
@@ -119,6 +123,7 @@ def _asked(request: ModelRequest) -> dict[str, str | None]:
         "state_dict": request.state_dict,
         "adapter": request.adapter,
         "base": request.base,
+        **({"component": request.component} if request.component else {}),
     }
 
 

@@ -64,7 +64,7 @@ def _record(request: ModelRequest, planned: FetchPlan, repo: str, revision: str,
     if not (request.revision or (planned.card and planned.card.revision)):
         store_revision(home, repo, revision)
     if planned.origin == "hub":
-        mark_complete(home, repo, revision)
+        mark_complete(home, f"{repo}/{request.component or ''}".rstrip("/"), revision)
 
 
 def _download_missing(planned: FetchPlan, home: Path, on_event: OnEvent) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from zoo.cards import ModelCard
 __all__ = [
     "ADAPTER_CONFIG",
     "CONFIG_NAME",
+    "DIFFUSION_NAMES",
     "INDEX_SUFFIX",
     "WEIGHT_NAMES",
     "WEIGHT_SUFFIXES",
@@ -35,6 +36,12 @@ WEIGHT_NAMES = (
     "adapter_model.safetensors",
     "adapter_model.bin",
 )
+DIFFUSION_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin",
+)
+"""What diffusers calls the weights of a component of its own."""
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
