@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dna_zoo.errors import DamagedFileError
+from pipeline.settings import AdapterUse
 from zoo.cards import ModelCard
 
 __all__ = [
@@ -71,6 +72,8 @@ class WeightFiles:
     """Key of the mapping to read where a file holds several; it is part of `digest`."""
     adapter: Mapping[str, Any] = field(default_factory=dict)
     """`adapter_config.json` of an adapter; empty for a model."""
+    adapter_use: AdapterUse = "merged"
+    """Whether updates are asked for alone; without a configuration that decides whether a LoRA is read at all."""
     base: "WeightFiles | None" = None
     """The model that the adapter's updates are added to; None for the updates alone. `digest` is of both."""
     notes: tuple[str, ...] = ()

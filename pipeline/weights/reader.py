@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
-from pipeline.weights.adapters import merge, updates
+from pipeline.weights.adapters import apply_adapter
 from pipeline.weights.assembly import StoredTensor, Tensor, Tensors
 from pipeline.weights.experts import unstack
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.gguf_file import GgufFile
+from pipeline.weights.lora_files import loose_updates
 from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
@@ -100,8 +101,10 @@ class WeightReader:
         if self._assembled is None:
             found = unstack(multiply_out(dequantise(dict(self._own), self.files.config)), self.files.config)
             if self.files.adapter:
-                found = updates(found, self.files.adapter)
-            self._assembled = merge(dict(self._base.tensors), found) if self._base else found
+                base = dict(self._base.tensors) if self._base else None
+                self._assembled = apply_adapter(found, self.files.adapter, base)
+            else:
+                self._assembled = loose_updates(found, self.files.adapter_use)
         return self._assembled
 
     def _open_all(self) -> Tensors:
