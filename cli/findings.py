@@ -1,7 +1,7 @@
 """A mined model on the terminal: what `show` prints, and `mine` at its end."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 
@@ -31,7 +31,7 @@ from patterndb.records import (
     Statistic,
 )
 
-__all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
+__all__ = ["draw_findings", "draw_neighbours", "draw_partial", "draw_pattern", "marked"]
 
 FINDING = 0.05
 """From this q down a figure is called a finding."""
@@ -356,8 +356,10 @@ def _file_text(file: FileState) -> str:
     return f"{file.kind.replace('_', ' ')} {byte_size(file.num_bytes)}{wrong[file.state]}"
 
 
-def draw_neighbours(model: str, neighbours: Iterable[Neighbour]) -> Iterator[RenderableType]:
-    """The models nearest to `model`, and how to read their distances."""
+def draw_neighbours(
+    model: str, neighbours: Iterable[Neighbour], partial: Collection[str] = ()
+) -> Iterator[RenderableType]:
+    """The models nearest to `model`, and how to read their distances; those of `partial` are marked."""
     columns = (
         Column(f"Nearest to {escaped(model)}", shrinks=True),
         Column("Weights", right=True, style="bold"),
@@ -365,8 +367,10 @@ def draw_neighbours(model: str, neighbours: Iterable[Neighbour]) -> Iterator[Ren
         Column("Kind", right=True),
         Column("Percentile", right=True, optional=1),
     )
-    yield make_table(columns, ((escaped(each.model), *_distance_cells(each)) for each in neighbours))
+    neighbours = list(neighbours)
+    yield make_table(columns, ((marked(each.model, partial), *_distance_cells(each)) for each in neighbours))
     yield f"[dim]Weights: 0 a copy, up to {RELATED:g} related, 1 unrelated. Kind: how alike, 0 the same.[/dim]"
+    yield from draw_partial(partial, (model, *(each.model for each in neighbours)))
     yield ""
 
 
@@ -376,3 +380,18 @@ def _distance_cells(found: Neighbour) -> Iterator[str]:
     yield fixed(found.weights_percentile, 1)
     yield fixed(found.kind)
     yield fixed(found.kind_percentile, 1)
+
+
+def marked(model: str, partial: Collection[str]) -> str:
+    """The model's key, and that it is partial if it is one of those."""
+    return f"{escaped(model)} (partial)" if model in partial else escaped(model)
+
+
+def draw_partial(partial: Collection[str], shown: Iterable[str]) -> Iterator[RenderableType]:
+    """What is to be known of the models that are shown and partial; nothing where none is."""
+    names = [model for model in dict.fromkeys(shown) if model in partial]
+    if names:
+        yield (
+            f"[bold]Partial[/bold]: {escaped(', '.join(names))}: much of the file could not be read, and every figure"
+            " is of the rest."
+        )

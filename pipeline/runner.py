@@ -48,11 +48,11 @@ def mine(
     """
     device = _checked_device(settings.device)
     settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
-    run = run_id(requests, settings)
+    models = expand_all(requests, home=home)
+    run = run_id(models, settings)
     folder = home / "runs" / run
     folder.mkdir(parents=True, exist_ok=True)
-    models = expand_all(requests, home=home)
-    database.start_run(run, {"models": [_asked(request) for request in requests], "settings": settings.as_dict()})
+    database.start_run(run, {"models": [_asked(request) for request in models], "settings": settings.as_dict()})
     keys = [key_of(request) for request in models]
     database.set_run_models(run, keys)
     statuses = []

@@ -15,8 +15,9 @@ from dna_zoo.errors import SettingsError
 from pipeline.fetch.plan import expand, expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.lineage.mined import find_weights
 from tests.support.loopback_hub import Fault, LoopbackHub
-from tests.support.mining import mine_into
+from tests.support.mining import database_of, mine_into
 
 
 def pipeline(folder: Path, *names: str) -> Path:
@@ -170,4 +171,7 @@ def test_a_run_mines_each_component_and_a_second_one_finds_them_done(server: Loo
     run = mine_into(home, [ModelRequest(name=REPO)])
     assert {each.key: each.status for each in run.models} == {f"{REPO}/text_encoder": "done", f"{REPO}/unet": "done"}
     server.requests.clear()
+    with database_of(home) as database:
+        found = {each.model.key: find_weights(each, database, home=home).digest for each in database.patterns()}
+        assert found == {each.model.key: each.model.sha256 for each in database.patterns()}
     assert mine_into(home, [ModelRequest(name=REPO)]).run == run.run and server.requests == []
