@@ -76,6 +76,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         "weights": model.num_weights,
         "tensors": model.num_tensors,
         **_fields(model, ACCOUNT_KEYS),
+        **{key: pattern.provenance.get(key) for key in READING_KEYS},
         "run": pattern.run,
         **_fields(whereabouts, ("found", "source", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
@@ -98,6 +99,8 @@ ACCOUNT_KEYS = (
     "unreadable_bytes",
     "is_partial",
 )
+READING_KEYS = ("notes", "constant", "left_out")
+"""Of the provenance: what was said when the files were read; null for models mined before it was kept."""
 LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p", "older")
 RUN_MODEL_KEYS = ("status", "error", "hint", "pattern_key", "stages")
 ROLE_FIT_KEYS = (

@@ -1,6 +1,7 @@
 """A mined model on the terminal: what `show` prints, and `mine` at its end."""
 
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
@@ -37,6 +38,8 @@ FINDING = 0.05
 """From this q down a figure is called a finding."""
 FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
+BYTES = re.compile(r"[\d,]+ bytes ")
+"""How notes begin that say what became of bytes."""
 BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
 
 
@@ -54,6 +57,7 @@ def draw_findings(pattern: PatternRecord) -> Iterator[RenderableType]:
     yield _headline(pattern)
     yield _facts(pattern)
     yield from _account_line(pattern.model)
+    yield from _reading_notes(pattern)
     yield _class_line(pattern)
     yield from _flat_line(pattern)
     yield ""
@@ -98,6 +102,13 @@ def _account_line(model: ModelRecord) -> Iterator[str]:
         total = model.unreadable_bytes + (model.read_bytes or 0) + (model.tied_bytes or 0)
         share = f"{count(model.unreadable_bytes)} bytes ({model.unreadable_bytes / total:.1%}) could not be read"
         yield f"[bold]Partial[/bold]: {share}; all below is of the rest" if model.is_partial else share
+
+
+def _reading_notes(pattern: PatternRecord) -> Iterator[str]:
+    """What was said when the files were read, but for the bytes that the line before tells of."""
+    for note in pattern.provenance.get("notes", ()):
+        if not BYTES.match(note):
+            yield f"[dim]{escaped(note)}[/dim]"
 
 
 def _class_line(pattern: PatternRecord) -> str:

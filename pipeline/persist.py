@@ -20,7 +20,7 @@ from pipeline.stages import content_key, write_json
 
 __all__ = ["PERSIST_VERSION", "are_intact", "persist", "summary_of", "write_run_folder"]
 
-PERSIST_VERSION = "2"
+PERSIST_VERSION = "3"
 TIMES = {"seconds"}
 """Keys left out of the run's files, which are to be the same whenever and however often they are written."""
 

@@ -11,6 +11,7 @@ from benchmarks.layouts import LAYOUTS
 from benchmarks.layouts.models import llama, save
 from cli.commands.questions import _ask
 from cli.commands.taxonomy import _classify
+from cli.findings import _reading_notes
 from patterndb.columns import TABLES
 from patterndb.store import PatternDatabase
 from pipeline.lineage.mined import MinedLineage
@@ -79,6 +80,10 @@ def test_a_quantised_copy_is_found_kin_of_its_original(database: PatternDatabase
 
 
 def test_what_is_odd_is_said(database: PatternDatabase) -> None:
+    said = database.load_pattern("constant").provenance
+    assert len(said["constant"]) > 10 and any("constant" in note for note in said["notes"])
+    assert "".join(_reading_notes(database.load_pattern("constant")))
+    assert not list(_reading_notes(database.load_pattern("gptq")))  # Its bytes have a line of their own.
     models = {pattern.model.key: pattern.model for pattern in database.patterns()}
     assert database.partial_models() == {"partial"}
     assert models["gptq"].quantisation == "gptq 4 bit" and 4 < (models["gptq"].stored_bits or 0) < 8
