@@ -49,7 +49,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "4"
+EXTRACT_VERSION = "5"
 PARTS = ("rows", "cols", "row_signs", "col_signs")
 """Arrays of an order that are kept, where it has them."""
 log = logging.getLogger(__name__)

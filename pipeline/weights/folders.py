@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from dna_zoo.errors import DamagedFileError, NoWeightsError
 from pipeline.weights.files import DIFFUSION_NAMES, WEIGHT_NAMES, WEIGHT_SUFFIXES
+from pipeline.weights.slices import find_slices, is_sliced
 
 __all__ = ["FoundWeights", "find_weights", "holds_weights", "is_inside", "is_weights", "shard_names", "snapshot"]
 
@@ -65,7 +66,9 @@ def find_weights(path: Path) -> FoundWeights:
             hint="Give a .safetensors file, a PyTorch .bin, .pt, .pth or .ckpt file, an index of shards, or their"
             " directory.",
         )
-    return FoundWeights(paths=(path,), folder=path.parent, notes=notes)
+    paths = find_slices(path)
+    joined = (f"{len(paths)} slices of each matrix are put together ({_listed(paths)}).",) if len(paths) > 1 else ()
+    return FoundWeights(paths=paths, folder=path.parent, notes=(*notes, *joined))
 
 
 def snapshot(directory: Path) -> Path:
@@ -102,11 +105,8 @@ def _choose(directory: Path) -> tuple[Path, tuple[str, ...]]:
         found = [path for path in sorted(directory.glob(f"*{suffix}")) if not path.name.startswith(NO_MODEL)]
         if len(found) == 1:
             return found[0], ()
-        if found and found[0].name.startswith("consolidated."):
-            raise NoWeightsError(
-                f"{str(directory)!r} holds slices of each matrix for tensor parallelism ({_listed(found)}).",
-                hint="Convert the model with the script that `transformers` has for it, and mine the result.",
-            )
+        if found and is_sliced(found):
+            return found[0], ()
         if found:
             raise NoWeightsError(
                 f"The directory {str(directory)!r} holds {len(found)} {suffix} files and no index that joins them.",

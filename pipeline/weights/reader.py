@@ -23,6 +23,7 @@ from pipeline.weights.lora_files import loose_updates
 from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
+from pipeline.weights.slices import is_sliced, join_slices, slice_key
 from pipeline.weights.torch_file import TorchFile
 from zoo.tensors import FLOATING, TensorHeader, TensorSpec
 
@@ -99,7 +100,10 @@ class WeightReader:
     def tensors(self) -> Mapping[str, Tensor]:
         """Every tensor of the model by name: quantised weights turned back, what is stored as a product multiplied."""
         if self._assembled is None:
-            found = unstack(multiply_out(dequantise(dict(self._own), self.files.config)), self.files.config)
+            found = dict(self._own)
+            if is_sliced(self.files.paths):
+                found = join_slices(found, len(self.files.paths))
+            found = unstack(multiply_out(dequantise(found, self.files.config)), self.files.config)
             if self.files.adapter:
                 base = dict(self._base.tensors) if self._base else None
                 self._assembled = apply_adapter(found, self.files.adapter, base)
@@ -109,11 +113,14 @@ class WeightReader:
 
     def _open_all(self) -> Tensors:
         entries: Tensors = {}
-        for path in self.files.paths:
+        sliced = is_sliced(self.files.paths)
+        for number, path in enumerate(self.files.paths):
             self._opened.append(file := _open(path, self.files.state_dict))
             for header in file.headers:
-                tensor = StoredTensor(header=header, file=file, scheme=file.schemes.get(header.name))
-                first = entries.setdefault(header.name, tensor)
+                key = slice_key(header.name, number) if sliced else header.name
+                scheme = file.schemes.get(header.name)
+                tensor = StoredTensor(header=header, file=file, scheme=scheme, key=key)
+                first = entries.setdefault(key, tensor)
                 if first is not tensor and not np.array_equal(first.array(), tensor.array()):
                     raise DamagedFileError(
                         f"{header.name!r} is in two shards with other values, in {str(path)!r} and before it.",

@@ -142,7 +142,7 @@ def test_one_module_in_a_folder_is_the_repository(server: LoopbackHub, tmp_path:
     assert fetch(request, home=tmp_path).paths[0].name == "model-1.safetensors"
 
 
-@pytest.mark.parametrize("fault", [Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.GATED])
+@pytest.mark.parametrize("fault", [*list(Fault)[:6], Fault.PLAIN_404, Fault.NOT_A_HUB])
 def test_a_hub_that_does_not_answer_leaves_one_model(server: LoopbackHub, tmp_path: Path, fault: Fault) -> None:
     server.add(REPO, diffusers_files())
     server.fault = fault
