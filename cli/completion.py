@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.session import Session
-from zoo.registry import CARDS
+from zoo.registry import ALL_CARDS
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
@@ -24,7 +24,7 @@ SECONDS = "2"
 
 def card_keys(incomplete: str) -> list[str]:
     """Keys of the zoo."""
-    return [key for key in CARDS if key.startswith(incomplete)]
+    return [key for key in ALL_CARDS if key.startswith(incomplete)]
 
 
 def mined_keys(context: typer.Context, incomplete: str) -> list[str]:

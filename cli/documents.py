@@ -3,7 +3,7 @@
 `docs/json.md` documents them. Values may be records, times and paths: `cli.output.plain_json` makes them plain.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from zoo.cards import ModelCard
 if TYPE_CHECKING:
     from patterndb.comparison import Comparison
     from pipeline.analyse.questions import Answer, QuestionsAnswered
+    from pipeline.analyse.taxonomy import Taxonomy
     from pipeline.fetch.request import FetchPlan
     from pipeline.lineage import Lineage
     from pipeline.tuning.study import TuneResult
@@ -36,6 +37,7 @@ __all__ = [
     "plan_document",
     "questions_document",
     "run_document",
+    "taxonomy_document",
     "tune_document",
 ]
 
@@ -74,6 +76,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         "weights": model.num_weights,
         "tensors": model.num_tensors,
         **_fields(model, ACCOUNT_KEYS),
+        **{key: pattern.provenance.get(key) for key in READING_KEYS},
         "run": pattern.run,
         **_fields(whereabouts, ("found", "source", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
@@ -96,6 +99,8 @@ ACCOUNT_KEYS = (
     "unreadable_bytes",
     "is_partial",
 )
+READING_KEYS = ("notes", "constant", "left_out")
+"""Of the provenance: what was said when the files were read; null for models mined before it was kept."""
 LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p", "older")
 RUN_MODEL_KEYS = ("status", "error", "hint", "pattern_key", "stages")
 ROLE_FIT_KEYS = (
@@ -145,10 +150,16 @@ def _signature_documents(signature: SignatureRecord) -> list[Document]:
     return [{"name": name, "value": value, "z": z, "p": p, "q": q} for name, value, z, p, q in rows]
 
 
-def comparison_document(comparison: "Comparison", lineage: "Lineage | None") -> Document:
-    """`compare`; `lineage` is None where it was not asked for."""
+def comparison_document(comparison: "Comparison", lineage: "Lineage | None", partial: Collection[str] = ()) -> Document:
+    """`compare`; `lineage` is None where it was not asked for, `partial` are keys of partial models."""
     roles = [_flat_overlap(asdict(role)) for role in comparison.roles]
-    return _flat_overlap(asdict(comparison)) | {"roles": roles, "lineage": lineage}
+    named = _partial((comparison.a, comparison.b), partial)
+    return _flat_overlap(asdict(comparison)) | {"roles": roles, "lineage": lineage, "partial": named}
+
+
+def _partial(models: Iterable[str], partial: Collection[str]) -> list[str]:
+    """Those of the models that are partial, each once."""
+    return [model for model in dict.fromkeys(models) if model in partial]
 
 
 def _flat_overlap(document: Document) -> Document:
@@ -157,15 +168,23 @@ def _flat_overlap(document: Document) -> Document:
     return document | {"cluster_overlap": overlap["value"], "cluster_overlap_kind": overlap["kind"]}
 
 
-def neighbours_document(model: str, neighbours: Iterable["tuple[Neighbour, Lineage | None]"]) -> Document:
-    """`similar`; without a lineage where signatures alone were asked for."""
+def neighbours_document(
+    model: str, neighbours: "Sequence[tuple[Neighbour, Lineage | None]]", partial: Collection[str] = ()
+) -> Document:
+    """`similar`; without a lineage where signatures alone were asked for; `partial` are keys of partial models."""
     return {
         "model": model,
+        "partial": _partial((model, *(each.model for each, _ in neighbours)), partial),
         "neighbours": [
             asdict(each) | {"lineage": _fields(lineage, LINEAGE_KEYS) if lineage else None}
             for each, lineage in neighbours
         ],
     }
+
+
+def taxonomy_document(found: "Taxonomy", partial: Collection[str] = ()) -> Document:
+    """`taxonomy`; `partial` are keys of partial models."""
+    return {**asdict(found), "partial": _partial(found.models, partial)}
 
 
 def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:

@@ -1,7 +1,8 @@
 """A mined model on the terminal: what `show` prints, and `mine` at its end."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 
@@ -31,12 +32,14 @@ from patterndb.records import (
     Statistic,
 )
 
-__all__ = ["draw_findings", "draw_neighbours", "draw_pattern"]
+__all__ = ["draw_findings", "draw_neighbours", "draw_partial", "draw_pattern", "marked"]
 
 FINDING = 0.05
 """From this q down a figure is called a finding."""
 FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
+BYTES = re.compile(r"[\d,]+ bytes ")
+"""How notes begin that say what became of bytes."""
 BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
 
 
@@ -54,6 +57,7 @@ def draw_findings(pattern: PatternRecord) -> Iterator[RenderableType]:
     yield _headline(pattern)
     yield _facts(pattern)
     yield from _account_line(pattern.model)
+    yield from _reading_notes(pattern)
     yield _class_line(pattern)
     yield from _flat_line(pattern)
     yield ""
@@ -98,6 +102,13 @@ def _account_line(model: ModelRecord) -> Iterator[str]:
         total = model.unreadable_bytes + (model.read_bytes or 0) + (model.tied_bytes or 0)
         share = f"{count(model.unreadable_bytes)} bytes ({model.unreadable_bytes / total:.1%}) could not be read"
         yield f"[bold]Partial[/bold]: {share}; all below is of the rest" if model.is_partial else share
+
+
+def _reading_notes(pattern: PatternRecord) -> Iterator[str]:
+    """What was said when the files were read, but for the bytes that the line before tells of."""
+    for note in pattern.provenance.get("notes", ()):
+        if not BYTES.match(note):
+            yield f"[dim]{escaped(note)}[/dim]"
 
 
 def _class_line(pattern: PatternRecord) -> str:
@@ -356,8 +367,10 @@ def _file_text(file: FileState) -> str:
     return f"{file.kind.replace('_', ' ')} {byte_size(file.num_bytes)}{wrong[file.state]}"
 
 
-def draw_neighbours(model: str, neighbours: Iterable[Neighbour]) -> Iterator[RenderableType]:
-    """The models nearest to `model`, and how to read their distances."""
+def draw_neighbours(
+    model: str, neighbours: Iterable[Neighbour], partial: Collection[str] = ()
+) -> Iterator[RenderableType]:
+    """The models nearest to `model`, and how to read their distances; those of `partial` are marked."""
     columns = (
         Column(f"Nearest to {escaped(model)}", shrinks=True),
         Column("Weights", right=True, style="bold"),
@@ -365,8 +378,10 @@ def draw_neighbours(model: str, neighbours: Iterable[Neighbour]) -> Iterator[Ren
         Column("Kind", right=True),
         Column("Percentile", right=True, optional=1),
     )
-    yield make_table(columns, ((escaped(each.model), *_distance_cells(each)) for each in neighbours))
+    neighbours = list(neighbours)
+    yield make_table(columns, ((marked(each.model, partial), *_distance_cells(each)) for each in neighbours))
     yield f"[dim]Weights: 0 a copy, up to {RELATED:g} related, 1 unrelated. Kind: how alike, 0 the same.[/dim]"
+    yield from draw_partial(partial, (model, *(each.model for each in neighbours)))
     yield ""
 
 
@@ -376,3 +391,18 @@ def _distance_cells(found: Neighbour) -> Iterator[str]:
     yield fixed(found.weights_percentile, 1)
     yield fixed(found.kind)
     yield fixed(found.kind_percentile, 1)
+
+
+def marked(model: str, partial: Collection[str]) -> str:
+    """The model's key, and that it is partial if it is one of those."""
+    return f"{escaped(model)} (partial)" if model in partial else escaped(model)
+
+
+def draw_partial(partial: Collection[str], shown: Iterable[str]) -> Iterator[RenderableType]:
+    """What is to be known of the models that are shown and partial; nothing where none is."""
+    names = [model for model in dict.fromkeys(shown) if model in partial]
+    if names:
+        yield (
+            f"[bold]Partial[/bold]: {escaped(', '.join(names))}: much of the file could not be read, and every figure"
+            " is of the rest."
+        )

@@ -1,10 +1,11 @@
 """Weight-level evidence on the terminal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from cli.findings import draw_partial, marked
 from cli.numbers import count, fixed, p_value, z_score
 from cli.tables import Column, Table, escaped, make_table
 from patterndb.records import Neighbour
@@ -59,8 +60,10 @@ def draw_lineage(lineage: "Lineage") -> Table:
     return make_table(columns, rows)
 
 
-def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]") -> Iterator[RenderableType]:
-    """The models ranked by their lineage with `model`, and the reason where nothing can be said."""
+def draw_relatives(
+    model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]", partial: Collection[str] = ()
+) -> Iterator[RenderableType]:
+    """The models ranked by their lineage with `model`, and the reason where nothing can be said; `partial` marked."""
     columns = (
         Column(f"By lineage with {escaped(model)}", shrinks=True),
         Column("Verdict"),
@@ -71,7 +74,8 @@ def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]")
         Column("Kind", right=True, optional=3),
     )
     relatives = list(relatives)
-    yield make_table(columns, (_row(neighbour, lineage) for neighbour, lineage in relatives))
+    yield make_table(columns, (_row(neighbour, lineage, partial) for neighbour, lineage in relatives))
+    yield from draw_partial(partial, (model, *(neighbour.model for neighbour, _ in relatives)))
     yield ""
     unknown = [(neighbour.model, lineage) for neighbour, lineage in relatives if lineage.correlation is None]
     for name, lineage in unknown:
@@ -80,10 +84,10 @@ def draw_relatives(model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]")
         yield ""
 
 
-def _row(neighbour: Neighbour, lineage: "Lineage") -> tuple[str, ...]:
+def _row(neighbour: Neighbour, lineage: "Lineage", partial: Collection[str]) -> tuple[str, ...]:
     """The cells of a relative."""
     return (
-        escaped(neighbour.model),
+        marked(neighbour.model, partial),
         lineage.verdict,
         z_score(lineage.z, lineage.num_nulls),
         p_value(lineage.p),

@@ -55,7 +55,7 @@ NamesArgument = Annotated[
 TierOption = Annotated[
     int | None, typer.Option("--tier", metavar="N", help="All models of this tier of the zoo.", show_default=False)
 ]
-AllOption = Annotated[bool, flag("--all", help="All models of the zoo.")]
+AllOption = Annotated[bool, flag("--all", help="All models of the zoo but those of tier 5.")]
 RunOption = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="What this run found; default: the newest.", autocompletion=run_names),

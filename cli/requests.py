@@ -9,7 +9,7 @@ from typing import Any
 from cli.output import print_error
 from cli.session import Session
 from dna_zoo.errors import DnaZooError, SettingsError
-from pipeline.fetch.plan import expand, key_of, require_known
+from pipeline.fetch.plan import expand_all, require_known
 from pipeline.fetch.request import ModelRequest
 from zoo.registry import CARDS, select_cards
 
@@ -38,12 +38,10 @@ def model_requests(
     chosen = [*names, *_chosen_keys(tier, everything), *paths]
     requests = [ModelRequest(name=name, weights=paths.get(name)) for name in dict.fromkeys(chosen)]
     requests += _local_requests(local, local_names)
-    requests = [each for request in requests for each in expand(request)]
     if not requests:
         hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
         raise SettingsError("No model is named.", hint=hint)
-    _require_distinct(requests)
-    return tuple(replace(request, **how) for request in requests)
+    return tuple(replace(request, **how) for request in expand_all(requests))
 
 
 def mined_hub_ids(session: Session) -> Iterator[str]:
@@ -93,14 +91,3 @@ def _local_requests(paths: Sequence[Path], names: Sequence[str]) -> Iterator[Mod
         raise SettingsError(message, hint="Give each path its name: --local PATH --name KEY, repeated.")
     for path, name in zip(paths, names, strict=True):
         yield ModelRequest(name=str(path), weights=path.expanduser(), key=name)
-
-
-def _require_distinct(requests: Sequence[ModelRequest]) -> None:
-    """Raise `SettingsError` if two models would be kept under one key."""
-    seen: dict[str, str] = {}
-    for request in requests:
-        key = key_of(request)
-        if key in seen:
-            message = f"{seen[key]!r} and {request.name!r} would both be kept as {key!r}."
-            raise SettingsError(message, hint="Name one of them otherwise with --local PATH --name KEY.")
-        seen[key] = request.name

@@ -109,8 +109,11 @@ def _distance_rows(entries: Sequence[SignatureEntry]) -> Iterator[Row]:
         for i, j in zip(*np.triu_indices(len(members), 1), strict=True):
             pair = {"weights": float(found.weights[i, j]), "kind": float(found.kind[i, j])}
             if np.isfinite([*pair.values()]).any():
-                is_same_file = members[i].model.sha256 == members[j].model.sha256
-                yield {"a": members[i].model.key, "b": members[j].model.key, "is_same_file": is_same_file, **pair}
+                a, b = members[i].model, members[j].model
+                yield {
+                    "a": a.key, "b": b.key, "is_same_file": a.sha256 == b.sha256,
+                    "is_partial": bool(a.is_partial or b.is_partial), **pair,
+                }  # fmt: skip
 
 
 def _values(record: Any) -> Row:

@@ -89,6 +89,7 @@ DISTANCES = {
     "a": _text("First model, the earlier by name."),
     "b": _text("Second model."),
     "is_same_file": Column(dtype="boolean", meaning="Whether their files of weights are equal."),
+    "is_partial": Column(dtype="boolean", meaning="Whether a considerable share of one of them could not be read."),
     "weights": _number("Distance of their weights: 0 for copies, 1 for unrelated ones; empty if not comparable."),
     "kind": _number("Distance of their kinds: root mean square difference of the statistics that both have."),
 }

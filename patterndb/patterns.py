@@ -128,6 +128,12 @@ class PatternStore(Transactions):
         with self._reading() as connection:
             return _read_keys(connection)
 
+    def partial_models(self) -> frozenset[str]:
+        """The keys of mined models of which a considerable share could not be read."""
+        with self._reading() as connection:
+            query = select(MODELS.c.key).select_from(PATTERNS.join(MODELS))
+            return frozenset(connection.scalars(query.where(PATTERNS.c.id.in_(CURRENT), MODELS.c.is_partial)))
+
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
         query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)

@@ -204,7 +204,7 @@ class ModelRecord:
     sha256: Annotated[str, "sha256 of the weight file, or of the concatenated digests of its shards."]
     repo: Annotated[str | None, "Repository on the Hugging Face hub; empty for a local directory."] = None
     revision: Annotated[str | None, "Commit in that repository, 40 hex digits."] = None
-    tier: Annotated[int | None, "Tier in the zoo, 1 to 4; empty for a model without a card."] = None
+    tier: Annotated[int | None, "Tier in the zoo, 1 to 5; empty for a model without a card."] = None
     modality: Annotated[str | None, "What the model was trained on: text, vision, audio, code, ..."] = None
     family: Annotated[str | None, "Family of architectures: bert, gpt2, vit, ..."] = None
     architecture: Annotated[str | None, "encoder, decoder, encoder-decoder, cnn or hybrid."] = None

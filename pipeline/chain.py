@@ -63,7 +63,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "4"
+EXTRACT_VERSION = "5"
 log = logging.getLogger(__name__)
 _converter = Converter()
 
@@ -100,7 +100,7 @@ class Chain:
             orders = read_orders(ordered.directory / ORDER_FILE, inventory.matrices) if inventory.matrices else {}
             fitted = self._fit(reader, inventory, orders, after=ordered)
             analysed = self._analyse(reader, inventory, orders, after=ordered)
-            return self._persist(model_record(files, inventory), fitted, analysed)
+            return self._persist(model_record(files, inventory), _reading(inventory), fitted, analysed)
 
     def tell(
         self,
@@ -230,7 +230,7 @@ class Chain:
         key = content_key(ANALYSE_VERSION, SIGNATURE_VERSION, after.key, asdict(settings), seed)
         return self._stage("analyse", key, compute)
 
-    def _persist(self, model: ModelRecord, fitted: Finished, analysed: Finished) -> str:
+    def _persist(self, model: ModelRecord, reading: dict[str, Any], fitted: Finished, analysed: Finished) -> str:
         key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.run)
         self.tell("start", "persist")
         is_kept = not self.force and self._is_kept(key)
@@ -240,7 +240,7 @@ class Chain:
             in_blocks = {tensor.name for tensor in findings.tensors if tensor.block is not None}
             reports = report_model(fit, self.settings.fit, in_blocks=in_blocks)
             persist(
-                self._pattern(key, model, findings, reports),
+                self._pattern(key, model, reading, findings, reports),
                 fit.history if fit else (),
                 fitted.directory / DNA_FILE if fit else None,
                 home=self.home,
@@ -256,14 +256,16 @@ class Chain:
         current, artifacts = self.database.current_key(self.key) or ("", ())
         return current == pattern_key and are_intact(artifacts, self.home)
 
-    def _pattern(self, key: str, model: ModelRecord, findings: Findings, fits: FitReports) -> PatternRecord:
+    def _pattern(
+        self, key: str, model: ModelRecord, reading: dict[str, Any], findings: Findings, fits: FitReports
+    ) -> PatternRecord:
         """The record of the mined model, without its artifacts."""
         return PatternRecord(
             model=model,
             pattern_key=key,
             run=self.run,
             settings=self.settings.as_dict(),
-            provenance=_provenance(),
+            provenance=_provenance() | reading,
             pattern_class=findings.pattern_class,
             class_scores=findings.class_scores,
             class_margin=findings.class_margin,
@@ -304,7 +306,16 @@ class Chain:
         self.database.record_stage(self.run, self.key, record)
 
 
-def _provenance() -> dict[str, str]:
+def _reading(inventory: Inventory) -> dict[str, Any]:
+    """What was chosen, named or left out when the files were read."""
+    return {
+        "notes": list(inventory.notes),
+        "constant": [spec.name for spec in inventory.specs if spec.is_constant],
+        "left_out": len(inventory.account.left_out),
+    }
+
+
+def _provenance() -> dict[str, Any]:
     import torch
 
     return {

@@ -17,12 +17,12 @@ from patterndb.store import PatternDatabase
 from pipeline.chain import Chain
 from pipeline.events import OnEvent, ignore
 from pipeline.fetch.errors import disk_errors
-from pipeline.fetch.plan import key_of
+from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import resolve_device, resolve_precision
 from pipeline.settings import MineSettings
 from pipeline.stages import content_key
-from zoo.registry import CARDS
+from zoo.registry import ALL_CARDS
 
 __all__ = ["mine", "run_id"]
 
@@ -42,22 +42,26 @@ def mine(
 ) -> RunRecord:
     """Mine the models and keep what was found; the record of the run says how each fared.
 
+    A folder or repository of several models is each of them (`expand_all`). Raises `SettingsError` if two would be kept
+    under one key.
+
     Its exit code is 0 if all are done, 3 if some failed, 1 if all failed. `force` does every stage again. Errors of a
     model are recorded, not raised; a database that fails (`StoreError`) ends the run. On Ctrl-C the run is marked
     interrupted.
     """
     device = _checked_device(settings.device)
     settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
-    run = run_id(requests, settings)
+    models = expand_all(requests, home=home)
+    run = run_id(models, settings)
     folder = home / "runs" / run
     folder.mkdir(parents=True, exist_ok=True)
-    database.start_run(run, {"models": [_asked(request) for request in requests], "settings": settings.as_dict()})
-    keys = [key_of(request) for request in requests]
+    database.start_run(run, {"models": [_asked(request) for request in models], "settings": settings.as_dict()})
+    keys = [key_of(request) for request in models]
     database.set_run_models(run, keys)
     statuses = []
     with _logged_to(folder / "run.log"):
         try:
-            for key, request in zip(keys, requests, strict=True):
+            for key, request in zip(keys, models, strict=True):
                 chain = Chain(
                     request=request,
                     key=key,
@@ -120,7 +124,7 @@ def run_id(requests: Sequence[ModelRequest], settings: MineSettings) -> str:
 
 def _asked(request: ModelRequest) -> dict[str, str | None]:
     """What names the request; a path is the same however it is written."""
-    is_path = request.name not in CARDS and Path(request.name).exists()
+    is_path = request.name not in ALL_CARDS and Path(request.name).exists()
     return {
         "name": str(Path(request.name).absolute()) if is_path else request.name,
         "key": request.key,
@@ -129,6 +133,7 @@ def _asked(request: ModelRequest) -> dict[str, str | None]:
         "state_dict": request.state_dict,
         "adapter": request.adapter,
         "base": request.base,
+        **({"component": request.component} if request.component else {}),
     }
 
 

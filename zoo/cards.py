@@ -1,4 +1,4 @@
-"""The cards of the zoo: one frozen record a model, one table of fifteen."""
+"""A card of the zoo: one frozen record a model."""
 
 from dataclasses import dataclass
 
@@ -25,16 +25,18 @@ class ModelCard:
     key: str
     repo: str
     tier: int
+    """1 to 4: the fifteen; 5: the wider zoo."""
     # Pinned source: None where no public pin is known; then resolved at the first download and stored.
     revision: str | None = None
     weight_file: str | None = None
     sha256: str | None = None
-    licence: str
+    licence: str | None
+    """`none stated` where the repository states none; None where no public record was found."""
     # What it is.
     modality: str
     family: str
-    architecture: str
-    """encoder, decoder, encoder-decoder, cnn or hybrid."""
+    architecture: str | None
+    """encoder, decoder, encoder-decoder, cnn or hybrid; None for towers side by side."""
     specialty: str = "general"
     """general, multilingual, code, science, sentence-embedding, ..."""
     objective: str

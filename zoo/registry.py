@@ -1,4 +1,4 @@
-"""The fifteen models of the zoo as one table, and how to look a card up.
+"""The fifteen models of the zoo as one table, and how to look a card up, of these or of the wider zoo.
 
 Parameter counts come from building each architecture at full size; `tests/zoo` builds the same names and shapes into
 fixtures and holds them against these numbers. `revision` is None where no public pin is known. `weight_file` is None
@@ -11,8 +11,9 @@ from functools import partial
 
 from dna_zoo.errors import SettingsError, UnknownModelError, did_you_mean
 from zoo.cards import ModelCard, PackagedWeights
+from zoo.wider import WIDER_CARDS
 
-__all__ = ["CARDS", "find_card", "near_misses", "select_cards", "unknown_model"]
+__all__ = ["ALL_CARDS", "CARDS", "find_card", "near_misses", "select_cards", "unknown_model"]
 
 _text_encoder = partial(ModelCard, modality="text", architecture="encoder")
 
@@ -219,7 +220,10 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=37_760_640,
     ),
 }
-"""Key -> card, sorted by key."""
+"""Key -> card of the fifteen, sorted by key: what `--all` means."""
+
+ALL_CARDS: Mapping[str, ModelCard] = dict(sorted({**CARDS, **WIDER_CARDS}.items()))
+"""The fifteen and the wider zoo."""
 
 
 def find_card(name: str) -> ModelCard:
@@ -227,7 +231,7 @@ def find_card(name: str) -> ModelCard:
 
     Raises `UnknownModelError`, naming up to three near misses.
     """
-    card = CARDS.get(name) or next((card for card in CARDS.values() if card.repo == name), None)
+    card = ALL_CARDS.get(name) or next((card for card in ALL_CARDS.values() if card.repo == name), None)
     if card is None:
         raise unknown_model(name)
     return card
@@ -241,21 +245,23 @@ def unknown_model(name: str, known: Iterable[str] = ()) -> UnknownModelError:
 
 def near_misses(name: str, known: Iterable[str] = ()) -> str:
     """`Did you mean ...?`, of keys and repositories of the cards and the other `known` names; else nothing."""
-    return did_you_mean(name, (*CARDS, *(card.repo for card in CARDS.values()), *known))
+    return did_you_mean(name, (*ALL_CARDS, *(card.repo for card in ALL_CARDS.values()), *known))
 
 
 def select_cards(
     *, tier: int | None = None, family: str | None = None, modality: str | None = None
 ) -> tuple[ModelCard, ...]:
-    """The cards that meet every condition given, sorted by key; all of them where none is given.
+    """The cards that meet every condition given, sorted by key; all of them, of the wider zoo too, where none is given.
 
     Raises `SettingsError` for a value that no card has. Values that exist but never together select nothing.
     """
     given = {"tier": tier, "family": family, "modality": modality}
     wanted = {fact: value for fact, value in given.items() if value is not None}
     for fact, value in wanted.items():
-        choices = sorted({getattr(card, fact) for card in CARDS.values()}, key=str)
+        choices = sorted({getattr(card, fact) for card in ALL_CARDS.values()}, key=str)
         if value not in choices:
             listed = ", ".join(map(str, choices))
             raise SettingsError(f"No card of the zoo has {fact} {value!r}.", hint=f"Use one of: {listed}.")
-    return tuple(card for card in CARDS.values() if all(getattr(card, fact) == value for fact, value in wanted.items()))
+    return tuple(
+        card for card in ALL_CARDS.values() if all(getattr(card, fact) == value for fact, value in wanted.items())
+    )

@@ -103,7 +103,7 @@ def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
         return _as_kernel(spec, header)
     rule = _first_match(MATRIX_RULES, header.name)
     # A projection of three dimensions or more is stacked or split by head: its rows are not the rule's.
-    if rule is not None and (len(header.shape) <= 2 or rule.role in EMBEDDINGS):
+    if rule is not None and (_num_axes(header) <= 2 or rule.role in EMBEDDINGS):
         return _by_rule(spec, rule, checkpoint)
     return spec if spec.rows > 1 else replace(spec, role=_vector_role(header.name, checkpoint))
 
@@ -189,6 +189,14 @@ def _is_kernel(header: TensorHeader) -> bool:
     if len(header.shape) < 3 or header.shape[0] == 1:
         return False
     return len(header.shape) > 3 or "conv" in header.name
+
+
+def _num_axes(header: TensorHeader) -> int:
+    """Dimensions without leading ones: a stack of one is no stack."""
+    sizes = list(header.shape)
+    while len(sizes) > 2 and sizes[0] == 1:
+        sizes.pop(0)
+    return len(sizes)
 
 
 def _matrix_shape(header: TensorHeader) -> tuple[int, int]:

@@ -82,11 +82,13 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         r"predictions\.transform\.dense|vocab_transform|(?:lm_head|\w*predictions|head|classifier)\.dense"
-        r"|pooler(?:\.dense)?|pre_classifier|(?:text|visual)_projection",
+        r"|pooler(?:\.dense)?|pre_classifier|(?:text|visual)_projection|project_(?:hid|q)",
         Role.HEAD,
         _RESIDUAL,
         _RESIDUAL,
     ),
+    # The codebook that wav2vec 2 was trained against, and what chooses in it.
+    _rule(r"quantizer\.(?:weight_proj|codevectors)", Role.HEAD, _VOCABULARY, _RESIDUAL),
     _rule(
         r"seq_relationship|\w*classifier(?:\.classifier|\.out_proj|\.\d+)?|\w*predictions\.(?:dense_prediction|classifier)"
         r"|qa_outputs|score|heads?\.head",
@@ -107,7 +109,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         r"(?:word|token|token_type|tok|class|lang)_embeddings?|embed_tokens|tokens_embed|embed_in|token_embd|wte|shared"
-        r"|(?:cls|dist|distillation|mask|register)_tokens?|embeddings?",
+        r"|(?:cls|dist|distillation|mask|register)_tokens?|masked_spec_embed|embeddings?",
         Role.TOKEN_EMBEDDING,
         _VOCABULARY,
         _RESIDUAL,
@@ -130,7 +132,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     _rule(r"value(?:_proj)?|v_proj|v_lin|linear_v|to_v|attn_v|wv|v", _VALUE, _ATTENTION, _RESIDUAL),
     _rule(r"\w*attn\.c_proj|\w*attention\.c_proj", Role.ATTENTION_OUTPUT, _RESIDUAL, _ATTENTION, conv1d=True),
     _rule(
-        r"\w*[Aa]ttention\.(?:output\.dense|dense|o|wo)|\w*attn\.(?:dense|proj|Wo)"
+        r"\w*[Aa]ttention\.(?:output\.dense|dense|o|wo)|\w*attn\.(?:dense|proj(?:ection)?|Wo)"
         r"|out_proj|o_proj|attn_output|out_lin|linear_out|to_out(?:\.0)?",
         Role.ATTENTION_OUTPUT,
         _RESIDUAL,
@@ -166,7 +168,8 @@ KERNEL_RULES: tuple[Rule, ...] = (
     # A stem reads pixels, whose order is real. On grey images and on sound its kernels have one input channel, as
     # depthwise ones do.
     _rule(
-        r"conv_stem(?:\.first_conv)?(?:\.convolution)?|embedder(?:\.embedder)?\.convolution|stem\.(?:0|conv1?)"
+        r"conv_stem(?:\.first_conv)?(?:\.convolution)?|(?:embedder(?:\.embedder)?|embeddings)\.convolution"
+        r"|stem\.(?:0|conv1?)"
         r"|features\.(?:0|0\.0|conv0)|conv_layers\.0\.conv",
         Role.CONVOLUTION,
         _CHANNEL,

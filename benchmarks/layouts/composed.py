@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from benchmarks.layouts.layout import Layout, Must
 from benchmarks.layouts.models import HIDDEN, Float32, llama, matrix, projections, save
@@ -105,6 +106,57 @@ def _lora_alone(folder: Path) -> Must:
     return Must(refused="adapter of 'someone/not-here'.*--base PATH.*--adapter delta")
 
 
+def _dora(folder: Path) -> Must:
+    """The merged weight has the rows' lengths that the adapter says."""
+    save(folder / "base", llama())
+    _adapter(folder / "adapter", base_model_name_or_path=str(folder / "base"), use_dora=True)
+    lengths = np.linspace(0.5, 2.0, HIDDEN, dtype=np.float32)
+    stored = load_file(folder / "adapter" / "adapter_model.safetensors")
+    stored[f"base_model.model.{ADAPTED}.lora_magnitude_vector"] = lengths
+    save(folder / "adapter", stored, None, "adapter_model.safetensors")
+    model = llama()
+    whole = model[f"{ADAPTED}.weight"] + _update()
+    model[f"{ADAPTED}.weight"] = lengths[:, None] * whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    return Must(model=model, tolerance=1e-6, path=folder / "adapter")
+
+
+def _dora_delta(folder: Path) -> Must:
+    _dora(folder)
+    return Must(refused="no update apart from its base", how={"adapter": "delta"}, path=folder / "adapter")
+
+
+def _loose(folder: Path, names: tuple[str, str], target: str, alpha: str | None = None) -> Must:
+    """Factors in a file without a configuration."""
+    down, up = _factors()
+    stored: dict[str, Any] = dict(zip(names, (down, up), strict=True))
+    if alpha:
+        stored[alpha] = np.float32(ALPHA).reshape(())
+    save(folder, stored, None, "pytorch_lora_weights.safetensors")
+    update = _update() if alpha else np.asarray(up @ down)
+    return Must(model={target: update}, tolerance=1e-6, how={"adapter": "delta"})
+
+
+_KOHYA = "lora_unet_down_blocks_0_attn1_to_q"
+_kohya = partial(
+    _loose,
+    names=(f"{_KOHYA}.lora_down.weight", f"{_KOHYA}.lora_up.weight"),
+    target="lora_unet_down_blocks_0_attn1.to_q.weight",
+    alpha=f"{_KOHYA}.alpha",
+)
+
+
+def _kohya_unasked(folder: Path) -> Must:
+    _kohya(folder)
+    return Must(refused="LoRA updates .as kohya saves them. and no model.*--adapter delta")
+
+
+def _beside_weights(folder: Path) -> Must:
+    """A model saved in the middle of training, its adapter's factors not merged."""
+    down, up = _factors()
+    save(folder, llama() | {f"{ADAPTED}.lora_A.default.weight": down, f"{ADAPTED}.lora_B.default.weight": up})
+    return Must(refused="LoRA factors beside weights of a model.*merge_and_unload")
+
+
 def _other_adapter(folder: Path) -> Must:
     _adapter(folder, peft_type="IA3")
     return Must(refused="adapter of the kind IA3", how={"adapter": "delta"})
@@ -131,5 +183,16 @@ LAYOUTS = (
     _layout("LoRA adapter with its base", _lora_merged),
     _layout("LoRA adapter, --adapter delta", _lora_delta),
     _layout("LoRA adapter, base not to be had", _lora_alone),
+    _layout("LoRA with magnitudes (DoRA) with its base", _dora),
+    _layout("LoRA with magnitudes (DoRA), --adapter delta", _dora_delta),
+    _layout("LoRA of kohya, --adapter delta", _kohya),
+    _layout("LoRA of kohya, not asked for as updates", _kohya_unasked),
+    _layout(
+        "LoRA of diffusers, --adapter delta",
+        partial(
+            _loose, names=("unet.a.to_q.lora.down.weight", "unet.a.to_q.lora.up.weight"), target="unet.a.to_q.weight"
+        ),
+    ),
+    _layout("LoRA factors beside weights of a model", _beside_weights),
     _layout("adapter of another kind (IA3)", _other_adapter),
 )

@@ -137,10 +137,41 @@ def _foreign(folder: Path, name: str, refused: str) -> Must:
     return Must(refused=refused)
 
 
+def _sliced(folder: Path, by_rows: bool = True, lost: int | None = None) -> Must:
+    """A decoder in two slices under Llama's own names; its table cut by rows (Llama 3) or by columns."""
+    generator = np.random.default_rng(3)
+    cut = {"wq": 0, "wk": 0, "wv": 0, "wo": 1, "w1": 0, "w2": 1, "w3": 0}
+    shapes = {"wq": (HIDDEN, HIDDEN), "wk": (16, HIDDEN), "wv": (16, HIDDEN), "wo": (HIDDEN, HIDDEN)}
+    # As many hidden units in a slice as the stream is wide: shapes alone would not tell the axis.
+    shapes |= {"w1": (2 * HIDDEN, HIDDEN), "w2": (HIDDEN, 2 * HIDDEN), "w3": (2 * HIDDEN, HIDDEN)}
+    model = {"tok_embeddings.weight": matrix(generator, 64, HIDDEN), "output.weight": matrix(generator, 64, HIDDEN)}
+    axes: dict[str, int | None] = {"tok_embeddings.weight": 0 if by_rows else 1, "output.weight": 0}
+    for layer in range(2):
+        for name, shape in shapes.items():
+            place = (
+                f"layers.{layer}.{'attention' if name in ('wq', 'wk', 'wv', 'wo') else 'feed_forward'}.{name}.weight"
+            )
+            model[place], axes[place] = matrix(generator, *shape), cut[name]
+        model[f"layers.{layer}.ffn_norm.weight"] = matrix(generator, HIDDEN)
+    model["norm.weight"] = matrix(generator, HIDDEN)
+    for rank in range(2):
+        parts = {
+            name: value if (axis := axes.get(name)) is None else np.split(value, 2, axis=axis)[rank]
+            for name, value in model.items()
+        }
+        if rank != lost:
+            save_torch(folder, tensors_of(parts), f"consolidated.0{rank}.pth", None)
+    return (
+        Must(model=model, said="2 slices of each matrix are put together")
+        if lost is None
+        else Must(refused="not the one of number")
+    )
+
+
 def _slices(folder: Path) -> Must:
     for rank in range(2):
         save_torch(folder, tensors_of(llama(rank)), f"consolidated.0{rank}.pth", None)
-    return Must(refused="slices of each matrix for tensor parallelism")
+    return Must(refused="how 'model.embed_tokens.weight' was cut is not known")
 
 
 def _consolidated(folder: Path) -> Must:
@@ -206,7 +237,10 @@ LAYOUTS = (
     _layout("TensorFlow alone", partial(_foreign, name="tf_model.h5", refused="weights of TensorFlow.*from_tf=True")),
     _layout("Flax alone", partial(_foreign, name="flax_model.msgpack", refused="weights of Flax.*from_flax=True")),
     _layout("ONNX alone", partial(_foreign, name="model.onnx", refused="weights of ONNX.*PyTorch model")),
-    _layout("slices of tensor parallelism", _slices),
+    _layout("slices of tensor parallelism (Llama 3)", _sliced),
+    _layout("slices of tensor parallelism (Llama 2)", partial(_sliced, by_rows=False)),
+    _layout("slices of tensor parallelism, one missing", partial(_sliced, lost=0)),
+    _layout("slices of tensor parallelism, names that are not known", _slices),
     _layout("one consolidated file", _consolidated),
     _layout("the Hub's cache by path", _cache),
     _layout("a link to nothing", _dangling),

@@ -8,13 +8,14 @@ from rich.console import RenderableType
 
 from cli.completion import mined_keys
 from cli.documents import comparison_document
+from cli.findings import draw_partial, marked
 from cli.lineage import draw_lineage, lineage_in_a_line
 from cli.numbers import UNKNOWN, count, fixed
 from cli.options import FormatOption, flag
 from cli.output import Format
 from cli.progress import progress
 from cli.session import session_of
-from cli.tables import Column, escaped, make_facts, make_table
+from cli.tables import Column, make_facts, make_table
 from patterndb.records import RELATED
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def compare(
     output = session.output(output_format)
     with session.database() as database:
         found = database.compare_patterns(a, b)
+        partial = database.partial_models()
         lineage = None
         if not no_lineage:
             from pipeline.lineage.mined import MinedLineage
@@ -50,9 +52,9 @@ def compare(
             with progress(session.verbosity) as on_event:
                 lineage = MinedLineage.of(database, home=session.home, on_event=on_event).compare(a, b)
     output.result(
-        lambda: comparison_document(found, lineage),
+        lambda: comparison_document(found, lineage, partial),
         bare=(_bare(found.weights), _bare(found.kind)),
-        draw=lambda: _draw(found, lineage),
+        draw=lambda: _draw(found, lineage, partial),
     )
 
 
@@ -61,9 +63,11 @@ def _bare(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _draw(found: "Comparison", lineage: "Lineage | None") -> Iterator[RenderableType]:
+def _draw(found: "Comparison", lineage: "Lineage | None", partial: frozenset[str]) -> Iterator[RenderableType]:
     """The figures of the pair, then the tables by role."""
-    yield f"A [bold cyan]{escaped(found.a)}[/bold cyan]   B [bold cyan]{escaped(found.b)}[/bold cyan]"
+    names = [marked(key, partial) for key in (found.a, found.b)]
+    yield f"A [bold cyan]{names[0]}[/bold cyan]   B [bold cyan]{names[1]}[/bold cyan]"
+    yield from draw_partial(partial, (found.a, found.b))
     yield ""
     yield make_facts(_facts(found, lineage))
     yield ""

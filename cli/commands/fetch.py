@@ -11,7 +11,7 @@ from cli.numbers import byte_size
 from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, TierOption, flag
 from cli.output import Format, Output
 from cli.progress import progress
-from cli.session import Session, session_of
+from cli.session import Session, offline_mode, session_of
 from cli.tables import Column, Table, escaped, make_table
 from dna_zoo.errors import DnaZooError
 
@@ -38,11 +38,13 @@ def fetch(
 ) -> int:
     """Download weights and verify their checksums, after showing what will be downloaded."""
     from cli.requests import model_requests
+    from pipeline.fetch.plan import expand_all
 
     session = session_of(context)
     output = session.output(output_format)
     requests = model_requests(names or [], tier=tier, everything=everything)
-    session.make_home()
+    with offline_mode(offline):
+        requests = expand_all(requests, home=session.make_home())
     plans = [plan for request in requests if (plan := _plan_one(request, session, output, offline=offline))]
     output.result(
         lambda: [plan_document(plan) for plan, _ in plans],

@@ -143,12 +143,13 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
     done = [model.key for model in run.models if model.status == "done"]
     patterns = [database.load_pattern(key, run=run.run, with_tensors=False) for key in done]
     neighbours = database.get_similar_to_each(done, NUM_NEIGHBOURS)
+    partial = database.partial_models()
     output.result(
         lambda: mine_document(
             run, run_folder(home, run.run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
         ),
         bare=done,
-        draw=lambda: _draw(patterns, neighbours),
+        draw=lambda: _draw(patterns, neighbours, partial),
     )
     for model in run.models:
         if model.status == "failed":
@@ -159,10 +160,12 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
 
 
 def _draw(
-    patterns: Sequence[PatternRecord], neighbours: "Mapping[str, tuple[Neighbour, ...]]"
+    patterns: Sequence[PatternRecord],
+    neighbours: "Mapping[str, tuple[Neighbour, ...]]",
+    partial: frozenset[str],
 ) -> Iterator[RenderableType]:
     """Model by model."""
     for pattern in patterns:
         yield from draw_findings(pattern)
         if near := neighbours.get(pattern.model.key):
-            yield from draw_neighbours(pattern.model.key, near)
+            yield from draw_neighbours(pattern.model.key, near, partial)

@@ -67,13 +67,14 @@ def similar(
     with session.database() as database:
         count = shortlist if by is Criterion.LINEAGE else top_k
         neighbours = database.get_similar_models(key, count, by="kind" if by is Criterion.KIND else "weights")
+        partial = database.partial_models()
         if by is Criterion.LINEAGE:
             relatives = _ranked(key, neighbours, database, session)[:top_k]
             neighbours = tuple(neighbour for neighbour, _ in relatives)
     output.result(
-        lambda: neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours]),
+        lambda: neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours], partial),
         bare=(neighbour.model for neighbour in neighbours),
-        draw=lambda: _draw(key, neighbours, relatives),
+        draw=lambda: _draw(key, neighbours, relatives, partial),
     )
     if neighbours:
         output.hint(f"Next: dna-zoo compare {key} {neighbours[0].model}")
@@ -82,12 +83,15 @@ def similar(
 
 
 def _draw(
-    key: str, neighbours: tuple[Neighbour, ...], relatives: "list[tuple[Neighbour, Lineage]]"
+    key: str,
+    neighbours: tuple[Neighbour, ...],
+    relatives: "list[tuple[Neighbour, Lineage]]",
+    partial: frozenset[str],
 ) -> Iterable[RenderableType]:
     """The table, if there is a neighbour to show."""
     if relatives:
-        return draw_relatives(key, relatives)
-    return draw_neighbours(key, neighbours) if neighbours else ()
+        return draw_relatives(key, relatives, partial)
+    return draw_neighbours(key, neighbours, partial) if neighbours else ()
 
 
 def _ranked(

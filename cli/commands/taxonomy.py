@@ -7,6 +7,8 @@ import typer
 from rich.console import RenderableType
 from rich.tree import Tree
 
+from cli.documents import taxonomy_document
+from cli.findings import draw_partial, marked
 from cli.numbers import count, fixed, p_value
 from cli.options import FormatOption
 from cli.output import Format
@@ -28,7 +30,8 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     output = session.output(output_format)
     with session.database() as database:
         found = _classify(database.signatures(with_nulls=False))
-    output.result(lambda: found, bare=found.models, draw=lambda: _draw(found))
+        partial = database.partial_models()
+    output.result(lambda: taxonomy_document(found, partial), bare=found.models, draw=lambda: _draw(found, partial))
 
 
 def _classify(entries: Sequence[SignatureEntry]) -> "Taxonomy":
@@ -57,13 +60,14 @@ def _classify(entries: Sequence[SignatureEntry]) -> "Taxonomy":
     return find_taxonomy(declared, all_distances(entries).in_one)
 
 
-def _draw(found: "Taxonomy") -> Iterator[RenderableType]:
-    """Both trees, then their agreement."""
-    yield _declared_tree(found)
+def _draw(found: "Taxonomy", partial: frozenset[str]) -> Iterator[RenderableType]:
+    """Both trees, then their agreement; the models of `partial` are marked."""
+    yield _declared_tree(found, partial)
     yield ""
     if found.merges:
-        yield _found_tree(found)
+        yield _found_tree(found, partial)
         yield ""
+    yield from draw_partial(partial, found.models)
     yield _cophenetic_line(found)
     yield _agreement_table(found)
     notes = [(level.level, escaped(level.note)) for level in found.agreement if level.note]
@@ -72,7 +76,7 @@ def _draw(found: "Taxonomy") -> Iterator[RenderableType]:
         yield make_facts(notes)
 
 
-def _declared_tree(found: "Taxonomy") -> Tree:
+def _declared_tree(found: "Taxonomy", partial: frozenset[str]) -> Tree:
     """modality, architecture, profile, models."""
     tree = Tree("[bold]Declared[/bold] [dim](modality / architecture / frequency profile)[/dim]")
     for modality, architectures in found.declared.items():
@@ -80,26 +84,26 @@ def _declared_tree(found: "Taxonomy") -> Tree:
         for architecture, profiles in architectures.items():
             twig = branch.add(architecture)
             for profile, keys in profiles.items():
-                twig.add(f"{profile}  [cyan]{escaped('  '.join(keys))}[/cyan]")
+                twig.add(f"{profile}  [cyan]{'  '.join(marked(key, partial) for key in keys)}[/cyan]")
     return tree
 
 
-def _found_tree(found: "Taxonomy") -> Tree:
+def _found_tree(found: "Taxonomy", partial: frozenset[str]) -> Tree:
     """The merges from the last, which joins all, down to single models, each with its height."""
     nodes = {frozenset((*merge.left, *merge.right)): merge for merge in found.merges}
     tree = Tree("[bold]Found in the signatures[/bold] [dim](average linkage; distance where groups join)[/dim]")
-    _grow(tree, nodes, found.merges[-1])
+    _grow(tree, nodes, found.merges[-1], partial)
     return tree
 
 
-def _grow(tree: Tree, nodes: "dict[frozenset[str], Merge]", merge: "Merge") -> None:
+def _grow(tree: Tree, nodes: "dict[frozenset[str], Merge]", merge: "Merge", partial: frozenset[str]) -> None:
     """Hang a merge and all below it onto the tree."""
     branch = tree.add(f"[dim]{fixed(merge.height)}[/dim]")
     for side in (merge.left, merge.right):
         if len(side) == 1:
-            branch.add(f"[cyan]{escaped(side[0])}[/cyan]")
+            branch.add(f"[cyan]{marked(side[0], partial)}[/cyan]")
         else:
-            _grow(branch, nodes, nodes[frozenset(side)])
+            _grow(branch, nodes, nodes[frozenset(side)], partial)
 
 
 def _cophenetic_line(found: "Taxonomy") -> str:

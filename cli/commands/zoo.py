@@ -76,8 +76,8 @@ def _card_table(cards: Sequence[ModelCard]) -> Table:
             rows.append(None)
         first = str(card.tier) if card.tier != tier else ""
         tier = card.tier
-        kind = (card.modality, card.family, card.architecture)
-        rows.append((first, card.key, *kind, count(card.parameters), card.licence))
+        kind = (card.modality, card.family, card.architecture or UNKNOWN)
+        rows.append((first, card.key, *kind, count(card.parameters), card.licence or UNKNOWN))
     return make_table(COLUMNS, rows)
 
 

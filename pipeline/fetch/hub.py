@@ -1,7 +1,8 @@
 """The Hugging Face Hub and its cache on this disk, through the real client.
 
 The client reads `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` into constants when it is imported; here they are read
-when a question is asked. Only `head` and `download` send requests, and what the client raises comes out translated.
+when a question is asked. Only `head`, `list_files` and `download` send requests; what the client raises comes out
+translated.
 """
 
 import os
@@ -27,6 +28,7 @@ __all__ = [
     "is_hex",
     "is_offline",
     "is_repo_id",
+    "list_files",
     "require_space",
 ]
 
@@ -107,6 +109,15 @@ def head(repo: str, name: str, revision: str | None) -> HubFile | None:
             hint="Check HF_ENDPOINT, or the proxy between here and the hub.",
         )
     return HubFile(repo=repo, name=name, revision=metadata.commit_hash, etag=metadata.etag, num_bytes=metadata.size)
+
+
+def list_files(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
+    """Ask for the names of all files of a commit; the commit, 40 hex, and the names."""
+    from huggingface_hub import HfApi
+
+    with client_errors(repo, revision, endpoint()):
+        info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision or "main")
+    return str(info.sha), tuple(file.rfilename for file in info.siblings or ())
 
 
 def _is_plain_404(error: Any) -> bool:

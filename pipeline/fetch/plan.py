@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dna_zoo.errors import (
     DamagedFileError,
@@ -21,12 +21,14 @@ from dna_zoo.errors import (
 from dna_zoo.text import is_printable, printable
 from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
+from pipeline.fetch.hub_components import find_hub_components
 from pipeline.fetch.records import is_complete, load_revision
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
 from pipeline.weights.components import find_components
 from pipeline.weights.files import (
     ADAPTER_CONFIG,
     CONFIG_NAME,
+    DIFFUSION_NAMES,
     INDEX_SUFFIX,
     WEIGHT_NAMES,
     WEIGHT_SUFFIXES,
@@ -35,7 +37,7 @@ from pipeline.weights.folders import find_weights, shard_names
 from zoo.cards import ModelCard
 from zoo.registry import find_card, near_misses, unknown_model
 
-__all__ = ["expand", "key_of", "plan", "require_known"]
+__all__ = ["expand", "expand_all", "key_of", "plan", "require_known"]
 
 _STATE = re.compile(r"(?:checkpoint|epoch|step)[-_]?\d+$")
 LONGEST_KEY = 200
@@ -61,7 +63,7 @@ def plan(request: ModelRequest, *, home: Path, offline: bool | None = None) -> F
     if packaged := _plan_package(source):
         return packaged
     if cached := _plan_cached(source):
-        return cached if cached.config or offline or hub.is_offline() else _with_config(cached, home)
+        return cached if cached.config or offline or hub.is_offline() else _with_config(cached, source)
     if offline or hub.is_offline():
         raise _offline(source)
     return _plan_hub(source)
@@ -82,20 +84,47 @@ def require_known(request: ModelRequest, known: Iterable[str] = ()) -> None:
         raise unknown_model(request.name, known)
 
 
-def expand(request: ModelRequest) -> tuple[ModelRequest, ...]:
-    """The models of a folder that holds several, with keys KEY/COMPONENT; the request itself for everything else.
+def expand_all(requests: Iterable[ModelRequest], *, home: Path | None = None) -> tuple[ModelRequest, ...]:
+    """The models of all requests (`expand`). Raises `SettingsError` if two of them would be kept under one key."""
+    expanded = tuple(each for request in requests for each in expand(request, home=home))
+    seen: dict[str, str] = {}
+    for request in expanded:
+        key = key_of(request)
+        if key in seen:
+            message = f"{seen[key]!r} and {request.name!r} would both be kept as {key!r}."
+            raise SettingsError(message, hint="Name one of them otherwise with --local PATH --name KEY.")
+        seen[key] = request.name
+    return expanded
 
-    A component in the folder itself keeps the folder's key, and so does one that is alone.
+
+def expand(request: ModelRequest, *, home: Path | None = None) -> tuple[ModelRequest, ...]:
+    """The models of a folder or repository that holds several, with keys KEY/COMPONENT; else the request itself.
+
+    A component in the folder itself keeps the folder's key, and so does one that is alone. What was expanded once
+    stays as it is.
+
+    - `home`: keeps what a repository of the Hub holds; without it the Hub is not asked.
     """
-    path = request.weights or (Path(request.name) if _find_card(request) is None and _is_path(request.name) else None)
-    components = find_components(path.expanduser()) if path is not None else {}
-    key = key_of(request)
+    if request.component is not None:
+        return (request,)
+    key, card = key_of(request), _find_card(request)
+    path = request.weights or (Path(request.name) if card is None and _is_path(request.name) else None)
+    if path is None:
+        names = find_hub_components(request.name, request.revision, home) if card is None and home else ()
+        one_key = len(names) == 1
+        return tuple(
+            replace(request, component=name, key=key if one_key or not name else f"{key}/{name}") for name in names
+        ) or (request,)
+    components = find_components(path.expanduser())
     if len(components) == 1:
         (folder,) = components.values()
+        found = replace(request, component="")
         is_named = request.weights is not None
-        return (replace(request, weights=folder) if is_named else replace(request, name=str(folder), key=key),)
+        return (replace(found, weights=folder) if is_named else replace(found, name=str(folder), key=key),)
     return tuple(
-        replace(request, name=str(folder), weights=None, key=f"{key}/{name}") if name else replace(request, key=key)
+        replace(request, name=str(folder), weights=None, key=f"{key}/{name}", component="")
+        if name
+        else replace(request, key=key, component="")
         for name, folder in components.items()
     ) or (request,)
 
@@ -146,8 +175,20 @@ class _Source:
         return self.request.revision or pin or load_revision(self.home, self.repo)
 
     @property
+    def folder(self) -> str:
+        """What stands before the names of the component's files; empty for a repository that is one model."""
+        return f"{self.request.component}/" if self.request.component else ""
+
+    @property
+    def place(self) -> str:
+        """The repository, or the folder in it."""
+        return f"{self.repo}/{self.folder}".rstrip("/")
+
+    @property
     def weight_names(self) -> tuple[str, ...]:
         """What to look for: the card's own file first, unless that is a pickle that safetensors may replace."""
+        if self.folder:
+            return tuple(self.folder + name for name in (*DIFFUSION_NAMES, *WEIGHT_NAMES))
         own = self.card.weight_file if self.card else None
         if self.card is None or own is None or not (own.endswith(".safetensors") or self.card.sha256):
             return WEIGHT_NAMES
@@ -211,7 +252,11 @@ def _plan_path(path: Path, key: str, card: ModelCard | None) -> FetchPlan:
 
 
 def _is_adapter(name: str) -> bool:
-    return name.startswith("adapter_model.")
+    return PurePosixPath(name).name.startswith("adapter_model.")
+
+
+def _is_index(path: Path) -> bool:
+    return path.name.endswith(INDEX_SUFFIX)
 
 
 def _here(path: Path, sha256: str | None = None) -> PlannedFile:
@@ -249,8 +294,8 @@ def _plan_cached(source: _Source) -> FetchPlan | None:
     first = next(filter(None, (hub.cached_path(repo, name, source.revision) for name in source.weight_names)), None)
     if first is None:
         return None
-    revision = first.parent.name
-    names = shard_names(first) if first.name.endswith(INDEX_SUFFIX) else (first.name,)
+    revision = first.parents[source.folder.count("/")].name
+    names = [source.folder + name for name in (shard_names(first) if _is_index(first) else (first.name,))]
     paths = [path for name in names if (path := hub.cached_path(repo, name, revision))]
     if len(paths) < len(names):
         return None
@@ -260,8 +305,10 @@ def _plan_cached(source: _Source) -> FetchPlan | None:
         revision=revision,
         origin="cache",
         weights=tuple(_here(path, source.sha256_of(path.name)) for path in paths),
-        config=_here_or_none(hub.cached_path(repo, CONFIG_NAME, revision)),
-        adapter=_here_or_none(hub.cached_path(repo, ADAPTER_CONFIG, revision)) if _is_adapter(first.name) else None,
+        config=_here_or_none(hub.cached_path(repo, source.folder + CONFIG_NAME, revision)),
+        adapter=_here_or_none(hub.cached_path(repo, source.folder + ADAPTER_CONFIG, revision))
+        if _is_adapter(first.name)
+        else None,
         card=source.card,
     )
 
@@ -269,13 +316,15 @@ def _plan_cached(source: _Source) -> FetchPlan | None:
 # What the Hub has.
 
 
-def _with_config(cached: FetchPlan, home: Path) -> FetchPlan:
+def _with_config(cached: FetchPlan, source: _Source) -> FetchPlan:
     """The plan with the `config.json` that the cache lacks, if the Hub has one and answers."""
     assert cached.repo is not None and cached.revision is not None
-    if is_complete(home, cached.repo, cached.revision):
+    if is_complete(source.home, source.place, cached.revision):
         return cached
     try:
-        return replace(cached, origin="hub", config=_plan_file(cached.repo, CONFIG_NAME, cached.revision))
+        return replace(
+            cached, origin="hub", config=_plan_file(cached.repo, source.folder + CONFIG_NAME, cached.revision)
+        )
     except (FetchError, UnknownModelError):
         return cached
 
@@ -285,9 +334,9 @@ def _plan_hub(source: _Source) -> FetchPlan:
         first = _first_on_hub(source)
     except UnknownModelError as error:
         raise UnknownModelError(error.message, hint=near_misses(source.request.name) or error.hint) from error
-    if first.name.endswith(INDEX_SUFFIX):
+    if _is_index(Path(first.name)):
         index = hub.download(source.repo, first.name, first.revision, lambda num_bytes: None)
-        weights = tuple(_require_on_hub(source, name, first.revision) for name in shard_names(index))
+        weights = tuple(_require_on_hub(source, source.folder + name, first.revision) for name in shard_names(index))
     else:
         weights = (_planned(first, source.sha256_of(first.name)),)
     return FetchPlan(
@@ -296,8 +345,10 @@ def _plan_hub(source: _Source) -> FetchPlan:
         revision=first.revision,
         origin="hub",
         weights=weights,
-        config=_plan_file(source.repo, CONFIG_NAME, first.revision),
-        adapter=_plan_file(source.repo, ADAPTER_CONFIG, first.revision) if _is_adapter(first.name) else None,
+        config=_plan_file(source.repo, source.folder + CONFIG_NAME, first.revision),
+        adapter=_plan_file(source.repo, source.folder + ADAPTER_CONFIG, first.revision)
+        if _is_adapter(first.name)
+        else None,
         card=source.card,
     )
 
@@ -307,9 +358,9 @@ def _first_on_hub(source: _Source) -> hub.HubFile:
         if found := hub.head(source.repo, name, source.revision):
             return found
     raise NoWeightsError(
-        f"{source.repo!r} holds no weights that dna-zoo reads at revision {source.revision or 'main'!r}.",
-        hint=f"It must hold one of: {', '.join(WEIGHT_NAMES)}. What is in folders below can be mined by path: `hf"
-        f" download {source.repo} --local-dir FOLDER`.",
+        f"{source.place!r} holds no weights that dna-zoo reads at revision {source.revision or 'main'!r}.",
+        hint=f"It must hold one of: {', '.join(source.weight_names)}. What is in other folders can be mined by path:"
+        f" `hf download {source.repo} --local-dir FOLDER`.",
     )
 
 

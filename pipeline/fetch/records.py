@@ -18,9 +18,11 @@ __all__ = [
     "file_state",
     "git_blob_sha1",
     "is_complete",
+    "load_components",
     "load_revision",
     "load_sha256",
     "mark_complete",
+    "store_components",
     "store_revision",
     "store_sha256",
 ]
@@ -77,6 +79,21 @@ def mark_complete(home: Path, repo: str, revision: str) -> None:
 
 def _complete_path(home: Path, repo: str, revision: str) -> Path:
     return home / "fetch" / "complete" / f"{repo.replace('/', '--')}--{revision}.json"
+
+
+def load_components(home: Path, repo: str, revision: str) -> tuple[str, ...] | None:
+    """The folders of that commit that are models of their own, "" for the repository itself; None if never asked."""
+    names = _read(_components_path(home, repo, revision)).get("components")
+    return tuple(map(str, names)) if isinstance(names, list) else None
+
+
+def store_components(home: Path, repo: str, revision: str, names: tuple[str, ...]) -> None:
+    """Keep which folders of that commit are models of their own."""
+    write_json(_components_path(home, repo, revision), {"repo": repo, "revision": revision, "components": names})
+
+
+def _components_path(home: Path, repo: str, revision: str) -> Path:
+    return home / "fetch" / "components" / f"{repo.replace('/', '--')}--{revision}.json"
 
 
 def load_revision(home: Path, repo: str) -> str | None:

@@ -30,6 +30,10 @@ class ModelRequest:
     base: str | None = None
     """The model that an adapter was trained on; None leaves that to the adapter's own configuration."""
 
+    component: str | None = None
+    """The folder below the repository or directory, where it holds several models and this is one of them; "" for the
+    one in the folder itself, None before anybody has looked."""
+
     def __post_init__(self) -> None:
         if self.revision is not None and not is_hex(self.revision, 40):
             raise SettingsError(

@@ -50,7 +50,7 @@ def fetch(
         files = _verified(planned, fresh, home, recheck=recheck, on_event=on_event)
         if planned.repo and planned.revision and planned.origin in ("cache", "hub"):
             _record(request, planned, planned.repo, planned.revision, home)
-    files = _of_state_dict(files, request.state_dict)
+    files = replace(_of_state_dict(files, request.state_dict), adapter_use=request.adapter)
     if planned.adapter:
         config = read_config(_path_of(planned, planned.adapter, fresh))
         files = _of_adapter(files, config, request, home=home, on_event=on_event, offline=offline)
@@ -64,7 +64,7 @@ def _record(request: ModelRequest, planned: FetchPlan, repo: str, revision: str,
     if not (request.revision or (planned.card and planned.card.revision)):
         store_revision(home, repo, revision)
     if planned.origin == "hub":
-        mark_complete(home, repo, revision)
+        mark_complete(home, f"{repo}/{request.component or ''}".rstrip("/"), revision)
 
 
 def _download_missing(planned: FetchPlan, home: Path, on_event: OnEvent) -> dict[str, Path]:

@@ -71,6 +71,7 @@ def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[Mo
                 state_dict=request.get("state_dict"),
                 adapter="delta" if request.get("adapter") == "delta" else "merged",
                 base=request.get("base"),
+                component=request.get("component"),
             )
     if pattern.model.repo and pattern.model.revision:
         yield ModelRequest(name=pattern.model.repo, revision=pattern.model.revision)

@@ -39,13 +39,15 @@ class StoredTensor:
     file: TensorFile
     scheme: str | None = None
     """How it was quantised; None for plain numbers."""
+    key: str | None = None
+    """What it is called among the stored tensors, where that is not its name in the file."""
     index: int | None = None
     """The entry along the first axis, where this is one of a stack."""
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The stored tensors it is made of."""
-        return (self.header.name,)
+        return (self.key or self.header.name,)
 
     def array(self) -> Array:
         """All values in the tensor's shape: float32, or the integers that are stored."""

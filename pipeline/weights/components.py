@@ -9,7 +9,7 @@ from typing import Any
 from dna_zoo.errors import NoWeightsError
 from pipeline.weights.folders import holds_weights, is_inside, snapshot
 
-__all__ = ["find_components"]
+__all__ = ["MODULES", "PIPELINE", "component_names", "find_components"]
 
 PIPELINE = "model_index.json"
 """Component -> library and class (diffusers)."""
@@ -27,10 +27,14 @@ def find_components(directory: Path) -> dict[str, Path]:
     """
     try:
         directory = snapshot(directory) if directory.is_dir() else directory
-        names = dict.fromkeys((*_of_pipeline(directory), *_of_modules(directory)))
-        return {name: directory / name for name in names if holds_weights(directory / name)}
+        return {name: directory / name for name in component_names(directory) if holds_weights(directory / name)}
     except (OSError, NoWeightsError):
         return {}
+
+
+def component_names(directory: Path) -> tuple[str, ...]:
+    """The folders that an index in the directory, or their own names, call components; the directory itself is ""."""
+    return tuple(dict.fromkeys((*_of_pipeline(directory), *_of_modules(directory))))
 
 
 def _of_pipeline(directory: Path) -> Iterator[str]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dna_zoo.errors import DamagedFileError
+from pipeline.settings import AdapterUse
 from zoo.cards import ModelCard
 
 __all__ = [
     "ADAPTER_CONFIG",
     "CONFIG_NAME",
+    "DIFFUSION_NAMES",
     "INDEX_SUFFIX",
     "WEIGHT_NAMES",
     "WEIGHT_SUFFIXES",
@@ -36,6 +38,12 @@ WEIGHT_NAMES = (
     "adapter_model.safetensors",
     "adapter_model.bin",
 )
+DIFFUSION_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin",
+)
+"""What diffusers calls the weights of a component of its own."""
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
 LARGEST_CONFIG = 8 << 20
 """Bytes of a `config.json`; the largest known, with 21,841 labels in both directions, has 2 MB."""
@@ -71,6 +79,8 @@ class WeightFiles:
     """Key of the mapping to read where a file holds several; it is part of `digest`."""
     adapter: Mapping[str, Any] = field(default_factory=dict)
     """`adapter_config.json` of an adapter; empty for a model."""
+    adapter_use: AdapterUse = "merged"
+    """Whether updates are asked for alone; without a configuration that decides whether a LoRA is read at all."""
     base: "WeightFiles | None" = None
     """The model that the adapter's updates are added to; None for the updates alone. `digest` is of both."""
     notes: tuple[str, ...] = ()

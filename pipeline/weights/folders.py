@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from dna_zoo.errors import DamagedFileError, NoWeightsError
-from pipeline.weights.files import WEIGHT_NAMES, WEIGHT_SUFFIXES
+from pipeline.weights.files import DIFFUSION_NAMES, WEIGHT_NAMES, WEIGHT_SUFFIXES
+from pipeline.weights.slices import find_slices, is_sliced
 
-__all__ = ["FoundWeights", "find_weights", "holds_weights", "is_inside", "shard_names", "snapshot"]
+__all__ = ["FoundWeights", "find_weights", "holds_weights", "is_inside", "is_weights", "shard_names", "snapshot"]
 
 NO_MODEL = ("optim", "sched", "scaler", "training_args", "rng_state", "random_states", "trainer_state")
 """How the names of files begin that training leaves beside a model."""
@@ -22,12 +23,7 @@ FOREIGN = {
     "*.onnx": ("ONNX", "Mine the PyTorch model that it was exported from."),
 }
 """Files of other frameworks: whose, and what to do."""
-LOCAL_NAMES = (
-    *WEIGHT_NAMES,
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "diffusion_pytorch_model.bin",
-)
+LOCAL_NAMES = (*WEIGHT_NAMES, *DIFFUSION_NAMES)
 """In the order they are preferred; on the Hub, where each costs a request, the first of them alone are looked for."""
 INDEX = re.compile(r"\.index(?:\.\w+)?\.json$")
 """How the name of an index ends; a variant's name stands before the last suffix."""
@@ -70,7 +66,9 @@ def find_weights(path: Path) -> FoundWeights:
             hint="Give a .safetensors file, a PyTorch .bin, .pt, .pth or .ckpt file, an index of shards, or their"
             " directory.",
         )
-    return FoundWeights(paths=(path,), folder=path.parent, notes=notes)
+    paths = find_slices(path)
+    joined = (f"{len(paths)} slices of each matrix are put together ({_listed(paths)}).",) if len(paths) > 1 else ()
+    return FoundWeights(paths=paths, folder=path.parent, notes=(*notes, *joined))
 
 
 def snapshot(directory: Path) -> Path:
@@ -107,11 +105,8 @@ def _choose(directory: Path) -> tuple[Path, tuple[str, ...]]:
         found = [path for path in sorted(directory.glob(f"*{suffix}")) if not path.name.startswith(NO_MODEL)]
         if len(found) == 1:
             return found[0], ()
-        if found and found[0].name.startswith("consolidated."):
-            raise NoWeightsError(
-                f"{str(directory)!r} holds slices of each matrix for tensor parallelism ({_listed(found)}).",
-                hint="Convert the model with the script that `transformers` has for it, and mine the result.",
-            )
+        if found and is_sliced(found):
+            return found[0], ()
         if found:
             raise NoWeightsError(
                 f"The directory {str(directory)!r} holds {len(found)} {suffix} files and no index that joins them.",
@@ -122,8 +117,12 @@ def _choose(directory: Path) -> tuple[Path, tuple[str, ...]]:
 
 def holds_weights(directory: Path) -> bool:
     """Whether a file of weights lies in the directory itself."""
-    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    return any(name.endswith(WEIGHT_SUFFIXES) and not name.startswith(NO_MODEL) for name in names)
+    return directory.is_dir() and any(is_weights(path.name) for path in directory.iterdir())
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of this name holds weights, and not what training leaves beside them."""
+    return name.endswith(WEIGHT_SUFFIXES) and not name.startswith(NO_MODEL)
 
 
 def _nothing_in(directory: Path) -> NoWeightsError:

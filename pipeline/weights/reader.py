@@ -15,14 +15,16 @@ import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
 from dna_zoo.text import is_printable, printable
-from pipeline.weights.adapters import merge, updates
+from pipeline.weights.adapters import apply_adapter
 from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors
 from pipeline.weights.experts import unstack
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.gguf_file import GgufFile
+from pipeline.weights.lora_files import loose_updates
 from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
+from pipeline.weights.slices import is_sliced, join_slices, slice_key
 from pipeline.weights.torch_file import TorchFile
 from zoo.layout import Layout
 from zoo.tensors import FLOATING, TensorHeader, TensorSpec
@@ -111,20 +113,28 @@ class WeightReader:
     def tensors(self) -> Mapping[str, Tensor]:
         """Every tensor of the model by name: quantised weights turned back, what is stored as a product multiplied."""
         if self._assembled is None:
-            found = unstack(multiply_out(dequantise(dict(self._own), self.files.config)), self.files.config)
+            found = dict(self._own)
+            if is_sliced(self.files.paths):
+                found = join_slices(found, len(self.files.paths))
+            found = unstack(multiply_out(dequantise(found, self.files.config)), self.files.config)
             if self.files.adapter:
-                found = updates(found, self.files.adapter)
-            self._assembled = merge(dict(self._base.tensors), found) if self._base else found
+                base = dict(self._base.tensors) if self._base else None
+                self._assembled = apply_adapter(found, self.files.adapter, base)
+            else:
+                self._assembled = loose_updates(found, self.files.adapter_use)
         return self._assembled
 
     def _open_all(self) -> Tensors:
         entries: Tensors = {}
-        for path in self.files.paths:
+        sliced = is_sliced(self.files.paths)
+        for number, path in enumerate(self.files.paths):
             self._opened.append(file := _open(path, self.files.state_dict))
             for header in file.headers:
                 _require_name(header.name, path)
-                tensor = StoredTensor(header=header, file=file, scheme=file.schemes.get(header.name))
-                first = entries.setdefault(header.name, tensor)
+                key = slice_key(header.name, number) if sliced else header.name
+                scheme = file.schemes.get(header.name)
+                tensor = StoredTensor(header=header, file=file, scheme=scheme, key=key)
+                first = entries.setdefault(key, tensor)
                 if first is not tensor and not np.array_equal(first.array(), tensor.array()):
                     raise DamagedFileError(
                         f"{header.name!r} is in two shards with other values, in {str(path)!r} and before it.",

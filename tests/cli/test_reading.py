@@ -1,5 +1,6 @@
 """What the reading commands print, in each format, and where."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from scipy.stats import false_discovery_control
 from patterndb.store import PatternDatabase
 from tests.cli.conftest import MODELS, PARTIAL, Invoke
 from tests.support.patterns import make_pattern, save_patterns
-from zoo.registry import CARDS, select_cards
+from zoo.registry import ALL_CARDS, select_cards
 
 READING = [
     ("zoo",),
@@ -55,8 +56,8 @@ def test_quiet_prints_bare_values_and_nothing_else(arguments: tuple[str, ...], i
 
 def test_zoo_lists_the_cards_by_tier(ask: Callable[..., Any]) -> None:
     listed = ask("zoo")
-    assert [card["tier"] for card in listed] == sorted(card.tier for card in CARDS.values())
-    assert {card["key"] for card in listed} == set(CARDS)
+    assert [card["tier"] for card in listed] == sorted(card.tier for card in ALL_CARDS.values())
+    assert {card["key"] for card in listed} == set(ALL_CARDS)
 
 
 def test_zoo_can_be_narrowed(invoke: Invoke) -> None:
@@ -188,7 +189,7 @@ def test_export_writes_every_table(table: str, invoke: Invoke, tmp_path: Path) -
 def test_distances_are_exported_as_documented(invoke: Invoke, tmp_path: Path) -> None:
     invoke("export", str(tmp_path / "d.jsonl"), "--table", "distances")
     frame = pd.read_json(tmp_path / "d.jsonl", lines=True)
-    assert list(frame.columns) == ["a", "b", "is_same_file", "weights", "kind"] and len(frame) == 10
+    assert list(frame.columns) == ["a", "b", "is_same_file", "is_partial", "weights", "kind"] and len(frame) == 10
 
 
 def test_no_colour_without_a_terminal_and_hints_only_with_tables(invoke: Invoke) -> None:
@@ -202,3 +203,45 @@ def test_upgrade_makes_a_database_where_there_is_none(invoke: Invoke, tmp_path: 
     assert invoke("--home", str(path), "db", "upgrade").exit_code == 0
     assert invoke("--home", str(path), "db", "check").exit_code == 0
     assert (path / "dna-zoo.db").exists()
+
+
+# Partial models.
+
+
+@pytest.fixture
+def with_partial(tmp_path: Path) -> str:
+    """A database in which much of the file of `beta` could not be read."""
+    url = f"sqlite:///{tmp_path / 'partial.db'}"
+    with PatternDatabase.open(url) as database:
+        patterns = [make_pattern(key, seed) for seed, key in enumerate(MODELS)]
+        patterns[1] = replace(patterns[1], model=replace(patterns[1].model, is_partial=True, unreadable_bytes=10))
+        save_patterns(database, *patterns)
+    return url
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (("compare", "alpha", "beta", "--no-lineage"), ["beta"]),
+        (("compare", "alpha", "gamma", "--no-lineage"), []),
+        (("similar", "alpha"), ["beta"]),
+        (("similar", "beta", "-k", "1"), ["beta"]),
+        (("taxonomy",), ["beta"]),
+    ],
+)
+def test_whatever_rests_on_a_partial_model_says_so(
+    with_partial: str, invoke: Invoke, arguments: tuple[str, ...], keys: list[str]
+) -> None:
+    document = json.loads(invoke(*arguments, "--db", with_partial, "--format", "json").stdout)
+    assert document["partial"] == keys
+    text = " ".join(invoke(*arguments, "--db", with_partial).stdout.split())
+    assert ("Partial: beta: much of the file could not be read" in text) == bool(keys)
+    assert ("beta (partial)" in text) == (bool(keys) and arguments[:2] != ("similar", "beta"))
+
+
+def test_exports_say_which_models_are_partial(with_partial: str) -> None:
+    with PatternDatabase.open(with_partial) as database:
+        catalog, distances = database.export_catalog(), database.export_catalog("distances")
+    assert set(catalog["model"][catalog["is_partial"].fillna(False)]) == {"beta"}
+    pairs = distances[distances["is_partial"]]
+    assert len(pairs) == len(MODELS) - 1 and ("beta" == pairs[["a", "b"]]).any(axis=1).all()

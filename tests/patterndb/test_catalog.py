@@ -103,7 +103,7 @@ def test_q_is_adjusted_within_each_model(frames: dict[str, pd.DataFrame]) -> Non
 
 def test_distances_hold_each_pair_once(frames: dict[str, pd.DataFrame]) -> None:
     frame = frames["distances"]
-    assert list(frame.columns) == ["a", "b", "is_same_file", "weights", "kind"]
+    assert list(frame.columns) == ["a", "b", "is_same_file", "is_partial", "weights", "kind"]
     assert len(frame) == 3 and (frame["a"] < frame["b"]).all()
 
 

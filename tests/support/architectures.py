@@ -5,16 +5,26 @@ its class (masks, positions, scaffolding of the training) is listed here too, si
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "Architecture", "Extra"]
+__all__ = [
+    "ARCHITECTURES",
+    "TINY_BERT",
+    "TINY_DISTILBERT",
+    "Architecture",
+    "Extra",
+    "bert",
+    "linear",
+    "no_extras",
+    "positions",
+]
 
 Extra = tuple[str, tuple[int, ...], str]
 """Name, shape and safetensors dtype of a stored tensor that its model class does not declare."""
 
 
-def _no_extras(config: Any) -> list[Extra]:
+def no_extras(config: Any) -> list[Extra]:
     return []
 
 
@@ -33,15 +43,19 @@ class Architecture:
     tiny: Mapping[str, Any]
     """What a tiny model of the same make changes in `full`."""
     dtype: str = "F32"
-    extras: Callable[[Any], list[Extra]] = _no_extras
+    extras: Callable[[Any], list[Extra]] = no_extras
     """Configuration -> the tensors in the file that the class does not declare."""
+    renames: Mapping[str, str] = field(default_factory=dict)
+    """Pattern in a name of the class -> what the file has in its place."""
+    absent: str = "(?!)"
+    """Pattern of the names of the class that the file lacks."""
 
 
-def _positions(name: str) -> Callable[[Any], list[Extra]]:
+def positions(name: str) -> Callable[[Any], list[Extra]]:
     return lambda config: [(name, (1, config.max_position_embeddings), "I64")]
 
 
-def _linear(name: str, rows: int, cols: int, dtype: str) -> list[Extra]:
+def linear(name: str, rows: int, cols: int, dtype: str) -> list[Extra]:
     return [(f"{name}.weight", (rows, cols), dtype), (f"{name}.bias", (rows,), dtype)]
 
 
@@ -53,7 +67,7 @@ def _fit_denses(config: Any) -> list[Extra]:
     """Projections of every hidden state of the student onto the teacher's width."""
     teacher = 768 if config.hidden_size == 312 else 2 * config.hidden_size
     numbers = range(config.num_hidden_layers + 1)
-    return [extra for i in numbers for extra in _linear(f"fit_denses.{i}", teacher, config.hidden_size, "F32")]
+    return [extra for i in numbers for extra in linear(f"fit_denses.{i}", teacher, config.hidden_size, "F32")]
 
 
 def _causal_masks(config: Any) -> list[Extra]:
@@ -68,15 +82,15 @@ def _deberta_heads(config: Any) -> list[Extra]:
     return [
         ("deberta.embeddings.position_ids", (1, config.max_position_embeddings), "I64"),
         ("lm_predictions.lm_head.bias", (config.vocab_size,), "F16"),
-        *_linear("lm_predictions.lm_head.dense", width, width, "F16"),
+        *linear("lm_predictions.lm_head.dense", width, width, "F16"),
         *_norm("lm_predictions.lm_head.LayerNorm", width, "F16"),
-        *_linear("mask_predictions.dense", width, width, "F16"),
+        *linear("mask_predictions.dense", width, width, "F16"),
         *_norm("mask_predictions.LayerNorm", width, "F16"),
-        *_linear("mask_predictions.classifier", 1, width, "F16"),
+        *linear("mask_predictions.classifier", 1, width, "F16"),
     ]
 
 
-def _bert(vocabulary: int, layers: int, hidden: int, ffn: int) -> dict[str, Any]:
+def bert(vocabulary: int, layers: int, hidden: int, ffn: int) -> dict[str, Any]:
     return {
         "vocab_size": vocabulary,
         "hidden_size": hidden,
@@ -86,7 +100,7 @@ def _bert(vocabulary: int, layers: int, hidden: int, ffn: int) -> dict[str, Any]
     }
 
 
-_TINY_BERT = {
+TINY_BERT = {
     "vocab_size": 64,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -94,7 +108,7 @@ _TINY_BERT = {
     "intermediate_size": 64,
     "max_position_embeddings": 20,
 }
-_TINY_DISTILBERT = {
+TINY_DISTILBERT = {
     "vocab_size": 64,
     "dim": 32,
     "n_layers": 2,
@@ -109,18 +123,18 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         base="AlbertModel",
         head="AlbertForPreTraining",
         saved="AlbertForPreTraining",
-        full={**_bert(30000, 12, 768, 3072), "embedding_size": 128},
-        tiny={**_TINY_BERT, "embedding_size": 16},
-        extras=_positions("albert.embeddings.position_ids"),
+        full={**bert(30000, 12, 768, 3072), "embedding_size": 128},
+        tiny={**TINY_BERT, "embedding_size": 16},
+        extras=positions("albert.embeddings.position_ids"),
     ),
     "codebert": Architecture(
         config="RobertaConfig",
         base="RobertaModel",
         head="RobertaForMaskedLM",
         saved="RobertaForMaskedLM",
-        full={**_bert(50265, 12, 768, 3072), "max_position_embeddings": 514, "type_vocab_size": 1},
-        tiny=_TINY_BERT,
-        extras=_positions("roberta.embeddings.position_ids"),
+        full={**bert(50265, 12, 768, 3072), "max_position_embeddings": 514, "type_vocab_size": 1},
+        tiny=TINY_BERT,
+        extras=positions("roberta.embeddings.position_ids"),
     ),
     "deberta-v3-small": Architecture(
         config="DebertaV2Config",
@@ -128,7 +142,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         head="DebertaV2ForMaskedLM",
         saved="DebertaV2ForMaskedLM",
         full={
-            **_bert(128100, 6, 768, 3072),
+            **bert(128100, 6, 768, 3072),
             "type_vocab_size": 0,
             "relative_attention": True,
             "max_relative_positions": -1,
@@ -138,7 +152,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "pos_att_type": ["p2c", "c2p"],
             "position_biased_input": False,
         },
-        tiny={**_TINY_BERT, "position_buckets": 8},
+        tiny={**TINY_BERT, "position_buckets": 8},
         dtype="F16",
         extras=_deberta_heads,
     ),
@@ -164,7 +178,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         head="DistilBertForMaskedLM",
         saved="DistilBertForMaskedLM",
         full={"vocab_size": 30522},
-        tiny=_TINY_DISTILBERT,
+        tiny=TINY_DISTILBERT,
     ),
     "distilgpt2": Architecture(
         config="GPT2Config",
@@ -189,25 +203,25 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         head="DistilBertForMaskedLM",
         saved="DistilBertForMaskedLM",
         full={"vocab_size": 119547},
-        tiny={**_TINY_DISTILBERT, "vocab_size": 96},
+        tiny={**TINY_DISTILBERT, "vocab_size": 96},
     ),
     "electra-small": Architecture(
         config="ElectraConfig",
         base="ElectraModel",
         head="ElectraForPreTraining",
         saved="ElectraForPreTraining",
-        full={**_bert(30522, 12, 256, 1024), "num_attention_heads": 4, "embedding_size": 128},
-        tiny={**_TINY_BERT, "embedding_size": 16},
-        extras=_positions("electra.embeddings.position_ids"),
+        full={**bert(30522, 12, 256, 1024), "num_attention_heads": 4, "embedding_size": 128},
+        tiny={**TINY_BERT, "embedding_size": 16},
+        extras=positions("electra.embeddings.position_ids"),
     ),
     "minilm-l6": Architecture(
         config="BertConfig",
         base="BertModel",
         head="BertModel",
         saved="BertModel",
-        full=_bert(30522, 6, 384, 1536),
-        tiny=_TINY_BERT,
-        extras=_positions("embeddings.position_ids"),
+        full=bert(30522, 6, 384, 1536),
+        tiny=TINY_BERT,
+        extras=positions("embeddings.position_ids"),
     ),
     "mobilebert": Architecture(
         config="MobileBertConfig",
@@ -254,17 +268,17 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         base="BertModel",
         head="BertForPreTraining",
         saved="BertModel",
-        full=_bert(31090, 12, 768, 3072),
-        tiny={**_TINY_BERT, "vocab_size": 80},
-        extras=_positions("embeddings.position_ids"),
+        full=bert(31090, 12, 768, 3072),
+        tiny={**TINY_BERT, "vocab_size": 80},
+        extras=positions("embeddings.position_ids"),
     ),
     "tinybert": Architecture(
         config="BertConfig",
         base="BertModel",
         head="BertForPreTraining",
         saved="BertForPreTraining",
-        full=_bert(30522, 4, 312, 1200),
-        tiny=_TINY_BERT,
+        full=bert(30522, 4, 312, 1200),
+        tiny=TINY_BERT,
         extras=_fit_denses,
     ),
     "whisper-tiny": Architecture(

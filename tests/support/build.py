@@ -1,11 +1,12 @@
 """Build a model of the zoo with transformers, and name its tensors as its file does."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from tests.support.architectures import Architecture
 
-__all__ = ["build_model", "make_config", "state_as_saved"]
+__all__ = ["build_model", "make_config", "state_as_published", "state_as_saved"]
 
 
 def make_config(architecture: Architecture, saved: str, sizes: Mapping[str, Any]) -> Any:
@@ -35,3 +36,14 @@ def state_as_saved(model: Any) -> dict[str, Any]:
     from transformers.core_model_loading import revert_weight_conversion
 
     return dict(revert_weight_conversion(model, model.state_dict()))
+
+
+def state_as_published(model: Any, architecture: Architecture) -> dict[str, Any]:
+    """The tensors that the published file has of this class, under its names."""
+    state = {}
+    for name, tensor in state_as_saved(model).items():
+        if not re.search(architecture.absent, name):
+            for pattern, replacement in architecture.renames.items():
+                name = re.sub(pattern, replacement, name)
+            state[name] = tensor
+    return state

@@ -13,7 +13,7 @@ _SCAFFOLDING = re.compile(r"^(?:fit_denses|lm_predictions|mask_predictions)\.")
 
 _HEAD = re.compile(
     r"^(?:cls|lm_head|proj_out|predictions|sop_classifier|discriminator_predictions|generator_\w+|vocab_\w+"
-    r"|pre_classifier|classifier|qa_outputs|score|fc|head)(?:\.|$)"
+    r"|pre_classifier|classifier|qa_outputs|score|fc|head|embed_out|quantizer|project_(?:hid|q))(?:\.|$)"
 )
 """Modules that classes with a head add to the encoder or decoder. A pooler belongs to the encoder."""
 

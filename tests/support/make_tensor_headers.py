@@ -1,6 +1,7 @@
-"""Write `tests/data/tensor_headers/<key>.json.gz`: names, shapes and dtypes of every zoo model at full size.
+"""Write `tests/data/tensor_headers/<key>.json.gz`: names, shapes and dtypes of every model with a card at full size.
 
-Run as `python -m tests.support.make_tensor_headers`, after a change of `architectures.py`. A fixture holds
+Run as `python -m tests.support.make_tensor_headers`, after a change of `architectures` or `wider_architectures`. A
+fixture holds
 
 - `config`: what the model's `config.json` says beyond its defaults;
 - `file`: all tensors of the published file, `[name, shape, dtype]`;
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.architectures import ARCHITECTURES, Architecture
-from tests.support.build import build_model, make_config, state_as_saved
+from tests.support.build import build_model, make_config, state_as_published, state_as_saved
+from tests.support.wider_architectures import WIDER_ARCHITECTURES
 
 __all__ = ["FIXTURES", "make_fixture"]
 
@@ -30,15 +32,14 @@ def make_fixture(architecture: Architecture) -> dict[str, Any]:
     extras = [[name, list(shape), dtype] for name, shape, dtype in architecture.extras(config)]
     return {
         "config": {key: value for key, value in config.to_diff_dict().items() if key not in _UNTOLD},
-        "file": _headers(saved, architecture.dtype) + extras,
-        "base": _headers(build_model(architecture.base, config, "meta"), architecture.dtype),
-        "head": _headers(build_model(architecture.head, config, "meta"), architecture.dtype),
+        "file": _headers(state_as_published(saved, architecture), architecture.dtype) + extras,
+        "base": _headers(state_as_saved(build_model(architecture.base, config, "meta")), architecture.dtype),
+        "head": _headers(state_as_saved(build_model(architecture.head, config, "meta")), architecture.dtype),
         "tied": dict(sorted(saved.all_tied_weights_keys.items())),
     }
 
 
-def _headers(model: Any, dtype: str) -> list[list[Any]]:
-    state = state_as_saved(model)
+def _headers(state: dict[str, Any], dtype: str) -> list[list[Any]]:
     return [[name, list(tensor.shape), _dtype(tensor, dtype)] for name, tensor in state.items()]
 
 
@@ -48,7 +49,7 @@ def _dtype(tensor: Any, dtype: str) -> str:
 
 def main() -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
-    for key, architecture in ARCHITECTURES.items():
+    for key, architecture in {**ARCHITECTURES, **WIDER_ARCHITECTURES}.items():
         text = json.dumps(make_fixture(architecture), separators=(",", ":"))
         # No time of writing in the file: the same architecture gives the same bytes.
         (FIXTURES / f"{key}.json.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))

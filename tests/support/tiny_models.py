@@ -1,11 +1,12 @@
-"""A tiny checkpoint of each of the fifteen architectures: true tensor names, the true file format, and the traps."""
+"""A tiny checkpoint of each architecture with a card: true tensor names, the true file format, and the traps."""
 
 from pathlib import Path
 from typing import Any
 
 from tests.support.architectures import ARCHITECTURES, Architecture, Extra
-from tests.support.build import build_model, make_config, state_as_saved
-from zoo.registry import CARDS
+from tests.support.build import build_model, make_config, state_as_published
+from tests.support.wider_architectures import WIDER_ARCHITECTURES
+from zoo.registry import ALL_CARDS
 
 __all__ = ["make_tiny_checkpoint"]
 
@@ -18,14 +19,14 @@ def make_tiny_checkpoint(key: str, directory: Path, seed: int) -> Path:
     """
     import torch
 
-    architecture = ARCHITECTURES[key]
+    architecture = {**ARCHITECTURES, **WIDER_ARCHITECTURES}[key]
     config = make_config(architecture, architecture.saved, {**architecture.full, **architecture.tiny})
     directory.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = _state(architecture, config)
     config.save_pretrained(directory)
-    path = directory / (CARDS[key].weight_file or "model.safetensors")
+    path = directory / (ALL_CARDS[key].weight_file or "model.safetensors")
     _write_weights(state, path)
     return path
 
@@ -40,21 +41,24 @@ def _state(architecture: Architecture, config: Any) -> dict[str, Any]:
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
     if architecture.dtype == "F16":
         model = model.half()
-    return state_as_saved(model) | {extra[0]: _extra_tensor(extra) for extra in architecture.extras(config)}
+    return state_as_published(model, architecture) | {
+        extra[0]: _extra_tensor(extra) for extra in architecture.extras(config)
+    }
 
 
 def _extra_tensor(extra: Extra) -> Any:
     """Positions count up, four dimensions are a causal mask, none is the value it fills in, the rest is random."""
     import torch
 
+    dtypes = {"F16": torch.float16, "F32": torch.float32, "U8": torch.uint8, "BOOL": torch.bool}
     _, shape, dtype = extra
     if dtype == "I64":
         return torch.arange(shape[-1]).expand(shape).contiguous()
     if len(shape) == 4:
-        return torch.ones(shape).tril()
+        return torch.ones(shape).tril().to(dtypes[dtype])
     if shape == ():
-        return torch.tensor(-10000.0)
-    return (0.02 * torch.randn(shape)).to(torch.float16 if dtype == "F16" else torch.float32)
+        return torch.tensor(-10000.0, dtype=dtypes[dtype])
+    return (0.02 * torch.randn(shape)).to(dtypes[dtype])
 
 
 def _write_weights(state: dict[str, Any], path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.weights.files import WeightFiles
-from zoo.registry import CARDS
+from zoo.registry import ALL_CARDS
 
 __all__ = ["files_of"]
 
@@ -22,5 +22,5 @@ def files_of(*paths: Path, config: dict[str, Any] | None = None, card: str | Non
         num_bytes=sum(path.stat().st_size for path in paths if path.exists()),
         origin="local",
         config=config or {},
-        card=CARDS[card] if card else None,
+        card=ALL_CARDS[card] if card else None,
     )

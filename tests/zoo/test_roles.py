@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.tensor_headers import load_fixture
-from zoo.registry import CARDS
+from zoo.registry import ALL_CARDS
 from zoo.roles import describe_tensors
 from zoo.tensors import Axis, Role, TensorHeader, TensorKind, TensorSpec
 
@@ -20,7 +20,7 @@ def describe_one(name: str, *shape: int, dtype: str = "F32", **config: object) -
 
 def specs_of(key: str) -> dict[str, TensorSpec]:
     fixture = load_fixture(key)
-    return {spec.name: spec for spec in describe_tensors(fixture.file, fixture.config)}
+    return {spec.name: spec for spec in describe_tensors(fixture.read, fixture.config)}
 
 
 def view(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
@@ -117,9 +117,9 @@ def test_a_stack_of_experts_is_not_taken_for_one_projection() -> None:
     assert (spec.role, spec.rows, spec.cols) == (Role.OTHER, 4, 48)
 
 
-@pytest.mark.parametrize("key", CARDS)
+@pytest.mark.parametrize("key", ALL_CARDS)
 def test_views_can_be_taken_and_parts_cover_their_tensor(key: str) -> None:
-    shapes = {h.name: h.shape for h in load_fixture(key).file}
+    shapes = {h.name: h.shape for h in load_fixture(key).read}
     for spec in specs_of(key).values():
         if spec.transposed or spec.row_slice:
             assert len(shapes[spec.tensor]) == 2
@@ -244,3 +244,20 @@ def test_order_of_the_headers_decides_the_order_of_the_specs_and_nothing_else() 
 
 def test_no_tensors_give_no_specs() -> None:
     assert describe_tensors([]) == ()
+
+
+def test_the_pre_training_heads_of_wav2vec2_are_heads_and_its_mask_an_embedding() -> None:
+    specs = specs_of("wav2vec2-base")
+    assert specs["wav2vec2.masked_spec_embed"].role is Role.TOKEN_EMBEDDING
+    heads = [name for name, spec in specs.items() if spec.role is Role.HEAD]
+    assert heads == ["quantizer.codevectors", "quantizer.weight_proj.weight", "project_hid.weight", "project_q.weight"]
+    assert (specs[heads[0]].rows, specs[heads[0]].cols) == (640, 128)
+
+
+def test_the_stem_of_efficientnet_reads_pixels() -> None:
+    assert specs_of("efficientnet-b0")["efficientnet.embeddings.convolution.weight"].col_axis is Axis.POSITION
+
+
+def test_the_outputs_of_attention_in_blip_are_known() -> None:
+    spec = specs_of("blip-captioning")["vision_model.encoder.layers.0.self_attn.projection.weight"]
+    assert (spec.role, spec.row_axis, spec.col_axis) == (Role.ATTENTION_OUTPUT, *OUTPUT_AXES)

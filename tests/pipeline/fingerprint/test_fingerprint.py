@@ -20,7 +20,7 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from tests.support.small_models import Model, matrix_spec, permuted, random_model, shuffled
 from tests.support.tiny_models import make_tiny_checkpoint
-from zoo.registry import CARDS
+from zoo.registry import ALL_CARDS
 from zoo.tensors import Axis, Role
 
 SPECIMENS = Path(__file__).parents[3] / "data" / "specimens"
@@ -136,7 +136,7 @@ def test_kinds_are_projected_apart_and_their_scale_is_lost() -> None:
     assert fingerprint_vector([]) is None and measure_fingerprint([], lambda spec: []) == []
 
 
-@pytest.mark.parametrize("key", CARDS)
+@pytest.mark.parametrize("key", ALL_CARDS)
 def test_every_architecture_of_the_zoo_has_a_fingerprint(key: str, tmp_path: Path) -> None:
     weights = make_tiny_checkpoint(key, tmp_path / key, seed=0)
     found = vector(read(weights.parent, tmp_path / "home"))

@@ -22,6 +22,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rank-stabilised": QUERY | {"use_rslora": True},
     "patterns": QUERY | {"rank_pattern": {FIRST: 2}, "alpha_pattern": {FIRST: 5}},
     "embedding": QUERY | {"target_modules": ["word_embeddings"]},
+    "magnitudes": QUERY | {"use_dora": True},
+    "magnitudes of an embedding": QUERY | {"target_modules": ["word_embeddings"], "use_dora": True},
     "saved": QUERY | {"modules_to_save": ["pooler"]},
 }
 
@@ -64,6 +66,8 @@ def test_merged_weights_and_updates_are_those_of_peft(base: Path, tmp_path: Path
         assert set(reader.tensors) == set(before)
         for key in before:
             np.testing.assert_allclose(reader.tensor(key), merged[key], atol=1e-5)
+    if "use_dora" in SETTINGS[name]:
+        return  # It has no update apart from its base.
     request = ModelRequest(name=str(tmp_path / "adapter"), adapter="delta")
     with WeightReader(fetch(request, home=tmp_path / "home")) as reader:
         assert set(reader.tensors) == changed
@@ -105,3 +109,81 @@ def test_what_is_no_plain_lora_is_refused_by_name(
     files = fetch(ModelRequest(name=str(tmp_path / "adapter"), adapter="delta"), home=tmp_path / "home")
     with pytest.raises(ExtractError, match=word):
         extract(files)
+
+
+# Files without a configuration.
+
+
+def factors(down: str, up: str, *, rank: int = 2, alpha: str | None = None) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    found = {down: torch.randn(rank, 6, generator=generator), up: torch.randn(8, rank, generator=generator)}
+    return found | ({alpha: torch.tensor(4.0)} if alpha else {})
+
+
+KOHYA = "lora_unet_down_blocks_0_attn1_to_q"
+LOOSE = {
+    "kohya": (
+        factors(f"{KOHYA}.lora_down.weight", f"{KOHYA}.lora_up.weight", alpha=f"{KOHYA}.alpha"),
+        "lora_unet_down_blocks_0_attn1.to_q.weight",
+        2.0,
+    ),
+    "diffusers": (factors("unet.a.to_q.lora.down.weight", "unet.a.to_q.lora.up.weight"), "unet.a.to_q.weight", 1.0),
+    "old diffusers": (
+        factors("unet.a.processor.to_q_lora.down.weight", "unet.a.processor.to_q_lora.up.weight"),
+        "unet.a.processor.to_q.weight",
+        1.0,
+    ),
+    "peft": (factors("unet.a.to_q.lora_A.weight", "unet.a.to_q.lora_B.weight"), "unet.a.to_q.weight", 1.0),
+}
+
+
+def loose(folder: Path, tensors: dict[str, torch.Tensor], **how: Any) -> WeightReader:
+    save_file(tensors, folder / "pytorch_lora_weights.safetensors")
+    return WeightReader(fetch(ModelRequest(name=str(folder), **how), home=folder / "home"))
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_factors_without_a_configuration_are_updates_where_asked_for(tmp_path: Path, name: str) -> None:
+    tensors, target, scale = LOOSE[name]
+    down, up = list(tensors.values())[:2]
+    with loose(tmp_path, tensors, adapter="delta") as reader:
+        assert set(reader.tensors) == {target}
+        np.testing.assert_allclose(reader.tensor(target), scale * (up @ down), rtol=1e-5, atol=1e-6)
+    inventory = extract(reader.files)
+    assert inventory.specs[0].role == "attention_query" and inventory.account.unreadable == 0
+
+
+def test_factors_of_kernels_make_a_kernel(tmp_path: Path) -> None:
+    down, up = torch.randn(2, 3, 3, 3), torch.randn(5, 2, 1, 1)
+    with loose(tmp_path, {"a.lora_down.weight": down, "a.lora_up.weight": up}, adapter="delta") as reader:
+        expected = torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down)
+        np.testing.assert_allclose(reader.tensor("a.weight"), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "how", "message", "hint"),
+    [
+        ({}, {}, r"LoRA updates \(as kohya saves them\) and no model", "--adapter delta"),
+        (
+            {"a.weight": (4, 4)},
+            {"adapter": "delta"},
+            "beside weights of a model, such as 'a.weight'",
+            "merge_and_unload",
+        ),
+        ({f"{KOHYA}.dora_scale": (8, 1)}, {"adapter": "delta"}, "of the kind DoRA", "Merge it"),
+        ({f"{KOHYA}.hada_w1_a": (8, 1)}, {"adapter": "delta"}, "of the kind LoHa", "Merge it"),
+        ({f"{KOHYA}.lora_mid.weight": (2, 2)}, {"adapter": "delta"}, "of the kind LoCon", "Merge it"),
+    ],
+)
+def test_factors_never_pass_for_matrices(
+    tmp_path: Path, more: dict[str, tuple[int, ...]], how: dict[str, Any], message: str, hint: str
+) -> None:
+    tensors = LOOSE["kohya"][0] | {name: torch.ones(shape) for name, shape in more.items()}
+    with loose(tmp_path, tensors, **how) as reader, pytest.raises(ExtractError, match=message) as caught:
+        _ = reader.tensors
+    assert hint in caught.value.hint
+
+
+def test_loha_alone_is_refused_by_name(tmp_path: Path) -> None:
+    with loose(tmp_path, {"a.hada_w1_a": torch.ones(2, 2)}) as reader, pytest.raises(ExtractError, match="LoHa"):
+        _ = reader.tensors

@@ -9,7 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dna_zoo.errors import DamagedFileError, DnaZooError, NoWeightsError, PartialModelError, UnsafeFileError
+from dna_zoo.errors import (
+    DamagedFileError,
+    DnaZooError,
+    ExtractError,
+    NoWeightsError,
+    PartialModelError,
+    UnsafeFileError,
+)
 from pipeline.fetch.plan import key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
@@ -138,7 +145,22 @@ def test_other_frameworks_are_named(tmp_path: Path, name: str, word: str) -> Non
 def test_slices_for_tensor_parallelism_are_not_taken_for_a_model(tmp_path: Path) -> None:
     for rank in range(2):
         torch.save(model(rank), tmp_path / f"consolidated.0{rank}.pth")
-    with pytest.raises(NoWeightsError, match="tensor parallelism"):
+    with pytest.raises(ExtractError, match=r"tensor parallelism, and how 'layer\.0\.weight' was cut"):
+        read(tmp_path, tmp_path / "home")
+
+
+def test_what_every_slice_has_whole_must_be_the_same(tmp_path: Path) -> None:
+    for rank in range(2):
+        parts = {"layers.0.attention.wq.weight": torch.randn(4, 8), "norm.weight": torch.full((8,), 1.0 + rank)}
+        torch.save(parts, tmp_path / f"consolidated.0{rank}.pth")
+    with pytest.raises(DamagedFileError, match=r"'norm\.weight' whole, and their values differ"):
+        read(tmp_path, tmp_path / "home")
+
+
+def test_slices_of_other_shapes_are_of_other_models(tmp_path: Path) -> None:
+    for rank in range(2):
+        torch.save({"layers.0.attention.wq.weight": torch.randn(4 + rank, 8)}, tmp_path / f"consolidated.0{rank}.pth")
+    with pytest.raises(ExtractError, match="of 2, of the shapes"):
         read(tmp_path, tmp_path / "home")
 
 

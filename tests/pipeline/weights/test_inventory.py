@@ -19,9 +19,9 @@ from pipeline.weights import reader as reader_module
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory, extract, take_inventory
 from pipeline.weights.reader import WeightReader
-from tests.support.architectures import ARCHITECTURES
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.weight_files import files_of
+from zoo.registry import ALL_CARDS
 from zoo.tensors import Role, TensorKind, TensorSpec
 
 GPT2 = {"model_type": "gpt2", "n_head": 2}
@@ -171,7 +171,7 @@ def test_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
         assert reader.matrix(spec_of(extract(files), "embeddings.cls_token")).shape == (1, 8)
 
 
-@pytest.mark.parametrize("key", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("key", sorted(ALL_CARDS))
 def test_every_view_of_every_architecture_can_be_read(tmp_path: Path, key: str) -> None:
     files = fetch(ModelRequest(name=key, weights=make_tiny_checkpoint(key, tmp_path, 0)), home=tmp_path / "home")
     inventory = extract(files)
