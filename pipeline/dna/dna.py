@@ -6,7 +6,7 @@ from functools import cached_property
 from html import escape
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -256,6 +256,10 @@ class Dna(Mapping[str, DnaTensor]):
             near = did_you_mean(name, self._by_name)
             raise UnknownTensorError(f"The DNA has no tensor {name!r}.", hint=near or "`list(dna)` names them.")
         return self._by_name[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The tensor of that name, or `default` where there is none."""
+        return self._by_name.get(name, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
