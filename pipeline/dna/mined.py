@@ -16,9 +16,13 @@ def mined_dna(pattern: PatternRecord, database: PatternDatabase, home: Path) -> 
     """Read the DNA of a pattern. Raises `DnaFileError` where nothing was fitted, or the file is not in this home."""
     key = pattern.model.key
     kept = next((each for each in pattern.artifacts if each.kind == "checkpoint"), None)
-    if kept is None:
+    if pattern.fit is None:
         raise DnaFileError(
             f"{key!r} has no DNA: it holds no matrix that could be fitted.", hint="Ask for another model."
+        )
+    if kept is None:
+        raise DnaFileError(
+            f"The database does not say where the DNA of {key!r} is.", hint=f"Mine it again: `dna-zoo mine {key}`."
         )
     path = home / kept.path
     if not path.exists():
