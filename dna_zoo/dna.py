@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from dna_zoo.errors import DnaFileError
-from dna_zoo.zoo import open as open_zoo
 from pipeline.dna.dna import Dna, DnaTensor
 from pipeline.dna.file import DNA_FILE
 
@@ -23,6 +22,9 @@ def load_dna(path_or_key: str | Path, *, database: str | Path | None = None, hom
         return Dna.load(_in_folder(path))
     if path.exists() or path.suffix in (".safetensors", ".pt"):
         return Dna.load(path)
+    # A file needs no database, nor what reads one.
+    from dna_zoo.zoo import open as open_zoo
+
     with open_zoo(database, home=home) as zoo:
         return zoo[str(path_or_key)].dna()
 

@@ -17,7 +17,6 @@ from dna_zoo.errors import DnaFileError, SettingsError, UnknownTensorError, did_
 from pipeline.dna.contents import DnaContents, KeptTensor
 from pipeline.dna.decoder import Decoder, axis_samples
 from pipeline.dna.file import read_dna, write_dna
-from pipeline.dna.format_2 import read_format_2
 from pipeline.dna.frequencies import frequencies_of
 from pipeline.dna.stored import DTYPES, is_covered, place
 from pipeline.order import CanonicalOrder
@@ -206,6 +205,8 @@ class Dna(Mapping[str, DnaTensor]):
         """
         path = Path(path).expanduser()
         if path.suffix == ".pt":
+            from pipeline.dna.format_2 import read_format_2
+
             return cls(contents=read_format_2(path, None if order is None else Path(order)))
         return cls(contents=read_dna(path))
 
