@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, write_results
 from pipeline.fit.baselines import SVD_WIDTHS, Baseline, explained
-from pipeline.fit.report import MOMENTS, RatePoint, TensorFit, rate_point, report
+from pipeline.fit.report import RatePoint, TensorFit, rate_point, report
+from pipeline.fit.sizing import MOMENTS
 from pipeline.fit.stage import FitResult, fit
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings, preset

@@ -7,16 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dna_zoo.errors import SettingsError
-from pipeline.settings import (
-    PRESETS,
-    AnalysisSettings,
-    FitSettings,
-    MineSettings,
-    Setting,
-    fit_settings,
-    preset,
-)
+from pipeline.settings import DEVICES, PRESETS, FitSettings, Setting, fit_settings, preset
 
 __all__ = [
     "DeviceOption",
@@ -25,11 +16,9 @@ __all__ = [
     "SeedOption",
     "command_of",
     "documented",
-    "make_settings",
     "with_fit_options",
 ]
 
-DEVICES = ("auto", "cpu", "cuda")
 FIT, MEASURE = "Fit", "Measurement"
 OTHERWISE_GIVEN = ("num_nulls",)
 """Settings that have an option under another name, shared with the analysis."""
@@ -133,32 +122,6 @@ def _taken(setting: Setting) -> str:
     if setting.choices:
         return ", ".join(f"`{name}`" for name in setting.choices)
     return setting.range.says if setting.range else ""
-
-
-def make_settings(
-    name: str,
-    *,
-    nulls: int | None,
-    device: str,
-    seed: int,
-    allow_nonfinite: bool = False,
-    allow_partial: bool = False,
-    **fit: Any,
-) -> MineSettings:
-    """The settings that the options amount to; those left None are the preset's. Raises `SettingsError`."""
-    if device not in DEVICES:
-        raise SettingsError(f"`device` cannot be {device!r}.", hint=f"Use one of: {', '.join(DEVICES)}.")
-    fit_settings = preset(name, num_nulls=nulls, **fit)
-    analysis = AnalysisSettings() if nulls is None else AnalysisSettings(num_nulls=nulls)
-    return MineSettings(
-        preset=name,
-        fit=fit_settings,
-        analysis=analysis,
-        device=device,
-        seed=seed,
-        allow_nonfinite=allow_nonfinite,
-        allow_partial=allow_partial,
-    )
 
 
 def command_of(model: str, settings: FitSettings, *, device: str = "auto", seed: int = 0) -> str:

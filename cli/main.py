@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.application import Application, Command, Group, examples
-from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
+from cli.commands import ask, compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption, WideOption
 from dna_zoo import __version__
 
@@ -68,6 +68,7 @@ _add(app, show.show, show.EXAMPLES)
 _add(app, compare.compare, compare.EXAMPLES)
 _add(app, similar.similar, similar.EXAMPLES)
 _add(app, taxonomy.taxonomy, taxonomy.EXAMPLES)
+_add(app, ask.ask, ask.EXAMPLES)
 _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)

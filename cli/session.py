@@ -11,20 +11,12 @@ import typer
 
 from cli.output import Format, Output
 from dna_zoo.errors import SettingsError, StoreError
+from dna_zoo.home import database_url, home_folder
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
 
-__all__ = ["DATABASE_NAME", "OPTIONS", "Session", "default_home", "offline_mode", "session_of"]
-
-DATABASE_NAME = "dna-zoo.db"
-
-
-def default_home() -> Path:
-    """The platform's folder for user data; the same for `make mine` and for a bare `dna-zoo`."""
-    from platformdirs import user_data_path
-
-    return user_data_path("dna-zoo", appauthor=False)
+__all__ = ["OPTIONS", "Session", "offline_mode", "session_of"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,12 +57,12 @@ class Session:
     @property
     def home(self) -> Path:
         """Where runs, checkpoints and the default database are."""
-        return Path(self.given_home).expanduser() if self.given_home else default_home()
+        return home_folder(self.given_home)
 
     @property
     def database_url(self) -> str:
         """The database's URL, password and all: not to be shown."""
-        return self.db or f"sqlite:///{self.home / DATABASE_NAME}"
+        return database_url(self.db, self.home)
 
     def make_home(self) -> Path:
         """The home folder, created if it is not there. Raises `StoreError` if it cannot be."""

@@ -9,10 +9,28 @@ import pandas as pd
 
 from patterndb.columns import COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
-from patterndb.records import PatternSummary, SignatureEntry, TensorEntry, TensorRecord
+from patterndb.records import (
+    PatternRecord,
+    PatternSummary,
+    RoleRecord,
+    SignatureEntry,
+    Statistic,
+    TensorEntry,
+    TensorRecord,
+)
+from patterndb.rows import STATISTIC_FLOATS
 from patterndb.similarity import all_distances
 
-__all__ = ["catalog_frame", "distances_frame", "signatures_frame", "tensors_frame"]
+__all__ = [
+    "catalog_frame",
+    "distances_frame",
+    "pattern_tensors_frame",
+    "roles_frame",
+    "signature_frame",
+    "signatures_frame",
+    "statistics_frame",
+    "tensors_frame",
+]
 
 Row = dict[str, Any]
 
@@ -114,6 +132,55 @@ def _distance_rows(entries: Sequence[SignatureEntry]) -> Iterator[Row]:
                     "a": a.key, "b": b.key, "is_same_file": a.sha256 == b.sha256,
                     "is_partial": bool(a.is_partial or b.is_partial), **pair,
                 }  # fmt: skip
+
+
+def pattern_tensors_frame(pattern: PatternRecord) -> pd.DataFrame:
+    """The tensors of one pattern, by name: the columns of `tensors_frame` without the model's."""
+    key = pattern.pattern_key
+    entries = [TensorEntry(model=pattern.model.key, pattern_key=key, tensor=tensor) for tensor in pattern.tensors]
+    frame = tensors_frame(entries, _bare_statistics(key, [tensor.statistics for tensor in pattern.tensors]))
+    return frame.drop(columns=["model", "pattern_key"]).set_index("tensor")
+
+
+def roles_frame(pattern: PatternRecord) -> pd.DataFrame:
+    """One row for each role of a pattern, by name: counts, class, fit, and its pooled statistics."""
+    key, roles = pattern.pattern_key, pattern.roles
+    rows = pd.MultiIndex.from_arrays([[key] * len(roles), range(len(roles))])
+    statistics = _statistic_columns(_bare_statistics(key, [role.statistics for role in roles]), rows)
+    known = pd.DataFrame([_role_row(role) for role in roles])
+    return pd.concat([known, statistics], axis=1).set_index("role") if roles else known
+
+
+def statistics_frame(pattern: PatternRecord) -> pd.DataFrame:
+    """One row for each statistic of a pattern's model as a whole, by name."""
+    frame = pd.DataFrame([_values(each) for each in pattern.statistics], columns=[f.name for f in fields(Statistic)])
+    frame["q"] = q_values([each.p for each in pattern.statistics])
+    numbers = {name: "float64" for name in (*STATISTIC_FLOATS, "q")}
+    return frame.astype(numbers).set_index("name")
+
+
+def signature_frame(pattern: PatternRecord) -> pd.DataFrame:
+    """One row for each dimension that a pattern's signature has, by name."""
+    entry = SignatureEntry(
+        model=pattern.model,
+        pattern_key=pattern.pattern_key,
+        pattern_class=pattern.pattern_class,
+        signature=pattern.signature,
+    )
+    return signatures_frame([entry]).drop(columns=["model", "pattern_key", "version"]).set_index("dimension")
+
+
+def _bare_statistics(pattern_key: str, owners: Sequence[Sequence[Statistic]]) -> Iterator[tuple[Any, ...]]:
+    """As `patterndb.patterns.read_tensor_statistics` gives them, of the owners in their order."""
+    for position, statistics in enumerate(owners):
+        for each in statistics:
+            yield (pattern_key, position, each.name, *(getattr(each, name) for name in STATISTIC_FLOATS))
+
+
+def _role_row(role: RoleRecord) -> Row:
+    fit = _values(role.fit) if role.fit else {}
+    names = ("role", "tensors", "weights", "pattern_class")
+    return {name: getattr(role, name) for name in names} | {f"fit_{name}": value for name, value in fit.items()}
 
 
 def _values(record: Any) -> Row:

@@ -7,9 +7,10 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from dna_zoo.errors import SettingsError
+from dna_zoo.errors import SettingsError, did_you_mean
 
 __all__ = [
+    "DEVICES",
     "PRESETS",
     "RATE_BESIDE_ADAM",
     "AdapterUse",
@@ -27,6 +28,7 @@ __all__ = [
     "Setting",
     "Split",
     "fit_settings",
+    "make_settings",
     "preset",
 ]
 
@@ -303,6 +305,7 @@ _POINTWISE = FitSettings(
 )
 """From `benchmarks/pointwise.py`: higher frequencies learn too slowly, lower ones store more of the null."""
 _TRAINING = ("omega", "epochs", "learning_rate", "schedule", "precision", "patience", "checkpoint_every")
+DEVICES = ("auto", "cpu", "cuda")
 RATE_BESIDE_ADAM: Mapping[Optimizer, float] = {"sgd": 5.0, "rmsprop": 0.2, "adam": 1.0, "adamw": 1.0, "muon": 1.0}
 """An optimiser's learning rate over that of Adam, which the presets hold; from `benchmarks/optimisers.py`."""
 
@@ -326,3 +329,36 @@ def preset(name: str, **changes: Any) -> FitSettings:
         return settings
     ratio = RATE_BESIDE_ADAM[settings.optimizer] / RATE_BESIDE_ADAM[base.optimizer]
     return replace(settings, learning_rate=settings.learning_rate * ratio)
+
+
+def make_settings(
+    name: str,
+    *,
+    nulls: int | None,
+    device: str,
+    seed: int,
+    allow_nonfinite: bool = False,
+    allow_partial: bool = False,
+    **fit: Any,
+) -> MineSettings:
+    """All settings of a mining: what is None is the preset's; `nulls` holds for fit and analysis.
+
+    Raises `SettingsError` for a value out of its range, and for a setting that there is not.
+    """
+    if device not in DEVICES:
+        raise SettingsError(f"`device` cannot be {device!r}.", hint=f"Use one of: {', '.join(DEVICES)}.")
+    known = [setting.name for setting in fit_settings()]
+    for unknown in (each for each in fit if each not in known):
+        hint = did_you_mean(unknown, known) or "`pipeline.settings.FitSettings` has them all."
+        raise SettingsError(f"There is no setting {unknown!r}.", hint=hint)
+    chosen = preset(name, num_nulls=nulls, **fit)
+    analysis = AnalysisSettings() if nulls is None else AnalysisSettings(num_nulls=nulls)
+    return MineSettings(
+        preset=name,
+        fit=chosen,
+        analysis=analysis,
+        device=device,
+        seed=seed,
+        allow_nonfinite=allow_nonfinite,
+        allow_partial=allow_partial,
+    )

@@ -1,13 +1,18 @@
 """Imports point one way: between packages, and between the rooms of the pipeline."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+DOOR = "dna_zoo"
+BASE = {"dna_zoo", "dna_zoo.errors", "dna_zoo.home"}
+"""Modules of the door that all packages may import, and that import no other package; the rest of it stands above."""
 PACKAGES = {
-    "dna_zoo": set(),
+    "dna_zoo": {"zoo", "patterndb", "pipeline"},
     "zoo": {"dna_zoo"},
     "patterndb": {"dna_zoo"},
     "pipeline": {"dna_zoo", "zoo", "patterndb"},
@@ -48,6 +53,14 @@ def imported_packages(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imported(path)}
 
 
+def modules_of_the_door(path: Path) -> set[str]:
+    """Modules of the door that the file imports something from."""
+    names = {name for name in imported(path) if name.split(".")[0] == DOOR}
+    modules = {f"{DOOR}.{found.stem}" for found in (ROOT / DOOR).glob("*.py")}
+    # `from dna_zoo.errors import X` is listed as `dna_zoo.errors.X`, and `from dna_zoo import X` as `dna_zoo.X`.
+    return {".".join(name.split(".")[:2]) if ".".join(name.split(".")[:2]) in modules else DOOR for name in names}
+
+
 def imported_rooms(path: Path) -> set[str]:
     return {name.split(".")[1] for name in imported(path) if name.startswith("pipeline.")}
 
@@ -57,6 +70,25 @@ def test_package_imports_only_what_lies_below_it(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         ours = imported_packages(path) & set(PACKAGES)
         assert ours <= PACKAGES[package] | {package}, f"{path.relative_to(ROOT)} imports {ours}"
+
+
+@pytest.mark.parametrize("package", sorted({*PACKAGES} - {DOOR, "cli"}))
+def test_package_takes_from_the_door_only_what_lies_below_all(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        assert modules_of_the_door(path) <= BASE, f"{path.relative_to(ROOT)} imports {modules_of_the_door(path)}"
+
+
+def test_what_lies_below_all_imports_nothing_of_ours() -> None:
+    for name in ("errors", "home"):
+        path = ROOT / DOOR / f"{name}.py"
+        assert not imported_packages(path) & set(PACKAGES), f"{path.relative_to(ROOT)}"
+
+
+def test_the_door_loads_nothing_before_it_is_used() -> None:
+    code = "import sys, dna_zoo; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "dna_zoo" in loaded and not loaded & ({*PACKAGES, "torch", "numpy", "pandas", "sqlalchemy"} - {DOOR})
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))

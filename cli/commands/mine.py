@@ -18,7 +18,7 @@ from cli.session import offline_mode, session_of
 from cli.signals import ended_in_order
 from cli.whereabouts import find_pattern, run_folder
 from patterndb.records import Neighbour, PatternRecord, RunRecord
-from pipeline.settings import AdapterUse
+from pipeline.settings import AdapterUse, make_settings
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
@@ -118,7 +118,7 @@ def mine(
         adapter=adapter,
         base=base,
     )
-    settings = options.make_settings(
+    settings = make_settings(
         preset,
         nulls=nulls,
         device=device,

@@ -1,6 +1,6 @@
 """`dna-zoo taxonomy`: the tree of the models' cards, the tree of their signatures, and how well they agree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,7 +14,6 @@ from cli.options import FormatOption
 from cli.output import Format
 from cli.session import session_of
 from cli.tables import Column, Table, escaped, make_facts, make_table
-from patterndb.records import SignatureEntry
 
 if TYPE_CHECKING:
     from pipeline.analyse.taxonomy import Merge, Taxonomy
@@ -28,36 +27,12 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     """Draw the declared tree and the tree found in the signatures, and show how well they agree."""
     session = session_of(context)
     output = session.output(output_format)
+    from pipeline.analyse.taxonomy import classify
+
     with session.database() as database:
-        found = _classify(database.signatures(with_nulls=False))
+        found = classify(database.signatures(with_nulls=False))
         partial = database.partial_models()
     output.result(lambda: taxonomy_document(found, partial), bare=found.models, draw=lambda: _draw(found, partial))
-
-
-def _classify(entries: Sequence[SignatureEntry]) -> "Taxonomy":
-    """The trees of the models. Raises `StoreError` for signatures of different versions."""
-    from patterndb.similarity import align, all_distances
-    from pipeline.analyse.lineage_groups import find_related, group_lineages
-    from pipeline.analyse.taxonomy import DeclaredModel
-    from pipeline.analyse.taxonomy import taxonomy as find_taxonomy
-
-    names, values = align([entry.signature for entry in entries])
-    models = [entry.model for entry in entries]
-    # The weights must not be asked whether they agree with what they said themselves.
-    by_card, by_weights = group_lineages(models), group_lineages(models, find_related(names, values))
-    declared = [
-        DeclaredModel(
-            key=entry.model.key,
-            modality=entry.model.modality,
-            architecture=entry.model.architecture,
-            profile=entry.pattern_class,
-            family=entry.model.family,
-            lineage=by_card.names[lineage],
-            lineage_group=by_weights.names[group],
-        )
-        for entry, lineage, group in zip(entries, by_card.lineages, by_weights.lineages, strict=True)
-    ]
-    return find_taxonomy(declared, all_distances(entries).in_one)
 
 
 def _draw(found: "Taxonomy", partial: frozenset[str]) -> Iterator[RenderableType]:

@@ -16,6 +16,7 @@ from cli.output import Format
 from cli.progress import progress
 from cli.session import offline_mode, session_of
 from cli.tables import Column, escaped, make_table
+from pipeline.settings import make_settings
 
 if TYPE_CHECKING:
     from pipeline.tuning.study import TuneResult, TuneTrial
@@ -61,7 +62,7 @@ def tune(
     session = session_of(context)
     output = session.output(output_format)
     (request,) = model_requests([name])
-    settings = options.make_settings("quick", nulls=nulls, device=device, seed=seed, **fit)
+    settings = make_settings("quick", nulls=nulls, device=device, seed=seed, **fit)
     require_some([request], session)
     from pipeline.tuning.study import tune as search
 

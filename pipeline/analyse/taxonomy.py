@@ -19,6 +19,9 @@ from scipy.spatial.distance import squareform
 
 from patterndb.comparison import adjusted_rand
 from patterndb.multiplicity import q_values
+from patterndb.records import SignatureEntry
+from patterndb.similarity import align, all_distances
+from pipeline.analyse.lineage_groups import find_related, group_lineages
 from pipeline.analyse.permutation_tests import blocks_of_lineages, deal_labels, least_p
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "LevelAgreement",
     "Merge",
     "Taxonomy",
+    "classify",
     "taxonomy",
 ]
 
@@ -102,6 +106,27 @@ class Taxonomy:
     """None with fewer than `FEWEST_MODELS` models or without two different distances."""
     agreement: tuple[LevelAgreement, ...]
     note: str = ""
+
+
+def classify(entries: Sequence[SignatureEntry]) -> Taxonomy:
+    """The trees of the models in a database. Raises `StoreError` for signatures of different versions."""
+    names, values = align([entry.signature for entry in entries])
+    models = [entry.model for entry in entries]
+    # The weights must not be asked whether they agree with what they said themselves.
+    by_card, by_weights = group_lineages(models), group_lineages(models, find_related(names, values))
+    declared = [
+        DeclaredModel(
+            key=entry.model.key,
+            modality=entry.model.modality,
+            architecture=entry.model.architecture,
+            profile=entry.pattern_class,
+            family=entry.model.family,
+            lineage=by_card.names[lineage],
+            lineage_group=by_weights.names[group],
+        )
+        for entry, lineage, group in zip(entries, by_card.lineages, by_weights.lineages, strict=True)
+    ]
+    return taxonomy(declared, all_distances(entries).in_one)
 
 
 def taxonomy(

@@ -6,7 +6,7 @@ from functools import cached_property
 from html import escape
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from dna_zoo.errors import DnaFileError, SettingsError, UnknownTensorError, did_
 from pipeline.dna.contents import DnaContents, KeptTensor
 from pipeline.dna.decoder import Decoder, axis_samples
 from pipeline.dna.file import read_dna, write_dna
-from pipeline.dna.format_2 import read_format_2
 from pipeline.dna.frequencies import frequencies_of
 from pipeline.dna.stored import DTYPES, is_covered, place
 from pipeline.order import CanonicalOrder
@@ -206,6 +205,8 @@ class Dna(Mapping[str, DnaTensor]):
         """
         path = Path(path).expanduser()
         if path.suffix == ".pt":
+            from pipeline.dna.format_2 import read_format_2
+
             return cls(contents=read_format_2(path, None if order is None else Path(order)))
         return cls(contents=read_dna(path))
 
@@ -256,6 +257,10 @@ class Dna(Mapping[str, DnaTensor]):
             near = did_you_mean(name, self._by_name)
             raise UnknownTensorError(f"The DNA has no tensor {name!r}.", hint=near or "`list(dna)` names them.")
         return self._by_name[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The tensor of that name, or `default` where there is none."""
+        return self._by_name.get(name, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.additive import AdditiveModel, additive_model
 from pipeline.fit.quantise import scaled
-from pipeline.fit.report import MOMENTS
+from pipeline.fit.sizing import MOMENTS
 from pipeline.settings import FitSettings
 
 __all__ = ["MeanSets", "Units", "affordable", "allowance", "paying", "units_of"]

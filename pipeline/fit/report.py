@@ -14,10 +14,10 @@ import numpy as np
 from patterndb.records import FitRecord
 from pipeline.fit.baselines import ROUNDED_BITS, SVD_WIDTHS, Baseline, Part, explained
 from pipeline.fit.bound import gaussian_bound
+from pipeline.fit.sizing import MOMENTS
 from pipeline.settings import FitSettings
 
 __all__ = [
-    "MOMENTS",
     "STORED_BITS",
     "Errors",
     "FitCost",
@@ -31,8 +31,6 @@ __all__ = [
 
 STORED_BITS = 32
 """Parameters, means and scales are stored as float32, whatever the precision of the arithmetic."""
-MOMENTS = 2
-"""Mean and scale of a tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

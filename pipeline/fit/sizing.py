@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.fit.networks import pointwise_parameters, separable_parameters
-from pipeline.fit.report import MOMENTS
 from pipeline.settings import FitSettings
 
-__all__ = ["NetworkSize", "choose_size", "step_size"]
+__all__ = ["MOMENTS", "NetworkSize", "choose_size", "step_size"]
 
+MOMENTS = 2
+"""Numbers of a DNA that are no parameters of its network: mean and scale of a tensor."""
 SEPARABLE_LAYERS = 2
 POINTWISE_LAYERS = 3
 RANK_AT = (1474, 6)

@@ -27,8 +27,8 @@ from pipeline.fit.networks import count_parameters
 from pipeline.fit.prepare import Loader, PreparedProblem, allowance_of, ordinals_of, place_tag, prepare
 from pipeline.fit.problem import Permutable, Problem, generator_for
 from pipeline.fit.quantise import decoded, quantise, stored_bits
-from pipeline.fit.report import MOMENTS, Errors, FitCost, Quantised, TensorFit
-from pipeline.fit.sizing import NetworkSize, choose_size, step_size
+from pipeline.fit.report import Errors, FitCost, Quantised, TensorFit
+from pipeline.fit.sizing import MOMENTS, NetworkSize, choose_size, step_size
 from pipeline.fit.slots import FIT_NULLS, Slot
 from pipeline.fit.split import split_budget
 from pipeline.fit.trainer import Trainer, TrainResult, save_tensors

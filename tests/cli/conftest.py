@@ -129,3 +129,22 @@ def tiny_model(tmp_path: Path) -> Path:
     save_file({"encoder.layer.0.attention.self.query.weight": values}, folder / "model.safetensors")
     (folder / "config.json").write_text('{"model_type": "bert"}')
     return folder
+
+
+@pytest.fixture(scope="session")
+def dna_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The DNA of two blocks, each a query and a key."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tests.support.dnas import BRIEF, fit_files
+    from tests.support.weight_files import files_of
+
+    folder, generator = tmp_path_factory.mktemp("dna"), torch.Generator().manual_seed(0)
+    weights = {
+        f"bert.encoder.layer.{block}.attention.self.{part}.weight": torch.randn(16, 12, generator=generator)
+        for block in range(2)
+        for part in ("query", "key")
+    }
+    save_file(weights, folder / "model.safetensors")
+    return fit_files(files_of(folder / "model.safetensors"), BRIEF, folder / "fit").path

@@ -24,6 +24,7 @@ DOCUMENTS = {
     "compare": ("compare", "alpha", "beta"),
     "similar": ("similar", "alpha", "--by", "lineage"),
     "taxonomy": ("taxonomy",),
+    "ask": ("ask", "DNA", "--layers", "--peaks", "1", "--at", "0.5,0"),
     "runs": ("runs",),
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
     "db current": ("db", "current"),
@@ -107,8 +108,13 @@ def documented(title: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "title", [pytest.param(each, marks=pytest.mark.slow) if each == "tune" else each for each in DOCUMENTS]
 )
-def test_json_has_the_documented_keys_and_no_others(title: str, ask: Callable[..., Any], tiny_model: Path) -> None:
-    document = ask(*(str(tiny_model) if word == "SOME" else word for word in DOCUMENTS[title]))
+def test_json_has_the_documented_keys_and_no_others(
+    title: str, ask: Callable[..., Any], tiny_model: Path, request: pytest.FixtureRequest
+) -> None:
+    paths = {"SOME": tiny_model}
+    if "DNA" in DOCUMENTS[title]:
+        paths["DNA"] = request.getfixturevalue("dna_file")
+    document = ask(*(str(paths.get(word, word)) for word in DOCUMENTS[title]))
     types = documented(title)
     free = {key for key, kind in types.items() if kind == "free"}
     parents = {key for key, kind in types.items() if kind == "object or null"}

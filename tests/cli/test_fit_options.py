@@ -8,9 +8,9 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from cli.fit_options import OTHERWISE_GIVEN, command_of, documented, make_settings
+from cli.fit_options import OTHERWISE_GIVEN, command_of, documented
 from cli.main import app
-from pipeline.settings import FitSettings, fit_settings, preset
+from pipeline.settings import FitSettings, fit_settings, make_settings, preset
 from pipeline.tuning.space import SPACES, TRAINING
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.fit_options import make_settings
 from cli.main import app
 from cli.requests import model_requests
 from dna_zoo.errors import SettingsError
-from pipeline.settings import PRESETS
+from pipeline.settings import PRESETS, make_settings
 from zoo.registry import CARDS, select_cards
 
 pytestmark = pytest.mark.slow

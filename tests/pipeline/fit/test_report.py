@@ -11,7 +11,8 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from patterndb.records import FitRecord
 from pipeline.fit.baselines import Baseline, explained
-from pipeline.fit.report import MOMENTS, Errors, FitCost, Quantised, TensorFit, report
+from pipeline.fit.report import Errors, FitCost, Quantised, TensorFit, report
+from pipeline.fit.sizing import MOMENTS
 from tests.support.fitting import Float32, gaussian, low_rank, quick, truncated
 
 COST = FitCost(device="cpu", steps=10, seconds=1.5)

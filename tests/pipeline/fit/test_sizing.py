@@ -11,8 +11,7 @@ from torch import nn
 
 from pipeline.fit.networks import SeparableDna, count_parameters, make_pointwise
 from pipeline.fit.problem import generator_for
-from pipeline.fit.report import MOMENTS
-from pipeline.fit.sizing import SMALLEST_WIDTH, NetworkSize, choose_size, step_size
+from pipeline.fit.sizing import MOMENTS, SMALLEST_WIDTH, NetworkSize, choose_size, step_size
 from pipeline.settings import DnaType, preset
 from tests.support.fitting import quick
 

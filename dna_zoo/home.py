@@ -1,0 +1,27 @@
+"""Where things are unless it is said otherwise: the home folder, and the database in it. The same for the command line
+and for Python."""
+
+import os
+from pathlib import Path
+
+__all__ = ["DATABASE_NAME", "database_url", "default_home", "home_folder"]
+
+DATABASE_NAME = "dna-zoo.db"
+
+
+def default_home() -> Path:
+    """The platform's folder for user data; the same for `make mine` and for a bare `dna-zoo`."""
+    from platformdirs import user_data_path
+
+    return user_data_path("dna-zoo", appauthor=False)
+
+
+def home_folder(given: str | Path | None = None) -> Path:
+    """The home folder: as given, else DNA_ZOO_HOME, else the platform's."""
+    named = given or os.environ.get("DNA_ZOO_HOME")
+    return Path(named).expanduser() if named else default_home()
+
+
+def database_url(given: str | None, home: Path) -> str:
+    """The database's URL, password and all: as given, else DNA_ZOO_DB, else the SQLite file in the home folder."""
+    return given or os.environ.get("DNA_ZOO_DB") or f"sqlite:///{home / DATABASE_NAME}"

@@ -1,0 +1,41 @@
+"""The DNA of a model that was mined: its file, found by what the database says of the pattern."""
+
+from pathlib import Path
+
+from dna_zoo.errors import DnaFileError
+from patterndb.records import PatternRecord
+from patterndb.store import PatternDatabase
+from pipeline.dna.dna import Dna
+from pipeline.order import ORDER_FILE
+from pipeline.stages import StageStore
+
+__all__ = ["mined_dna"]
+
+
+def mined_dna(pattern: PatternRecord, database: PatternDatabase, home: Path) -> Dna:
+    """Read the DNA of a pattern. Raises `DnaFileError` where nothing was fitted, or the file is not in this home."""
+    key = pattern.model.key
+    kept = next((each for each in pattern.artifacts if each.kind == "checkpoint"), None)
+    if pattern.fit is None:
+        raise DnaFileError(
+            f"{key!r} has no DNA: it holds no matrix that could be fitted.", hint="Ask for another model."
+        )
+    if kept is None:
+        raise DnaFileError(
+            f"The database does not say where the DNA of {key!r} is.", hint=f"Mine it again: `dna-zoo mine {key}`."
+        )
+    path = home / kept.path
+    if not path.exists():
+        raise DnaFileError(
+            f"The DNA of {key!r} is not in this home folder ({str(path)!r} is not there).",
+            hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {key}`.",
+        )
+    return Dna.load(path, order=_order_of(pattern, database, home) if path.suffix == ".pt" else None)
+
+
+def _order_of(pattern: PatternRecord, database: PatternDatabase, home: Path) -> Path | None:
+    """Where the order of an older version's DNA is kept, by the stages of the run."""
+    models = {model.key: model for model in database.run(pattern.run).models}
+    stages = models[pattern.model.key].stages if pattern.model.key in models else ()
+    order = next((stage.key for stage in stages if stage.stage == "order"), None)
+    return StageStore(home).directory("order", order) / ORDER_FILE if order else None
