@@ -86,7 +86,7 @@ def test_names_of_many_families_are_known(name: str, role: Role, axes: tuple[Axi
         ("stages.0.conv.weight", (8, 4, 3, 3), Role.CONVOLUTION, (8, 36), Axis.CHANNEL),
         ("stages.0.conv.weight", (8, 1, 3, 3), Role.DEPTHWISE_CONVOLUTION, (8, 9), Axis.POSITION),
         ("stages.0.conv.weight", (8, 4, 1, 1), Role.POINTWISE_CONVOLUTION, (8, 4), Axis.CHANNEL),
-        ("model.encoder.conv1.weight", (8, 4, 3), Role.CONVOLUTION, (8, 12), Axis.CHANNEL),
+        ("model.encoder.conv1.weight", (8, 4, 3), Role.CONVOLUTION, (8, 12), Axis.POSITION),
         ("resnet.embedder.embedder.convolution.weight", (8, 1, 3, 3), Role.CONVOLUTION, (8, 9), Axis.POSITION),
         ("patch_embed.proj.weight", (8, 3, 4, 4), Role.PATCH_EMBEDDING, (8, 48), Axis.POSITION),
     ],
