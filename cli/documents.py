@@ -95,6 +95,7 @@ ACCOUNT_KEYS = (
     "buffer_bytes",
     "unreadable_bytes",
     "is_partial",
+    "wiring_source",
 )
 LINEAGE_KEYS = ("verdict", "reason", "correlation", "z", "p", "older")
 RUN_MODEL_KEYS = ("status", "error", "hint", "pattern_key", "stages")
