@@ -205,6 +205,14 @@ def test_integers_are_buffers_whatever_their_name(dtype: str) -> None:
     assert describe_one("embeddings.position_ids", 1, 8).kind is TensorKind.WEIGHT
 
 
+def test_what_chooses_experts_is_a_router() -> None:
+    gate = header("model.layers.0.block_sparse_moe.gate.weight", 4, 8)
+    expert = header("model.layers.0.block_sparse_moe.experts.0.w1.weight", 16, 8)
+    router, _ = describe_tensors([gate, expert])
+    assert (router.role, router.row_axis, router.col_axis) == (Role.ROUTER, Axis.HIDDEN, Axis.RESIDUAL)
+    assert describe_tensors([gate])[0].role is Role.OTHER  # Without experts there is nothing to choose.
+
+
 def test_only_whispers_encoder_positions_are_fixed() -> None:
     positions = header("model.encoder.embed_positions.weight", 24, 8)
     conv = header("model.encoder.conv1.weight", 8, 4, 3)
