@@ -18,7 +18,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import re
 import resource
 import time
 import warnings
@@ -141,32 +140,19 @@ def used(found: Any) -> list[bool]:
 
 
 def disagreements(tiny: Any, found: Any) -> list[str]:
-    """What names say otherwise than the tracing, wherever both speak: roles, and axes of matrices."""
+    """What names say otherwise than the tracing, wherever both speak, but for what is explained."""
     from zoo.roles import describe_tensors
-    from zoo.tensors import Axis, Role, TensorHeader
+    from zoo.tensors import TensorHeader
+    from zoo.tracing import agreement
+    from zoo.tracing.roles import read_wiring
 
+    wiring = read_wiring(found, tiny.model, vocabulary=tiny.vocabulary)
     state = {name: tuple(tensor.shape) for name, tensor in tiny.model.state_dict().items() if name in found.parameters}
     headers = [TensorHeader(name=name, shape=shape, dtype="F32") for name, shape in state.items()]
-    axes = {axis.value: axis for axis in Axis}
-    axes |= {"heads": Axis.ATTENTION, "within head": Axis.ATTENTION, "fixed": Axis.POSITION}
-    kinds: dict[tuple[str, int], set[Axis]] = {}
-    for group in found.groups:
-        for member in group.members if group.kind.value in axes else ():
-            kinds.setdefault((member.parameter, member.axis), set()).add(axes[group.kind.value])
-    said = set()
-    for spec in describe_tensors(headers, tiny.model.config.to_dict()):
-        name = re.sub(r"\.\d+(?=\.|$)", ".*", spec.name)
-        traced = found.roles[spec.tensor]
-        if spec.role is not Role.OTHER and traced != (Role.OTHER,) and spec.role not in traced:
-            said.add(f"{name}: role {spec.role} by name, {'/'.join(traced)} by tracing")
-        if spec.role is Role.OTHER or len(state[spec.tensor]) != 2:
-            continue
-        order = (1, 0) if spec.transposed else (0, 1)
-        for side, axis, by_name in zip(("rows", "cols"), order, (spec.row_axis, spec.col_axis), strict=True):
-            by_tracing = kinds.get((spec.tensor, axis), set())
-            if by_tracing and by_name not in by_tracing:
-                said.add(f"{name}: {side} {by_name} by name, {'/'.join(sorted(by_tracing))} by tracing")
-    return sorted(said)
+    config = tiny.model.config.to_dict()
+    differ = agreement.disagreements(describe_tensors(headers, config), wiring.find(headers))
+    heads = agreement.heads_disagree(config, wiring)
+    return [*(str(each) for each in differ if not each.explanation), *([heads] if heads else [])]
 
 
 def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
