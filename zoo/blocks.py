@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.config import number_in
 
-__all__ = ["Place", "place_tensors"]
+__all__ = ["Place", "place_tensors", "tower_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,13 @@ def _depths(ordered: list[_Position]) -> dict[_Position, float]:
 
 
 def _tower(position: _Position) -> str:
-    """Which tower of a multimodal model: each has a depth of its own. Empty for what has no tower's name."""
-    match = TOWER.search(position.stack[1])
+    """Which tower: each has a depth of its own."""
+    return tower_of(position.stack[1])
+
+
+def tower_of(name: str) -> str:
+    """Which tower of a multimodal model a module or tensor is in; empty for what has no tower's name."""
+    match = TOWER.search(name)
     return match[0].strip(".") if match else ""
 
 

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.wiring import disagreements as disagreements_of
 from tests.support.make_wirings import traced
 from tests.support.tensor_headers import FOLDER, load_fixture
 from zoo.config import HEADS, number_in
 from zoo.roles import describe_tensors
 from zoo.tensors import Axis, Role, TensorHeader, TensorKind
 from zoo.tracing.agreement import disagreements
+from zoo.tracing.build import build_tiny
+from zoo.tracing.derive import derive
 from zoo.tracing.shipped import architecture_of, find_shipped
 from zoo.tracing.traced import TracedTensor, TracedWiring
 
@@ -63,6 +66,13 @@ def test_a_wrong_rule_would_be_a_disagreement() -> None:
     assert str(found) == (
         "encoder.layer.*.attention.self.query.weight: role attention_value by name, attention_query by tracing"
     )
+
+
+@pytest.mark.parametrize("model_type", ["llama", "mamba", "t5", "mixtral"])
+def test_names_and_tracing_agree_on_other_types(model_type: str) -> None:
+    tiny = build_tiny(model_type)
+    found = derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary)
+    assert disagreements_of(tiny, found) == []
 
 
 def test_a_shipped_wiring_is_what_tracing_gives_today() -> None:

@@ -113,8 +113,11 @@ def _signs(is_free: bool) -> str:
 
 
 def heads_disagree(config: Config, wiring: TracedWiring) -> str:
-    """How the number of heads that `config` (of the tiny model) states differs from the traced one; empty if not."""
-    said = number_in(config, *HEADS)
-    if said is None or wiring.heads is None or said == wiring.heads:
+    """How the number of heads that `config` (of the tiny model) states differs from the traced one; empty if not.
+
+    Heads move with the key head that they share, where keys have fewer.
+    """
+    said, groups = number_in(config, *HEADS), number_in(config, "num_key_value_heads")
+    if said is None or wiring.heads is None or wiring.heads in (said, groups, said // (groups or said)):
         return ""
     return f"{said} heads by configuration, {wiring.heads} by tracing"

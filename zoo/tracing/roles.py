@@ -82,7 +82,7 @@ class _Reading:
 
     def _is_stream(self, group: Group) -> bool:
         """Whether several layers meet along it, or attention and something else: other sums are a layer's own."""
-        if group.atom not in self.found.streams:
+        if group.atom not in self.found.streams or group.kind in (Kind.HEADS, Kind.WITHIN_HEAD):
             return False
         names = {member.parameter for member in group.members}
         return len({self.layer[name] for name in names}) > 1 or any(
@@ -155,6 +155,8 @@ class _Reading:
             return known if rows is Axis.RESIDUAL and self.order[name] < self.first else Role.OTHER
         if self.order[name] > self.last >= 0:
             return Role.HEAD
+        if self.order[name] > self.first:  # Between two towers.
+            return self._inner_role(name, rows, cols)
         return Role.BOTTLENECK if rows is Axis.RESIDUAL and cols in (Axis.RESIDUAL, Axis.HIDDEN) else Role.OTHER
 
     def _is_vocabulary(self, name: str) -> bool:
