@@ -74,7 +74,9 @@ class Tracer:
 def _in_process(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """What `zoo.tracing.of_config` prints. Raises `ValueError` where it fails, crashes or takes too long."""
     paths = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    # No GPU: its driver reserves more address space than the limit leaves.
+    own = {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, **own}
     # -P: the current folder may be that of a model, with code in it.
     command = [sys.executable, "-P", "-m", "zoo.tracing.of_config"]
     try:

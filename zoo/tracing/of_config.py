@@ -2,10 +2,10 @@
 
     python -m zoo.tracing.of_config < config.json
 
-Prints one JSON object: `wiring`, or `failed` with the reason. The class is one of the installed `transformers`; no code
-of a model repository is run, no file is read and no request is sent. The sizes of the configuration are made small and
-its layers few, so that the time does not depend on the model's size; the class is first built on the meta device. What
-starts this as a process sets the limit on time; the one on memory is set here.
+Prints one JSON object: `wiring`, proven by running, or `failed` with the reason. The class is one of the installed
+`transformers`; no code of a model repository is run, no file is read and no request is sent. The sizes of the
+configuration are made small and its layers few, so that the time does not depend on the model's size; the class is
+first built on the meta device. What starts this as a process sets the limit on time; the one on memory is set here.
 """
 
 import json
@@ -16,8 +16,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from zoo.tracing.build import VOCABULARY, build_tiny, shrink, tiny_of
 from zoo.tracing.derive import derive
+from zoo.tracing.prove import prove
 from zoo.tracing.roles import read_wiring
 from zoo.tracing.traced import TracedWiring
 
@@ -32,7 +35,8 @@ NOT_THE_MODEL = ("quantization_config", "auto_map", "torch_dtype", "dtype", "_na
 def trace_config(config: Mapping[str, Any]) -> TracedWiring:
     """The wiring of the class that a checkpoint was saved from, or of the first of its type that runs.
 
-    Raises `ValueError` for a model type that the installed `transformers` does not have, and whatever its code raises.
+    Raises `ValueError` for a model type that the installed `transformers` does not have, and where the symmetries that
+    were derived change what the tiny model gives out; and whatever the code of the model raises.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -46,6 +50,9 @@ def trace_config(config: Mapping[str, Any]) -> TracedWiring:
         settings = {name: value for name, value in config.items() if name not in NOT_THE_MODEL}
         tiny = tiny_of(model_class, shrink(CONFIG_MAPPING[kind].from_dict(settings)))
     found = derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary)
+    proof = prove(found, tiny.model, tiny.run, tokens=tiny.tokens, rng=np.random.default_rng(0), tries=0)
+    if not proof.holds:
+        raise ValueError(f"what was derived from {type(tiny.model).__name__} does not hold when it is run")
     return read_wiring(found, tiny.model, vocabulary=VOCABULARY).with_names(_saved_names(tiny.model))
 
 

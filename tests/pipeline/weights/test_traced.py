@@ -1,6 +1,7 @@
 """Checkpoints whose names tell no role: traced in a process of their own, whatever happens to it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.support.mining import database_of, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.weight_files import files_of
 from zoo.tensors import Axis, Role
+from zoo.tracing import of_config
+from zoo.tracing.derive import Derivation, derive
 from zoo.tracing.of_config import trace_config
 from zoo.tracing.traced import TracedWiring
 
@@ -83,6 +86,16 @@ def test_a_process_that_crashes_leaves_the_names(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(traced.sys, "executable", "/bin/false")
     inventory = extract(save_ctrl(tmp_path), tracer=Tracer(home=tmp_path))
     assert inventory.wiring_source == NAMES and "ended without an answer" in inventory.notes[-2]
+
+
+def test_what_does_not_hold_when_it_is_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_more(*args: Any) -> Derivation:
+        found = derive(*args)
+        return replace(found, groups=tuple(replace(group, can_permute=True) for group in found.groups))
+
+    monkeypatch.setattr(of_config, "derive", one_more)
+    with pytest.raises(ValueError, match="does not hold when it is run"):
+        trace_config({"model_type": "ctrl", "architectures": ["CTRLLMHeadModel"], **SIZES})
 
 
 def test_names_that_the_code_does_not_have_are_said(tmp_path: Path) -> None:
