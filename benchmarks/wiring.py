@@ -8,7 +8,8 @@ A tiny model of each type is built from its configuration with random float64 we
 permutations, signs and scales that the derivation allows, applied at random, leave the outputs (relative error up to
 1e-9), no operation was met that is not known, and the run reads nearly all parameters (*partly*: it does not, since
 an input was not given; *derived*: an operation is not known, and fixes what it touches). *Missed*: permutations of
-single axes that the derivation forbids and that change nothing. Each type is tried in a process of its own, with a
+single axes that the derivation forbids and that change nothing. *No role*: the share of the weights that names give no
+role, and what is left of it with the tracing. Each type is tried in a process of its own, with a
 limit on time.
 
 Prints the table and writes it to `benchmarks/results/OUT.json`.
@@ -18,7 +19,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import re
 import resource
 import time
 import warnings
@@ -122,7 +122,7 @@ def tried(model_type: str) -> dict[str, Any]:
         proof = prove(found, tiny.model, tiny.run, tokens=tiny.tokens, rng=np.random.default_rng(0))
     except Exception as error:
         return {"status": "failed", "why": f"{type(error).__name__}: {error}"[:300], **known}
-    known["disagreements"] = disagreements(tiny, found)
+    known |= held_against_names(tiny, found)
     known |= {
         "errors": [proof.error, proof.sign_error, proof.scale_error],
         "checked": proof.checked,
@@ -140,33 +140,26 @@ def used(found: Any) -> list[bool]:
     return [name not in lone for name in found.parameters]
 
 
-def disagreements(tiny: Any, found: Any) -> list[str]:
-    """What names say otherwise than the tracing, wherever both speak: roles, and axes of matrices."""
+def held_against_names(tiny: Any, found: Any) -> dict[str, Any]:
+    """What names say otherwise than the tracing, but for what is explained; and the weights without a role."""
+    from pipeline.weights.traced import share_without_role
     from zoo.roles import describe_tensors
-    from zoo.tensors import Axis, Role, TensorHeader
+    from zoo.tensors import TensorHeader
+    from zoo.tracing.agreement import disagreements, heads_disagree
+    from zoo.tracing.roles import read_wiring
 
+    wiring = read_wiring(found, tiny.model, vocabulary=tiny.vocabulary)
     state = {name: tuple(tensor.shape) for name, tensor in tiny.model.state_dict().items() if name in found.parameters}
     headers = [TensorHeader(name=name, shape=shape, dtype="F32") for name, shape in state.items()]
-    axes = {axis.value: axis for axis in Axis}
-    axes |= {"heads": Axis.ATTENTION, "within head": Axis.ATTENTION, "fixed": Axis.POSITION}
-    kinds: dict[tuple[str, int], set[Axis]] = {}
-    for group in found.groups:
-        for member in group.members if group.kind.value in axes else ():
-            kinds.setdefault((member.parameter, member.axis), set()).add(axes[group.kind.value])
-    said = set()
-    for spec in describe_tensors(headers, tiny.model.config.to_dict()):
-        name = re.sub(r"\.\d+(?=\.|$)", ".*", spec.name)
-        traced = found.roles[spec.tensor]
-        if spec.role is not Role.OTHER and traced != (Role.OTHER,) and spec.role not in traced:
-            said.add(f"{name}: role {spec.role} by name, {'/'.join(traced)} by tracing")
-        if spec.role is Role.OTHER or len(state[spec.tensor]) != 2:
-            continue
-        order = (1, 0) if spec.transposed else (0, 1)
-        for side, axis, by_name in zip(("rows", "cols"), order, (spec.row_axis, spec.col_axis), strict=True):
-            by_tracing = kinds.get((spec.tensor, axis), set())
-            if by_tracing and by_name not in by_tracing:
-                said.add(f"{name}: {side} {by_name} by name, {'/'.join(sorted(by_tracing))} by tracing")
-    return sorted(said)
+    config = tiny.model.config.to_dict()
+    by_names = describe_tensors(headers, config)
+    differ = disagreements(by_names, wiring.find(headers))
+    heads = heads_disagree(config, wiring)
+    both = (by_names, describe_tensors(headers, config, wiring=wiring))
+    return {
+        "disagreements": [*(str(each) for each in differ if not each.explanation), *([heads] if heads else [])],
+        "without_role": [round(share_without_role(specs), 4) for specs in both],
+    }
 
 
 def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -182,7 +175,8 @@ def line(row: Mapping[str, Any]) -> str:
     errors = " ".join(f"{error:.0e}" for error in row.get("errors", ()))
     stops = ", ".join(f"{name} ({why})" for name, why in row["stopped_by"].items())
     missed = f"missed {len(row['missed'])}/{row['checked']}" if "missed" in row else row.get("why", "")
-    return f"{start}  {row['permutable']:3}/{row['groups']:3} groups  {errors}  {missed}  {stops}"
+    roles = " -> ".join(f"{share:.0%}" for share in row.get("without_role", ()))
+    return f"{start}  {row['permutable']:3}/{row['groups']:3} groups  {errors}  {missed}  no role {roles}  {stops}"
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ ACCOUNT_KEYS = (
     "buffer_bytes",
     "unreadable_bytes",
     "is_partial",
+    "wiring_source",
 )
 READING_KEYS = ("notes", "constant", "left_out")
 """Of the provenance: what was said when the files were read; null for models mined before it was kept."""

@@ -102,6 +102,8 @@ def _account_line(model: ModelRecord) -> Iterator[str]:
         total = model.unreadable_bytes + (model.read_bytes or 0) + (model.tied_bytes or 0)
         share = f"{count(model.unreadable_bytes)} bytes ({model.unreadable_bytes / total:.1%}) could not be read"
         yield f"[bold]Partial[/bold]: {share}; all below is of the rest" if model.is_partial else share
+    if model.wiring_source and model.wiring_source != "names":
+        yield "Roles and axes are traced from the code of the architecture where names do not tell them"
 
 
 def _reading_notes(pattern: PatternRecord) -> Iterator[str]:

@@ -227,6 +227,9 @@ class ModelRecord:
     buffer_bytes: Annotated[int | None, "Bytes of tensors that were never trained."] = None
     unreadable_bytes: Annotated[int | None, "Bytes of tensors that could not be read."] = None
     is_partial: Annotated[bool | None, "Whether a considerable share of the model could not be read."] = None
+    wiring_source: Annotated[
+        str | None, "What says roles and axes of tensors: `names`, or `names and tracing` of the architecture's code."
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,11 +59,12 @@ from pipeline.settings import MineSettings
 from pipeline.stages import Finished, StageStore, content_key
 from pipeline.weights.inventory import Inventory, take_inventory
 from pipeline.weights.reader import WeightReader
+from pipeline.weights.traced import Tracer
 from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "5"
+EXTRACT_VERSION = "6"
 log = logging.getLogger(__name__)
 _converter = Converter()
 
@@ -123,6 +124,7 @@ class Chain:
                 reader,
                 allow_nonfinite=self.settings.allow_nonfinite,
                 allow_partial=self.settings.allow_partial,
+                tracer=Tracer(home=self.home),
                 on_event=self.on_event,
             )
             return _converter.unstructure(inventory)

@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zoo.config import number_in
 
-__all__ = ["Place", "place_tensors"]
+__all__ = ["Place", "place_tensors", "tower_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,17 @@ _FRONT = re.compile(
 """Modules before the first block. What lies outside the blocks and is not named here comes after the last."""
 
 
-def place_tensors(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, Place]:
+def place_tensors(names: Iterable[str], config: Mapping[str, Any], stacks: Sequence[str] = ()) -> dict[str, Place]:
     """The place of every tensor.
+
+    - `stacks`: paths of further lists of layers, where the code of an architecture tells them.
 
     Blocks are counted from 0 through the whole network, an encoder's before its decoder's. Layers that are stored once
     and run many times have a block and no depth.
     """
     names = tuple(names)
-    positions = {name: position for name in names if (position := _position(name)) is not None}
+    more = tuple((re.compile(rf"(?:^|\.){re.escape(path)}\.(\d+)\."), r"\1") for path in stacks)
+    positions = {name: position for name in names if (position := _position(name, more)) is not None}
     ordered = sorted(set(positions.values()))
     blocks = {position: index for index, position in enumerate(ordered)}
     depths = _depths(ordered)
@@ -82,8 +85,8 @@ def place_tensors(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, 
     return places
 
 
-def _position(name: str) -> _Position | None:
-    for pattern, template in _BLOCK_RULES:
+def _position(name: str, more: Sequence[tuple[re.Pattern[str], str]]) -> _Position | None:
+    for pattern, template in (*_BLOCK_RULES, *more):
         if match := pattern.search(name):
             stack = name[: match.start()]
             return _Position((_stack_rank(stack), stack), tuple(int(i) for i in match.expand(template).split(".")))
@@ -99,8 +102,13 @@ def _depths(ordered: list[_Position]) -> dict[_Position, float]:
 
 
 def _tower(position: _Position) -> str:
-    """Which tower of a multimodal model: each has a depth of its own. Empty for what has no tower's name."""
-    match = TOWER.search(position.stack[1])
+    """Which tower: each has a depth of its own."""
+    return tower_of(position.stack[1])
+
+
+def tower_of(name: str) -> str:
+    """Which tower of a multimodal model a module or tensor is in; empty for what has no tower's name."""
+    match = TOWER.search(name)
     return match[0].strip(".") if match else ""
 
 

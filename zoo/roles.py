@@ -19,6 +19,7 @@ from zoo.rules import (
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
 from zoo.tensors import EMBEDDINGS, FLOATING, Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
+from zoo.tracing.traced import TracedTensor, TracedWiring
 
 __all__ = ["describe_tensors"]
 
@@ -40,6 +41,9 @@ class _Checkpoint:
     ties: Mapping[str, str]
     places: Mapping[str, Place]
     signs: FreeSigns
+    has_experts: bool
+    traced: Mapping[str, TracedTensor]
+    """What the code of the architecture says, by name; empty where it was not asked."""
 
 
 def describe_tensors(
@@ -47,14 +51,16 @@ def describe_tensors(
     config: Mapping[str, Any] | None = None,
     *,
     shared: Mapping[str, str] | None = None,
+    wiring: TracedWiring | None = None,
 ) -> tuple[TensorSpec, ...]:
     """A spec for every tensor, in the order of `headers`; a fused projection gives one for each part.
 
     - `headers`: all tensors of the checkpoint, of all its shards: blocks are counted and copies found among them.
     - `config`: the model's `config.json`. Without it names and shapes decide alone.
     - `shared`: name -> first name of the same storage, where the reader can tell (`.bin`); wins over names.
+    - `wiring`: of the architecture, traced from its code; it speaks where names say nothing of a matrix.
 
-    What no rule knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
+    What neither knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
     """
     config = config or {}
     norms = frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS)
@@ -63,17 +69,50 @@ def describe_tensors(
         has_conv1d=_has_conv1d(headers, config),
         norms=norms,
         ties=find_ties(headers, config, shared or {}),
-        places=place_tensors((header.name for header in headers), config),
+        places=place_tensors((header.name for header in headers), config, wiring.stacks if wiring else ()),
         signs=find_free_signs(headers, config, norms),
+        has_experts=any("expert" in header.name for header in headers),
+        traced=wiring.find(headers) if wiring else {},
     )
-    specs = (spec for header in headers for spec in _describe(header, checkpoint))
-    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
+    return tuple(spec for header in headers for spec in _describe(header, checkpoint))
 
 
 def _describe(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
+    """By its name; by the trace where that says nothing of a matrix."""
+    specs = _describe_by_name(header, checkpoint)
+    traced = checkpoint.traced.get(header.name)
+    if traced is not None and len(specs) == 1 and specs[0].kind is TensorKind.WEIGHT:
+        if specs[0].role is Role.OTHER and min(specs[0].rows, specs[0].cols) > 1:
+            return _by_tracing(specs[0], traced)
+    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
+
+
+def _by_tracing(spec: TensorSpec, traced: TracedTensor) -> tuple[TensorSpec, ...]:
+    """The matrix with what the trace says of it; one spec for each part along its rows."""
+    found = replace(
+        spec,
+        role=traced.role,
+        row_axis=traced.row_axis,
+        col_axis=traced.col_axis,
+        free_row_signs=traced.free_row_signs,
+        free_col_signs=traced.free_col_signs,
+    )
+    if spec.block is None and traced.role in EMBEDDINGS:
+        found = replace(found, depth=0.0)
+    if traced.transposed and not spec.transposed:
+        found = replace(found, rows=spec.cols, cols=spec.rows, transposed=True)
+    size, rest = divmod(found.rows, traced.parts)
+    if rest or traced.parts == 1:
+        return (found,)
+    parts = (Part(traced.role, str(i), i * size, (i + 1) * size) for i in range(traced.parts))
+    return tuple(replace(_part(found, part), row_axis=traced.row_axis) for part in parts)
+
+
+def _describe_by_name(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
     buffer = _buffer_role(header, checkpoint)
     if buffer is not None:
-        return (replace(_plain(header, checkpoint), role=buffer, kind=TensorKind.BUFFER),)
+        rows = Axis.POSITION if buffer is Role.POSITION_EMBEDDING else Axis.RESIDUAL
+        return (replace(_plain(header, checkpoint), role=buffer, row_axis=rows, kind=TensorKind.BUFFER),)
     fused = find_rule(_stem(header.name)) if len(header.shape) == 2 else None
     if fused is not None:
         return _split(header, fused, checkpoint)
@@ -103,6 +142,8 @@ def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
         return _as_kernel(spec, header)
     rule = _first_match(MATRIX_RULES, header.name)
     # A projection of three dimensions or more is stacked or split by head: its rows are not the rule's.
+    if rule is not None and rule.role is Role.ROUTER and (spec.rows == 1 or not checkpoint.has_experts):
+        rule = None
     if rule is not None and (_num_axes(header) <= 2 or rule.role in EMBEDDINGS):
         return _by_rule(spec, rule, checkpoint)
     return spec if spec.rows > 1 else replace(spec, role=_vector_role(header.name, checkpoint))

@@ -125,6 +125,13 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(r"downsample\.reduction", Role.BOTTLENECK, _RESIDUAL, _RESIDUAL),
     _rule(r"mixer\.out_proj", Role.OTHER, _RESIDUAL, _HIDDEN),  # A state space model's, not attention's.
+    # Where there are experts (`zoo.roles` looks), what chooses them.
+    _rule(
+        r"\w*router(?:\.(?:layer|classifier|weight|proj))?|(?:\w*mlp|\w*moe|feed_forward|ffn)\.(?:w?gate|gate\.wg)|ffn_gate_inp",
+        Role.ROUTER,
+        _HIDDEN,
+        _RESIDUAL,
+    ),
     # Attention.
     _rule(r"q_attn", _QUERY, _ATTENTION, _RESIDUAL, conv1d=True),
     _rule(r"query(?:_proj)?|q_proj|q_lin|linear_q|to_q|attn_q|wq|q", _QUERY, _ATTENTION, _RESIDUAL),
@@ -175,7 +182,8 @@ KERNEL_RULES: tuple[Rule, ...] = (
         _CHANNEL,
         _POSITION,
     ),
-    Rule(re.compile(r"^(?:\w+\.)?conv1$"), Role.CONVOLUTION, _CHANNEL, _POSITION),
+    # Whisper's first one reads bands of sound, whose order is as real.
+    Rule(re.compile(r"^(?:\w+\.)?conv1$|(?:^|\.)encoder\.conv1$"), Role.CONVOLUTION, _CHANNEL, _POSITION),
 )
 """For convolution kernels; the shape decides for those that match no rule."""
 

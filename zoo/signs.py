@@ -6,6 +6,9 @@ between two matrices. The sign of a unit may be flipped
 - under a batch norm, with the norm's running mean and gain, since it divides by a deviation, which has no sign;
 - along the whole residual stream where norms subtract no mean (RMS norm), and gains stay as they are;
 - along the residual streams of MobileBERT, whose norms only scale and shift, with the shifts;
+- in the up projection of a gated feed-forward module, whose units are multiplied with the gate's, with the columns of
+  the down projection;
+- in a kernel that reads one channel each of the matrix before it (state space models), with that matrix;
 - in a pooler with tanh, which is odd, with the columns of the head that reads it;
 - in the channels between blocks of MobileNetV2, which pass no activation, with the columns of the kernels behind.
 
@@ -14,15 +17,22 @@ names and shapes do not decide is taken as free.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zoo.blocks import tower_of
 from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorHeader, TensorSpec
 
 __all__ = ["FreeSigns", "find_free_signs", "with_free_signs"]
 
 _TANH_UNITS = re.compile(r"(?:^|\.)(?:pooler(?:\.dense)?|classifier\.dense)\.(?:weight|bias)$")
+_GATED = (("gate_proj", "up_proj"), ("w1", "w3"), ("wi_0", "wi_1"), ("ffn_gate", "ffn_up"))
+"""What gates and what is gated, in one module."""
+_UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up|Wi)\.weight$|\[up\]$")
+_HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
+"""Norms inside of heads say nothing of the stream."""
+_MIXER_KERNEL = re.compile(r"(?:^|\.)\w*conv_?1d\.weight$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +41,15 @@ class FreeSigns:
 
     batch_norms: frozenset[str]
     """Modules that keep a running mean."""
-    residual: bool
-    """Along the residual stream: no norm subtracts a mean, since all are linear or none has a shift (RMS norm)."""
+    residual: frozenset[str]
+    """Towers along whose residual stream they are: no norm subtracts a mean, since all are linear or none has a shift
+    (RMS norm). What has no tower's name is in the tower with the empty name."""
     linear_norms: bool
     """Norms only scale and shift."""
     narrow: bool
     """Channels between blocks may pass no activation: there are depthwise kernels and batch norms."""
+    gated: frozenset[str]
+    """Modules whose hidden units are multiplied with those of a gate."""
 
 
 def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], norms: frozenset[str]) -> FreeSigns:
@@ -50,10 +63,32 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
     has_depthwise = any(len(h.shape) == 4 and h.shape[1] == 1 < h.shape[0] for h in headers)
     return FreeSigns(
         batch_norms=batch_norms,
-        residual=is_linear or (bool(norms) and norms.isdisjoint(shifted)),
+        residual=_free_towers({tower_of(h.name) for h in headers}, norms, frozenset() if is_linear else shifted),
         linear_norms=is_linear,
         narrow=bool(batch_norms) and has_depthwise,
+        gated=_gated_modules(headers),
     )
+
+
+def _free_towers(towers: set[str], norms: frozenset[str], shifted: Collection[str]) -> frozenset[str]:
+    """Towers without a norm of their stream that has a shift; and those without norms, if there is such a tower."""
+    own = [norm for norm in norms if not _HEAD_NORM.search(norm)]
+    held = {tower_of(norm) for norm in own if norm in shifted}
+    known = {tower_of(norm) for norm in own}
+    return frozenset(known - held | (towers - known if known - held else set[str]()))
+
+
+def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
+    shapes = {header.name.removesuffix(".weight"): header.shape for header in headers if len(header.shape) == 2}
+    found = {name.rpartition(".")[0] for name in shapes if name.endswith("gate_up_proj")}
+    for name, shape in shapes.items():
+        module, _, last = name.rpartition(".")
+        prefix = f"{module}." if module else ""
+        if any(last == up and f"{prefix}{gate}" in shapes for gate, up in _GATED):
+            found.add(module)
+        if last == "Wi" and shape[0] == 2 * shapes.get(f"{prefix}Wo", (0, 0))[1] > 0:
+            found.add(module)  # Both in one matrix (ModernBERT).
+    return frozenset(found)
 
 
 def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
@@ -63,7 +98,10 @@ def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
 
 def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role in CONVOLUTIONS:
-        return bool(found.batch_norms)
+        is_mixers = spec.role is Role.DEPTHWISE_CONVOLUTION and _MIXER_KERNEL.search(spec.name) is not None
+        return bool(found.batch_norms) or is_mixers
+    if spec.role is Role.FFN_IN and _UP.search(spec.name) and _parent(spec.tensor) in found.gated:
+        return True
     return _is_free_residual(spec, spec.row_axis, found) or _TANH_UNITS.search(spec.name) is not None
 
 
@@ -72,6 +110,8 @@ def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
         return found.linear_norms or _module(spec.name) in found.batch_norms
     if spec.role in CONVOLUTIONS:
         return found.narrow and spec.col_axis is Axis.CHANNEL
+    if spec.role is Role.FFN_OUT and _parent(spec.tensor) in found.gated:
+        return True
     is_label_head = spec.role is Role.HEAD and spec.row_axis is Axis.LABEL
     return _is_free_residual(spec, spec.col_axis, found) or is_label_head
 
@@ -79,7 +119,12 @@ def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
 def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
     # The narrow side of a bottleneck is a residual stream too.
     is_residual = axis is Axis.RESIDUAL or (axis is Axis.HIDDEN and spec.role is Role.BOTTLENECK)
-    return found.residual and spec.is_matrix and is_residual
+    return tower_of(spec.name) in found.residual and spec.is_matrix and is_residual
+
+
+def _parent(name: str) -> str:
+    """The module that a projection belongs to."""
+    return _module(name.removesuffix(".weight"))
 
 
 def _module(name: str) -> str:

@@ -29,6 +29,8 @@ class Role(StrEnum):
     BIAS = "bias"
     HEAD = "head"
     OTHER = "other"
+    ROUTER = "router"
+    """Chooses experts. Behind `other`, since seeds and coordinates hold the place of a role."""
 
 
 EMBEDDINGS = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING)

@@ -245,10 +245,18 @@ def _attentions(specs: Sequence[TensorSpec]) -> tuple[Attention, ...]:
 
 
 def _feed_forwards(specs: Sequence[TensorSpec]) -> tuple[FeedForward, ...]:
-    """Each entering matrix with the leaving matrix nearest to it by path; a gated module gives two pairs."""
+    """Each entering matrix with the leaving matrix nearest to it by path.
+
+    Signs of hidden units are free on both sides or on none: the gate of a gated module keeps its signs where the other
+    two matrices may flip theirs together, so that only these are a pair.
+    """
     leaves = [s for s in specs if s.role is Role.FFN_OUT and s.is_matrix]
     pairs = [(s, _nearest(s, leaves)) for s in specs if s.role is Role.FFN_IN and s.is_matrix]
-    return tuple(FeedForward(enter=i, leave=o) for i, o in pairs if o is not None and i.rows == o.cols)
+    return tuple(FeedForward(enter=i, leave=o) for i, o in pairs if o is not None and _is_pair(i, o))
+
+
+def _is_pair(enter: TensorSpec, leave: TensorSpec) -> bool:
+    return enter.rows == leave.cols and enter.free_row_signs == leave.free_col_signs
 
 
 def _nearest(spec: TensorSpec, others: Sequence[TensorSpec]) -> TensorSpec | None:

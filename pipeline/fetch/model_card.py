@@ -80,6 +80,7 @@ def model_record(source: WeightFiles, inventory: Inventory) -> ModelRecord:
         "buffer_bytes": inventory.account.buffer,
         "unreadable_bytes": inventory.account.unreadable,
         "is_partial": inventory.is_partial,
+        "wiring_source": inventory.wiring_source,
     }
     card = source.card
     if card is None:

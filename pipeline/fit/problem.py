@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 ROLE_ORDER = list(Role)
+LAST_ROLE = ROLE_ORDER.index(Role.OTHER)
+"""Has coordinate 1. Roles that came later lie beyond it, so that those before keep their coordinates."""
 
 
 def depth_coordinate(spec: TensorSpec) -> float:
@@ -38,8 +40,8 @@ def depth_coordinate(spec: TensorSpec) -> float:
 
 
 def role_coordinate(spec: TensorSpec) -> float:
-    """type in [-1, 1], by the place of the role in the closed set."""
-    return 2 * ROLE_ORDER.index(spec.role) / (len(ROLE_ORDER) - 1) - 1
+    """type in [-1, 1], by the place of the role in the closed set; 1.125 for routers."""
+    return 2 * ROLE_ORDER.index(spec.role) / LAST_ROLE - 1
 
 
 def axis_coordinates(length: int, device: torch.device) -> Tensor:

@@ -142,9 +142,10 @@ class MinedLineage:
     def _weights(self, pattern: PatternSummary) -> Iterator[ModelWeights]:
         from pipeline.weights.inventory import extract
         from pipeline.weights.reader import WeightReader
+        from pipeline.weights.traced import Tracer
 
         files = find_weights(pattern, self.database, home=self.home)
-        specs = extract(files, allow_nonfinite=True, allow_partial=True).specs
+        specs = extract(files, allow_nonfinite=True, allow_partial=True, tracer=Tracer(home=self.home)).specs
         with WeightReader(files) as reader:
             yield ModelWeights(specs=specs, load=reader.matrix, config=files.config)
 

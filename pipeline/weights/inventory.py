@@ -9,11 +9,15 @@ from pipeline.weights.account import MOST_UNREADABLE, Account, take_account
 from pipeline.weights.experts import MOST_EXPERTS, sample_experts
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
+from pipeline.weights.traced import CONSIDERABLE, Tracer, share_without_role, without_role
 from pipeline.weights.values import ValueRange, value_notes, value_range
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
+from zoo.tracing.traced import TracedWiring
 
-__all__ = ["Inventory", "extract", "take_inventory"]
+__all__ = ["NAMES", "TRACED", "Inventory", "extract", "take_inventory"]
+
+NAMES, TRACED = "names", "names and tracing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class Inventory:
     """Sentences for the report."""
     account: Account = field(default_factory=Account)
     """What became of every byte."""
+    wiring_source: str = NAMES
+    """What says roles and axes: names alone, or names and, where they say nothing, the code of the architecture."""
 
     @property
     def is_partial(self) -> bool:
@@ -44,23 +50,38 @@ class Inventory:
 
 
 def extract(
-    files: WeightFiles, *, allow_nonfinite: bool = False, allow_partial: bool = False, on_event: OnEvent = ignore
+    files: WeightFiles,
+    *,
+    allow_nonfinite: bool = False,
+    allow_partial: bool = False,
+    tracer: Tracer | None = None,
+    on_event: OnEvent = ignore,
 ) -> Inventory:
     """`take_inventory` of files that nothing else is read from."""
     with WeightReader(files) as reader:
-        return take_inventory(reader, allow_nonfinite=allow_nonfinite, allow_partial=allow_partial, on_event=on_event)
+        return take_inventory(
+            reader, allow_nonfinite=allow_nonfinite, allow_partial=allow_partial, tracer=tracer, on_event=on_event
+        )
 
 
 def take_inventory(
-    reader: WeightReader, *, allow_nonfinite: bool = False, allow_partial: bool = False, on_event: OnEvent = ignore
+    reader: WeightReader,
+    *,
+    allow_nonfinite: bool = False,
+    allow_partial: bool = False,
+    tracer: Tracer | None = None,
+    on_event: OnEvent = ignore,
 ) -> Inventory:
     """Describe every tensor and look through every trained one for NaN and infinity.
+
+    - `tracer`: asked for the wiring where names tell the role of too few weights; None leaves it at the names.
 
     Raises `NonFiniteWeightsError` for those, unless `allow_nonfinite`: then their tensors are left out and listed.
     Raises `PartialModelError` where a considerable share of the weights cannot be read, unless `allow_partial`.
     """
     key = reader.files.key
-    specs, shared, notes = _describe(reader)
+    wiring, traced_notes = _traced(reader, tracer)
+    specs, shared, notes = _describe(reader, wiring)
     _require_unique(key, specs)
     skipped = sample_experts([spec.tensor for spec in specs])
     account = take_account(reader.stored, reader.tensors, specs)
@@ -69,7 +90,7 @@ def take_inventory(
     trained = _trained(specs, {*skipped, *account.reasons})
     found = _look_through(reader, trained, on_event)
     if copies := _equal_tensors(reader, trained, found):
-        specs = describe_tensors(reader.headers, reader.files.config, shared={**shared, **copies})
+        specs = describe_tensors(reader.headers, reader.files.config, shared={**shared, **copies}, wiring=wiring)
         account = take_account(reader.stored, reader.tensors, specs)
         trained = _trained(specs, {*skipped, *account.reasons})
         notes = (*notes, *_copy_notes(copies))
@@ -96,8 +117,43 @@ def take_inventory(
             *value_notes(trained, found),
             *_account_notes(account),
             *left_out,
+            *traced_notes,
+            *_role_notes(specs),
         ),
         account=account,
+        wiring_source=NAMES if wiring is None else TRACED,
+    )
+
+
+def _traced(reader: WeightReader, tracer: Tracer | None) -> tuple[TracedWiring | None, tuple[str, ...]]:
+    """The traced wiring of a model whose names tell too little, and a sentence about it; None where names suffice."""
+    if tracer is None:
+        return None, ()
+    config = reader.files.config
+    before = describe_tensors(reader.headers, config)
+    share = share_without_role(before)
+    if share <= CONSIDERABLE:
+        return None, ()
+    start = f"Names tell no role of {share:.0%} of the weights"
+    try:
+        wiring = tracer.wiring(config)
+    except ValueError as reason:
+        return None, (f"{start}, and the code of the architecture could not be traced: {reason}.",)
+    found = wiring.find(reader.headers)
+    if not any(spec.tensor in found for spec in without_role(before)):
+        return None, (f"{start}, and {wiring.model} of transformers has no tensors of such names.",)
+    return wiring, (f"{start}: roles and axes are traced from the code of {wiring.model}.",)
+
+
+def _role_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """What has no role in the end, where that is a considerable share."""
+    share, left = share_without_role(specs), without_role(specs)
+    if share <= CONSIDERABLE:
+        return ()
+    largest = max(left, key=lambda spec: spec.num_weights).name
+    return (
+        f"{share:.0%} of the weights are in {len(left)} matrices of no role that is known, such as {largest!r}:"
+        " they have no part in what is measured by role, and are compared in the order of the file.",
     )
 
 
@@ -177,13 +233,15 @@ def _account_notes(account: Account) -> tuple[str, ...]:
     return (*quantised, missing)
 
 
-def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], Mapping[str, str], tuple[str, ...]]:
+def _describe(
+    reader: WeightReader, wiring: TracedWiring | None
+) -> tuple[tuple[TensorSpec, ...], Mapping[str, str], tuple[str, ...]]:
     """The specs, what shares storage, and notes.
 
     What is a copy by name alone is held against its original, and counted apart if it differs.
     """
     shared, config = reader.shared, reader.files.config
-    specs = describe_tensors(reader.headers, config, shared=shared)
+    specs = describe_tensors(reader.headers, config, shared=shared, wiring=wiring)
     by_storage = {*shared, *shared.values()}
     apart = {
         spec.tensor: spec.tied_to
@@ -195,7 +253,7 @@ def _describe(reader: WeightReader) -> tuple[tuple[TensorSpec, ...], Mapping[str
         return specs, shared, ()
     # A tensor that shares storage with itself alone is a copy of nothing.
     shared = {**shared, **{name: name for name in apart}}
-    specs = describe_tensors(reader.headers, config, shared=shared)
+    specs = describe_tensors(reader.headers, config, shared=shared, wiring=wiring)
     return (
         specs,
         shared,

@@ -86,7 +86,7 @@ def test_names_of_many_families_are_known(name: str, role: Role, axes: tuple[Axi
         ("stages.0.conv.weight", (8, 4, 3, 3), Role.CONVOLUTION, (8, 36), Axis.CHANNEL),
         ("stages.0.conv.weight", (8, 1, 3, 3), Role.DEPTHWISE_CONVOLUTION, (8, 9), Axis.POSITION),
         ("stages.0.conv.weight", (8, 4, 1, 1), Role.POINTWISE_CONVOLUTION, (8, 4), Axis.CHANNEL),
-        ("model.encoder.conv1.weight", (8, 4, 3), Role.CONVOLUTION, (8, 12), Axis.CHANNEL),
+        ("model.encoder.conv1.weight", (8, 4, 3), Role.CONVOLUTION, (8, 12), Axis.POSITION),
         ("resnet.embedder.embedder.convolution.weight", (8, 1, 3, 3), Role.CONVOLUTION, (8, 9), Axis.POSITION),
         ("patch_embed.proj.weight", (8, 3, 4, 4), Role.PATCH_EMBEDDING, (8, 48), Axis.POSITION),
     ],
@@ -203,6 +203,14 @@ def test_buffers_of_floats_are_known_by_their_exact_names(name: str, shape: tupl
 def test_integers_are_buffers_whatever_their_name(dtype: str) -> None:
     assert describe_one("encoder.layer.0.attention.self.query.weight", 8, 8, dtype=dtype).kind is TensorKind.BUFFER
     assert describe_one("embeddings.position_ids", 1, 8).kind is TensorKind.WEIGHT
+
+
+def test_what_chooses_experts_is_a_router() -> None:
+    gate = header("model.layers.0.block_sparse_moe.gate.weight", 4, 8)
+    expert = header("model.layers.0.block_sparse_moe.experts.0.w1.weight", 16, 8)
+    router, _ = describe_tensors([gate, expert])
+    assert (router.role, router.row_axis, router.col_axis) == (Role.ROUTER, Axis.HIDDEN, Axis.RESIDUAL)
+    assert describe_tensors([gate])[0].role is Role.OTHER  # Without experts there is nothing to choose.
 
 
 def test_only_whispers_encoder_positions_are_fixed() -> None:

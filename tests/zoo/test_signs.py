@@ -20,6 +20,14 @@ def header(name: str, *shape: int) -> TensorHeader:
     return TensorHeader(name=name, shape=shape, dtype="F32")
 
 
+def gated(module: str) -> list[TensorHeader]:
+    return [
+        header(f"{module}.gate_proj.weight", 16, 8),
+        header(f"{module}.up_proj.weight", 16, 8),
+        header(f"{module}.down_proj.weight", 8, 16),
+    ]
+
+
 def free(*headers: TensorHeader) -> dict[str, tuple[bool, bool]]:
     return {spec.name: (spec.free_row_signs, spec.free_col_signs) for spec in describe_tensors(headers)}
 
@@ -33,6 +41,35 @@ def test_layer_norms_fix_the_signs_of_the_residual_stream(key: str) -> None:
 def test_norms_of_t5_subtract_no_mean_and_leave_the_signs_of_the_stream_free() -> None:
     blocks = [spec for spec in specs_of("t5-small") if spec.role in (Role.FFN_OUT, Role.ATTENTION_OUTPUT)]
     assert blocks and all(spec.free_row_signs and not spec.free_col_signs for spec in blocks)
+
+
+def test_units_that_a_gate_multiplies_have_arbitrary_signs_and_the_gate_not() -> None:
+    norm = [header("model.norm.weight", 8), header("model.norm.bias", 8)]
+    assert free(*norm, *gated("model.layers.0.mlp")) | {"model.norm.weight": (False, False)} == {
+        "model.norm.weight": (False, False),
+        "model.norm.bias": (False, False),
+        "model.layers.0.mlp.gate_proj.weight": (False, False),
+        "model.layers.0.mlp.up_proj.weight": (True, False),
+        "model.layers.0.mlp.down_proj.weight": (False, True),
+    }
+    lone = [each for each in gated("model.layers.0.mlp") if "gate" not in each.name]
+    assert not any(any(signs) for signs in free(*norm, *lone).values())
+
+
+def test_one_tower_with_layer_norms_fixes_no_signs_of_another() -> None:
+    text = [header("language_model.norm.weight", 8), header("language_model.embed_tokens.weight", 40, 8)]
+    seen = [header(f"vision_tower.norm.{end}", 8) for end in ("weight", "bias")]
+    names = free(*text, *seen, header("vision_tower.layers.0.mlp.fc1.weight", 16, 8), header("lm_head.weight", 50, 8))
+    assert names["language_model.embed_tokens.weight"] == (False, True) == names["lm_head.weight"]
+    assert names["vision_tower.layers.0.mlp.fc1.weight"] == (False, False)
+
+
+def test_norms_inside_of_heads_say_nothing_of_the_stream() -> None:
+    norms = [header("model.norm.weight", 8), header("model.layers.0.attn.k_norm.weight", 4)]
+    shift = header("model.layers.0.attn.k_norm.bias", 4)
+    assert free(*norms, shift, header("model.layers.0.attn.q_proj.weight", 8, 8))["model.layers.0.attn.q_proj.weight"][
+        1
+    ]
 
 
 def test_norms_that_only_scale_and_shift_leave_all_signs_arbitrary() -> None:

@@ -211,8 +211,10 @@ def randomise(model: nn.Module, generator: torch.Generator) -> None:
     """Away from what is special: biases of nought, gains of one, equal rows."""
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            if not tensor.dtype.is_floating_point or (
-                name not in dict(model.named_parameters()) and "running" not in name
+            if (
+                not tensor.numel()
+                or not tensor.dtype.is_floating_point
+                or (name not in dict(model.named_parameters()) and "running" not in name)
             ):
                 continue
             noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)

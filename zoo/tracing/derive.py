@@ -73,6 +73,10 @@ class Derivation:
     tokens: Node | None
     roles: Mapping[str, tuple[Role, ...]]
     """What each parameter does; a fused one does several things."""
+    reads: Mapping[str, int]
+    """Matrix -> its axis along which it is multiplied with what it is applied to."""
+    streams: frozenset[Node]
+    """Axes along which activations were added up, those of real order among them."""
     stopped_by: Mapping[str, str]
     """Operations that no rule knows, or whose rule failed, and why: all that they touch is fixed."""
 
@@ -129,6 +133,7 @@ class _Reader:
         self.streams = self._atoms(trace.streams)
         self.vocabulary = self._atoms([] if tokens is None else [tokens])
         self.results = self._atoms(value.dims[-1] for value in outputs if value is not None and value.dims)
+        self.experts = self._atoms(v.index_of for v in trace.ledger.values if v.index_of is not None) - self.vocabulary
         self.kernels = {use.parameter for use in trace.uses if use.kind == "convolution"}
 
     def derivation(self) -> Derivation:
@@ -143,6 +148,8 @@ class _Reader:
             outputs=self.outputs,
             tokens=self.tokens,
             roles={name: self._roles(name, {group.atom: group.kind for group in groups}) for name in self.parameters},
+            reads={name: axis for name in self.parameters if (axis := self._read_axis(name)) is not None},
+            streams=frozenset(self.streams),
             stopped_by=dict(self.trace.stopped_by),
         )
 
@@ -237,6 +244,9 @@ class _Reader:
             return Role.POSITION_EMBEDDING if "added" in known else Role.OTHER
         if any(use.reads_input for use in uses):
             return Role.PATCH_EMBEDDING
+        into = self._read_axis(name)
+        if into is not None and len(value.dims) == 2 and self.experts & set(self.axes.atoms(value.dims[1 - into])):
+            return Role.ROUTER
         flat = set().union(*sides)
         if flat & {Kind.LABEL, Kind.VOCABULARY}:
             return Role.HEAD
@@ -250,14 +260,19 @@ class _Reader:
             return Role.DEPTHWISE_CONVOLUTION
         return Role.POINTWISE_CONVOLUTION if set(sizes[2:]) == {1} else Role.CONVOLUTION
 
+    def _read_axis(self, name: str) -> int | None:
+        """The axis that a matrix reads with; the last where both sides are one stream, as `nn.Linear` stores it."""
+        read = self._atoms([self.trace.contracted[name]]) if name in self.trace.contracted else set()
+        own = [set(self.axes.atoms(node)) for node in self.parameters[name].dims]
+        found = [axis for axis in range(len(own)) if own[axis] & read]
+        return None if not found else found[-1] if len(own) == 2 else found[0]
+
     def _inner_role(self, name: str, sides: Sequence[set[Kind]]) -> Role:
         """Of a matrix inside: which side the residual stream is on tells whether it enters or leaves."""
         kinds = [
             Kind.RESIDUAL if Kind.RESIDUAL in side else Kind.HIDDEN if Kind.HIDDEN in side else None for side in sides
         ]
-        read = self._atoms([self.trace.contracted[name]]) if name in self.trace.contracted else set()
-        own = [set(self.axes.atoms(node)) for node in self.parameters[name].dims]
-        into = next((axis for axis in range(len(own)) if own[axis] & read), None)
+        into = self._read_axis(name)
         if into is None or len(kinds) != 2:
             return Role.OTHER
         enters, leaves = kinds[into], kinds[1 - into]

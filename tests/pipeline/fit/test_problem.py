@@ -72,7 +72,7 @@ def naive_coordinates(specs: Sequence[TensorSpec]) -> list[list[float]]:
             2 * row / (spec.rows - 1) - 1,
             2 * col / (spec.cols - 1) - 1,
             2 * (spec.depth or 0) - 1 if spec.depth is not None else 0,
-            2 * list(Role).index(spec.role) / (len(Role) - 1) - 1,
+            2 * list(Role).index(spec.role) / list(Role).index(Role.OTHER) - 1,
         ]
         for spec in specs
         for row in range(spec.rows)

@@ -1,0 +1,106 @@
+"""The wiring of a checkpoint whose names tell too little, traced from the code of its architecture.
+
+Names decide first. Where they leave a considerable share of the weights without a role, and the checkpoint has a
+`config.json`, the wiring is taken from what comes with the zoo, from the home folder, or from a process that builds a
+tiny model of the architecture and traces it (`zoo.tracing.of_config`). That process has a limit on time and on memory,
+and whatever happens to it, this one goes on with the names.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline.stages import StageStore
+from zoo.config import text_in
+from zoo.tensors import Role, TensorKind, TensorSpec
+from zoo.tracing.traced import TracedWiring
+
+__all__ = ["CONSIDERABLE", "TRACE_SECONDS", "Tracer", "share_without_role", "without_role"]
+
+CONSIDERABLE = 0.05
+"""Share of the weights in matrices of no role from which an architecture counts as not known by its names."""
+TRACE_SECONDS = 120.0
+"""Most that the process may take; nearly all of it is the import of libraries."""
+STAGE = "wiring"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracer:
+    """Asks the code of an architecture for its wiring."""
+
+    home: Path | None = None
+    """Where wirings are kept; None keeps none."""
+    seconds: float = TRACE_SECONDS
+
+    def wiring(self, config: Mapping[str, Any]) -> TracedWiring:
+        """The wiring of the architecture that `config` describes.
+
+        Raises `ValueError` with a clause that says why there is none.
+        """
+        if not text_in(config, "model_type"):
+            raise ValueError("no config.json says which architecture it is")
+        # Imported here: names suffice for most models, and the key needs torch.
+        from zoo.tracing.shipped import architecture_key, find_shipped
+
+        shipped = find_shipped(config)
+        if shipped is not None:
+            return shipped
+        try:
+            installed = version("transformers")
+        except PackageNotFoundError:
+            raise ValueError("transformers is not installed: `pip install 'dna-zoo[tracing]'`") from None
+        key = architecture_key(config, installed)
+        store = None if self.home is None else StageStore(self.home)
+        kept = None if store is None else store.find(STAGE, key)
+        if kept is not None:
+            return TracedWiring.of_json(kept.result)
+        found = _in_process(config, self.seconds)
+        if store is not None:
+            try:
+                store.run(STAGE, key, lambda directory: found)
+            except OSError as error:  # Without a writable home it is traced again next time.
+                log.warning("The wiring could not be kept: %s.", error)
+        return TracedWiring.of_json(found)
+
+
+def _in_process(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """What `zoo.tracing.of_config` prints. Raises `ValueError` where it fails, crashes or takes too long."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    # No GPU: its driver reserves more address space than the limit leaves.
+    own = {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, **own}
+    # -P: the current folder may be that of a model, with code in it.
+    command = [sys.executable, "-P", "-m", "zoo.tracing.of_config"]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(config).encode(), capture_output=True, env=environment, timeout=seconds
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"it took more than {seconds:.0f} s") from None
+    except (ValueError, OSError) as error:
+        log.debug("The process that traces ended without an answer: %s.", error)
+        raise ValueError("the process that traces ended without an answer") from None
+    if "wiring" not in answer:
+        raise ValueError(str(answer.get("failed", "no reason is given")).rstrip("."))
+    found: dict[str, Any] = answer["wiring"]
+    return found
+
+
+def without_role(specs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """Trained matrices of role `other`."""
+    return [spec for spec in specs if spec.is_matrix and spec.role is Role.OTHER]
+
+
+def share_without_role(specs: Sequence[TensorSpec]) -> float:
+    """Their share of the trained weights."""
+    total = sum(spec.num_weights for spec in specs if spec.kind is TensorKind.WEIGHT)
+    return sum(spec.num_weights for spec in without_role(specs)) / max(total, 1)
