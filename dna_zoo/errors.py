@@ -18,6 +18,7 @@
     │   ├── NonFiniteWeightsError
     │   └── PartialModelError
     ├── FitDivergedError
+    ├── LibraryError
     └── StoreError
         ├── NotMinedError (LookupError)
         └── SchemaVersionError
@@ -37,6 +38,7 @@ __all__ = [
     "FitDivergedError",
     "GatedModelError",
     "IncompleteDownloadError",
+    "LibraryError",
     "NoWeightsError",
     "NonFiniteWeightsError",
     "NotMinedError",
@@ -129,6 +131,10 @@ class PartialModelError(ExtractError):
 
 class FitDivergedError(DnaZooError):
     """Loss or gradient norm became non-finite during a fit."""
+
+
+class LibraryError(DnaZooError):
+    """A shared pattern cannot be built, found, read or used."""
 
 
 class StoreError(DnaZooError):
