@@ -60,7 +60,7 @@ def build(
             show_default=False,
         ),
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=19, metavar="N", help="Draws of the null.")] = 99,
+    draws: Annotated[int, typer.Option("--draws", min=1, metavar="N", help="Shuffled copies of each lineage.")] = 19,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")] = 0,
     force: ForceOption = False,
 ) -> None:

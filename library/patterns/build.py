@@ -32,7 +32,7 @@ def build_pattern(
     Canonical forms are kept only where they explain left-out lineages: elsewhere averaging leaves nothing of them.
     """
     num_draws = min(map(len, shuffled), default=0)
-    evidence = judge_parts(measured, shuffled, num_draws=num_draws, seed=seed) if num_draws else {}
+    evidence = judge_parts(measured, [each[:num_draws] for each in shuffled], seed=seed) if num_draws else {}
     parts = {}
     for key in sorted({key for found in measured for key in found}):
         own = [found[key] for found in measured if key in found]

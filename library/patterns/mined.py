@@ -25,7 +25,7 @@ from pipeline.weights.reader import WeightReader
 
 __all__ = ["NUM_DRAWS", "build_from_mined"]
 
-NUM_DRAWS = 99
+NUM_DRAWS = 19
 STAGE = "library"
 VALUES = "values.npz"
 

@@ -44,9 +44,9 @@ class Evidence:
     lineages: int
     explained: float
     null: float
-    """Its mean over draws of the null."""
+    """Its mean over recombinations with the null."""
     p: float
-    """(1 + draws at least as large) / (1 + draws); for scale and vectors, of all their parts together."""
+    """Share of recombinations that explain as much; for scale and vectors, of all their parts together."""
     q: float
     """Benjamini-Hochberg over the tests of the pattern."""
 
@@ -93,7 +93,7 @@ class SharedPattern:
     combined: Mapping[str, float] = field(default_factory=dict)
     """Of a combination: name of each pattern in it -> its weight."""
     num_draws: int = 0
-    """Draws of the null of each part."""
+    """Shuffled copies of each lineage."""
     seed: int = 0
 
     @property

@@ -20,6 +20,7 @@ __all__ = ["FORMAT", "Library", "read_pattern", "write_pattern"]
 FORMAT = "dna-zoo shared pattern 1"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 SUFFIX = ".safetensors"
+ENTRY = "dna-zoo"
 
 
 class Library:
@@ -73,7 +74,8 @@ def write_pattern(pattern: SharedPattern, path: Path) -> None:
 
     tensors = {f"{key.subject} {key.term}": np.ascontiguousarray(part.values) for key, part in pattern.parts.items()}
     about = json.dumps(_document(pattern), sort_keys=True, allow_nan=False)
-    metadata = {"format": FORMAT, "pattern": about, "sha256": _digest(tensors, about)}
+    # One entry: safetensors writes several in an order that changes from run to run.
+    metadata = {ENTRY: json.dumps({"format": FORMAT, "sha256": _digest(tensors, about), "pattern": about})}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -92,7 +94,7 @@ def read_pattern(path: Path) -> SharedPattern:
         pass
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get(ENTRY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys() if name != " "}
     except (SafetensorError, ValueError, TypeError) as error:
         raise _damaged(path, "no safetensors file") from error

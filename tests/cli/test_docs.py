@@ -26,6 +26,8 @@ DOCUMENTS = {
     "taxonomy": ("taxonomy",),
     "runs": ("runs",),
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
+    "library list": ("library", "list"),
+    "library show": ("library", "show", "some"),
     "db current": ("db", "current"),
     "db check": ("db", "check"),
 }

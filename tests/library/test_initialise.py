@@ -107,7 +107,9 @@ def encoder_pattern() -> SharedPattern:
 
 
 def test_a_written_model_is_loaded_and_starts_from_the_pattern(tmp_path: Path, encoder_pattern: SharedPattern) -> None:
-    bert(0, width=64, depth=3).config.save_pretrained(tmp_path / "source")
+    config = bert(0, width=64, depth=3).config
+    config.architectures = ["BertForMaskedLM"]
+    config.save_pretrained(tmp_path / "source")
     for source, out in ((tmp_path / "source", "one"), (tmp_path / "source" / "config.json", "two")):
         make_model(source, encoder_pattern, tmp_path / out, seed=3)
     models = [AutoModelForMaskedLM.from_pretrained(tmp_path / out) for out in ("one", "two")]

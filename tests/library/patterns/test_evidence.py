@@ -32,7 +32,7 @@ def test_p_is_uniform_for_shuffled_models() -> None:
         values = draws(4, 19, seed=seed)
         lineages = [{key: own[0]} for own in values]
         shuffled = [[{key: draw} for draw in own[1:]] for own in values]
-        found.append(judge_parts(lineages, shuffled, num_draws=19, seed=0)[key].p)
+        found.append(judge_parts(lineages, shuffled, seed=0)[key].p)
     shares = [np.mean(np.array(found) <= level) for level in (0.05, 0.25, 0.5)]
     assert shares == pytest.approx([0.05, 0.25, 0.5], abs=0.09)
 
@@ -46,25 +46,25 @@ def test_p_is_uniform_where_no_role_has_a_scale_of_its_own() -> None:
             {key: np.full((5, 1), value) for key, value in zip(keys, rng.standard_normal(5), strict=True)}
             for _ in range(4)
         ]
-        found.append(judge_parts(lineages, [[]] * 4, num_draws=19, seed=seed)[keys[0]].p)
+        found.append(judge_parts(lineages, [[]] * 4, seed=seed)[keys[0]].p)
     assert [np.mean(np.array(found) <= level) for level in (0.05, 0.5)] == pytest.approx([0.05, 0.5], abs=0.1)
 
 
 def test_a_pattern_of_models_without_training_explains_no_structure() -> None:
-    pattern = build([bert(seed) for seed in range(4)], num_draws=39)
+    pattern = build([bert(seed, width=16, depth=1) for seed in range(4)], num_draws=9)
     structure = [key for key in pattern.holding if key.term not in ("scale", "vectors")]
     assert structure == []
     assert pattern.parts[Key("attention_query", "scale")].evidence is not None
 
 
 def test_a_planted_product_holds_and_canonical_forms_of_noise_stay_out() -> None:
-    models = [bert(seed) for seed in range(4)]
+    models = [bert(seed, width=16, depth=1) for seed in range(4)]
     for model in models:
         for layer in model.bert.encoder.layer:
             own = layer.attention.self
             with torch.no_grad():
                 own.key.weight.copy_(0.5 * own.query.weight + 0.85 * own.key.weight)
-    pattern = build(models, num_draws=59)
+    pattern = build(models, num_draws=9)
     part = pattern.parts[Key("query_key", "products")]
     assert part.is_used and part.evidence is not None and part.evidence.explained > 0.9
     assert part.at(0.3)[0] == pytest.approx(0.5, abs=0.05)
