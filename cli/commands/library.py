@@ -25,7 +25,7 @@ EXAMPLES = (
     "dna-zoo library build text-encoder",
     "dna-zoo library build mine --where modality=text,architecture=decoder",
     "dna-zoo library show text-encoder",
-    "dna-zoo library combine text-encoder text-decoder --weights 0.7 0.3 --name text",
+    "dna-zoo library combine text-encoder mine --weights 0.7 0.3 --name both",
 )
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the pattern in the library.")]
 ForceOption = Annotated[bool, flag("--force", help="Replace the pattern that has this name.")]

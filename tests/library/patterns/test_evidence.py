@@ -72,5 +72,5 @@ def test_a_planted_product_holds_and_canonical_forms_of_noise_stay_out() -> None
 
 
 def test_two_lineages_are_not_tested_and_the_pattern_says_so() -> None:
-    pattern = build([bert(seed) for seed in range(2)])
+    pattern = build([bert(seed, width=16, depth=1) for seed in range(2)], num_draws=2)
     assert pattern.tested == () and "too few" in pattern.verdict
