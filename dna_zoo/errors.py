@@ -18,6 +18,8 @@
     │   ├── NonFiniteWeightsError
     │   └── PartialModelError
     ├── FitDivergedError
+    ├── DnaFileError
+    ├── UnknownTensorError (LookupError)
     ├── LibraryError
     └── StoreError
         ├── NotMinedError (LookupError)
@@ -32,6 +34,7 @@ from difflib import get_close_matches
 __all__ = [
     "DamagedFileError",
     "DiskFullError",
+    "DnaFileError",
     "DnaZooError",
     "ExtractError",
     "FetchError",
@@ -50,6 +53,7 @@ __all__ = [
     "SettingsError",
     "StoreError",
     "UnknownModelError",
+    "UnknownTensorError",
     "UnsafeFileError",
     "WeightsChangedError",
     "did_you_mean",
@@ -131,6 +135,14 @@ class PartialModelError(ExtractError):
 
 class FitDivergedError(DnaZooError):
     """Loss or gradient norm became non-finite during a fit."""
+
+
+class DnaFileError(DnaZooError):
+    """A file of DNA cannot be read, or not by this version."""
+
+
+class UnknownTensorError(DnaZooError, LookupError):
+    """The DNA has no tensor of that name."""
 
 
 class LibraryError(DnaZooError):
