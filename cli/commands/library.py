@@ -219,7 +219,8 @@ def _facts(pattern: "SharedPattern") -> Iterator[tuple[str, str]]:
     if pattern.left_out:
         yield "Left out", escaped("; ".join(f"{key}: {reason}" for key, reason in pattern.left_out.items()))
     if not any(key.term == "canonical" for key in pattern.parts) and not pattern.combined:
-        yield "DNA", "No canonical form is in it: averaging over lineages leaves nothing above its null."
+        reason = "averaging over lineages leaves nothing above its null" if pattern.tested else "it could not be tested"
+        yield "DNA", f"No canonical form is in it: {reason}."
 
 
 def _row(subject: str, term: str, part: "Part") -> tuple[str, ...]:

@@ -66,8 +66,9 @@ def build_from_mined(
     drafts = [reader.first_of(lineage, members, left_out) for lineage, members in groups]
     found = [each for each in drafts if each is not None]
     if not found:
+        reason = next((f" ({key!r}: {why})" for key, why in reversed(left_out.items())), "")
         raise LibraryError(
-            f"No mined model with weights on this machine fits {', '.join(keys) or where or 'the selection'!r}.",
+            f"No mined model with weights here fits {', '.join(keys) or where or 'the selection'!r}{reason}.",
             hint="Mine some (`dna-zoo mine NAMES`), or name others with `--models` or `--where`.",
         )
     return build_pattern(
