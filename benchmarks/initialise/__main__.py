@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.initialise.problems import PROBLEMS, Problem, new_target
 from benchmarks.initialise.report import compare, draw, table
-from benchmarks.initialise.starts import Sources, make_sources, make_starts
+from benchmarks.initialise.starts import RANGES, Sources, make_sources, make_starts
 from benchmarks.initialise.training import Curve, train
 from benchmarks.scaffold import RESULTS, make_parser, write_results
 
@@ -60,7 +60,7 @@ def _run_all(problem: Problem, sources: Sources, size: int, seeds: Sequence[int]
     for name, start in make_starts(problem, sources).items():
         curves = []
         for seed in seeds:
-            model = new_target(problem, seed=seed, initialiser_range=0.02 if name == "transformers" else None)
+            model = new_target(problem, seed=seed, initialiser_range=RANGES.get(name))
             start(model, seed)
             curves.append(train(problem, model, seed=seed, size=size))
         found[name] = _plain(curves)

@@ -16,7 +16,10 @@ from library.patterns.measure import measure_model, num_heads_of
 from library.patterns.records import Lineage, SharedPattern
 from library.patterns.terms.products import find_pairs
 
-__all__ = ["Sources", "make_sources", "make_starts"]
+__all__ = ["RANGES", "Sources", "make_sources", "make_starts"]
+
+RANGES = {"transformers": 0.02, "unit scale": 32**-0.5}
+"""Start -> `initializer_range` of a target (they are 32 wide) where it is another than the default."""
 
 QUERY_KEY, OUTPUT_VALUE = (0.7, 0.7), (0.4, -0.4)
 """Weights of the noise and of the identity (Trockman & Kolter 2023, section 4)."""
@@ -56,18 +59,20 @@ def make_sources(problem: Problem, *, count: int, num_draws: int, seed: int) -> 
 
 
 def make_starts(problem: Problem, sources: Sources) -> dict[str, Start]:
-    """Name -> start. `default` has normal weights of about 1 / sqrt(width), `transformers` those of 0.02 that its
-    configurations name for wide models. The closed form is for attention; a CNN has no such setting."""
+    """Name -> start. `default` has normal weights of 0.1, as the population and the specimens have; `transformers`
+    those of 0.02 that its configurations name for wide models; `unit scale` those of 1 / sqrt(width): whether the
+    pattern has more to say than that. The closed form is for attention; a CNN's start has no such setting."""
     starts: dict[str, Start] = {
         "default": lambda model, seed: None,
         "pattern": lambda model, seed: initialise_(model, sources.pattern, _generator(seed)),
         "shuffled pattern": lambda model, seed: initialise_(model, sources.shuffled, _generator(seed)),
         "closed form": lambda model, seed: mimetic_(model, np.random.default_rng(seed)),
         "transformers": lambda model, seed: None,
+        "unit scale": lambda model, seed: None,
         "selected weights": lambda model, seed: select_(model, sources.first),
     }
     if problem.name == "cnn":
-        del starts["closed form"], starts["transformers"]
+        del starts["closed form"], starts["transformers"], starts["unit scale"]
     if not any(part.is_used for part in sources.pattern.parts.values()):
         # Nothing of it would be used: it is the default start.
         del starts["pattern"], starts["shuffled pattern"]
