@@ -21,6 +21,7 @@ from patterndb.records import (
 from zoo.cards import ModelCard
 
 if TYPE_CHECKING:
+    from library.patterns.records import SharedPattern
     from patterndb.comparison import Comparison
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 __all__ = [
     "cards_document",
     "comparison_document",
+    "library_document",
     "mine_document",
     "neighbours_document",
     "pattern_document",
     "plan_document",
     "questions_document",
     "run_document",
+    "shared_pattern_document",
     "taxonomy_document",
     "tune_document",
 ]
@@ -223,5 +226,42 @@ def tune_document(found: "TuneResult", best: int | None, command: str | None) ->
                 "outcome": trial.outcome,
             }
             for trial in found.trials
+        ],
+    }
+
+
+def library_document(found: "SharedPattern") -> Document:
+    """`library list`: one pattern in short."""
+    return {
+        "name": found.name,
+        "selection": found.selection,
+        "lineages": len(found.lineages),
+        "parts": len(found.parts),
+        "tested": len(found.tested),
+        "explaining": len(found.holding),
+        "verdict": found.verdict,
+        "combined": found.combined,
+    }
+
+
+def shared_pattern_document(found: "SharedPattern") -> Document:
+    """`library show`: one pattern and all its parts."""
+    return {
+        **library_document(found),
+        "lineages": found.lineages,
+        "left_out": found.left_out,
+        "draws": found.num_draws,
+        "parts": [
+            {
+                "subject": key.subject,
+                "term": key.term,
+                "lineages": part.lineages,
+                "explained": part.evidence and part.evidence.explained,
+                "null": part.evidence and part.evidence.null,
+                "p": part.evidence and part.evidence.p,
+                "q": part.evidence and part.evidence.q,
+                "used": part.is_used,
+            }
+            for key, part in found.parts.items()
         ],
     }

@@ -6,7 +6,23 @@ from typing import Annotated, Any
 import typer
 
 from cli.application import Application, Command, Group, examples
-from cli.commands import ask, compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
+from cli.commands import (
+    ask,
+    compare,
+    db,
+    export,
+    fetch,
+    init,
+    library,
+    mine,
+    questions,
+    runs,
+    show,
+    similar,
+    taxonomy,
+    tune,
+    zoo,
+)
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption, WideOption
 from dna_zoo import __version__
 
@@ -49,8 +65,8 @@ def _application(
 
 
 def _add(group: typer.Typer, command: Callable[..., Any], lines: tuple[str, ...]) -> None:
-    """Put a command into its group under its own name."""
-    group.command(command.__name__, cls=Command, epilog=examples(*lines))(command)
+    """Put a command into its group under its own name, without the underscore that keeps it apart from a keyword."""
+    group.command(command.__name__.rstrip("_"), cls=Command, epilog=examples(*lines))(command)
 
 
 def _add_group(command: Callable[..., Any], lines: tuple[str, ...]) -> typer.Typer:
@@ -73,6 +89,14 @@ _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
+_library = _add_group(library.library, library.EXAMPLES)
+_add(_library, library.build, library.EXAMPLES)
+_add(_library, library.list_, library.EXAMPLES)
+_add(_library, library.show, library.EXAMPLES)
+_add(_library, library.combine, library.EXAMPLES)
+_add(_library, library.export, library.EXAMPLES)
+_add(_library, library.import_, library.EXAMPLES)
+_add(app, init.init, init.EXAMPLES)
 _schema = _add_group(db.db, db.EXAMPLES)
 for _command in (db.upgrade, db.current, db.check):
     _add(_schema, _command, db.EXAMPLES)

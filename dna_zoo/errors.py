@@ -20,6 +20,7 @@
     ├── FitDivergedError
     ├── DnaFileError
     ├── UnknownTensorError (LookupError)
+    ├── LibraryError
     └── StoreError
         ├── NotMinedError (LookupError)
         ├── RecordRefusedError
@@ -41,6 +42,7 @@ __all__ = [
     "FitDivergedError",
     "GatedModelError",
     "IncompleteDownloadError",
+    "LibraryError",
     "NoWeightsError",
     "NonFiniteWeightsError",
     "NotMinedError",
@@ -143,6 +145,10 @@ class DnaFileError(DnaZooError):
 
 class UnknownTensorError(DnaZooError, LookupError):
     """The DNA has no tensor of that name."""
+
+
+class LibraryError(DnaZooError):
+    """A shared pattern cannot be built, found, read or used."""
 
 
 class StoreError(DnaZooError):

@@ -10,10 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from library.patterns.records import Evidence, Key, Part, SharedPattern
+from library.patterns.records import Lineage as SharedLineage
+from library.patterns.store import Library
 from patterndb.records import RunModelRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.lineage import LINEAGE_VERSION, Lineage, RoleEvidence
@@ -60,6 +64,16 @@ def keep_lineage(home: Path, *pair: str) -> None:
     StageStore(home).run("lineage", content_key(LINEAGE_VERSION, digests, NUM_NULLS, 0), lambda folder: asdict(found))
 
 
+def keep_pattern(home: Path) -> None:
+    """A shared pattern called `some`."""
+    values = np.zeros((5, 1), dtype=np.float32)
+    evidence = Evidence(lineages=3, explained=0.5, null=0.0, p=0.02, q=0.04)
+    parts = {Key("attention_query", "scale"): Part(values=values, lineages=3, evidence=evidence)}
+    lineages = (SharedLineage(name="alpha", models=("alpha", "beta")),)
+    pattern = SharedPattern(name="some", parts=parts, lineages=lineages, selection="modality=text")
+    Library(home).save(pattern, replace=True)
+
+
 @pytest.fixture
 def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
     """Variables that give a command the filled database as its own copy, and a home of its own."""
@@ -67,6 +81,7 @@ def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
     home.mkdir()
     shutil.copy(filled_path, home / "dna-zoo.db")
     keep_lineage(home, "alpha", "beta")
+    keep_pattern(home)
     return {"DNA_ZOO_HOME": str(home), "DNA_ZOO_DB": "", "COLUMNS": "100", "HF_HOME": str(tmp_path / "hub")}
 
 

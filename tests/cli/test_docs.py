@@ -27,6 +27,8 @@ DOCUMENTS = {
     "ask": ("ask", "DNA", "--layers", "--peaks", "1", "--at", "0.5,0"),
     "runs": ("runs",),
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
+    "library list": ("library", "list"),
+    "library show": ("library", "show", "some"),
     "db current": ("db", "current"),
     "db check": ("db", "check"),
 }

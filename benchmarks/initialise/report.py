@@ -1,0 +1,137 @@
+"""The table, the verdicts and the figure of the starts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
+
+from benchmarks.initialise.problems import PROBLEMS
+
+__all__ = ["Comparison", "compare", "draw", "table"]
+
+BASE = "default"
+OKABE_ITO = ("#000000", "#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
+Float64 = npt.NDArray[np.float64]
+Curves = Mapping[str, Any]
+"""`steps`, and `loss` and `accuracy` (seeds, points), of one start on one problem and size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One start beside the default one; differences are paired by seed, gains positive, with 95 % intervals of t."""
+
+    problem: str
+    size: int
+    start: str
+    loss: float
+    accuracy: float
+    gain: float
+    """Of the test loss (nats) at the end."""
+    interval: float
+    accuracy_gain: float
+    accuracy_interval: float
+    steps: int | None
+    """Until the mean test loss is at most the default's at the end; None where it never is."""
+
+    @property
+    def verdict(self) -> str:
+        if self.start == BASE:
+            return ""
+        if self.gain > self.interval:
+            return "better"
+        return "worse" if self.gain < -self.interval else "no difference seen"
+
+
+def compare(found: Mapping[str, Mapping[str, Mapping[str, Curves]]]) -> list[Comparison]:
+    """Every start of every problem and size: `found[problem][size][start]`."""
+    return [
+        _comparison(problem, int(size), start, curves, starts[BASE])
+        for problem, sizes in found.items()
+        for size, starts in sizes.items()
+        for start, curves in starts.items()
+    ]
+
+
+def _comparison(problem: str, size: int, start: str, curves: Curves, base: Curves) -> Comparison:
+    loss, accuracy = np.array(curves["loss"]), np.array(curves["accuracy"])
+    base_loss = np.array(base["loss"])
+    gain, interval = _paired(base_loss[:, -1] - loss[:, -1])
+    accuracy_gain, accuracy_interval = _paired(accuracy[:, -1] - np.array(base["accuracy"])[:, -1])
+    reached = np.flatnonzero(loss.mean(axis=0) <= base_loss[:, -1].mean())
+    return Comparison(
+        problem=problem,
+        size=size,
+        start=start,
+        loss=float(loss[:, -1].mean()),
+        accuracy=float(accuracy[:, -1].mean()),
+        gain=gain,
+        interval=interval,
+        accuracy_gain=accuracy_gain,
+        accuracy_interval=accuracy_interval,
+        steps=int(curves["steps"][reached[0]]) if len(reached) else None,
+    )
+
+
+def _paired(differences: Float64) -> tuple[float, float]:
+    """Mean, and half the 95 % interval."""
+    count = len(differences)
+    error = float(differences.std(ddof=1)) / np.sqrt(count) if count > 1 else float("nan")
+    return float(differences.mean()), float(t.ppf(0.975, count - 1) * error) if count > 1 else float("nan")
+
+
+def table(rows: Sequence[Comparison]) -> Iterator[str]:
+    """Markdown."""
+    headings = (
+        "model",
+        "training set",
+        "start",
+        "test loss",
+        "gain",
+        "accuracy",
+        "gain",
+        "steps to its loss",
+        "verdict",
+    )
+    yield f"| {' | '.join(headings)} |"
+    yield "|---" * len(headings) + "|"
+    for row in rows:
+        gains = ("", "") if row.start == BASE else (
+            f"{row.gain:+.3f} ± {row.interval:.3f}",
+            f"{row.accuracy_gain:+.3f} ± {row.accuracy_interval:.3f}",
+        )  # fmt: skip
+        steps = "never" if row.steps is None else str(row.steps)
+        figures = (f"{row.loss:.3f}", gains[0], f"{row.accuracy:.3f}", gains[1], steps)
+        yield f"| {' | '.join((row.problem, f'{row.size:,}', row.start, *figures, row.verdict))} |"
+
+
+def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) -> None:
+    """Test loss by steps, a panel for each problem and size, with bands of the 95 % interval of the mean."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "initialise"
+    most = max(map(len, found.values()))
+    chart, axes = plt.subplots(len(found), most, figsize=(3.4 * most, 2.6 * len(found)), squeeze=False)
+    for row, (problem, sizes) in zip(axes, found.items(), strict=True):
+        for panel in row[len(sizes) :]:
+            panel.axis("off")
+        for panel, (size, starts) in zip(row, sizes.items(), strict=False):
+            for colour, (name, curves) in zip(OKABE_ITO, starts.items(), strict=False):
+                loss = np.array(curves["loss"])
+                bands = np.array([_paired(column) for column in loss.T])
+                panel.plot(curves["steps"], bands[:, 0], color=colour, label=name, linewidth=1)
+                panel.fill_between(
+                    curves["steps"], bands[:, 0] - bands[:, 1], bands[:, 0] + bands[:, 1], color=colour, alpha=0.15
+                )
+            unit = "characters" if PROBLEMS[problem].is_text else "pictures"
+            panel.set(title=f"{problem}, {int(size):,} {unit}", xlabel="steps", ylabel="test loss", yscale="log")
+    axes[0][0].legend(fontsize=6)
+    chart.tight_layout()
+    chart.savefig(path, metadata={"Date": None, "Creator": None})
+    plt.close(chart)
