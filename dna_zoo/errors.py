@@ -18,6 +18,8 @@
     │   ├── NonFiniteWeightsError
     │   └── PartialModelError
     ├── FitDivergedError
+    ├── OutputError
+    ├── UnbuildableModelError
     └── StoreError
         ├── NotMinedError (LookupError)
         └── SchemaVersionError
@@ -41,12 +43,14 @@ __all__ = [
     "NonFiniteWeightsError",
     "NotMinedError",
     "OfflineError",
+    "OutputError",
     "PartialModelError",
     "RateLimitError",
     "RevisionNotFoundError",
     "SchemaVersionError",
     "SettingsError",
     "StoreError",
+    "UnbuildableModelError",
     "UnknownModelError",
     "UnsafeFileError",
     "WeightsChangedError",
@@ -129,6 +133,14 @@ class PartialModelError(ExtractError):
 
 class FitDivergedError(DnaZooError):
     """Loss or gradient norm became non-finite during a fit."""
+
+
+class OutputError(DnaZooError):
+    """A folder or file that was asked for is there already, or cannot be written."""
+
+
+class UnbuildableModelError(DnaZooError):
+    """No class of transformers makes the model that a folder's config.json and weights describe."""
 
 
 class StoreError(DnaZooError):
