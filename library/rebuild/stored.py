@@ -2,87 +2,104 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from dna_zoo.errors import ExtractError
+from pipeline.dna.dna import Dna
+from pipeline.dna.stored import DTYPES, place
+from pipeline.weights.assembly import DerivedTensor, Tensor
 from pipeline.weights.reader import WeightReader
-from pipeline.weights.views import put_view
 from zoo.config import text_in
-from zoo.tensors import FLOATING, TensorHeader, TensorKind, TensorSpec
+from zoo.layout import Layout
+from zoo.tensors import FLOATING
 
-__all__ = ["StoredModel", "torch_type"]
+__all__ = ["Parts", "StoredModel", "parts_of"]
 
-TYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
-"""Of floating tensors; integers have the type in which they are read."""
+Float32 = npt.NDArray[np.float32]
+Parts = Mapping[str, tuple[tuple[Layout, str], ...]]
+"""Stored tensor -> where matrices lie in it, and their names; a second copy has the name of the first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def parts_of(dna: Dna) -> Parts:
+    """Where the matrices of a DNA lie. Raises `DnaFileError` for a DNA of an older version, which does not say."""
+    found: dict[str, list[tuple[Layout, str]]] = {name: [] for name in dna.stored_names}
+    for layout, name in (
+        *((kept.layout, kept.spec.name) for kept in dna.contents.tensors),
+        *((tie.layout, tie.of) for tie in dna.contents.ties),
+    ):
+        found.setdefault(layout.tensor, []).append((layout, name))
+    return {name: tuple(parts) for name, parts in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StoredModel:
-    """All tensors of a model under the names of its files, with the matrices that are replaced.
+    """All tensors of a model under the names that its class knows, with the matrices that are replaced.
 
-    What was quantised, or stored as a product, comes as plain numbers under the name that the model's class knows.
+    What was quantised, or stored as a product, comes as plain numbers; experts come in the stacks of the files.
     """
 
     reader: WeightReader
-    specs: tuple[TensorSpec, ...]
-    """Of the whole model."""
+    parts: Parts
     matrices: Mapping[str, Any] = field(default_factory=dict)
-    """Name of a spec -> what stands for it, float32 (rows, cols); numpy arrays or torch tensors."""
+    """Name of a matrix -> what stands for it, float32 (rows, cols) in the order of the file."""
 
-    @property
-    def headers(self) -> tuple[TensorHeader, ...]:
-        return self.reader.headers
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, in the order of the files."""
+        found: dict[str, Tensor] = {}
+        for name, tensor in self.reader.tensors.items():
+            layout = tensor.layout if isinstance(tensor, DerivedTensor) else None
+            whole = layout.tensor if layout else name
+            found.setdefault(whole, self.reader.stored[whole] if layout else tensor)
+        return found
 
-    @property
+    @cached_property
     def replaced(self) -> frozenset[str]:
         """Stored tensors that are not as in the files, second copies among them."""
-        names = {spec.name for spec in self.specs if spec.name in self.matrices}
-        return frozenset(spec.tensor for spec in self.specs if spec.name in names or spec.tied_to in names)
+        return frozenset(
+            tensor for tensor, parts in self.parts.items() if any(name in self.matrices for _, name in parts)
+        )
 
     def tensor(self, name: str) -> torch.Tensor:
         """The values in the shape and the number format of the file; a tensor of its own."""
-        header = self.reader.tensors[name].header
-        if header.dtype not in FLOATING:
-            return torch.from_numpy(np.array(self.reader.tensors[name].array())).reshape(header.shape)
-        values = np.array(self.reader.tensor(name))
-        for spec in self.specs:
-            # A second copy is a view of its own tensor, of the same shape as the first one's.
-            source = spec.tied_to if spec.kind is TensorKind.TIED else spec.name
-            if spec.tensor == name and source is not None and source in self.matrices:
-                put_view(values, spec, np.asarray(self.matrices[source], dtype=np.float32))
-        return torch.from_numpy(values).to(self.type_of(header))
+        tensor = self.tensors[name]
+        if tensor.header.dtype not in FLOATING:
+            return torch.from_numpy(np.array(tensor.array())).reshape(tensor.header.shape)
+        whole = torch.from_numpy(np.array(tensor.array(), dtype=np.float32)).reshape(tensor.header.shape)
+        whole = whole.to(self.type_of(name))
+        for layout, source in self.parts.get(name, ()):
+            if source in self.matrices:
+                place(torch.from_numpy(np.ascontiguousarray(self.matrices[source])), layout, whole)
+        return whole
 
-    def type_of(self, header: TensorHeader) -> torch.dtype:
-        """The format in which a floating tensor is kept: that of the file; of what was quantised, that of the model."""
-        if self.reader.tensors[header.name].scheme is not None:
+    def type_of(self, name: str) -> torch.dtype:
+        """The format in which a floating tensor is kept: that of the file; of what was quantised, the model's."""
+        tensor = self.tensors[name]
+        if tensor.scheme is not None:
             config = self.reader.files.config
-            return torch_type(text_in(config, "dtype") or text_in(config, "torch_dtype"))
-        if header.dtype not in TYPES:
+            return _torch_type(text_in(config, "dtype") or text_in(config, "torch_dtype"))
+        if tensor.header.dtype not in DTYPES:
             raise ExtractError(
-                f"{header.name!r} is stored as {header.dtype}, which a rebuilt model cannot hold.",
+                f"{name!r} is stored as {tensor.header.dtype}, which a rebuilt model cannot hold.",
                 hint="Save the model in float32, float16 or bfloat16, and mine that.",
             )
-        return TYPES[header.dtype]
+        return DTYPES[tensor.header.dtype]
 
-    def num_bytes(self, header: TensorHeader) -> int:
+    def num_bytes(self, name: str) -> int:
         """Size of the tensor in the new folder."""
-        if header.dtype not in FLOATING:
-            return int(self.reader.tensors[header.name].array().nbytes)
-        return prod(header.shape) * self.type_of(header).itemsize
+        tensor = self.tensors[name]
+        if tensor.header.dtype not in FLOATING:
+            return int(tensor.array().nbytes)
+        return prod(tensor.header.shape) * self.type_of(name).itemsize
 
 
-def torch_type(name: str) -> torch.dtype:
+def _torch_type(name: str) -> torch.dtype:
     """The floating format that a config.json names; float32 where it names none."""
     found = getattr(torch, name.removeprefix("torch."), None) if name else None
     return found if isinstance(found, torch.dtype) and found.is_floating_point else torch.float32

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 
 from library.rebuild.folder import new_folder
 from library.rebuild.stored import StoredModel
-from zoo.tensors import TensorHeader
 
 __all__ = ["BESIDE", "copy_beside", "plain_config", "write_folder"]
 
@@ -28,13 +27,19 @@ QUANTISED = ("quantization_config", "compression_config")
 
 
 def write_folder(
-    path: Path, model: StoredModel, *, config: Mapping[str, Any], source: Path, files: Mapping[str, str], force: bool
+    path: Path,
+    model: StoredModel,
+    *,
+    config: Mapping[str, Any],
+    source: Path,
+    files: Callable[[], Mapping[str, str]],
+    force: bool = False,
 ) -> None:
     """Write the model; `path` is there when all of it is.
 
     - `config`: of the original (see `plain_config`);
     - `source`: the folder of the original, whose tokenizer and processor files are copied;
-    - `files`: name -> text of what else the folder holds.
+    - `files`: name -> text of what else the folder holds; asked for when the weights are written.
 
     Raises `OutputError` as `new_folder`.
     """
@@ -42,7 +47,7 @@ def write_folder(
         _write_weights(folder, model)
         (folder / "config.json").write_text(json.dumps(plain_config(config), indent=2) + "\n", encoding="utf-8")
         copy_beside(source, folder)
-        for name, text in files.items():
+        for name, text in files().items():
             (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -69,25 +74,25 @@ def _write_weights(folder: Path, model: StoredModel) -> None:
     """In one file, or in shards with their index."""
     shards = list(_shards(model))
     names = [WEIGHTS] if len(shards) == 1 else [_shard_name(i, len(shards)) for i in range(len(shards))]
-    for name, headers in zip(names, shards, strict=True):
-        save_file({each.name: model.tensor(each.name) for each in headers}, folder / name, metadata={"format": "pt"})
+    for name, tensors in zip(names, shards, strict=True):
+        save_file({each: model.tensor(each) for each in tensors}, folder / name, metadata={"format": "pt"})
     if len(shards) > 1:
-        total = sum(model.num_bytes(each) for each in model.headers)
-        places = {each.name: name for name, headers in zip(names, shards, strict=True) for each in headers}
+        total = sum(model.num_bytes(each) for each in model.tensors)
+        places = {each: name for name, tensors in zip(names, shards, strict=True) for each in tensors}
         index = {"metadata": {"total_size": total}, "weight_map": places}
         (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _shards(model: StoredModel) -> Iterator[list[TensorHeader]]:
+def _shards(model: StoredModel) -> Iterator[list[str]]:
     """The tensors in the order of the files, as many together as a file may hold."""
-    shard: list[TensorHeader] = []
+    shard: list[str] = []
     left = SHARD_BYTES
-    for header in model.headers:
-        size = model.num_bytes(header)
+    for name in model.tensors:
+        size = model.num_bytes(name)
         if shard and size > left:
             yield shard
             shard, left = [], SHARD_BYTES
-        shard.append(header)
+        shard.append(name)
         left -= size
     yield shard
 

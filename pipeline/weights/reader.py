@@ -23,7 +23,6 @@ from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
 from pipeline.weights.torch_file import TorchFile
-from pipeline.weights.views import take_view
 from zoo.tensors import FLOATING, TensorHeader, TensorSpec
 
 __all__ = ["WeightReader"]
@@ -164,7 +163,15 @@ class WeightReader:
 
     def matrix(self, spec: TensorSpec) -> Float32:
         """The matrix view that `spec` describes: float32, shape `(spec.rows, spec.cols)`, C-contiguous, a copy."""
-        return take_view(self.tensor(spec.tensor), spec)
+        values = self.tensor(spec.tensor)
+        if spec.transposed or spec.row_slice:
+            values = values if values.ndim == 2 else values.squeeze()
+        if spec.transposed:
+            values = values.T
+        if spec.row_slice:
+            every = spec.row_period or len(values)
+            values = values.reshape(-1, every, values.shape[-1])[:, slice(*spec.row_slice)]
+        return np.ascontiguousarray(values).reshape(spec.rows, spec.cols)
 
     def pieces(self, spec: TensorSpec) -> Iterator[Float32]:
         """The rows of `matrix`, some at a time and in order; not to be written to.

@@ -1,7 +1,7 @@
 """Other codes of the same matrices, to be given as many bits as a DNA: truncated SVD, plain rounding, and means.
 
 Each measures every matrix once, and then says for any number of bits which matrices these bits buy: always the least
-sum of squared errors over the model (`library.evaluate.allocation`), never more bits than given. All of them store the
+sum of squared errors over the model (`library.codes.allocation`), never more bits than given. All of them store the
 mean of each matrix; none needs the order of rows and columns that a DNA pays for.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from library.evaluate.allocation import allocate
+from library.codes.allocation import allocate
 from pipeline.additive import additive_model
 from pipeline.decomposition import singular_directions
 from pipeline.fit.baselines import SVD_WIDTHS, price_of_rank, rounded, rounded_energies

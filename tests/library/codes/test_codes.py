@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from library.evaluate.allocation import allocate
-from library.evaluate.codes import Code, Means, TruncatedSvd
-from library.evaluate.rounding import WIDTHS, PlainRounding, residual_bits, rounded_residual
+from library.codes.allocation import allocate
+from library.codes.codes import Code, Means, TruncatedSvd
+from library.codes.rounding import WIDTHS, PlainRounding, residual_bits, rounded_residual
 from pipeline.decomposition import singular_directions
 from pipeline.fit.baselines import explained, measure_baseline
 from tests.support.fitting import gaussian, low_rank

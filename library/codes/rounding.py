@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from library.evaluate.allocation import allocate
-from library.evaluate.codes import Code, Loader, Spent
+from library.codes.allocation import allocate
+from library.codes.codes import Code, Loader, Spent
 from pipeline.fit.quantise import STEP_BITS
 from pipeline.fit.report import STORED_BITS
 from zoo.tensors import TensorSpec
