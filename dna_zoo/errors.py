@@ -20,6 +20,8 @@
     ├── FitDivergedError
     ├── OutputError
     ├── UnbuildableModelError
+    ├── DnaFileError
+    ├── UnknownTensorError (LookupError)
     └── StoreError
         ├── NotMinedError (LookupError)
         └── SchemaVersionError
@@ -33,6 +35,7 @@ from difflib import get_close_matches
 __all__ = [
     "DamagedFileError",
     "DiskFullError",
+    "DnaFileError",
     "DnaZooError",
     "ExtractError",
     "FetchError",
@@ -52,6 +55,7 @@ __all__ = [
     "StoreError",
     "UnbuildableModelError",
     "UnknownModelError",
+    "UnknownTensorError",
     "UnsafeFileError",
     "WeightsChangedError",
     "did_you_mean",
@@ -141,6 +145,14 @@ class OutputError(DnaZooError):
 
 class UnbuildableModelError(DnaZooError):
     """No class of transformers makes the model that a folder's config.json and weights describe."""
+
+
+class DnaFileError(DnaZooError):
+    """A file of DNA cannot be read, or not by this version."""
+
+
+class UnknownTensorError(DnaZooError, LookupError):
+    """The DNA has no tensor of that name."""
 
 
 class StoreError(DnaZooError):

@@ -50,7 +50,7 @@ class RebuiltTensor:
     dna_bits: float
     residual_bits: float
     energy: float
-    """About the mean of the original."""
+    """Of the original about the mean of its canonical form (free signs change the mean), as the fit report has it."""
     error: float
     reported_r2: float
     null_r2: float | None
@@ -111,7 +111,6 @@ class RebuiltMatrices(Mapping[str, Float32]):
 
     def _measure(self, spec: TensorSpec, original: Float32, found: Float32) -> RebuiltTensor:
         fit, width = self._fits[spec.name], self._request.residual_bits
-        centred = original - original.mean(dtype=np.float64)
         return RebuiltTensor(
             name=spec.name,
             role=spec.role.value,
@@ -119,7 +118,7 @@ class RebuiltMatrices(Mapping[str, Float32]):
             cols=spec.cols,
             dna_bits=self._bits[spec.name],
             residual_bits=0.0 if width is None else float(residual_bits(spec, width)),
-            energy=float(np.square(centred, dtype=np.float64).sum()),
+            energy=fit.mean_mse * spec.num_weights,
             error=float(np.square(original - found, dtype=np.float64).sum()),
             reported_r2=fit.r2,
             null_r2=fit.null_r2,

@@ -79,5 +79,3 @@ def _more_bits(dna: Dna, kept: KeptNetwork, bits: int) -> float:
         return 0.0
     net = build_network(kept, dna.settings, 0)
     return stored_bits(quantise(net, bits)) - stored_bits(quantise(net, ROUNDED_BITS))
-
-
