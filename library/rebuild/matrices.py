@@ -1,5 +1,6 @@
 """The matrices that a DNA stands for, decoded when they are asked for and held against the original's."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -88,6 +89,17 @@ class RebuiltMatrices(Mapping[str, Float32]):
     def specs(self) -> tuple[TensorSpec, ...]:
         """Of the matrices that are replaced."""
         return tuple(self._specs[name] for name in self._names)
+
+    @property
+    def dna_bits(self) -> float:
+        """Of the DNA of these matrices, in all."""
+        return math.fsum(self._bits[name] for name in self._names)
+
+    @property
+    def bits(self) -> float:
+        """Of all that stands for these matrices."""
+        width = self._request.residual_bits
+        return self.dna_bits + (0 if width is None else sum(residual_bits(spec, width) for spec in self.specs))
 
     def __len__(self) -> int:
         return len(self._names)

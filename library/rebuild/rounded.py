@@ -6,9 +6,9 @@ import torch
 
 from dna_zoo.errors import NotMinedError, SettingsError
 from library.rebuild.source import MinedModel
-from pipeline.dna.dna import Dna
 from pipeline.dna.contents import KeptNetwork
 from pipeline.dna.decoder import build_network
+from pipeline.dna.dna import Dna
 from pipeline.fit.baselines import ROUNDED_BITS
 from pipeline.fit.quantise import quantise, stored_bits
 
