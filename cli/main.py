@@ -6,7 +6,22 @@ from typing import Annotated, Any
 import typer
 
 from cli.application import Application, Command, Group, examples
-from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
+from cli.commands import (
+    compare,
+    db,
+    evaluate,
+    export,
+    fetch,
+    mine,
+    questions,
+    rebuild,
+    runs,
+    show,
+    similar,
+    taxonomy,
+    tune,
+    zoo,
+)
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption, WideOption
 from dna_zoo import __version__
 
@@ -70,6 +85,8 @@ _add(app, similar.similar, similar.EXAMPLES)
 _add(app, taxonomy.taxonomy, taxonomy.EXAMPLES)
 _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
+_add(app, rebuild.rebuild, rebuild.EXAMPLES)
+_add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _schema = _add_group(db.db, db.EXAMPLES)

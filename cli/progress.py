@@ -23,6 +23,7 @@ VERBS = {
     "analyse": "analysing",
     "persist": "saving",
     "tune": "tuning",
+    "evaluate": "evaluating",
 }
 WHOLE_MODEL = "mine"
 

@@ -1,6 +1,5 @@
 """The card of a rebuilt model: what was replaced, by how much, and how well that stands for it."""
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -66,14 +65,10 @@ def _table(rebuilt: "Rebuilt") -> Iterator[str]:
     """By role, in the order of the files."""
     yield "| role | matrices | weights | bits a weight | R² | R² of shuffled copies |"
     yield "|---|---|---|---|---|---|"
-    for role in dict.fromkeys(tensor.role for tensor in rebuilt.tensors):
-        members = [tensor for tensor in rebuilt.tensors if tensor.role == role]
-        weights, energy = sum(each.num_weights for each in members), math.fsum(each.energy for each in members)
-        r2 = 1 - math.fsum(each.error for each in members) / max(energy, 1e-300)
-        nulls = [each.energy * each.null_r2 for each in members if each.null_r2 is not None]
-        null = f"{math.fsum(nulls) / max(energy, 1e-300):.4f}" if len(nulls) == len(members) else "–"
-        bits = math.fsum(each.bits for each in members) / weights
-        yield _row((f"`{role}`", str(len(members)), f"{weights:,}", f"{bits:.4f}", f"{r2:.4f}", null))
+    for each in rebuilt.roles:
+        null = "–" if each.null_r2 is None else f"{each.null_r2:.4f}"
+        sizes = (f"{each.weights:,}", f"{each.bits / each.weights:.4f}")
+        yield _row((f"`{each.role}`", str(each.matrices), *sizes, f"{each.r2:.4f}", null))
 
 
 def _row(cells: Iterable[str]) -> str:

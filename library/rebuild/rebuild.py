@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ from library.rebuild.stored import StoredModel, parts_of
 from library.rebuild.write import write_folder
 from pipeline.weights.reader import WeightReader
 
-__all__ = ["REPORT_FILE", "Rebuilt", "rebuild", "summary_of"]
+__all__ = ["REPORT_FILE", "Rebuilt", "RoleOfRebuilt", "rebuild", "summary_of"]
 
 REPORT_FILE = "rebuilt.json"
 
@@ -36,6 +36,12 @@ class Rebuilt:
     """Matrices that the DNA holds and that were not asked for."""
 
     @property
+    def roles(self) -> "tuple[RoleOfRebuilt, ...]":
+        """In the order of the files."""
+        names = dict.fromkeys(tensor.role for tensor in self.tensors)
+        return tuple(RoleOfRebuilt.of([each for each in self.tensors if each.role == role]) for role in names)
+
+    @property
     def num_weights(self) -> int:
         """Weights that are replaced."""
         return sum(tensor.num_weights for tensor in self.tensors)
@@ -51,7 +57,7 @@ class Rebuilt:
     @property
     def r2(self) -> float:
         """Of what stands in the folder, before it was rounded to the format of the files."""
-        return pooled_r2(self.tensors)
+        return _pooled_r2(self.tensors)
 
     @property
     def reported_r2(self) -> float:
@@ -61,11 +67,38 @@ class Rebuilt:
     @property
     def null_r2(self) -> float | None:
         """Of the same fit of shuffled copies, DNA in float32 and without a residual; None without nulls."""
-        parts = [(tensor.energy, tensor.null_r2) for tensor in self.tensors if tensor.null_r2 is not None]
-        return _weighted(parts) if len(parts) == len(self.tensors) else None
+        return _pooled_null(self.tensors)
 
 
-def pooled_r2(tensors: tuple[RebuiltTensor, ...]) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleOfRebuilt:
+    """The replaced matrices of one role together."""
+
+    role: str
+    matrices: int
+    weights: int
+    bits: float
+    r2: float
+    null_r2: float | None
+
+    @classmethod
+    def of(cls, tensors: Sequence[RebuiltTensor]) -> "RoleOfRebuilt":
+        return cls(
+            role=tensors[0].role,
+            matrices=len(tensors),
+            weights=sum(each.num_weights for each in tensors),
+            bits=math.fsum(each.bits for each in tensors),
+            r2=_pooled_r2(tensors),
+            null_r2=_pooled_null(tensors),
+        )
+
+
+def _pooled_null(tensors: Sequence[RebuiltTensor]) -> float | None:
+    parts = [(tensor.energy, tensor.null_r2) for tensor in tensors if tensor.null_r2 is not None]
+    return _weighted(parts) if len(parts) == len(tensors) else None
+
+
+def _pooled_r2(tensors: Sequence[RebuiltTensor]) -> float:
     """R2 of these matrices together, errors and energies added up."""
     return 1 - math.fsum(each.error for each in tensors) / max(math.fsum(each.energy for each in tensors), 1e-300)
 
