@@ -25,7 +25,7 @@ from pipeline.events import Event, OnEvent, ignore
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorSpec
 
-__all__ = ["CODES", "Evaluation", "Measured", "OwnTask", "Point", "evaluate"]
+__all__ = ["CODES", "Evaluation", "Measured", "Point", "evaluate"]
 
 CODES: Mapping[str, str] = {
     "dna": "the DNA",
@@ -38,8 +38,6 @@ CODES: Mapping[str, str] = {
 """What stands for the weights, in words."""
 
 Float32 = npt.NDArray[np.float32]
-OwnTask = Callable[[Any], Mapping[str, float]]
-"""Figures of a model on a task of the caller's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,6 @@ class _Bench:
     original: Behaviour
     specs: tuple[TensorSpec, ...]
     energies: Mapping[str, float]
-    own_task: OwnTask | None = None
 
     def measure(self, code: str, matrices: Mapping[str, Float32], bits: float, detail: str = "") -> Measured:
         """Build the model with these matrices and run it."""
@@ -113,14 +110,13 @@ class _Bench:
         changed = {name: other.tensor(name) for name in other.replaced}
         model = self.builder.build({**self.state, **changed})
         behaviour = run(model, self.inputs)
-        own = {} if self.own_task is None else dict(self.own_task(model))
         weights = sum(spec.num_weights for spec in self.specs)
         return Measured(
             code=code,
             bits=bits,
             bits_per_weight=bits / weights,
             r2=1 - error / max(sum(self.energies.values()), 1e-300),
-            figures={**compare(self.original, behaviour), **behaviour.own, **own},
+            figures={**compare(self.original, behaviour), **behaviour.own},
             detail=detail,
         )
 
@@ -131,7 +127,6 @@ def evaluate(
     request: Request | None = None,
     given: GivenInputs | None = None,
     inputs: Callable[[Any], Inputs] | None = None,
-    own_task: OwnTask | None = None,
     with_shuffled: bool = True,
     on_event: OnEvent = ignore,
 ) -> Evaluation:
@@ -140,7 +135,6 @@ def evaluate(
     - `models`: the same weights, a budget each;
     - `request`: what is replaced and how finely; by default everything, the DNA's numbers at 8 bits;
     - `given`, `inputs`: what the model is run on, by default what comes with dna-zoo; `inputs` makes it of the model;
-    - `own_task`: more figures of each model;
     - `with_shuffled`: whether DNAs are fitted to shuffled weights, which takes as long as mining did (once).
 
     Raises `UnbuildableModelError` where transformers has no class for it, `SettingsError` where there are no inputs.
@@ -155,7 +149,6 @@ def evaluate(
         model = builder.build(state)
         chosen = inputs(model) if inputs else choose_inputs(model, first.folder, given or GivenInputs())
         original = run(model, chosen)
-        own = {} if own_task is None else dict(own_task(model))
         model_class = type(model).__name__
         del model
         replaced = [RebuiltMatrices(each, reader, request) for each in models]
@@ -168,7 +161,6 @@ def evaluate(
             original=original,
             specs=specs,
             energies={spec.name: fits[spec.name].mean_mse * spec.num_weights for spec in specs},
-            own_task=own_task,
         )
         budgets = [matrices.bits for matrices in replaced]
         codes = _codes(specs, reader.matrix, max(budgets))
@@ -187,7 +179,7 @@ def evaluate(
         weights=sum(spec.num_weights for spec in specs),
         bits=request.bits,
         residual_bits=request.residual_bits,
-        original={**original.own, **own},
+        original=original.own,
         points=tuple(points),
         seconds=time.perf_counter() - started,
         peak_bytes=peak_bytes(),
