@@ -84,7 +84,8 @@ def sound_inputs(sounds: Sequence[Float32], model: Any, processor: Any | None, *
     extract = processor or _feature_extractor(model)
     batches = []
     for sound in sounds:
-        arguments = {name: torch.as_tensor(np.asarray(extract(sound, sampling_rate=RATE, return_tensors="pt")[name]))}
+        values = torch.as_tensor(np.asarray(extract(sound, sampling_rate=RATE, return_tensors="pt")[name]))
+        arguments = {name: _fitted(values, model)}
         if getattr(model.config, "is_encoder_decoder", False):
             arguments["decoder_input_ids"] = _said(model, arguments)
         batches.append(Batch(arguments=arguments))
@@ -100,6 +101,15 @@ def _feature_extractor(model: Any) -> Any:
         return transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE)
     bins, positions = getattr(model.config, "num_mel_bins", 80), getattr(model.config, "max_source_positions", 1500)
     return transformers.WhisperFeatureExtractor(feature_size=bins, chunk_length=max(positions // 50, 1))
+
+
+def _fitted(values: Tensor, model: Any) -> Tensor:
+    """Features (1, bins, frames) of the one length that a model with positions for it takes: two frames a position."""
+    positions = getattr(model.config, "max_source_positions", None)
+    if values.ndim != 3 or positions is None:
+        return values
+    length = 2 * positions
+    return torch.nn.functional.pad(values[..., :length], (0, max(length - values.shape[-1], 0)))
 
 
 @torch.no_grad()
