@@ -24,7 +24,7 @@ __all__ = ["EXAMPLES", "evaluate"]
 EXAMPLES = (
     "dna-zoo evaluate minilm-l6",
     "dna-zoo evaluate minilm-l6 --budgets all --format json",
-    "dna-zoo evaluate minilm-l6 --texts sentences.txt --residual-bits 3 --no-shuffled",
+    "dna-zoo evaluate minilm-l6 --texts sentences.txt --no-shuffled",
 )
 ALL = "all"
 FLOAT32 = 32

@@ -21,7 +21,7 @@ __all__ = ["EXAMPLES", "BitsOption", "ResidualOption", "TensorsOption", "rebuild
 EXAMPLES = (
     "dna-zoo rebuild minilm-l6 --out ./minilm-rebuilt",
     "dna-zoo rebuild minilm-l6 --out ./minilm-4bit --bits 8 --residual-bits 4",
-    "dna-zoo rebuild minilm-l6 --out ./minilm-ffn --tensors '*intermediate*' --budget 0.045",
+    "dna-zoo rebuild minilm-l6 --out ./ffn --tensors '*intermediate*'",
 )
 
 TensorsOption = Annotated[
