@@ -74,7 +74,7 @@ def residual_bits(spec: TensorSpec, width: int) -> int:
 
 def rounded_residual(residual: Float32, width: int) -> Float32:
     """A residual (R, C) with every weight rounded to `width` bits."""
-    parts = [_encode(groups, width)[0].reshape(-1, residual.shape[1]) for groups in _groups(residual)]
+    parts = [_encode(groups, width).reshape(-1, residual.shape[1]) for groups in _groups(residual)]
     return torch.cat(parts).numpy()
 
 
@@ -94,24 +94,27 @@ def _groups(matrix: Float32) -> list[Tensor]:
     return [*pieces, *([rest] if rest.numel() else [])]
 
 
-def _encode(groups: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Groups (N, M) as they are decoded, and their sums of squared errors (N,), float64."""
-    half = 2 ** (width - 1)
-    best = torch.zeros_like(groups)
-    least = torch.full((len(groups),), torch.inf, dtype=torch.float64)
+def _encode(groups: Tensor, width: int) -> Tensor:
+    """Groups (N, M) as they are decoded."""
+    return _decoded(groups, _best_steps(groups, width)[0], width)
+
+
+def _best_steps(groups: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The step of each group (N, 1), the best of those that are tried, and its sum of squared errors (N,), float64."""
     if width == 1:  # The best two levels are the mean magnitude.
         steps = [2 * groups.abs().mean(dim=1, keepdim=True)]
     else:
         spread = groups.square().mean(dim=1, keepdim=True).sqrt()
         steps = [spread * (GAUSSIAN_STEPS[width] * stretch) for stretch in STRETCHES]
-    for step in steps:
-        step = step.bfloat16().float()
-        codes = torch.floor(groups / step.clamp(min=TINY)).clamp_(-half, half - 1)
-        decoded = codes.add_(0.5).mul_(step)
-        errors = (groups - decoded).square().sum(dim=1, dtype=torch.float64)
-        better = errors < least
-        best[better], least[better] = decoded[better], errors[better]
-    return best, least
+    steps = [step.bfloat16().float() for step in steps]
+    errors = [(_decoded(groups, step, width) - groups).square_().sum(dim=1, dtype=torch.float64) for step in steps]
+    least, index = torch.stack(errors).min(dim=0)
+    return torch.stack(steps).gather(0, index[None, :, None])[0], least
+
+
+def _decoded(groups: Tensor, steps: Tensor, width: int) -> Tensor:
+    half = 2 ** (width - 1)
+    return torch.floor(groups / steps.clamp(min=TINY)).clamp_(-half, half - 1).add_(0.5).mul_(steps)
 
 
 def _table(matrix: Float32) -> tuple[Float64, Float64]:
@@ -121,7 +124,7 @@ def _table(matrix: Float32) -> tuple[Float64, Float64]:
         sizes = [WIDTH_BITS, *(WIDTH_BITS + STEP_BITS + width * groups.shape[1] for width in WIDTHS)]
         bits.append(np.tile(np.array(sizes, dtype=np.float64), (len(groups), 1)))
         without = groups.square().sum(dim=1, dtype=torch.float64)
-        errors.append(torch.stack([without, *(_encode(groups, width)[1] for width in WIDTHS)], dim=1).numpy())
+        errors.append(torch.stack([without, *(_best_steps(groups, width)[1] for width in WIDTHS)], dim=1).numpy())
     return np.concatenate(bits), np.concatenate(errors)
 
 
@@ -135,7 +138,7 @@ def _coded(matrix: Float32, chosen: npt.NDArray[np.intp]) -> Float32:
         for code, width in enumerate(WIDTHS, 1):
             here = codes == code
             if bool(here.any()):
-                coded[here] = _encode(groups[here], width)[0]
+                coded[here] = _encode(groups[here], width)
         parts.append(coded.reshape(-1, matrix.shape[1]))
         start += len(groups)
     return np.asarray(torch.cat(parts).numpy() + (matrix.mean(dtype=np.float64)), dtype=np.float32)
