@@ -10,12 +10,14 @@ from cli.commands import (
     ask,
     compare,
     db,
+    evaluate,
     export,
     fetch,
     init,
     library,
     mine,
     questions,
+    rebuild,
     runs,
     show,
     similar,
@@ -87,6 +89,8 @@ _add(app, taxonomy.taxonomy, taxonomy.EXAMPLES)
 _add(app, ask.ask, ask.EXAMPLES)
 _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
+_add(app, rebuild.rebuild, rebuild.EXAMPLES)
+_add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _library = _add_group(library.library, library.EXAMPLES)

@@ -24,6 +24,7 @@ VERBS = {
     "analyse": "analysing",
     "persist": "saving",
     "tune": "tuning",
+    "evaluate": "evaluating",
 }
 WHOLE_MODEL = "mine"
 

@@ -18,6 +18,8 @@
     │   ├── NonFiniteWeightsError
     │   └── PartialModelError
     ├── FitDivergedError
+    ├── OutputError
+    ├── UnbuildableModelError
     ├── DnaFileError
     ├── UnknownTensorError (LookupError)
     ├── LibraryError
@@ -47,6 +49,7 @@ __all__ = [
     "NonFiniteWeightsError",
     "NotMinedError",
     "OfflineError",
+    "OutputError",
     "PartialModelError",
     "RateLimitError",
     "RecordRefusedError",
@@ -54,6 +57,7 @@ __all__ = [
     "SchemaVersionError",
     "SettingsError",
     "StoreError",
+    "UnbuildableModelError",
     "UnknownModelError",
     "UnknownTensorError",
     "UnsafeFileError",
@@ -137,6 +141,14 @@ class PartialModelError(ExtractError):
 
 class FitDivergedError(DnaZooError):
     """Loss or gradient norm became non-finite during a fit."""
+
+
+class OutputError(DnaZooError):
+    """A folder or file that was asked for is there already, or cannot be written."""
+
+
+class UnbuildableModelError(DnaZooError):
+    """No class of transformers makes the model that a folder's config.json and weights describe."""
 
 
 class DnaFileError(DnaZooError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +125,13 @@ def test_transformers_finds_each_weight_and_no_other(name: str) -> None:
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
     assert sum(parameter.numel() for parameter in model.parameters()) == facts(name)["parameters"]
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if name.startswith(("bert", "gpt2"))])
+def test_the_tokenizer_gives_the_characters_their_ids(name: str) -> None:
+    tokenizer, text = AutoTokenizer.from_pretrained(FOLDERS[name]), "def f(x):\n    return é + 1"
+    assert tokenizer(text)["input_ids"] == script("corpora").encode(text).tolist()
+    assert tokenizer.mask_token_id == (script("corpora").MASK if name.startswith("bert") else None)
 
 
 @pytest.mark.parametrize("name", [name for name in FOLDERS if name != "bert-untrained"])

@@ -17,6 +17,7 @@ from cards import Result, folder_bytes, table, write_card
 from evaluation import blind_score, corpus, images, load_specimen, score
 from models import model_class, new_model, shallow_copy
 from permutation import permuted
+from tokenizer import write_tokenizer
 from tree import FAMILIES, SPECIMENS, Specimen
 
 __all__ = ["main", "make"]
@@ -57,6 +58,8 @@ def make(specimen: Specimen, out: Path) -> Result:
         _train(model, specimen, out)
     model.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
+    if FAMILIES[specimen.family].modality == "text":
+        write_tokenizer(folder, with_mask=FAMILIES[specimen.family].objective == "masked-lm")
     result = Result(
         specimen=specimen,
         parameters=sum(parameter.numel() for parameter in model.parameters()),

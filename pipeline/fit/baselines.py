@@ -26,6 +26,7 @@ __all__ = [
     "explained",
     "measure_baseline",
     "price_of_rank",
+    "rounded",
     "rounded_energies",
 ]
 
@@ -140,14 +141,14 @@ def rounded_energies(matrix: Float32, vectors: Float64, bits: int) -> Float64:
     """
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     short = vectors.astype(np.float32)
-    left, right = _rounded(tall @ short, bits), _rounded(short, bits)
+    left, right = rounded(tall @ short, bits), rounded(short, bits)
     products = np.einsum("mk,mk->k", left, tall @ right, dtype=np.float64)
     grams = (left.T @ left).astype(np.float64) * (right.T @ right)
     before = np.tril(grams, -1).sum(axis=1)
     return np.asarray(2 * products - np.diag(grams) - 2 * before, dtype=np.float64)
 
 
-def _rounded(columns: Float32, bits: int) -> Float32:
+def rounded(columns: Float32, bits: int) -> Float32:
     """Every column at `bits` bits, symmetric about 0."""
     most = 2 ** (bits - 1) - 1
     steps = np.abs(columns).max(axis=0) / np.float32(most)

@@ -1,0 +1,62 @@
+"""A folder that is there when it is complete, and not before: it is made beside its place and renamed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dna_zoo.errors import OutputError
+
+__all__ = ["new_folder"]
+
+MODEL_FILE = "config.json"
+"""A folder is replaced only if it holds a model: `--force` on the wrong path must not delete a home."""
+
+
+@contextmanager
+def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """A folder to write into, which becomes `path` at the end of the block; of a block that fails nothing is left.
+
+    Raises `OutputError` if there is something at `path`, unless `force` and it is an empty folder or a model's.
+    """
+    path = path.absolute()
+    _require_free(path, force=force)
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        made.mkdir(parents=True)
+        yield made
+        _require_free(path, force=force)
+        _put_in_place(made, path)
+    except OSError as error:
+        raise OutputError(
+            f"{str(path)!r} cannot be written ({error.strerror or error}).",
+            hint="Check the permissions and the space of that disk, or name another folder.",
+        ) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _require_free(path: Path, *, force: bool) -> None:
+    if not path.exists() and not path.is_symlink():
+        return
+    if not force:
+        raise OutputError(f"{str(path)!r} is there already.", hint="Name another folder, or replace it with `--force`.")
+    if not path.is_dir() or (any(path.iterdir()) and not (path / MODEL_FILE).is_file()):
+        raise OutputError(f"{str(path)!r} is not a model's folder, and is not replaced.", hint="Name another folder.")
+
+
+def _put_in_place(made: Path, path: Path) -> None:
+    """Rename; what was there is out of the way first, and put back if that fails."""
+    if not path.exists():
+        made.rename(path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    try:
+        made.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,158 @@
+"""A rebuilt model beside the original and other codes: known answers, equal bits, and models that cannot be built."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dna_zoo.errors import SettingsError, UnbuildableModelError
+from library.evaluate.behaviour import compare, run
+from library.evaluate.choice import GivenInputs, choose_inputs
+from library.evaluate.evaluate import CODES, Evaluation, evaluate
+from library.evaluate.models import Builder, kind_of
+from library.evaluate.shuffled import fit_shuffled
+from library.rebuild.matrices import Request
+from library.rebuild.source import MinedModel
+from pipeline.weights.reader import WeightReader
+from tests.support.rebuilding import SPECIMENS, mined
+from tests.support.tiny_models import make_tiny_checkpoint
+
+KINDS = {"bert-a": "masked-lm", "gpt2-a": "decoder", "vit-a": "classifier", "cnn-a": "classifier"}
+FIGURES = {
+    "masked-lm": {"agreement", "kl", "cosine", "cka", "loss"},
+    "decoder": {"agreement", "kl", "perplexity"},
+    "classifier": {"agreement", "kl"},
+}
+
+
+def build(folder: Path, scale: float = 1.0, architecture: str | None = None) -> torch.nn.Module:
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"architectures": [architecture]} if architecture else {}
+    state = {name: value * scale for name, value in load_file(folder / "model.safetensors").items()}
+    return Builder.of(folder.name, config).build(state)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> MinedModel:
+    return mined(tmp_path_factory.mktemp("home"), SPECIMENS / "vit-a", epochs=60)
+
+
+@pytest.fixture(scope="module")
+def found(model: MinedModel) -> Evaluation:
+    return evaluate([model])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_model_behaves_like_itself_and_not_like_another(name: str) -> None:
+    original, other = build(SPECIMENS / name), build(SPECIMENS / name, 0.5)
+    inputs = choose_inputs(original, SPECIMENS / name, GivenInputs())
+    assert kind_of(original) == KINDS[name]
+    first = run(original, inputs)
+    same, different = compare(first, run(original, inputs)), compare(first, run(other, inputs))
+    assert set(same) | set(first.own) == FIGURES[KINDS[name]]
+    assert same["agreement"] == 1 and same["kl"] == 0
+    assert different["kl"] > 0.01
+    if "cosine" in same:
+        assert same["cosine"] == pytest.approx(1) and same["cka"] == pytest.approx(1) and different["cosine"] < 0.99
+
+
+def test_perplexity_and_loss_are_those_of_transformers() -> None:
+    decoder = build(SPECIMENS / "gpt2-a")
+    inputs = choose_inputs(decoder, SPECIMENS / "gpt2-a", GivenInputs())
+    labels = inputs.batches[0].targets
+    loss = decoder(**inputs.batches[0].arguments, labels=labels).loss.detach()
+    assert run(decoder, inputs).own["perplexity"] == pytest.approx(float(loss.exp()), rel=1e-4)
+
+
+def test_padding_does_not_enter_a_vector(tmp_path: Path) -> None:
+    """A short text has the same vector beside a long one as alone."""
+    encoder, texts, vectors = build(SPECIMENS / "bert-a", architecture="BertModel"), tmp_path / "texts", []
+    assert kind_of(encoder) == "encoder"
+    for lines in (["abc", "abd"], ["abc", "x = [1, 2, 3] + y"]):
+        texts.write_text("\n".join(lines))
+        found = run(encoder, choose_inputs(encoder, SPECIMENS / "bert-a", GivenInputs(texts=texts)))
+        assert found.vectors is not None
+        vectors.append(found.vectors[0])
+    assert torch.allclose(vectors[0], vectors[1], atol=1e-5)
+
+
+def test_every_code_has_at_most_the_bits_of_the_dna(found: Evaluation) -> None:
+    measured = found.points[0].measured
+    assert [each.code for each in measured] == list(CODES)
+    assert all(0 < each.bits <= measured[0].bits for each in measured)
+    assert all(set(each.figures) == {"agreement", "kl"} for each in measured)
+
+
+def test_r2_of_the_codes_are_as_the_fit_report_has_them(model: MinedModel, found: Evaluation) -> None:
+    by_code, reported = {each.code: each for each in found.points[0].measured}, model.pattern.fit
+    assert reported is not None
+    assert by_code["dna"].r2 == pytest.approx(reported.r2_8bit, abs=1e-6)
+    assert by_code["svd"].r2 == pytest.approx(reported.svd_bits_r2, abs=0.03)
+    assert by_code["means"].r2 == pytest.approx(reported.additive_r2, abs=0.01)
+    assert abs(by_code["mean"].r2) < 0.01
+    assert by_code["shuffled"].r2 == pytest.approx(reported.null_r2_8bit, abs=0.05)
+
+
+def test_shuffled_weights_are_fitted_once_and_go_back_to_their_places(model: MinedModel) -> None:
+    names = tuple(model.dna)
+    with WeightReader(model.files) as reader:
+        first = fit_shuffled(model, reader, names, bits=None)
+        events: list[object] = []
+        second = fit_shuffled(model, reader, names, bits=None, on_event=events.append)
+        assert not events and all((first[name] == second[name]).all() for name in names)
+        for name in names[:3]:
+            places = first._places[name]
+            assert (torch.from_numpy(places).sort().values == torch.arange(places.size)).all()
+
+
+def test_a_residual_of_many_bits_makes_the_original_again(model: MinedModel) -> None:
+    found = evaluate([model], request=Request(bits=8, residual_bits=8), with_shuffled=False)
+    best = {each.code: each for each in found.points[0].measured}["dna"]
+    assert best.figures["agreement"] == 1 and best.figures["kl"] < 1e-3 and best.r2 > 0.999
+
+
+def test_speech_is_compared_at_what_the_decoder_says(tmp_path: Path) -> None:
+    path = make_tiny_checkpoint("whisper-tiny", tmp_path / "whisper-tiny", seed=0)
+    original, other = build(path.parent), build(path.parent, 0.7)
+    inputs = choose_inputs(original, path.parent, GivenInputs())
+    first = run(original, inputs)
+    assert first.kind == "seq2seq" and inputs.source == "synthetic sounds"
+    assert compare(first, run(original, inputs)) == {"agreement": 1, "kl": 0}
+    assert compare(first, run(other, inputs))["kl"] > 0
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"model_type": "nosuch"}, "'nosuch' is not known to it"),
+        ({}, "names no model type"),
+        ({"model_type": "bert", "architectures": ["NoSuchModel"], "hidden_size": "wide"}, "cannot build"),
+    ],
+)
+def test_a_model_that_transformers_cannot_build(config: dict[str, object], says: str) -> None:
+    with pytest.raises(UnbuildableModelError, match=says) as raised:
+        Builder.of("odd", config)
+    assert raised.value.hint
+
+
+def test_weights_of_another_class_are_refused() -> None:
+    config = json.loads((SPECIMENS / "bert-a" / "config.json").read_text())
+    with pytest.raises(UnbuildableModelError, match="does not know the names"):
+        Builder.of("odd", config).build({"some.weight": torch.zeros(2, 2)})
+
+
+def test_inputs_of_another_kind_are_refused(tmp_path: Path, given_model: Callable[[str], torch.nn.Module]) -> None:
+    with pytest.raises(SettingsError, match="the model takes images"):
+        choose_inputs(given_model("vit-a"), SPECIMENS / "vit-a", GivenInputs(texts=tmp_path / "any"))
+    with pytest.raises(SettingsError, match="no tokenizer"):
+        choose_inputs(given_model("bert-a"), tmp_path, GivenInputs())
+    with pytest.raises(SettingsError, match="no pictures"):
+        choose_inputs(given_model("vit-a"), tmp_path, GivenInputs(images=tmp_path))
+
+
+@pytest.fixture
+def given_model() -> Callable[[str], torch.nn.Module]:
+    return lambda name: build(SPECIMENS / name)
