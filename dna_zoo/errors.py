@@ -18,6 +18,7 @@
     │   ├── NonFiniteWeightsError
     │   └── PartialModelError
     ├── FitDivergedError
+    ├── JoinError
     └── StoreError
         ├── NotMinedError (LookupError)
         └── SchemaVersionError
@@ -37,6 +38,7 @@ __all__ = [
     "FitDivergedError",
     "GatedModelError",
     "IncompleteDownloadError",
+    "JoinError",
     "NoWeightsError",
     "NonFiniteWeightsError",
     "NotMinedError",
@@ -129,6 +131,10 @@ class PartialModelError(ExtractError):
 
 class FitDivergedError(DnaZooError):
     """Loss or gradient norm became non-finite during a fit."""
+
+
+class JoinError(DnaZooError):
+    """Two models, or a model and a task, cannot be joined."""
 
 
 class StoreError(DnaZooError):

@@ -37,7 +37,7 @@ PAGES = {
     for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "benchmarks" / "README.md")
 }
 GLOSSARY = PAGES["docs/glossary.md"]
-FOLDERS = "alembic|benchmarks|cli|data|dna_zoo|docs|patterndb|pipeline|tests|zoo"
+FOLDERS = "alembic|benchmarks|cli|data|dna_zoo|docs|library|patterndb|pipeline|tests|zoo"
 PLACEHOLDERS = ("NAME", "NNNN")
 EFFECTS = {"_squashed": "arcsinh", "_log10": "log10"}
 """Effects that the signature has for itself, by the names that the glossary gives them."""

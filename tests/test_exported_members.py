@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("dna_zoo", "zoo", "pipeline", "patterndb", "cli")
+PACKAGES = ("dna_zoo", "zoo", "pipeline", "library", "patterndb", "cli")
 
 
 def module_names() -> list[str]:

@@ -11,7 +11,8 @@ PACKAGES = {
     "zoo": {"dna_zoo"},
     "patterndb": {"dna_zoo"},
     "pipeline": {"dna_zoo", "zoo", "patterndb"},
-    "cli": {"dna_zoo", "zoo", "patterndb", "pipeline"},
+    "library": {"dna_zoo", "zoo", "patterndb", "pipeline"},
+    "cli": {"dna_zoo", "zoo", "patterndb", "pipeline", "library"},
 }
 """Package -> packages that it may import."""
 SHARED = {"additive", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
