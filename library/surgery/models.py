@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from patterndb.store import PatternDatabase
 
-__all__ = ["Loaded", "folder_of", "open_model"]
+__all__ = ["Loaded", "folder_of", "open_model", "read_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
