@@ -19,6 +19,8 @@
     │   └── PartialModelError
     ├── FitDivergedError
     ├── JoinError
+    ├── DnaFileError
+    ├── UnknownTensorError (LookupError)
     └── StoreError
         ├── NotMinedError (LookupError)
         └── SchemaVersionError
@@ -32,6 +34,7 @@ from difflib import get_close_matches
 __all__ = [
     "DamagedFileError",
     "DiskFullError",
+    "DnaFileError",
     "DnaZooError",
     "ExtractError",
     "FetchError",
@@ -50,6 +53,7 @@ __all__ = [
     "SettingsError",
     "StoreError",
     "UnknownModelError",
+    "UnknownTensorError",
     "UnsafeFileError",
     "WeightsChangedError",
     "did_you_mean",
@@ -135,6 +139,14 @@ class FitDivergedError(DnaZooError):
 
 class JoinError(DnaZooError):
     """Two models, or a model and a task, cannot be joined."""
+
+
+class DnaFileError(DnaZooError):
+    """A file of DNA cannot be read, or not by this version."""
+
+
+class UnknownTensorError(DnaZooError, LookupError):
+    """The DNA has no tensor of that name."""
 
 
 class StoreError(DnaZooError):
