@@ -6,7 +6,22 @@ from typing import Annotated, Any
 import typer
 
 from cli.application import Application, Command, Group, examples
-from cli.commands import compare, db, export, fetch, mine, questions, runs, show, similar, taxonomy, tune, zoo
+from cli.commands import (
+    combine,
+    compare,
+    db,
+    export,
+    fetch,
+    mine,
+    questions,
+    runs,
+    show,
+    similar,
+    taxonomy,
+    transplant,
+    tune,
+    zoo,
+)
 from cli.options import DatabaseOption, DebugOption, HomeOption, QuietOption, VerboseOption, WideOption
 from dna_zoo import __version__
 
@@ -72,6 +87,8 @@ _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
+_add(app, combine.combine, combine.EXAMPLES)
+_add(app, transplant.transplant, transplant.EXAMPLES)
 _schema = _add_group(db.db, db.EXAMPLES)
 for _command in (db.upgrade, db.current, db.check):
     _add(_schema, _command, db.EXAMPLES)

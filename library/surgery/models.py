@@ -1,9 +1,12 @@
 """Models that transformers loads: from a folder, or from a mined key by way of the files that were mined."""
 
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from dna_zoo.errors import DnaZooError, JoinError
 from pipeline.lineage.mined import find_weights
@@ -13,6 +16,11 @@ if TYPE_CHECKING:
 
     from patterndb.store import PatternDatabase
 
+BUILD_ERRORS = (
+    OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError, EOFError, SafetensorError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What transformers raises for configurations and files that it cannot read."""
 __all__ = ["Loaded", "folder_of", "open_model", "read_json"]
 
 
@@ -67,7 +75,7 @@ def open_model(folder: Path, *, name: str | None = None) -> Loaded:
         model, report = (chosen or transformers.AutoModel).from_pretrained(
             folder, local_files_only=True, attn_implementation="eager", output_loading_info=True, dtype="float32"
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+    except BUILD_ERRORS as error:
         first = (str(error).strip().splitlines() or [""])[0][:160].rstrip(".")
         raise JoinError(
             f"transformers cannot build {name!r} ({first}).", hint="Give a folder that `from_pretrained` loads."

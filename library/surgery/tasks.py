@@ -20,7 +20,18 @@ from library.surgery.models import Loaded, read_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Batch", "Objective", "Score", "Task", "estimate_statistics", "fine_tune", "score", "task_of", "text_task"]
+__all__ = [
+    "Batch",
+    "Objective",
+    "Score",
+    "Task",
+    "estimate_statistics",
+    "fine_tune",
+    "score",
+    "specimen_task",
+    "task_of",
+    "text_task",
+]
 
 Batch = dict[str, Tensor]
 """Keywords of a model's forward, `labels` among them."""
@@ -75,7 +86,7 @@ def task_of(loaded: Loaded, *, texts: Path | None = None) -> Task:
     facts = read_json(loaded.folder / "specimen.json")
     if not facts:
         raise JoinError(f"Nothing is known to judge {loaded.name!r} by.", hint="Give a text with `--texts FILE`.")
-    return _specimen_task(loaded, str(facts["training"]["data"]), facts["objective"])
+    return specimen_task(loaded, str(facts["training"]["data"]), facts["objective"])
 
 
 @torch.no_grad()
@@ -208,6 +219,9 @@ def _tokens(loaded: Loaded, text: str) -> tuple[Tensor, int | None]:
     from transformers import AutoTokenizer
 
     try:
+        # Without files, some classes make a tokenizer that knows no token.
+        if not any(found for pattern in ("tokenizer*", "vocab*", "*.model") for found in loaded.folder.glob(pattern)):
+            raise OSError("no files")
         tokenizer = AutoTokenizer.from_pretrained(loaded.folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise JoinError(
@@ -227,7 +241,8 @@ def _positions(config: Any) -> int:
     return MOST_TOKENS
 
 
-def _specimen_task(loaded: Loaded, data: str, objective: Objective) -> Task:
+def specimen_task(loaded: Loaded, data: str, objective: Objective) -> Task:
+    """The task that specimens learned on `data`, which only a checkout of the repository has."""
     if objective == "classification":
         return _digits_task(data, loaded)
     corpora = _specimen_module("corpora")

@@ -22,8 +22,8 @@ __all__ = ["LEARNING_RATE", "STEPS", "Resample", "Transplant", "Variant", "trans
 STEPS = 100
 LEARNING_RATE = 1e-3
 State = Mapping[str, Tensor]
-Resample = Callable[[str, tuple[int, ...]], Tensor]
-"""Name of a tensor of the donor and a shape -> the tensor at that shape."""
+Resample = Callable[[str, Tensor, tuple[int, ...]], Tensor]
+"""Name of a tensor of the donor, the tensor and a shape -> the tensor at that shape."""
 Layers = Literal["aligned", "unaligned", "random", "host's own"]
 
 
@@ -165,7 +165,7 @@ def _fitted(
     pairs: Sequence[tuple[Layer, Layer]],
     resample: Resample | None,
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """`given` with the layers that move at the host's shapes, and the names of those that had others."""
+    """What of `given` has the host's shapes, or is brought to them since it moves; and the names of the latter."""
     names = {other.names[key]: one.names[key] for one, other in pairs for key in other.names}
     apart = {name: old for name, old in names.items() if given[name].shape != own[name].shape}
     if apart and resample is None:
@@ -178,8 +178,10 @@ def _fitted(
     found = dict(given)
     for name, old in apart.items():
         assert resample is not None
-        found[name] = resample(old, tuple(own[name].shape)).to(own[name].dtype)
-    return found, tuple(apart)
+        found[name] = resample(old, given[name], tuple(own[name].shape)).to(own[name].dtype)
+    return {name: tensor for name, tensor in found.items() if name in own and tensor.shape == own[name].shape}, tuple(
+        apart
+    )
 
 
 def _random(host: Loaded, seed: int) -> State:

@@ -26,6 +26,8 @@ DOCUMENTS = {
     "taxonomy": ("taxonomy",),
     "runs": ("runs",),
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
+    "combine": ("combine", "SPECIMEN", "SPECIMEN"),
+    "transplant": ("transplant", "--from", "SPECIMEN:0", "--to", "SPECIMEN:0", "--steps", "0", "--out", "OUT"),
     "db current": ("db", "current"),
     "db check": ("db", "check"),
 }
@@ -104,11 +106,17 @@ def documented(title: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", sections(JSON_PAGE)[title], flags=re.MULTILINE))
 
 
+def placed(word: str, tiny_model: Path) -> str:
+    """A word of a command line, with paths in place of names."""
+    word = word.replace("SPECIMEN", str(DOCS.parent / "data" / "specimens" / "vit-a"))
+    return {"SOME": str(tiny_model), "OUT": str(tiny_model.parent / "out")}.get(word, word)
+
+
 @pytest.mark.parametrize(
     "title", [pytest.param(each, marks=pytest.mark.slow) if each == "tune" else each for each in DOCUMENTS]
 )
 def test_json_has_the_documented_keys_and_no_others(title: str, ask: Callable[..., Any], tiny_model: Path) -> None:
-    document = ask(*(str(tiny_model) if word == "SOME" else word for word in DOCUMENTS[title]))
+    document = ask(*(placed(word, tiny_model) for word in DOCUMENTS[title]))
     types = documented(title)
     free = {key for key, kind in types.items() if kind == "free"}
     parents = {key for key, kind in types.items() if kind == "object or null"}
