@@ -25,7 +25,7 @@ def opened(session: Session, *names: str) -> "list[Loaded]":
     return [open_model(folder, name=Path(name).name) for folder, name in zip(folders, names, strict=True)]
 
 
-def donor_dna(session: Session, name: str) -> "Resample":
+def donor_dna(session: Session, name: str, donor: "Loaded") -> "Resample":
     """The DNA of a mined key, as a function that gives its tensors at other shapes."""
     from library.surgery.resampling import resampler
 
@@ -34,4 +34,4 @@ def donor_dna(session: Session, name: str) -> "Resample":
             f"{name!r} is a folder, and resampling needs a DNA.", hint="Mine it, and name it by its key in `--from`."
         )
     with session.database() as database:
-        return resampler(database, name, home=session.home)
+        return resampler(database, name, donor, home=session.home)

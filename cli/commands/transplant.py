@@ -69,7 +69,7 @@ def transplant(
             host_layers=host_layers,
             task=task_of(host, texts=texts),
             aligned=align,
-            resample=donor_dna(session, a) if resample else None,
+            resample=donor_dna(session, a, donor) if resample else None,
             steps=steps,
             seed=seed,
         )

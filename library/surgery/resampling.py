@@ -5,7 +5,6 @@ correspond, as they do not in the orders of a random layer.
 """
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dna_zoo.errors import JoinError
+from library.surgery.models import Loaded
+from library.surgery.transplantation import Resample
 from pipeline.dna.dna import Dna, DnaTensor
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["resampled", "resampler"]
 
 
-def resampler(database: "PatternDatabase", key: str, *, home: Path) -> Callable[[str, Tensor, tuple[int, ...]], Tensor]:
-    """Of a mined key: a stored name, the tensor and a shape -> the tensor at that shape.
+def resampler(database: "PatternDatabase", key: str, loaded: Loaded, *, home: Path) -> Resample:
+    """Of the model `loaded`, which was mined as `key`: a tensor and a shape -> the tensor at that shape.
 
     Raises `JoinError` where the DNA is not in this home folder.
     """
@@ -34,8 +35,16 @@ def resampler(database: "PatternDatabase", key: str, *, home: Path) -> Callable[
             f"The DNA of {key!r} is not in this home folder.",
             hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {key}`.",
         )
-    dna = Dna.load(home / kept.path)
-    return lambda name, tensor, shape: resampled(dna, name, tensor, shape)
+    dna, stored = Dna.load(home / kept.path), _stored_names(loaded)
+    return lambda name, tensor, shape: resampled(dna, stored.get(tensor.data_ptr(), name), tensor, shape)
+
+
+def _stored_names(loaded: Loaded) -> dict[int, str]:
+    """Where the values of a tensor are -> its name in the file; transformers renames some when it loads them."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    state = revert_weight_conversion(loaded.model, loaded.model.state_dict())
+    return {tensor.data_ptr(): name for name, tensor in state.items()}
 
 
 def resampled(dna: Dna, name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
