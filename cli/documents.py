@@ -22,6 +22,7 @@ from zoo.cards import ModelCard
 
 if TYPE_CHECKING:
     from library.patterns.records import SharedPattern
+    from library.surgery import Combination, Transplant
     from patterndb.comparison import Comparison
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cards_document",
+    "combination_document",
     "comparison_document",
     "library_document",
     "mine_document",
@@ -41,6 +43,7 @@ __all__ = [
     "run_document",
     "shared_pattern_document",
     "taxonomy_document",
+    "transplant_document",
     "tune_document",
 ]
 
@@ -264,4 +267,60 @@ def shared_pattern_document(found: "SharedPattern") -> Document:
             }
             for key, part in found.parts.items()
         ],
+    }
+
+
+def combination_document(found: "Combination", out: Path | None) -> Document:
+    """`combine`."""
+    match = found.alignment.match
+    rows = zip(found.aligned.shares, found.aligned.scores, found.unaligned.scores, strict=True)
+    return {
+        "a": found.a,
+        "b": found.b,
+        "share": found.share,
+        "loss": found.score.loss,
+        "accuracy": found.score.accuracy,
+        "task": found.task.name,
+        "groups": len(found.alignment.groups),
+        "cosine": match.after,
+        "cosine_unaligned": match.before,
+        "barrier": found.aligned.barrier,
+        "barrier_unaligned": found.unaligned.barrier,
+        "line": [
+            {
+                "share": share,
+                "loss": one.loss,
+                "accuracy": one.accuracy,
+                "loss_unaligned": two.loss,
+                "accuracy_unaligned": two.accuracy,
+            }
+            for share, one, two in rows
+        ],
+        "folder": out,
+    }
+
+
+def transplant_document(found: "Transplant", out: Path) -> Document:
+    """`transplant`."""
+    match = None if found.alignment is None else found.alignment.match
+    return {
+        "donor": found.donor,
+        "host": found.host,
+        "layers": [{"donor": one, "host": other} for one, other in found.pairs],
+        "task": found.task.name,
+        "steps": found.steps,
+        "cosine": None if match is None else match.after,
+        "cosine_unaligned": None if match is None else match.before,
+        "resampled": found.resampled,
+        "variants": [
+            {
+                "layers": each.layers,
+                "loss_before": each.before.loss,
+                "accuracy_before": each.before.accuracy,
+                "loss_after": each.after.loss,
+                "accuracy_after": each.after.accuracy,
+            }
+            for each in found.variants
+        ],
+        "folder": out,
     }

@@ -8,6 +8,7 @@ import typer
 from cli.application import Application, Command, Group, examples
 from cli.commands import (
     ask,
+    combine,
     compare,
     db,
     evaluate,
@@ -22,6 +23,7 @@ from cli.commands import (
     show,
     similar,
     taxonomy,
+    transplant,
     tune,
     zoo,
 )
@@ -101,6 +103,8 @@ _add(_library, library.combine, library.EXAMPLES)
 _add(_library, library.export, library.EXAMPLES)
 _add(_library, library.import_, library.EXAMPLES)
 _add(app, init.init, init.EXAMPLES)
+_add(app, combine.combine, combine.EXAMPLES)
+_add(app, transplant.transplant, transplant.EXAMPLES)
 _schema = _add_group(db.db, db.EXAMPLES)
 for _command in (db.upgrade, db.current, db.check):
     _add(_schema, _command, db.EXAMPLES)

@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ __all__ = [
     "AllOption",
     "DatabaseOption",
     "DebugOption",
+    "ForceOption",
     "FormatOption",
     "HomeOption",
     "ModelArgument",
@@ -18,6 +20,7 @@ __all__ = [
     "OfflineOption",
     "QuietOption",
     "RunOption",
+    "TextsOption",
     "TierOption",
     "VerboseOption",
     "WideOption",
@@ -38,6 +41,16 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         help="A table for people, JSON with stable keys for programs, or bare names, one per line, for pipes.",
+    ),
+]
+ForceOption = Annotated[bool, flag("--force", help="Replace the folder if it holds a model.")]
+TextsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--texts",
+        metavar="FILE",
+        help="Text to judge language models by; its last fifth is held out. Default: the task of a specimen.",
+        show_default=False,
     ),
 ]
 ModelArgument = Annotated[

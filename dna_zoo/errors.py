@@ -20,6 +20,7 @@
     ├── FitDivergedError
     ├── OutputError
     ├── UnbuildableModelError
+    ├── JoinError
     ├── DnaFileError
     ├── UnknownTensorError (LookupError)
     ├── LibraryError
@@ -44,6 +45,7 @@ __all__ = [
     "FitDivergedError",
     "GatedModelError",
     "IncompleteDownloadError",
+    "JoinError",
     "LibraryError",
     "NoWeightsError",
     "NonFiniteWeightsError",
@@ -149,6 +151,10 @@ class OutputError(DnaZooError):
 
 class UnbuildableModelError(DnaZooError):
     """No class of transformers makes the model that a folder's config.json and weights describe."""
+
+
+class JoinError(DnaZooError):
+    """Two models, or a model and a task, cannot be joined."""
 
 
 class DnaFileError(DnaZooError):

@@ -29,6 +29,8 @@ DOCUMENTS = {
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
     "library list": ("library", "list"),
     "library show": ("library", "show", "some"),
+    "combine": ("combine", "SPECIMEN", "SPECIMEN"),
+    "transplant": ("transplant", "--from", "SPECIMEN:0", "--to", "SPECIMEN:0", "--steps", "0", "--out", "OUT"),
     "db current": ("db", "current"),
     "db check": ("db", "check"),
 }
@@ -107,16 +109,20 @@ def documented(title: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", sections(JSON_PAGE)[title], flags=re.MULTILINE))
 
 
+def placed(word: str, tiny_model: Path) -> str:
+    """A word of a command line, with paths in place of names."""
+    word = word.replace("SPECIMEN", str(DOCS.parent / "data" / "specimens" / "vit-a"))
+    return {"SOME": str(tiny_model), "OUT": str(tiny_model.parent / "out")}.get(word, word)
+
+
 @pytest.mark.parametrize(
     "title", [pytest.param(each, marks=pytest.mark.slow) if each == "tune" else each for each in DOCUMENTS]
 )
 def test_json_has_the_documented_keys_and_no_others(
     title: str, ask: Callable[..., Any], tiny_model: Path, request: pytest.FixtureRequest
 ) -> None:
-    paths = {"SOME": tiny_model}
-    if "DNA" in DOCUMENTS[title]:
-        paths["DNA"] = request.getfixturevalue("dna_file")
-    document = ask(*(str(paths.get(word, word)) for word in DOCUMENTS[title]))
+    dna = {"DNA": str(request.getfixturevalue("dna_file"))} if "DNA" in DOCUMENTS[title] else {}
+    document = ask(*(dna.get(word) or placed(word, tiny_model) for word in DOCUMENTS[title]))
     types = documented(title)
     free = {key for key, kind in types.items() if kind == "free"}
     parents = {key for key, kind in types.items() if kind == "object or null"}
