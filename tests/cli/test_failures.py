@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import app
+from patterndb.records import RunRecord
 from patterndb.store import PatternDatabase
 from tests.cli.conftest import Invoke, Start
 from tests.support.patterns import make_pattern, save_patterns
@@ -196,23 +197,24 @@ def test_ctrl_c_ends_with_130(start: Start, silent_hub: tuple[str, socket.socket
     ids=["terminated", "terminal closed", "a storm of Ctrl-C", "all of them"],
 )
 def test_a_run_that_is_ended_from_outside_is_interrupted_not_running(
-    signals: tuple[signal.Signals, ...],
-    start: Start,
-    silent_hub: tuple[str, socket.socket],
-    environment: dict[str, str],
+    signals: tuple[signal.Signals, ...], start: Start, tiny_model: Path, environment: dict[str, str]
 ) -> None:
-    url, server = silent_hub
-    process = start("mine", "someone/some-model", HF_ENDPOINT=url, HF_HUB_DISABLE_TELEMETRY="1")
-    connection, _ = server.accept()
-    time.sleep(0.2)
-    for each in signals:
-        process.send_signal(each)
-    _, stderr = process.communicate(timeout=60)
-    connection.close()
-    assert process.returncode == 130 and "Interrupted." in stderr
+    process = start("mine", str(tiny_model), "--epochs", "9999999", "--nulls", "0")
     with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
-        (run,) = [run for run in database.runs() if "someone/some-model" in {model.key for model in run.models}]
-    assert (run.status, run.exit_code) == ("interrupted", 130)
+
+        def run() -> RunRecord | None:
+            return next(
+                (run for run in database.runs() if tiny_model.name in {model.key for model in run.models}), None
+            )
+
+        while process.poll() is None and not ((known := run()) and known.models[0].stages):
+            time.sleep(0.1)
+        for each in signals:
+            process.send_signal(each)
+        _, stderr = process.communicate(timeout=120)
+        found = run()
+    assert process.returncode == 130 and "Interrupted." in stderr
+    assert found is not None and (found.status, found.exit_code) == ("interrupted", 130)
 
 
 def test_a_closed_pipe_is_no_bug(start: Start) -> None:

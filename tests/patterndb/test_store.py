@@ -160,7 +160,7 @@ class TestPatterns:
     def test_a_failure_in_the_middle_leaves_nothing(self, database: PatternDatabase) -> None:
         database.start_run("run-1", {})
         roles = (RoleRecord(role="ffn_in", tensors=1, weights=1),) * 2
-        with pytest.raises(StoreError, match="refused"):
+        with pytest.raises(StoreError, match="cannot be kept"):
             database.save_pattern(make_pattern(roles=roles))
         assert database.patterns() == ()
 

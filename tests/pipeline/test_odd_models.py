@@ -10,10 +10,10 @@ import pytest
 from benchmarks.layouts import LAYOUTS
 from benchmarks.layouts.models import llama, save
 from cli.commands.questions import _ask
-from cli.commands.taxonomy import _classify
 from cli.findings import _reading_notes
 from patterndb.columns import TABLES
 from patterndb.store import PatternDatabase
+from pipeline.analyse.taxonomy import classify
 from pipeline.lineage.mined import MinedLineage
 from tests.support.mining import FAST, database_of, mine_into, request
 
@@ -118,7 +118,7 @@ def test_odd_models_change_no_distance_of_the_others(
 
 
 def test_trees_questions_and_exports_hold_with_odd_models(database: PatternDatabase, folders: dict[str, Path]) -> None:
-    found = _classify(database.signatures(with_nulls=False))
+    found = classify(database.signatures(with_nulls=False))
     assert set(found.models) == set(folders) and len(found.merges) == len(folders) - 1
     assert np.isfinite([merge.height for merge in found.merges]).all()
     assert _ask(database, (), 0).models == len(folders)

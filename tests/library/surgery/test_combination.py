@@ -86,7 +86,9 @@ def test_equal_shapes_with_other_heads_are_refused(tmp_path: Path) -> None:
 
 
 def test_model_without_a_task_asks_for_a_text(tmp_path: Path) -> None:
-    shutil.copytree(SPECIMENS / "gpt2-a", tmp_path / "gpt2", ignore=shutil.ignore_patterns("specimen.json"))
+    shutil.copytree(
+        SPECIMENS / "gpt2-a", tmp_path / "gpt2", ignore=shutil.ignore_patterns("specimen.json", "tokenizer*")
+    )
     loaded = open_model(tmp_path / "gpt2")
     with pytest.raises(JoinError, match="Nothing is known to judge 'gpt2' by") as raised:
         task_of(loaded)
