@@ -166,7 +166,8 @@ def _metadata(card: Path) -> dict[Any, Any]:
     try:
         if not card.is_file():
             return {}
-        return ModelCard(_head(card), ignore_metadata_errors=True).data.to_dict()  # type: ignore[no-untyped-call]
+        found = ModelCard(_head(card), ignore_metadata_errors=True).data.to_dict()  # type: ignore[no-untyped-call]
+        return dict(found)
     except Exception:  # The card is anybody's text; a damaged one must not fail the model.
         return {}
 
