@@ -26,6 +26,7 @@ import torch
 from benchmarks.random_models import write_model, zoo_model
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.fit.draws import DeviceDraws
 from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.prepare import ordinals_of, prepare
 from pipeline.fit.problem import generator_for
@@ -134,12 +135,12 @@ def passes(
 def forward_and_back(problem: PointwiseProblem, net: torch.nn.Module, settings: FitSettings) -> Callable[[], None]:
     """One batch without a step of the optimiser."""
     dtype = AUTOCAST[settings.precision]
-    generator = generator_for(1)
+    draw = DeviceDraws(1).at(0, torch.zeros((), dtype=torch.int64, device=problem.values.device))
 
     def run() -> None:
         net.zero_grad(set_to_none=True)
         with torch.autocast(problem.values.device.type, dtype=dtype, enabled=dtype is not None):
-            losses = problem.loss(net, generator)
+            losses = problem.loss(net, draw)
         losses.sum().backward()  # type: ignore[no-untyped-call]
 
     return run
