@@ -18,6 +18,8 @@
     │   ├── NonFiniteWeightsError
     │   └── PartialModelError
     ├── FitDivergedError
+    ├── DnaFileError
+    ├── UnknownTensorError (LookupError)
     └── StoreError
         ├── NotMinedError (LookupError)
         └── SchemaVersionError
@@ -31,6 +33,7 @@ from difflib import get_close_matches
 __all__ = [
     "DamagedFileError",
     "DiskFullError",
+    "DnaFileError",
     "DnaZooError",
     "ExtractError",
     "FetchError",
@@ -48,6 +51,7 @@ __all__ = [
     "SettingsError",
     "StoreError",
     "UnknownModelError",
+    "UnknownTensorError",
     "UnsafeFileError",
     "WeightsChangedError",
     "did_you_mean",
@@ -129,6 +133,14 @@ class PartialModelError(ExtractError):
 
 class FitDivergedError(DnaZooError):
     """Loss or gradient norm became non-finite during a fit."""
+
+
+class DnaFileError(DnaZooError):
+    """A file of DNA cannot be read, or not by this version."""
+
+
+class UnknownTensorError(DnaZooError, LookupError):
+    """The DNA has no tensor of that name."""
 
 
 class StoreError(DnaZooError):

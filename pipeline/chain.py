@@ -3,7 +3,7 @@
     fetch    files, verified            every time: it costs a look when they are here
     extract  which tensors, what role   keyed by the weights' digest
     order    permutations and signs     keyed by extract
-    fit      errors, checkpoint         keyed by order, the fit's settings, seed and kind of device
+    fit      errors, DNA                keyed by order, the fit's settings, seed and kind of device
     analyse  statistics, signature      keyed by order, its settings and seed
     persist  the pattern                keyed by fit and analyse
 
@@ -15,7 +15,7 @@ MiniLM-L6 that takes 0.1 s, and handing the canonical matrices on would keep the
 import contextlib
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 from cattrs import Converter
 from filelock import FileLock
-from safetensors.numpy import load_file, save
 
 from dna_zoo import __version__
 from patterndb.records import ModelRecord, PatternRecord, StageRecord
@@ -32,14 +31,29 @@ from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
+from pipeline.dna.contents import DnaContents
+from pipeline.dna.file import DNA_FILE, write_dna
+from pipeline.dna.format_2 import OLD_FILE, read_networks
+from pipeline.dna.make import dna_contents
 from pipeline.events import Event, OnEvent
 from pipeline.fetch.model_card import model_record
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
-from pipeline.fit.stage import fit, fit_version
+from pipeline.fit.report import TensorFit
+from pipeline.fit.stage import clear_networks, fit, fit_version
 from pipeline.memory import give_back
-from pipeline.order import ORDER_VERSION, CanonicalOrder, Rows, canonicalise_pieces, raw_order, seriate_tensor
+from pipeline.order import (
+    ORDER_FILE,
+    ORDER_VERSION,
+    CanonicalOrder,
+    Rows,
+    canonicalise_pieces,
+    raw_order,
+    read_orders,
+    seriate_tensor,
+    write_orders,
+)
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
 from pipeline.settings import MineSettings
 from pipeline.stages import Finished, StageStore, content_key
@@ -50,8 +64,6 @@ from zoo.tensors import TensorSpec
 __all__ = ["Chain"]
 
 EXTRACT_VERSION = "4"
-PARTS = ("rows", "cols", "row_signs", "col_signs")
-"""Arrays of an order that are kept, where it has them."""
 log = logging.getLogger(__name__)
 _converter = Converter()
 
@@ -85,7 +97,7 @@ class Chain:
             for note in inventory.notes:
                 self.tell("note", "extract", message=note)
             ordered = self._order(reader, inventory, after=extracted)
-            orders = _load_orders(ordered.directory, inventory.matrices)
+            orders = read_orders(ordered.directory / ORDER_FILE, inventory.matrices) if inventory.matrices else {}
             fitted = self._fit(reader, inventory, orders, after=ordered)
             analysed = self._analyse(reader, inventory, orders, after=ordered)
             return self._persist(model_record(files, inventory), fitted, analysed)
@@ -127,14 +139,11 @@ class Chain:
 
     def _order(self, reader: WeightReader, inventory: Inventory, *, after: Finished) -> Finished:
         def compute(directory: Path) -> Any:
-            arrays: dict[str, npt.NDArray[Any]] = {}
+            orders: dict[str, CanonicalOrder] = {}
             for done, spec in enumerate(inventory.matrices):
-                order = seriate_tensor(reader.matrix(spec), spec)
-                parts = {f"{spec.name}/{part}": getattr(order, part) for part in PARTS}
-                arrays |= {name: part for name, part in parts.items() if part is not None}
+                orders[spec.name] = seriate_tensor(reader.matrix(spec), spec)
                 self.tell("progress", "order", done=done + 1, total=len(inventory.matrices), unit="tensors")
-            # `save_file` would hide a full disk behind an error of its own.
-            (directory / "order.safetensors").write_bytes(save(arrays))
+            write_orders(directory / ORDER_FILE, orders)
             return {"matrices": len(inventory.matrices)}
 
         return self._stage("order", content_key(ORDER_VERSION, after.key), compute)
@@ -158,10 +167,44 @@ class Chain:
             )
             if result is None:
                 return None
+            contents = self._dna(result.networks, result.tensors, reader, inventory, orders)
+            write_dna(directory / DNA_FILE, contents)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
         key = content_key(fit_version(settings), after.key, asdict(settings), device, seed)
-        return self._stage("fit", key, compute)
+        fitted = self._stage("fit", key, compute)
+        clear_networks(fitted.directory)
+        self._renew(fitted, reader, inventory, orders)
+        return fitted
+
+    def _dna(
+        self,
+        networks: Sequence[Mapping[str, Any]],
+        fits: Sequence[TensorFit],
+        reader: WeightReader,
+        inventory: Inventory,
+        orders: Orders,
+    ) -> DnaContents:
+        """What a fit has found, with all that leads back to the files."""
+        fitted = {fit.name for fit in fits}
+        return dna_contents(
+            networks,
+            fits,
+            self.settings.fit,
+            specs=inventory.specs,
+            orders=orders,
+            layouts={spec.name: reader.layout(spec) for spec in inventory.specs if {spec.name, spec.tied_to} & fitted},
+            model=self.key,
+            digest=reader.files.digest,
+        )
+
+    def _renew(self, fitted: Finished, reader: WeightReader, inventory: Inventory, orders: Orders) -> None:
+        """Put the DNA of an older version into a file of today's format."""
+        old, path = fitted.directory / OLD_FILE, fitted.directory / DNA_FILE
+        if not fitted.result or path.exists() or not old.exists():
+            return
+        fits = _converter.structure(fitted.result, FittedModel).tensors
+        write_dna(path, self._dna(read_networks(old)[1], fits, reader, inventory, orders))
 
     def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
         settings, seed = self.settings.analysis, self.settings.seed
@@ -199,7 +242,7 @@ class Chain:
             persist(
                 self._pattern(key, model, findings, reports),
                 fit.history if fit else (),
-                fitted.directory / "dna.pt" if fit else None,
+                fitted.directory / DNA_FILE if fit else None,
                 home=self.home,
                 database=self.database,
                 on_step=lambda step: self.tell("progress", "persist", message=step),
@@ -259,21 +302,6 @@ class Chain:
     def _record(self, stage: str, key: str, seconds: float | None = None) -> None:
         record = StageRecord(stage=stage, key=key, status="done", seconds=seconds)
         self.database.record_stage(self.run, self.key, record)
-
-
-def _load_orders(directory: Path, matrices: tuple[TensorSpec, ...]) -> dict[str, CanonicalOrder]:
-    arrays = load_file(directory / "order.safetensors") if matrices else {}
-    return {
-        spec.name: CanonicalOrder(
-            rows=arrays[f"{spec.name}/rows"],
-            cols=arrays[f"{spec.name}/cols"],
-            row_signs=arrays.get(f"{spec.name}/row_signs"),
-            col_signs=arrays.get(f"{spec.name}/col_signs"),
-            sorted_rows=spec.row_axis.is_permutable,
-            sorted_cols=spec.col_axis.is_permutable,
-        )
-        for spec in matrices
-    }
 
 
 def _provenance() -> dict[str, str]:

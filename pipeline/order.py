@@ -9,11 +9,13 @@ R = rows, C = columns, K = features.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load, save
 
 from pipeline.decomposition import Spectrum, decompose
 from zoo.tensors import Axis, TensorSpec
@@ -21,15 +23,18 @@ from zoo.tensors import Axis, TensorSpec
 __all__ = [
     "EVERY_ROW",
     "NUM_FEATURES",
+    "ORDER_FILE",
     "ORDER_VERSION",
     "CanonicalOrder",
     "Rows",
     "canonicalise",
     "canonicalise_pieces",
     "raw_order",
+    "read_orders",
     "restore",
     "seriate",
     "seriate_tensor",
+    "write_orders",
 ]
 
 ORDER_VERSION = "2"
@@ -47,6 +52,10 @@ RELATIVE_ZERO = 1e-6
 """Directions below this share of the leading one are rounding of float32 values, which must not decide an order."""
 
 EVERY_ROW = slice(None)
+ORDER_FILE = "order.safetensors"
+"""What the order stage leaves."""
+PARTS = ("rows", "cols", "row_signs", "col_signs")
+"""Arrays of an order that are kept, where it has them."""
 
 Rows = npt.NDArray[np.intp] | slice
 Float64 = npt.NDArray[np.float64]
@@ -80,6 +89,34 @@ class CanonicalOrder:
             total += math.lgamma(len(perm) + 1) / math.log(2) if is_sorted else 0.0
             total += len(perm) if signs is not None else 0
         return total
+
+
+def write_orders(path: Path, orders: Mapping[str, CanonicalOrder]) -> None:
+    """Keep the orders of matrices by name."""
+    arrays = {
+        f"{name}/{part}": values
+        for name, order in orders.items()
+        for part in PARTS
+        if (values := getattr(order, part)) is not None
+    }
+    # `save_file` would hide a full disk behind an error of its own.
+    path.write_bytes(save(arrays))
+
+
+def read_orders(path: Path, specs: Iterable[TensorSpec]) -> dict[str, CanonicalOrder]:
+    """The orders that were kept of these matrices, by name; raises `KeyError` for one that is not there."""
+    arrays = load(path.read_bytes())
+    return {
+        spec.name: CanonicalOrder(
+            rows=arrays[f"{spec.name}/rows"],
+            cols=arrays[f"{spec.name}/cols"],
+            row_signs=arrays.get(f"{spec.name}/row_signs"),
+            col_signs=arrays.get(f"{spec.name}/col_signs"),
+            sorted_rows=spec.row_axis.is_permutable,
+            sorted_cols=spec.col_axis.is_permutable,
+        )
+        for spec in specs
+    }
 
 
 def raw_order(num_rows: int, num_cols: int) -> CanonicalOrder:

@@ -20,7 +20,7 @@ from pipeline.stages import content_key, write_json
 
 __all__ = ["PERSIST_VERSION", "are_intact", "persist", "summary_of", "write_run_folder"]
 
-PERSIST_VERSION = "2"
+PERSIST_VERSION = "3"
 TIMES = {"seconds"}
 """Keys left out of the run's files, which are to be the same whenever and however often they are written."""
 
@@ -28,7 +28,7 @@ TIMES = {"seconds"}
 def persist(
     pattern: PatternRecord,
     history: Sequence[Mapping[str, Any]],
-    checkpoint: Path | None,
+    dna: Path | None,
     *,
     home: Path,
     database: PatternDatabase,
@@ -36,10 +36,10 @@ def persist(
 ) -> None:
     """Write the pattern into the folder of its run in `home`, and keep it in the database, whole or not at all.
 
-    - `history`, `checkpoint`: of the fit; none and None for a model without one.
+    - `history`, `dna`: of the fit; none and None for a model without one.
     """
     folder = home / "runs" / pattern.run / _as_folder(pattern.model.key)
-    artifacts = write_run_folder(folder, home, pattern, history, checkpoint)
+    artifacts = write_run_folder(folder, home, pattern, history, dna)
     database.save_pattern(replace(pattern, artifacts=artifacts), on_step)
 
 
@@ -52,17 +52,17 @@ def _as_folder(key: str) -> str:
 
 
 def write_run_folder(
-    folder: Path, home: Path, pattern: PatternRecord, history: Sequence[Mapping[str, Any]], checkpoint: Path | None
+    folder: Path, home: Path, pattern: PatternRecord, history: Sequence[Mapping[str, Any]], dna: Path | None
 ) -> tuple[ArtifactRecord, ...]:
-    """`summary.json`, `training_history.json` and `checkpoints/dna.pt` under the run's folder."""
+    """`summary.json`, `training_history.json` and the DNA in `checkpoints` under the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "summary.json", _plain(summary_of(pattern)), indent=1)
     paths = {"summary": folder / "summary.json"}
-    if checkpoint is not None:
+    if dna is not None:
         write_json(folder / "training_history.json", _plain(list(history)), indent=1)
         paths["training_history"] = folder / "training_history.json"
-        paths["checkpoint"] = folder / "checkpoints" / "dna.pt"
-        _copy(checkpoint, paths["checkpoint"])
+        paths["checkpoint"] = folder / "checkpoints" / dna.name
+        _copy(dna, paths["checkpoint"])
     return tuple(_artifact(kind, path, home) for kind, path in paths.items())
 
 

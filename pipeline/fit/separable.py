@@ -16,7 +16,16 @@ from pipeline.fit.problem import Draw, Sample, generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
 
-__all__ = ["DenseTarget", "GridBlock", "GridProblem", "LowRankTarget", "most_directions", "permute_axis"]
+__all__ = [
+    "DenseTarget",
+    "GridBlock",
+    "GridProblem",
+    "LowRankTarget",
+    "first_omegas",
+    "most_directions",
+    "permute_axis",
+    "scaled_coordinates",
+]
 
 INDICES_PER_STEP = 4096
 """An axis of twice this length or more is sampled, so that a step costs no more than this. The steps of an epoch see
@@ -69,6 +78,36 @@ class GridBlock:
 def most_directions(rows: int, cols: int) -> int:
     """Singular directions of a matrix that are still cheaper to train on than the matrix itself."""
     return rows * cols // (rows + cols)
+
+
+def first_omegas(
+    shapes: Sequence[tuple[int, ...]], in_dim: int, size: NetworkSize, settings: FitSettings
+) -> tuple[float, float]:
+    """First-layer frequency of the rows and of the columns, radians per unit of the coordinate.
+
+    - `shapes`: tensors of one shape in a slot, their rows and their columns, block by block.
+
+    A factor of length L and rank K is L K numbers, which networks of P parameters must stand for. Found by
+    measurement (`benchmarks/fidelity.py`): the best share of the Nyquist frequency pi L / 2 falls with the square
+    of L K / P. A network that can hold nearly everything needs high frequencies, one that cannot must stay with the
+    coarse order.
+    """
+    parameters = separable_parameters(in_dim, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
+    found = []
+    for axis in (1, 2):
+        length = max(shape[axis] for shape in shapes)
+        load = size.rank * sum(shape[0] * shape[axis] for shape in shapes) / parameters
+        share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
+        found.append(max(share * math.pi * length / 2, LOWEST_OMEGA))
+    return found[0], found[1]
+
+
+def scaled_coordinates(coords: Tensor, omega: float) -> Tensor:
+    """Coordinates (..., D) as a network of this first-layer frequency takes them; depth and role have a handful of
+    values, so they go in at a low frequency."""
+    scale = torch.ones(coords.shape[-1], device=coords.device)
+    scale[1:] = HIDDEN_OMEGA / omega
+    return coords * scale
 
 
 class _FixedProduct(torch.autograd.Function):
@@ -195,7 +234,8 @@ class GridProblem:
     def build(self, size: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> SeparableDna:
         self.targets = tuple(self._target(block, size.rank) for block in self.blocks)
         in_dim = self.blocks[0].row_coords.shape[-1]
-        row_omega, col_omega = (self._omega(axis, in_dim, size, settings) for axis in (2, 3))
+        shapes = [tuple(block.values.shape[1:]) for block in self.blocks]
+        row_omega, col_omega = first_omegas(shapes, in_dim, size, settings)
         return SeparableDna(
             generators,
             in_dim=in_dim,
@@ -215,20 +255,6 @@ class GridProblem:
             return LowRankTarget.of(block.values, block.directions[..., :count], self.precision)
         return DenseTarget.of(block.values.to(self.precision), is_sampled=block.is_sampled)
 
-    def _omega(self, axis: int, in_dim: int, size: NetworkSize, settings: FitSettings) -> float:
-        """First-layer frequency of the rows (axis 2) or columns (axis 3), radians per unit of the coordinate.
-
-        A factor of length L and rank K is L K numbers, which networks of P parameters must stand for. Found by
-        measurement (`benchmarks/fidelity.py`): the best share of the Nyquist frequency pi L / 2 falls with the square
-        of L K / P. A network that can hold nearly everything needs high frequencies, one that cannot must stay with the
-        coarse order.
-        """
-        length = max(block.values.shape[axis] for block in self.blocks)
-        numbers = size.rank * sum(block.values.shape[1] * block.values.shape[axis] for block in self.blocks)
-        load = numbers / separable_parameters(in_dim, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
-        share = min(settings.bandwidth / load**2, LARGEST_NYQUIST_SHARE)
-        return max(share * math.pi * length / 2, LOWEST_OMEGA)
-
     def _factors(
         self, net: nn.Module, block: GridBlock, rows: Indices = EVERY, cols: Indices = EVERY
     ) -> tuple[Tensor, Tensor]:
@@ -244,11 +270,8 @@ class GridProblem:
         return left.reshape(sizes), right.reshape(sizes)
 
     def _flat(self, coords: Tensor, omega: float) -> Tensor:
-        """Coordinates (G, L, D) of every tensor and slot (S, G L, D); depth and role have a handful of values, so they
-        go in at a low frequency."""
-        scale = torch.ones(coords.shape[-1], device=coords.device)
-        scale[1:] = HIDDEN_OMEGA / omega
-        return (coords * scale).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
+        """Coordinates (G, L, D) of every tensor and slot (S, G L, D)."""
+        return scaled_coordinates(coords, omega).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
 
     def loss(self, net: nn.Module, draw: Draw) -> Tensor:
         error = torch.zeros(self.num_slots, device=self.energies[0].device)

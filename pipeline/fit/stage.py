@@ -39,7 +39,16 @@ from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
-__all__ = ["FitResult", "Stack", "fit", "fit_version", "plan_stacks", "resolve_device", "resolve_precision"]
+__all__ = [
+    "FitResult",
+    "Stack",
+    "clear_networks",
+    "fit",
+    "fit_version",
+    "plan_stacks",
+    "resolve_device",
+    "resolve_precision",
+]
 
 SEPARABLE_VERSION = "8"
 POINTWISE_VERSION = "7"
@@ -56,12 +65,14 @@ STACK_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitResult:
-    """What the stage leaves: errors tensor by tensor, the training history of each stack, and the DNA on disk."""
+    """What the stage leaves: errors tensor by tensor, the training history and the networks of each stack."""
 
     tensors: tuple[TensorFit, ...]
     cost: FitCost
     history: tuple[Mapping[str, Any], ...]
-    checkpoint: Path
+    networks: tuple[Mapping[str, Any], ...]
+    """Stack by stack: the size and the `state` of the networks without the nulls', and of each of its `tensors` what
+    turns an output into weights (`pipeline.dna` keeps them)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +133,8 @@ def fit(
 
     - `load(spec)`: the canonical matrix, float32 (rows, cols); asked for twice, as networks leave room for means.
     - `order_bits`: what each tensor's order costs, by name.
-    - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used.
+    - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used. The networks stay
+      there until `clear_networks`.
     - `widths`: bits of a weight at which the trained DNA is measured again.
 
     Raises FitDivergedError when a loss or gradient norm is no number.
@@ -156,7 +168,7 @@ def fit(
     largest_first = sorted(stacks, key=lambda stack: -stack.cost)
     results = run_parallel(largest_first, run, num_workers=_num_workers(device, stacks, settings))
     by_index = {stack.index: result for stack, result in zip(largest_first, results, strict=True)}
-    return _gather(stacks, [by_index[stack.index] for stack in stacks], directory, device, settings)
+    return _gather(stacks, [by_index[stack.index] for stack in stacks], directory, device)
 
 
 def _num_workers(device: str, stacks: Sequence[Stack], settings: FitSettings) -> int:
@@ -267,10 +279,10 @@ class _Work:
 
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""
-        path = self.directory / f"{stack.name}.json"
-        if not path.exists():
+        path, networks_path = (self.directory / f"{stack.name}.{end}" for end in ("json", "pt"))
+        if not (path.exists() and networks_path.exists()):
             result, networks = self._train(stack, on_step)
-            save_tensors(networks, self.directory / f"{stack.name}.pt")
+            save_tensors(networks, networks_path)
             _write(path, result)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
         result = json.loads(path.read_text())
@@ -491,15 +503,9 @@ def _gather(
     results: Sequence[Mapping[str, Any]],
     directory: Path,
     device: str,
-    settings: FitSettings,
 ) -> FitResult:
-    """All stacks together, and one checkpoint of them."""
-    checkpoint = directory / "dna.pt"
-    if not checkpoint.exists():
-        networks = [torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks]
-        save_tensors({"format": 2, "settings": asdict(settings), "networks": networks}, checkpoint)
-    for stack in stacks:
-        (directory / f"{stack.name}.pt").unlink(missing_ok=True)
+    """All stacks together."""
+    networks = tuple(torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks)
     fits = [structure(data, TensorFit) for result in results for data in result["tensors"]]
     cost = FitCost(
         device=torch.device(device).type,
@@ -510,5 +516,11 @@ def _gather(
         tensors=tuple(sorted(fits, key=lambda item: item.name)),
         cost=cost,
         history=tuple(result["history"] for result in results),
-        checkpoint=checkpoint,
+        networks=networks,
     )
+
+
+def clear_networks(directory: Path) -> None:
+    """Remove what a fit in this folder keeps of its networks, once they are kept elsewhere."""
+    for path in directory.glob("stack-*.pt"):
+        path.unlink()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from zoo.layout import Layout
 from zoo.tensors import TensorHeader
 
 __all__ = ["DerivedTensor", "Recipe", "StoredTensor", "Tensor", "TensorFile", "Tensors", "assemble", "entry"]
@@ -68,6 +69,8 @@ class DerivedTensor:
     """Stored tensors that are accounted for with it, and not read."""
     is_by_entry: bool = False
     """Whether an entry along the first axis is made of the parts' entries there."""
+    layout: Layout | None = None
+    """Where a matrix lies in the one stored tensor that it is cut from; None where it is computed."""
 
     @property
     def sources(self) -> tuple[str, ...]:

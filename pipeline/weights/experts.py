@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.weights.assembly import DerivedTensor, Tensor, Tensors, entry
+from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors, entry
 from zoo.config import number_in, part_of, text_in
+from zoo.layout import Layout
 from zoo.tensors import TensorHeader
 
 __all__ = ["MOST_EXPERTS", "sample_experts", "unstack"]
@@ -58,8 +59,27 @@ def _experts(stack: re.Match[str], tensor: Tensor, config: Mapping[str, Any]) ->
             pick = slice(place, None, 2) if kind in IN_TURNS else slice(place * rows, (place + 1) * rows)
             name = f"{stack['module']}.{number}.{part}.weight"
             header = TensorHeader(name=name, shape=(rows, inputs), dtype="F32")
-            make = partial(_matrix, is_turned=is_turned, rows=pick if len(parts) > 1 else slice(None))
-            yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme)
+            pick = pick if len(parts) > 1 else slice(None)
+            make = partial(_matrix, is_turned=is_turned, rows=pick)
+            layout = _layout(tensor, number, pick, is_turned=is_turned) if isinstance(tensor, StoredTensor) else None
+            yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme, layout=layout)
+
+
+def _layout(tensor: StoredTensor, number: int, pick: slice, *, is_turned: bool) -> Layout:
+    """Where the rows `pick` of an expert lie in the stack."""
+    row_slice, period = None, None
+    if pick != slice(None):
+        row_slice = (pick.start, pick.start + 1) if pick.step else (pick.start, pick.stop)
+        period = pick.step
+    return Layout(
+        tensor=tensor.header.name,
+        shape=tensor.header.shape,
+        dtype=tensor.header.dtype,
+        transposed=is_turned,
+        row_slice=row_slice,
+        row_period=period,
+        entry=number,
+    )
 
 
 def _is_turned(name: str, shape: list[int], config: Mapping[str, Any]) -> bool:

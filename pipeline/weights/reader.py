@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
 from pipeline.weights.adapters import merge, updates
-from pipeline.weights.assembly import StoredTensor, Tensor, Tensors
+from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors
 from pipeline.weights.experts import unstack
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.gguf_file import GgufFile
@@ -23,6 +23,7 @@ from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
 from pipeline.weights.torch_file import TorchFile
+from zoo.layout import Layout
 from zoo.tensors import FLOATING, TensorHeader, TensorSpec
 
 __all__ = ["WeightReader"]
@@ -172,6 +173,16 @@ class WeightReader:
             every = spec.row_period or len(values)
             values = values.reshape(-1, every, values.shape[-1])[:, slice(*spec.row_slice)]
         return np.ascontiguousarray(values).reshape(spec.rows, spec.cols)
+
+    def layout(self, spec: TensorSpec) -> Layout:
+        """Where the matrix of `spec` lies in the tensor that the files store.
+
+        What is computed from other stored tensors has the name and the shape that it has in use.
+        """
+        tensor = self.tensors[spec.tensor]
+        is_whole = not (spec.transposed or spec.row_slice)
+        known = tensor.layout if isinstance(tensor, DerivedTensor) and is_whole else None
+        return known or Layout.of(spec, tensor.header.shape)
 
     def pieces(self, spec: TensorSpec) -> Iterator[Float32]:
         """The rows of `matrix`, some at a time and in order; not to be written to.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
@@ -20,9 +21,9 @@ HISTORY = ({"stack": 0, "steps": 3, "seconds": 1.5, "points": [{"loss": math.nan
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    path = tmp_path / "stages" / "dna.pt"
+    path = tmp_path / "stages" / "dna.safetensors"
     path.parent.mkdir()
-    torch.save({"a": torch.arange(3)}, path)
+    save_file({"a": torch.arange(3)}, path)
     return path
 
 
@@ -39,7 +40,7 @@ def test_the_folder_holds_what_the_artifacts_say(tmp_path: Path, checkpoint: Pat
     assert [artifact.path for artifact in artifacts] == [
         "runs/r/tiny/summary.json",
         "runs/r/tiny/training_history.json",
-        "runs/r/tiny/checkpoints/dna.pt",
+        "runs/r/tiny/checkpoints/dna.safetensors",
     ]
     for artifact in artifacts:
         content = (tmp_path / artifact.path).read_bytes()
@@ -56,7 +57,7 @@ def test_writing_again_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Pa
     first = write(tmp_path, make_pattern(), checkpoint)
     assert write(tmp_path, make_pattern(), checkpoint) == first
     names = sorted(path.name for path in (tmp_path / "runs").rglob("*") if path.is_file())
-    assert names == ["dna.pt", "summary.json", "training_history.json"]
+    assert names == ["dna.safetensors", "summary.json", "training_history.json"]
 
 
 def test_how_long_it_took_is_not_in_the_files(tmp_path: Path, checkpoint: Path) -> None:
@@ -68,14 +69,14 @@ def test_how_long_it_took_is_not_in_the_files(tmp_path: Path, checkpoint: Path) 
 def test_the_checkpoint_is_the_one_of_the_stage_even_after_the_stage_is_gone(tmp_path: Path, checkpoint: Path) -> None:
     write(tmp_path, make_pattern(), checkpoint)
     checkpoint.unlink()
-    copy = tmp_path / "runs" / "r" / "tiny" / "checkpoints" / "dna.pt"
-    assert torch.equal(torch.load(copy, weights_only=True)["a"], torch.arange(3))
+    copy = tmp_path / "runs" / "r" / "tiny" / "checkpoints" / "dna.safetensors"
+    assert torch.equal(load_file(copy)["a"], torch.arange(3))
 
 
 def test_a_changed_checkpoint_replaces_the_old_one(tmp_path: Path, checkpoint: Path) -> None:
     first = write(tmp_path, make_pattern(), checkpoint)
     checkpoint.unlink()
-    torch.save({"a": torch.arange(4)}, checkpoint)
+    save_file({"a": torch.arange(4)}, checkpoint)
     assert write(tmp_path, make_pattern(), checkpoint)[2].sha256 != first[2].sha256
 
 

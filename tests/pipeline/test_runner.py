@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from safetensors.numpy import load_file, save_file
 from dna_zoo.errors import SettingsError, StoreError
 from patterndb.records import RunRecord
 from pipeline import chain as chain_module
+from pipeline.dna.dna import Dna
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
+from pipeline.fit.stage import clear_networks
+from pipeline.fit.trainer import save_tensors
 from pipeline.runner import mine, run_id
 from pipeline.settings import MineSettings
 from tests.support.mining import (
@@ -105,9 +108,10 @@ def test_the_runs_folder_holds_summary_history_checkpoint_and_log(mined_home: Pa
     folder = mined_home / "runs" / pattern.run
     summary = json.loads((folder / "tiny" / "summary.json").read_text())
     history = json.loads((folder / "tiny" / "training_history.json").read_text())
-    dna = torch.load(folder / "tiny" / "checkpoints" / "dna.pt", weights_only=True)
+    dna = Dna.load(folder / "tiny" / "checkpoints" / "dna.safetensors")
     assert summary["pattern_key"] == pattern.pattern_key
-    assert len(history) == len(dna["networks"]) > 1 and history[0]["points"][-1]["step"] == FAST.fit.epochs
+    assert (dna.model, dna.digest) == ("tiny", pattern.model.sha256)
+    assert len(history) == len(dna.contents.networks) > 1 and history[0]["points"][-1]["step"] == FAST.fit.epochs
     assert "tiny: fit done" in (folder / "run.log").read_text()
     assert (mined_home / pattern.artifacts[0].path).is_file()
 
@@ -196,12 +200,31 @@ def test_the_same_weights_under_another_name_cost_nothing(home: Path, checkpoint
     assert twin.signature == tiny.signature and twin.model.sha256 == tiny.model.sha256
 
 
-@pytest.mark.parametrize("name", ["summary.json", "training_history.json", "dna.pt"])
+@pytest.mark.parametrize("name", ["summary.json", "training_history.json", "dna.safetensors"])
 def test_a_lost_file_of_the_run_is_written_again(home: Path, checkpoint: Path, name: str) -> None:
     before = run_files(home)
     next((home / "runs").rglob(name)).unlink()
     mine_into(home, [request(checkpoint)])
     assert run_files(home) == before
+
+
+def test_the_dna_of_an_older_version_becomes_a_file_of_todays(checkpoint: Path, tmp_path: Path) -> None:
+    networks: list[Any] = []
+
+    def keep(directory: Path) -> None:
+        networks.extend(torch.load(path, weights_only=True) for path in sorted(directory.glob("stack-*.pt")))
+        clear_networks(directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain_module, "clear_networks", keep)
+        mine_into(tmp_path, [request(checkpoint)])
+    before, folder = run_files(tmp_path), stage_folder(tmp_path, "fit")
+    save_tensors({"format": 2, "settings": asdict(FAST.fit), "networks": networks}, folder / "dna.pt")
+    (folder / "dna.safetensors").unlink()
+    next((tmp_path / "runs").rglob("dna.safetensors")).unlink()
+    events: list[Event] = []
+    mine_into(tmp_path, [request(checkpoint)], on_event=events.append)
+    assert endings(events)["fit"] == "reused" and run_files(tmp_path) == before
 
 
 def test_a_lost_database_is_filled_again_from_the_stages(home: Path, checkpoint: Path) -> None:

@@ -1,21 +1,20 @@
 """Small fits for tests: settings that take a fraction of a second, planted matrices, a DNA rebuilt from its file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from pipeline.dna.dna import Dna
+from pipeline.dna.file import DNA_FILE, write_dna
+from pipeline.dna.make import dna_contents
 from pipeline.events import OnEvent, ignore
-from pipeline.fit.prepare import ordinals_of, prepare
-from pipeline.fit.problem import generator_for
-from pipeline.fit.sizing import NetworkSize
-from pipeline.fit.stage import FitResult, fit
+from pipeline.fit.stage import FitResult, clear_networks, fit
 from pipeline.order import canonicalise, raw_order, seriate
 from pipeline.settings import FitSettings
+from zoo.layout import Layout
 from zoo.tensors import TensorSpec
 
 Float32 = npt.NDArray[np.float32]
@@ -71,12 +70,13 @@ def fit_matrices(
     on_event: OnEvent = ignore,
 ) -> FitResult:
     """The fit stage on matrices in file order."""
-    shown = canonical(matrices, settings)
+    orders = {spec.name: _order(spec, matrix, settings) for spec, matrix in matrices.items()}
+    shown = {spec.name: canonicalise(matrix, orders[spec.name]) for spec, matrix in matrices.items()}
     result = fit(
         list(matrices),
         lambda spec: shown[spec.name],
         settings,
-        order_bits={spec.name: _order(spec, matrix, settings).bits for spec, matrix in matrices.items()},
+        order_bits={name: order.bits for name, order in orders.items()},
         device="cpu",
         seed=seed,
         directory=directory,
@@ -85,47 +85,21 @@ def fit_matrices(
         on_event=on_event,
     )
     assert result is not None
+    contents = dna_contents(
+        result.networks,
+        result.tensors,
+        settings,
+        specs=list(matrices),
+        orders=orders,
+        layouts={spec.name: Layout.of(spec, (spec.rows, spec.cols)) for spec in matrices},
+        model="toy",
+        digest="0" * 64,
+    )
+    write_dna(directory / DNA_FILE, contents)
+    clear_networks(directory)
     return result
 
 
-def rebuild(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Float32]:
-    """Every tensor as the networks in `dna.pt` alone have it, original units, canonical order."""
-    data = torch.load(path, weights_only=True)
-    settings = replace(FitSettings(**data["settings"]), num_nulls=0)
-    by_name = {spec.name: spec for spec in specs}
-    rebuilt = {}
-    for networks in data["networks"]:
-        rebuilt |= _rebuild_stack(networks, settings, [by_name[tensor["name"]] for tensor in networks["tensors"]])
-    return rebuilt
-
-
-def _rebuild_stack(networks: Any, settings: FitSettings, specs: Sequence[TensorSpec]) -> dict[str, Float32]:
-    """A problem of the right shapes, all zeros, knows the coordinates that the networks saw."""
-    problem = prepare(
-        specs,
-        lambda spec: np.zeros((spec.rows, spec.cols), dtype=np.float32),
-        settings,
-        seed=0,
-        ordinals=ordinals_of(specs),
-        device=torch.device("cpu"),
-    ).problem
-    size = NetworkSize(**{name: networks[name] for name in ("hidden_dim", "num_layers", "rank", "num_branches")})
-    net = problem.build(size, settings, [generator_for(0)] * problem.num_slots)
-    net.load_state_dict(networks["state"])
-    rebuilt = {}
-    for index, (spec, tensor) in enumerate(zip(specs, networks["tensors"], strict=True)):
-        part, slot = (index, 0) if settings.scope == "model" else (0, index)
-        with torch.no_grad():
-            values = torch.cat([predicted[slot] for _, predicted in problem.predictions(net, part, 0)])
-        found = (values.numpy() * tensor["scale"] + tensor["mean"]).reshape(spec.rows, spec.cols)
-        placed = np.empty_like(found)
-        rows, cols = tensor.get("row_places", np.arange(spec.rows)), tensor.get("col_places", np.arange(spec.cols))
-        placed[np.ix_(rows, cols)] = found
-        rebuilt[spec.name] = placed + _means_of(tensor, "row_means")[..., None] + _means_of(tensor, "col_means")
-    return rebuilt
-
-
-def _means_of(tensor: Any, name: str) -> Float32:
-    """The means that the file holds, or 0."""
-    found: Float32 = tensor[name].numpy() if name in tensor else np.zeros(1, dtype=np.float32)
-    return found
+def rebuild(directory: Path) -> dict[str, Float32]:
+    """Every tensor as the DNA that `fit_matrices` left alone has it, original units, file order."""
+    return {name: tensor.in_file_order().numpy() for name, tensor in Dna.load(directory / DNA_FILE).items()}

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from patterndb.records import FitRecord
 from pipeline.additive import additive_model
+from pipeline.dna.dna import Dna
+from pipeline.dna.file import DNA_FILE
 from pipeline.fit.means import MeanSets, affordable, paying, units_of
 from pipeline.fit.report import report
 from pipeline.fit.slots import slots_of
 from pipeline.fit.versions import describe, moments_of
 from pipeline.settings import DnaType, Scope
-from tests.support.fitting import Float32, canonical, fit_matrices, gaussian, low_rank, quick, rebuild
+from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick, rebuild
 from tests.support.small_models import matrix_spec
 from zoo.tensors import TensorSpec
 
@@ -168,17 +169,18 @@ MIXED = {
 def test_the_file_of_a_dna_that_bought_means_has_what_is_reported(kind: DnaType, scope: Scope, tmp_path: Path) -> None:
     settings = quick(dna_type=kind, scope=scope, num_nulls=2, budget=0.2)
     result = fit_matrices(MIXED, settings, tmp_path)
-    guesses = rebuild(result.checkpoint, list(MIXED))
-    for fit, (name, matrix) in zip(result.tensors, canonical(MIXED, settings).items(), strict=True):
-        error = float(((matrix - guesses[name]) ** 2).mean())
+    guesses = rebuild(tmp_path)
+    for fit, (spec, matrix) in zip(result.tensors, MIXED.items(), strict=True):
+        error = float(((matrix - guesses[spec.name]) ** 2).mean())
         assert report([fit], settings, result.cost).mse == pytest.approx(error, rel=1e-3)
         kept = 0 if fit.name == "b" and scope == "tensor" else 2
         assert (len(fit.null_errors), len(fit.means_null_errors)) == (2, kept)
-    data = torch.load(result.checkpoint, weights_only=True)
-    bought = {tensor["name"]: tensor for networks in data["networks"] for tensor in networks["tensors"]}
-    assert "col_means" in bought["a"] and "row_means" in bought["c"]
-    assert not {"row_means", "col_means"} & set(bought["b"])
-    stored = sum(value.numel() for networks in data["networks"] for value in networks["state"].values())
+    dna = Dna.load(tmp_path / DNA_FILE)
+    bought = {
+        name: (tensor.kept.row_means is not None, tensor.kept.col_means is not None) for name, tensor in dna.items()
+    }
+    assert bought == {"a": (False, True), "b": (False, False), "c": (True, False)}
+    stored = sum(value.numel() for network in dna.contents.networks for value in network.state.values())
     assert report(result.tensors, settings, result.cost).parameters == stored + 3 * 2 + 12 + 16
     last = result.history[0]["points"][-1]
     assert 0 < last["r2"] <= 1 and math.isfinite(last["smape"])

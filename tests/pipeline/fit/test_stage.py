@@ -14,6 +14,8 @@ from cattrs import structure
 
 from dna_zoo.errors import FitDivergedError
 from patterndb.records import FitRecord
+from pipeline.dna.dna import Dna
+from pipeline.dna.file import DNA_FILE
 from pipeline.events import Event
 from pipeline.fit import pointwise as pointwise_module
 from pipeline.fit import stage as fit_module
@@ -22,7 +24,6 @@ from pipeline.fit.stage import FitResult, fit, plan_stacks, resolve_device, reso
 from pipeline.settings import DnaType, FitSettings, Scope
 from tests.support.fitting import (
     Float32,
-    canonical,
     fit_matrices,
     gaussian,
     low_rank,
@@ -63,6 +64,10 @@ def matrices_of(tensors: Mapping[TensorSpec, Float32]) -> dict[TensorSpec, Float
     return {spec: matrix for spec, matrix in tensors.items() if spec.is_matrix}
 
 
+def dna_bytes(directory: Path) -> bytes:
+    return (directory / DNA_FILE).read_bytes()
+
+
 def records(result: FitResult, settings: FitSettings) -> dict[str, FitRecord]:
     return {item.name: report([item], settings, result.cost) for item in result.tensors}
 
@@ -87,8 +92,9 @@ def test_every_kind_and_scope_gives_a_complete_result(kind: DnaType, scope: Scop
 def test_the_dna_on_disk_has_the_r2_that_is_reported(kind: DnaType, scope: Scope, tmp_path: Path) -> None:
     settings, tensors = quick(dna_type=kind, scope=scope, num_nulls=2), matrices_of(model())
     result = fit_matrices(tensors, settings, tmp_path)
-    guesses = rebuild(result.checkpoint, list(tensors))
-    for name, matrix in canonical(tensors, settings).items():
+    guesses = rebuild(tmp_path)
+    for spec, matrix in tensors.items():
+        name = spec.name
         error = float(((matrix - guesses[name]) ** 2).mean())
         reported = records(result, settings)[name]
         assert reported.mse == pytest.approx(error, rel=1e-4)
@@ -99,20 +105,19 @@ def test_the_dna_on_disk_has_the_r2_that_is_reported(kind: DnaType, scope: Scope
 def test_the_dna_holds_no_null_and_only_the_parameters_it_says(kind: DnaType, scope: Scope, tmp_path: Path) -> None:
     settings = quick(dna_type=kind, scope=scope, num_nulls=3)
     result = fit_matrices(model(), settings, tmp_path)
-    data = torch.load(result.checkpoint, weights_only=True)
-    stored = sum(value.numel() for networks in data["networks"] for value in networks["state"].values())
-    moments = sum(2 * len(networks["tensors"]) for networks in data["networks"])
-    assert report(result.tensors, settings, result.cost).parameters == stored + moments
-    slots = {len(value) for networks in data["networks"] for value in networks["state"].values()}
-    assert slots == ({1} if scope == "model" else {1, 2})
-    assert FitSettings(**data["settings"]) == settings
+    dna = Dna.load(tmp_path / DNA_FILE)
+    values = [value for network in dna.contents.networks for value in network.state.values()]
+    parameters = sum(value.numel() for value in values) + 2 * len(dna)
+    assert report(result.tensors, settings, result.cost).parameters == parameters == dna.reported["parameters"]
+    assert {len(value) for value in values} == ({1} if scope == "model" else {1, 2})
+    assert dna.settings == settings
 
 
 @KINDS
 def test_a_rerun_gives_the_same_bits(kind: DnaType, tmp_path: Path) -> None:
     first, second = (fit_matrices(model(), quick(dna_type=kind), tmp_path / name) for name in ("a", "b"))
     assert first.tensors == second.tensors and first.history == second.history
-    assert first.checkpoint.read_bytes() == second.checkpoint.read_bytes()
+    assert dna_bytes(tmp_path / "a") == dna_bytes(tmp_path / "b")
 
 
 def test_another_seed_draws_other_nulls_and_other_networks(tmp_path: Path) -> None:
@@ -125,8 +130,9 @@ def test_another_seed_draws_other_nulls_and_other_networks(tmp_path: Path) -> No
 def test_half_precision_is_measured_in_full(kind: DnaType, precision: str, tmp_path: Path) -> None:
     settings, tensors = quick(dna_type=kind, precision=precision), matrices_of(model())
     result = fit_matrices(tensors, settings, tmp_path)
-    guesses = rebuild(result.checkpoint, list(tensors))
-    for name, matrix in canonical(tensors, settings).items():
+    guesses = rebuild(tmp_path)
+    for spec, matrix in tensors.items():
+        name = spec.name
         error = float(((matrix - guesses[name]) ** 2).mean())
         assert records(result, settings)[name].mse == pytest.approx(error, rel=1e-4)
 
@@ -292,7 +298,7 @@ def test_a_killed_fit_ends_with_the_files_of_an_undisturbed_one(kind: DnaType, c
         fit_matrices(model(), settings, tmp_path / "killed", on_event=killed_after(count).append)
     resumed = fit_matrices(model(), settings, tmp_path / "killed")
     assert resumed.tensors == expected.tensors and resumed.history == expected.history
-    assert resumed.checkpoint.read_bytes() == expected.checkpoint.read_bytes()
+    assert dna_bytes(tmp_path / "killed") == dna_bytes(tmp_path / "undisturbed")
 
 
 def test_a_finished_stack_is_not_trained_again(tmp_path: Path) -> None:
@@ -321,7 +327,7 @@ def test_stacks_trained_at_once_end_with_the_same_bytes(
     request.getfixturevalue("two_at_once")
     at_once = fit_matrices(model(), quick(dna_type=kind), tmp_path / "two")
     assert at_once.tensors == one_by_one.tensors and at_once.history == one_by_one.history
-    assert at_once.checkpoint.read_bytes() == one_by_one.checkpoint.read_bytes()
+    assert dna_bytes(tmp_path / "two") == dna_bytes(tmp_path / "one")
 
 
 @pytest.mark.usefixtures("two_at_once")
@@ -332,7 +338,7 @@ def test_a_fit_killed_on_two_threads_goes_on(tmp_path: Path) -> None:
         fit_matrices(model(), settings, tmp_path / "killed", on_event=killed_after(16).append)
     resumed = fit_matrices(model(), settings, tmp_path / "killed")
     assert resumed.tensors == expected.tensors
-    assert resumed.checkpoint.read_bytes() == expected.checkpoint.read_bytes()
+    assert dna_bytes(tmp_path / "killed") == dna_bytes(tmp_path / "undisturbed")
 
 
 @pytest.mark.usefixtures("two_at_once")
@@ -341,10 +347,10 @@ def test_a_fit_that_diverges_on_a_thread_says_so(tmp_path: Path) -> None:
         fit_matrices(model(), quick(learning_rate=1e30, schedule="constant"), tmp_path)
 
 
-def test_what_is_left_is_one_checkpoint_and_the_results(tmp_path: Path) -> None:
+def test_what_is_left_is_one_dna_and_the_results(tmp_path: Path) -> None:
     fit_matrices(model(), quick(checkpoint_every=3), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "dna.pt",
+        "dna.safetensors",
         "split.json",
         "stack-000.json",
         "stack-001.json",

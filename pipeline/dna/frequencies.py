@@ -1,0 +1,147 @@
+"""What the networks of a DNA oscillate with: the frequencies of their first layers, and how much of each is in the
+weights."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pipeline.dna.decoder import Decoder, axis_samples
+from pipeline.fit.networks import HIDDEN_OMEGA, AdaptiveDna, HierarchicalDna, SeparableDna, Siren, SpectralDna
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FREQUENCY_COLUMNS", "frequencies_of"]
+
+FREQUENCY_COLUMNS = ("network", "unit", "row_cycles", "col_cycles", "depth_cycles", "lowest", "highest", "amplitude")
+LONGEST_AXIS = 64
+"""A pointwise DNA is looked at on so many rows and columns; a separable one on all of its own."""
+LONGEST_FACTOR = 4096
+
+
+def frequencies_of(decoder: Decoder) -> "pd.DataFrame":
+    """A row for each first-layer unit, sin(omega (w . x + b)), the largest amplitude first.
+
+    - `network`: `rows.N` and `cols.N`, the branches of a separable DNA; `coarse`, `middle` and `fine` of a hierarchical
+      one; `net` of the others;
+    - `row_cycles`, `col_cycles`: whole oscillations from the first row (column) to the last, omega |w| / pi. A unit of
+      a separable DNA oscillates along one axis, and has 0 for the other; one of a pointwise DNA is a plane wave along
+      both;
+    - `depth_cycles`: likewise from the first to the last depth, where depth is a coordinate, else 0;
+    - `lowest`, `highest`: what the cycles are to be multiplied with at the points where the frequency is lowest and
+      highest. Both are 1 except for the adaptive kind, whose cycles are at the mean frequency;
+    - `amplitude`: in the units of the weights, to first order: sqrt(2) times the standard deviation of the unit times
+      the root mean square of d weight / d unit, both over the samples. Of a network without hidden layers it is the
+      factor of the sine. Deeper layers add sums and multiples of these frequencies.
+    """
+    import pandas as pd
+
+    rows = [row for found in _networks(decoder) for row in found]
+    frame = pd.DataFrame(rows, columns=list(FREQUENCY_COLUMNS))
+    return frame.sort_values("amplitude", ascending=False, kind="stable", ignore_index=True)
+
+
+def _networks(decoder: Decoder) -> Iterator[list[dict[str, Any]]]:
+    net = decoder.net
+    if isinstance(net, SeparableDna):
+        yield from _separable(decoder, net)
+        return
+    spec = decoder.tensor.spec
+    axes = [axis_samples(min(length, LONGEST_AXIS), False) for length in (spec.rows, spec.cols)]
+    coords = decoder.coordinates(torch.cartesian_prod(*axes))[None]
+    if isinstance(net, HierarchicalDna):
+        shares = torch.softmax(net.mixture[0, 0], dim=-1).tolist()
+        for name, siren, share in zip(("coarse", "middle", "fine"), net.nets, shares, strict=True):
+            assert isinstance(siren, Siren)
+            yield _pointwise(name, siren, coords, torch.tensor(siren.omega), share * decoder.tensor.scale)
+    else:
+        assert isinstance(net, SpectralDna | AdaptiveDna)
+        omega = net.frequency(coords) if isinstance(net, AdaptiveDna) else torch.tensor(net.net.omega)
+        yield _pointwise("net", net.net, coords, omega, decoder.tensor.scale)
+
+
+def _pointwise(name: str, siren: Siren, coords: Tensor, omega: Tensor, scale: float) -> list[dict[str, Any]]:
+    """Of one SIREN at points (1, P, D); `omega`: a scalar, or one a point (1, P, 1)."""
+    hidden = torch.sin(omega * torch.baddbmm(siren.biases[0], coords, siren.weights[0])).requires_grad_()
+    with torch.enable_grad():
+        (slopes,) = torch.autograd.grad(_behind_first(siren)(hidden).sum(), hidden)
+    amplitudes = scale * math.sqrt(2) * hidden.detach().std(dim=1)[0] * slopes.square().mean(dim=1)[0].sqrt()
+    mean = float(omega.mean())
+    cycles = mean * siren.weights[0][0].abs() / math.pi
+    spread = {"lowest": float(omega.min()) / mean, "highest": float(omega.max()) / mean}
+    return [
+        {
+            "network": name,
+            "unit": unit,
+            "row_cycles": float(cycles[0, unit]),
+            "col_cycles": float(cycles[1, unit]),
+            "depth_cycles": float(cycles[2, unit]) if len(cycles) > 2 else 0.0,
+            **spread,
+            "amplitude": abs(float(amplitudes[unit])),
+        }
+        for unit in range(cycles.shape[1])
+    ]
+
+
+def _behind_first(siren: Siren) -> Callable[[Tensor], Tensor]:
+    """What follows the first layer: (1, P, H) -> (1, P, K)."""
+
+    def rest(hidden: Tensor) -> Tensor:
+        for weight, bias in zip(list(siren.weights)[1:], list(siren.biases)[1:], strict=True):
+            hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
+        return torch.baddbmm(siren.out_bias, hidden, siren.out_weight)
+
+    return rest
+
+
+def _separable(decoder: Decoder, net: SeparableDna) -> Iterator[list[dict[str, Any]]]:
+    """Of every branch. The slope of a weight along a unit of the rows is d A / d unit times B^T, and likewise."""
+    spec = decoder.tensor.spec
+    rows, cols = (axis_samples(min(length, LONGEST_FACTOR), True) for length in (spec.rows, spec.cols))
+    factors = decoder.factors(rows, cols)
+    for axis, (sirens, points, omega) in enumerate(((net.rows, rows, net.row_omega), (net.cols, cols, net.col_omega))):
+        other, start = factors[1 - axis], 0
+        gram = other.T @ other / len(other)
+        for branch, siren in enumerate(sirens):
+            assert isinstance(siren, Siren)
+            width = siren.out_weight.shape[-1]
+            own = gram[start : start + width, start : start + width]
+            yield _branch(decoder, siren, points, omega, own, axis, branch)
+            start += width
+
+
+def _branch(
+    decoder: Decoder, siren: Siren, points: Tensor, omega: float, gram: Tensor, axis: int, branch: int
+) -> list[dict[str, Any]]:
+    coords = decoder.coordinates(points[:, None])
+    scale = torch.ones(coords.shape[1])
+    scale[1:] = HIDDEN_OMEGA / omega
+    inputs = (coords * scale)[None]
+    hidden = torch.sin(omega * torch.baddbmm(siren.biases[0], inputs, siren.weights[0])).requires_grad_()
+    with torch.enable_grad():
+        outputs = _behind_first(siren)(hidden)
+        slopes = [torch.autograd.grad(outputs[..., k].sum(), hidden, retain_graph=True)[0][0] for k in range(len(gram))]
+    jacobian = torch.stack(slopes, dim=-1)  # (M, H, K)
+    squares = torch.einsum("phk,kl,phl->ph", jacobian, gram, jacobian).clamp(min=0)
+    found = decoder.tensor.scale * math.sqrt(2) * hidden.detach().std(dim=1)[0] * squares.mean(dim=0).sqrt()
+    weights = siren.weights[0][0].abs()
+    cycles = [float(value) for value in omega * weights[0] / math.pi]
+    depths = (
+        [HIDDEN_OMEGA * float(value) / math.pi for value in weights[1]] if len(weights) > 1 else [0.0] * len(cycles)
+    )
+    return [
+        {
+            "network": f"{('rows', 'cols')[axis]}.{branch}",
+            "unit": unit,
+            "row_cycles": cycles[unit] if axis == 0 else 0.0,
+            "col_cycles": cycles[unit] if axis == 1 else 0.0,
+            "depth_cycles": depths[unit],
+            "lowest": 1.0,
+            "highest": 1.0,
+            "amplitude": abs(float(found[unit])),
+        }
+        for unit in range(len(cycles))
+    ]
