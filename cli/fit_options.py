@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from dna_zoo.errors import SettingsError
 from pipeline.settings import (
     PRESETS,
     AnalysisSettings,
@@ -29,7 +28,6 @@ __all__ = [
     "with_fit_options",
 ]
 
-DEVICES = ("auto", "cpu", "cuda")
 FIT, MEASURE = "Fit", "Measurement"
 OTHERWISE_GIVEN = ("num_nulls",)
 """Settings that have an option under another name, shared with the analysis."""
@@ -59,7 +57,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help=f"Where to fit. auto: CUDA if there is any. One of {', '.join(DEVICES)}.",
+        help="Where to fit. auto: CUDA if there is any. One of auto, cpu, cuda, cuda:N.",
         rich_help_panel=MEASURE,
     ),
 ]
@@ -146,8 +144,6 @@ def make_settings(
     **fit: Any,
 ) -> MineSettings:
     """The settings that the options amount to; those left None are the preset's. Raises `SettingsError`."""
-    if device not in DEVICES:
-        raise SettingsError(f"`device` cannot be {device!r}.", hint=f"Use one of: {', '.join(DEVICES)}.")
     fit_settings = preset(name, num_nulls=nulls, **fit)
     analysis = AnalysisSettings() if nulls is None else AnalysisSettings(num_nulls=nulls)
     return MineSettings(

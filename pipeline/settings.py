@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from types import NoneType
@@ -41,6 +42,7 @@ Optimizer = Literal["sgd", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "one-cycle", "plateau"]
 
 
+DEVICE_NAMES = r"auto|cpu|cuda(:\d{1,3})?"
 Kind = TypeVar("Kind")
 
 
@@ -271,6 +273,16 @@ class MineSettings:
 
     def __post_init__(self) -> None:
         _require(self.seed >= 0, f"`seed` is {self.seed}.", "Give an integer of at least 0.")
+        _require(
+            not self.device.startswith("mps"),
+            "`--device mps` is not supported: a fit keeps exact sums in float64, which MPS does not have.",
+            "Use `--device cpu`.",
+        )
+        _require(
+            re.fullmatch(DEVICE_NAMES, self.device) is not None,
+            f"`device` cannot be {self.device!r}.",
+            "Use one of: auto, cpu, cuda, cuda:N (N from 0).",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON, for keys and for the record."""
