@@ -6,7 +6,7 @@ at the same time. What PyTorch keeps for later and CUDA's own memory come on top
 
 from collections.abc import Sequence
 
-from pipeline.fit.networks import pointwise_parameters, separable_parameters
+from pipeline.fit.networks import pointwise_parameters, pointwise_shapes, separable_parameters
 from pipeline.fit.pointwise import POINTS_PER_CHUNK as POINTWISE_CHUNK
 from pipeline.fit.separable import (
     DIRECTIONS_PER_RANK,
@@ -48,8 +48,8 @@ def slot_bytes(specs: Sequence[TensorSpec], settings: FitSettings, size: Network
     parameters = pointwise_parameters(settings.dna_type, in_dim, size.hidden_dim, size.num_layers)
     weights = sum(spec.num_weights for spec in specs)
     batch = min(settings.batch_size, weights)
-    # Of `hierarchical` the coarse and the fine network are half as wide, with fewer layers.
-    units = size.hidden_dim * size.num_layers * (2 if settings.dna_type == "hierarchical" else 1)
+    shapes = pointwise_shapes(settings.dna_type, size.hidden_dim, size.num_layers)
+    units = sum(width * layers for width, layers in shapes)
     return 4 * (weights + COPIES_OF_PARAMETERS * parameters + COPIES_OF_UNITS * units * batch)
 
 
