@@ -164,7 +164,7 @@ def warm_run(problem: Problem, settings: FitSettings) -> Callable[[int], tuple[f
         with one_thread_each():
             started = time.perf_counter()
             trainer = trainer_of(problem, net, settings, num_steps)
-            trainer._observe = lambda found, rate: losses.append(float(found[0]))  # type: ignore[method-assign]
+            trainer._observe = lambda found, **_: losses.append(float(found[0]))  # type: ignore[method-assign]
             for _ in range(num_steps):
                 trainer._one_step()
             return time.perf_counter() - started, losses

@@ -3,6 +3,7 @@
     python -m benchmarks.floors                     # mines MiniLM-L6 by the default preset; run it alone
     python -m benchmarks.floors --formulas          # the counts alone, nothing is mined
     python -m benchmarks.floors --page              # what was found last, into benchmarks/README.md
+    python -m benchmarks.floors --steps             # a step on a GPU, by its formulas alone, into benchmarks/README.md
 
 The formulas are those of `benchmarks/README.md`. The floor of a stage is the larger of its operations at the rate of a
 plain product and of its bytes at the rate of a plain copy, both measured in the same run on all cores. Prints the table
@@ -20,12 +21,13 @@ from typing import Any
 
 import torch
 
+from benchmarks.random_models import write_model, zoo_model
 from benchmarks.scaffold import make_parser, read_results, write_figures, write_results
 from patterndb.store import PatternDatabase
 from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
-from pipeline.fit.networks import pointwise_parameters, separable_parameters
+from pipeline.fit.networks import pointwise_parameters, pointwise_shapes, separable_parameters
 from pipeline.fit.separable import DIRECTIONS_PER_RANK, INDICES_PER_STEP, LEADING_DIRECTIONS
 from pipeline.fit.sizing import choose_size
 from pipeline.order import LARGEST_CHAIN, LEAF, NUM_FEATURES
@@ -35,6 +37,10 @@ from pipeline.weights.inventory import extract
 from zoo.tensors import TensorSpec
 
 PAGE, COMMAND = Path(__file__).with_name("README.md"), "python -m benchmarks.floors --page"
+STEPS = "python -m benchmarks.floors --steps"
+WIDTH, LAYERS, BATCH, IN_DIM = 256, 5, 8192, 4
+GOAL_SECONDS = 60.0
+"""Of the preset `reference` on TinyBERT."""
 KMEANS = 12 * (8 + 4 + 2)
 """Steps of k-means times centroids, at most."""
 
@@ -58,6 +64,22 @@ class Work:
         """At these rates a second."""
         operations = self.double / rates.double + self.single / rates.single + self.half / rates.half
         return max(operations, self.bytes / rates.bytes)
+
+
+H100 = Work(double=67e12, single=67e12, half=989e12, bytes=3.35e12)
+"""Dense peaks a second of an H100 SXM, by its data sheet."""
+UNIT_BYTES = 12
+"""A unit and weight where nothing is kept in a cache: bfloat16 product, sine and gradient, each written and read."""
+
+
+def pointwise_step(kind: str, hidden_dim: int, num_layers: int, batch_size: int) -> Work:
+    """A step of one network for a whole model: 6 operations a parameter and weight; activations, Adam, the batch."""
+    parameters = pointwise_parameters(kind, IN_DIM, hidden_dim, num_layers)  # type: ignore[arg-type]
+    units = sum(width * layers for width, layers in pointwise_shapes(kind, hidden_dim, num_layers))  # type: ignore[arg-type]
+    return Work(
+        half=6 * parameters * batch_size,
+        bytes=28 * parameters + 12 * batch_size + UNIT_BYTES * units * batch_size,
+    )
 
 
 def extract_work(rows: int, cols: int) -> Work:
@@ -127,6 +149,9 @@ def main() -> None:
     if options.page:
         write_figures(PAGE, COMMAND, page(read_results(options.out)))
         return
+    if options.steps:
+        write_figures(PAGE, STEPS, step_page())
+        return
     settings = MineSettings(fit=preset("quick", dna_type=options.kind), device="cpu")
     with tempfile.TemporaryDirectory() as home:
         files = fetch(ModelRequest(name=options.model), home=Path(home))
@@ -157,6 +182,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kind", default="separable")
     parser.add_argument("--formulas", action="store_true", help="print the counts and stop")
     parser.add_argument("--page", action="store_true", help="write the table of benchmarks/README.md and stop")
+    parser.add_argument("--steps", action="store_true", help="write the table of a step on a GPU and stop")
     return parser.parse_args()
 
 
@@ -231,6 +257,35 @@ def page(found: Mapping[str, Any]) -> Iterator[str]:
         work, floor, seconds = work_of(row), row["floor"], row["seconds"]
         cells = (f"{operations(work):,.1f}", f"{work.bytes / 1e9:.2f}", f"{floor:.3f}", f"{seconds:.2f}")
         yield f"| {row['stage']} | {' | '.join(cells)} | {floor / seconds:.0%} |"
+
+
+def reference_steps() -> int:
+    """Of the preset `reference` on TinyBERT: batches of an epoch times epochs."""
+    settings = preset("reference")
+    model = zoo_model("tinybert")
+    with tempfile.TemporaryDirectory() as home:
+        write_model(model, Path(home), 0)
+        matrices = [spec for spec in extract(fetch(ModelRequest(name=home), home=Path(home))).specs if spec.is_matrix]
+    weights = sum(spec.num_weights for spec in matrices)
+    return settings.epochs * math.ceil(weights / settings.batch_size)
+
+
+def step_page() -> Iterator[str]:
+    """What a step of each kind takes, and what share of an H100's peaks the goal asks for."""
+    steps = reference_steps()
+    seconds = GOAL_SECONDS / steps
+    yield (
+        f"`reference` on TinyBERT is {steps:,} steps, so {GOAL_SECONDS:.0f} s leave {1e3 * seconds:.2f} ms for each."
+        f" An H100 has {H100.half / 1e12:.0f} TFLOP/s in bfloat16 and {H100.bytes / 1e12:.2f} TB/s:"
+    )
+    yield ""
+    yield "| kind | GFLOP a step | MB a step | floor, ms | share of the operations' peak | share of the bytes' peak |"
+    yield "|---|---|---|---|---|---|"
+    for kind in ("spectral", "hierarchical", "adaptive"):
+        work = pointwise_step(kind, WIDTH, LAYERS, BATCH)
+        amounts = f"{work.half / 1e9:.1f} | {work.bytes / 1e6:.0f} | {1e3 * work.seconds(H100):.3f}"
+        shares = f"{work.half / seconds / H100.half:.1%} | {work.bytes / seconds / H100.bytes:.1%}"
+        yield f"| `{kind}` | {amounts} | {shares} |"
 
 
 if __name__ == "__main__":

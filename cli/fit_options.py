@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.settings import DEVICES, PRESETS, FitSettings, Setting, fit_settings, preset
+from pipeline.settings import PRESETS, FitSettings, Setting, fit_settings, preset
 
 __all__ = [
     "DeviceOption",
@@ -48,7 +48,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help=f"Where to fit. auto: CUDA if there is any. One of {', '.join(DEVICES)}.",
+        help="Where to fit. auto: CUDA if there is any. One of auto, cpu, cuda, cuda:N.",
         rich_help_panel=MEASURE,
     ),
 ]

@@ -39,6 +39,7 @@ from pipeline.events import Event, OnEvent
 from pipeline.fetch.model_card import model_record
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.fit.devices import device_key
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
 from pipeline.fit.stage import clear_networks, fit, fit_version
@@ -173,7 +174,7 @@ class Chain:
             write_dna(directory / DNA_FILE, contents)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
-        key = content_key(fit_version(settings), after.key, asdict(settings), device, seed)
+        key = content_key(fit_version(settings), after.key, asdict(settings), device_key(device), seed)
         fitted = self._stage("fit", key, compute)
         clear_networks(fitted.directory)
         self._renew(fitted, reader, inventory, orders)

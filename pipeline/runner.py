@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dna_zoo.errors import DnaZooError, RecordRefusedError, SettingsError, StoreError
+from dna_zoo.errors import DnaZooError, RecordRefusedError, StoreError
 from dna_zoo.text import printable
 from patterndb.records import RunModelRecord, RunRecord
 from patterndb.store import PatternDatabase
@@ -19,7 +19,8 @@ from pipeline.events import OnEvent, ignore
 from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
-from pipeline.fit.stage import resolve_device, resolve_precision
+from pipeline.fit.devices import resolve_device
+from pipeline.fit.stage import resolve_precision
 from pipeline.settings import MineSettings
 from pipeline.stages import content_key
 from zoo.registry import ALL_CARDS
@@ -49,7 +50,7 @@ def mine(
     model are recorded, not raised; a database that fails (`StoreError`) ends the run. On Ctrl-C the run is marked
     interrupted.
     """
-    device = _checked_device(settings.device)
+    device = resolve_device(settings.device)
     settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
     models = expand_all(requests, home=home)
     run = run_id(models, settings)
@@ -135,15 +136,6 @@ def _asked(request: ModelRequest) -> dict[str, str | None]:
         "base": request.base,
         **({"component": request.component} if request.component else {}),
     }
-
-
-def _checked_device(name: str) -> str:
-    device = resolve_device(name)
-    import torch
-
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingsError("`--device cuda` was asked for, and there is no CUDA device.", hint="Use `--device cpu`.")
-    return device
 
 
 class _OneLine(logging.Formatter):

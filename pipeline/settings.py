@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from types import NoneType
@@ -10,7 +11,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from dna_zoo.errors import SettingsError, did_you_mean
 
 __all__ = [
-    "DEVICES",
     "PRESETS",
     "RATE_BESIDE_ADAM",
     "AdapterUse",
@@ -43,6 +43,7 @@ Optimizer = Literal["sgd", "rmsprop", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "cosine-restarts", "one-cycle", "plateau"]
 
 
+DEVICE_NAMES = r"auto|cpu|cuda(:\d{1,3})?"
 Kind = TypeVar("Kind")
 
 
@@ -273,6 +274,16 @@ class MineSettings:
 
     def __post_init__(self) -> None:
         _require(self.seed >= 0, f"`seed` is {self.seed}.", "Give an integer of at least 0.")
+        _require(
+            not self.device.startswith("mps"),
+            "`--device mps` is not supported: a fit keeps exact sums in float64, which MPS does not have.",
+            "Use `--device cpu`.",
+        )
+        _require(
+            re.fullmatch(DEVICE_NAMES, self.device) is not None,
+            f"`device` cannot be {self.device!r}.",
+            "Use one of: auto, cpu, cuda, cuda:N (N from 0).",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON, for keys and for the record."""
@@ -305,7 +316,6 @@ _POINTWISE = FitSettings(
 )
 """From `benchmarks/pointwise.py`: higher frequencies learn too slowly, lower ones store more of the null."""
 _TRAINING = ("omega", "epochs", "learning_rate", "schedule", "precision", "patience", "checkpoint_every")
-DEVICES = ("auto", "cpu", "cuda")
 RATE_BESIDE_ADAM: Mapping[Optimizer, float] = {"sgd": 5.0, "rmsprop": 0.2, "adam": 1.0, "adamw": 1.0, "muon": 1.0}
 """An optimiser's learning rate over that of Adam, which the presets hold; from `benchmarks/optimisers.py`."""
 
@@ -345,8 +355,6 @@ def make_settings(
 
     Raises `SettingsError` for a value out of its range, and for a setting that there is not.
     """
-    if device not in DEVICES:
-        raise SettingsError(f"`device` cannot be {device!r}.", hint=f"Use one of: {', '.join(DEVICES)}.")
     known = [setting.name for setting in fit_settings()]
     for unknown in (each for each in fit if each not in known):
         hint = did_you_mean(unknown, known) or "`pipeline.settings.FitSettings` has them all."

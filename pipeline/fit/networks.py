@@ -31,6 +31,7 @@ __all__ = [
     "count_parameters",
     "make_pointwise",
     "pointwise_parameters",
+    "pointwise_shapes",
     "separable_parameters",
     "sine_of_turns",
     "siren_parameters",
@@ -296,6 +297,11 @@ def siren_parameters(in_dim: int, hidden_dim: int, num_layers: int, out_dim: int
 def separable_parameters(in_dim: int, hidden_dim: int, num_layers: int, rank: int, num_branches: int) -> int:
     """Parameters of one axis of a separable DNA of that shape."""
     return sum(siren_parameters(in_dim, hidden_dim, num_layers, width) for width in branch_ranks(rank, num_branches))
+
+
+def pointwise_shapes(dna_type: DnaType, hidden_dim: int, num_layers: int) -> tuple[tuple[int, int], ...]:
+    """Width and sine layers of each SIREN of a pointwise DNA."""
+    return _branches(hidden_dim, num_layers) if dna_type == "hierarchical" else ((hidden_dim, num_layers),)
 
 
 def pointwise_parameters(dna_type: DnaType, in_dim: int, hidden_dim: int, num_layers: int) -> int:

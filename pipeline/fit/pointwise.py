@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.fit.compiling import PointLosses, compiled, pays_to_compile
 from pipeline.fit.networks import make_pointwise
-from pipeline.fit.problem import Sample, depth_coordinate, generator_for, role_coordinate
+from pipeline.fit.problem import Draw, Sample, depth_coordinate, generator_for, role_coordinate
 from pipeline.fit.sharded_loss import Found, add_up, differentiated, with_gradients
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
@@ -61,7 +61,8 @@ class PointwiseProblem:
         self.is_to_compile = self.must_compile = False
         self.full_shard_losses: PointLosses = self.point_losses
         self.steps_per_epoch = math.ceil(self.num_weights / self.batch_size)
-        sizes = torch.tensor([spec.num_weights for spec in specs])
+        self.sizes = tuple(spec.num_weights for spec in specs)
+        sizes = torch.tensor(self.sizes)
         self.ends = torch.cumsum(sizes, 0).to(device)
         self.starts = self.ends - sizes.to(device)
         self.rows = torch.tensor([spec.rows for spec in specs], device=device)
@@ -72,10 +73,10 @@ class PointwiseProblem:
 
     @property
     def num_parts(self) -> int:
-        return len(self.ends)
+        return len(self.sizes)
 
     def part_size(self, part: int) -> int:
-        return int(self.ends[part] - self.starts[part])
+        return self.sizes[part]
 
     def build(self, size: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
         sines = size.hidden_dim * size.num_layers * self.values.numel() * settings.epochs
@@ -132,8 +133,8 @@ class PointwiseProblem:
         """The part of a batch's losses, (S,), that comes from the weights at these flat indices (P,) int64."""
         return (self._evaluate(net, index) - self.values[:, index]).square().sum(dim=1) / self.batch_size
 
-    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
-        index = torch.randint(self.num_weights, (self.batch_size,), generator=generator).to(self.values.device)
+    def loss(self, net: nn.Module, draw: Draw) -> Tensor:
+        index = draw.indices(self.num_weights, self.batch_size)
         if not (torch.is_grad_enabled() and any(parameter.requires_grad for parameter in net.parameters())):
             return self.point_losses(net, index)
         if self.is_to_compile:
@@ -160,7 +161,8 @@ class PointwiseProblem:
         )
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        start, end = int(self.starts[part]), int(self.ends[part])
+        start = sum(self.sizes[:part])
+        end = start + self.sizes[part]
         index = torch.arange(start, end, device=self.values.device)
         if end - start > POINTS_PER_EVALUATION:
             chosen = torch.randint(start, end, (POINTS_PER_EVALUATION,), generator=generator_for(seed, part))

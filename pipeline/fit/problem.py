@@ -20,6 +20,7 @@ from pipeline.settings import FitSettings
 from zoo.tensors import Role, TensorSpec
 
 __all__ = [
+    "Draw",
     "Permutable",
     "Problem",
     "Sample",
@@ -55,6 +56,16 @@ def generator_for(*entropy: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 
 
+class Draw(Protocol):
+    """The random numbers of one step, where the values are. Every step asks the same in the same order."""
+
+    def indices(self, below: int, count: int) -> Tensor:
+        """(count,) int64, evenly from [0, below), with repetitions."""
+
+    def share(self, length: int, parts: int) -> Tensor:
+        """Some of the indices of an axis of that length, int64: `parts` steps in a row see different ones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Some weights of every slot, standardised, and what the networks say of them, each (S, P) float32."""
@@ -86,8 +97,11 @@ class Problem(Protocol):
     def build(self, size: NetworkSize, settings: FitSettings, generators: Sequence[torch.Generator]) -> nn.Module:
         """The stack to train, on the CPU; the problem prepares for networks of that size."""
 
-    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
-        """Mean squared error in standardised units, (S,) float32, on this step's weights."""
+    def loss(self, net: nn.Module, draw: Draw) -> Tensor:
+        """Mean squared error in standardised units, (S,) float32, on this step's weights.
+
+        On a device nothing in it is read back or copied over once it was called the first time.
+        """
 
     def predictions(self, net: nn.Module, part: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Values and predictions of one tensor, chunk by chunk, each (S, points) float32."""

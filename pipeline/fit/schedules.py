@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.settings import FitSettings
 
-__all__ = ["Plateau", "learning_rate_at"]
+__all__ = ["Plateau", "learning_rate_at", "learning_rates"]
 
 WARMUP = {"constant": 0.0, "cosine": 0.05, "cosine-restarts": 0.05, "one-cycle": 0.3, "plateau": 0.0}
 """Share of the steps that the rate rises for, where the settings do not say."""
@@ -50,6 +50,12 @@ def learning_rate_at(step: int, total: int, settings: FitSettings) -> float:
     return settings.learning_rate
 
 
+def learning_rates(total: int, settings: FitSettings, device: torch.device) -> Tensor:
+    """The rates of all steps, (total,), for a device to look up: in float32, which CUDA's optimisers ask for."""
+    rates = [learning_rate_at(step, total, settings) for step in range(total)]
+    return torch.tensor(rates, dtype=torch.float32, device=device)
+
+
 def _half_cosine(done: float, length: float) -> float:
     """From 1 to 0 while `done` goes from 0 to `length`."""
     return 0.5 * (1 + math.cos(math.pi * done / length))
@@ -66,7 +72,8 @@ def _one_cycle(step: int, total: int, share: float) -> float:
 class Plateau:
     """Cuts the rate of each network of a stack by itself: its neighbours do not influence it.
 
-    As `torch.optim.lr_scheduler.ReduceLROnPlateau` on the losses of epochs, slot by slot.
+    As `torch.optim.lr_scheduler.ReduceLROnPlateau` on the losses of epochs, slot by slot. All of it stays where it is
+    on the device, and is written without a branch.
     """
 
     def __init__(self, num_slots: int, *, epochs: int, device: torch.device) -> None:
@@ -80,16 +87,16 @@ class Plateau:
     def observe(self, losses: Tensor) -> None:
         """Take in the mean losses of an epoch, (S,)."""
         better = losses < self.best * (1 - PLATEAU_THRESHOLD)
-        self.best = torch.where(better, losses, self.best)
+        self.best.copy_(torch.where(better, losses, self.best))
         waited = torch.where(better, 0.0, self.bad_epochs + 1)
         is_stuck = waited > self.patience
-        self.factors = torch.where(is_stuck, self.factors * PLATEAU_FACTOR, self.factors)
-        self.bad_epochs = torch.where(is_stuck, 0.0, waited)
+        self.factors.copy_(torch.where(is_stuck, self.factors * PLATEAU_FACTOR, self.factors))
+        self.bad_epochs.copy_(torch.where(is_stuck, 0.0, waited))
 
     def forget(self) -> None:
         """Losses from now on do not compare with those before; the rates stay."""
-        self.best = torch.full_like(self.best, math.inf)
-        self.bad_epochs = torch.zeros_like(self.bad_epochs)
+        self.best.fill_(math.inf)
+        self.bad_epochs.zero_()
 
     def shorten(self, parameters: Sequence[Tensor], before: Sequence[Tensor]) -> None:
         """Take back from a step at the full rate, which led from `before` to `parameters` (S, ...), what is too much.
@@ -108,4 +115,5 @@ class Plateau:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on where `state` was taken."""
-        self.factors, self.best, self.bad_epochs = state["factors"], state["best"], state["bad_epochs"]
+        for name, known in self.state_dict().items():
+            known.copy_(state[name])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.fit.networks import HIDDEN_OMEGA, SeparableDna, separable_parameters
-from pipeline.fit.problem import Sample, generator_for
+from pipeline.fit.problem import Draw, Sample, generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
 
@@ -220,7 +220,6 @@ class GridProblem:
         self.targets: tuple[DenseTarget | LowRankTarget, ...] = tuple(
             DenseTarget(values=block.values.to(precision), transposed=None) for block in blocks
         )
-        self.samples: list[list[Tensor]] = [[] for _ in blocks]
         self.energies = [block.values.square().sum(dim=5 - block.sampled_axis) for block in blocks]
         self.permutations = [
             torch.arange(length).expand(*block.values.shape[:2], length)
@@ -274,17 +273,15 @@ class GridProblem:
         """Coordinates (G, L, D) of every tensor and slot (S, G L, D)."""
         return scaled_coordinates(coords, omega).reshape(1, -1, coords.shape[-1]).expand(self.num_slots, -1, -1)
 
-    def loss(self, net: nn.Module, generator: torch.Generator) -> Tensor:
+    def loss(self, net: nn.Module, draw: Draw) -> Tensor:
         error = torch.zeros(self.num_slots, device=self.energies[0].device)
-        for block, target, energy, samples in zip(self.blocks, self.targets, self.energies, self.samples, strict=True):
+        for block, target, energy in zip(self.blocks, self.targets, self.energies, strict=True):
             rows: Indices = EVERY
             cols: Indices = EVERY
             scale = 1.0
             if block.is_sampled:
                 length = block.values.shape[block.sampled_axis]
-                if not samples:
-                    samples.extend(torch.randperm(length, generator=generator).tensor_split(self.steps_per_epoch))
-                chosen = samples.pop().to(energy.device)
+                chosen = draw.share(length, self.steps_per_epoch)
                 rows, cols = (chosen, EVERY) if block.sampled_axis == 2 else (EVERY, chosen)
                 energy, scale = energy[:, :, chosen], length / len(chosen)
             left, right = self._factors(net, block, rows, cols)

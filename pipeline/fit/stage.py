@@ -5,6 +5,7 @@ leaves a checkpoint, so a killed fit goes on where it was.
 """
 
 import json
+import logging
 import math
 import os
 import threading
@@ -21,8 +22,11 @@ import torch
 from cattrs import structure
 from torch import Tensor, nn
 
+from dna_zoo.errors import SettingsError
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit.baselines import ROUNDED_BITS
+from pipeline.fit.devices import exact_products, free_bytes
+from pipeline.fit.footprint import SHARE_OF_FREE, slot_bytes, stack_bytes
 from pipeline.fit.networks import count_parameters
 from pipeline.fit.prepare import Loader, PreparedProblem, allowance_of, ordinals_of, place_tag, prepare
 from pipeline.fit.problem import Permutable, Problem, generator_for
@@ -46,9 +50,10 @@ __all__ = [
     "fit",
     "fit_version",
     "plan_stacks",
-    "resolve_device",
     "resolve_precision",
 ]
+
+log = logging.getLogger(__name__)
 
 SEPARABLE_VERSION = "8"
 POINTWISE_VERSION = "7"
@@ -83,10 +88,20 @@ class Stack:
     specs: tuple[TensorSpec, ...]
     size: NetworkSize
     total_steps: int
+    part: str = ""
+    """Which half of it, and of that; empty for the whole."""
 
     @property
     def name(self) -> str:
-        return f"stack-{self.index:03d}"
+        return f"stack-{self.index:03d}{self.part}"
+
+    def halves(self) -> tuple["Stack", "Stack"]:
+        """Two stacks of half the tensors: their networks do not know of each other."""
+        middle = len(self.specs) // 2
+        return (
+            replace(self, specs=self.specs[:middle], part=f"{self.part}a"),
+            replace(self, specs=self.specs[middle:], part=f"{self.part}b"),
+        )
 
     @property
     def cost(self) -> float:
@@ -99,13 +114,6 @@ def fit_version(settings: FitSettings) -> str:
     if settings.dna_type == "separable":
         return SEPARABLE_VERSION
     return POINTWISE_VERSION if settings.compile == "off" else COMPILED_VERSION
-
-
-def resolve_device(name: str) -> str:
-    """`auto` is CUDA where there is one, else the CPU; anything else is taken as it is."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_precision(settings: FitSettings, device: str) -> FitSettings:
@@ -137,7 +145,8 @@ def fit(
       there until `clear_networks`.
     - `widths`: bits of a weight at which the trained DNA is measured again.
 
-    Raises FitDivergedError when a loss or gradient norm is no number.
+    Raises FitDivergedError when a loss or gradient norm is no number, SettingsError when the device has too little
+    memory for a single tensor.
     """
     matrices = sorted((spec for spec in specs if spec.is_matrix), key=lambda spec: (spec.rows, spec.cols, spec.name))
     if not matrices:
@@ -147,12 +156,16 @@ def fit(
     bought = {spec.name: bought_means(load(spec), allowance_of(spec, matrices, settings)) for spec in matrices}
     ordinals, reading = ordinals_of(matrices), threading.Lock()
     levels = _levels(matrices, load, settings, seed, ordinals, bought, directory)
-    stacks = plan_stacks(matrices, settings, levels, bought)
+    free = free_bytes(torch.device(device))
+    stacks = plan_stacks(matrices, settings, levels, bought, free=free)
     total = sum(stack.total_steps for stack in stacks)
     work = _Work(load, settings, order_bits, ordinals, torch.device(device), seed, directory, model, widths, reading)
     done = dict.fromkeys(range(len(stacks)), 0)
+    if free is not None:
+        needed = max(work.needed(stack) for stack in stacks)
+        log.info("The largest stack takes about %.1f GB; %s has %.1f GB free.", needed / 1e9, device, free / 1e9)
 
-    def run(stack: Stack, stop: threading.Event) -> dict[str, Any]:
+    def run(stack: Stack, stop: threading.Event) -> list[_Trained]:
         def on_step(step: int) -> None:
             if stop.is_set():
                 raise _StoppedError
@@ -161,14 +174,16 @@ def fit(
                 Event(kind="progress", model=model, stage="fit", done=sum(done.values()), total=total, unit="steps")
             )
 
-        result = work.result(stack, on_step)
+        trained = work.results(stack, on_step)
         on_step(stack.total_steps)
-        return result
+        return trained
 
     largest_first = sorted(stacks, key=lambda stack: -stack.cost)
-    results = run_parallel(largest_first, run, num_workers=_num_workers(device, stacks, settings))
-    by_index = {stack.index: result for stack, result in zip(largest_first, results, strict=True)}
-    return _gather(stacks, [by_index[stack.index] for stack in stacks], directory, device)
+    with exact_products():
+        results = run_parallel(largest_first, run, num_workers=_num_workers(device, stacks, settings))
+    by_index = {stack.index: trained for stack, trained in zip(largest_first, results, strict=True)}
+    trained = [each for stack in stacks for each in by_index[stack.index]]
+    return _gather([stack for stack, _ in trained], [result for _, result in trained], directory, device)
 
 
 def _num_workers(device: str, stacks: Sequence[Stack], settings: FitSettings) -> int:
@@ -215,11 +230,14 @@ def plan_stacks(
     settings: FitSettings,
     levels: Mapping[str, float] | None = None,
     bought: Mapping[str, int] | None = None,
+    *,
+    free: int | None = None,
 ) -> tuple[Stack, ...]:
     """Which tensors train together: all with scope `model`, those of one shape and size of network with scope `tensor`.
 
     - `levels`: multiples of the even share by name, where a tensor does not have 1;
-    - `bought`: how many means the DNA of a tensor buys, by name, where it is not 0.
+    - `bought`: how many means the DNA of a tensor buys, by name, where it is not 0;
+    - `free`: bytes that the device has, of which stacks take no more than a share.
     """
     bought, levels = bought or {}, levels or {}
     if settings.scope == "model":
@@ -231,6 +249,10 @@ def plan_stacks(
     for (rows, cols, level, spent), members in alike.items():
         nulls = settings.num_nulls * (2 if spent else 1)
         size = max(STACK_BYTES // (4 * rows * cols * (1 + nulls)), 1)
+        if free is not None:
+            alone = _make_stack(0, members[:1], members[:1], settings, level=level, spent=spent)
+            needed = (1 + nulls) * slot_bytes(members[:1], settings, alone.size)
+            size = max(min(size, int(SHARE_OF_FREE * free) // needed), 1)
         groups += [(members[start : start + size], level, spent) for start in range(0, len(members), size)]
     return tuple(
         _make_stack(index, group, group[:1], settings, level=level, spent=spent)
@@ -262,6 +284,9 @@ def _make_stack(
     return Stack(index=index, specs=tuple(specs), size=size, total_steps=settings.epochs * batches)
 
 
+_Trained = tuple[Stack, dict[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What all stacks of a fit share."""
@@ -276,6 +301,43 @@ class _Work:
     model: str
     widths: Sequence[int]
     reading: threading.Lock
+
+    def results(self, stack: Stack, on_step: Any) -> list[_Trained]:
+        """The stack, or where the device has too little memory for it, its halves, and theirs."""
+        if not (self.directory / f"{stack.halves()[0].name}.json").exists():
+            try:
+                return [(stack, self.result(stack, on_step))]
+            except torch.OutOfMemoryError as error:
+                self._note_too_large(stack, error)
+            (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        first, second = stack.halves()
+        half = stack.total_steps // 2
+        return [
+            *self.results(first, lambda step: on_step(step // 2)),
+            *self.results(second, lambda step: on_step(half + step // 2)),
+        ]
+
+    def _note_too_large(self, stack: Stack, error: torch.OutOfMemoryError) -> None:
+        """Say it, or raise a `SettingsError` where there is nothing to halve."""
+        needed = self.needed(stack) / 1e9
+        if len(stack.specs) > 1 and self.settings.scope == "tensor":
+            log.warning(
+                "%s has too little memory for %s (%d tensors, about %.1f GB): it is halved, and the fit goes on.",
+                self.device, stack.name, len(stack.specs), needed,
+            )  # fmt: skip
+            return
+        name = stack.specs[0].name if self.settings.scope == "tensor" else "the model"
+        raise SettingsError(
+            f"{self.device} has too little memory to fit {name}, which takes about {needed:.1f} GB.",
+            hint="Use `--device cpu`, or fewer `--nulls`, or a smaller `--batch-size`.",
+        ) from error
+
+    def needed(self, stack: Stack) -> int:
+        """Bytes, about, as if all its tensors bought means."""
+        specs, tensors = (stack.specs, 1) if self.settings.scope == "model" else (stack.specs[:1], len(stack.specs))
+        return stack_bytes(specs, self.settings, stack.size, tensors * (1 + 2 * self.settings.num_nulls))
 
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""

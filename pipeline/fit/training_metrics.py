@@ -50,7 +50,8 @@ class _Known:
 
 
 class TrainingMetrics:
-    """Measures one stack in training: a `pipeline.fit.trainer.Measure`.
+    """Measures one stack in training: a `pipeline.fit.trainer.Measure`. Sums are taken on the device, without a word
+    to the host; the host makes figures of them when it reads them.
 
     Where a network stands for one tensor, its loss says what its squared errors are, over all weights or over the
     batches of the epoch. The absolute ones, and all where a network stands for many tensors, are of `points` weights,
@@ -79,21 +80,36 @@ class TrainingMetrics:
         self.total, self.trained = (part.sum(dim=1).tolist() for part in squares)
         """Sums of squares of each slot: about its tensors' means, and of what its network is to give."""
         self.known: dict[int, _Known] = {}
+        self.points = 0
+        """Weights that were looked at."""
 
-    def __call__(self, net: nn.Module, losses: Tensor) -> dict[str, float]:
-        """The figures of the moment, given the mean loss (S,) of each slot in the epoch."""
+    @property
+    def num_sums(self) -> int:
+        """How many numbers `take` gives."""
+        return len(self._names) * self.num_measured
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return SHARED_SUMS if self.is_shared else SUMS
+
+    def take(self, net: nn.Module) -> Tensor:
+        """Sums over the weights of the moment, (`num_sums`,) float32 on the device."""
         with torch.no_grad():
             samples = self.sampled(net)
             parts = [self._sums(number, sample) for number, sample in enumerate(samples)]
-            by_slot = torch.stack(parts).sum(dim=0).tolist()
-        sums = dict(zip(SHARED_SUMS if self.is_shared else SUMS, by_slot, strict=True))
+            self.points = self.num_real * sum(sample.values.shape[1] for sample in samples)
+            return torch.stack(parts).sum(dim=0).flatten()
+
+    def tell(self, taken: Sequence[float], losses: Sequence[float]) -> dict[str, float]:
+        """The figures of the moment, given what was taken, and the mean loss (S,) of each slot in the epoch."""
+        count = self.num_measured
+        sums = {name: taken[place * count : (place + 1) * count] for place, name in enumerate(self._names)}
         if self.is_shared:
             shares = [e / max(v, TINY) for e, v in zip(sums["squares"], sums["variation"], strict=True)]
             sse = [share * total for share, total in zip(shares, self.total, strict=True)]
         else:
-            sse = [loss * trained for loss, trained in zip(losses.tolist(), self.trained, strict=True)]
-        points = self.num_real * sum(len(sample.parts) for sample in samples)
-        sizes = {"points": points, "weights": self.weights, "is_sample": self.is_sample}
+            sse = [loss * trained for loss, trained in zip(losses, self.trained, strict=True)]
+        sizes = {"points": self.points, "weights": self.weights, "is_sample": self.is_sample}
         return self._squared(sse) | self._absolute(sums) | sizes
 
     def _sums(self, number: int, sample: Sample) -> Tensor:
@@ -112,9 +128,9 @@ class TrainingMetrics:
     def _know(self, sample: Sample) -> _Known:
         """What is measured of the sample again and again."""
         values = sample.values[: self.num_measured]
-        parts = sample.parts.cpu() if self.is_shared else slice(None)
-        tables = (self.stds, self.scales, self.means)
-        std, scale, mean = (of[: self.num_measured, parts].to(values.device) for of in tables)
+        parts = sample.parts if self.is_shared else slice(None)
+        tables = (of.to(values.device) for of in (self.stds, self.scales, self.means))
+        std, scale, mean = (of[: self.num_measured, parts] for of in tables)
         weights = values * scale + mean
         size = weights.abs()
         kept = size > NEAR_ZERO * std

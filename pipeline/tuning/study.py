@@ -26,7 +26,7 @@ from dna_zoo.errors import DnaZooError, ExtractError, SettingsError
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
-from pipeline.fit.stage import resolve_device
+from pipeline.fit.devices import resolve_device
 from pipeline.order import canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings
 from pipeline.stages import content_key

@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.fit.draws import HostDraws
 from pipeline.fit.prepare import PreparedProblem, ordinals_of, prepare
-from pipeline.fit.problem import Problem, generator_for
+from pipeline.fit.problem import Draw, Problem, generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.trainer import Trainer, TrainResult
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32
 from tests.support.small_models import matrix_spec
 
+CPU = torch.device("cpu")
 SIZE = NetworkSize(hidden_dim=16, num_layers=2, rank=4)
 
 
@@ -23,7 +25,12 @@ class Killed(Exception):
     """Stands in for a kill."""
 
 
-def prepare_all(settings: FitSettings, *matrices: Float32) -> PreparedProblem:
+def draw(step: int = 0, seed: int = 0) -> Draw:
+    """What a step of a fit on the CPU draws."""
+    return HostDraws(seed, CPU).at(step, torch.tensor(step))
+
+
+def prepare_all(settings: FitSettings, *matrices: Float32, device: torch.device = CPU) -> PreparedProblem:
     """These matrices, called a, b, ..., ready to be fitted."""
     values = dict(zip("abcdef", matrices, strict=False))
     specs = [matrix_spec(name, *matrix.shape) for name, matrix in values.items()]
@@ -33,7 +40,7 @@ def prepare_all(settings: FitSettings, *matrices: Float32) -> PreparedProblem:
         settings,
         seed=0,
         ordinals=ordinals_of(specs),
-        device=torch.device("cpu"),
+        device=device,
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.fit.problem import generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import DnaType, FitSettings
 from tests.support.small_models import matrix_spec
+from tests.support.training import draw
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def losses_and_gradients(
 ) -> tuple[Tensor, list[Tensor]]:
     net.zero_grad()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-        losses = made.loss(net, generator_for(2))
+        losses = made.loss(net, draw(2))
     losses.sum().backward()
     return losses.detach(), [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
 
@@ -116,7 +117,7 @@ def test_fp16_goes_back_through_the_scaled_loss(monkeypatch: pytest.MonkeyPatch)
     made, settings = problem("spectral", precision="fp16", compile="off")
     net = build(made, settings)
     with torch.autocast("cpu", dtype=torch.float16):
-        losses = made.loss(net, generator_for(2))
+        losses = made.loss(net, draw(2))
     (losses.sum() * 2**20).backward()
     assert all(parameter.grad.any() for parameter in net.parameters() if parameter.grad is not None)
 
@@ -151,7 +152,7 @@ def test_without_a_compiler_auto_goes_on_and_says_so_once(caplog: pytest.LogCapt
     with caplog.at_level(logging.INFO):
         for _ in range(2):
             made, settings = problem("spectral", compile="auto", epochs=10**6)
-            assert torch.isfinite(made.loss(build(made, settings), generator_for(0))).all()
+            assert torch.isfinite(made.loss(build(made, settings), draw(0))).all()
     assert len([line for line in caplog.messages if "without it" in line]) == 1
 
 
@@ -159,7 +160,7 @@ def test_without_a_compiler_auto_goes_on_and_says_so_once(caplog: pytest.LogCapt
 def test_without_a_compiler_on_says_what_to_do() -> None:
     made, settings = problem("spectral")
     with pytest.raises(SettingsError, match="torch's compiler failed: There is no compiler") as raised:
-        made.loss(build(made, settings), generator_for(0))
+        made.loss(build(made, settings), draw(0))
     assert "leave `--compile` out" in raised.value.hint and "\n" not in str(raised.value)
 
 
@@ -170,4 +171,4 @@ def test_an_error_of_the_loss_is_not_blamed_on_the_compiler() -> None:
     net = build(made, settings)
     made.values = made.values[:1, :3]
     with pytest.raises(IndexError):
-        made.loss(net, generator_for(0))
+        made.loss(net, draw(0))

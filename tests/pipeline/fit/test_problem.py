@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.fit import pointwise as pointwise_module
 from pipeline.fit import separable as separable_module
+from pipeline.fit.draws import HostDraws
 from pipeline.fit.networks import SeparableDna
 from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.prepare import ordinals_of, place_tag, prepare
@@ -19,6 +20,7 @@ from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import DnaType, FitSettings
 from tests.support.fitting import Float32, gaussian, low_rank, quick, shuffled
 from tests.support.small_models import matrix_spec
+from tests.support.training import draw
 from zoo.tensors import Axis, Role, TensorSpec
 
 SIZE = NetworkSize(hidden_dim=8, num_layers=2, rank=3)
@@ -178,14 +180,14 @@ def test_the_grid_loss_is_the_mean_square_of_the_residual(scope: str) -> None:
         values - guess for values, guess in (predicted(problem, net, part) for part in range(problem.num_parts))
     ]
     expected = torch.cat(residuals, dim=1).square().mean(dim=1)
-    torch.testing.assert_close(problem.loss(net, generator_for(0)).detach(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(problem.loss(net, draw(0)).detach(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_grid_loss_has_the_gradient_of_the_residual() -> None:
     problem, _ = prepared(MIXED[:1], quick())
     net = build(problem, quick())
     assert isinstance(problem, GridProblem) and isinstance(net, SeparableDna)
-    problem.loss(net, generator_for(0)).sum().backward()
+    problem.loss(net, draw(0)).sum().backward()
     short = [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
     net.zero_grad()
     rows, cols = problem._factors(net, problem.blocks[0], None)
@@ -199,7 +201,7 @@ def test_the_grid_loss_is_close_in_half_precision(precision: str) -> None:
     exact, halved = prepared(MIXED[:1], quick())[0], prepared(MIXED[:1], quick(precision=precision))[0]
     net = build(exact, quick())
     torch.testing.assert_close(
-        halved.loss(net, generator_for(0)).detach(), exact.loss(net, generator_for(0)).detach(), atol=0.02, rtol=0.02
+        halved.loss(net, draw(0)).detach(), exact.loss(net, draw(0)).detach(), atol=0.02, rtol=0.02
     )
 
 
@@ -214,7 +216,7 @@ def test_the_pointwise_loss_is_an_unbiased_sample_of_the_mean_square_error() -> 
     problem, _ = prepared(MIXED, quick(dna_type="spectral", scope="model", batch_size=16))
     assert isinstance(problem, PointwiseProblem)
     expected = (problem.values - 0.5).square().mean(dim=1)
-    draws = torch.stack([problem.loss(Constant(), generator_for(0, step)) for step in range(1000)])
+    draws = torch.stack([problem.loss(Constant(), draw(step)) for step in range(1000)])
     error = draws.std(dim=0) / math.sqrt(len(draws))
     assert ((draws.mean(dim=0) - expected).abs() < 4 * error).all()
 
@@ -238,9 +240,9 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sampled_and_whole(problem: GridProblem, settings: FitSettings) -> tuple[Tensor, Tensor]:
     """The losses of many steps (steps, S), and the loss over every row (S,)."""
-    net = build(problem, settings)
+    net, source = build(problem, settings), HostDraws(0, torch.device("cpu"))
     with torch.no_grad():
-        draws = torch.stack([problem.loss(net, generator_for(0, step)) for step in range(500)])
+        draws = torch.stack([problem.loss(net, source.at(step, torch.tensor(step))) for step in range(500)])
         squares = [(v - p).square() for v, p in (predicted(problem, net, part) for part in range(problem.num_parts))]
     return draws, torch.cat(squares, dim=1).mean(dim=1)
 
@@ -330,7 +332,7 @@ def losses_of(matrix: Float32, settings: FitSettings) -> tuple[Tensor, Tensor]:
     net = build(problem, settings)
     assert isinstance(problem.targets[0], separable_module.LowRankTarget)
     values, guess = predicted(problem, net)
-    return problem.loss(net, generator_for(0, 1)).detach(), (values - guess).square().mean(dim=1)
+    return problem.loss(net, draw(1)).detach(), (values - guess).square().mean(dim=1)
 
 
 @pytest.mark.usefixtures("few_directions")
@@ -372,14 +374,14 @@ def trained_a_little(settings: FitSettings, *specs: TensorSpec) -> tuple[GridPro
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for step in range(30):
         optimizer.zero_grad()
-        problem.loss(net, generator_for(0, step)).sum().backward()
+        problem.loss(net, draw(step)).sum().backward()
         optimizer.step()
     return problem, net
 
 
 def loss_of(problem: GridProblem, net: nn.Module) -> float:
     with torch.no_grad():
-        return float(problem.loss(net, generator_for(0))[0])
+        return float(problem.loss(net, draw(0))[0])
 
 
 @pytest.mark.parametrize("scope", ["tensor", "model"])

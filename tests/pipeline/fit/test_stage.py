@@ -20,7 +20,7 @@ from pipeline.events import Event
 from pipeline.fit import pointwise as pointwise_module
 from pipeline.fit import stage as fit_module
 from pipeline.fit.report import FitCost, TensorFit, report
-from pipeline.fit.stage import FitResult, fit, plan_stacks, resolve_device, resolve_precision
+from pipeline.fit.stage import FitResult, fit, plan_stacks, resolve_precision
 from pipeline.settings import DnaType, FitSettings, Scope
 from tests.support.fitting import (
     Float32,
@@ -197,11 +197,6 @@ def test_without_matrices_there_is_nothing_to_fit(tmp_path: Path) -> None:
         fit(specs, lambda spec: gaussian(1, 10), quick(), order_bits={}, device="cpu", seed=0, directory=tmp_path)
         is None
     )
-
-
-def test_auto_is_cuda_where_there_is_one() -> None:
-    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert resolve_device("cuda:1") == "cuda:1"
 
 
 def test_auto_is_half_precision_for_pointwise_kinds_where_there_is_any() -> None:

@@ -1,19 +1,20 @@
 """The training loop: it converges, keeps the best, stops in time, says what diverged, and goes on exactly."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError
-from pipeline.fit.problem import generator_for
 from pipeline.fit.trainer import HISTORY_POINTS, Trainer, TrainResult, save_tensors
 from pipeline.settings import DnaType, Optimizer, Schedule
 from tests.support.fitting import gaussian, low_rank, quick, shuffled
-from tests.support.training import Killed, assert_same, kill_at, killed_and_resumed, state, trainer, wave
+from tests.support.training import Killed, assert_same, draw, kill_at, killed_and_resumed, state, trainer, wave
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,7 @@ def test_by_default_it_is_adam_on_a_cosine_bit_for_bit(kind: DnaType) -> None:
         rate = (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(done))
         adam.param_groups[0]["lr"] = 1e-2 * rate
         adam.zero_grad()
-        plain.problem.loss(plain.net, generator_for(0, step)).sum().backward()
+        plain.problem.loss(plain.net, draw(step)).sum().backward()
         adam.step()
         work._one_step()
     assert_same(state(work.net), state(plain.net))
@@ -75,7 +76,7 @@ POINTWISE: dict[str, Any] = {"dna_type": "spectral", "num_nulls": 1, "num_moves"
 def test_accumulated_batches_are_one_step_along_their_mean_gradient() -> None:
     work = trainer(quick(**POINTWISE, batch_size=16, accumulate=3, epochs=1), gaussian(8, 8))
     before, expected = state(work.net), trainer(quick(**POINTWISE, batch_size=16), gaussian(8, 8))
-    losses = [expected.problem.loss(expected.net, generator_for(0, step)) for step in range(3)]
+    losses = [expected.problem.loss(expected.net, draw(step)) for step in range(3)]
     torch.stack(losses).mean(dim=0).sum().backward()
     for _ in range(2):
         work._one_step()
@@ -116,7 +117,7 @@ def test_what_is_left_is_the_best_that_was_seen(rate: float) -> None:
     result = work.run()
     assert result.losses[0] == pytest.approx(min(point["loss"] for point in result.history), abs=1e-7)
     with torch.no_grad():
-        assert float(work.problem.loss(work.net, generator_for(0))) == pytest.approx(result.losses[0], abs=1e-6)
+        assert float(work.problem.loss(work.net, draw())) == pytest.approx(result.losses[0], abs=1e-6)
 
 
 def test_each_slot_keeps_its_own_best() -> None:
@@ -124,7 +125,7 @@ def test_each_slot_keeps_its_own_best() -> None:
     work = trainer(settings, low_rank(12, 10, 2))
     result = work.run()
     with torch.no_grad():
-        losses = work.problem.loss(work.net, generator_for(0))
+        losses = work.problem.loss(work.net, draw())
     torch.testing.assert_close(losses, torch.tensor(result.losses), atol=1e-6, rtol=1e-6)
 
 
@@ -153,7 +154,7 @@ def test_what_was_best_before_a_move_is_forgotten() -> None:
     work = trainer(settings, low_rank(12, 10, 2))
     result = work.run()
     with torch.no_grad():
-        losses = work.problem.loss(work.net, generator_for(0))
+        losses = work.problem.loss(work.net, draw())
     torch.testing.assert_close(losses, torch.tensor(result.losses), atol=1e-6, rtol=1e-6)
 
 
@@ -198,18 +199,31 @@ def test_the_history_spans_the_training(epochs: int, batch_size: int) -> None:
 
 def skip(work: Trainer) -> None:
     """A step that only looks at a loss."""
-    work._observe(torch.ones(work.problem.num_slots), 0.0)
+    ends_epoch, is_noted = work._ends_epoch(), work._is_noted()
+    work._observe(torch.ones(work.problem.num_slots), ends_epoch=ends_epoch, is_noted=is_noted)
+    if is_noted:
+        work.pending.append((work.step, 0.0))
     work.step += 1
+
+
+class Seven:
+    """Takes a 7, and tells it."""
+
+    num_sums = 1
+
+    def take(self, net: nn.Module) -> Tensor:
+        return torch.full((1,), 7.0)
+
+    def tell(self, taken: Sequence[float], losses: Sequence[float]) -> dict[str, float]:
+        return {"r2": taken[0], "mae": losses[0]}
 
 
 def test_the_history_says_what_it_is_made_of() -> None:
     history = trainer(quick(epochs=3), gaussian(6, 6)).run().history
     assert set(history[0]) == {"step", "epoch", "learning_rate", "loss", "r2", "null_loss", "null_r2"}
     assert all(point["r2"] == 1 - point["loss"] for point in history)
-    measured = (
-        trainer(quick(epochs=3), gaussian(6, 6), measure=lambda net, losses: {"r2": 7.0, "mae": 1.0}).run().history
-    )
-    assert all(point["r2"] == 7 and point["mae"] == 1 for point in measured)
+    measured = trainer(quick(epochs=3), gaussian(6, 6), measure=Seven()).run().history
+    assert all(point["r2"] == 7 and point["mae"] == point["loss"] for point in measured)
     assert "null_loss" not in trainer(quick(epochs=3, num_nulls=0), gaussian(6, 6)).run().history[0]
 
 

@@ -17,7 +17,7 @@ from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick
 from tests.support.small_models import matrix_spec
-from tests.support.training import SIZE, assert_same, prepare_all, state, trainer
+from tests.support.training import SIZE, assert_same, draw, prepare_all, state, trainer
 
 FIGURES = {"r2", "mse", "rmse", "psnr", "mae", "smape", "mape", "mape_left_out", "points", "weights", "is_sample"}
 
@@ -36,8 +36,15 @@ def measured_metrics(
     net = prepared.problem.build(SIZE, settings, [generator_for(0, slot) for slot in slots])
     num_real = 1 if settings.scope == "model" else len(matrices)
     with torch.no_grad():
-        losses = prepared.problem.loss(net, generator_for(0))
-    return TrainingMetrics(prepared, num_real=num_real, seed=0)(net, losses), prepared, net
+        losses = prepared.problem.loss(net, draw(0))
+    return figures(TrainingMetrics(prepared, num_real=num_real, seed=0), net, losses), prepared, net
+
+
+def figures(metrics: TrainingMetrics, net: torch.nn.Module, losses: torch.Tensor) -> dict[str, float]:
+    """All at once, as the trainer has them at a check."""
+    taken = metrics.take(net)
+    assert taken.shape == (metrics.num_sums,)
+    return metrics.tell(taken.tolist(), losses.tolist())
 
 
 def predictions(prepared: PreparedProblem, net: torch.nn.Module, index: int, is_shared: bool) -> Float32:
@@ -119,11 +126,13 @@ def test_rows_and_columns_that_moved_are_measured_where_they_are() -> None:
         torch.ones(1),
         prepared.moments[0].std,
     )
-    first = metrics(net, losses)["mae"]
+    first = figures(metrics, net, losses)["mae"]
     prepared.problem.move(net)
     ((values, guess),) = prepared.problem.predictions(net, 0, 0)
-    assert metrics(net, losses)["mae"] == pytest.approx(std * float((values - guess).abs().mean().detach()), rel=1e-4)
-    assert metrics(net, losses)["mae"] != pytest.approx(first, rel=1e-4)
+    assert figures(metrics, net, losses)["mae"] == pytest.approx(
+        std * float((values - guess).abs().mean().detach()), rel=1e-4
+    )
+    assert figures(metrics, net, losses)["mae"] != pytest.approx(first, rel=1e-4)
 
 
 def test_weights_at_zero_leave_every_figure_finite() -> None:

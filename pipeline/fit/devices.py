@@ -1,0 +1,63 @@
+"""Where a fit runs: names of devices, what is there, what they have free, and how exactly they multiply."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from dna_zoo.errors import SettingsError
+
+__all__ = ["device_key", "exact_products", "free_bytes", "resolve_device"]
+
+DEVICE_VERSION = "2"
+"""Of results on a device other than the CPU; raised where they change and the CPU's do not."""
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU; a device that is not there is a `SettingsError`."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not name.startswith("cuda"):
+        return name
+    if not torch.cuda.is_available():
+        raise SettingsError(
+            f"`--device {name}` was asked for, and there is no CUDA device.", hint="Use `--device cpu`."
+        )
+    number, count = torch.device(name).index or 0, torch.cuda.device_count()
+    if number >= count:
+        known = ", ".join(f"cuda:{each}" for each in range(count))
+        raise SettingsError(f"`--device {name}` was asked for, and there are {count}.", hint=f"Use one of: {known}.")
+    return name
+
+
+def device_key(name: str) -> str:
+    """What a result depends on of the device that made it: its kind, and the version of what that kind computes."""
+    kind = torch.device(name).type
+    return kind if kind == "cpu" else f"{kind}/{DEVICE_VERSION}"
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What the device has free; None for a CPU, whose system swaps in place of failing."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free
+
+
+@contextlib.contextmanager
+def exact_products() -> Iterator[None]:
+    """CUDA's products of float32 in float32 and not in TF32, and sums of half precision products in float32."""
+    matmul = torch.backends.cuda.matmul
+    exact = {
+        "allow_tf32": False,
+        "allow_bf16_reduced_precision_reduction": False,
+        "allow_fp16_reduced_precision_reduction": False,
+    }
+    before = {name: getattr(matmul, name) for name in exact}
+    for name, value in exact.items():
+        setattr(matmul, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(matmul, name, value)
