@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.tracing.axes import Axes, Block, Node
 from zoo.tracing.derive import Derivation, Group, Kind, Member, followed, output_tensors
 from zoo.tracing.ledger import Value
+from zoo.tracing.sizes import KEPT_TOKENS
 
 __all__ = ["KEPT_TOKENS", "TOLERANCE", "Proof", "prove"]
 
@@ -23,8 +24,6 @@ TOLERANCE = 1e-9
 """Largest difference of outputs in float64, relative to the largest of their numbers."""
 CHANGED = 1e-7
 """Outputs that differ by so much have changed."""
-KEPT_TOKENS = 10
-"""Tokens below this number have a meaning of their own (padding, first, last)."""
 
 
 @dataclass(slots=True)

@@ -433,7 +433,7 @@ def _ignored(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     """Numbers of places, and numbers that Python reads: what comes out is no axis."""
     value = trace.value(args[0])
     trace.ledger.nothing(value)
-    if name == "nonzero":
+    if name in ("nonzero", "repeat_interleave"):
         trace.mix(value, range(len(value.dims)))
         for node in value.dims:
             trace.axes.fix(node)
@@ -449,6 +449,27 @@ def _fourier(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
         trace.axes.fix(value.dims[d])
     trace.ledger.nothing(value)
     trace.ledger.nothing(trace.put(out, dims))
+
+
+def _triangular(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """Solves `a x = b`: steps follow from one another, so that their order is real; columns of `b` are those of `x`."""
+    matrix, right = trace.value(args[0]), trace.value(args[1])
+    rank = out.ndim
+    is_left = kwargs.get("left", True)
+    steps = rank - 2 if is_left else rank - 1
+    for node in (*matrix.dims[-2:], right.dims[steps]):
+        trace.axes.fix(node)
+    for dim in range(rank - 2):
+        if trace.axes.size(matrix.dims[dim]) == trace.axes.size(right.dims[dim]):
+            trace.axes.unify(matrix.dims[dim], right.dims[dim])
+    after = trace.put(out, right.dims, sources=right.sources)
+    trace.ledger.nothing(matrix)
+    for dim in range(rank):
+        if dim == steps:
+            trace.ledger.nothing(right, [dim])
+            trace.ledger.nothing(after, [dim])
+        else:
+            trace.ledger.same(Spot(right, dim), Spot(after, dim))
 
 
 RULES: Mapping[str, Rule] = {
@@ -482,6 +503,7 @@ RULES: Mapping[str, Rule] = {
     ),
     **dict.fromkeys(("sort", "argsort", "topk"), _ordered),
     **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp"), _cumulative),
+    "linalg_solve_triangular": _triangular,
     "native_layer_norm": _layer_norm,
     "native_group_norm": _group_norm,
     **dict.fromkeys(
@@ -507,6 +529,6 @@ RULES: Mapping[str, Rule] = {
         _spatial,
     ),
     **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _fourier),
-    **dict.fromkeys(("nonzero", "_local_scalar_dense", "equal", "is_nonzero"), _ignored),
+    **dict.fromkeys(("nonzero", "_local_scalar_dense", "equal", "is_nonzero", "repeat_interleave"), _ignored),
 }
 """Operation -> how axes pass through it."""

@@ -118,7 +118,8 @@ def _select(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, A
 def _squeeze(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     """Axes of size 1 come and go; the others stay in order."""
     value = trace.value(args[0])
-    old = [d for d in range(args[0].ndim) if args[0].shape[d] != 1]
+    # In place, the tensor itself has its new shape already.
+    old = [d for d, node in enumerate(value.dims) if trace.axes.size(node) != 1]
     new = [d for d in range(out.ndim) if out.shape[d] != 1]
     moved = dict(zip(new, old, strict=True))
     dims = [value.dims[moved[d]] if d in moved else trace.axes.atom(1) for d in range(out.ndim)]
@@ -327,26 +328,84 @@ def _index_add(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
 
 
 def _index_put(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """`base[indices] = source`: chosen axes keep their order, those behind them are the source's."""
+    """`base[:, indices] = source`: chosen axes keep their order, those before and behind them are the source's."""
     base, source = trace.value(args[0]), trace.value(args[2])
-    indices = [index for index in args[1] if index is not None]
-    covered = sum(index.ndim if index.dtype == torch.bool else 1 for index in indices)
-    if len(indices) != len(args[1]):
-        raise NotImplementedError("index_put behind a free axis")
-    for dim in base.dims[:covered]:
+    before = next(d for d, index in enumerate(args[1]) if index is not None)
+    indices = [index for index in args[1][before:] if index is not None]
+    if before + len(indices) != len(args[1]):
+        raise NotImplementedError("index_put around a free axis")
+    covered = before + sum(index.ndim if index.dtype == torch.bool else 1 for index in indices)
+    for dim in base.dims[before:covered]:
         trace.axes.fix(dim)
     after = trace.put(out, base.dims)
-    trace.ledger.nothing(after, range(covered))
-    for d in range(covered, out.ndim):
-        back = d - out.ndim
+    trace.ledger.nothing(after, range(before, covered))
+    lead = len(source.dims) - (out.ndim - covered)
+    for d in range(out.ndim):
+        if before <= d < covered:
+            continue
+        place = d if d < before else d - out.ndim + len(source.dims)
+        if d < before and lead < before:
+            place = -1
         trace.ledger.same(Spot(base, d), Spot(after, d))
-        if len(source.dims) >= -back and args[2].shape[back] == out.shape[d]:
-            trace.axes.unify(base.dims[d], source.dims[back])
-            trace.ledger.same(Spot(source, len(source.dims) + back), Spot(after, d))
+        if 0 <= place and trace.axes.size(source.dims[place]) == out.shape[d]:
+            trace.axes.unify(base.dims[d], source.dims[place])
+            trace.ledger.same(Spot(source, place), Spot(after, d))
         elif not source.is_zero:
             trace.ledger.nothing(after, [d])
-    for dim in source.dims[: max(0, len(source.dims) - (out.ndim - covered))]:
+    for dim in source.dims[before : max(before, lead)]:
         trace.axes.fix(dim)
+
+
+def _masked_scatter(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """Rows of `source`, in their order, where the mask is true. Axes along which the mask is the same are the rows'."""
+    base, mask, source = (trace.value(arg) for arg in args[:3])
+    after = trace.put(out, base.dims, sources=base.sources | source.sources)
+    is_row = True
+    for back in range(1, out.ndim + 1):
+        d = out.ndim - back
+        free = len(mask.dims) < back or args[1].shape[-back] == 1 or not _varies_along(args[1], -back)
+        wide = len(source.dims) >= back and trace.axes.size(source.dims[-back]) == out.shape[d]
+        is_row = is_row and free and wide
+        if is_row:
+            trace.axes.unify(base.dims[d], source.dims[-back])
+            trace.ledger.same(Spot(base, d), Spot(after, d))
+            trace.ledger.same(Spot(source, len(source.dims) - back), Spot(after, d))
+            continue
+        trace.axes.fix(base.dims[d])
+        trace.ledger.nothing(base, [d])
+        trace.ledger.nothing(after, [d])
+        if len(source.dims) >= back:
+            trace.axes.fix(source.dims[-back])
+            trace.ledger.nothing(source, [len(source.dims) - back])
+
+
+def _varies_along(mask: Tensor, dim: int) -> bool:
+    return bool((mask != mask.narrow(dim, 0, 1)).any())
+
+
+def _complex(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """Real and imaginary parts are a last axis of two, or are one number."""
+    value = trace.value(args[0])
+    pair = trace.axes.atom(2, fixed=True)
+    if name == "view_as_complex":
+        trace.axes.fix(value.dims[-1])
+        trace.ledger.nothing(value, [len(value.dims) - 1])
+    dims = [*value.dims, pair] if name == "view_as_real" else value.dims[:-1]
+    after = trace.put(out, dims, **keep(value))
+    for d in range(min(len(value.dims), out.ndim)):
+        trace.ledger.same(Spot(value, d), Spot(after, d))
+    if name == "view_as_real":
+        trace.ledger.nothing(after, [len(dims) - 1])
+
+
+def _restride(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """Other strides along axes of one place, as pooling leaves them, change nothing."""
+    value = trace.value(args[0])
+    kept = [(size, stride) for size, stride in zip(out.shape, out.stride(), strict=True) if size > 1]
+    steps = [size * stride for size, stride in kept[1:]]
+    if [trace.axes.size(node) for node in value.dims] != list(out.shape) or steps != [s for _, s in kept[:-1]]:
+        raise NotImplementedError("strides of another shape")
+    _copy(trace, name, args, kwargs, out)
 
 
 def _unfold(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -448,4 +507,7 @@ VIEW_RULES: Mapping[str, Rule] = {
     "repeat": _repeat,
     "copy": _copy_into,
     "diagonal": _diagonal,
+    "masked_scatter": _masked_scatter,
+    **dict.fromkeys(("view_as_real", "view_as_complex"), _complex),
+    "as_strided": _restride,
 }

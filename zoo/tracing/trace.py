@@ -192,12 +192,10 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
     def _tell_views(self, tensor: Tensor, old: Value | None) -> None:
         """After a change in place: whole tensors that `tensor` is a piece of have changed too."""
         for whole in self._by_storage[tensor.untyped_storage()._cdata]:
-            if (
-                whole is tensor
-                or not whole.is_contiguous()
-                or whole.storage_offset()
-                or whole.numel() <= tensor.numel()
-            ):
+            if whole is tensor or not _is_dense(whole) or whole.storage_offset() or whole.numel() < tensor.numel():
+                continue
+            if whole.numel() == tensor.numel() and tensor.is_contiguous() and whole.is_contiguous():
+                self._tell_alias(whole, tensor)
                 continue
             before, value = self._values.get(id(whole)), self.value(tensor)
             dims = before.dims if before else [self.axes.atom(size) for size in whole.shape]
@@ -205,10 +203,17 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
             if not self._tell_piece(whole, after, tensor, value, before):
                 self.rigid([whole, tensor])
 
+    def _tell_alias(self, whole: Tensor, tensor: Tensor) -> None:
+        """All of `whole` has changed, which is another view of the same entries."""
+        value = self.value(tensor)
+        after = self.put(whole, self.axes.view(value.dims, list(whole.shape)))
+        self.ledger.views.append((value, after))
+
     def _tell_piece(self, whole: Tensor, after: Value, piece: Tensor, value: Value, before: Value | None) -> bool:
         """Unify the axes of a piece with those of the whole, found by their strides."""
         offset, used = int(piece.storage_offset()), set[int]()
-        for dim, (stride, size) in enumerate(zip(whole.stride(), whole.shape, strict=True)):
+        for dim in sorted(range(whole.ndim), key=lambda d: (whole.shape[d] == 1, -int(whole.stride()[d]))):
+            stride, size = whole.stride(dim), whole.shape[dim]
             start, offset = divmod(offset, stride) if stride else (0, offset)
             mine = [d for d in range(piece.ndim) if piece.stride(d) == stride and piece.shape[d] > 1 and d not in used]
             length = piece.shape[mine[0]] if mine else 1
@@ -230,6 +235,15 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
                     )
                     self.ledger.windows.append(window)
         return all(d in used for d in range(piece.ndim) if piece.shape[d] > 1)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the entries fill their storage, in whatever order of axes."""
+    places = sorted((stride, size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)
+    steps = [1]
+    for _, size in places:
+        steps.append(steps[-1] * size)
+    return [stride for stride, _ in places] == steps[:-1]
 
 
 def _varies(tensor: Tensor, dim: int) -> bool:

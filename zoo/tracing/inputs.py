@@ -1,0 +1,318 @@
+"""Inputs that a tiny model runs on, by the names of what its `forward` takes."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.tracing.sizes import IMAGE, KEPT_TOKENS, PATCH, VOCABULARY, WIDTH
+
+__all__ = ["TEXT", "make_inputs", "repaired"]
+
+TEXT = (2, 8)
+"""Sequences and tokens in each."""
+GRID = (1, 4, 4)
+"""Patches of an image in time, height and width."""
+Inputs = dict[str, Any]
+FEATURES = re.compile(r"features?[:\s]+(?:torch\.Size\(\[)?(\d+)")
+"""How a model says for how many features it has found no place among the tokens."""
+
+
+class Needs:
+    """What one model takes, and numbers to make it from."""
+
+    def __init__(self, model: nn.Module, config: Any) -> None:
+        self.config = config
+        parameters = inspect.signature(model.forward).parameters
+        self.names = set(parameters)
+        self.required = [
+            name for name, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+        ]
+        self.generator = torch.Generator().manual_seed(1)
+
+    def ids(self, *shape: int) -> Tensor:
+        return torch.randint(KEPT_TOKENS, VOCABULARY, shape or TEXT, generator=self.generator)
+
+    def noise(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64)
+
+    def setting(self, *names: str, default: Any = None) -> Any:
+        """The first of these settings, of the configuration or its parts."""
+        for part in _parts(self.config):
+            for name in names:
+                if getattr(part, name, None) is not None:
+                    return getattr(part, name)
+        return default
+
+    @property
+    def width(self) -> int:
+        found = self.setting("hidden_size", "d_model", "n_embd", "embed_dim", "dim", default=WIDTH)
+        return found if isinstance(found, int) else WIDTH
+
+    @property
+    def channels(self) -> int:
+        found = self.setting("num_channels", "in_channels", "in_chans", "num_image_channels", default=3)
+        return found if isinstance(found, int) else 3
+
+
+def make_inputs(model: nn.Module, config: Any) -> Iterator[Inputs]:
+    """Inputs by what the model's `forward` takes, the most complete first."""
+    needs = Needs(model, config)
+    for found in _candidates(needs):
+        yield _completed(needs, found)
+
+
+def repaired(needed: str, inputs: Inputs, config: Any) -> Inputs | None:
+    """The same inputs with places for as many features as the model's error names; None where it names none."""
+    found = FEATURES.search(needed)
+    token = next((value for name in PLACES if (value := _place(config, name, inputs)) is not None), None)
+    if "input_ids" not in inputs or found is None or token is None:
+        return None
+    rows, length = TEXT
+    count = -(-int(found[1]) // rows)
+    ids = inputs["input_ids"][:, -length:]
+    if not 0 < count <= 512:
+        return None
+    new = {**inputs, "input_ids": torch.cat([torch.full((rows, count), token), ids], 1)}
+    return _follow(new)
+
+
+PLACES: Mapping[str, str] = {
+    "image": "pixel_values", "video": "pixel_values_videos", "audio": "input_features", "speech": "input_features",
+}  # fmt: skip
+"""Part of the name of a token -> the input that it keeps a place for."""
+
+
+def _place(config: Any, kind: str, inputs: Inputs) -> int | None:
+    if PLACES[kind] not in inputs and not (PLACES[kind] == "input_features" and "input_values" in inputs):
+        return None
+    for part in _parts(config):
+        for name in (f"{kind}_token_id", f"{kind}_token_index", f"{kind}_patch_id", f"{kind}_token"):
+            if isinstance(getattr(part, name, None), int):
+                return int(getattr(part, name))
+    return None
+
+
+def _follow(inputs: Inputs) -> Inputs:
+    """Masks and kinds of tokens as long as the tokens."""
+    ids = inputs["input_ids"]
+    if "attention_mask" in inputs:
+        inputs["attention_mask"] = torch.ones_like(ids)
+    if "mm_token_type_ids" in inputs:
+        inputs["mm_token_type_ids"] = (ids < KEPT_TOKENS).long()
+    return inputs
+
+
+def _candidates(needs: Needs) -> Iterator[Inputs]:
+    names = needs.names
+    fixed: Inputs = {"use_cache": False} if "use_cache" in names else {}
+    text: Inputs = {"input_ids": needs.ids()} if "input_ids" in names else {}
+    decoder: Inputs = {"decoder_input_ids": needs.ids()} if "decoder_input_ids" in names else {}
+    mores = [{**seen, **heard} for seen in _seen(needs) for heard in _heard(needs)]
+    given = [{**text, **decoder, **more} for more in mores]
+    given += [{**more, **decoder} for more in mores] if text and any(mores) else []
+    given += mores if decoder else []
+    for part in given:
+        if part:
+            yield {**part, **fixed}
+    if text:
+        yield {**text, **decoder, **fixed}
+        if decoder:
+            yield {**text, **fixed}
+        if fixed:
+            yield text
+        yield {**text, "bbox": MAKERS["bbox"](needs, text)}
+        yield {**text, "attention_mask": torch.ones(TEXT, dtype=torch.long)}
+    for name in LONE:
+        if name in names:
+            yield {name: MAKERS[name](needs, {})}
+    for name in ("hidden_states", "image", "inputs"):
+        if name in names:
+            yield {name: next(_images(needs))}
+    if needs.required:
+        yield {}
+
+
+def _seen(needs: Needs) -> Iterator[Inputs]:
+    """Images, or the patches of some."""
+    names = needs.names
+    if grid := next((name for name in ("image_grid_thw", "grid_thw", "image_grid_hw") if name in names), None):
+        yield from _gridded(needs, grid)
+    if "spatial_shapes" in names and "pixel_attention_mask" in names:
+        patch = needs.setting("patch_size", default=PATCH)
+        pixels = needs.noise(2, 16, needs.channels * patch * patch)
+        yield {"pixel_values": pixels, "pixel_attention_mask": torch.ones(2, 16, dtype=torch.long),
+               "spatial_shapes": torch.tensor([[4, 4]] * 2)}  # fmt: skip
+    for name in ("image_position_ids", "pixel_position_ids"):
+        if name in names and "pixel_values" in names:
+            patch = needs.setting("patch_size", default=PATCH)
+            places = torch.cartesian_prod(torch.arange(6), torch.arange(6)).expand(2, 36, 2)
+            yield {"pixel_values": needs.noise(2, 36, needs.channels * patch * patch), name: places}
+    if "flattened_patches" in names:
+        patch = needs.setting("patch_size", default=PATCH)
+        places = torch.cartesian_prod(torch.arange(1, 4), torch.arange(1, 4)).expand(2, 9, 2)
+        yield {"flattened_patches": torch.cat([places, needs.noise(2, 9, needs.channels * patch**2)], -1)}
+    if "pixel_values" in names:
+        for pixels in _images(needs):
+            yield {"pixel_values": pixels}
+            if "image_sizes" in names:
+                count = pixels.shape[0]
+                yield {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[-2:]] * count)}
+    elif "pixel_values_videos" in names:
+        size = needs.setting("image_size", "crop_size", default=IMAGE)
+        frames = needs.setting("num_frames", "frames_per_clip", default=4)
+        yield {"pixel_values_videos": needs.noise(2, frames, 3, size, size)}
+    yield {}
+
+
+def _gridded(needs: Needs, grid: str) -> Iterator[Inputs]:
+    """Patches of two images behind each other, in the layouts there are."""
+    time, height, width = GRID
+    patch = needs.setting("patch_size", default=PATCH)
+    depth = needs.setting("temporal_patch_size", default=1)
+    name = "pixel_values" if "pixel_values" in needs.names else "hidden_states"
+    count = 2 * time * height * width
+    flat = needs.noise(count, needs.channels * depth * patch * patch)
+    sides = torch.tensor([GRID if grid != "image_grid_hw" else GRID[1:]] * 2)
+    for pixels in (
+        flat,
+        needs.noise(count, needs.channels, patch, patch),
+        needs.noise(1, count, needs.channels, patch, patch),
+    ):
+        yield {name: pixels, grid: sides}
+
+
+def _images(needs: Needs) -> Iterator[Tensor]:
+    size = needs.setting("image_size", "img_size", default=IMAGE)
+    height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
+    channels = needs.channels
+    yield needs.noise(2, channels, height, width)
+    if height < 64:
+        yield needs.noise(2, channels, 64, 64)
+    yield needs.noise(2, needs.setting("num_frames", default=4), channels, height, width)
+    yield needs.noise(2, channels, 128, 128)
+    yield needs.noise(2, 1, channels, height, width)
+    yield needs.noise(2, 2, channels, height, width)
+    yield needs.noise(2, channels, 224, 224)
+
+
+def _heard(needs: Needs) -> Iterator[Inputs]:
+    """Sound, or what is measured of it."""
+    names = needs.names
+    if "input_features" in names:
+        bins = needs.setting(
+            "num_mel_bins", "input_feat_per_channel", "feature_size", "mel_bins", "input_dim", "n_mels", default=8
+        )
+        length = 2 * needs.setting("max_source_positions", default=32)
+        for shape in ((2, bins, min(length, 3000)), (2, 64, bins), (2, 1, 64, bins), (2, 64, WIDTH)):
+            features: Inputs = {"input_features": needs.noise(*shape)}
+            yield features
+            for mask in ("input_features_mask", "feature_attention_mask"):
+                if mask in names:
+                    yield {**features, mask: torch.ones(2, max(shape[1:]), dtype=torch.long)}
+    elif "input_values" in names:
+        bins = needs.setting("num_mel_bins")
+        if bins:
+            yield {"input_values": needs.noise(2, needs.setting("max_length", default=64), bins)}
+        for shape in ((2, 2400), (2, 1, 2400), (2, 64, 16), (1, 1, 9600)):
+            yield {"input_values": needs.noise(*shape)}
+    yield {}
+
+
+def _parts(config: Any) -> list[Any]:
+    from transformers import PretrainedConfig
+
+    parts = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
+    return [config, *(sub for part in parts for sub in _parts(part))]
+
+
+def _completed(needs: Needs, inputs: Inputs) -> Inputs:
+    """With all that `forward` requires, as far as it is known how to make it."""
+    wanted = [name for name in needs.required if name not in inputs and name in MAKERS]
+    for companion, reasons in COMPANIONS.items():
+        if companion in needs.names and companion not in inputs and any(reason in inputs for reason in reasons):
+            wanted.append(companion)
+    for name in wanted:
+        inputs = {**inputs, name: MAKERS[name](needs, inputs)}
+    return inputs
+
+
+def _past(needs: Needs) -> tuple[int, ...]:
+    """Shape of the past of a time series, with the steps that are looked back to."""
+    lags = needs.setting("lags_sequence")
+    length = needs.setting("context_length", "prediction_length", default=32)
+    if lags:
+        return 2, length + max(lags)
+    return 2, length, needs.setting("num_input_channels", default=1)
+
+
+Maker = Callable[[Needs, Inputs], Any]
+
+
+def _ones(*names: str) -> Maker:
+    """A mask over the first two axes of one of these inputs."""
+
+    def make(needs: Needs, inputs: Inputs) -> Tensor:
+        shape = next((tuple(inputs[name].shape[:2]) for name in names if name in inputs), TEXT)
+        return torch.ones(shape, dtype=torch.long)
+
+    return make
+
+
+def _states(*lead: int, setting: tuple[str, ...] = ()) -> Maker:
+    """Activations of the model's width."""
+    return lambda needs, _: needs.noise(*lead, needs.setting(*setting, default=needs.width) if setting else needs.width)
+
+
+MAKERS: Mapping[str, Maker] = {
+    "input_ids": lambda needs, _: needs.ids(),
+    "decoder_input_ids": lambda needs, _: needs.ids(),
+    "qformer_input_ids": lambda needs, _: needs.ids(),
+    "context_input_ids": lambda needs, _: needs.ids(),
+    "task_inputs": lambda needs, _: needs.ids(2, 16),
+    "bbox": lambda needs, _: torch.randint(0, 30, (*TEXT, 4), generator=needs.generator).sort(-1)[0],
+    "attention_mask": _ones("input_ids", "inputs_embeds", "hidden_states", "context"),
+    "mm_token_type_ids": lambda needs, _: torch.zeros(TEXT, dtype=torch.long),
+    "input_features_mask": _ones("input_features"),
+    "hidden_states": _states(*TEXT),
+    "inputs_embeds": _states(*TEXT),
+    "encoder_hidden_states": _states(2, 5),
+    "query_embeds": _states(2, 4),
+    "query_tokens": _states(2, 4),
+    "context": _states(2, 6),
+    "visual_feats": _states(2, 4, setting=("visual_feat_dim", "visual_embedding_dim")),
+    "visual_embeds": _states(2, 4, setting=("visual_embedding_dim",)),
+    "visual_pos": lambda needs, _: needs.noise(2, 4, 4),
+    "inputs": lambda needs, _: needs.ids(),
+    "merge_sizes": lambda needs, _: torch.tensor([2, 2]),
+    "aspect_ratio_ids": lambda needs, _: torch.ones(2, 1, dtype=torch.long),
+    "aspect_ratio_mask": lambda needs, _: torch.ones(2, 1, needs.setting("max_num_tiles", default=4), dtype=torch.long),
+    "prompt_pixel_values": lambda needs, inputs: needs.noise(*inputs["pixel_values"].shape),
+    "prompt_masks": lambda needs, inputs: needs.noise(*inputs["pixel_values"].shape),
+    "past_values": lambda needs, _: needs.noise(*_past(needs)),
+    "past_time_features": lambda needs, _: needs.noise(
+        *_past(needs)[:2], needs.setting("num_time_features", default=0) + 0
+    ),
+    "past_observed_mask": lambda needs, _: torch.ones(_past(needs), dtype=torch.float64),
+    "future_time_features": lambda needs, _: needs.noise(
+        2, needs.setting("prediction_length", default=4), needs.setting("num_time_features", default=0) + 0
+    ),
+    "future_values": lambda needs, _: needs.noise(2, needs.setting("prediction_length", default=4)),
+    "spectrogram": lambda needs, _: needs.noise(2, 12, needs.setting("model_in_dim", "num_mel_bins", default=8)),
+    "latents": _states(2, 16),
+}
+"""Input -> how it is made, for those that do not stand in `_candidates`."""
+COMPANIONS: Mapping[str, tuple[str, ...]] = {
+    "mm_token_type_ids": ("image_grid_thw",),
+    "qformer_input_ids": ("pixel_values",),
+    "future_values": ("past_time_features", "past_observed_mask", "past_values"),
+    "future_time_features": ("past_time_features", "past_values"),
+    "visual_feats": ("input_ids",),
+    "visual_pos": ("visual_feats", "input_ids"),
+}
+"""Input that some models want beside another, though it is not required."""
+LONE = ("inputs", "hidden_states", "query_embeds", "inputs_embeds", "past_values", "spectrogram", "latents")
+"""Inputs that do for themselves."""
