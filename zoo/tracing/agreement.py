@@ -47,11 +47,27 @@ _SAFE = (
 EXPLAINED: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (about, re.compile(pattern), why)
     for about, pattern, why in (
-        ("signs of cols", r"classifier\.weight: free / fixed", _SAFE),
+        ("signs of cols", r"classifier(?:\.\*)?\.weight: free / fixed", _SAFE),
         ("signs of cols", r"(?:convolution|conv\w*)\.weight: free / fixed", _SAFE),
         ("signs of rows", r"(?:convolution|conv\w*)\.weight: free / fixed", _SAFE),
         ("signs of cols", r"embedding(?:s|_transformation)\.weight: free / fixed", _SAFE),
         ("signs of rows", r"predictions\.transform\.dense\.weight: free / fixed", _SAFE),
+        (
+            "role",
+            r"conv\w*\.weight: convolution / (?:depthwise|pointwise)_convolution",
+            "Names read the kernel's own shape; the tiny model's kernel of that form has one place or one channel.",
+        ),
+        (
+            "role",
+            r"quantizer\.weight_proj\.weight: head / router",
+            "It chooses among code vectors, as a router among experts; its rows are labels either way.",
+        ),
+        (
+            "rows",
+            r"(?:text_projection|visual_projection|project_\w+)\.weight: residual / label",
+            "What a model gives out is a label to tracing; names call the space that two towers share a stream.",
+        ),
+        ("rows", r"lm_head\.weight: vocabulary / label", "The letters of a transcription are both."),
         (
             "rows",
             r"pooler\.dense\.weight: residual / label",

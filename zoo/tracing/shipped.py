@@ -34,7 +34,7 @@ def architecture_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Sizes become what they are in a tiny model (`zoo.tracing.build`).
     """
-    from zoo.tracing.build import SMALL  # Needs torch, which a command that only reads must not.
+    from zoo.tracing.sizes import SMALL
 
     return {name: _part(name, value, config, SMALL) for name, value in sorted(config.items()) if _is_told(name)}
 
