@@ -21,10 +21,11 @@ from pipeline.dna.dna import Dna
 from pipeline.dna.file import DNA_FILE, write_dna
 from pipeline.dna.make import dna_contents
 from pipeline.events import OnEvent, ignore
+from pipeline.fit.devices import resolve_device
 from pipeline.fit.prepare import draw_null, ordinals_of
 from pipeline.fit.sizing import choose_size
 from pipeline.fit.split import LEVELS
-from pipeline.fit.stage import clear_networks, fit, fit_version, resolve_device
+from pipeline.fit.stage import clear_networks, fit, fit_version
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings
 from pipeline.stages import StageStore, content_key

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.tracing.sizes import IMAGE, KEPT_TOKENS, PATCH, VOCABULARY, WIDTH
 
-__all__ = ["TEXT", "make_inputs", "repaired"]
+__all__ = ["TEXT", "Needs", "make_inputs", "repaired"]
 
 TEXT = (2, 8)
 """Sequences and tokens in each."""
