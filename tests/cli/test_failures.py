@@ -193,7 +193,12 @@ def test_ctrl_c_ends_with_130(start: Start, silent_hub: tuple[str, socket.socket
 
 @pytest.mark.parametrize(
     "signals",
-    [(signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT,) * 5, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
+    [
+        (signal.SIGTERM,),
+        pytest.param((signal.SIGHUP,), marks=pytest.mark.slow),
+        pytest.param((signal.SIGINT,) * 5, marks=pytest.mark.slow),
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    ],
     ids=["terminated", "terminal closed", "a storm of Ctrl-C", "all of them"],
 )
 def test_a_run_that_is_ended_from_outside_is_interrupted_not_running(

@@ -12,6 +12,8 @@ from cli.main import app
 from tests.cli.test_docs import documented, flatten
 from tests.support.rebuilding import SPECIMENS, mined
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

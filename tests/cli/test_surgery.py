@@ -9,6 +9,8 @@ import torch
 
 from tests.cli.conftest import Invoke
 
+pytestmark = pytest.mark.slow
+
 SPECIMENS = Path(__file__).parents[2] / "data" / "specimens"
 A = str(SPECIMENS / "vit-a")
 

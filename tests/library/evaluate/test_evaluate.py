@@ -20,6 +20,8 @@ from pipeline.weights.reader import WeightReader
 from tests.support.rebuilding import SPECIMENS, mined
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"bert-a": "masked-lm", "gpt2-a": "decoder", "vit-a": "classifier", "cnn-a": "classifier"}
 FIGURES = {
     "masked-lm": {"agreement", "kl", "cosine", "cka", "loss"},

@@ -66,7 +66,13 @@ def r2_of_files(found: MinedModel, folder: Path) -> float:
     return 1 - error / energy
 
 
-@pytest.mark.parametrize(("name", "kind"), [*((name, "separable") for name in FILES), *(("vit-a", k) for k in KINDS)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "separable") for name in FILES),
+        *(pytest.param("vit-a", kind, marks=pytest.mark.slow) for kind in KINDS),
+    ],
+)
 def test_what_is_written_has_the_r2_that_was_reported(
     name: str, kind: str, model: Callable[..., MinedModel], tmp_path: Path
 ) -> None:

@@ -12,6 +12,8 @@ from library.surgery.alignment import values_of
 from library.surgery.tasks import score
 from tests.support.symmetries import copy_with, permutation
 
+pytestmark = pytest.mark.slow
+
 SPECIMENS = Path(__file__).parents[3] / "data" / "specimens"
 
 

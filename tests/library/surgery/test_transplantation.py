@@ -12,6 +12,8 @@ from library.surgery.alignment import values_of
 from library.surgery.layers import layers_of, parse_layers
 from library.surgery.tasks import score
 
+pytestmark = pytest.mark.slow
+
 SPECIMENS = Path(__file__).parents[3] / "data" / "specimens"
 
 
