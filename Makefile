@@ -33,7 +33,7 @@ install: $(VENV)/.installed ## make .venv and install dna-zoo into it
 mine: $(VENV)/.demo ## mine MiniLM-L6 and the specimens, and print the findings
 	@benchmarks/demo.sh $(BIN)/dna-zoo
 
-test: $(VENV)/.dev ## run all tests, on every core (at most 8 minutes on two)
+test: $(VENV)/.dev ## run all tests, on every core (at most 15 minutes on two)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: $(VENV)/.dev ## run the tests without real models, PostgreSQL and long fits (at most 90 seconds)
