@@ -217,8 +217,8 @@ def _heard(needs: Needs) -> Iterator[Inputs]:
         bins = needs.setting("num_mel_bins")
         if bins:
             yield {"input_values": needs.noise(2, needs.setting("max_length", default=64), bins)}
-        for shape in ((2, 2400), (2, 1, 2400), (2, 64, 16), (1, 1, 9600)):
-            yield {"input_values": needs.noise(*shape)}
+        for sound in ((2, 2400), (2, 1, 2400), (2, 64, 16), (1, 1, 9600)):
+            yield {"input_values": needs.noise(*sound)}
     yield {}
 
 
