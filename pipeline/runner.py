@@ -100,6 +100,8 @@ def _mine_model(chain: Chain) -> str:
     except DnaZooError as error:
         return _fail(chain, error.message, error.hint)
     except Exception as error:  # One model's bug must not cost the others their results.
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Python makes an error of one in `__set_name__`.
+            raise KeyboardInterrupt from error
         log.exception("%s failed because of a bug.", chain.key)
         hint = f"This is a bug; the traceback is in {chain.home / 'runs' / chain.run / 'run.log'}."
         return _fail(chain, f"{type(error).__name__}: {error}", hint)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiny_models import make_tiny_checkpoint
+from zoo.registry import ALL_CARDS
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_the_schema_comes_with_it(program: Path, tmp_path: Path) -> None:
 
 
 def test_the_cards_come_with_it(program: Path, tmp_path: Path) -> None:
-    assert len(json.loads(run(program, tmp_path, "zoo", "--format", "json"))) == 15
+    assert len(json.loads(run(program, tmp_path, "zoo", "--format", "json"))) == len(ALL_CARDS)
 
 
 def test_it_mines_a_local_directory(program: Path, tmp_path: Path) -> None:

@@ -145,10 +145,10 @@ def key_of(request: ModelRequest) -> str:
 
 
 def _checked_key(key: str) -> str:
-    if key.strip() != key or not 0 < len(key) <= LONGEST_KEY or not is_printable(key) or ".." in key.split("/"):
+    if key.strip() != key or not 0 < len(key) <= LONGEST_KEY or not is_printable(key):
         raise SettingsError(
             f"{printable(key, longest=60)!r} cannot be the name of a model.",
-            hint=f"Give 1 to {LONGEST_KEY} characters without line breaks, other control characters and `..`.",
+            hint=f"Give 1 to {LONGEST_KEY} characters without line breaks and other control characters.",
         )
     return key
 

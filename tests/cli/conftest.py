@@ -120,8 +120,8 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # A shell starts what it runs in the background deaf to Ctrl-C, and so would be the tests' children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            # What a shell or `nohup` starts may be deaf to signals, and so would be the tests' children.
+            preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
         )
         processes.append(process)
         return process

@@ -13,8 +13,8 @@ OFFERS = [
     (("show", "al"), {"alpha"}),
     (("compare", "alpha", "b"), {"beta"}),
     (("questions", "--without", "g"), {"gamma"}),
-    (("mine", "minilm"), {"minilm-l6"}),
-    (("zoo", "show", "minilm"), {"minilm-l6"}),
+    (("mine", "minilm-l6"), {"minilm-l6", "minilm-l6-base"}),
+    (("zoo", "show", "minilm-l12"), {"minilm-l12", "minilm-l12-sentence"}),
     (("mine", "./spec"), set()),  # The shell offers files where nothing is found.
     (("runs", "run-p"), {PARTIAL}),
     (("similar", "--by", ""), {"weights", "kind", "lineage"}),
