@@ -11,12 +11,17 @@ from torch import Tensor, nn
 
 from zoo.tensors import Role
 from zoo.tracing.axes import Axes
-from zoo.tracing.build import build_tiny, randomise
-from zoo.tracing.derive import Derivation, Group, Kind, derive
+from zoo.tracing.build import build_tiny, randomise, tiny_of
+from zoo.tracing.derive import Derivation, Group, Kind, derive, output_tensors
 from zoo.tracing.prove import Proof, prove
+from zoo.tracing.sizes import KEPT_TOKENS, Shrink, shrink
 
 INPUT = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-SLOW = ("resnet", "t5", "llama", "gpt_neox", "mamba", "clip", "deberta-v2", "whisper")
+SLOW = ("resnet", "t5", "llama", "gpt_neox", "mamba", "clip", "deberta-v2", "whisper", "mamba2", "mixtral",
+        "qwen3_next", "llava_next", "qwen2_vl_vision", "detr", "depth_anything", "voxtral", "bloom",
+        "rwkv")  # fmt: skip
+"""Recurrent, state-space and delta-rule models, experts, relative and rotary positions, cross-attention, images among
+the tokens, patches by a grid, a backbone, sound among the tokens."""
 
 
 def test_unified_axes_share_every_later_refinement() -> None:
@@ -225,6 +230,149 @@ def test_recurrent_units_are_one_group() -> None:
     assert proof.holds and not found.stopped_by
     (units,) = group_of(found, "0.weight_hh_l0", 1)
     assert units.can_permute and len([m for m in units.members if m.parameter == "0.weight_ih_l0"]) == 4
+
+
+def test_units_of_a_gru_are_one_group() -> None:
+    found, proof = derived(nn.Sequential(nn.GRU(6, 7, batch_first=True)))
+    assert proof.holds and not found.stopped_by
+    (units,) = group_of(found, "0.weight_hh_l0", 1)
+    assert units.can_permute and not units.signs
+    assert len([m for m in units.members if m.parameter == "0.weight_ih_l0"]) == 3
+
+
+class Between(nn.Module):
+    """Two matrices, and between them what a test is about."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor], width: int = 8) -> None:
+        super().__init__()
+        self.enter, self.leave, self.between = nn.Linear(6, width, bias=False), nn.Linear(width, 6), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.between(self.enter(x)))
+
+
+LOWER = torch.tril(torch.ones(5, 5, dtype=torch.float64))
+PLACES = torch.tensor([[True, False, True, False, False], [False, True, False, False, True]])
+
+
+def _solved(x: Tensor) -> Tensor:
+    return torch.linalg.solve_triangular(LOWER + 0 * (x @ x.mT), x, upper=False, unitriangular=True)
+
+
+def _put_among_others(x: Tensor) -> Tensor:
+    """Rows at places that a mask names, as features of an image are put among tokens."""
+    return torch.ones_like(x).masked_scatter(PLACES.unsqueeze(-1).expand_as(x), x[:, :2])
+
+
+def _written_into_a_transpose(x: Tensor) -> Tensor:
+    new = torch.zeros_like(x.mT.contiguous().mT)
+    new[:, 1:4] = x[:, 1:4]
+    return new
+
+
+def _written_through_a_view(x: Tensor) -> Tensor:
+    new = torch.zeros_like(x)
+    new.view(10, 8).copy_(x.reshape(10, 8))
+    return new
+
+
+def _put_behind_a_free_axis(x: Tensor) -> Tensor:
+    new = torch.zeros_like(x)
+    new[:, torch.tensor([4, 0, 2])] = x[:, :3]
+    return new
+
+
+def _squeezed_in_place(x: Tensor) -> Tensor:
+    return x.unsqueeze(1).clone().squeeze_(1)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        _solved,
+        _put_among_others,
+        _written_into_a_transpose,
+        _written_through_a_view,
+        _put_behind_a_free_axis,
+        _squeezed_in_place,
+    ],
+)
+def test_columns_pass_through(between: Callable[[Tensor], Tensor]) -> None:
+    found, proof = derived(Between(between))
+    assert proof.holds and not found.stopped_by
+    (hidden,) = group_of(found, "enter.weight", 0)
+    assert hidden.can_permute and {m.parameter for m in hidden.members} == {"enter.weight", "leave.weight"}
+
+
+def test_sign_of_what_is_written_into_a_transpose_is_that_of_what_is_read() -> None:
+    found, proof = derived(Between(_written_into_a_transpose))
+    assert proof.sign_error <= 1e-9
+    (hidden,) = group_of(found, "enter.weight", 0)
+    both = {found.parameters["enter.weight"].number, found.parameters["leave.weight"].number}
+    (scheme,) = hidden.signs
+    assert both <= {unknown[0] for unknown in scheme}
+
+
+def test_pairs_of_a_rotation_keep_their_order() -> None:
+    angles = torch.polar(torch.ones(5, 4, dtype=torch.float64), torch.arange(20, dtype=torch.float64).view(5, 4))
+    turn = lambda x: torch.view_as_real(torch.view_as_complex(x.view(2, 5, 4, 2)) * angles).flatten(2)  # noqa: E731
+    found, proof = derived(Between(turn))
+    assert proof.holds and not found.stopped_by and not any(g.can_permute for g in group_of(found, "enter.weight", 0))
+
+
+def test_a_model_is_run_on_the_inputs_that_read_most_of_it() -> None:
+    tiny = build_tiny("llava")
+    assert {"input_ids", "pixel_values"} <= tiny.inputs.keys() and tiny.unread <= 0.1
+    assert (tiny.inputs["input_ids"] < KEPT_TOKENS).any()  # Places for the image.
+
+
+def test_random_numbers_in_a_model_are_the_same_each_time() -> None:
+    tiny = build_tiny("vit_mae")
+    with torch.no_grad():
+        one, two = (output_tensors(tiny.run()) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_a_configuration_that_does_not_fit_is_made_small_in_another_way() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        tiny_of(*_class_and_config("helium", Shrink.ALL))
+    assert tiny_of(*_class_and_config("helium", Shrink.PLAIN)).unread == 0
+
+
+def _class_and_config(model_type: str, how: Shrink) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = CONFIG_MAPPING[model_type]
+    return AutoModelForCausalLM._model_mapping[kind], shrink(kind(), how)
+
+
+class Experts(nn.Module):
+    """The best two of four, weighed; `order` is what is done with their numbers on the way."""
+
+    def __init__(self, order: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.router, self.order = nn.Linear(6, 4, bias=False), order
+        self.experts = nn.Parameter(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        gates, chosen = self.order(*self.router(x).topk(2, -1))
+        return gates * (self.experts[chosen] * x.unsqueeze(-2)).sum(-1)
+
+
+def _by_number(gates: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    return gates, chosen.sort(-1)[0]
+
+
+def _joined(gates: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    return gates, torch.cat([chosen[..., :1], chosen[..., 1:]], -1)
+
+
+@pytest.mark.parametrize(("order", "can_permute"), [(_joined, True), (_by_number, False)])
+def test_experts_whose_numbers_are_sorted_keep_their_order(order: Any, can_permute: bool) -> None:
+    found, proof = derived(Experts(order))
+    assert proof.holds and not found.stopped_by
+    assert group_of(found, "router.weight", 0)[0].can_permute is can_permute
 
 
 def test_a_wrong_union_is_detected() -> None:

@@ -72,12 +72,22 @@ def repaired(needed: str, inputs: Inputs, config: Any) -> Inputs | None:
     if "input_ids" not in inputs or found is None or token is None:
         return None
     rows, length = TEXT
-    count = -(-int(found[1]) // rows)
+    wanted = int(found[1])
+    if int((inputs["input_ids"] == token).sum()) == wanted:
+        # There are as many places as it says: it counts numbers, and each place holds some of them.
+        wanted //= _text_width(config)
+    count = -(-wanted // rows)
     ids = inputs["input_ids"][:, -length:]
     if not 0 < count <= 512:
         return None
     new = {**inputs, "input_ids": torch.cat([torch.full((rows, count), token), ids], 1)}
     return _follow(new)
+
+
+def _text_width(config: Any) -> int:
+    text = config.get_text_config()
+    found = getattr(text, "hidden_size", None) or getattr(text, "d_model", None)
+    return found if isinstance(found, int) else WIDTH
 
 
 PLACES: Mapping[str, str] = {

@@ -321,6 +321,8 @@ def _ordered(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     dim = (args[place] if len(args) > place and not isinstance(args[place], bool) else -1) % args[0].ndim
     outs = [out] if isinstance(out, Tensor) else list(out)
     trace.mix(value, [dim])
+    if value.index_of is not None:
+        trace.axes.fix(value.index_of)  # Which index is the larger one is seen.
     trace.ledger.nothing(value)
     for number, tensor in enumerate(outs):
         dims = list(value.dims)
@@ -529,6 +531,9 @@ RULES: Mapping[str, Rule] = {
         _spatial,
     ),
     **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _fourier),
-    **dict.fromkeys(("nonzero", "_local_scalar_dense", "equal", "is_nonzero", "repeat_interleave"), _ignored),
+    **dict.fromkeys(
+        ("nonzero", "_local_scalar_dense", "equal", "is_nonzero", "repeat_interleave", "_is_all_true", "_is_any_true"),
+        _ignored,
+    ),
 }
 """Operation -> how axes pass through it."""

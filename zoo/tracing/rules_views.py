@@ -134,7 +134,8 @@ def _cat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     values = [trace.value(tensor) for tensor in tensors]
     dims = [values[0].dims[d] if d != dim else trace.axes.sum([v.dims[d] for v in values]) for d in range(out.ndim)]
     sources = frozenset[str]().union(*(value.sources for value in values))
-    after = trace.put(out, dims, sources=sources, note=next((v.note for v in values if v.note), ()))
+    note = next((v.note for v in values if v.note), ())
+    after = trace.put(out, dims, sources=sources, note=note, index_of=_common_index(trace, values))
     start = 0
     for value in values:
         for d in range(out.ndim):
@@ -148,12 +149,23 @@ def _cat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
         start += length
 
 
+def _common_index(trace: Trace, values: Sequence[Value]) -> Node | None:
+    """The axis whose indices all these hold; where they are not all of one, the order of each is real."""
+    found = {None if value.index_of is None else trace.axes.find(value.index_of) for value in values}
+    if len(found) == 1:
+        return found.pop()
+    for node in found - {None}:
+        trace.axes.fix(node)
+    return None
+
+
 def _stack(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
     values = [trace.value(tensor) for tensor in args[0]]
     new = trace.axes.sum([trace.axes.atom(1) for _ in values])
     dims = [*values[0].dims[:dim], new, *values[0].dims[dim:]]
-    after = trace.put(out, dims, sources=frozenset[str]().union(*(value.sources for value in values)))
+    sources = frozenset[str]().union(*(value.sources for value in values))
+    after = trace.put(out, dims, sources=sources, index_of=_common_index(trace, values))
     for value in values:
         for d, node in enumerate(value.dims):
             trace.axes.unify(node, dims[d + (d >= dim)])
@@ -338,8 +350,10 @@ def _index_put(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
     for dim in base.dims[before:covered]:
         trace.axes.fix(dim)
     after = trace.put(out, base.dims)
+    trace.ledger.nothing(base, range(before, covered))
     trace.ledger.nothing(after, range(before, covered))
     lead = len(source.dims) - (out.ndim - covered)
+    trace.ledger.nothing(source, range(before, max(before, lead)))
     for d in range(out.ndim):
         if before <= d < covered:
             continue
@@ -466,7 +480,9 @@ def _fill(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
 
 VIEW_RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape"), _view),
-    **dict.fromkeys(("clone", "detach", "alias", "_to_copy", "contiguous", "lift_fresh", "resolve_conj"), _copy),
+    **dict.fromkeys(
+        ("clone", "detach", "alias", "_to_copy", "contiguous", "lift_fresh", "resolve_conj", "_conj"), _copy
+    ),
     **dict.fromkeys(("permute", "transpose", "t"), _permute),
     **dict.fromkeys(("squeeze", "unsqueeze"), _squeeze),
     **dict.fromkeys(("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "chunk"), _split),
