@@ -151,10 +151,10 @@ def _cat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 def _common_index(trace: Trace, values: Sequence[Value]) -> Node | None:
     """The axis whose indices all these hold; where they are not all of one, the order of each is real."""
-    found = {None if value.index_of is None else trace.axes.find(value.index_of) for value in values}
-    if len(found) == 1:
+    found = {trace.axes.find(value.index_of) for value in values if value.index_of is not None}
+    if len(found) == 1 and all(value.index_of is not None for value in values):
         return found.pop()
-    for node in found - {None}:
+    for node in sorted(found):
         trace.axes.fix(node)
     return None
 
