@@ -54,11 +54,12 @@ def combine(
     """Average two models after their alignment; the loss along the line, beside that of the models as they are."""
     session = session_of(context)
     output = session.output(output_format)
+    from library.folder import new_folder
     from library.surgery import combine as combined
     from library.surgery import task_of
     from library.surgery.cards import combination_card
     from library.surgery.combination import CURVE, LINE
-    from library.surgery.writing import new_folder, write_model
+    from library.surgery.writing import write_model
 
     with ExitStack() as stack:
         folder = stack.enter_context(new_folder(out, force=force)) if out is not None else None

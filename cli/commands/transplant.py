@@ -53,11 +53,12 @@ def transplant(
     """Put layers of one model into another; the loss before and after a fine-tune, beside random layers' there."""
     session = session_of(context)
     output = session.output(output_format)
+    from library.folder import new_folder
     from library.surgery import task_of
     from library.surgery import transplant as transplanted
     from library.surgery.cards import transplant_card
     from library.surgery.layers import parse_layers
-    from library.surgery.writing import new_folder, write_model
+    from library.surgery.writing import write_model
 
     (a, donor_layers), (b, host_layers) = parse_layers(source), parse_layers(target)
     with new_folder(out, force=force) as folder:

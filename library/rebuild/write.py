@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from library.rebuild.folder import new_folder
+from library.folder import new_folder
 from library.rebuild.stored import StoredModel
 
 __all__ = ["BESIDE", "copy_beside", "plain_config", "write_folder"]

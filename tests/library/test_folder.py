@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dna_zoo.errors import OutputError
-from library.rebuild.folder import new_folder
+from library.folder import new_folder
 
 
 def names(folder: Path) -> list[str]:
