@@ -191,12 +191,13 @@ def test_ctrl_c_ends_with_130(start: Start, silent_hub: tuple[str, socket.socket
     assert stderr.startswith("Interrupted.") and "Traceback" not in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "signals",
     [
         (signal.SIGTERM,),
-        pytest.param((signal.SIGHUP,), marks=pytest.mark.slow),
-        pytest.param((signal.SIGINT,) * 5, marks=pytest.mark.slow),
+        (signal.SIGHUP,),
+        (signal.SIGINT,) * 5,
         (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
     ],
     ids=["terminated", "terminal closed", "a storm of Ctrl-C", "all of them"],

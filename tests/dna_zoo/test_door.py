@@ -35,6 +35,7 @@ def zoo(home: Path) -> Iterator[dna_zoo.Zoo]:
 # Opening.
 
 
+@pytest.mark.slow
 def test_the_default_is_that_of_the_command_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DNA_ZOO_DB", raising=False)
     monkeypatch.setenv("DNA_ZOO_HOME", str(home))

@@ -25,6 +25,8 @@ from tests.support.mining import database_of
 from tests.support.rebuilding import SPECIMENS, mined
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 SAME_R2 = 1e-6
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "separable": {},
@@ -70,7 +72,7 @@ def r2_of_files(found: MinedModel, folder: Path) -> float:
     ("name", "kind"),
     [
         *((name, "separable") for name in FILES),
-        *(pytest.param("vit-a", kind, marks=pytest.mark.slow) for kind in KINDS),
+        *(("vit-a", kind) for kind in KINDS),
     ],
 )
 def test_what_is_written_has_the_r2_that_was_reported(
