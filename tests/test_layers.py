@@ -12,12 +12,13 @@ DOOR = "dna_zoo"
 BASE = {"dna_zoo", "dna_zoo.errors", "dna_zoo.text", "dna_zoo.home"}
 """Modules of the door that all packages may import, and that import no other package; the rest of it stands above."""
 PACKAGES = {
-    "dna_zoo": {"zoo", "patterndb", "pipeline", "library"},
+    "dna_zoo": {"zoo", "patterndb", "pipeline", "library", "explorer"},
     "zoo": {"dna_zoo"},
     "patterndb": {"dna_zoo"},
     "pipeline": {"dna_zoo", "zoo", "patterndb"},
     "library": {"dna_zoo", "zoo", "patterndb", "pipeline"},
-    "cli": {"dna_zoo", "zoo", "patterndb", "pipeline", "library"},
+    "explorer": {"dna_zoo", "zoo", "patterndb", "pipeline", "library"},
+    "cli": {"dna_zoo", "zoo", "patterndb", "pipeline", "library", "explorer"},
 }
 """Package -> packages that it may import."""
 SHARED = {"additive", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}

@@ -1,0 +1,71 @@
+"""The kinds of figures there are: a table, so that a command, the dashboard and the report offer the same."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from dna_zoo.errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from explorer.view import View
+
+__all__ = ["KINDS", "FigureKind", "find_kind"]
+
+Subject = Literal["tensor", "model", "models", "zoo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureKind:
+    """One kind of figure: the module `explorer.figures.MODULE` defines `MODULE_view`, `plot_MODULE`, `MODULE_page`.
+
+    - `MODULE_view(source, ...) -> View`: with `model, tensor` for a tensor, `model` for a model, `models` (a sequence
+      of keys) for several, and nothing more for the whole zoo; what else it takes has defaults;
+    - `plot_MODULE(view, *, axes=None) -> Axes`: draws on the axes, or on those of a new figure;
+    - `MODULE_page(view) -> plotly.graph_objects.Figure`.
+    """
+
+    name: str
+    """On the command line."""
+    module: str
+    subject: Subject
+    summary: str
+    """What it shows, in one clause."""
+
+    @property
+    def view(self) -> "Callable[..., View]":
+        return self._member(f"{self.module}_view")
+
+    @property
+    def plot(self) -> Callable[..., Any]:
+        return self._member(f"plot_{self.module}")
+
+    @property
+    def page(self) -> Callable[..., Any]:
+        return self._member(f"{self.module}_page")
+
+    def _member(self, name: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(import_module(f"explorer.figures.{self.module}"), name)
+        return found
+
+
+KINDS: Mapping[str, FigureKind] = {
+    kind.name: kind
+    for kind in (
+        FigureKind(
+            name="singular-values",
+            module="singular_values",
+            subject="tensor",
+            summary="singular values beside Marchenko-Pastur's law, a null, and the power law of the tail",
+        ),
+    )
+}
+
+
+def find_kind(name: str) -> FigureKind:
+    """Raises `SettingsError`, naming near misses, for a kind that there is not."""
+    if name not in KINDS:
+        raise SettingsError(
+            f"There is no kind of figure {name!r}.", hint=did_you_mean(name, KINDS) or f"Kinds: {', '.join(KINDS)}."
+        )
+    return KINDS[name]
