@@ -39,9 +39,9 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "taxonomy": ("taxonomy",),
     "questions": ("questions",),
     "db current": ("db", "current"),
-    "export csv": ("export", "{folder}/catalog.csv"),
-    "export parquet": ("export", "{folder}/catalog.parquet"),
-    "export tensors": ("export", "{folder}/tensors.parquet", "--table", "tensors"),
+    "export csv": ("export", "--force", "{folder}/catalog.csv"),
+    "export parquet": ("export", "--force", "{folder}/catalog.parquet"),
+    "export tensors": ("export", "--force", "{folder}/tensors.parquet", "--table", "tensors"),
 }
 
 
