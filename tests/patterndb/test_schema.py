@@ -75,7 +75,7 @@ def test_check_sees_a_missing_check_constraint(create_postgres: Callable[[], str
 def test_check_sees_rows_that_refer_to_nothing(migrated_sqlite: Path, tmp_path: Path) -> None:
     shutil.copy(migrated_sqlite, tmp_path / "x.sqlite")
     url = f"sqlite:///{tmp_path / 'x.sqlite'}"
-    execute(url, "INSERT INTO stages VALUES (1, 99, 'fit', 'k', 'done', NULL, NULL)")
+    execute(url, "INSERT INTO stages VALUES (1, 99, 'fit', 'k', 'done', NULL, NULL, NULL)")
     assert schema.check(url) == ("row 1 of stages refers to nothing in run_models",)
 
 
