@@ -38,9 +38,9 @@ class Whereabouts:
     files: tuple[FileState, ...]
 
 
-def run_folder(home: Path, run: str) -> Path:
-    """Where the run's files are, if they are there."""
-    return home / "runs" / run
+def run_folder(home: Path, run: RunRecord) -> Path:
+    """Where the files of all runs of the same request are, if they are there."""
+    return home / "runs" / (run.request_key or run.run)
 
 
 def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path) -> Whereabouts:

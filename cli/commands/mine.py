@@ -133,7 +133,15 @@ def mine(
     home = session.make_home()
     with ended_in_order(), session.database(create=True) as database, offline_mode(offline):
         with progress(session.verbosity) as on_event:
-            run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
+            run = mine_models(
+                requests,
+                settings,
+                database=database,
+                home=home,
+                on_event=on_event,
+                force=force,
+                command=session.command_line,
+            )
         _tell(run, database, home, output)
     return errors.FAILED if run.exit_code is None else run.exit_code
 
@@ -146,7 +154,7 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
     partial = database.partial_models()
     output.result(
         lambda: mine_document(
-            run, run_folder(home, run.run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
+            run, run_folder(home, run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
         ),
         bare=done,
         draw=lambda: _draw(patterns, neighbours, partial),
