@@ -74,7 +74,9 @@ class Session:
             if before == "--db":
                 words.append(without_password(word))
             else:
-                words.append(f"--db={without_password(value)}" if option == "--db" and equals else without_secrets(word))
+                words.append(
+                    f"--db={without_password(value)}" if option == "--db" and equals else without_secrets(word)
+                )
         return shlex.join(["dna-zoo", *words])
 
     @property

@@ -89,9 +89,9 @@ class PatternStore(Transactions):
     def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], object] = lambda step: None) -> None:
         """Keep the pattern, in place of one with the same `pattern_key`, in one transaction.
 
-        It becomes the current pattern of its model key. `on_step` is told each of `SAVE_STEPS` once it is written (again,
-        where a lost connection made it begin anew); a process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or if the record
-        holds what no database keeps.
+        It becomes the current pattern of its model key. `on_step` is told each of `SAVE_STEPS` once it is written
+        (again, where a lost connection made it begin anew); a process killed there leaves nothing of it. Raises
+        `StoreError` if the run was never started, or if the record holds what no database keeps.
         """
         try:
             with self._writing() as connection:

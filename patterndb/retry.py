@@ -55,7 +55,7 @@ def survives_restarts(
     """
 
     @functools.wraps(method)
-    def patiently(owner: Owner, *given: Given.args, **named: Given.kwargs) -> Found:
+    def patiently(owner: Owner, /, *given: Given.args, **named: Given.kwargs) -> Found:
         started, attempt = time.monotonic(), 1
         while True:
             try:

@@ -1,7 +1,7 @@
 """The runner: takes each model of a request through the chain, and keeps how each of them fared.
 
-One failing model does not stop the others. Each call is a run of its own; what it computes is keyed by what was asked, so
-the same request after a kill goes on where the one before it was.
+One failing model does not stop the others. Each call is a run of its own; what it computes is keyed by what was asked,
+so the same request after a kill goes on where the one before it was.
 """
 
 import contextlib

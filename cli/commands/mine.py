@@ -16,6 +16,7 @@ from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import offline_mode, session_of
 from cli.signals import ended_in_order
+from cli.watching import summary
 from cli.whereabouts import find_pattern, run_folder
 from patterndb.records import Neighbour, PatternRecord, RunRecord
 from pipeline.settings import AdapterUse, make_settings
@@ -159,6 +160,8 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
         bare=done,
         draw=lambda: _draw(patterns, neighbours, partial),
     )
+    if len(run.models) > 1:
+        output.note(summary(run))
     for model in run.models:
         if model.status == "failed":
             output.error(f"{model.key}: {model.error}", model.hint or "")

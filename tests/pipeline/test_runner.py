@@ -463,6 +463,8 @@ def test_no_key_leaves_the_folder_of_its_run(home: Path, checkpoint: Path, tmp_p
 def test_a_path_is_the_same_request_however_it_is_written(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkpoint.parent)
     relative = ModelRequest(name="x", weights=Path(checkpoint.name))
-    assert request_key([relative], MineSettings()) == request_key([ModelRequest(name="x", weights=checkpoint)], MineSettings())
+    assert request_key([relative], MineSettings()) == request_key(
+        [ModelRequest(name="x", weights=checkpoint)], MineSettings()
+    )
     by_name = [request_key([ModelRequest(name=name)], MineSettings()) for name in (checkpoint.name, str(checkpoint))]
     assert by_name[0] == by_name[1]
