@@ -13,7 +13,7 @@ from patterndb.records import FitRecord, PatternRecord, RoleRecord, RunRecord, S
 
 __all__ = ["KINDS", "TOLERANCE", "Difference", "Differences", "Kind", "compare_runs"]
 
-Kind = Literal["status", "weights", "setting", "version", "class", "fit", "statistic", "verdict", "signature"]
+Kind = Literal["status", "weights", "setting", "version", "class", "verdict", "fit", "statistic", "signature"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TOLERANCE = 1e-6
 """Relative: the same computation on the same kind of machine is far within it."""

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +43,7 @@ def rerun(
         again = mine(requests, settings, database=found, home=folder, on_event=on_event)
         return compare_runs(
             run,
-            again,
+            replace(again, run=f"{run.run} again"),
             lambda key: database.load_pattern(key, run=run.run),
             lambda key: found.load_pattern(key, run=again.run),
             tolerance=tolerance,
