@@ -42,6 +42,7 @@ class PatternDatabase(PatternStore, RunStore):
         except BaseException:
             database.close()
             raise
+        database.is_known_to_answer = True
         return database
 
     def compare_patterns(self, a: str, b: str) -> Comparison:
