@@ -18,8 +18,8 @@ def ended_in_order() -> Iterator[None]:
     """Within it Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, which holds the signal's name.
 
     Signals right after the first do not. So what the command writes as it ends, such as that its run was interrupted,
-    is written whole. An interrupt may get lost, where a library swallows it as it is imported: it is raised again. To be
-    used in the main thread.
+    is written whole. An interrupt may get lost, where a library swallows it as it is imported: it is raised again. To
+    be used in the main thread.
     """
     last, first = -AGAIN, ""
 

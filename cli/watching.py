@@ -80,8 +80,15 @@ def _lines(record: RunRecord, times: Any, *, with_progress: bool) -> Iterator[st
     if record.status != "running":
         yield f"{record.run} {record.status}: {summary(record)}"
     elif with_progress:
-        for activity in record.at_work:
+        for activity in _going_on(record):
             yield f"{activity.model}: {activity.stage} at work{_how_far(activity)}{_left(record, times)}"
+
+
+def _going_on(record: RunRecord) -> Iterator[Activity]:
+    """What was at work when the run last told, without what has ended since."""
+    ended = {(model.key, stage.stage) for model in record.models for stage in model.stages}
+    over = {model.key for model in record.models if model.status != "pending"}
+    yield from (each for each in record.at_work if each.model not in over and (each.model, each.stage) not in ended)
 
 
 def _how_far(activity: Activity) -> str:
@@ -108,7 +115,7 @@ def _at_work(record: RunRecord, times: Any) -> Table:
             f"{each.done / each.total:.0%}" if each.total else "",
             duration(round(each.seconds)),
         )
-        for each in record.at_work
+        for each in _going_on(record)
     ]
     rows.append((f"[dim]{summary(record)}{_left(record, times)}[/dim]", "", "", ""))
     return make_table(COLUMNS, rows)
