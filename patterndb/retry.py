@@ -32,7 +32,7 @@ class Patience:
     seconds: float = 120.0
 
 
-class Patient(Protocol):
+class _Patient(Protocol):
     """What has a server that may go away."""
 
     @property
@@ -43,7 +43,7 @@ class Patient(Protocol):
         """Whether the server has ever answered: one that never did is wrongly named, and is not waited for."""
 
 
-Owner = TypeVar("Owner", bound=Patient)
+Owner = TypeVar("Owner", bound=_Patient)
 
 
 def survives_restarts(

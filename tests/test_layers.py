@@ -45,6 +45,7 @@ ROOMS = {
     "persist": set(),
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist"},
     "runner": {"fetch", "fit", "chain"},
+    "rerun": {"fetch", "runner"},
     **{name: set() for name in SHARED},
 }
 """Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""

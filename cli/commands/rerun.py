@@ -18,7 +18,7 @@ from patterndb.differences import TOLERANCE
 __all__ = ["EXAMPLES", "rerun"]
 
 EXAMPLES = (
-    "dna-zoo rerun $(dna-zoo runs --limit 1 --format quiet)",
+    "dna-zoo rerun 20261128-221503-9f3a1c",
     "dna-zoo rerun 20261128-221503-9f3a1c --tolerance 1e-3",
 )
 
