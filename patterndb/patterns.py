@@ -106,18 +106,14 @@ class PatternStore(Transactions):
     def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
         """The current pattern of the model key `name`, or the newest that `run` saved or ended with, as it was saved.
 
-        `run` is the name of a run, or the key of a request: then any run of it.
+        `run` is the name of a run, or else the key of a request: then any run of it.
         Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
         Raises `NotMinedError` if there is none.
         """
         query = select(*DESCRIPTION, *PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
-        if run is not None:
-            own = RUNS.alias("own")
-            is_meant = or_(own.c.run == run, own.c.request_key == run)
-            ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(is_meant)
-            saved = or_(RUNS.c.run == run, RUNS.c.request_key == run)
-            query = query.where(or_(saved, PATTERNS.c.pattern_key.in_(ended_with)))
         with self._reading() as connection:
+            if run is not None:
+                query = query.where(_of_run(connection, run))
             found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
             if found is None:
                 raise _not_mined(name, run, _read_keys(connection))
@@ -245,6 +241,14 @@ def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
             yield row[:-1]
         else:
             yield row[0], *join_special(dict(zip(names, row[1:], strict=True))).values()
+
+
+def _of_run(connection: Connection, run: str) -> ColumnElement[bool]:
+    """Which patterns the run saved or ended with; where no run has that name, those of all runs of that request."""
+    is_name = connection.scalar(select(RUNS.c.id).where(RUNS.c.run == run)) is not None
+    runs = select(RUNS.c.id).where((RUNS.c.run if is_name else RUNS.c.request_key) == run)
+    ended_with = select(RUN_MODELS.c.pattern_key).where(RUN_MODELS.c.run_id.in_(runs))
+    return or_(PATTERNS.c.run_id.in_(runs), PATTERNS.c.pattern_key.in_(ended_with))
 
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:

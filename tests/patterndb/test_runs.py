@@ -51,6 +51,16 @@ def test_a_pattern_can_be_asked_for_by_the_request(database: PatternDatabase) ->
     assert database.load_pattern("alpha", run="nightly") == database.load_pattern("alpha", run="monday") == pattern
 
 
+def test_a_run_that_is_called_as_its_request_has_its_own_pattern(database: PatternDatabase) -> None:
+    """As runs of older versions are."""
+    old, new = make_pattern(seed=1, run="nightly"), make_pattern(seed=2, run="tuesday")
+    database.start_run("nightly", {}, request_key="nightly")
+    database.save_pattern(old)
+    database.start_run("tuesday", {}, request_key="nightly")
+    database.save_pattern(new)
+    assert database.load_pattern("alpha", run="nightly") == old
+
+
 def test_who_called_comes_back(database: PatternDatabase) -> None:
     about = this_process(command="dna-zoo mine x", versions={"torch": "2"})
     database.start_run("r", {}, invocation=about)
