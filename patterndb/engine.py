@@ -1,6 +1,7 @@
 """From a URL as people write it to transactions; what drivers raise comes out as `StoreError`."""
 
 import json
+import logging
 import re
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
@@ -152,6 +153,8 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
         event.listen(engine, "connect", _migrating_sqlite if for_migrations else _working_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # Of a connection that breaks it would warn besides raising.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     connect_args = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
     try:
         # A connection that the server has ended since it was last used is noticed before it is used again.

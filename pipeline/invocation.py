@@ -29,6 +29,8 @@ from pipeline.events import Event, OnEvent
 __all__ = ["LiveRun", "new_run_name", "versions"]
 
 log = logging.getLogger(__name__)
+FIRST_PAUSE = 2.0
+"""Seconds between the first two beats of a stage; each pause is twice the one before, up to `HEARTBEAT`."""
 SHORTEST_PAUSE = 1.0
 """Seconds between two beats where one stage quickly follows another."""
 LONGEST_WAIT = 30.0
@@ -134,17 +136,22 @@ class LiveRun:
             return tuple(replace(activity, seconds=now - since) for since, activity in self._at_work.values())
 
     def _live(self) -> None:
-        """Beat at once when a stage begins, else from time to time."""
+        """Beat at once when a stage begins, soon after, when it can tell how fast it is, and then from time to time."""
+        pause = FIRST_PAUSE
         while not self._ended.is_set():
-            self._news.wait(HEARTBEAT)
+            is_new = self._news.wait(pause)
             self._news.clear()
             if self._ended.is_set():
                 return
-            try:
-                self._database.beat(self.run, self.activities())
-            except StoreError as error:  # The next one may get through; results do not depend on it.
-                log.info("A heartbeat of %s was not kept: %s", self.run, error)
+            self._beat()
+            pause = FIRST_PAUSE if is_new else min(2 * pause, HEARTBEAT)
             self._ended.wait(SHORTEST_PAUSE)
+
+    def _beat(self) -> None:
+        try:
+            self._database.beat(self.run, self.activities())
+        except StoreError as error:  # The next one may get through; results do not depend on it.
+            log.info("A heartbeat of %s was not kept: %s", self.run, error)
 
     def _stop(self) -> None:
         self._ended.set()
