@@ -84,7 +84,7 @@ class Application(Group):
         **extra: Any,
     ) -> Any:
         """Run the command and end the process with its exit code (or return that, if not `standalone_mode`)."""
-        session = Session()
+        session = Session(arguments=tuple(sys.argv[1:] if args is None else args))
         try:
             code = super().main(args, PROGRAM, complete_var, standalone_mode=False, obj=session, **extra) or errors.DONE
         except Exception as error:

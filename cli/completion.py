@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["card_keys", "mined_keys", "model_names", "run_names"]
 
+MOST_RUNS = 1_000
+"""Runs that are looked through; older ones are typed."""
 SECONDS = "2"
 """How long a database server has to answer."""
 
@@ -41,9 +43,9 @@ def model_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def run_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Runs in the database, the latest first."""
+    """Runs in the database, the one that was last heard of first."""
     with suppress(Exception), _database(context) as database:
-        return [record.run for record in database.runs() if record.run.startswith(incomplete)]
+        return [name for name in database.run_names(MOST_RUNS) if name.startswith(incomplete)]
     return []
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from library.patterns.records import SharedPattern
     from library.surgery import Combination, Transplant
     from patterndb.comparison import Comparison
+    from patterndb.differences import Differences
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
     from pipeline.fetch.request import FetchPlan
@@ -34,6 +35,7 @@ __all__ = [
     "cards_document",
     "combination_document",
     "comparison_document",
+    "differences_document",
     "library_document",
     "mine_document",
     "neighbours_document",
@@ -84,6 +86,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         **_fields(model, ACCOUNT_KEYS),
         **{key: pattern.provenance.get(key) for key in READING_KEYS},
         "run": pattern.run,
+        "repeat": {"command": whereabouts.command, "rerun": f"dna-zoo rerun {pattern.run}"},
         **_fields(whereabouts, ("found", "source", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
         "roles": [_role_document(role) for role in pattern.roles],
@@ -199,14 +202,34 @@ def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") 
     return {"models": found.models, "lineages": found.lineages, "answers": list(answers)}
 
 
+RUN_KEYS = ("run", "request_key", "status", "started", "finished", "last_activity", "seconds", "exit_code")
+END_KEYS = ("stopped_by", "error", "counts", "at_work")
+PROCESS_KEYS = ("host", "user", "pid", "command", "versions")
+
+
 def run_document(run: RunRecord, folder: Path) -> Document:
-    """`runs`: one run, whose files are in `folder` if they are there."""
+    """`runs`: one run; the files of all runs of its request are in `folder` if they are there."""
     return {
-        **_fields(run, ("run", "status", "started", "finished", "exit_code")),
+        **_fields(run, RUN_KEYS),
+        **_fields(run.invocation, PROCESS_KEYS),
+        **_fields(run, END_KEYS),
         "folder": folder,
         "folder_exists": folder.is_dir(),
-        "models": [{"model": model.key} | _fields(model, RUN_MODEL_KEYS) for model in run.models],
+        "models": [
+            {"model": model.key, "is_reused": model.is_reused} | _fields(model, RUN_MODEL_KEYS) for model in run.models
+        ],
         "request": run.request,
+    }
+
+
+def differences_document(found: "Differences") -> Document:
+    """`runs --diff` and `rerun`."""
+    return {
+        **_fields(found, ("a", "b", "tolerance")),
+        "equal": found.are_equal,
+        "compared": [{"a": a, "b": b} for a, b in found.compared],
+        **_fields(found, ("only_a", "only_b")),
+        "differences": found.found,
     }
 
 

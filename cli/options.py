@@ -22,6 +22,7 @@ __all__ = [
     "RunOption",
     "TextsOption",
     "TierOption",
+    "ToleranceOption",
     "VerboseOption",
     "WideOption",
     "flag",
@@ -72,6 +73,15 @@ AllOption = Annotated[bool, flag("--all", help="All models of the zoo but those 
 RunOption = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="What this run found; default: the newest.", autocompletion=run_names),
+]
+ToleranceOption = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        metavar="X",
+        min=0.0,
+        help="How far apart two numbers may be, relatively, and still be the same.",
+    ),
 ]
 OfflineOption = Annotated[bool, flag("--offline", help="Send no network requests: use the cache and the paths given.")]
 DatabaseOption = Annotated[

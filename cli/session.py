@@ -1,9 +1,10 @@
 """What the options of every command set: where the database and the home folder are, how much to say and to draw."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import typer
 from cli.output import Format, Output
 from dna_zoo.errors import SettingsError, StoreError
 from dna_zoo.home import database_url, home_folder
+from dna_zoo.text import without_secrets
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
@@ -21,7 +23,7 @@ __all__ = ["OPTIONS", "Session", "offline_mode", "session_of"]
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One call of `dna-zoo`. Each field is an option that every command has, as it was given."""
+    """One call of `dna-zoo`. Each field but the last is an option that every command has, as it was given."""
 
     db: str | None = None
     """None for the SQLite file in the home folder."""
@@ -31,6 +33,8 @@ class Session:
     quiet: bool = False
     wide: bool = False
     debug: bool = False
+    arguments: tuple[str, ...] = field(default=(), metadata={"is_option": False})
+    """The words after `dna-zoo`."""
 
     def take(self, context: typer.Context) -> None:
         """Move these options out of the parameters of a command; what stands later on the command line counts.
@@ -60,6 +64,22 @@ class Session:
         return home_folder(self.given_home)
 
     @property
+    def command_line(self) -> str:
+        """The command as it was typed, without what may be a password."""
+        from patterndb.engine import without_password
+
+        words = []
+        for before, word in zip(("", *self.arguments), self.arguments, strict=False):
+            option, equals, value = word.partition("=")
+            if before == "--db":
+                words.append(without_password(word))
+            else:
+                words.append(
+                    f"--db={without_password(value)}" if option == "--db" and equals else without_secrets(word)
+                )
+        return shlex.join(["dna-zoo", *words])
+
+    @property
     def database_url(self) -> str:
         """The database's URL, password and all: not to be shown."""
         return database_url(self.db, self.home)
@@ -86,7 +106,7 @@ class Session:
             yield database
 
 
-OPTIONS = tuple(field.name for field in fields(Session))
+OPTIONS = tuple(each.name for each in fields(Session) if each.metadata.get("is_option", True))
 """The options of every command, by the names of their parameters."""
 
 

@@ -15,19 +15,21 @@ AGAIN = 5.0
 
 @contextmanager
 def ended_in_order() -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, and signals right after the first do not.
+    """Within it Ctrl-C, SIGTERM and SIGHUP raise `KeyboardInterrupt`, which holds the signal's name.
 
-    So what the command writes as it ends, such as that its run was interrupted, is written whole. An interrupt may get
-    lost, where a library swallows it as it is imported: it is raised again. To be used in the main thread.
+    Signals right after the first do not. So what the command writes as it ends, such as that its run was interrupted,
+    is written whole. An interrupt may get lost, where a library swallows it as it is imported: it is raised again. To
+    be used in the main thread.
     """
-    last = -AGAIN
+    last, first = -AGAIN, ""
 
     def end(number: int, frame: Any) -> None:
-        nonlocal last
+        nonlocal last, first
         if time.monotonic() - last >= AGAIN or number == signal.SIGALRM:
             last = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, AGAIN)
-            raise KeyboardInterrupt
+            first = first or signal.Signals(number).name
+            raise KeyboardInterrupt(first)
 
     # A process started by `nohup` ignores SIGHUP, and goes on doing so.
     heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]

@@ -1,10 +1,12 @@
 """Where the files of a run are, whether they are all there, and when and from what it found a model."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from cli.repeating import mine_command
 from patterndb.records import PatternRecord, RunRecord
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Whereabouts:
 
     found: dt.datetime
     """When the run that found it ended; when it began, if it was killed."""
+    command: str | None
+    """How to mine it again with the same settings; None where no command says it."""
     source: str | None
     """What that run was asked for: a path, a key or a Hub id."""
     folder: str | None
@@ -38,14 +42,15 @@ class Whereabouts:
     files: tuple[FileState, ...]
 
 
-def run_folder(home: Path, run: str) -> Path:
-    """Where the run's files are, if they are there."""
-    return home / "runs" / run
+def run_folder(home: Path, run: RunRecord) -> Path:
+    """Where the files of all runs of the same request are, if they are there."""
+    return home / "runs" / (run.request_key or run.run)
 
 
 def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path) -> Whereabouts:
     """Where the pattern's files are in this home folder, and what the run that found it was asked for."""
     run = database.run(pattern.run)
+    asked = _asked_for(run, pattern.model.key)
     files = tuple(
         FileState(
             kind=each.kind,
@@ -57,7 +62,8 @@ def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path
     )
     return Whereabouts(
         found=run.finished or run.started,
-        source=_source_of(run, pattern.model.key),
+        command=None if asked is None else mine_command(asked, pattern.settings),
+        source=None if asked is None else asked.get("weights") or asked.get("name"),
         folder=str(Path(files[0].path).parent) if files else None,
         files=files,
     )
@@ -70,10 +76,10 @@ def _state_of(path: Path, num_bytes: int) -> Literal["intact", "missing", "chang
         return "missing"
 
 
-def _source_of(run: RunRecord, key: str) -> str | None:
-    """The path or name that the run was asked for under this key."""
+def _asked_for(run: RunRecord, key: str) -> Mapping[str, Any] | None:
+    """What the run was asked for under this key."""
     for model, asked in zip(run.models, run.request.get("models", ()), strict=False):
         if model.key == key:
-            source: str | None = asked.get("weights") or asked.get("name")
-            return source
+            found: Mapping[str, Any] = asked
+            return found
     return None

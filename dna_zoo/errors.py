@@ -25,6 +25,7 @@
     ├── UnknownTensorError (LookupError)
     ├── LibraryError
     └── StoreError
+        ├── ConnectionLostError
         ├── NotMinedError (LookupError)
         ├── RecordRefusedError
         └── SchemaVersionError
@@ -36,6 +37,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "ConnectionLostError",
     "DamagedFileError",
     "DiskFullError",
     "DnaFileError",
@@ -171,6 +173,10 @@ class LibraryError(DnaZooError):
 
 class StoreError(DnaZooError):
     """The pattern database could not be opened, read or written."""
+
+
+class ConnectionLostError(StoreError):
+    """The database's server does not answer, or ended the connection; what was asked may be asked again."""
 
 
 class NotMinedError(StoreError, LookupError):

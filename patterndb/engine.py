@@ -1,6 +1,7 @@
 """From a URL as people write it to transactions; what drivers raise comes out as `StoreError`."""
 
 import json
+import logging
 import re
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
@@ -14,14 +15,17 @@ from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DataError,
+    DBAPIError,
     IntegrityError,
+    InterfaceError,
     OperationalError,
     SQLAlchemyError,
     StatementError,
 )
 
-from dna_zoo.errors import RecordRefusedError, StoreError
+from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
+from patterndb.retry import Patience
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -65,6 +69,9 @@ SHOWN = {
     "user",
 }
 """Parameters of a URL whose values are shown; those of all others may be secret."""
+LOST = ("08", "57P", "40001", "40P01", "53300")
+"""How SQLSTATE begins where the same again may well succeed: no connection, a server that stops or starts, a
+transaction that gave way to another one, too many connections."""
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
@@ -146,9 +153,12 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
         event.listen(engine, "connect", _migrating_sqlite if for_migrations else _working_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    # Of a connection that breaks it would warn besides raising.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     connect_args = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
     try:
-        return create_engine(url, connect_args=connect_args, **settings)
+        # A connection that the server has ended since it was last used is noticed before it is used again.
+        return create_engine(url, connect_args=connect_args, pool_pre_ping=True, **settings)
     except ModuleNotFoundError as error:
         hint = "Install it with `pip install 'dna-zoo[postgres]'`."
         raise StoreError("The PostgreSQL driver psycopg is not installed.", hint=hint) from error
@@ -187,8 +197,10 @@ class Transactions:
     Callers of the store never see a connection, a row or a driver's exception. Raises `StoreError` for a wrong URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: Patience = Patience()) -> None:  # noqa: B008  # It is frozen.
         self._engine = make_engine(parse_url(url))
+        self.patience = patience
+        self.is_known_to_answer = False
 
     @property
     def url(self) -> str:
@@ -215,6 +227,7 @@ class Transactions:
         engine = self._engine if path else self._engine.execution_options(**READ_ONLY)
         try:
             with engine.connect() as connection:
+                self.is_known_to_answer = True
                 yield connection
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error
@@ -224,6 +237,7 @@ class Transactions:
         """A transaction that is committed at the end, and rolled back if anything is raised."""
         try:
             with self._engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
+                self.is_known_to_answer = True
                 yield connection
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error
@@ -249,6 +263,9 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     # The first line, without a full stop and without credentials.
     reason = without_secrets(text.splitlines()[0]).rstrip(".")
     where, path = masked(url), file_of(url)
+    if path is None and _is_lost(error):
+        hint = "Check that the server runs, and the host, user, password and database in `--db`."
+        return ConnectionLostError(f"No connection to {where}: {reason}.", hint=hint)
     if not isinstance(error, DatabaseError):
         hint = "Every value must be finite JSON or a float."
         return RecordRefusedError(f"The record cannot be kept: {reason}.", hint=hint)
@@ -256,8 +273,8 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
         hint = "Look for names in the model that are very long, double, or no text; nothing of the record was kept."
         return RecordRefusedError(f"The record cannot be kept: {reason}.", hint=hint)
     if path is None and isinstance(error, OperationalError):
-        hint = "Check that the server runs, and the host, user, password and database in `--db`."
-        return StoreError(f"No connection to {where}: {reason}.", hint=hint)
+        hint = "Look into the log of the server; nothing of the operation was kept."
+        return StoreError(f"{where} failed: {reason}.", hint=hint)
     if path is not None and "unable to open" in reason:
         return StoreError(f"Cannot open {where}: {reason}.", hint=_unopened_hint(path))
     for fragment, (message, hint) in SQLITE_FAILURES.items() if path is not None else ():
@@ -265,6 +282,17 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
             return StoreError(f"{where} {message}: {reason}.", hint=hint)
     hint = "Run `dna-zoo db check`; nothing of the operation was kept."
     return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
+
+
+def _is_lost(error: SQLAlchemyError) -> bool:
+    """Whether the server is away or gave up the transaction; an error that it explains otherwise stays."""
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlstate", None)
+    if code is not None:
+        return str(code).startswith(LOST)
+    # A connection that breaks or is refused has no code: the driver has only the words of the system.
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def _unopened_hint(path: Path) -> str:

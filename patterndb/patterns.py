@@ -26,6 +26,7 @@ from patterndb.records import (
     TensorEntry,
     TensorRecord,
 )
+from patterndb.retry import survives_restarts
 from patterndb.tables import (
     ARTIFACTS,
     FITS,
@@ -40,7 +41,7 @@ from patterndb.tables import (
     TENSOR_PATTERNS,
 )
 
-__all__ = ["SAVE_STEPS", "PatternStore", "read_tensor_statistics", "read_tensors"]
+__all__ = ["SAVE_STEPS", "PatternStore", "newest_time", "read_tensor_statistics", "read_tensors"]
 
 SAVE_STEPS = ("pattern", "roles", "tensors", "fits", "metrics", "signature", "artifacts")
 """What `save_pattern` reports, in this order; all of it still uncommitted."""
@@ -57,6 +58,7 @@ PARTS = (FITS, METRICS, ROLE_PATTERNS, TENSOR_PATTERNS, SIGNATURES, ARTIFACTS)
 """Tables of a pattern's parts, those that refer to others first."""
 DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
 SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
+SHORTEST_TIME = dt.timedelta(microseconds=1)
 NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
 RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("place")
 """1 for the current pattern of a model key."""
@@ -83,12 +85,13 @@ ARTIFACT_COLUMNS = _columns(ARTIFACTS, rows.ARTIFACT_FIELDS)
 class PatternStore(Transactions):
     """The part of the pattern database that keeps patterns."""
 
+    @survives_restarts
     def save_pattern(self, pattern: PatternRecord, on_step: Callable[[str], object] = lambda step: None) -> None:
         """Keep the pattern, in place of one with the same `pattern_key`, in one transaction.
 
-        It becomes the current pattern of its model key. `on_step` is told each of `SAVE_STEPS` once it is written; a
-        process killed there leaves nothing of it. Raises `StoreError` if the run was never started, or if the record
-        holds what no database keeps.
+        It becomes the current pattern of its model key. `on_step` is told each of `SAVE_STEPS` once it is written
+        (again, where a lost connection made it begin anew); a process killed there leaves nothing of it. Raises
+        `StoreError` if the run was never started, or if the record holds what no database keeps.
         """
         try:
             with self._writing() as connection:
@@ -99,23 +102,24 @@ class PatternStore(Transactions):
                 hint="Settings, provenance and clusters must be finite JSON; a signature as long as its names.",
             ) from error
 
+    @survives_restarts
     def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
         """The current pattern of the model key `name`, or the newest that `run` saved or ended with, as it was saved.
 
+        `run` is the name of a run, or else the key of a request: then any run of it.
         Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
         Raises `NotMinedError` if there is none.
         """
         query = select(*DESCRIPTION, *PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
-        if run is not None:
-            own = RUNS.alias("own")
-            ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(own.c.run == run)
-            query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
         with self._reading() as connection:
+            if run is not None:
+                query = query.where(_of_run(connection, run))
             found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
             if found is None:
                 raise _not_mined(name, run, _read_keys(connection))
             return _assemble(connection, found, with_tensors=with_tensors)
 
+    @survives_restarts
     def current_key(self, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
         """Key and files of the current pattern of the model key `name`, None if there is none; nothing else is read."""
         query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).select_from(PATTERNS.join(MODELS))
@@ -123,17 +127,20 @@ class PatternStore(Transactions):
             found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
             return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
 
+    @survives_restarts
     def model_keys(self) -> tuple[str, ...]:
         """The keys of all mined models, sorted."""
         with self._reading() as connection:
             return _read_keys(connection)
 
+    @survives_restarts
     def partial_models(self) -> frozenset[str]:
         """The keys of mined models of which a considerable share could not be read."""
         with self._reading() as connection:
             query = select(MODELS.c.key).select_from(PATTERNS.join(MODELS))
             return frozenset(connection.scalars(query.where(PATTERNS.c.id.in_(CURRENT), MODELS.c.is_partial)))
 
+    @survives_restarts
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
         query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)
@@ -156,6 +163,7 @@ class PatternStore(Transactions):
             for row in found
         )
 
+    @survives_restarts
     def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
         """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
         packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
@@ -183,6 +191,7 @@ class PatternStore(Transactions):
         )
         return tuple(sorted(entries, key=lambda entry: entry.model.key))
 
+    @survives_restarts
     def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
         """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
         current = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(CURRENT))
@@ -192,6 +201,7 @@ class PatternStore(Transactions):
             found = _read_statistics(connection, *of_models)
         return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
 
+    @survives_restarts
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
         with self._reading() as connection:
@@ -231,6 +241,14 @@ def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
             yield row[:-1]
         else:
             yield row[0], *join_special(dict(zip(names, row[1:], strict=True))).values()
+
+
+def _of_run(connection: Connection, run: str) -> ColumnElement[bool]:
+    """Which patterns the run saved or ended with; where no run has that name, those of all runs of that request."""
+    is_name = connection.scalar(select(RUNS.c.id).where(RUNS.c.run == run)) is not None
+    runs = select(RUNS.c.id).where((RUNS.c.run if is_name else RUNS.c.request_key) == run)
+    ended_with = select(RUN_MODELS.c.pattern_key).where(RUN_MODELS.c.run_id.in_(runs))
+    return or_(PATTERNS.c.run_id.in_(runs), PATTERNS.c.pattern_key.in_(ended_with))
 
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:
@@ -366,6 +384,14 @@ def _upsert_pattern(connection: Connection, pattern: PatternRecord) -> int:
     row = rows.pattern_row(pattern) | {
         "model_id": find_or_insert(connection, MODELS, rows.model_row(pattern.model), key=("digest",)),
         "run_id": run_id,
-        "confirmed_at": dt.datetime.now(dt.UTC),
+        "confirmed_at": newest_time(connection, pattern.model.key),
     }
     return upsert(connection, PATTERNS, row, key=("pattern_key",))
+
+
+def newest_time(connection: Connection, key: str) -> dt.datetime:
+    """The time now, or just after the newest pattern of the model key where the clock has been set back since."""
+    times = select(func.max(PATTERNS.c.confirmed_at)).select_from(PATTERNS.join(MODELS)).where(MODELS.c.key == key)
+    newest: dt.datetime | None = connection.scalar(times)
+    now = dt.datetime.now(dt.UTC)
+    return now if newest is None else max(now, newest + SHORTEST_TIME)

@@ -8,6 +8,7 @@ from patterndb.columns import require_table
 from patterndb.comparison import Comparison, compare
 from patterndb.patterns import PatternStore, read_tensor_statistics, read_tensors
 from patterndb.records import Neighbour, SignatureEntry
+from patterndb.retry import survives_restarts
 from patterndb.runs import RunStore
 from patterndb.similarity import Criterion, align, all_distances, nearest
 
@@ -41,6 +42,7 @@ class PatternDatabase(PatternStore, RunStore):
         except BaseException:
             database.close()
             raise
+        database.is_known_to_answer = True
         return database
 
     def compare_patterns(self, a: str, b: str) -> Comparison:
@@ -81,6 +83,7 @@ class PatternDatabase(PatternStore, RunStore):
                 self.load_pattern(name)  # Raises, naming near misses.
         return entries
 
+    @survives_restarts
     def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
         """The current patterns as one table: `catalog`, `tensors`, `signatures` or `distances`.
 

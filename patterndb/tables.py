@@ -155,7 +155,7 @@ MODELS = Table(
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
 
-# One `mine`.
+# One invocation of `mine`. Runs of the same request have the same `request_key`.
 RUNS = Table(
     "runs",
     METADATA,
@@ -166,6 +166,14 @@ RUNS = Table(
     *_required(UtcDateTime(), "started"),
     *_optional(UtcDateTime(), "finished"),
     *_optional(Integer(), "exit_code"),
+    Column("request_key", Text(), nullable=False, server_default="", index=True),
+    # Counts up over all runs with everything that one of them tells: their order needs no clock.
+    Column("sequence", BigInteger(), nullable=False, server_default="0", index=True),
+    *_optional(Text(), "host", "user_name", "machine", "process_start", "command", "stopped_by", "error"),
+    *_optional(Integer(), "pid"),
+    *_optional(JSON(), "versions", "at_work"),
+    *_optional(UtcDateTime(), "heartbeat"),
+    *_optional(Double(), "seconds"),
     CheckConstraint("status IN ('running', 'done', 'failed', 'partial', 'interrupted')", name="status"),
     CheckConstraint("(status = 'running') = (finished IS NULL)", name="finished_unless_running"),
     CheckConstraint("finished IS NOT NULL OR exit_code IS NULL", name="exit_code_when_finished"),
@@ -195,6 +203,7 @@ STAGES = Table(
     *_required(Text(), "stage", "key", "status"),
     *_optional(Double(), "seconds"),
     *_optional(Text(), "error"),
+    *_optional(Boolean(), "is_reused"),
     UniqueConstraint("run_model_id", "stage"),
     CheckConstraint("status IN ('done', 'failed')", name="status"),
     CheckConstraint("seconds >= 0", name="seconds"),

@@ -14,7 +14,7 @@ MiniLM-L6 that takes 0.1 s, and handing the canonical matrices on would keep the
 
 import contextlib
 import logging
-import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,7 +25,6 @@ import numpy.typing as npt
 from cattrs import Converter
 from filelock import FileLock
 
-from dna_zoo import __version__
 from patterndb.records import ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
@@ -43,6 +42,7 @@ from pipeline.fit.devices import device_key
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
 from pipeline.fit.stage import clear_networks, fit, fit_version
+from pipeline.invocation import versions
 from pipeline.memory import give_back
 from pipeline.order import (
     ORDER_FILE,
@@ -81,6 +81,8 @@ class Chain:
     key: str
     settings: MineSettings
     run: str
+    request_key: str
+    """What names the folder of its files, and enters the pattern's key: it is the same in all runs of a request."""
     database: PatternDatabase
     home: Path
     on_event: OnEvent
@@ -88,9 +90,10 @@ class Chain:
 
     def take(self) -> str:
         """Take the model through; returns the key of the pattern that is now in the database."""
+        started = time.perf_counter()
         with self._failure_recorded("fetch", ""):
             files = fetch(self.request, home=self.home, on_event=self.on_event)
-        self._record("fetch", files.digest)
+        self._record("fetch", files.digest, time.perf_counter() - started, is_reused=files.origin != "hub")
         lock = self.home / "locks" / f"{files.digest}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock), WeightReader(files) as reader:
@@ -234,7 +237,8 @@ class Chain:
         return self._stage("analyse", key, compute)
 
     def _persist(self, model: ModelRecord, reading: dict[str, Any], fitted: Finished, analysed: Finished) -> str:
-        key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.run)
+        key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.request_key)
+        started = time.perf_counter()
         self.tell("start", "persist")
         is_kept = not self.force and self._is_kept(key)
         if not is_kept:
@@ -246,11 +250,12 @@ class Chain:
                 self._pattern(key, model, reading, findings, reports),
                 fit.history if fit else (),
                 fitted.directory / DNA_FILE if fit else None,
+                request_key=self.request_key,
                 home=self.home,
                 database=self.database,
                 on_step=lambda step: self.tell("progress", "persist", message=step),
             )
-        self._record("persist", key)
+        self._record("persist", key, time.perf_counter() - started, is_reused=is_kept)
         self.tell("reused" if is_kept else "done", "persist")
         return key
 
@@ -268,7 +273,7 @@ class Chain:
             pattern_key=key,
             run=self.run,
             settings=self.settings.as_dict(),
-            provenance=_provenance() | reading,
+            provenance=versions() | reading,
             pattern_class=findings.pattern_class,
             class_scores=findings.class_scores,
             class_margin=findings.class_margin,
@@ -289,7 +294,7 @@ class Chain:
         with self._failure_recorded(name, key):
             finished = StageStore(self.home).run(name, key, compute, force=self.force)
         give_back()
-        self._record(name, key, finished.seconds)
+        self._record(name, key, finished.seconds, is_reused=finished.is_reused)
         log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)
         self.tell("reused" if finished.is_reused else "done", name)
         return finished
@@ -304,8 +309,8 @@ class Chain:
             self.database.record_stage(self.run, self.key, record)
             raise
 
-    def _record(self, stage: str, key: str, seconds: float | None = None) -> None:
-        record = StageRecord(stage=stage, key=key, status="done", seconds=seconds)
+    def _record(self, stage: str, key: str, seconds: float, *, is_reused: bool) -> None:
+        record = StageRecord(stage=stage, key=key, status="done", seconds=seconds, is_reused=is_reused)
         self.database.record_stage(self.run, self.key, record)
 
 
@@ -315,15 +320,4 @@ def _reading(inventory: Inventory) -> dict[str, Any]:
         "notes": list(inventory.notes),
         "constant": [spec.name for spec in inventory.specs if spec.is_constant],
         "left_out": len(inventory.account.left_out),
-    }
-
-
-def _provenance() -> dict[str, Any]:
-    import torch
-
-    return {
-        "dna_zoo": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
     }

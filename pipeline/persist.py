@@ -1,4 +1,4 @@
-"""Persist: write a pattern into the run's folder and into the database.
+"""Persist: write a pattern into the folder of its request and into the database.
 
 What is written depends on the stages' results alone, so a run that was killed and resumed leaves the same rows and
 files as one that was not.
@@ -30,15 +30,16 @@ def persist(
     history: Sequence[Mapping[str, Any]],
     dna: Path | None,
     *,
+    request_key: str,
     home: Path,
     database: PatternDatabase,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> None:
-    """Write the pattern into the folder of its run in `home`, and keep it in the database, whole or not at all.
+    """Write the pattern into the folder of its request in `home`, and keep it in the database, whole or not at all.
 
     - `history`, `dna`: of the fit; none and None for a model without one.
     """
-    folder = home / "runs" / pattern.run / _as_folder(pattern.model.key)
+    folder = home / "runs" / request_key / _as_folder(pattern.model.key)
     artifacts = write_run_folder(folder, home, pattern, history, dna)
     database.save_pattern(replace(pattern, artifacts=artifacts), on_step)
 
@@ -74,11 +75,11 @@ def are_intact(artifacts: Sequence[ArtifactRecord], home: Path) -> bool:
 
 
 def summary_of(pattern: PatternRecord) -> dict[str, Any]:
-    """The findings without the single tensors' statistics, which the database has."""
+    """The findings without the single tensors' statistics, which the database has, and without who found them when."""
     data = asdict(pattern)
     for tensor in data["tensors"]:
         del tensor["statistics"]
-    for name in ("artifacts", "clusters"):
+    for name in ("artifacts", "clusters", "run"):
         del data[name]
     return data
 

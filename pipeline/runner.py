@@ -1,7 +1,7 @@
 """The runner: takes each model of a request through the chain, and keeps how each of them fared.
 
-One failing model does not stop the others. A run is named by what it was asked, so the same request after a kill goes
-on with the same run.
+One failing model does not stop the others. Each call is a run of its own; what it computes is keyed by what was asked,
+so the same request after a kill goes on where the one before it was.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dna_zoo.errors import DnaZooError, RecordRefusedError, StoreError
 from dna_zoo.text import printable
+from patterndb.processes import this_process
 from patterndb.records import RunModelRecord, RunRecord
 from patterndb.store import PatternDatabase
 from pipeline.chain import Chain
@@ -21,11 +22,12 @@ from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.devices import resolve_device
 from pipeline.fit.stage import resolve_precision
+from pipeline.invocation import LiveRun, new_run_name, versions
 from pipeline.settings import MineSettings
 from pipeline.stages import content_key
 from zoo.registry import ALL_CARDS
 
-__all__ = ["mine", "run_id"]
+__all__ = ["mine", "request_key"]
 
 log = logging.getLogger(__name__)
 LONGEST = 2_000
@@ -40,6 +42,7 @@ def mine(
     home: Path,
     on_event: OnEvent = ignore,
     force: bool = False,
+    command: str | None = None,
 ) -> RunRecord:
     """Mine the models and keep what was found; the record of the run says how each fared.
 
@@ -48,42 +51,39 @@ def mine(
 
     Its exit code is 0 if all are done, 3 if some failed, 1 if all failed. `force` does every stage again. Errors of a
     model are recorded, not raised; a database that fails (`StoreError`) ends the run. On Ctrl-C the run is marked
-    interrupted.
+    interrupted. `command` is the command line that called, without secrets.
     """
     device = resolve_device(settings.device)
     settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
     models = expand_all(requests, home=home)
-    run = run_id(models, settings)
-    folder = home / "runs" / run
+    asked = request_key(models, settings)
+    run = new_run_name()
+    folder = home / "runs" / asked
     folder.mkdir(parents=True, exist_ok=True)
-    database.start_run(run, {"models": [_asked(request) for request in models], "settings": settings.as_dict()})
+    database.start_run(
+        run,
+        {"models": [_asked(request) for request in models], "settings": settings.as_dict()},
+        request_key=asked,
+        invocation=this_process(command=command, versions=versions()),
+    )
     keys = [key_of(request) for request in models]
-    database.set_run_models(run, keys)
-    statuses = []
-    with _logged_to(folder / "run.log"):
-        try:
-            for key, request in zip(keys, models, strict=True):
-                chain = Chain(
-                    request=request,
-                    key=key,
-                    settings=settings,
-                    run=run,
-                    database=database,
-                    home=home,
-                    on_event=on_event,
-                    force=force,
-                )
-                statuses.append(_mine_model(chain))
-        except KeyboardInterrupt:
-            database.finish_run(run, "interrupted", 130)
-            raise
-        except StoreError:
-            with contextlib.suppress(StoreError):  # What failed may fail again, and is told below.
-                database.finish_run(run, "failed", 1)
-            raise
-    failed = statuses.count("failed")
-    status, exit_code = ("done", 0) if not failed else ("failed", 1) if failed == len(statuses) else ("partial", 3)
-    database.finish_run(run, status, exit_code)
+    with _logged_to(folder / "run.log"), LiveRun(run, database, on_event) as live:
+        database.set_run_models(run, keys)
+        statuses = []
+        for key, request in zip(keys, models, strict=True):
+            chain = Chain(
+                request=request,
+                key=key,
+                settings=settings,
+                run=run,
+                request_key=asked,
+                database=database,
+                home=home,
+                on_event=live.on_event,
+                force=force,
+            )
+            statuses.append(_mine_model(chain))
+        live.finish(statuses)
     return database.run(run)
 
 
@@ -101,9 +101,9 @@ def _mine_model(chain: Chain) -> str:
         return _fail(chain, error.message, error.hint)
     except Exception as error:  # One model's bug must not cost the others their results.
         if isinstance(error.__cause__, KeyboardInterrupt):  # Python makes an error of one in `__set_name__`.
-            raise KeyboardInterrupt from error
+            raise KeyboardInterrupt(*error.__cause__.args) from error
         log.exception("%s failed because of a bug.", chain.key)
-        hint = f"This is a bug; the traceback is in {chain.home / 'runs' / chain.run / 'run.log'}."
+        hint = f"This is a bug; the traceback is in {chain.home / 'runs' / chain.request_key / 'run.log'}."
         return _fail(chain, f"{type(error).__name__}: {error}", hint)
     record = RunModelRecord(key=chain.key, status="done", pattern_key=pattern_key)
     chain.database.finish_model(chain.run, record)
@@ -120,8 +120,8 @@ def _fail(chain: Chain, message: str, hint: str) -> str:
     return "failed"
 
 
-def run_id(requests: Sequence[ModelRequest], settings: MineSettings) -> str:
-    """The name of the run that this request is: the same request, the same run."""
+def request_key(requests: Sequence[ModelRequest], settings: MineSettings) -> str:
+    """The content key of what is asked: the same request, the same key, in whichever run."""
     return content_key([_asked(request) for request in requests], settings.as_dict())[:12]
 
 
@@ -150,16 +150,18 @@ class _OneLine(logging.Formatter):
 
 @contextlib.contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
-    """The pipeline's log, appended to the run's file."""
+    """The log of pipeline and database, appended to the file of the request's runs."""
     handler = logging.FileHandler(path)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logger = logging.getLogger("pipeline")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    loggers = [logging.getLogger(name) for name in ("pipeline", "patterndb")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
         handler.close()

@@ -21,7 +21,18 @@ PACKAGES = {
     "cli": {"dna_zoo", "zoo", "patterndb", "pipeline", "library", "explorer"},
 }
 """Package -> packages that it may import."""
-SHARED = {"additive", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
+SHARED = {
+    "additive",
+    "decomposition",
+    "events",
+    "invocation",
+    "memory",
+    "nulls",
+    "order",
+    "parallel",
+    "settings",
+    "stages",
+}
 """Modules at the top of the pipeline that any room may import; they import no room."""
 ROOMS = {
     "weights": set(),
@@ -35,6 +46,7 @@ ROOMS = {
     "persist": set(),
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist"},
     "runner": {"fetch", "fit", "chain"},
+    "rerun": {"fetch", "runner"},
     **{name: set() for name in SHARED},
 }
 """Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""

@@ -16,6 +16,7 @@ from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import offline_mode, session_of
 from cli.signals import ended_in_order
+from cli.watching import summary
 from cli.whereabouts import find_pattern, run_folder
 from patterndb.records import Neighbour, PatternRecord, RunRecord
 from pipeline.settings import AdapterUse, make_settings
@@ -133,7 +134,15 @@ def mine(
     home = session.make_home()
     with ended_in_order(), session.database(create=True) as database, offline_mode(offline):
         with progress(session.verbosity) as on_event:
-            run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
+            run = mine_models(
+                requests,
+                settings,
+                database=database,
+                home=home,
+                on_event=on_event,
+                force=force,
+                command=session.command_line,
+            )
         _tell(run, database, home, output)
     return errors.FAILED if run.exit_code is None else run.exit_code
 
@@ -146,11 +155,13 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
     partial = database.partial_models()
     output.result(
         lambda: mine_document(
-            run, run_folder(home, run.run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
+            run, run_folder(home, run), [(pattern, find_pattern(pattern, database, home)) for pattern in patterns]
         ),
         bare=done,
         draw=lambda: _draw(patterns, neighbours, partial),
     )
+    if len(run.models) > 1:
+        output.note(summary(run))
     for model in run.models:
         if model.status == "failed":
             output.error(f"{model.key}: {model.error}", model.hint or "")

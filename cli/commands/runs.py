@@ -1,27 +1,52 @@
-"""`dna-zoo runs`: what was asked of `mine`, and how it ended."""
+"""`dna-zoo runs`: what was asked of `mine`, by whom, and how it ended."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 
+from cli import errors
 from cli.completion import run_names
-from cli.documents import run_document
+from cli.differences import draw_differences
+from cli.documents import differences_document, run_document
 from cli.numbers import UNKNOWN, duration, moment
-from cli.options import FormatOption
-from cli.output import Format
-from cli.session import session_of
+from cli.options import FormatOption, ToleranceOption, flag
+from cli.output import Format, Output
+from cli.session import Session, session_of
+from cli.since import moment_of
 from cli.tables import Column, escaped, make_table
+from cli.watching import summary, watch
 from cli.whereabouts import run_folder
+from dna_zoo.errors import SettingsError
+from patterndb.differences import TOLERANCE, compare_runs
 from patterndb.records import RunModelRecord, RunRecord
+
+if TYPE_CHECKING:
+    from patterndb.store import PatternDatabase
 
 __all__ = ["EXAMPLES", "runs"]
 
-EXAMPLES = ("dna-zoo runs", "dna-zoo runs $(dna-zoo runs --format quiet | head -n 1)", "dna-zoo runs --format json")
+EXAMPLES = (
+    "dna-zoo runs",
+    "dna-zoo runs --since 7d --status failed --status lost",
+    "dna-zoo runs $(dna-zoo runs --limit 1 --format quiet) --watch",
+    "dna-zoo runs --diff 20261127-020000-0c11aa 20261128-020000-5de2f7",
+)
 
-STATUS_STYLES = {"done": "green", "failed": "red", "partial": "yellow", "interrupted": "yellow", "running": "cyan"}
+STATUS_STYLES = {
+    "done": "green", "failed": "red", "partial": "yellow", "interrupted": "yellow", "running": "cyan", "lost": "red",
+}  # fmt: skip
+StatusOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help=f"Only runs of this status; repeat for more. One of {', '.join(STATUS_STYLES)}.",
+    ),
+]
 
 
 def runs(
@@ -30,22 +55,94 @@ def runs(
         str | None,
         typer.Argument(metavar="RUN", help="One run, with its stages and failures.", autocompletion=run_names),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N.", show_default=False)
+    ] = None,
+    status: StatusOption = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only runs that were heard of since: 30m, 12h, 7d, 2w ago, or a date.",
+            show_default=False,
+        ),
+    ] = None,
+    watched: Annotated[bool, flag("--watch", help="Follow RUN until it ends, from any machine.")] = False,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--diff", metavar="A B", help="What two runs found differently.", show_default=False),
+    ] = None,
+    tolerance: ToleranceOption = TOLERANCE,
     output_format: FormatOption = Format.TABLE,
-) -> None:
-    """List the runs, the latest first, or show one: when it was, where its files are, its stages and failures."""
+) -> int:
+    """List the runs, the one last heard of first; or show one, follow one, or compare two."""
     session = session_of(context)
     output = session.output(output_format)
+    filters = limit is not None or bool(status) or since is not None
+    _require_one_question(run, watched=watched, diff=diff is not None, filters=filters)
     with session.database() as database:
-        records = database.runs() if run is None else (database.run(run),)
-    folders = {record.run: run_folder(session.home, record.run) for record in records}
-    if run is not None:
-        one = records[0]
-        output.result(
-            lambda: run_document(one, folders[run]),
-            bare=(model.key for model in one.models),
-            draw=lambda: _draw_run(one, folders[run]),
-        )
-        return
+        if diff is not None:
+            return _compare(database, *diff, tolerance, output)
+        if watched and run is not None:
+            is_quiet = output_format is not Format.TABLE or session.verbosity < 0
+            record = watch(database, run, quiet=is_quiet)
+            if output_format is not Format.TABLE:
+                _show(record, session, output)
+            return errors.FAILED if record.exit_code is None else record.exit_code
+        if run is not None:
+            _show(database.run(run), session, output)
+            return errors.DONE
+        moment_since = None if since is None else moment_of(since, dt.datetime.now(dt.UTC))
+        _list(database.runs(limit=limit, statuses=_known(status or []), since=moment_since), session, output)
+    return errors.DONE
+
+
+def _require_one_question(run: str | None, *, watched: bool, diff: bool, filters: bool) -> None:
+    """Raise `SettingsError` for options that do not go together."""
+    if watched and run is None:
+        raise SettingsError("`--watch` follows one run.", hint="Name it: dna-zoo runs RUN --watch.")
+    if (run is not None) + diff + filters > 1:
+        hint = "Give RUN, or --diff A B, or --limit, --status and --since."
+        raise SettingsError("One run, two runs compared and a list are three questions.", hint=hint)
+
+
+def _known(statuses: Sequence[str]) -> Sequence[str]:
+    for each in statuses:
+        if each not in STATUS_STYLES:
+            raise SettingsError(f"There is no status {each!r}.", hint=f"Use one of: {', '.join(STATUS_STYLES)}.")
+    return statuses
+
+
+def _compare(database: "PatternDatabase", a: str, b: str, tolerance: float, output: Output) -> int:
+    """What two runs found differently; the exit code is 0 whatever it is."""
+    one, two = database.run(a), database.run(b)
+    found = compare_runs(
+        one,
+        two,
+        lambda key: database.load_pattern(key, run=one.run),
+        lambda key: database.load_pattern(key, run=two.run),
+        tolerance=tolerance,
+    )
+    output.result(
+        lambda: differences_document(found),
+        bare=(f"{each.model} {each.kind} {each.where} {each.name}" for each in found.found),
+        draw=lambda: draw_differences(found),
+    )
+    return errors.DONE
+
+
+def _show(record: RunRecord, session: Session, output: Output) -> None:
+    folder = run_folder(session.home, record)
+    output.result(
+        lambda: run_document(record, folder),
+        bare=(model.key for model in record.models),
+        draw=lambda: _draw_run(record, folder),
+    )
+
+
+def _list(records: Sequence[RunRecord], session: Session, output: Output) -> None:
+    folders = {record.run: run_folder(session.home, record) for record in records}
     output.result(
         lambda: [run_document(record, folders[record.run]) for record in records],
         bare=folders,
@@ -59,9 +156,12 @@ RUN_COLUMNS = (
     Column("Run", style="cyan"),
     Column("Status"),
     Column("Started (UTC)"),
+    Column("Last heard (UTC)", optional=4),
     Column("Took", right=True),
+    Column("Host", optional=3, shrinks=True),
     Column("Exit", right=True, optional=3),
     Column("Done", right=True, optional=2),
+    Column("Reused", right=True, optional=2),
     Column("Failed", right=True, optional=2),
     Column("Files", optional=1),
     Column("Models", shrinks=True),
@@ -73,28 +173,31 @@ def _draw_list(records: Sequence[RunRecord], folders: Mapping[str, Path]) -> Ite
     yield make_table(RUN_COLUMNS, (_run_row(record, folders[record.run]) for record in records))
     if records:
         yield ""
-        yield f"[dim]Files of a run: {escaped(str(folders[records[0].run].parent / 'RUN'))}[/dim]"
+        yield f"[dim]Files of a request: {escaped(str(folders[records[0].run].parent / 'REQUEST'))}[/dim]"
 
 
 def _run_row(record: RunRecord, folder: Path) -> tuple[str, ...]:
     """The cells of a run."""
-    num = {status: sum(model.status == status for model in record.models) for status in ("done", "failed")}
+    counts = record.counts
     return (
         record.run,
         _styled(record.status),
         moment(record.started),
+        moment(record.last_activity),
         _took(record),
+        escaped(record.invocation.host or "") or UNKNOWN,
         UNKNOWN if record.exit_code is None else str(record.exit_code),
-        str(num["done"]),
-        str(num["failed"]),
+        *(str(counts[name]) for name in ("done", "reused", "failed")),
         "there" if folder.is_dir() else "[dim]missing[/dim]",
         escaped(" ".join(model.key for model in record.models)),
     )
 
 
 def _took(record: RunRecord) -> str:
-    """From the start to the end."""
-    return duration((record.finished - record.started).total_seconds() if record.finished else None)
+    """From the start to the end; runs of older versions have the times alone."""
+    if record.seconds is None and record.finished:
+        return duration((record.finished - record.started).total_seconds())
+    return duration(record.seconds)
 
 
 def _styled(status: str) -> str:
@@ -106,8 +209,11 @@ def _styled(status: str) -> str:
 def _draw_run(record: RunRecord, folder: Path) -> Iterator[RenderableType]:
     """The run, where its files are, its models with their stages, and why the failed ones failed."""
     times = f"{moment(record.started)} UTC, took {_took(record)}"
-    yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}"
+    yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}, {summary(record)}"
+    yield from (f"[dim]{line}[/dim]" for line in _process_lines(record))
     yield f"[dim]Files: {escaped(str(folder))}{'' if folder.is_dir() else ' (missing)'}[/dim]"
+    if record.error:
+        yield f"[red]{escaped(record.error)}[/red]"
     yield ""
     yield make_table(STAGE_COLUMNS, [row for model in record.models for row in _stage_rows(model)])
     for model in record.models:
@@ -115,11 +221,30 @@ def _draw_run(record: RunRecord, folder: Path) -> Iterator[RenderableType]:
             yield f"[red]{escaped(model.key)}[/red]: {escaped(model.error)} {escaped(model.hint or '')}".rstrip()
 
 
+def _process_lines(record: RunRecord) -> Iterator[str]:
+    """Who called, where and how; what ended it, or when it was last heard of."""
+    about = record.invocation
+    if about.host:
+        yield f"Ran on {escaped(about.host)} as {escaped(about.user or 'nobody')}, process {about.pid}"
+    if about.command:
+        yield f"Command: {escaped(about.command)}"
+    if about.versions:
+        yield "Versions: " + ", ".join(f"{escaped(name)} {escaped(each)}" for name, each in about.versions.items())
+    if record.stopped_by:
+        yield f"Stopped by {escaped(record.stopped_by)}"
+    if record.status in ("running", "lost"):
+        yield f"Last heard of {moment(record.last_activity)} UTC" + "".join(
+            f"; {escaped(each.model)}: {each.stage} at work" for each in record.at_work
+        )
+    yield f"Request {record.request_key}"
+
+
 STAGE_COLUMNS = (
     Column("Model", style="cyan", shrinks=True),
     Column("Status"),
     Column("Stage"),
     Column("Stage status"),
+    Column("Reused"),
     Column("Time", right=True),
     Column("Key", style="dim", optional=1),
 )
@@ -129,8 +254,9 @@ def _stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
     """One row a stage, the model named in the first, and a line after the last."""
     first = (escaped(model.key), _styled(model.status))
     if not model.stages:
-        yield (*first, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+        yield (*first, *[UNKNOWN] * 5)
     for stage in model.stages:
-        yield (*first, stage.stage, _styled(stage.status), duration(stage.seconds), stage.key[:12])
+        reused = {True: "reused", False: "computed", None: UNKNOWN}[stage.is_reused]
+        yield (*first, stage.stage, _styled(stage.status), reused, duration(stage.seconds), stage.key[:12])
         first = ("", "")
     yield None

@@ -86,6 +86,14 @@ def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def other_run(environment: dict[str, str]) -> str:
+    """A run that found something else in one of the models; its name."""
+    with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
+        save_patterns(database, make_pattern("alpha", 99, run="run-other"))
+    return "run-other"
+
+
+@pytest.fixture
 def invoke(environment: dict[str, str]) -> Invoke:
     """Run a command in this process."""
 

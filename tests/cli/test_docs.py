@@ -26,6 +26,7 @@ DOCUMENTS = {
     "taxonomy": ("taxonomy",),
     "ask": ("ask", "DNA", "--layers", "--peaks", "1", "--at", "0.5,0"),
     "runs": ("runs",),
+    "runs --diff": ("runs", "--diff", "run-1", "OTHER"),
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
     "library list": ("library", "list"),
     "library show": ("library", "show", "some"),
@@ -34,6 +35,9 @@ DOCUMENTS = {
     "db current": ("db", "current"),
     "db check": ("db", "check"),
 }
+
+MADE = {"DNA": "dna_file", "OTHER": "other_run"}
+"""Words that stand for what a fixture makes."""
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -121,8 +125,8 @@ def placed(word: str, tiny_model: Path) -> str:
 def test_json_has_the_documented_keys_and_no_others(
     title: str, ask: Callable[..., Any], tiny_model: Path, request: pytest.FixtureRequest
 ) -> None:
-    dna = {"DNA": str(request.getfixturevalue("dna_file"))} if "DNA" in DOCUMENTS[title] else {}
-    document = ask(*(dna.get(word) or placed(word, tiny_model) for word in DOCUMENTS[title]))
+    made = {word: str(request.getfixturevalue(name)) for word, name in MADE.items() if word in DOCUMENTS[title]}
+    document = ask(*(made.get(word) or placed(word, tiny_model) for word in DOCUMENTS[title]))
     types = documented(title)
     free = {key for key, kind in types.items() if kind == "free"}
     parents = {key for key, kind in types.items() if kind == "object or null"}

@@ -11,7 +11,7 @@ from cli.whereabouts import Whereabouts
 from patterndb.records import Statistic
 from tests.support.patterns import make_pattern
 
-NOWHERE = Whereabouts(found=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), source=None, folder=None, files=())
+NOWHERE = Whereabouts(found=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), command=None, source=None, folder=None, files=())
 
 
 def of_null(name: str, value: float, null_mean: float, p: float) -> Statistic:

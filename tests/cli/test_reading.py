@@ -26,6 +26,7 @@ READING = [
     ("questions",),
     ("runs",),
     ("runs", PARTIAL),
+    ("runs", "--diff", "run-1", PARTIAL),
     ("db", "current"),
 ]
 

@@ -75,7 +75,7 @@ def test_check_sees_a_missing_check_constraint(create_postgres: Callable[[], str
 def test_check_sees_rows_that_refer_to_nothing(migrated_sqlite: Path, tmp_path: Path) -> None:
     shutil.copy(migrated_sqlite, tmp_path / "x.sqlite")
     url = f"sqlite:///{tmp_path / 'x.sqlite'}"
-    execute(url, "INSERT INTO stages VALUES (1, 99, 'fit', 'k', 'done', NULL, NULL)")
+    execute(url, "INSERT INTO stages VALUES (1, 99, 'fit', 'k', 'done', NULL, NULL, NULL)")
     assert schema.check(url) == ("row 1 of stages refers to nothing in run_models",)
 
 
@@ -129,7 +129,7 @@ def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tm
 
 
 def test_every_released_schema_is_kept() -> None:
-    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+    assert [path.stem for path in RELEASED] == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def test_statistics_of_older_schemas_have_no_interval(empty_url: str, tmp_path: Path) -> None:
@@ -191,6 +191,27 @@ def test_fits_of_older_schemas_know_nothing_of_means(empty_url: str, tmp_path: P
         kept_fit = database.load_pattern("kept").fit
     assert kept_fit and kept_fit.gain is not None
     assert (kept_fit.additive_numbers, kept_fit.gain_beyond_means, kept_fit.svd_bits_width) == (None, None, None)
+
+
+def test_runs_of_older_schemas_become_one_invocation_each(empty_url: str, tmp_path: Path) -> None:
+    kept = shutil.copy(RELEASED[6], tmp_path / "kept.sqlite")
+    migrate_to(empty_url, "0007")
+    copy_rows(f"sqlite:///{kept}", empty_url)
+    began = "INSERT INTO runs (id, run, status, request, started, finished, exit_code) VALUES "
+    old = "'2026-01-02 00:00:00', '2026-01-02 01:00:00', 0"
+    execute(empty_url, f"{began} (50, 'old', 'done', '{{}}', {old})")
+    execute(empty_url, f"{began} (51, 'killed', 'running', '{{}}', '2026-01-03 00:00:00', NULL, NULL)")
+    schema.upgrade(empty_url)
+    assert schema.check(empty_url) == ()
+    with PatternDatabase.open(empty_url) as database:
+        assert [(run.run, run.request_key, run.status) for run in database.runs()] == [
+            ("run-1", "run-1", "done"),
+            ("killed", "killed", "lost"),
+            ("old", "old", "done"),
+        ]
+        database.start_run("tonight", {}, request_key="run-1")
+        assert database.run("run-1").models[0].stages[0].is_reused is None
+        assert [run.run for run in database.runs(limit=2)] == ["tonight", "run-1"]
 
 
 def as_version_6(url: str, names: Sequence[str]) -> None:

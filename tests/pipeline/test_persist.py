@@ -127,7 +127,7 @@ def test_artifacts_are_intact_until_one_is_changed_or_gone(tmp_path: Path, check
 def test_persisting_reports_each_step_and_keeps_the_pattern(database: PatternDatabase, tmp_path: Path) -> None:
     pattern, steps = make_pattern(), []
     database.start_run(pattern.run, {})
-    persist(pattern, HISTORY, None, home=tmp_path, database=database, on_step=steps.append)
+    persist(pattern, HISTORY, None, request_key="r", home=tmp_path, database=database, on_step=steps.append)
     kept = database.load_pattern("alpha")
     assert [artifact.kind for artifact in kept.artifacts] == ["summary"]
     assert replace(kept, artifacts=pattern.artifacts) == pattern

@@ -153,7 +153,7 @@ def test_killed_in_the_middle_of_persisting(
     assert code == -signal.SIGKILL
     with database_of(tmp_path) as database:
         assert database.patterns() == ()
-        assert database.runs()[0].status == "running"
+        assert database.runs()[0].status == "lost"
     assert attempt(tmp_path)[0] == 0
     assert_ends_like(tmp_path, undisturbed[0])
 

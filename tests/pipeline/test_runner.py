@@ -23,7 +23,7 @@ from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import clear_networks
 from pipeline.fit.trainer import save_tensors
-from pipeline.runner import mine, run_id
+from pipeline.runner import mine, request_key
 from pipeline.settings import MineSettings
 from tests.support.mining import (
     FAST,
@@ -85,7 +85,7 @@ def error_of(run: RunRecord, key: str = "tiny") -> tuple[str, str]:
 
 def test_a_run_that_goes_well_ends_with_0_and_knows_its_stages(mined_home: Path, checkpoint: Path) -> None:
     with database_of(mined_home) as database:
-        run = database.run(run_id([request(checkpoint)], FAST))
+        run = database.run(request_key([request(checkpoint)], FAST))
     assert (run.status, run.exit_code) == ("done", 0)
     assert [stage.stage for stage in run.models[0].stages] == list(STAGES)
     assert run.models[0].pattern_key == run.models[0].stages[-1].key
@@ -102,10 +102,10 @@ def test_the_pattern_is_complete(mined_home: Path) -> None:
     assert {tensor.role for tensor in pattern.tensors} == {role.role for role in pattern.roles}
 
 
-def test_the_runs_folder_holds_summary_history_checkpoint_and_log(mined_home: Path) -> None:
+def test_the_runs_folder_holds_summary_history_checkpoint_and_log(mined_home: Path, checkpoint: Path) -> None:
     with database_of(mined_home) as database:
         pattern = database.load_pattern("tiny")
-    folder = mined_home / "runs" / pattern.run
+    folder = mined_home / "runs" / request_key([request(checkpoint)], FAST)
     summary = json.loads((folder / "tiny" / "summary.json").read_text())
     history = json.loads((folder / "tiny" / "training_history.json").read_text())
     dna = Dna.load(folder / "tiny" / "checkpoints" / "dna.safetensors")
@@ -116,16 +116,16 @@ def test_the_runs_folder_holds_summary_history_checkpoint_and_log(mined_home: Pa
     assert (mined_home / pattern.artifacts[0].path).is_file()
 
 
-def test_a_run_is_named_by_what_it_was_asked(checkpoint: Path) -> None:
+def test_a_request_has_one_key_however_often_it_is_made(checkpoint: Path) -> None:
     asked = [request(checkpoint)]
-    assert run_id(asked, FAST) == run_id([request(checkpoint)], FAST)
+    assert request_key(asked, FAST) == request_key([request(checkpoint)], FAST)
     others = [
-        run_id([request(checkpoint, "other")], FAST),
-        run_id(asked, replace(FAST, seed=1)),
-        run_id([*asked, *asked], FAST),
-        run_id([replace(asked[0], weights=checkpoint / "model.safetensors")], FAST),
+        request_key([request(checkpoint, "other")], FAST),
+        request_key(asked, replace(FAST, seed=1)),
+        request_key([*asked, *asked], FAST),
+        request_key([replace(asked[0], weights=checkpoint / "model.safetensors")], FAST),
     ]
-    assert len({run_id(asked, FAST), *others}) == 5
+    assert len({request_key(asked, FAST), *others}) == 5
 
 
 def test_the_log_is_closed_and_the_logger_left_as_it_was(home: Path, checkpoint: Path) -> None:
@@ -281,7 +281,10 @@ def test_a_model_that_failed_may_be_done_the_next_time(home: Path, checkpoint: P
     first = mine_into(home, [request(late, "late"), request(checkpoint)])
     late.symlink_to(checkpoint)
     second = mine_into(home, [request(late, "late"), request(checkpoint)])
-    assert (first.run, first.exit_code, second.exit_code) == (second.run, 3, 0)
+    assert (first.request_key, first.exit_code, second.exit_code) == (second.request_key, 3, 0)
+    assert first.run != second.run
+    with database_of(home) as database:
+        assert database.run(first.run) == first
     assert second.models[0].error is None and second.models[0].hint is None
 
 
@@ -307,7 +310,7 @@ def test_a_bug_in_one_model_does_not_cost_the_others(
     message, hint = error_of(run, "other")
     assert run.exit_code == 3 and run.models[1].status == "done"
     assert message == "ZeroDivisionError: division by zero" and "bug" in hint
-    log = home / "runs" / run.run / "run.log"
+    log = home / "runs" / run.request_key / "run.log"
     assert str(log) in hint and "Traceback" in log.read_text()
 
 
@@ -325,9 +328,12 @@ def test_ctrl_c_marks_the_run_and_the_next_one_ends_it(tmp_path: Path, checkpoin
     with database_of(tmp_path) as database:
         (stopped,) = database.runs()
     assert (stopped.status, stopped.exit_code, stopped.models[0].status) == ("interrupted", 130, "pending")
+    assert stopped.stopped_by == "SIGINT" and stopped.seconds is not None
     events: list[Event] = []
     run = mine_into(tmp_path, [request(checkpoint)], on_event=events.append)
-    assert (run.run, run.status, run.started) == (stopped.run, "done", stopped.started)
+    assert (run.request_key, run.status) == (stopped.request_key, "done") and run.run != stopped.run
+    with database_of(tmp_path) as database:
+        assert [each.status for each in database.runs()] == ["done", "interrupted"]
     assert endings(events)["order"] == "reused" and endings(events)["fit"] == "done"
 
 
@@ -450,13 +456,15 @@ def test_no_key_leaves_the_folder_of_its_run(home: Path, checkpoint: Path, tmp_p
     keys = ["..", "../../outside", "a b:c"]
     run = mine_into(home, [request(checkpoint, key) for key in keys])
     assert run.exit_code == 0
-    assert len(list((home / "runs" / run.run).glob("*/summary.json"))) == len(keys)
+    assert len(list((home / "runs" / run.request_key).glob("*/summary.json"))) == len(keys)
     assert not list(tmp_path.rglob("outside*"))
 
 
 def test_a_path_is_the_same_request_however_it_is_written(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkpoint.parent)
     relative = ModelRequest(name="x", weights=Path(checkpoint.name))
-    assert run_id([relative], MineSettings()) == run_id([ModelRequest(name="x", weights=checkpoint)], MineSettings())
-    by_name = [run_id([ModelRequest(name=name)], MineSettings()) for name in (checkpoint.name, str(checkpoint))]
+    assert request_key([relative], MineSettings()) == request_key(
+        [ModelRequest(name="x", weights=checkpoint)], MineSettings()
+    )
+    by_name = [request_key([ModelRequest(name=name)], MineSettings()) for name in (checkpoint.name, str(checkpoint))]
     assert by_name[0] == by_name[1]

@@ -17,8 +17,10 @@ FAST = MineSettings(
     analysis=AnalysisSettings(num_nulls=2),
 )
 STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")
-TIMES = {"seconds", "started", "finished", "confirmed_at"}
-"""Columns that tell when something was done and how long it took."""
+TIMES = {"seconds", "confirmed_at", "run_id"}
+"""Columns that tell when something was done, in which run, and how long it took."""
+HISTORY = ("runs", "run_models", "stages")
+"""Tables of what was done, of which every run adds to."""
 
 
 def database_of(home: Path) -> PatternDatabase:
@@ -50,16 +52,33 @@ def endings(events: Sequence[Event]) -> dict[str, str]:
 
 
 def tables(home: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, without times."""
+    """Every row of every table but those of the history, without times; and where each model got to in the last run."""
     with sqlite3.connect(home / "dna-zoo.db") as connection:
         connection.row_factory = sqlite3.Row
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        rows = {name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in sorted(names)}
+        kept = sorted(set(names) - set(HISTORY))
+        rows = {name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")] for name in kept}
     connection.close()
-    return {
+    found = {
         name: [{key: value for key, value in row.items() if key not in TIMES} for row in found]
         for name, found in rows.items()
     }
+    return found | {"last run": _last_run(home)}
+
+
+def _last_run(home: Path) -> list[dict[str, Any]]:
+    """Its models and stages, without times and without what of them was there before."""
+    with database_of(home) as database:
+        (run,) = database.runs(limit=1)
+    return [
+        {
+            "status": run.status,
+            "request": run.request,
+            "model": (model.key, model.status, model.pattern_key, model.error),
+            "stages": [(stage.stage, stage.key, stage.status, stage.error) for stage in model.stages],
+        }
+        for model in run.models
+    ]
 
 
 def run_files(home: Path) -> dict[str, bytes]:

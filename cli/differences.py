@@ -1,0 +1,54 @@
+"""What differs between two runs, as tables."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+
+from cli.numbers import UNKNOWN
+from cli.tables import Column, escaped, make_table
+from patterndb.differences import KINDS, Difference, Differences
+
+__all__ = ["draw_differences"]
+
+MOST_ROWS = 40
+"""Rows that are shown; JSON has all."""
+COLUMNS = (
+    Column("Model", style="cyan", shrinks=True, optional=1),
+    Column("What"),
+    Column("Where", shrinks=True),
+    Column("Name", shrinks=True),
+    Column("A", right=True, shrinks=True),
+    Column("B", right=True, shrinks=True),
+)
+
+
+def draw_differences(found: Differences) -> Iterator[RenderableType]:
+    """How many of each kind, then the differences themselves: those of whole models first."""
+    yield f"A [bold cyan]{escaped(found.a)}[/bold cyan]   B [bold cyan]{escaped(found.b)}[/bold cyan]"
+    for side, only in (("A", found.only_a), ("B", found.only_b)):
+        if only:
+            yield f"Only in {side}: {escaped(' '.join(only))}"
+    models = f"{len(found.compared)} model{'s' * (len(found.compared) != 1)} compared"
+    if not found.found:
+        yield f"{models}: nothing differs by more than {found.tolerance:g}, relatively."
+        return
+    counts = ", ".join(f"{kind} {len(found.of(kind))}" for kind in KINDS if found.of(kind))
+    yield f"{models}, {len(found.found)} differences: {counts}"
+    yield ""
+    shown = sorted(found.found, key=lambda each: (each.where != "", KINDS.index(each.kind)))[:MOST_ROWS]
+    yield make_table(COLUMNS, (_row(each) for each in shown))
+    if len(found.found) > len(shown):
+        yield f"[dim]{len(found.found) - len(shown)} more with --format json[/dim]"
+
+
+def _row(each: Difference) -> tuple[str, ...]:
+    names = (escaped(each.model), each.kind, escaped(each.where), escaped(each.name))
+    return (*names, _cell(each.a), _cell(each.b))
+
+
+def _cell(value: Any) -> str:
+    """Enough digits to see a difference."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.7g}" if isinstance(value, float) else escaped(str(value))
