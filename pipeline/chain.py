@@ -85,6 +85,8 @@ class Chain:
     home: Path
     on_event: OnEvent
     force: bool
+    artifacts: str | None = None
+    """URL of the store that is given the files of the pattern, too."""
 
     def take(self) -> str:
         """Take the model through; returns the key of the pattern that is now in the database."""

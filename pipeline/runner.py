@@ -5,21 +5,19 @@ on with the same run.
 """
 
 import contextlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dna_zoo.errors import DnaZooError, RecordRefusedError, StoreError
-from dna_zoo.text import printable
-from patterndb.records import RunModelRecord, RunRecord
+from dna_zoo.errors import DnaZooError, StoreError
+from patterndb.records import RunRecord
 from patterndb.store import PatternDatabase
-from pipeline.chain import Chain
 from pipeline.events import OnEvent, ignore
-from pipeline.fetch.errors import disk_errors
+from pipeline.executors.here import InThisProcess
+from pipeline.executors.run_log import logged_to
+from pipeline.executors.work import Executor, PlannedModel, Work
 from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
-from pipeline.fit.devices import resolve_device
 from pipeline.fit.stage import resolve_precision
 from pipeline.settings import MineSettings
 from pipeline.stages import content_key
@@ -27,9 +25,7 @@ from zoo.registry import ALL_CARDS
 
 __all__ = ["mine", "run_id"]
 
-log = logging.getLogger(__name__)
-LONGEST = 2_000
-"""Characters of a message that is kept."""
+HERE = InThisProcess()
 
 
 def mine(
@@ -40,6 +36,8 @@ def mine(
     home: Path,
     on_event: OnEvent = ignore,
     force: bool = False,
+    executor: Executor = HERE,
+    artifacts: str | None = None,
 ) -> RunRecord:
     """Mine the models and keep what was found; the record of the run says how each fared.
 
@@ -47,77 +45,48 @@ def mine(
     under one key.
 
     Its exit code is 0 if all are done, 3 if some failed, 1 if all failed. `force` does every stage again. Errors of a
-    model are recorded, not raised; a database that fails (`StoreError`) ends the run. On Ctrl-C the run is marked
+    model are recorded, not raised; a database or a cluster that fails ends the run. On Ctrl-C the run is marked
     interrupted.
+
+    - `executor`: where the models are mined.
+    - `artifacts`: URL of a store that is given every file of the patterns, too.
     """
-    device = resolve_device(settings.device)
-    settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
-    models = expand_all(requests, home=home)
-    run = run_id(models, settings)
-    folder = home / "runs" / run
-    folder.mkdir(parents=True, exist_ok=True)
-    database.start_run(run, {"models": [_asked(request) for request in models], "settings": settings.as_dict()})
-    keys = [key_of(request) for request in models]
-    database.set_run_models(run, keys)
-    statuses = []
-    with _logged_to(folder / "run.log"):
-        try:
-            for key, request in zip(keys, models, strict=True):
-                chain = Chain(
-                    request=request,
-                    key=key,
-                    settings=settings,
-                    run=run,
-                    database=database,
-                    home=home,
-                    on_event=on_event,
-                    force=force,
-                )
-                statuses.append(_mine_model(chain))
-        except KeyboardInterrupt:
-            database.finish_run(run, "interrupted", 130)
-            raise
-        except StoreError:
-            with contextlib.suppress(StoreError):  # What failed may fail again, and is told below.
-                database.finish_run(run, "failed", 1)
-            raise
+    settings = executor.with_device(settings)
+    settings = replace(settings, fit=resolve_precision(settings.fit, settings.device))
+    asked = expand_all(requests, home=home)
+    models = tuple(PlannedModel(key=key_of(request), request=request) for request in asked)
+    work = Work(run=run_id(asked, settings), settings=settings, home=home, artifacts=artifacts, force=force)
+    work.folder.mkdir(parents=True, exist_ok=True)
+    database.start_run(work.run, _request(asked, work))
+    database.set_run_models(work.run, [model.key for model in models])
+    with logged_to(work.log):
+        statuses = _mine_all(executor, work, models, database, on_event)
     failed = statuses.count("failed")
     status, exit_code = ("done", 0) if not failed else ("failed", 1) if failed == len(statuses) else ("partial", 3)
-    database.finish_run(run, status, exit_code)
-    return database.run(run)
+    database.finish_run(work.run, status, exit_code)
+    return database.run(work.run)
 
 
-def _mine_model(chain: Chain) -> str:
-    """Take one model through; returns and records `done` or `failed`."""
-    chain.tell("start", "mine")
+def _mine_all(
+    executor: Executor, work: Work, models: Sequence[PlannedModel], database: PatternDatabase, on_event: OnEvent
+) -> list[str]:
+    """How the models fared; the run is ended in the database where they cannot all be mined."""
     try:
-        with disk_errors(chain.home):
-            pattern_key = chain.take()
-    except RecordRefusedError as error:
-        return _fail(chain, error.message, error.hint)
-    except StoreError:
+        with contextlib.closing(executor.outcomes(work, models, database=database, on_event=on_event)) as outcomes:
+            return [outcome.status for outcome in outcomes]
+    except KeyboardInterrupt:
+        database.finish_run(work.run, "interrupted", 130)
         raise
-    except DnaZooError as error:
-        return _fail(chain, error.message, error.hint)
-    except Exception as error:  # One model's bug must not cost the others their results.
-        if isinstance(error.__cause__, KeyboardInterrupt):  # Python makes an error of one in `__set_name__`.
-            raise KeyboardInterrupt from error
-        log.exception("%s failed because of a bug.", chain.key)
-        hint = f"This is a bug; the traceback is in {chain.home / 'runs' / chain.run / 'run.log'}."
-        return _fail(chain, f"{type(error).__name__}: {error}", hint)
-    record = RunModelRecord(key=chain.key, status="done", pattern_key=pattern_key)
-    chain.database.finish_model(chain.run, record)
-    chain.tell("done", "mine")
-    return "done"
+    except DnaZooError:
+        with contextlib.suppress(StoreError):  # What failed may fail again, and is told below.
+            database.finish_run(work.run, "failed", 1)
+        raise
 
 
-def _fail(chain: Chain, message: str, hint: str) -> str:
-    message, hint = printable(message, longest=LONGEST), printable(hint, longest=LONGEST)
-    log.warning("%s: %s", chain.key, message)
-    record = RunModelRecord(key=chain.key, status="failed", error=message, hint=hint or None)
-    chain.database.finish_model(chain.run, record)
-    chain.tell("failed", "mine", message=message)
-    return "failed"
+def _request(requests: Sequence[ModelRequest], work: Work) -> dict[str, object]:
+    """What the database keeps of what was asked."""
+    asked = {"models": [_asked(request) for request in requests], "settings": work.settings.as_dict()}
+    return asked | ({"artifacts": work.artifacts} if work.artifacts else {})
 
 
 def run_id(requests: Sequence[ModelRequest], settings: MineSettings) -> str:
@@ -138,28 +107,3 @@ def _asked(request: ModelRequest) -> dict[str, str | None]:
         "base": request.base,
         **({"component": request.component} if request.component else {}),
     }
-
-
-class _OneLine(logging.Formatter):
-    """A message is one line, whatever names are in it; a traceback below it has its own."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message)
-        return super().formatMessage(record)
-
-
-@contextlib.contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    """The pipeline's log, appended to the run's file."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logger = logging.getLogger("pipeline")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        handler.close()

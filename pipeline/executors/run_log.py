@@ -1,0 +1,36 @@
+"""The run's log: what the pipeline says while a run goes on, in one file of its folder."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from dna_zoo.text import printable
+
+__all__ = ["logged_to"]
+
+
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever names are in it; a traceback below it has its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """The pipeline's log, appended to the run's file. Several processes may do so: a line is written at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logger = logging.getLogger("pipeline")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
