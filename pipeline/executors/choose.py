@@ -35,4 +35,8 @@ def _reached_from_afar(url: str) -> str:
     """The URL for a process that works in another folder."""
     parsed = parse_url(url)
     path = file_of(parsed)
-    return url if path is None or str(path).startswith("file:") else parsed.set(database=str(path.absolute())).render_as_string(hide_password=False)
+    return (
+        url
+        if path is None or str(path).startswith("file:")
+        else parsed.set(database=str(path.absolute())).render_as_string(hide_password=False)
+    )
