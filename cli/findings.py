@@ -361,6 +361,8 @@ def _whereabouts_facts(whereabouts: Whereabouts, run: str) -> Iterator[tuple[str
     yield "Found", f"{moment(whereabouts.found)} UTC by run {escaped(run)}{source}"
     if whereabouts.folder:
         yield "Files", f"{escaped(whereabouts.folder)}: {', '.join(_file_text(file) for file in whereabouts.files)}"
+    if dna := next((file.url for file in whereabouts.files if file.kind == "checkpoint" and file.url), None):
+        yield "DNA by URL", escaped(dna)
 
 
 def _file_text(file: FileState) -> str:

@@ -8,10 +8,12 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dna_zoo.errors import DnaZooError, StoreError
 from patterndb.records import RunRecord
 from patterndb.store import PatternDatabase
+from pipeline.artifacts import store_url
 from pipeline.events import OnEvent, ignore
 from pipeline.executors.here import InThisProcess
 from pipeline.executors.run_log import logged_to
@@ -51,6 +53,7 @@ def mine(
     - `executor`: where the models are mined.
     - `artifacts`: URL of a store that is given every file of the patterns, too.
     """
+    artifacts = store_url(artifacts) if artifacts else None
     settings = executor.with_device(settings)
     settings = replace(settings, fit=resolve_precision(settings.fit, settings.device))
     asked = expand_all(requests, home=home)
@@ -83,9 +86,9 @@ def _mine_all(
         raise
 
 
-def _request(requests: Sequence[ModelRequest], work: Work) -> dict[str, object]:
+def _request(requests: Sequence[ModelRequest], work: Work) -> dict[str, Any]:
     """What the database keeps of what was asked."""
-    asked = {"models": [_asked(request) for request in requests], "settings": work.settings.as_dict()}
+    asked: dict[str, Any] = {"models": [_asked(request) for request in requests], "settings": work.settings.as_dict()}
     return asked | ({"artifacts": work.artifacts} if work.artifacts else {})
 
 

@@ -108,6 +108,8 @@ def _draw_run(record: RunRecord, folder: Path) -> Iterator[RenderableType]:
     times = f"{moment(record.started)} UTC, took {_took(record)}"
     yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}"
     yield f"[dim]Files: {escaped(str(folder))}{'' if folder.is_dir() else ' (missing)'}[/dim]"
+    if artifacts := record.request.get("artifacts"):
+        yield f"[dim]Artifacts: {escaped(str(artifacts))}[/dim]"
     yield ""
     yield make_table(STAGE_COLUMNS, [row for model in record.models for row in _stage_rows(model)])
     for model in record.models:
