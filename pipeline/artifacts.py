@@ -12,7 +12,7 @@ import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from dna_zoo.errors import ArtifactError, SettingsError
 from dna_zoo.text import is_printable, printable, without_secrets
@@ -25,7 +25,6 @@ PLAIN_URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^?#]*)")
 RENAMES = ("ftp", "hdfs", "sftp", "smb", "ssh", "webhdfs")
 """Protocols of disks elsewhere, where a file that is being written shows: it gets its name at the end. An object store
 shows an object when all of it is there."""
-CHUNK = 2**20
 LONGEST = 300
 """Characters of what a server says that are shown."""
 
@@ -184,7 +183,7 @@ def _write_here(source: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with source.open("rb") as found, temporary.open("xb") as copy:
-            shutil.copyfileobj(found, copy, CHUNK)
+            shutil.copyfileobj(found, copy)
             copy.flush()
             os.fsync(copy.fileno())
         os.replace(temporary, target)
@@ -194,14 +193,9 @@ def _write_here(source: Path, target: Path) -> None:
 
 def _read(url: str, target: Path) -> str:
     """Copy it, and give the sha256 of what came."""
+    if _size(url) is None:
+        raise FileNotFoundError("it is not there")
     system, path = _opened(url)
-    with system.open(path, "rb") as source, target.open("wb") as copy:
-        return _copied(source, copy)
-
-
-def _copied(source: BinaryIO, copy: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := source.read(CHUNK):
-        digest.update(chunk)
-        copy.write(chunk)
-    return digest.hexdigest()
+    system.get_file(path, str(target))
+    with target.open("rb") as copy:
+        return hashlib.file_digest(copy, "sha256").hexdigest()

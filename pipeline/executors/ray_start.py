@@ -71,6 +71,7 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")
                 ray.init(**where, **quiet)
+            _hush(ray)
         except ImportError as error:  # The client is an extra of Ray's.
             hint = "Install it with `pip install 'ray[client]'`, or give HOST:PORT on a machine of the cluster."
             raise SettingsError("`ray://` needs Ray's client, which is not installed.", hint=hint) from error
@@ -83,6 +84,12 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _hush(ray: Any) -> None:
+    """Keep what Ray says of lost workers off stdout, where results go: no setting does, and it is told in our words."""
+    if hasattr(ray._private.worker, "_worker_logs_enabled"):
+        ray._private.worker._worker_logs_enabled = False
 
 
 @contextlib.contextmanager

@@ -79,6 +79,8 @@ class _Session(socketserver.StreamRequestHandler):
         return "502 use PASV"
 
     def do_pasv(self, _: str) -> str:
+        if self.data:
+            self.data.close()
         self.data = socket.create_server(("127.0.0.1", 0))
         port = self.data.getsockname()[1]
         return f"227 here (127,0,0,1,{port // 256},{port % 256})"
@@ -99,8 +101,11 @@ class _Session(socketserver.StreamRequestHandler):
         return "226 done"
 
     def do_stor(self, name: str) -> str:
-        with self.transfer() as client, client.makefile("rb") as source, self.at(name).open("wb") as file:
+        mode = "r+b" if self.start else "wb"
+        with self.transfer() as client, client.makefile("rb") as source, self.at(name).open(mode) as file:
+            file.seek(self.start)
             shutil.copyfileobj(source, file)
+        self.start = 0
         return "226 done"
 
     def do_quit(self, _: str) -> str:
