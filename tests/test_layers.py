@@ -20,7 +20,7 @@ PACKAGES = {
     "cli": {"dna_zoo", "zoo", "patterndb", "pipeline", "library"},
 }
 """Package -> packages that it may import."""
-SHARED = {"additive", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
+SHARED = {"additive", "artifacts", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
 """Modules at the top of the pipeline that any room may import; they import no room."""
 ROOMS = {
     "weights": set(),
@@ -33,7 +33,8 @@ ROOMS = {
     "tuning": {"fetch", "weights", "fit"},
     "persist": set(),
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist"},
-    "runner": {"fetch", "fit", "chain"},
+    "executors": {"fetch", "weights", "fit", "chain"},
+    "runner": {"fetch", "fit", "executors"},
     **{name: set() for name in SHARED},
 }
 """Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""

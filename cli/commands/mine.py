@@ -31,6 +31,8 @@ EXAMPLES = (
     "dna-zoo mine ./my-model albert/albert-base-v2 --nulls 4",
     "dna-zoo mine --weights minilm-l6=model.safetensors",
     "dna-zoo mine --local ./checkpoint-900 --name mine-900",
+    "dna-zoo mine --tier 1 --jobs 4",
+    "dna-zoo mine --all --on ray --artifacts s3://my-bucket/zoo",
 )
 NUM_NEIGHBOURS = 3
 SOURCES = "Models"
@@ -178,7 +180,7 @@ def mine(
                 on_event=on_event,
                 force=force,
                 executor=executor,
-                artifacts=artifacts,
+                artifacts=artifacts or None,
             )
         _tell(run, database, home, output)
     return errors.FAILED if run.exit_code is None else run.exit_code
