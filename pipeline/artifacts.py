@@ -83,7 +83,7 @@ class ArtifactStore:
 
     def holds(self, artifact: ArtifactRecord) -> bool:
         """Whether it is there, by its size. Raises `ArtifactError` where nobody can tell."""
-        return _translated(self.url, _size, self.url_of(artifact.sha256)) == artifact.num_bytes
+        return bool(_translated(self.url, _size, self.url_of(artifact.sha256)) == artifact.num_bytes)
 
     def put(self, path: Path, artifact: ArtifactRecord) -> str:
         """Keep the file, unless it is there; its URL. Raises `ArtifactError` if that fails."""

@@ -103,7 +103,11 @@ class _Tasks:
     def __init__(self, ray: Any, work: Work, estimate: Callable[[PlannedModel, MineSettings], Resources]) -> None:
         self._ray, self._settings, self._estimate = ray, work.settings, estimate
         self._work = ray.put(work)
-        self._mailbox = ray.remote(Mailbox).options(num_cpus=0).remote()
+        # Near this process, which is not lost with a machine of the others.
+        near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=True
+        )
+        self._mailbox = ray.remote(Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=near).remote()
         self._largest = {
             name: max(node["Resources"].get(name, 0.0) for node in ray.nodes() if node["Alive"])
             for name in ("CPU", "memory")

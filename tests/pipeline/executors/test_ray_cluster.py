@@ -18,7 +18,7 @@ from pipeline.settings import MineSettings
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.workers import command_of, processes_below, rows_of, start_mining, wait_for
 
-SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu", "--epochs", "1500"]
+SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu", "--epochs", "600"]
 """A fit of some seconds: long enough to be killed in."""
 
 
