@@ -20,7 +20,18 @@ PACKAGES = {
     "cli": {"dna_zoo", "zoo", "patterndb", "pipeline", "library"},
 }
 """Package -> packages that it may import."""
-SHARED = {"additive", "artifacts", "decomposition", "events", "memory", "nulls", "order", "parallel", "settings", "stages"}
+SHARED = {
+    "additive",
+    "artifacts",
+    "decomposition",
+    "events",
+    "memory",
+    "nulls",
+    "order",
+    "parallel",
+    "settings",
+    "stages",
+}
 """Modules at the top of the pipeline that any room may import; they import no room."""
 ROOMS = {
     "weights": set(),

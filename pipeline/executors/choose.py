@@ -23,9 +23,11 @@ def choose(*, on: str | None, jobs: int | None, device: str, database_url: str) 
         raise SettingsError(f"`--jobs` is {jobs}.", hint="Give an integer of at least 1.")
     if on is not None:
         from pipeline.executors.ray_cluster import RayCluster
-        from pipeline.executors.ray_start import parse_address
+        from pipeline.executors.ray_start import import_ray, parse_address
 
-        return RayCluster(address=parse_address(on), jobs=jobs, database_url=_reached_from_afar(database_url))
+        address = parse_address(on)
+        import_ray()
+        return RayCluster(address=address, jobs=jobs, database_url=_reached_from_afar(database_url))
     if jobs is None and device in ("auto", "cuda"):
         jobs = len(visible_gpus())
     return Processes(jobs=jobs, database_url=_reached_from_afar(database_url)) if jobs and jobs > 1 else InThisProcess()
