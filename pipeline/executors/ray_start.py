@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import warnings
@@ -21,6 +22,8 @@ __all__ = ["import_ray", "joined", "parse_address"]
 LOCAL = "local"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ray's least: what tasks take and give is small."""
+ANSWER = 10
+"""Seconds to wait for a cluster to take a connection."""
 LONGEST_TEMPORARY = 40
 """Characters: Ray makes sockets far below its folder, and their paths may have 107."""
 QUIET = {
@@ -66,8 +69,9 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    with _own_cluster(num_cpus) if address == LOCAL else _other_cluster(address) as where:
+    with contextlib.ExitStack() as stack:
         try:
+            where = stack.enter_context(_own_cluster(num_cpus) if address == LOCAL else _other_cluster(address))
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")
                 ray.init(**where, **quiet)
@@ -75,7 +79,7 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
         except ImportError as error:  # The client is an extra of Ray's.
             hint = "Install it with `pip install 'ray[client]'`, or give HOST:PORT on a machine of the cluster."
             raise SettingsError("`ray://` needs Ray's client, which is not installed.", hint=hint) from error
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
             hint = "Check the address, and that the cluster runs: `ray status`. Ray must be the same version on both."
             raise SettingsError(
                 f"No Ray cluster can be used at {address!r}: {_first_line(error)}.", hint=hint
@@ -111,6 +115,9 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _other_cluster(address: str) -> Iterator[dict[str, Any]]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():  # Where nobody listens, Ray would try for minutes, and say so on the terminal.
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
     yield {"address": address}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dna_zoo.errors import SettingsError
 from patterndb.store import PatternDatabase
-from pipeline.executors.ray_start import import_ray
+from pipeline.executors.ray_start import import_ray, joined
 from pipeline.executors.resources import GIB, Resources, resources_of
 from pipeline.executors.work import PlannedModel
 from pipeline.fetch.request import ModelRequest
@@ -97,6 +97,13 @@ def test_a_task_asks_for_no_more_than_the_largest_machine_has() -> None:
     asked = Resources(cpus=8, gpus=1, memory=64 * GIB)
     assert asked.within(cpus=2, memory=4 * GIB) == Resources(cpus=2, gpus=1, memory=4 * GIB)
     assert asked.within(cpus=0.5, memory=4 * GIB).cpus == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_told_at_once(address: str) -> None:
+    with pytest.raises(SettingsError, match="No Ray cluster can be used") as found, joined(address):
+        pass
+    assert "ray status" in found.value.hint
 
 
 def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
