@@ -15,7 +15,6 @@ from patterndb.tables import METADATA
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from cli.main import app; app()"]
-FAST = ["--epochs", "6", "--hidden-dim", "4", "--rank", "2", "--nulls", "1"]
 NO_ROWS = {"id", "seconds", "started", "finished", "confirmed_at"}
 """Columns that tell when a row was written, and after which others."""
 

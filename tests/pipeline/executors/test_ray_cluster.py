@@ -14,11 +14,12 @@ from pipeline.executors.ray_start import import_ray, joined
 from pipeline.executors.resources import GIB, Resources, resources_of
 from pipeline.executors.work import PlannedModel
 from pipeline.fetch.request import ModelRequest
-from pipeline.settings import MineSettings
+from pipeline.settings import MineSettings, make_settings
+from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.workers import command_of, processes_below, rows_of, start_mining, wait_for
 
-SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu", "--epochs", "600"]
+SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu", "--epochs", "300"]
 """A fit of some seconds: long enough to be killed in."""
 
 
@@ -76,7 +77,9 @@ def test_interrupted_and_then_with_a_killed_worker_a_cluster_finds_what_one_proc
     assert log.count("bert: order reused") >= 1
 
     alone = tmp_path / "alone"
-    assert ended(start_mining(folders, alone, f"sqlite:///{alone / 'dna-zoo.db'}", *SETTINGS))[0] == 3
+    asked = [ModelRequest(name=str(folder), weights=folder, key=folder.name) for folder in folders]
+    same = make_settings("quick", nulls=1, device="cpu", seed=0, hidden_dim=4, rank=2, epochs=300)
+    assert mine_into(alone, asked, same).exit_code == 3
     assert rows_of(url) == rows_of(f"sqlite:///{alone / 'dna-zoo.db'}")
 
 
