@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dna_zoo.errors import DnaZooError, StoreError
+from dna_zoo.errors import DnaZooError, SettingsError, StoreError
 from patterndb.records import RunRecord
 from patterndb.store import PatternDatabase
 from pipeline.artifacts import store_url
@@ -54,6 +54,9 @@ def mine(
     - `artifacts`: URL of a store that is given every file of the patterns, too.
     """
     artifacts = store_url(artifacts) if artifacts else None
+    if artifacts and artifacts.startswith("memory://") and executor != HERE:
+        message = "Workers cannot share artifacts in the memory of a process."
+        raise SettingsError(message, hint="Give a folder or a URL that all of them reach.")
     settings = executor.with_device(settings)
     settings = replace(settings, fit=resolve_precision(settings.fit, settings.device))
     asked = expand_all(requests, home=home)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dna_zoo.errors import SettingsError
 from patterndb.records import RunRecord
 from pipeline.events import Event, ignore
 from pipeline.executors.processes import Processes, _Worker
@@ -99,6 +100,12 @@ def test_a_model_that_kills_every_worker_is_given_up_and_the_others_are_not(
     assert [model.status for model in run.models] == ["failed", "failed"] and run.exit_code == 1
     assert run.models[0].error == "Its worker was lost 3 times, the last time because it ended with exit code 7."
     assert sum(event.kind == "note" for event in events) == 4
+
+
+def test_workers_share_no_artifacts_in_memory(asked: list[ModelRequest], tmp_path: Path) -> None:
+    executor = Processes(jobs=2, database_url=url_of(tmp_path))
+    with database_of(tmp_path) as database, pytest.raises(SettingsError, match="memory of a process"):
+        mine(asked, FAST, database=database, home=tmp_path, executor=executor, artifacts="memory://x")
 
 
 def test_a_worker_ends_when_what_started_it_is_gone(asked: list[ModelRequest], tmp_path: Path) -> None:
