@@ -363,6 +363,8 @@ def _whereabouts_facts(whereabouts: Whereabouts, run: str) -> Iterator[tuple[str
         yield "Files", f"{escaped(whereabouts.folder)}: {', '.join(_file_text(file) for file in whereabouts.files)}"
     if whereabouts.command:
         yield "Repeat", f"{escaped(whereabouts.command)}, or dna-zoo rerun {escaped(run)}"
+    if dna := next((file.url for file in whereabouts.files if file.kind == "checkpoint" and file.url), None):
+        yield "DNA by URL", escaped(dna)
 
 
 def _file_text(file: FileState) -> str:

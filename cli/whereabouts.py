@@ -25,6 +25,8 @@ class FileState:
     """As it was written."""
     state: Literal["intact", "missing", "changed"]
     """By its size."""
+    url: str | None = None
+    """Where other machines find it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,7 @@ def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path
             path=str(home / each.path),
             num_bytes=each.num_bytes,
             state=_state_of(home / each.path, each.num_bytes),
+            url=each.url,
         )
         for each in pattern.artifacts
     )

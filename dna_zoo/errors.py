@@ -21,6 +21,7 @@
     ├── OutputError
     ├── UnbuildableModelError
     ├── JoinError
+    ├── ArtifactError
     ├── DnaFileError
     ├── UnknownTensorError (LookupError)
     ├── LibraryError
@@ -37,6 +38,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "ArtifactError",
     "ConnectionLostError",
     "DamagedFileError",
     "DiskFullError",
@@ -157,6 +159,10 @@ class UnbuildableModelError(DnaZooError):
 
 class JoinError(DnaZooError):
     """Two models, or a model and a task, cannot be joined."""
+
+
+class ArtifactError(DnaZooError):
+    """A file of a pattern cannot be kept at its URL, or had from there."""
 
 
 class DnaFileError(DnaZooError):

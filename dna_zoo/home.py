@@ -4,7 +4,7 @@ and for Python."""
 import os
 from pathlib import Path
 
-__all__ = ["DATABASE_NAME", "database_url", "default_home", "home_folder"]
+__all__ = ["DATABASE_NAME", "artifacts_url", "database_url", "default_home", "home_folder"]
 
 DATABASE_NAME = "dna-zoo.db"
 
@@ -20,6 +20,12 @@ def home_folder(given: str | Path | None = None) -> Path:
     """The home folder: as given, else DNA_ZOO_HOME, else the platform's."""
     named = given or os.environ.get("DNA_ZOO_HOME")
     return Path(named).expanduser() if named else default_home()
+
+
+def artifacts_url(given: str | Path | None = None) -> str | None:
+    """The store of artifacts: as given, else DNA_ZOO_ARTIFACTS, else none."""
+    named = str(given) if given else os.environ.get("DNA_ZOO_ARTIFACTS")
+    return named or None
 
 
 def database_url(given: str | None, home: Path) -> str:

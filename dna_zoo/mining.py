@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import DnaZooError, SettingsError, StoreError
+from dna_zoo.home import artifacts_url
 from dna_zoo.pattern import Pattern
 from dna_zoo.zoo import locate
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, ignore
+from pipeline.executors.choose import choose
 from pipeline.fetch.plan import expand
 from pipeline.fetch.request import ModelRequest
 from pipeline.runner import mine as mine_models
@@ -31,6 +33,9 @@ def mine(
     database: str | Path | None = None,
     home: str | Path | None = None,
     force: bool = False,
+    jobs: int | None = None,
+    on: str | None = None,
+    artifacts: str | Path | None = None,
     progress: Progress = False,
     **settings: Any,
 ) -> list[Pattern]:
@@ -40,6 +45,8 @@ def mine(
     - `preset`, `nulls`, `device`, `seed`, `force`: as the options of `dna-zoo mine`; `settings` are those of the fit
       (`epochs=100`, `dna_type="spectral"`, ...: `pipeline.settings.FitSettings`).
     - `database`, `home`: as in `dna_zoo.open`; both are created if they are not there.
+    - `jobs`, `on`: models at a time, and a Ray cluster to mine on, as the options of `dna-zoo mine`.
+    - `artifacts`: a folder or URL that is given the files of the patterns, too; without it, DNA_ZOO_ARTIFACTS.
     - `progress`: True for a line on stderr for each finished stage, or a function that takes each `Event`.
 
     A model that fails does not stop the others: it is warned of, and left out. If all fail, raises `DnaZooError` with
@@ -52,9 +59,19 @@ def mine(
     requests = [each for request in named for each in expand(request)]
     chosen = make_settings(preset, nulls=nulls, device=device, seed=seed, **settings)
     url, folder = locate(database, home)
+    executor = choose(on=on, jobs=jobs, device=device, database_url=url)
     _make(folder)
     opened = PatternDatabase.open(url)
-    run = mine_models(requests, chosen, database=opened, home=folder, on_event=_listener(progress), force=force)
+    run = mine_models(
+        requests,
+        chosen,
+        database=opened,
+        home=folder,
+        on_event=_listener(progress),
+        force=force,
+        executor=executor,
+        artifacts=artifacts_url(artifacts),
+    )
     failed = [model for model in run.models if model.status == "failed"]
     if len(failed) == len(run.models):
         opened.close()

@@ -243,6 +243,8 @@ class ArtifactRecord:
     path: str
     sha256: str
     num_bytes: int
+    url: str | None = None
+    """Where other machines find it; None if it is in the home folder alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -344,5 +344,6 @@ ARTIFACTS = Table(
     _position(),
     *_required(Text(), "kind", "path", "sha256"),
     *_required(BigInteger(), "num_bytes"),
+    *_optional(Text(), "url"),
     CheckConstraint("num_bytes >= 0", name="num_bytes"),
 )

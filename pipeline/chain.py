@@ -25,11 +25,12 @@ import numpy.typing as npt
 from cattrs import Converter
 from filelock import FileLock
 
-from patterndb.records import ModelRecord, PatternRecord, StageRecord
+from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
+from pipeline.artifacts import ArtifactStore
 from pipeline.dna.contents import DnaContents
 from pipeline.dna.file import DNA_FILE, write_dna
 from pipeline.dna.format_2 import OLD_FILE, read_networks
@@ -87,6 +88,8 @@ class Chain:
     home: Path
     on_event: OnEvent
     force: bool
+    artifacts: str | None = None
+    """URL of the store that is given the files of the pattern, too."""
 
     def take(self) -> str:
         """Take the model through; returns the key of the pattern that is now in the database."""
@@ -253,6 +256,7 @@ class Chain:
                 request_key=self.request_key,
                 home=self.home,
                 database=self.database,
+                store=self._store,
                 on_step=lambda step: self.tell("progress", "persist", message=step),
             )
         self._record("persist", key, time.perf_counter() - started, is_reused=is_kept)
@@ -262,7 +266,18 @@ class Chain:
     def _is_kept(self, pattern_key: str) -> bool:
         """Whether the pattern is the model's current one in the database, and its files are in the run's folder."""
         current, artifacts = self.database.current_key(self.key) or ("", ())
-        return current == pattern_key and are_intact(artifacts, self.home)
+        is_here = current == pattern_key and are_intact(artifacts, self.home)
+        return is_here and (self._store is None or all(map(self._is_stored, artifacts)))
+
+    def _is_stored(self, artifact: ArtifactRecord) -> bool:
+        """Whether the file is in the store, and the database says so."""
+        store = self._store
+        assert store is not None
+        return artifact.url == store.url_of(artifact.sha256) and store.holds(artifact)
+
+    @property
+    def _store(self) -> ArtifactStore | None:
+        return ArtifactStore(self.artifacts) if self.artifacts else None
 
     def _pattern(
         self, key: str, model: ModelRecord, reading: dict[str, Any], findings: Findings, fits: FitReports

@@ -13,15 +13,19 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["num_cores", "one_thread_each", "run_parallel"]
+__all__ = ["CORES", "num_cores", "one_thread_each", "run_parallel"]
 
+CORES = "DNA_ZOO_CORES"
+"""The variable that holds this process to so many cores, where several share a machine."""
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def num_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get(CORES, "")
+    return max(min(int(given), there), 1) if given.isdecimal() else there
 
 
 @contextmanager

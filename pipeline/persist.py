@@ -16,6 +16,7 @@ from typing import Any
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
+from pipeline.artifacts import ArtifactStore
 from pipeline.stages import content_key, write_json
 
 __all__ = ["PERSIST_VERSION", "are_intact", "persist", "summary_of", "write_run_folder"]
@@ -33,15 +34,32 @@ def persist(
     request_key: str,
     home: Path,
     database: PatternDatabase,
+    store: ArtifactStore | None = None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> None:
     """Write the pattern into the folder of its request in `home`, and keep it in the database, whole or not at all.
 
     - `history`, `dna`: of the fit; none and None for a model without one.
+    - `store`: is given the files, too, before the database tells of them.
     """
     folder = home / "runs" / request_key / _as_folder(pattern.model.key)
-    artifacts = write_run_folder(folder, home, pattern, history, dna)
+    written = write_run_folder(folder, home, pattern, history, dna)
+    artifacts = _stored(written, home, store) if store else _found_again(written, pattern, database)
     database.save_pattern(replace(pattern, artifacts=artifacts), on_step)
+
+
+def _stored(artifacts: Sequence[ArtifactRecord], home: Path, store: ArtifactStore) -> tuple[ArtifactRecord, ...]:
+    """With their URLs, where they are now."""
+    return tuple(replace(each, url=store.put(home / each.path, each)) for each in artifacts)
+
+
+def _found_again(
+    artifacts: Sequence[ArtifactRecord], pattern: PatternRecord, database: PatternDatabase
+) -> tuple[ArtifactRecord, ...]:
+    """With the URLs that the model's current pattern has for the same bytes: they are still there."""
+    _, known = database.current_key(pattern.model.key) or ("", ())
+    urls = {each.sha256: each.url for each in known}
+    return tuple(replace(each, url=urls.get(each.sha256)) for each in artifacts)
 
 
 def _as_folder(key: str) -> str:
@@ -70,7 +88,8 @@ def write_run_folder(
 def are_intact(artifacts: Sequence[ArtifactRecord], home: Path) -> bool:
     """Whether every file is there as it was written."""
     return all(
-        (home / each.path).is_file() and _artifact(each.kind, home / each.path, home) == each for each in artifacts
+        (home / each.path).is_file() and _artifact(each.kind, home / each.path, home) == replace(each, url=None)
+        for each in artifacts
     )
 
 

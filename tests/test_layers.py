@@ -23,6 +23,7 @@ PACKAGES = {
 """Package -> packages that it may import."""
 SHARED = {
     "additive",
+    "artifacts",
     "decomposition",
     "events",
     "invocation",
@@ -45,7 +46,8 @@ ROOMS = {
     "tuning": {"fetch", "weights", "fit"},
     "persist": set(),
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist"},
-    "runner": {"fetch", "fit", "chain"},
+    "executors": {"fetch", "weights", "fit", "chain"},
+    "runner": {"fetch", "fit", "executors"},
     "rerun": {"fetch", "runner"},
     **{name: set() for name in SHARED},
 }

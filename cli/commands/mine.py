@@ -32,6 +32,8 @@ EXAMPLES = (
     "dna-zoo mine ./my-model albert/albert-base-v2 --nulls 4",
     "dna-zoo mine --weights minilm-l6=model.safetensors",
     "dna-zoo mine --local ./checkpoint-900 --name mine-900",
+    "dna-zoo mine --tier 1 --jobs 4",
+    "dna-zoo mine --all --on ray --artifacts s3://my-bucket/zoo",
 )
 NUM_NEIGHBOURS = 3
 SOURCES = "Models"
@@ -50,6 +52,38 @@ LocalOption = Annotated[
 LocalNamesOption = Annotated[
     list[str] | None,
     typer.Option("--name", metavar="KEY", help="What to call the --local before it.", rich_help_panel=SOURCES),
+]
+WHERE = "Where to mine and to keep"
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        help="Models at a time. Default: one; one a GPU where all may be used; on Ray, as many as there is room for.",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="PLACE",
+        help="`ray` for a Ray cluster of this machine, HOST:PORT or ray://HOST:PORT for one that runs.",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
+]
+ArtifactsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts",
+        envvar="DNA_ZOO_ARTIFACTS",
+        metavar="URL",
+        help="Keep the files of the patterns there too, for other machines: a folder, s3://BUCKET/PATH, gs://..., ...",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
 ]
 
 
@@ -100,6 +134,9 @@ def mine(
         ),
     ] = None,
     offline: OfflineOption = False,
+    jobs: JobsOption = None,
+    on: OnOption = None,
+    artifacts: ArtifactsOption = None,
     output_format: FormatOption = Format.TABLE,
     **fit: Any,
 ) -> int:
@@ -129,8 +166,10 @@ def mine(
         **fit,
     )
     require_some(requests, session)
+    from pipeline.executors.choose import choose
     from pipeline.runner import mine as mine_models
 
+    executor = choose(on=on, jobs=jobs, device=device, database_url=session.database_url)
     home = session.make_home()
     with ended_in_order(), session.database(create=True) as database, offline_mode(offline):
         with progress(session.verbosity) as on_event:
@@ -142,6 +181,8 @@ def mine(
                 on_event=on_event,
                 force=force,
                 command=session.command_line,
+                executor=executor,
+                artifacts=artifacts or None,
             )
         _tell(run, database, home, output)
     return errors.FAILED if run.exit_code is None else run.exit_code

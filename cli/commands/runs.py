@@ -214,6 +214,8 @@ def _draw_run(record: RunRecord, folder: Path) -> Iterator[RenderableType]:
     yield f"[dim]Files: {escaped(str(folder))}{'' if folder.is_dir() else ' (missing)'}[/dim]"
     if record.error:
         yield f"[red]{escaped(record.error)}[/red]"
+    if artifacts := record.request.get("artifacts"):
+        yield f"[dim]Artifacts: {escaped(str(artifacts))}[/dim]"
     yield ""
     yield make_table(STAGE_COLUMNS, [row for model in record.models for row in _stage_rows(model)])
     for model in record.models:

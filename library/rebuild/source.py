@@ -7,6 +7,7 @@ from pathlib import Path
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError
 from patterndb.records import FitRecord, PatternRecord
 from patterndb.store import PatternDatabase
+from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna
 from pipeline.lineage.mined import find_weights
 from pipeline.weights.files import WeightFiles
@@ -97,7 +98,7 @@ def _budget(pattern: PatternRecord) -> float:
 
 
 def _dna_path(pattern: PatternRecord, home: Path) -> Path:
-    found = [home / each.path for each in pattern.artifacts if each.kind == "checkpoint"]
+    found = [artifact_file(each, home) for each in pattern.artifacts if each.kind == "checkpoint"]
     if not found:
         raise NotMinedError(
             f"{pattern.model.key!r} has no DNA: it has no matrices to fit.", hint="Rebuild a model that has some."

@@ -15,6 +15,7 @@ from torch.nn import functional
 from dna_zoo.errors import JoinError
 from library.surgery.models import Loaded
 from library.surgery.transplantation import Resample
+from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna, DnaTensor
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ def resampler(database: "PatternDatabase", key: str, loaded: Loaded, *, home: Pa
     """
     pattern = database.load_pattern(key)
     kept = next((each for each in pattern.artifacts if each.kind == "checkpoint"), None)
-    if kept is None or not (home / kept.path).exists():
+    path = artifact_file(kept, home) if kept else None
+    if path is None or not path.exists():
         raise JoinError(
             f"The DNA of {key!r} is not in this home folder.",
             hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {key}`.",
         )
-    dna, stored = Dna.load(home / kept.path), _stored_names(loaded)
+    dna, stored = Dna.load(path), _stored_names(loaded)
     return lambda name, tensor, shape: resampled(dna, stored.get(tensor.data_ptr(), name), tensor, shape)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from dna_zoo.errors import DnaFileError
 from patterndb.records import PatternRecord
 from patterndb.store import PatternDatabase
+from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna
 from pipeline.order import ORDER_FILE
 from pipeline.stages import StageStore
@@ -13,7 +14,10 @@ __all__ = ["mined_dna"]
 
 
 def mined_dna(pattern: PatternRecord, database: PatternDatabase, home: Path) -> Dna:
-    """Read the DNA of a pattern. Raises `DnaFileError` where nothing was fitted, or the file is not in this home."""
+    """Read the DNA of a pattern, which is brought into this home from its URL if it has one and is not here.
+
+    Raises `DnaFileError` where nothing was fitted or the file is nowhere, `ArtifactError` where it cannot be brought.
+    """
     key = pattern.model.key
     kept = next((each for each in pattern.artifacts if each.kind == "checkpoint"), None)
     if pattern.fit is None:
@@ -24,7 +28,7 @@ def mined_dna(pattern: PatternRecord, database: PatternDatabase, home: Path) -> 
         raise DnaFileError(
             f"The database does not say where the DNA of {key!r} is.", hint=f"Mine it again: `dna-zoo mine {key}`."
         )
-    path = home / kept.path
+    path = artifact_file(kept, home)
     if not path.exists():
         raise DnaFileError(
             f"The DNA of {key!r} is not in this home folder ({str(path)!r} is not there).",

@@ -57,6 +57,36 @@ def test_neighbours_are_printed_once_there_are_two_models(mine: Mine, tiny_model
     assert "Nearest to [red]other" in second.stdout and "tiny-model" in second.stdout
 
 
+def test_two_at_a_time_with_artifacts_are_shown_as_one(mine: Mine, tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "other")
+    store = tmp_path / "store"
+    result = mine("mine", str(tiny_model), str(tmp_path / "other"), *FAST, "--jobs", "2", "--artifacts", str(store))
+    assert result.exit_code == 0 and "Nearest to tiny-model" in result.stdout
+    (run,) = mine("runs", "--format", "quiet").stdout.split()
+    assert f"Artifacts: file://{store}" in mine("runs", run).stdout.replace("\n", "")
+    shown = json.loads(mine("show", "other", "--format", "json").stdout)
+    urls = {each["kind"]: each["url"] for each in shown["files"]}
+    assert all(Path(url.removeprefix("file://")).is_file() for url in urls.values())
+    assert "DNA by URL" in mine("show", "other").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--jobs", "0"), "`--jobs` is 0."),
+        (("--on", "slurm"), "`--on` is 'slurm'."),
+        (("--artifacts", "ftp://me:topsecret@host/x"), "holds a password"),
+        (("--artifacts", "nosuch://x"), "fsspec knows no nosuch://"),
+    ],
+)
+def test_a_place_that_is_none_is_refused_before_anything_is_mined(
+    options: tuple[str, str], message: str, mine: Mine, tiny_model: Path
+) -> None:
+    result = mine("mine", str(tiny_model), *FAST, *options)
+    assert result.exit_code != 0 and message in result.stderr and "topsecret" not in result.stderr
+    assert mine("runs", "--format", "quiet").stdout == ""
+
+
 def test_json_of_mine_holds_the_run_and_what_show_gives(mine: Mine, tiny_model: Path) -> None:
     document = json.loads(mine("mine", str(tiny_model), *FAST, "--format", "json").stdout)
     shown = json.loads(mine("show", "tiny-model", "--format", "json").stdout)

@@ -1,0 +1,138 @@
+"""Joining a Ray cluster, or starting one of this machine for as long as a run takes; without a word of Ray's."""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dna_zoo.errors import SettingsError
+from pipeline.parallel import num_cores
+
+__all__ = ["import_ray", "joined", "parse_address"]
+
+LOCAL = "local"
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Ray's least: what tasks take and give is small."""
+ANSWER = 10
+"""Seconds to wait for a cluster to take a connection."""
+LONGEST_TEMPORARY = 40
+"""Characters: Ray makes sockets far below its folder, and their paths may have 107."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Nothing about a run leaves the machines.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Else it warns of a change to come.
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+}
+
+
+def import_ray() -> Any:
+    """Ray. Raises `SettingsError` where it is not installed."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import ray
+    except ImportError as error:
+        hint = "Install it with `pip install 'dna-zoo[ray]'`, or use `--jobs N`."
+        raise SettingsError("`--on` needs Ray, which is not installed.", hint=hint) from error
+    return ray
+
+
+def parse_address(on: str) -> str:
+    """What `--on` means to Ray. Raises `SettingsError` for anything else."""
+    if on == "ray":
+        return os.environ.get("RAY_ADDRESS") or LOCAL
+    if re.fullmatch(r"(ray://)?[\w.-]+:\d{1,5}|(ray://)?\[[0-9a-fA-F:]+\]:\d{1,5}", on):
+        return on
+    raise SettingsError(
+        f"`--on` is {on!r}.", hint="Write `ray` for a cluster of this machine, or its address: HOST:PORT."
+    )
+
+
+@contextlib.contextmanager
+def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
+    """Ray, connected to the cluster at `address`; disconnected at the end, and a local cluster ended.
+
+    A cluster that this process has joined already is used as it is, and stays. Raises `SettingsError` if none answers.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    with contextlib.ExitStack() as stack:
+        try:
+            where = stack.enter_context(_own_cluster(num_cpus) if address == LOCAL else _other_cluster(address))
+            with warnings.catch_warnings(), _same_signals():
+                warnings.simplefilter("ignore")
+                ray.init(**where, **quiet)
+            _hush(ray)
+        except ImportError as error:  # The client is an extra of Ray's.
+            hint = "Install it with `pip install 'ray[client]'`, or give HOST:PORT on a machine of the cluster."
+            raise SettingsError("`ray://` needs Ray's client, which is not installed.", hint=hint) from error
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
+            hint = "Check the address, and that the cluster runs: `ray status`. Ray must be the same version on both."
+            raise SettingsError(
+                f"No Ray cluster can be used at {address!r}: {_first_line(error)}.", hint=hint
+            ) from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _hush(ray: Any) -> None:
+    """Keep what Ray says of lost workers off stdout, where results go: no setting does, and it is told in our words."""
+    if hasattr(ray._private.worker, "_worker_logs_enabled"):
+        ray._private.worker._worker_logs_enabled = False
+
+
+@contextlib.contextmanager
+def _same_signals() -> Iterator[None]:
+    """Keep what this process does on signals: Ray would have SIGTERM end it without a word to the database."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)} if is_main else {}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
+
+
+@contextlib.contextmanager
+def _other_cluster(address: str) -> Iterator[dict[str, Any]]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():  # Where nobody listens, Ray would try for minutes, and say so on the terminal.
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    yield {"address": address}
+
+
+@contextlib.contextmanager
+def _own_cluster(num_cpus: int | None) -> Iterator[dict[str, Any]]:
+    """How to start one here, with a folder of its own that is gone afterwards."""
+    usual = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix="zoo-", dir=usual if len(usual) <= LONGEST_TEMPORARY else "/tmp"))
+    try:
+        yield {
+            "address": LOCAL,
+            "num_cpus": num_cpus or num_cores(),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(folder),
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

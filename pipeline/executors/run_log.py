@@ -1,0 +1,39 @@
+"""The run's log: what the pipeline says while a run goes on, in one file of its folder."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from dna_zoo.text import printable
+
+__all__ = ["logged_to"]
+
+
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever names are in it; a traceback below it has its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """The log of pipeline and database, appended to the run's file. Several processes may do so: a line is written at
+    once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("pipeline", "patterndb")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        handler.close()

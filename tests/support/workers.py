@@ -1,0 +1,94 @@
+"""`dna-zoo mine` as a process of its own with workers below it, for tests that watch, kill and interrupt it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from patterndb.engine import make_engine, parse_url
+from patterndb.tables import METADATA
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from cli.main import app; app()"]
+NO_ROWS = {"id", "seconds", "started", "finished", "confirmed_at"}
+"""Columns that tell when a row was written, and after which others."""
+
+
+def environment() -> dict[str, str]:
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return os.environ | threads | {"PYTHONPATH": str(ROOT), "DNA_ZOO_CORES": "2"}
+
+
+def start_mining(folders: Sequence[Path], home: Path, url: str, *options: str) -> subprocess.Popen[str]:
+    """Mine the folders, under their names."""
+    local = [word for folder in folders for word in ("--local", str(folder), "--name", folder.name)]
+    return subprocess.Popen(
+        [*COMMAND, "mine", *local, "--home", str(home), "--db", url, "--format", "quiet", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=home.parent,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 200) -> Any:
+    """What the condition gives once that is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("It never came.")
+
+
+def rows_of(url: str) -> dict[str, list[str]]:
+    """Every row of every table, in an order of its own, with what it refers to by name and without times."""
+    engine = make_engine(parse_url(url))
+    with engine.connect() as connection:
+        names = {
+            f"{table[:-1]}_id": {
+                row["id"]: row[column] for row in connection.execute(select(METADATA.tables[table])).mappings()
+            }
+            for table, column in (("models", "digest"), ("runs", "run"), ("patterns", "pattern_key"))
+        }
+        names["run_model_id"] = {
+            row["id"]: row["key"] for row in connection.execute(select(METADATA.tables["run_models"])).mappings()
+        }
+        found = {
+            table.name: sorted(
+                repr({key: _named(key, value, names) for key, value in row.items() if key not in NO_ROWS})
+                for row in connection.execute(select(table)).mappings()
+            )
+            for table in METADATA.sorted_tables
+        }
+    engine.dispose()
+    return found
+
+
+def _named(column: str, value: Any, names: dict[str, dict[int, str]]) -> Any:
+    return names[column][value] if column in names else value
+
+
+def processes_below(pid: int) -> Iterator[int]:
+    """All children of a process and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        yield child
+        yield from processes_below(child)
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
