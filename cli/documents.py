@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cli.whereabouts import Whereabouts
 from patterndb.multiplicity import q_values
 from patterndb.records import (
+    ModelEntry,
     Neighbour,
     PatternRecord,
     RoleRecord,
@@ -36,6 +37,7 @@ __all__ = [
     "comparison_document",
     "library_document",
     "mine_document",
+    "model_entry_document",
     "neighbours_document",
     "pattern_document",
     "plan_document",
@@ -213,6 +215,22 @@ def run_document(run: RunRecord, folder: Path) -> Document:
 def mine_document(run: RunRecord, folder: Path, patterns: "Iterable[tuple[PatternRecord, Whereabouts]]") -> Document:
     """`mine`: the run, and what it found."""
     return {**run_document(run, folder), "patterns": [pattern_document(*found) for found in patterns]}
+
+
+def model_entry_document(entry: ModelEntry) -> Document:
+    """`models` and `models versions`: one version of a model."""
+    model_keys = ("repo", "revision", "sha256", "tier", "modality", "family", "architecture", "licence")
+    found_keys = ("pattern_class", "class_margin", "r2", "null_r2", "gain", "bits_per_weight")
+    return {
+        "model": entry.model.key,
+        **_fields(entry.model, model_keys),
+        "weights": entry.model.num_weights,
+        "tensors": entry.model.num_tensors,
+        **_fields(entry, found_keys),
+        **asdict(entry.chosen),
+        **_fields(entry, ("device", "run", "pattern_key", "confirmed_at", "is_current", "patterns", "versions")),
+        **_fields(entry, ("tags", "note")),
+    }
 
 
 def tune_document(found: "TuneResult", best: int | None, command: str | None) -> Document:

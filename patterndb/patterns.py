@@ -7,6 +7,7 @@ As many statements for a large pattern as for a small one, and for many patterns
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, delete, func, insert, or_, select
@@ -17,6 +18,7 @@ from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.floats import join_special
 from patterndb.records import (
     ArtifactRecord,
+    ChosenSettings,
     FitRecord,
     PatternRecord,
     PatternSummary,
@@ -40,7 +42,19 @@ from patterndb.tables import (
     TENSOR_PATTERNS,
 )
 
-__all__ = ["SAVE_STEPS", "PatternStore", "read_tensor_statistics", "read_tensors"]
+__all__ = [
+    "CURRENT",
+    "DESCRIPTION",
+    "NEWEST_FIRST",
+    "RANKED",
+    "SAVE_STEPS",
+    "PatternStore",
+    "chosen_columns",
+    "chosen_settings",
+    "not_mined",
+    "read_tensor_statistics",
+    "read_tensors",
+]
 
 SAVE_STEPS = ("pattern", "roles", "tensors", "fits", "metrics", "signature", "artifacts")
 """What `save_pattern` reports, in this order; all of it still uncommitted."""
@@ -63,6 +77,23 @@ RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).
 RANKED = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS)).subquery()
 CURRENT = select(RANKED.c.id).where(RANKED.c.place == 1)
 """Ids of the patterns that are the current ones of their model keys."""
+def chosen_columns() -> dict[str, ColumnElement[Any]]:
+    """Of the settings, which are JSON, what a `ChosenSettings` holds: by its names, read by the database."""
+    settings = PATTERNS.c.settings
+    found: dict[str, ColumnElement[Any]] = {
+        "preset": settings["preset"].as_string(),
+        "budget": settings["fit", "budget"].as_float(),
+        "epochs": settings["fit", "epochs"].as_integer(),
+        "seed": settings["seed"].as_integer(),
+    }
+    return {name: column.label(f"chosen_{name}") for name, column in found.items()}
+
+
+def chosen_settings(row: RowMapping) -> ChosenSettings:
+    """The record of a row with `chosen_columns`."""
+    return ChosenSettings(**{each.name: row[f"chosen_{each.name}"] for each in fields(ChosenSettings)})
+
+
 DESCRIPTION = (*_columns(MODELS, rows.MODEL_FIELDS), RUNS.c.run)
 PATTERN_COLUMNS = _columns(
     PATTERNS,
@@ -136,7 +167,8 @@ class PatternStore(Transactions):
 
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
-        query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)
+        columns = (*DESCRIPTION, *SUMMARY_COLUMNS, *chosen_columns().values(), SIGNATURE_LAYOUTS.c.version, RANK)
+        query = select(*columns).select_from(SIGNED)
         with self._reading() as connection:
             fits = _read_fits(connection, FITS.c.position == 0)
             found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
@@ -152,6 +184,7 @@ class PatternStore(Transactions):
                 class_margin=_class_margin(row),
                 fit=fits.get((row["id"], None, None)),
                 signature_version=row["version"],
+                chosen=chosen_settings(row),
             )
             for row in found
         )
@@ -325,6 +358,11 @@ def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
 def _read_keys(connection: Connection) -> tuple[str, ...]:
     """The keys of all models with a pattern, sorted."""
     return tuple(sorted(connection.scalars(select(MODELS.c.key).distinct().select_from(PATTERNS.join(MODELS)))))
+
+
+def not_mined(connection: Connection, name: str) -> NotMinedError:
+    """The error for a key without a pattern in the database."""
+    return _not_mined(name, None, _read_keys(connection))
 
 
 def _not_mined(name: str, run: str | None, keys: Sequence[str]) -> NotMinedError:

@@ -40,6 +40,8 @@ __all__ = [
     "METADATA",
     "METRICS",
     "MODELS",
+    "MODEL_NOTES",
+    "MODEL_TAGS",
     "PATTERNS",
     "ROLE_PATTERNS",
     "RUNS",
@@ -154,6 +156,10 @@ MODELS = Table(
     Index(None, "key"),
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
+
+# What people say of a model, by its key: it holds for all versions of the model.
+MODEL_TAGS = Table("model_tags", METADATA, _id(), *_required(Text(), "key", "tag"), UniqueConstraint("key", "tag"))
+MODEL_NOTES = Table("model_notes", METADATA, _id(), *_required(Text(), "key", "note"), UniqueConstraint("key"))
 
 # One `mine`.
 RUNS = Table(

@@ -32,6 +32,7 @@ ROOMS = {
     "lineage": {"fetch", "weights"},
     "tuning": {"fetch", "weights", "fit"},
     "persist": set(),
+    "prune": set(),
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist"},
     "runner": {"fetch", "fit", "chain"},
     **{name: set() for name in SHARED},

@@ -37,7 +37,7 @@ from pipeline.weights.folders import find_weights, shard_names
 from zoo.cards import ModelCard
 from zoo.registry import find_card, near_misses, unknown_model
 
-__all__ = ["expand", "expand_all", "key_of", "plan", "require_known"]
+__all__ = ["checked_key", "expand", "expand_all", "key_of", "plan", "require_known"]
 
 _STATE = re.compile(r"(?:checkpoint|epoch|step)[-_]?\d+$")
 LONGEST_KEY = 200
@@ -135,16 +135,17 @@ def key_of(request: ModelRequest) -> str:
     Raises `SettingsError` for a given key that is none.
     """
     if request.key is not None:
-        return _checked_key(request.key)
+        return checked_key(request.key)
     card = _find_card(request)
     if request.weights is not None:
-        return _checked_key(request.name)
+        return checked_key(request.name)
     if card is None and _is_path(request.name):
         return printable(_name_of(Path(request.name)).strip(), longest=LONGEST_KEY) or "model"
     return card.key if card else request.name
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """The key that a person gives, as it is. Raises `SettingsError` for what a folder or a terminal cannot hold."""
     if key.strip() != key or not 0 < len(key) <= LONGEST_KEY or not is_printable(key):
         raise SettingsError(
             f"{printable(key, longest=60)!r} cannot be the name of a model.",
