@@ -86,7 +86,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         **_fields(model, ACCOUNT_KEYS),
         **{key: pattern.provenance.get(key) for key in READING_KEYS},
         "run": pattern.run,
-        **_fields(whereabouts, ("found", "source", "folder", "files")),
+        **_fields(whereabouts, ("found", "source", "same_files", "versions", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
         "roles": [_role_document(role) for role in pattern.roles],
         "statistics": _statistic_documents(pattern.statistics),

@@ -33,6 +33,10 @@ class Whereabouts:
     """When the run that found it ended; when it began, if it was killed."""
     source: str | None
     """What that run was asked for: a path, a key or a Hub id."""
+    same_files: tuple[str, ...]
+    """Other models whose files have the same digest."""
+    versions: int
+    """Different weights that are kept under its key."""
     folder: str | None
     """None where the run left no files."""
     files: tuple[FileState, ...]
@@ -55,9 +59,12 @@ def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path
         )
         for each in pattern.artifacts
     )
+    origins = database.origins([pattern.model.key]).get(pattern.model.key, ())
     return Whereabouts(
         found=run.finished or run.started,
-        source=_source_of(run, pattern.model.key),
+        source=pattern.provenance.get("source") or _source_of(run, pattern),
+        same_files=database.same_files(pattern.model.key, pattern.model.sha256),
+        versions=len({sha256 for _, sha256 in origins}),
         folder=str(Path(files[0].path).parent) if files else None,
         files=files,
     )
@@ -70,10 +77,10 @@ def _state_of(path: Path, num_bytes: int) -> Literal["intact", "missing", "chang
         return "missing"
 
 
-def _source_of(run: RunRecord, key: str) -> str | None:
-    """The path or name that the run was asked for under this key."""
+def _source_of(run: RunRecord, pattern: PatternRecord) -> str | None:
+    """The path or name that the run was asked for when it found the pattern."""
     for model, asked in zip(run.models, run.request.get("models", ()), strict=False):
-        if model.key == key:
+        if pattern.pattern_key == model.pattern_key or pattern.model.key == model.key:
             source: str | None = asked.get("weights") or asked.get("name")
             return source
     return None

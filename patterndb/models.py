@@ -130,6 +130,21 @@ class ModelStore(Transactions):
         with self._reading() as connection:
             return tuple(sorted(connection.scalars(query)))
 
+    def origins(self, keys: Sequence[str]) -> Mapping[str, tuple[tuple[str | None, str], ...]]:
+        """Of each of these keys that is in the database, its versions: what it was asked for by, and its digest.
+
+        The path or name is None where neither the pattern nor its run tells it.
+        """
+        mined = and_(RUN_MODELS.c.run_id == RUNS.c.id, RUN_MODELS.c.pattern_key == PATTERNS.c.pattern_key)
+        source = PATTERNS.c.provenance["source"].as_string()
+        columns = (MODELS.c.key, MODELS.c.sha256, source.label("source"), RUNS.c.request, RUN_MODELS.c.position)
+        query = select(*columns).select_from(PATTERNS.join(MODELS).join(RUNS).outerjoin(RUN_MODELS, mined))
+        found: dict[str, list[tuple[str | None, str]]] = defaultdict(list)
+        with self._reading() as connection:
+            for row in connection.execute(query.where(MODELS.c.key.in_(keys)).order_by(PATTERNS.c.id)):
+                found[row.key].append((row.source or _asked(row.request, row.position), row.sha256))
+        return {key: tuple(each) for key, each in found.items()}
+
     def tag_model(self, key: str, tags: Sequence[str], *, take_away: bool = False) -> tuple[str, ...]:
         """Give the model these tags, or take them away; the tags that it has then, sorted.
 
@@ -200,6 +215,15 @@ class ModelStore(Transactions):
         with self._reading() as connection:
             _require(connection, key)
             return _own_artifacts(connection, tuple(connection.scalars(own)))
+
+
+def _asked(request: Mapping[str, Any], position: int | None) -> str | None:
+    """The path or name that a run's request has at this place."""
+    asked = request.get("models") or ()
+    if position is None or position >= len(asked):
+        return None
+    source: str | None = asked[position].get("weights") or asked[position].get("name")
+    return source
 
 
 def _conditions(which: ModelFilter) -> list[ColumnElement[bool]]:

@@ -154,6 +154,13 @@ class PatternStore(Transactions):
             found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
             return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
 
+    def patterns_in(self, run: str, folder: str) -> frozenset[str]:
+        """The keys of the patterns that a run saved with files in this folder of the home."""
+        query = select(PATTERNS.c.pattern_key).select_from(PATTERNS.join(RUNS).join(ARTIFACTS))
+        inside = ARTIFACTS.c.path.startswith(f"{folder}/", autoescape=True)
+        with self._reading() as connection:
+            return frozenset(connection.scalars(query.where(RUNS.c.run == run, inside)))
+
     def model_keys(self) -> tuple[str, ...]:
         """The keys of all mined models, sorted."""
         with self._reading() as connection:

@@ -37,6 +37,7 @@ from pipeline.dna.format_2 import OLD_FILE, read_networks
 from pipeline.dna.make import dna_contents
 from pipeline.events import Event, OnEvent
 from pipeline.fetch.model_card import model_record
+from pipeline.fetch.plan import source_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.devices import device_key
@@ -91,6 +92,7 @@ class Chain:
         with self._failure_recorded("fetch", ""):
             files = fetch(self.request, home=self.home, on_event=self.on_event)
         self._record("fetch", files.digest)
+        self._tell_of_other_weights(files.digest)
         lock = self.home / "locks" / f"{files.digest}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock), WeightReader(files) as reader:
@@ -116,6 +118,14 @@ class Chain:
     ) -> None:
         """Hand an event on."""
         self.on_event(Event(kind=kind, model=self.key, stage=stage, message=message, done=done, total=total, unit=unit))
+
+    def _tell_of_other_weights(self, digest: str) -> None:
+        """Say so where the key stands for other weights in the database: they stay, as an older version."""
+        known = {sha256 for _, sha256 in self.database.origins([self.key]).get(self.key, ())}
+        if known and digest not in known:
+            older = "the older one stays" if len(known) == 1 else f"the {len(known)} older ones stay"
+            message = f"Other weights than before: {older}, see `dna-zoo models versions {self.key}`."
+            self.tell("note", "fetch", message=message)
 
     # The stages.
 
@@ -268,7 +278,7 @@ class Chain:
             pattern_key=key,
             run=self.run,
             settings=self.settings.as_dict(),
-            provenance=_provenance() | reading,
+            provenance=_provenance() | reading | {"source": source_of(self.request)},
             pattern_class=findings.pattern_class,
             class_scores=findings.class_scores,
             class_margin=findings.class_margin,

@@ -39,6 +39,9 @@ def persist(
     - `history`, `dna`: of the fit; none and None for a model without one.
     """
     folder = home / "runs" / pattern.run / _as_folder(pattern.model.key)
+    # Another version of the model, or one that was renamed since, keeps its files.
+    if database.patterns_in(pattern.run, folder.relative_to(home).as_posix()) - {pattern.pattern_key}:
+        folder = folder.with_name(f"{folder.name}-{pattern.pattern_key[:8]}")
     artifacts = write_run_folder(folder, home, pattern, history, dna)
     database.save_pattern(replace(pattern, artifacts=artifacts), on_step)
 

@@ -17,6 +17,7 @@ from patterndb.store import PatternDatabase
 from pipeline.chain import Chain
 from pipeline.events import OnEvent, ignore
 from pipeline.fetch.errors import disk_errors
+from pipeline.fetch.naming import Mined
 from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.devices import resolve_device
@@ -52,7 +53,7 @@ def mine(
     """
     device = resolve_device(settings.device)
     settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
-    models = expand_all(requests, home=home)
+    models = expand_all(requests, home=home, origins=lambda keys: _origins(database, keys), on_event=on_event)
     run = run_id(models, settings)
     folder = home / "runs" / run
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,14 @@ def mine(
     status, exit_code = ("done", 0) if not failed else ("failed", 1) if failed == len(statuses) else ("partial", 3)
     database.finish_run(run, status, exit_code)
     return database.run(run)
+
+
+def _origins(database: PatternDatabase, keys: Sequence[str]) -> dict[str, list[Mined]]:
+    """What keys of the database stand for."""
+    found = database.origins(keys)
+    return {
+        key: [Mined(source=source, sha256=sha256) for source, sha256 in origins] for key, origins in found.items()
+    }
 
 
 def _mine_model(chain: Chain) -> str:
