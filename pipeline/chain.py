@@ -59,6 +59,8 @@ from pipeline.order import (
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
 from pipeline.settings import MineSettings
 from pipeline.stages import Finished, StageStore, content_key
+from pipeline.weights.contradictions import contradictions
+from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory, take_inventory
 from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import Tracer
@@ -98,13 +100,14 @@ class Chain:
         with FileLock(lock), WeightReader(files) as reader:
             extracted = self._extract(reader)
             inventory = _converter.structure(extracted.result, Inventory)
-            for note in inventory.notes:
+            notes = (*inventory.notes, *_lies(files, inventory))
+            for note in notes:
                 self.tell("note", "extract", message=note)
             ordered = self._order(reader, inventory, after=extracted)
             orders = read_orders(ordered.directory / ORDER_FILE, inventory.matrices) if inventory.matrices else {}
             fitted = self._fit(reader, inventory, orders, after=ordered)
             analysed = self._analyse(reader, inventory, orders, after=ordered)
-            return self._persist(model_record(files, inventory), _reading(inventory), fitted, analysed)
+            return self._persist(model_record(files, inventory), _reading(inventory, notes), fitted, analysed)
 
     def tell(
         self,
@@ -319,10 +322,16 @@ class Chain:
         self.database.record_stage(self.run, self.key, record)
 
 
-def _reading(inventory: Inventory) -> dict[str, Any]:
+def _lies(files: WeightFiles, inventory: Inventory) -> tuple[str, ...]:
+    """What the config says and the tensors deny; of an adapter's updates alone nothing, since they are few."""
+    is_delta = bool(files.adapter) and files.adapter_use == "delta"
+    return () if is_delta else contradictions(files.config, inventory.specs)
+
+
+def _reading(inventory: Inventory, notes: Sequence[str]) -> dict[str, Any]:
     """What was chosen, named or left out when the files were read."""
     return {
-        "notes": list(inventory.notes),
+        "notes": list(notes),
         "constant": [spec.name for spec in inventory.specs if spec.is_constant],
         "left_out": len(inventory.account.left_out),
     }
