@@ -1,14 +1,13 @@
 """The models of the database as a person keeps them: listed, filtered, tagged, renamed, taken away."""
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, func, or_, select, update
 
-from dna_zoo.errors import NotMinedError, SettingsError, did_you_mean
+from dna_zoo.errors import SettingsError, did_you_mean
 from dna_zoo.text import is_printable, printable
 from patterndb import rows
 from patterndb.engine import Transactions, find_or_insert, upsert

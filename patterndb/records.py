@@ -21,6 +21,7 @@ __all__ = [
     "PairDistances",
     "PatternRecord",
     "PatternSummary",
+    "RoleEntry",
     "RoleRecord",
     "RunModelRecord",
     "RunRecord",
@@ -377,6 +378,17 @@ class TensorEntry:
     model: str
     pattern_key: str
     tensor: TensorRecord
+    chosen: ChosenSettings = ChosenSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleEntry:
+    """A role of a model's pattern, likewise."""
+
+    model: str
+    pattern_key: str
+    role: RoleRecord
+    chosen: ChosenSettings = ChosenSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

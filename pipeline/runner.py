@@ -91,9 +91,7 @@ def mine(
 def _origins(database: PatternDatabase, keys: Sequence[str]) -> dict[str, list[Mined]]:
     """What keys of the database stand for."""
     found = database.origins(keys)
-    return {
-        key: [Mined(source=source, sha256=sha256) for source, sha256 in origins] for key, origins in found.items()
-    }
+    return {key: [Mined(source=source, sha256=sha256) for source, sha256 in origins] for key, origins in found.items()}
 
 
 def _mine_model(chain: Chain) -> str:

@@ -41,6 +41,4 @@ MARKERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 def types_of(names: Iterable[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The markers that are found among the names."""
     names = list(names)
-    return {
-        pattern: meaning for pattern, meaning in MARKERS.items() if any(re.search(pattern, name) for name in names)
-    }
+    return {pattern: meaning for pattern, meaning in MARKERS.items() if any(re.search(pattern, name) for name in names)}

@@ -69,12 +69,8 @@ COLUMNS: dict[str, Shown] = {
     "family": Shown(column=Column("Family", optional=3), cell=lambda each: _text(each.model.family)),
     "architecture": Shown(column=Column("Architecture", optional=2), cell=lambda each: _text(each.model.architecture)),
     "licence": Shown(column=Column("Licence", optional=3, shrinks=True), cell=lambda each: _text(each.model.licence)),
-    "weights": Shown(
-        column=Column("Weights", right=True, optional=1), cell=lambda each: count(each.model.num_weights)
-    ),
-    "tensors": Shown(
-        column=Column("Tensors", right=True, optional=3), cell=lambda each: count(each.model.num_tensors)
-    ),
+    "weights": Shown(column=Column("Weights", right=True, optional=1), cell=lambda each: count(each.model.num_weights)),
+    "tensors": Shown(column=Column("Tensors", right=True, optional=3), cell=lambda each: count(each.model.num_tensors)),
     "class": Shown(column=Column("Class"), cell=lambda each: escaped(each.pattern_class)),
     "r2": Shown(column=Column("R²", right=True, style="bold"), cell=lambda each: fixed(each.r2)),
     "null_r2": Shown(column=Column("null R²", right=True), cell=lambda each: fixed(each.null_r2)),
@@ -126,9 +122,7 @@ def models(
     ] = None,
     sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by this column; unknown values last.")] = "model",
     descending: Annotated[bool, flag("--descending", help="The largest first.")] = False,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most so many.", show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.", show_default=False)] = None,
     columns: Annotated[
         str | None,
         typer.Option(metavar="COLUMN,...", help="Which columns the table has, in this order.", show_default=False),
@@ -241,9 +235,7 @@ def rm(
 def prune(
     context: typer.Context,
     deletes: Annotated[bool, typer.Option("--delete/--dry-run", help="Delete them, or only show them.")] = False,
-    days: Annotated[
-        float, typer.Option(min=0, metavar="N", help="Leave what may go on alone for so many days.")
-    ] = 7,
+    days: Annotated[float, typer.Option(min=0, metavar="N", help="Leave what may go on alone for so many days.")] = 7,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Show stages and runs on this disk that nothing needs, and delete them if asked to."""

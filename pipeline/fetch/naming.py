@@ -69,7 +69,9 @@ class Namer:
         """Whether a key stands for this path: it was mined from here, or from where the same files are no more."""
         if any(each.source is None or _is_same(each.source, path) for each in mined):
             return True
-        moved = {each.sha256 for each in mined if os.path.isabs(each.source or "") and not Path(each.source or "").exists()}
+        moved = {
+            each.sha256 for each in mined if os.path.isabs(each.source or "") and not Path(each.source or "").exists()
+        }
         return bool(moved) and self._digest(path) in moved
 
     def _digest(self, path: Path) -> str | None:
