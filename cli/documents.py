@@ -3,7 +3,7 @@
 `docs/json.md` documents them. Values may be records, times and paths: `cli.output.plain_json` makes them plain.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from patterndb.comparison import Comparison
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
+    from pipeline.estimate import ModelEstimate
     from pipeline.fetch.request import FetchPlan
     from pipeline.lineage import Lineage
     from pipeline.tuning.study import TuneResult
@@ -37,6 +38,7 @@ __all__ = [
     "comparison_document",
     "library_document",
     "mine_document",
+    "mine_plan_document",
     "model_entry_document",
     "neighbours_document",
     "pattern_document",
@@ -159,11 +161,18 @@ def _signature_documents(signature: SignatureRecord) -> list[Document]:
     return [{"name": name, "value": value, "z": z, "p": p, "q": q} for name, value, z, p, q in rows]
 
 
-def comparison_document(comparison: "Comparison", lineage: "Lineage | None", partial: Collection[str] = ()) -> Document:
+Mixed = Mapping[str, Sequence[Any]]
+"""Settings in which models that stand beside each other differ, with their values."""
+
+
+def comparison_document(
+    comparison: "Comparison", lineage: "Lineage | None", partial: Collection[str] = (), mixed: Mixed | None = None
+) -> Document:
     """`compare`; `lineage` is None where it was not asked for, `partial` are keys of partial models."""
     roles = [_flat_overlap(asdict(role)) for role in comparison.roles]
     named = _partial((comparison.a, comparison.b), partial)
-    return _flat_overlap(asdict(comparison)) | {"roles": roles, "lineage": lineage, "partial": named}
+    more = {"roles": roles, "lineage": lineage, "partial": named, "mixed_settings": mixed or {}}
+    return _flat_overlap(asdict(comparison)) | more
 
 
 def _partial(models: Iterable[str], partial: Collection[str]) -> list[str]:
@@ -178,12 +187,16 @@ def _flat_overlap(document: Document) -> Document:
 
 
 def neighbours_document(
-    model: str, neighbours: "Sequence[tuple[Neighbour, Lineage | None]]", partial: Collection[str] = ()
+    model: str,
+    neighbours: "Sequence[tuple[Neighbour, Lineage | None]]",
+    partial: Collection[str] = (),
+    mixed: Mixed | None = None,
 ) -> Document:
     """`similar`; without a lineage where signatures alone were asked for; `partial` are keys of partial models."""
     return {
         "model": model,
         "partial": _partial((model, *(each.model for each, _ in neighbours)), partial),
+        "mixed_settings": mixed or {},
         "neighbours": [
             asdict(each) | {"lineage": _fields(lineage, LINEAGE_KEYS) if lineage else None}
             for each, lineage in neighbours
@@ -191,9 +204,9 @@ def neighbours_document(
     }
 
 
-def taxonomy_document(found: "Taxonomy", partial: Collection[str] = ()) -> Document:
+def taxonomy_document(found: "Taxonomy", partial: Collection[str] = (), mixed: Mixed | None = None) -> Document:
     """`taxonomy`; `partial` are keys of partial models."""
-    return {**asdict(found), "partial": _partial(found.models, partial)}
+    return {**asdict(found), "partial": _partial(found.models, partial), "mixed_settings": mixed or {}}
 
 
 def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
@@ -215,6 +228,18 @@ def run_document(run: RunRecord, folder: Path) -> Document:
 def mine_document(run: RunRecord, folder: Path, patterns: "Iterable[tuple[PatternRecord, Whereabouts]]") -> Document:
     """`mine`: the run, and what it found."""
     return {**run_document(run, folder), "patterns": [pattern_document(*found) for found in patterns]}
+
+
+def mine_plan_document(found: "Sequence[ModelEstimate]") -> Document:
+    """`mine --dry-run`."""
+    keys = ("source", "origin", "num_bytes", "download_bytes", "num_weights", "is_counted")
+    sums = ("seconds", "memory_bytes", "gpu_bytes", "disk_bytes", "problem")
+    return {
+        "from_this_machine": all(each.from_this_machine for each in found),
+        "models": [
+            {"model": each.key, **_fields(each, keys), **_fields(each, sums), "stages": each.stages} for each in found
+        ],
+    }
 
 
 def model_entry_document(entry: ModelEntry) -> Document:

@@ -162,9 +162,9 @@ def _needs(chosen: _Set, *more: str) -> str:
 def _cells(values: Sequence[Any]) -> list[str]:
     """The cells of a column: floats with the same number of digits behind the point, or all with a power of ten."""
     floats = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
-    largest, smallest = max(floats, default=1.0), min(floats, default=1.0)
+    largest = max(floats, default=1.0)
     digits = max(0, 3 - max(0, math.floor(math.log10(largest))))
-    has_powers = largest >= 1e5 or smallest < 0.5 * 10**-digits
+    has_powers = largest >= 1e5 or largest < 5e-3
     return [_cell(value, None if has_powers else digits) for value in values]
 
 
@@ -250,4 +250,4 @@ def _letters(text: str) -> Iterable[float]:
         elif character.isupper():
             yield 0.75
         else:
-            yield 0.53
+            yield 0.51

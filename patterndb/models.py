@@ -12,8 +12,8 @@ from dna_zoo.text import is_printable, printable
 from patterndb import rows
 from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.patterns import CURRENT, DESCRIPTION, NEWEST_FIRST, RANKED, chosen_columns, chosen_settings, not_mined
-from patterndb.records import ArtifactRecord, ModelEntry
-from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS
+from patterndb.records import ArtifactRecord, ModelEntry, StageCost
+from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["ORDERS", "ModelFilter", "ModelStore", "Removed"]
 
@@ -143,6 +143,20 @@ class ModelStore(Transactions):
             for row in connection.execute(query.where(MODELS.c.key.in_(keys)).order_by(PATTERNS.c.id)):
                 found[row.key].append((row.source or _asked(row.request, row.position), row.sha256))
         return {key: tuple(each) for key, each in found.items()}
+
+    def weights_of(self, sha256: str) -> int | None:
+        """How many weights the files with this digest hold; None where they were never mined."""
+        with self._reading() as connection:
+            return connection.scalar(select(MODELS.c.num_weights).where(MODELS.c.sha256 == sha256).limit(1))
+
+    def stage_costs(self, *, limit: int = 5_000) -> tuple[StageCost, ...]:
+        """What recorded stages of mined models took, the latest first, each once."""
+        columns = (STAGES.c.stage, STAGES.c.key, STAGES.c.seconds, MODELS.c.num_weights, PATTERNS.c.settings)
+        joined = STAGES.join(RUN_MODELS).join(PATTERNS, PATTERNS.c.pattern_key == RUN_MODELS.c.pattern_key)
+        query = select(*columns).select_from(joined.join(MODELS)).where(STAGES.c.seconds.is_not(None))
+        with self._reading() as connection:
+            found = connection.execute(query.order_by(STAGES.c.id.desc()).limit(limit)).mappings().all()
+        return tuple({(row["stage"], row["key"]): StageCost(**row) for row in reversed(found)}.values())[::-1]
 
     def tag_model(self, key: str, tags: Sequence[str], *, take_away: bool = False) -> tuple[str, ...]:
         """Give the model these tags, or take them away; the tags that it has then, sorted.

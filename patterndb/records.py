@@ -27,6 +27,7 @@ __all__ = [
     "RunRecord",
     "SignatureEntry",
     "SignatureRecord",
+    "StageCost",
     "StageRecord",
     "Statistic",
     "TensorEntry",
@@ -401,6 +402,19 @@ class StageRecord:
     """`done`, `failed`."""
     seconds: float | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What a stage took, and what it had to do."""
+
+    stage: str
+    key: str
+    seconds: float
+    num_weights: int
+    """Of the model."""
+    settings: Mapping[str, Any]
+    """Of the mining."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

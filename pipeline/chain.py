@@ -29,8 +29,7 @@ from dna_zoo import __version__
 from patterndb.records import ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
-from pipeline.analyse.signature import SIGNATURE_VERSION
-from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
+from pipeline.analyse.stage import analyse_model
 from pipeline.dna.contents import DnaContents
 from pipeline.dna.file import DNA_FILE, write_dna
 from pipeline.dna.format_2 import OLD_FILE, read_networks
@@ -40,14 +39,12 @@ from pipeline.fetch.model_card import model_record
 from pipeline.fetch.plan import source_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
-from pipeline.fit.devices import device_key
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
-from pipeline.fit.stage import clear_networks, fit, fit_version
+from pipeline.fit.stage import clear_networks, fit
 from pipeline.memory import give_back
 from pipeline.order import (
     ORDER_FILE,
-    ORDER_VERSION,
     CanonicalOrder,
     Rows,
     canonicalise_pieces,
@@ -58,6 +55,7 @@ from pipeline.order import (
 )
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
 from pipeline.settings import MineSettings
+from pipeline.stage_keys import StageKeys, stage_keys
 from pipeline.stages import Finished, StageStore, content_key
 from pipeline.weights.contradictions import contradictions
 from pipeline.weights.files import WeightFiles
@@ -68,7 +66,6 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "6"
 log = logging.getLogger(__name__)
 _converter = Converter()
 
@@ -103,10 +100,10 @@ class Chain:
             notes = (*inventory.notes, *_lies(files, inventory))
             for note in notes:
                 self.tell("note", "extract", message=note)
-            ordered = self._order(reader, inventory, after=extracted)
+            ordered = self._order(reader, inventory)
             orders = read_orders(ordered.directory / ORDER_FILE, inventory.matrices) if inventory.matrices else {}
-            fitted = self._fit(reader, inventory, orders, after=ordered)
-            analysed = self._analyse(reader, inventory, orders, after=ordered)
+            fitted = self._fit(reader, inventory, orders)
+            analysed = self._analyse(reader, inventory, orders)
             return self._persist(model_record(files, inventory), _reading(inventory, notes), fitted, analysed)
 
     def tell(
@@ -130,6 +127,9 @@ class Chain:
             message = f"Other weights than before: {older}, see `dna-zoo models versions {self.key}`."
             self.tell("note", "fetch", message=message)
 
+    def _keys(self, reader: WeightReader) -> StageKeys:
+        return stage_keys(reader.files, self.settings)
+
     # The stages.
 
     def _extract(self, reader: WeightReader) -> Finished:
@@ -143,17 +143,9 @@ class Chain:
             )
             return _converter.unstructure(inventory)
 
-        files = reader.files
-        key = content_key(
-            EXTRACT_VERSION,
-            files.digest,
-            dict(files.config),
-            self.settings.allow_nonfinite,
-            self.settings.allow_partial,
-        )
-        return self._stage("extract", key, compute)
+        return self._stage("extract", self._keys(reader).extract, compute)
 
-    def _order(self, reader: WeightReader, inventory: Inventory, *, after: Finished) -> Finished:
+    def _order(self, reader: WeightReader, inventory: Inventory) -> Finished:
         def compute(directory: Path) -> Any:
             orders: dict[str, CanonicalOrder] = {}
             for done, spec in enumerate(inventory.matrices):
@@ -162,9 +154,9 @@ class Chain:
             write_orders(directory / ORDER_FILE, orders)
             return {"matrices": len(inventory.matrices)}
 
-        return self._stage("order", content_key(ORDER_VERSION, after.key), compute)
+        return self._stage("order", self._keys(reader).order, compute)
 
-    def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
+    def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, device, seed = self.settings.fit, self.settings.device, self.settings.seed
         if settings.order == "raw":
             orders = {spec.name: raw_order(spec.rows, spec.cols) for spec in inventory.matrices}
@@ -187,8 +179,7 @@ class Chain:
             write_dna(directory / DNA_FILE, contents)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
-        key = content_key(fit_version(settings), after.key, asdict(settings), device_key(device), seed)
-        fitted = self._stage("fit", key, compute)
+        fitted = self._stage("fit", self._keys(reader).fit, compute)
         clear_networks(fitted.directory)
         self._renew(fitted, reader, inventory, orders)
         return fitted
@@ -222,7 +213,7 @@ class Chain:
         fits = _converter.structure(fitted.result, FittedModel).tensors
         write_dna(path, self._dna(read_networks(old)[1], fits, reader, inventory, orders))
 
-    def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
+    def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, seed = self.settings.analysis, self.settings.seed
 
         def load(spec: TensorSpec, rows: Rows) -> npt.NDArray[np.float32]:
@@ -243,8 +234,7 @@ class Chain:
             )
             return _converter.unstructure(findings_of(analysis))
 
-        key = content_key(ANALYSE_VERSION, SIGNATURE_VERSION, after.key, asdict(settings), seed)
-        return self._stage("analyse", key, compute)
+        return self._stage("analyse", self._keys(reader).analyse, compute)
 
     def _persist(self, model: ModelRecord, reading: dict[str, Any], fitted: Finished, analysed: Finished) -> str:
         key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.run)

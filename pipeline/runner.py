@@ -26,7 +26,7 @@ from pipeline.settings import MineSettings
 from pipeline.stages import content_key
 from zoo.registry import ALL_CARDS
 
-__all__ = ["mine", "run_id"]
+__all__ = ["mine", "models_of", "run_id"]
 
 log = logging.getLogger(__name__)
 LONGEST = 2_000
@@ -53,7 +53,7 @@ def mine(
     """
     device = resolve_device(settings.device)
     settings = replace(settings, device=device, fit=resolve_precision(settings.fit, device))
-    models = expand_all(requests, home=home, origins=lambda keys: _origins(database, keys), on_event=on_event)
+    models = models_of(requests, database=database, home=home, on_event=on_event)
     run = run_id(models, settings)
     folder = home / "runs" / run
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +86,15 @@ def mine(
     status, exit_code = ("done", 0) if not failed else ("failed", 1) if failed == len(statuses) else ("partial", 3)
     database.finish_run(run, status, exit_code)
     return database.run(run)
+
+
+def models_of(
+    requests: Sequence[ModelRequest], *, database: PatternDatabase | None, home: Path, on_event: OnEvent = ignore
+) -> tuple[ModelRequest, ...]:
+    """The models of the requests, under the keys that they get in the database. Raises as `mine`."""
+    if database is None:
+        return expand_all(requests, home=home, on_event=on_event)
+    return expand_all(requests, home=home, origins=lambda keys: _origins(database, keys), on_event=on_event)
 
 
 def _origins(database: PatternDatabase, keys: Sequence[str]) -> dict[str, list[Mined]]:

@@ -33,7 +33,9 @@ ROOMS = {
     "tuning": {"fetch", "weights", "fit"},
     "persist": set(),
     "prune": set(),
-    "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist"},
+    "stage_keys": {"weights", "fit", "analyse"},
+    "estimate": {"fetch", "weights", "fit", "stage_keys"},
+    "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist", "stage_keys"},
     "runner": {"fetch", "fit", "chain"},
     **{name: set() for name in SHARED},
 }

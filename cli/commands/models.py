@@ -293,6 +293,7 @@ def _draw_versions(key: str, found: Sequence[ModelEntry]) -> Iterator[Renderable
     """How many versions there are, and a row for each; the first is the current one."""
     different = len({each.model.sha256 for each in found})
     weights = "the same weights" if different == 1 else f"{count(different)} sets of weights"
-    yield f"[bold cyan]{escaped(key)}[/bold cyan]  {_patterns(len(found))} of {weights}; the first is shown and compared"
+    counted = f"{_patterns(len(found))} of {weights}"
+    yield f"[bold cyan]{escaped(key)}[/bold cyan]  {counted}; the first is shown and compared"
     yield ""
     yield from _draw(found, OF_VERSIONS)

@@ -105,4 +105,5 @@ def _of_vocabulary(config: Config, specs: Sequence[TensorSpec]) -> Iterator[str]
     if declared is None or not rows or any(0 <= each - declared <= PADDING for each in rows):
         return
     if max(rows) > 2:  # Such as the kinds of sentences.
-        yield f"config.json says a vocabulary of {declared:,} (`{VOCABULARY}`), and the embedding has {max(rows):,} rows."
+        said = f"config.json says a vocabulary of {declared:,} (`{VOCABULARY}`)"
+        yield f"{said}, and the embedding has {max(rows):,} rows."
