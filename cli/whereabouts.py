@@ -33,13 +33,13 @@ class Whereabouts:
     """When the run that found it ended; when it began, if it was killed."""
     source: str | None
     """What that run was asked for: a path, a key or a Hub id."""
-    same_files: tuple[str, ...]
-    """Other models whose files have the same digest."""
-    versions: int
-    """Different weights that are kept under its key."""
     folder: str | None
     """None where the run left no files."""
     files: tuple[FileState, ...]
+    same_files: tuple[str, ...] = ()
+    """Other models whose files have the same digest."""
+    versions: int = 1
+    """Different weights that are kept under its key."""
 
 
 def run_folder(home: Path, run: str) -> Path:

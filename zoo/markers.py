@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping
 __all__ = ["MARKERS", "types_of"]
 
 LIKE_BERT = (
-    "align", "altclip", "bert", "bert-generation", "big_bird", "blip", "blip-2", "bridgetower", "bros", "camembert",
-    "canine", "chinese_clip", "clap", "convbert", "data2vec-text", "dpr", "electra", "ernie", "esm", "ibert", "layoutlm",
-    "layoutlmv2", "layoutlmv3", "longformer", "luke", "lxmert", "markuplm", "megatron-bert", "mobilebert", "mpnet", "mra",
-    "nezha", "nystromformer", "qdqbert", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "splinter",
-    "tapas", "visual_bert", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
+    "align", "altclip", "bert", "bert-generation", "big_bird", "blip", "blip-2", "bridgetower", "bros",
+    "camembert", "canine", "chinese_clip", "clap", "convbert", "data2vec-text", "dpr", "electra", "ernie", "esm",
+    "ibert", "layoutlm", "layoutlmv2", "layoutlmv3", "longformer", "luke", "lxmert", "markuplm", "megatron-bert",
+    "mobilebert", "mpnet", "mra", "nezha", "nystromformer", "qdqbert", "rembert", "roberta",
+    "roberta-prelayernorm", "roc_bert", "roformer", "splinter", "tapas", "visual_bert", "xlm-roberta",
+    "xlm-roberta-xl", "xmod", "yoso",
 )  # fmt: skip
 LIKE_VIT = ("audio-spectrogram-transformer", "beit", "deit", "dinov2", "vit", "vit_mae", "vit_msn")
 LIKE_LLAMA = (
-    "bart", "blip-2", "clip", "clvp", "cohere", "gemma", "gemma2", "granite", "hubert", "llama", "marian", "mbart",
-    "mistral", "mixtral", "olmo", "opt", "pegasus", "phi", "qwen2", "qwen2_moe", "qwen3", "siglip", "stablelm",
-    "starcoder2", "wav2vec2", "wavlm", "whisper", *LIKE_VIT,
+    "bart", "blip-2", "clip", "clvp", "cohere", "gemma", "gemma2", "granite", "hubert", "llama", "marian",
+    "mbart", "mistral", "mixtral", "olmo", "opt", "pegasus", "phi", "qwen2", "qwen2_moe", "qwen3", "siglip",
+    "stablelm", "starcoder2", "wav2vec2", "wavlm", "whisper", *LIKE_VIT,
 )  # fmt: skip
 """Newer versions of the library call the parts of vision transformers so too."""
 LIKE_GPT2 = ("clvp", "decision_transformer", "gpt2", "gpt_bigcode", "imagegpt", "openai-gpt", "qwen")
