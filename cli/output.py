@@ -86,8 +86,11 @@ class Output:
         self._say(f"Warning: {text}", "yellow")
 
     def mixed(self, settings: Mapping[str, Iterable[Any]]) -> None:
-        """Warn where models that are shown beside each other were mined with different settings, by their values."""
-        if settings:
+        """Warn where models that are shown beside each other were mined with different settings, by their values.
+
+        Only with tables: JSON has a key for it.
+        """
+        if settings and self._format is Format.TABLE:
             told = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in settings.items())
             self.warning(f"these models were mined with different settings, which figures depend on: {told}.")
 

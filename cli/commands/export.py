@@ -20,7 +20,8 @@ __all__ = ["EXAMPLES", "export"]
 EXAMPLES = (
     "dna-zoo export catalog.csv",
     "dna-zoo export tensors.parquet --table tensors --model minilm-l6",
-    "dna-zoo export roles.tex --table roles --where modality=text --columns model,role,fit_r2",
+    "dna-zoo export roles.tex --table roles --where modality=text",
+    "dna-zoo export roles.tex --table roles --columns model,role,fit_r2",
     "dna-zoo export distances.tex --table distances",
 )
 

@@ -46,7 +46,7 @@ Class = Literal["smooth", "structured", "noisy", "sparse", "dense"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class _Shown:
     """One column of the list: its heading, and its cell."""
 
     column: Column
@@ -61,32 +61,36 @@ def _moment(entry: ModelEntry) -> str:
     return moment(entry.confirmed_at)
 
 
-COLUMNS: dict[str, Shown] = {
-    "model": Shown(column=Column("Model", style="cyan", shrinks=True), cell=lambda each: escaped(each.model.key)),
-    "repo": Shown(column=Column("Repository", shrinks=True, optional=3), cell=lambda each: _text(each.model.repo)),
-    "tier": Shown(column=Column("Tier", right=True, optional=3), cell=lambda each: _text(each.model.tier)),
-    "modality": Shown(column=Column("Modality", optional=2), cell=lambda each: _text(each.model.modality)),
-    "family": Shown(column=Column("Family", optional=3), cell=lambda each: _text(each.model.family)),
-    "architecture": Shown(column=Column("Architecture", optional=2), cell=lambda each: _text(each.model.architecture)),
-    "licence": Shown(column=Column("Licence", optional=3, shrinks=True), cell=lambda each: _text(each.model.licence)),
-    "weights": Shown(column=Column("Weights", right=True, optional=1), cell=lambda each: count(each.model.num_weights)),
-    "tensors": Shown(column=Column("Tensors", right=True, optional=3), cell=lambda each: count(each.model.num_tensors)),
-    "class": Shown(column=Column("Class"), cell=lambda each: escaped(each.pattern_class)),
-    "r2": Shown(column=Column("R²", right=True, style="bold"), cell=lambda each: fixed(each.r2)),
-    "null_r2": Shown(column=Column("null R²", right=True), cell=lambda each: fixed(each.null_r2)),
-    "gain": Shown(column=Column("Gain", right=True, style="green"), cell=lambda each: signed(each.gain, 3)),
-    "bits": Shown(column=Column("Bits/w", right=True, optional=3), cell=lambda each: fixed(each.bits_per_weight, 2)),
-    "preset": Shown(column=Column("Preset", optional=2), cell=lambda each: _text(each.chosen.preset)),
-    "budget": Shown(column=Column("Budget", right=True, optional=2), cell=lambda each: _text(each.chosen.budget)),
-    "epochs": Shown(column=Column("Epochs", right=True, optional=2), cell=lambda each: _text(each.chosen.epochs)),
-    "seed": Shown(column=Column("Seed", right=True, optional=2), cell=lambda each: _text(each.chosen.seed)),
-    "device": Shown(column=Column("Device", optional=3), cell=lambda each: _text(each.device)),
-    "versions": Shown(column=Column("Versions", right=True, optional=3), cell=lambda each: str(each.versions)),
-    "found": Shown(column=Column("Found (UTC)", optional=1), cell=_moment),
-    "run": Shown(column=Column("Run", optional=2), cell=lambda each: escaped(each.run)),
-    "digest": Shown(column=Column("Digest", style="dim"), cell=lambda each: each.model.sha256[:12]),
-    "tags": Shown(column=Column("Tags", shrinks=True), cell=lambda each: escaped(" ".join(each.tags))),
-    "note": Shown(column=Column("Note", shrinks=True, optional=1), cell=lambda each: escaped(each.note or "")),
+COLUMNS: dict[str, _Shown] = {
+    "model": _Shown(column=Column("Model", style="cyan", shrinks=True), cell=lambda each: escaped(each.model.key)),
+    "repo": _Shown(column=Column("Repository", shrinks=True, optional=3), cell=lambda each: _text(each.model.repo)),
+    "tier": _Shown(column=Column("Tier", right=True, optional=3), cell=lambda each: _text(each.model.tier)),
+    "modality": _Shown(column=Column("Modality", optional=2), cell=lambda each: _text(each.model.modality)),
+    "family": _Shown(column=Column("Family", optional=3), cell=lambda each: _text(each.model.family)),
+    "architecture": _Shown(column=Column("Architecture", optional=2), cell=lambda each: _text(each.model.architecture)),
+    "licence": _Shown(column=Column("Licence", optional=3, shrinks=True), cell=lambda each: _text(each.model.licence)),
+    "weights": _Shown(
+        column=Column("Weights", right=True, optional=1), cell=lambda each: count(each.model.num_weights)
+    ),
+    "tensors": _Shown(
+        column=Column("Tensors", right=True, optional=3), cell=lambda each: count(each.model.num_tensors)
+    ),
+    "class": _Shown(column=Column("Class"), cell=lambda each: escaped(each.pattern_class)),
+    "r2": _Shown(column=Column("R²", right=True, style="bold"), cell=lambda each: fixed(each.r2)),
+    "null_r2": _Shown(column=Column("null R²", right=True), cell=lambda each: fixed(each.null_r2)),
+    "gain": _Shown(column=Column("Gain", right=True, style="green"), cell=lambda each: signed(each.gain, 3)),
+    "bits": _Shown(column=Column("Bits/w", right=True, optional=3), cell=lambda each: fixed(each.bits_per_weight, 2)),
+    "preset": _Shown(column=Column("Preset", optional=2), cell=lambda each: _text(each.chosen.preset)),
+    "budget": _Shown(column=Column("Budget", right=True, optional=2), cell=lambda each: _text(each.chosen.budget)),
+    "epochs": _Shown(column=Column("Epochs", right=True, optional=2), cell=lambda each: _text(each.chosen.epochs)),
+    "seed": _Shown(column=Column("Seed", right=True, optional=2), cell=lambda each: _text(each.chosen.seed)),
+    "device": _Shown(column=Column("Device", optional=3), cell=lambda each: _text(each.device)),
+    "versions": _Shown(column=Column("Versions", right=True, optional=3), cell=lambda each: str(each.versions)),
+    "found": _Shown(column=Column("Found (UTC)", optional=1), cell=_moment),
+    "run": _Shown(column=Column("Run", optional=2), cell=lambda each: escaped(each.run)),
+    "digest": _Shown(column=Column("Digest", style="dim"), cell=lambda each: each.model.sha256[:12]),
+    "tags": _Shown(column=Column("Tags", shrinks=True), cell=lambda each: escaped(" ".join(each.tags))),
+    "note": _Shown(column=Column("Note", shrinks=True, optional=1), cell=lambda each: escaped(each.note or "")),
 }
 """What the list can show, by the names that `--columns` takes."""
 USUAL = ("model", "modality", "architecture", "weights", "class", "r2", "null_r2", "gain", "found", "tags")

@@ -33,8 +33,8 @@ def test_the_config_of_a_model_of_the_zoo_contradicts_nothing(key: str) -> None:
         ("whisper-tiny", {"encoder_layers": 6}, "6 layers (`encoder_layers`), and the tensors are of 4."),
         ("minilm-l6", {"hidden_size": 768}, "a width of 768 (`hidden_size`), and the tensors have 384."),
         ("t5-small", {"d_model": 768}, "a width of 768 (`d_model`), and the tensors have 512."),
-        ("minilm-l6", {"vocab_size": 50257}, "a vocabulary of 50,257 (`vocab_size`), and the embedding has 30,522 rows."),
-        ("gpt2", {"vocab_size": 30522}, "a vocabulary of 30,522 (`vocab_size`), and the embedding has 50,257 rows."),
+        ("minilm-l6", {"vocab_size": 50257}, "vocabulary of 50,257 (`vocab_size`), and the embedding has 30,522 rows."),
+        ("gpt2", {"vocab_size": 30522}, "vocabulary of 30,522 (`vocab_size`), and the embedding has 50,257 rows."),
         ("minilm-l6", {"model_type": "gpt2"}, "'gpt2', and its tensors are named like those of 'bert'."),
         ("gpt2", {"model_type": "t5"}, "'t5', and its tensors are named like those of 'gpt2'."),
     ],
@@ -46,8 +46,12 @@ def test_each_lie_is_named_with_what_is_true(key: str, change: dict[str, Any], s
 
 @pytest.mark.parametrize(
     "changes",
-    [{"vocab_size": 30500}, {"num_hidden_layers": None, "hidden_size": True, "vocab_size": "many"}, {"model_type": ["x"]}],
-)  # fmt: skip
+    [
+        {"vocab_size": 30500},
+        {"num_hidden_layers": None, "hidden_size": True, "vocab_size": "many"},
+        {"model_type": ["x"]},
+    ],
+)
 def test_padding_and_what_is_no_number_are_no_lie(changes: dict[str, Any]) -> None:
     assert found("minilm-l6", **changes) == ()
 
