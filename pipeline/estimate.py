@@ -135,16 +135,21 @@ class CostTable:
     def of(cls, database: PatternDatabase | None, home: Path) -> "CostTable":
         """Of the stages that lie in the home, or of all that the database has where none does."""
         costs = database.stage_costs() if database is not None else ()
-        here = {stage: _here([each for each in costs if each.stage == stage], home) for stage in STAGES}
+        here: dict[str, Sequence[_Record]] = {
+            stage: _here([each for each in costs if each.stage == stage], home) for stage in STAGES
+        }
         if any(here.values()):
             return cls(records=here, from_this_machine=True)
-        there = {stage: [_Record(cost=each) for each in costs if each.stage == stage] for stage in STAGES}
-        return cls(records={stage: each[:MOST_RECORDS] for stage, each in there.items()}, from_this_machine=False)
+        there: dict[str, Sequence[_Record]] = {
+            stage: [_Record(cost=each) for each in costs if each.stage == stage][:MOST_RECORDS] for stage in STAGES
+        }
+        return cls(records=there, from_this_machine=False)
 
 
 def _here(costs: Sequence[StageCost], home: Path) -> list[_Record]:
     """Of the stages those that lie in the home, with what else is known of them there."""
-    store, found = StageStore(home), []
+    store = StageStore(home)
+    found: list[_Record] = []
     for cost in costs:
         folder = store.directory(cost.stage, cost.key)
         if (folder / "result.json").is_file() and len(found) < MOST_RECORDS:
@@ -261,16 +266,16 @@ def _is_alike(stage: StageName, one: Mapping[str, Any], other: Mapping[str, Any]
 
 def _kind_of_fit(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     fit = settings.get("fit", {})
-    return fit.get("dna_type"), fit.get("scope"), device_key(settings.get("device") or "cpu")
+    return fit.get("dna_type"), fit.get("scope"), device_key(str(settings.get("device") or "cpu"))
 
 
 def _effort(stage: StageName, settings: Mapping[str, Any]) -> float:
     """What is done to each weight: passes and nulls. A fit makes two copies for each null, shuffled and with means."""
     if stage == "fit":
         fit = settings.get("fit", {})
-        return float(fit.get("epochs", 1)) * (1 + 2 * fit.get("num_nulls", 0))
+        return float(fit.get("epochs", 1)) * (1.0 + 2.0 * float(fit.get("num_nulls", 0)))
     if stage == "analyse":
-        return 1.0 + settings.get("analysis", {}).get("num_nulls", 0)
+        return 1.0 + float(settings.get("analysis", {}).get("num_nulls", 0))
     return 1.0
 
 
