@@ -8,7 +8,6 @@ known, and said to be so.
 """
 
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,8 @@ from pipeline.stage_keys import stage_keys
 from pipeline.stages import COST, StageStore
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
-from zoo.tensors import FLOATING
+from zoo.roles import describe_tensors
+from zoo.tensors import TensorKind
 
 __all__ = ["STAGES", "CostTable", "ModelEstimate", "StageEstimate", "estimate_model", "scratch_home"]
 
@@ -224,8 +224,8 @@ def _count(
     if files is not None:
         try:
             with WeightReader(files) as reader:
-                floats = (header.shape for header in reader.headers if header.dtype in FLOATING)
-                return sum(math.prod(shape) for shape in floats), True, None
+                specs = describe_tensors(reader.headers, files.config, shared=reader.shared)
+                return sum(spec.num_weights for spec in specs if spec.kind is TensorKind.WEIGHT), True, None
         except DnaZooError as error:
             return None, False, error.message
     if planned.card is not None:
