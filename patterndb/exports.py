@@ -10,8 +10,8 @@ from patterndb.batches import batches
 from patterndb.columns import WITH_STATISTICS, require_columns, require_table
 from patterndb.patterns import (
     NEWEST_FIRST,
-    RANKED,
     PatternStore,
+    ranked,
     read_part_statistics,
     read_roles,
     read_summaries,
@@ -99,8 +99,12 @@ class ExportStore(PatternStore):
     def _selected(self, connection: Connection, keys: Sequence[str] | None, run: str | None) -> list[int]:
         """Ids of the patterns that are meant, by model key. Raises `NotMinedError` for a key that has none."""
         query = select(PATTERNS.c.id, MODELS.c.key).select_from(PATTERNS.join(MODELS).join(RUNS))
+        is_few = keys is not None and len(keys) <= IDS_PER_QUERY
+        if is_few:
+            query = query.where(MODELS.c.key.in_(keys or ()))
         if run is None:
-            query = query.join(RANKED, RANKED.c.id == PATTERNS.c.id).where(RANKED.c.place == 1)
+            places = ranked(keys if is_few else None)
+            query = query.join(places, places.c.id == PATTERNS.c.id).where(places.c.place == 1)
         else:
             own = RUNS.alias("own")
             ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(own.c.run == run)

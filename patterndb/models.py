@@ -5,13 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Subquery,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from dna_zoo.errors import SettingsError, did_you_mean
 from dna_zoo.text import is_printable, printable
 from patterndb import rows
 from patterndb.engine import Transactions, find_or_insert, upsert
-from patterndb.patterns import CURRENT, DESCRIPTION, NEWEST_FIRST, RANKED, chosen_columns, chosen_settings, not_mined
+from patterndb.patterns import DESCRIPTION, NEWEST_FIRST, chosen_columns, chosen_settings, not_mined, ranked
 from patterndb.records import ArtifactRecord, ModelEntry, StageCost
 from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
@@ -71,13 +84,6 @@ ORDERS: Mapping[str, ColumnElement[Any]] = {
 }
 """What models can be sorted by."""
 
-FROM = (
-    PATTERNS.join(MODELS)
-    .join(RUNS)
-    .join(RANKED, RANKED.c.id == PATTERNS.c.id)
-    .outerjoin(FITS, and_(FITS.c.pattern_id == PATTERNS.c.id, FITS.c.position == 0))
-    .outerjoin(MODEL_NOTES, MODEL_NOTES.c.key == MODELS.c.key)
-)
 COLUMNS = (
     *DESCRIPTION,
     PATTERNS.c.pattern_key,
@@ -86,7 +92,6 @@ COLUMNS = (
     PATTERNS.c.class_margin,
     *CHOSEN.values(),
     DEVICE,
-    RANKED.c.place,
     FITS.c.r2.label("fit_r2"),
     NULL_R2.label("fit_null_r2"),
     GAIN.label("fit_gain"),
@@ -110,24 +115,27 @@ class ModelStore(Transactions):
             raise SettingsError(f"Models cannot be sorted by {by!r}.", hint=hint)
         order = ORDERS[by]
         direction = order.desc() if descending else order
-        query = select(*COLUMNS).select_from(FROM).where(RANKED.c.place == 1, *_conditions(which or ModelFilter()))
+        query, places = _listed(ranked())
+        query = query.where(places.c.place == 1, *_conditions(which or ModelFilter()))
         with self._reading() as connection:
             query = query.order_by(order.is_(None), direction, MODELS.c.key).limit(limit)
             return _entries(connection, connection.execute(query).mappings().all())
 
     def model_versions(self, key: str) -> tuple[ModelEntry, ...]:
         """Every pattern that is kept under the key, the newest first. Raises `NotMinedError` if there is none."""
-        query = select(*COLUMNS).select_from(FROM).where(MODELS.c.key == key).order_by(*NEWEST_FIRST)
+        query, _ = _listed(ranked([key]))
+        query = query.where(MODELS.c.key == key).order_by(*NEWEST_FIRST)
         with self._reading() as connection:
             _require(connection, key)
             return _entries(connection, connection.execute(query).mappings().all())
 
     def same_files(self, key: str, sha256: str) -> tuple[str, ...]:
         """The keys of other models whose current version has files with this digest, sorted."""
-        query = select(MODELS.c.key).select_from(PATTERNS.join(MODELS))
-        query = query.where(MODELS.c.sha256 == sha256, MODELS.c.key != key, PATTERNS.c.id.in_(CURRENT)).distinct()
+        others = select(MODELS.c.key).where(MODELS.c.sha256 == sha256, MODELS.c.key != key).distinct()
+        places = ranked(others)
+        query = select(MODELS.c.key).select_from(PATTERNS.join(MODELS).join(places, places.c.id == PATTERNS.c.id))
         with self._reading() as connection:
-            return tuple(sorted(connection.scalars(query)))
+            return tuple(sorted(connection.scalars(query.where(places.c.place == 1, MODELS.c.sha256 == sha256))))
 
     def origins(self, keys: Sequence[str]) -> Mapping[str, tuple[tuple[str | None, str], ...]]:
         """Of each of these keys that is in the database, its versions: what it was asked for by, and its digest.
@@ -228,6 +236,18 @@ class ModelStore(Transactions):
         with self._reading() as connection:
             _require(connection, key)
             return _own_artifacts(connection, tuple(connection.scalars(own)))
+
+
+def _listed(places: Subquery) -> tuple[Select[Any], Subquery]:
+    """The query for rows of `COLUMNS`, with their places."""
+    joined = (
+        PATTERNS.join(MODELS)
+        .join(RUNS)
+        .join(places, places.c.id == PATTERNS.c.id)
+        .outerjoin(FITS, and_(FITS.c.pattern_id == PATTERNS.c.id, FITS.c.position == 0))
+        .outerjoin(MODEL_NOTES, MODEL_NOTES.c.key == MODELS.c.key)
+    )
+    return select(*COLUMNS, places.c.place).select_from(joined), places
 
 
 def _asked(request: Mapping[str, Any], position: int | None) -> str | None:

@@ -10,7 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, delete, func, insert, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Subquery,
+    Table,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb import rows
@@ -47,13 +60,13 @@ __all__ = [
     "CURRENT",
     "DESCRIPTION",
     "NEWEST_FIRST",
-    "RANKED",
     "SAVE_STEPS",
     "PatternStore",
     "chosen_columns",
     "chosen_settings",
     "is_among",
     "not_mined",
+    "ranked",
     "read_part_statistics",
     "read_roles",
     "read_summaries",
@@ -234,10 +247,21 @@ def is_among(column: ColumnElement[int], ids: Sequence[int] | None) -> ColumnEle
     return column.in_(CURRENT if ids is None else ids)
 
 
+def ranked(keys: Select[Any] | Sequence[str] | None = None) -> Subquery:
+    """Each pattern's id and its `place` among those of its model key, 1 for the current one: of these keys, or of all.
+
+    To rank all costs a look at every pattern: whoever wants a few says whose.
+    """
+    query = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS))
+    return (query if keys is None else query.where(MODELS.c.key.in_(keys))).subquery()
+
+
 def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> tuple[PatternSummary, ...]:
     """Patterns in short, by model key, the newest of a key first: these, or all."""
-    columns = (*DESCRIPTION, *SUMMARY_COLUMNS, *chosen_columns().values(), SIGNATURE_LAYOUTS.c.version, RANKED.c.place)
-    query = select(*columns).select_from(SIGNED.join(RANKED, RANKED.c.id == PATTERNS.c.id))
+    own = select(MODELS.c.key).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids or ()))
+    places = ranked(None if ids is None else own)
+    columns = (*DESCRIPTION, *SUMMARY_COLUMNS, *chosen_columns().values(), SIGNATURE_LAYOUTS.c.version, places.c.place)
+    query = select(*columns).select_from(SIGNED.join(places, places.c.id == PATTERNS.c.id))
     of_models = [FITS.c.position == 0]
     if ids is not None:
         query, of_models = query.where(PATTERNS.c.id.in_(ids)), [*of_models, FITS.c.pattern_id.in_(ids)]

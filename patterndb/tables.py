@@ -154,6 +154,8 @@ MODELS = Table(
     Column("digest", Text(), nullable=False, unique=True),
     *_of_record(ModelRecord),
     Index(None, "key"),
+    # Models of the same file.
+    Index(None, "sha256"),
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
 

@@ -1,4 +1,4 @@
-"""Keep what people say of a model: tags and a note, by its key."""
+"""Keep what people say of a model, tags and a note, by its key; find models of the same file."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_model_notes"),
         sa.UniqueConstraint("key", name="uq_model_notes_key"),
     )
+    op.create_index("ix_models_sha256", "models", ["sha256"])
 
 
 def downgrade() -> None:
