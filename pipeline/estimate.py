@@ -176,13 +176,15 @@ def estimate_model(
     database: PatternDatabase | None,
     home: Path,
     table: CostTable | None = None,
+    force: bool = False,
 ) -> ModelEstimate:
     """What mining the model will take. Reads headers alone, writes nothing in the home, downloads no weights.
 
     A file that was never read in this home counts as new: whether a copy of it was mined is not known before.
 
     - `database`: None where there is none yet;
-    - `table`: `CostTable.of` them, for callers with many models.
+    - `table`: `CostTable.of` them, for callers with many models;
+    - `force`: whether stages that are done are done again.
 
     Raises `UnknownModelError` and the `FetchError` of whatever is in the way.
     """
@@ -192,7 +194,7 @@ def estimate_model(
     planned = plan(request, home=home)
     files = find_fetched(planned, request, home=home)
     num_weights, is_counted, problem = _count(planned, files, database)
-    done = _done(files, settings, home)
+    done = dict.fromkeys(STAGES, False) if force else _done(files, settings, home)
     return ModelEstimate(
         key=planned.key,
         source=str(request.weights or request.name),

@@ -136,7 +136,7 @@ def mine(
         from cli.commands.mine_plan import show_plan
 
         with offline_mode(offline):
-            return show_plan(requests, settings, session, output)
+            return show_plan(requests, settings, session, output, force=force)
     from pipeline.runner import mine as mine_models
 
     home = session.make_home()

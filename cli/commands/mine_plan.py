@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["show_plan"]
 
 
-def show_plan(requests: "Sequence[ModelRequest]", settings: "MineSettings", session: Session, output: Output) -> int:
+def show_plan(
+    requests: "Sequence[ModelRequest]", settings: "MineSettings", session: Session, output: Output, *, force: bool
+) -> int:
     """Print what mining the models will take; the exit code. Writes nothing."""
     from cli.errors import exit_code
     from pipeline.estimate import CostTable, scratch_home
@@ -30,7 +32,7 @@ def show_plan(requests: "Sequence[ModelRequest]", settings: "MineSettings", sess
     with session.database_if_there() as database, scratch_home(session.home) as scratch:
         models = models_of(requests, database=database, home=scratch)
         table = CostTable.of(database, session.home)
-        tried = [_try(model, settings, database, session, output, table) for model in models]
+        tried = [_try(model, settings, database, session, output, table, force=force) for model in models]
     found = [each for each in tried if each is not None]
     output.result(
         lambda: mine_plan_document(found),
@@ -50,12 +52,14 @@ def _try(
     session: Session,
     output: Output,
     table: "CostTable",
+    *,
+    force: bool,
 ) -> "ModelEstimate | None":
     """The estimate; None, and the reason on stderr, where it cannot be made."""
     from pipeline.estimate import estimate_model
 
     try:
-        return estimate_model(request, settings, database=database, home=session.home, table=table)
+        return estimate_model(request, settings, database=database, home=session.home, table=table, force=force)
     except SettingsError:
         raise
     except DnaZooError as error:
