@@ -249,12 +249,15 @@ def _estimate(
     works = [each.cost.num_weights * _effort(stage, each.cost.settings) for each in records]
     work = None if num_weights is None else num_weights * _effort(stage, wanted)
     on_cpu = stage != "fit" or settings.device == "cpu"
+    # What a process holds before it has read a weight is most of the memory of small models, and tells no rate.
+    is_larger = num_weights is None or num_weights > FARTHEST * max(weights, default=0)
+    held = None if is_larger else num_weights
     return StageEstimate(
         stage=stage,
         action="compute",
         seconds=_predict(works, [each.cost.seconds for each in records], work),
-        memory_bytes=_whole(_predict(weights, [each.memory_bytes for each in records], num_weights)),
-        gpu_bytes=0 if on_cpu else _whole(_predict(weights, [each.gpu_bytes for each in records], num_weights)),
+        memory_bytes=_whole(_predict(weights, [each.memory_bytes for each in records], held)),
+        gpu_bytes=0 if on_cpu else _whole(_predict(weights, [each.gpu_bytes for each in records], held)),
         disk_bytes=_whole(_predict(weights, [each.disk_bytes for each in records], num_weights)),
         num_records=len(records),
         is_guess=work is None or not works or not min(works) / FARTHEST <= work <= max(works) * FARTHEST,

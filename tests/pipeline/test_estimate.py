@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from dna_zoo.errors import UnknownModelError
-from pipeline.estimate import STAGES, CostTable, ModelEstimate, _predict, estimate_model, scratch_home
+from patterndb.records import StageCost
+from pipeline.estimate import (
+    STAGES,
+    CostTable,
+    ModelEstimate,
+    _estimate,
+    _predict,
+    _Record,
+    estimate_model,
+    scratch_home,
+)
 from pipeline.fetch.request import ModelRequest
 from pipeline.memory import measured_peak
 from pipeline.settings import MineSettings
@@ -134,6 +144,14 @@ def test_an_overhead_and_a_rate_are_found_again() -> None:
     found = _predict(sizes, list((2.0 + 3e-6 * np.array(sizes)) * noise), 1e8)
     assert found == pytest.approx(302, rel=0.1)
     assert _predict(sizes, [None] * 4, 1e8) is None and _predict(sizes, [1.0] * 4, None) is None
+
+
+def test_memory_of_a_model_far_larger_than_all_recorded_is_unknown() -> None:
+    cost = StageCost(stage="fit", key="k", seconds=10.0, num_weights=1_000, settings=FAST.as_dict())
+    table = CostTable(records={"fit": [_Record(cost=cost, memory_bytes=400_000_000)]}, from_this_machine=True)
+    near, far = (_estimate("fit", False, size, FAST, table) for size in (2_000, 1_000_000))
+    assert near.memory_bytes and not near.is_guess
+    assert far.memory_bytes is None and far.is_guess and far.seconds == pytest.approx(10_000)
 
 
 def test_no_stage_gets_cheaper_than_nothing_by_its_size() -> None:
