@@ -3,7 +3,7 @@
 `docs/json.md` documents them. Values may be records, times and paths: `cli.output.plain_json` makes them plain.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cli.whereabouts import Whereabouts
 from patterndb.multiplicity import q_values
 from patterndb.records import (
+    ModelEntry,
     Neighbour,
     PatternRecord,
     RoleRecord,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from patterndb.differences import Differences
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
+    from pipeline.estimate import ModelEstimate
     from pipeline.fetch.request import FetchPlan
     from pipeline.lineage import Lineage
     from pipeline.tuning.study import TuneResult
@@ -38,6 +40,8 @@ __all__ = [
     "differences_document",
     "library_document",
     "mine_document",
+    "mine_plan_document",
+    "model_entry_document",
     "neighbours_document",
     "pattern_document",
     "plan_document",
@@ -87,7 +91,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         **{key: pattern.provenance.get(key) for key in READING_KEYS},
         "run": pattern.run,
         "repeat": {"command": whereabouts.command, "rerun": f"dna-zoo rerun {pattern.run}"},
-        **_fields(whereabouts, ("found", "source", "folder", "files")),
+        **_fields(whereabouts, ("found", "source", "same_files", "versions", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
         "roles": [_role_document(role) for role in pattern.roles],
         "statistics": _statistic_documents(pattern.statistics),
@@ -160,11 +164,18 @@ def _signature_documents(signature: SignatureRecord) -> list[Document]:
     return [{"name": name, "value": value, "z": z, "p": p, "q": q} for name, value, z, p, q in rows]
 
 
-def comparison_document(comparison: "Comparison", lineage: "Lineage | None", partial: Collection[str] = ()) -> Document:
+Mixed = Mapping[str, Sequence[Any]]
+"""Settings in which models that stand beside each other differ, with their values."""
+
+
+def comparison_document(
+    comparison: "Comparison", lineage: "Lineage | None", partial: Collection[str] = (), mixed: Mixed | None = None
+) -> Document:
     """`compare`; `lineage` is None where it was not asked for, `partial` are keys of partial models."""
     roles = [_flat_overlap(asdict(role)) for role in comparison.roles]
     named = _partial((comparison.a, comparison.b), partial)
-    return _flat_overlap(asdict(comparison)) | {"roles": roles, "lineage": lineage, "partial": named}
+    more = {"roles": roles, "lineage": lineage, "partial": named, "mixed_settings": mixed or {}}
+    return _flat_overlap(asdict(comparison)) | more
 
 
 def _partial(models: Iterable[str], partial: Collection[str]) -> list[str]:
@@ -179,12 +190,16 @@ def _flat_overlap(document: Document) -> Document:
 
 
 def neighbours_document(
-    model: str, neighbours: "Sequence[tuple[Neighbour, Lineage | None]]", partial: Collection[str] = ()
+    model: str,
+    neighbours: "Sequence[tuple[Neighbour, Lineage | None]]",
+    partial: Collection[str] = (),
+    mixed: Mixed | None = None,
 ) -> Document:
     """`similar`; without a lineage where signatures alone were asked for; `partial` are keys of partial models."""
     return {
         "model": model,
         "partial": _partial((model, *(each.model for each, _ in neighbours)), partial),
+        "mixed_settings": mixed or {},
         "neighbours": [
             asdict(each) | {"lineage": _fields(lineage, LINEAGE_KEYS) if lineage else None}
             for each, lineage in neighbours
@@ -192,9 +207,9 @@ def neighbours_document(
     }
 
 
-def taxonomy_document(found: "Taxonomy", partial: Collection[str] = ()) -> Document:
+def taxonomy_document(found: "Taxonomy", partial: Collection[str] = (), mixed: Mixed | None = None) -> Document:
     """`taxonomy`; `partial` are keys of partial models."""
-    return {**asdict(found), "partial": _partial(found.models, partial)}
+    return {**asdict(found), "partial": _partial(found.models, partial), "mixed_settings": mixed or {}}
 
 
 def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
@@ -236,6 +251,34 @@ def differences_document(found: "Differences") -> Document:
 def mine_document(run: RunRecord, folder: Path, patterns: "Iterable[tuple[PatternRecord, Whereabouts]]") -> Document:
     """`mine`: the run, and what it found."""
     return {**run_document(run, folder), "patterns": [pattern_document(*found) for found in patterns]}
+
+
+def mine_plan_document(found: "Sequence[ModelEstimate]") -> Document:
+    """`mine --dry-run`."""
+    keys = ("source", "origin", "num_bytes", "download_bytes", "num_weights", "is_counted")
+    sums = ("seconds", "memory_bytes", "gpu_bytes", "disk_bytes", "problem")
+    return {
+        "from_this_machine": all(each.from_this_machine for each in found),
+        "models": [
+            {"model": each.key, **_fields(each, keys), **_fields(each, sums), "stages": each.stages} for each in found
+        ],
+    }
+
+
+def model_entry_document(entry: ModelEntry) -> Document:
+    """`models` and `models versions`: one version of a model."""
+    model_keys = ("repo", "revision", "sha256", "tier", "modality", "family", "architecture", "licence")
+    found_keys = ("pattern_class", "class_margin", "r2", "null_r2", "gain", "bits_per_weight")
+    return {
+        "model": entry.model.key,
+        **_fields(entry.model, model_keys),
+        "weights": entry.model.num_weights,
+        "tensors": entry.model.num_tensors,
+        **_fields(entry, found_keys),
+        **asdict(entry.chosen),
+        **_fields(entry, ("device", "run", "pattern_key", "confirmed_at", "is_current", "patterns", "versions")),
+        **_fields(entry, ("tags", "note")),
+    }
 
 
 def tune_document(found: "TuneResult", best: int | None, command: str | None) -> Document:

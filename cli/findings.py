@@ -359,6 +359,10 @@ def _whereabouts_facts(whereabouts: Whereabouts, run: str) -> Iterator[tuple[str
     """When and from what the pattern was found, and which of its files are there."""
     source = f", from {escaped(whereabouts.source)}" if whereabouts.source else ""
     yield "Found", f"{moment(whereabouts.found)} UTC by run {escaped(run)}{source}"
+    if whereabouts.same_files:
+        yield "Weights", f"same file as {escaped(', '.join(whereabouts.same_files))}"
+    if whereabouts.versions > 1:
+        yield "Versions", f"{whereabouts.versions} sets of weights are kept under this key (dna-zoo models versions)"
     if whereabouts.folder:
         yield "Files", f"{escaped(whereabouts.folder)}: {', '.join(_file_text(file) for file in whereabouts.files)}"
     if whereabouts.command:

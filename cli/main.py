@@ -17,6 +17,7 @@ from cli.commands import (
     init,
     library,
     mine,
+    models,
     questions,
     rebuild,
     rerun,
@@ -86,6 +87,13 @@ _add(_add_group(zoo.zoo, zoo.EXAMPLES), zoo.show, zoo.SHOW_EXAMPLES)
 _add(app, fetch.fetch, fetch.EXAMPLES)
 _add(app, mine.mine, mine.EXAMPLES)
 _add(app, show.show, show.EXAMPLES)
+_models = _add_group(models.models, models.EXAMPLES)
+_add(_models, models.versions, models.VERSIONS_EXAMPLES)
+_add(_models, models.tag, models.TAG_EXAMPLES)
+_add(_models, models.note, ("dna-zoo models note minilm-l6 'the baseline of the paper'",))
+_add(_models, models.rename, ("dna-zoo models rename my-model bert-of-march",))
+_add(_models, models.rm, ("dna-zoo models rm my-model --dry-run", "dna-zoo models rm my-model"))
+_add(_models, models.prune, models.PRUNE_EXAMPLES)
 _add(app, compare.compare, compare.EXAMPLES)
 _add(app, similar.similar, similar.EXAMPLES)
 _add(app, taxonomy.taxonomy, taxonomy.EXAMPLES)

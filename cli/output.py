@@ -85,6 +85,15 @@ class Output:
         """Say that something is not as it should be, though the command goes on."""
         self._say(f"Warning: {text}", "yellow")
 
+    def mixed(self, settings: Mapping[str, Iterable[Any]]) -> None:
+        """Warn where models that are shown beside each other were mined with different settings, by their values.
+
+        Only with tables: JSON has a key for it.
+        """
+        if settings and self._format is Format.TABLE:
+            told = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in settings.items())
+            self.warning(f"these models were mined with different settings, which figures depend on: {told}.")
+
     def hint(self, text: str) -> None:
         """Say what to do next; only to a person, so only with tables."""
         if self._format is Format.TABLE:

@@ -9,7 +9,7 @@ from typing import Any
 from cli.output import print_error
 from cli.session import Session
 from dna_zoo.errors import DnaZooError, SettingsError
-from pipeline.fetch.plan import expand_all, require_known
+from pipeline.fetch.plan import require_known
 from pipeline.fetch.request import ModelRequest
 from zoo.registry import CARDS, select_cards
 
@@ -41,7 +41,7 @@ def model_requests(
     if not requests:
         hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
         raise SettingsError("No model is named.", hint=hint)
-    return tuple(replace(request, **how) for request in expand_all(requests))
+    return tuple(replace(request, **how) for request in requests)
 
 
 def mined_hub_ids(session: Session) -> Iterator[str]:

@@ -105,6 +105,18 @@ class Session:
         with PatternDatabase.open(self.database_url, create=create) as database:
             yield database
 
+    @contextmanager
+    def database_if_there(self) -> Iterator["PatternDatabase | None"]:
+        """The database; None where its SQLite file is not there yet."""
+        from patterndb.engine import file_of, parse_url
+
+        path = file_of(parse_url(self.database_url))
+        if path is not None and not path.exists():
+            yield None
+            return
+        with self.database() as database:
+            yield database
+
 
 OPTIONS = tuple(each.name for each in fields(Session) if each.metadata.get("is_option", True))
 """The options of every command, by the names of their parameters."""

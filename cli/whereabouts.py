@@ -42,6 +42,10 @@ class Whereabouts:
     folder: str | None
     """None where the run left no files."""
     files: tuple[FileState, ...]
+    same_files: tuple[str, ...] = ()
+    """Other models whose files have the same digest."""
+    versions: int = 1
+    """Different weights that are kept under its key."""
 
 
 def run_folder(home: Path, run: RunRecord) -> Path:
@@ -52,7 +56,7 @@ def run_folder(home: Path, run: RunRecord) -> Path:
 def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path) -> Whereabouts:
     """Where the pattern's files are in this home folder, and what the run that found it was asked for."""
     run = database.run(pattern.run)
-    asked = _asked_for(run, pattern.model.key)
+    asked = _asked_for(run, pattern)
     files = tuple(
         FileState(
             kind=each.kind,
@@ -63,10 +67,13 @@ def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path
         )
         for each in pattern.artifacts
     )
+    origins = database.origins([pattern.model.key]).get(pattern.model.key, ())
     return Whereabouts(
         found=run.finished or run.started,
         command=None if asked is None else mine_command(asked, pattern.settings),
-        source=None if asked is None else asked.get("weights") or asked.get("name"),
+        source=pattern.provenance.get("source") or (asked and (asked.get("weights") or asked.get("name"))),
+        same_files=database.same_files(pattern.model.key, pattern.model.sha256),
+        versions=len({sha256 for _, sha256 in origins}),
         folder=str(Path(files[0].path).parent) if files else None,
         files=files,
     )
@@ -79,10 +86,10 @@ def _state_of(path: Path, num_bytes: int) -> Literal["intact", "missing", "chang
         return "missing"
 
 
-def _asked_for(run: RunRecord, key: str) -> Mapping[str, Any] | None:
-    """What the run was asked for under this key."""
+def _asked_for(run: RunRecord, pattern: PatternRecord) -> Mapping[str, Any] | None:
+    """What the run was asked for when it found the pattern."""
     for model, asked in zip(run.models, run.request.get("models", ()), strict=False):
-        if model.key == key:
+        if pattern.pattern_key == model.pattern_key or pattern.model.key == model.key:
             found: Mapping[str, Any] = asked
             return found
     return None

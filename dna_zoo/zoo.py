@@ -84,7 +84,7 @@ class Zoo(Mapping[str, Pattern]):
         return len(self.database.model_keys())
 
     def catalog(self, table: str = "catalog") -> "pd.DataFrame":
-        """All models, a row each; also `tensors`, `signatures` and `distances`, as `dna-zoo export` writes them."""
+        """All models, a row each; also `tensors`, `roles`, `signatures` and `distances`, as `export` writes them."""
         return self.database.export_catalog(table)
 
     def compare(self, a: str, b: str) -> Comparison:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from patterndb.batches import batches
 from patterndb.columns import COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
 from patterndb.records import (
     PatternRecord,
     PatternSummary,
+    RoleEntry,
     RoleRecord,
     SignatureEntry,
     Statistic,
@@ -22,8 +24,9 @@ from patterndb.rows import STATISTIC_FLOATS
 from patterndb.similarity import all_distances
 
 __all__ = [
+    "all_roles_frame",
     "catalog_frame",
-    "distances_frame",
+    "distances_frames",
     "pattern_tensors_frame",
     "roles_frame",
     "signature_frame",
@@ -50,37 +53,58 @@ def _frame(table: str, rows: Iterable[Row], *more: pd.DataFrame) -> pd.DataFrame
 
 
 def catalog_frame(patterns: Sequence[PatternSummary]) -> pd.DataFrame:
-    """One row for each model key: its current pattern."""
-    return _frame("catalog", (_catalog_row(pattern) for pattern in patterns if pattern.is_current))
+    """One row for each pattern."""
+    return _frame("catalog", map(_catalog_row, patterns))
 
 
 def _catalog_row(pattern: PatternSummary) -> Row:
     model = pattern.model
     parents = "; ".join(model.parents)
-    return _values(pattern) | _values(model) | {"model": model.key, "parents": parents} | _findings(pattern)
+    facts = _values(model) | {"model": model.key, "parents": parents}
+    return _values(pattern) | facts | _values(pattern.chosen) | _findings(pattern)
 
 
-def tensors_frame(entries: Sequence[TensorEntry], statistics: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
-    """One row for each tensor of the current patterns, with a few columns for each statistic.
+def tensors_frame(
+    entries: Sequence[TensorEntry], statistics: Iterable[tuple[Any, ...]], names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One row for each tensor of the patterns, with a few columns for each statistic.
 
     - `entries`: without statistics, a pattern's tensors in order;
-    - `statistics`: as `patterndb.patterns.read_tensor_statistics` gives them.
+    - `statistics`: as `patterndb.patterns.read_part_statistics` gives them;
+    - `names`: of the statistics that have columns; None for those that are there.
     """
-    rows = pd.MultiIndex.from_arrays(
-        [keys := [entry.pattern_key for entry in entries], pd.Series(keys, dtype="string").groupby(keys).cumcount()]
-    )
-    return _frame("tensors", map(_tensor_row, entries), _statistic_columns(statistics, rows))
+    return _frame("tensors", map(_tensor_row, entries), _statistic_columns(statistics, _places(entries), names))
+
+
+def all_roles_frame(
+    entries: Sequence[RoleEntry], statistics: Iterable[tuple[Any, ...]], names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One row for each role of the patterns, likewise; its statistics are pooled over the tensors of the role."""
+    return _frame("roles", map(_role_entry_row, entries), _statistic_columns(statistics, _places(entries), names))
+
+
+def _places(entries: Sequence[TensorEntry] | Sequence[RoleEntry]) -> pd.MultiIndex:
+    """Of each entry, the key of its pattern and its position there."""
+    keys = [entry.pattern_key for entry in entries]
+    return pd.MultiIndex.from_arrays([keys, pd.Series(keys, dtype="string").groupby(keys).cumcount()])
+
+
+def _role_entry_row(entry: RoleEntry) -> Row:
+    return _values(entry) | _values(entry.chosen) | _role_row(entry.role)
 
 
 def _tensor_row(entry: TensorEntry) -> Row:
     tensor = entry.tensor
-    return _values(entry) | _values(tensor) | {"tensor": tensor.name} | _findings(tensor)
+    return _values(entry) | _values(entry.chosen) | _values(tensor) | {"tensor": tensor.name} | _findings(tensor)
 
 
-def _statistic_columns(statistics: Iterable[tuple[Any, ...]], rows: pd.MultiIndex) -> pd.DataFrame:
+def _statistic_columns(
+    statistics: Iterable[tuple[Any, ...]], rows: pd.MultiIndex, known: Sequence[str] | None = None
+) -> pd.DataFrame:
     """The columns of every statistic, float64, NaN for a tensor that lacks it.
 
     - `rows`: of each row, the key of its pattern and its position there.
+    - `known`: the statistics; None for those that are there.
 
     q is of the family of all tests of one model, so that no other model changes it.
     """
@@ -89,8 +113,10 @@ def _statistic_columns(statistics: Iterable[tuple[Any, ...]], rows: pd.MultiInde
     tests[measured] = tests[measured].astype("float64")
     tests[".q"] = tests.groupby("pattern")[".p"].transform(lambda p: np.array(q_values(p.tolist()), dtype=float))
     wide = tests.pivot(index=["pattern", "tensor"], columns="name", values=list(STATISTIC_SUFFIXES)).reindex(rows)
-    names = [(suffix, name) for name in sorted(tests["name"].unique()) for suffix in STATISTIC_SUFFIXES]
-    return wide[names].set_axis([f"{name}{suffix}" for suffix, name in names], axis=1).reset_index(drop=True)
+    shown = sorted(tests["name"].unique() if known is None else known)
+    names = [(suffix, name) for name in shown for suffix in STATISTIC_SUFFIXES]
+    wide = wide.reindex(columns=pd.MultiIndex.from_tuples(names)) if names else wide[names]
+    return wide.astype("float64").set_axis([f"{name}{suffix}" for suffix, name in names], axis=1).reset_index(drop=True)
 
 
 def signatures_frame(entries: Sequence[SignatureEntry]) -> pd.DataFrame:
@@ -115,9 +141,15 @@ def _signature_rows(entry: SignatureEntry) -> Iterator[Row]:
             }  # fmt: skip
 
 
-def distances_frame(entries: Sequence[SignatureEntry]) -> pd.DataFrame:
-    """One row for each pair of models whose signatures have the same version, and dimensions in common."""
-    return _frame("distances", _distance_rows(entries))
+def distances_frames(entries: Sequence[SignatureEntry], size: int) -> Iterator[pd.DataFrame]:
+    """One row for each pair of models whose signatures have the same version, and dimensions in common.
+
+    At least one frame, of at most `size` rows each.
+    """
+    pieces = batches(_distance_rows(entries), size)
+    yield _frame("distances", next(pieces, ()))
+    for piece in pieces:
+        yield _frame("distances", piece)
 
 
 def _distance_rows(entries: Sequence[SignatureEntry]) -> Iterator[Row]:
@@ -171,7 +203,7 @@ def signature_frame(pattern: PatternRecord) -> pd.DataFrame:
 
 
 def _bare_statistics(pattern_key: str, owners: Sequence[Sequence[Statistic]]) -> Iterator[tuple[Any, ...]]:
-    """As `patterndb.patterns.read_tensor_statistics` gives them, of the owners in their order."""
+    """As `patterndb.patterns.read_part_statistics` gives them, of the owners in their order."""
     for position, statistics in enumerate(owners):
         for each in statistics:
             yield (pattern_key, position, each.name, *(getattr(each, name) for name in STATISTIC_FLOATS))

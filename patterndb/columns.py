@@ -1,20 +1,23 @@
 """Every column of every exported table: its type in pandas and its meaning, with the unit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dna_zoo.errors import SettingsError
+from dna_zoo.errors import SettingsError, did_you_mean
 from patterndb.fields import describe
-from patterndb.records import FitRecord, ModelRecord, Statistic, TensorRecord
+from patterndb.records import ChosenSettings, FitRecord, ModelRecord, RoleRecord, Statistic, TensorRecord
 
 __all__ = [
     "COLUMNS",
     "COLUMN_MEANINGS",
+    "PAPER_COLUMNS",
     "READING_COLUMNS",
     "STATISTIC_SUFFIXES",
     "TABLES",
+    "WITH_STATISTICS",
     "Column",
     "column_meaning",
+    "require_columns",
     "require_table",
 ]
 
@@ -54,6 +57,7 @@ SCORES = {
     for name in ("smooth", "structured", "noisy", "sparse", "dense")
 }
 FIT = _of_record(FitRecord, "fit_")
+CHOSEN = _of_record(ChosenSettings)
 
 CATALOG = {
     "model": MODEL,
@@ -66,10 +70,13 @@ CATALOG = {
     "class_margin": _number("Score of the winning class minus that of the next."),
     **SCORES,
     "signature_version": VERSION,
+    **CHOSEN,
     **FIT,
 }
 
-TENSORS = {"model": MODEL, "pattern_key": PATTERN_KEY, "tensor": TENSOR, **TENSOR_FIELDS, **SCORES, **FIT}
+TENSORS = {"model": MODEL, "pattern_key": PATTERN_KEY, "tensor": TENSOR, **TENSOR_FIELDS, **SCORES, **CHOSEN, **FIT}
+
+ROLES = {"model": MODEL, "pattern_key": PATTERN_KEY, **_of_record(RoleRecord), **CHOSEN, **FIT}
 
 SIGNATURES = {
     "model": MODEL,
@@ -97,6 +104,7 @@ DISTANCES = {
 COLUMNS: Mapping[str, Mapping[str, Column]] = {
     "catalog": CATALOG,
     "tensors": TENSORS,
+    "roles": ROLES,
     "signatures": SIGNATURES,
     "distances": DISTANCES,
 }
@@ -109,17 +117,18 @@ def _statistic_suffixes() -> Iterator[tuple[str, str]]:
         if each.kind is float:
             yield "" if each.name == "value" else f".{each.name}", each.meaning
         if each.name == "p":
-            yield ".q", "Benjamini-Hochberg q-value: p adjusted for all statistics of all tensors of the model."
+            yield ".q", "Benjamini-Hochberg q-value: p adjusted for all statistics of all rows of the model."
 
 
 STATISTIC_SUFFIXES: Mapping[str, str] = dict(_statistic_suffixes())
-"""`tensors` also has these columns for every statistic that was measured: the statistic's name and a suffix."""
+"""`tensors` and `roles` also have these columns for every statistic that was measured: its name and a suffix."""
+WITH_STATISTICS = ("tensors", "roles")
 
 COLUMN_MEANINGS: Mapping[str, Mapping[str, str]] = {
     table: {name: column.meaning for name, column in columns.items()}
     | (
         {f"<statistic>{suffix}": meaning for suffix, meaning in STATISTIC_SUFFIXES.items()}
-        if table == "tensors"
+        if table in WITH_STATISTICS
         else {}
     )
     for table, columns in COLUMNS.items()
@@ -137,10 +146,20 @@ FIT_FOR_READING = (
 READING_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "catalog": ("model", "family", "architecture", "num_weights", "pattern_class", *FIT_FOR_READING),
     "tensors": ("model", "tensor", "role", "rows", "cols", "pattern_class", *FIT_FOR_READING),
+    "roles": ("model", "role", "tensors", "weights", "pattern_class", *FIT_FOR_READING),
     "signatures": ("model", "dimension", "value", "z", "p", "q"),
     "distances": ("a", "b", "weights", "kind"),
 }
-"""The columns that fit on a page: what Markdown and LaTeX get."""
+"""The columns that fit on a page: what Markdown gets."""
+
+FIT_FOR_PAPERS = FIT_FOR_READING[:-1]
+PAPER_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    **READING_COLUMNS,
+    "catalog": ("model", "architecture", "num_weights", "pattern_class", *FIT_FOR_PAPERS),
+    "tensors": ("model", "tensor", "pattern_class", *FIT_FOR_PAPERS),
+    "roles": ("model", "role", "weights", "pattern_class", *FIT_FOR_PAPERS),
+}
+"""The columns that LaTeX gets, which fit into the lines of an article."""
 
 
 def column_meaning(table: str, column: str) -> str:
@@ -157,3 +176,11 @@ def require_table(table: str) -> None:
     """Raise `SettingsError` for a name that is none of `TABLES`."""
     if table not in TABLES:
         raise SettingsError(f"There is no table {table!r} to export.", hint=f"Use one of: {', '.join(TABLES)}.")
+
+
+def require_columns(table: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `SettingsError` for a name that is none of the columns `known` of the table."""
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"It has: {', '.join(known)}."
+            raise SettingsError(f"The table {table!r} has no column {name!r}.", hint=hint)

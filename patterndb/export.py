@@ -1,20 +1,26 @@
-"""A frame of the catalog as a file, in the format that the suffix names; the file is whole or not there."""
+"""A table of the database as a file, in the format that the suffix names; the file is whole or not there.
 
+CSV, JSON lines and Parquet are written piece by piece: a table is never in memory as a whole.
+"""
+
+import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dna_zoo.errors import SettingsError, StoreError
 from dna_zoo.text import printable
-from patterndb.columns import READING_COLUMNS
+from patterndb.columns import PAPER_COLUMNS, READING_COLUMNS
+from patterndb.latex import TEXT_WIDTH, latex_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "escape_latex", "require_format", "require_writable", "write_table"]
+__all__ = ["SUFFIXES", "require_format", "require_writable", "write_pieces", "write_table"]
 
 
 def require_format(path: Path) -> None:
@@ -34,21 +40,53 @@ def require_writable(path: Path, *, force: bool) -> None:
         raise SettingsError(f"{str(path)!r} {what}.", hint=hint)
 
 
-def write_table(frame: "pd.DataFrame", path: Path, *, force: bool = False) -> None:
-    """Write a frame of `PatternDatabase.export_catalog` as CSV, Parquet, JSON lines, Markdown or LaTeX by suffix.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a page is to show."""
 
-    CSV, Parquet and JSON lines hold every column in full precision; Markdown and LaTeX are for reading and hold
-    `READING_COLUMNS` with four significant digits. JSON lines have null for numbers that are not finite. Texts come
-    from strangers: control characters are escaped, and in CSV a text that a spreadsheet would take for a formula has a
-    `'` before it. Raises `SettingsError` for another suffix, and for a file that is there unless `force`; `StoreError`
-    if the file cannot be written.
+    table: str
+    columns: Sequence[str] | None
+    width: float
+
+
+def write_table(
+    frame: "pd.DataFrame",
+    path: Path,
+    *,
+    force: bool = False,
+    columns: Sequence[str] | None = None,
+    width: float = TEXT_WIDTH,
+) -> None:
+    """`write_pieces` of one frame of `PatternDatabase.export_catalog`."""
+    write_pieces([frame], path, table=frame.attrs["table"], force=force, columns=columns, width=width)
+
+
+def write_pieces(
+    pieces: Iterable["pd.DataFrame"],
+    path: Path,
+    *,
+    table: str,
+    force: bool = False,
+    columns: Sequence[str] | None = None,
+    width: float = TEXT_WIDTH,
+) -> int:
+    """Write frames of `PatternDatabase.export_pieces` as CSV, Parquet, JSON lines, Markdown or LaTeX by suffix.
+
+    CSV, Parquet and JSON lines hold every column in full precision. Markdown and LaTeX are for reading: without
+    `columns` they hold `READING_COLUMNS` and `PAPER_COLUMNS`, Markdown with four significant digits; LaTeX is set to
+    fit into `width` centimetres. JSON lines have null for numbers that are not finite. Texts come from strangers:
+    control characters are escaped, and in CSV a text that a spreadsheet would take for a formula has a `'` before it.
+
+    Returns how many rows were written. Raises `SettingsError` for another suffix, and for a file that is there unless
+    `force`; `StoreError` if the file cannot be written.
     """
     require_format(path)
     require_writable(path, force=force)
     # In the folder of the target, since only within a file system can a file be put in place in one step.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    counted = _Counted(pieces)
     try:
-        WRITERS[path.suffix.lower()](frame, partial)
+        WRITERS[path.suffix.lower()](counted, partial, _Wanted(table=table, columns=columns, width=width))
         os.replace(partial, path)
     except OSError as error:
         raise StoreError(
@@ -57,13 +95,29 @@ def write_table(frame: "pd.DataFrame", path: Path, *, force: bool = False) -> No
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+    return counted.rows
 
 
-def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
-    safe = frame.copy()
-    for name in safe.select_dtypes(include=["object", "string"]):
-        safe[name] = safe[name].map(_csv_text)
-    safe.to_csv(path, index=False, lineterminator="\n")
+class _Counted:
+    """Pieces, and how many rows went by."""
+
+    def __init__(self, pieces: Iterable["pd.DataFrame"]) -> None:
+        self._pieces = pieces
+        self.rows = 0
+
+    def __iter__(self) -> Iterator["pd.DataFrame"]:
+        for piece in self._pieces:
+            self.rows += len(piece)
+            yield piece
+
+
+def _write_csv(pieces: Iterable["pd.DataFrame"], path: Path, wanted: _Wanted) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for number, piece in enumerate(pieces):
+            safe = piece.copy()
+            for name in safe.select_dtypes(include=["object", "string"]):
+                safe[name] = safe[name].map(_csv_text)
+            safe.to_csv(file, index=False, header=number == 0, lineterminator="\n")
 
 
 def _csv_text(value: Any) -> Any:
@@ -74,16 +128,25 @@ def _csv_text(value: Any) -> Any:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _write_parquet(frame: "pd.DataFrame", path: Path) -> None:
-    frame.to_parquet(path, engine="pyarrow", index=False)
+def _write_parquet(pieces: Iterable["pd.DataFrame"], path: Path, wanted: _Wanted) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rest = iter(pieces)
+    first = next(rest)
+    schema = pa.Schema.from_pandas(first, preserve_index=False)
+    with pq.ParquetWriter(path, schema) as writer:
+        for piece in itertools.chain([first], rest):
+            writer.write_table(pa.Table.from_pandas(piece, schema=schema, preserve_index=False))
 
 
-def _write_jsonl(frame: "pd.DataFrame", path: Path) -> None:
+def _write_jsonl(pieces: Iterable["pd.DataFrame"], path: Path, wanted: _Wanted) -> None:
     # pandas' own writer keeps 15 digits of a float, and 17 hold every bit.
     with path.open("w", encoding="utf-8") as file:
-        for row in _rows(frame):
-            plain = dict(zip(frame.columns, map(_plain_value, row), strict=True))
-            file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
+        for piece in pieces:
+            for row in _rows(piece):
+                plain = dict(zip(piece.columns, map(_plain_value, row), strict=True))
+                file.write(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _rows(frame: "pd.DataFrame") -> Iterator[tuple[Any, ...]]:
@@ -99,64 +162,31 @@ def _plain_value(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _write_markdown(frame: "pd.DataFrame", path: Path) -> None:
-    names, right, cells = _for_reading(frame)
-    lines = [names, ["---:" if is_number else "---" for is_number in right], *cells]
-    text = "".join(f"| {' | '.join(cell.translate(MARKDOWN) for cell in line)} |\n" for line in lines)
+def _write_markdown(pieces: Iterable["pd.DataFrame"], path: Path, wanted: _Wanted) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for number, piece in enumerate(pieces):
+            page = piece[list(wanted.columns or READING_COLUMNS[wanted.table])]
+            if number == 0:
+                rule = ["---:" if right else "---" for right in _are_numbers(page)]
+                file.write(_markdown_row(page.columns) + _markdown_row(rule, is_rule=True))
+            for row in _rows(page):
+                file.write(_markdown_row(map(_format_cell, row)))
+
+
+def _markdown_row(cells: Iterable[str], *, is_rule: bool = False) -> str:
+    return f"| {' | '.join(cell if is_rule else cell.translate(MARKDOWN) for cell in cells)} |\n"
+
+
+def _write_latex(pieces: Iterable["pd.DataFrame"], path: Path, wanted: _Wanted) -> None:
+    names = list(wanted.columns or PAPER_COLUMNS[wanted.table])
+    pages = [piece[names] for piece in pieces]
+    rows = [row for page in pages for row in _rows(page)]
+    text = latex_table(wanted.table, names, _are_numbers(pages[0]), rows, wanted.width)
     path.write_text(text, encoding="utf-8")
 
 
-def _write_latex(frame: "pd.DataFrame", path: Path) -> None:
-    table = frame.attrs["table"]
-    names, right, cells = _for_reading(frame)
-    body = "".join(f"    {' & '.join(escape_latex(cell) for cell in row)} \\\\\n" for row in cells)
-    path.write_text(
-        "% Needs \\usepackage{booktabs} in the preamble.\n"
-        "\\begin{table}\n"
-        "  \\centering\n"
-        f"  \\caption{{{CAPTIONS[table]}}}\n"
-        f"  \\label{{tab:dna-zoo-{table}}}\n"
-        f"  \\begin{{tabular}}{{{''.join('r' if is_number else 'l' for is_number in right)}}}\n"
-        "    \\toprule\n"
-        f"    {' & '.join(escape_latex(name) for name in names)} \\\\\n"
-        "    \\midrule\n"
-        f"{body}"
-        "    \\bottomrule\n"
-        "  \\end{tabular}\n"
-        "\\end{table}\n",
-        encoding="utf-8",
-    )
-
-
-CAPTIONS: Mapping[str, str] = {
-    "catalog": "Patterns found in the weights of the models, compared with their nulls.",
-    "tensors": "Patterns found in single tensors, compared with their nulls.",
-    "signatures": "Signatures of the models.",
-    "distances": "Distances between the signatures of the models.",
-}
-
-FORMULA = ("=", "@", "+", "-", "\t", "\r")
-"""How a cell begins that a spreadsheet computes."""
-MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|[]*`!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
-"""Characters that would end a cell, link, emphasise, or be HTML."""
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", '"': "''", "\n": " ", "∞": r"$\infty$",
-}  # fmt: skip
-
-
-def escape_latex(text: str) -> str:
-    """The text as LaTeX sets it; a character at a time, so that no escape is escaped again."""
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def _for_reading(frame: "pd.DataFrame") -> tuple[Sequence[str], list[bool], list[list[str]]]:
-    """Names of the columns that fit on a page, which of them are numbers, and their cells as text."""
-    names = READING_COLUMNS[frame.attrs["table"]]
-    page = frame[list(names)]
-    right = [str(dtype) in ("float64", "Int64") for dtype in page.dtypes]
-    return names, right, [[_format_cell(value) for value in row] for row in _rows(page)]
+def _are_numbers(page: "pd.DataFrame") -> list[bool]:
+    return [str(dtype) in ("float64", "Int64") for dtype in page.dtypes]
 
 
 def _format_cell(value: Any) -> str:
@@ -168,7 +198,11 @@ def _format_cell(value: Any) -> str:
     return printable(str(value))
 
 
-WRITERS: Mapping[str, Callable[["pd.DataFrame", Path], None]] = {
+FORMULA = ("=", "@", "+", "-", "\t", "\r")
+"""How a cell begins that a spreadsheet computes."""
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|[]*`!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+"""Characters that would end a cell, link, emphasise, or be HTML."""
+WRITERS: Mapping[str, Callable[[Iterable["pd.DataFrame"], Path, _Wanted], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
     ".jsonl": _write_jsonl,
@@ -176,4 +210,4 @@ WRITERS: Mapping[str, Callable[["pd.DataFrame", Path], None]] = {
     ".tex": _write_latex,
 }
 SUFFIXES = tuple(WRITERS)
-"""The formats that `write_table` knows."""
+"""The formats that `write_pieces` knows."""

@@ -7,9 +7,23 @@ As many statements for a large pattern as for a small one, and for many patterns
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, delete, func, insert, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Subquery,
+    Table,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb import rows
@@ -17,9 +31,11 @@ from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.floats import join_special
 from patterndb.records import (
     ArtifactRecord,
+    ChosenSettings,
     FitRecord,
     PatternRecord,
     PatternSummary,
+    RoleEntry,
     SignatureEntry,
     SignatureRecord,
     Statistic,
@@ -41,7 +57,23 @@ from patterndb.tables import (
     TENSOR_PATTERNS,
 )
 
-__all__ = ["SAVE_STEPS", "PatternStore", "newest_time", "read_tensor_statistics", "read_tensors"]
+__all__ = [
+    "CURRENT",
+    "DESCRIPTION",
+    "NEWEST_FIRST",
+    "SAVE_STEPS",
+    "PatternStore",
+    "chosen_columns",
+    "chosen_settings",
+    "is_among",
+    "newest_time",
+    "not_mined",
+    "ranked",
+    "read_part_statistics",
+    "read_roles",
+    "read_summaries",
+    "read_tensors",
+]
 
 SAVE_STEPS = ("pattern", "roles", "tensors", "fits", "metrics", "signature", "artifacts")
 """What `save_pattern` reports, in this order; all of it still uncommitted."""
@@ -65,6 +97,25 @@ RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).
 RANKED = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS)).subquery()
 CURRENT = select(RANKED.c.id).where(RANKED.c.place == 1)
 """Ids of the patterns that are the current ones of their model keys."""
+
+
+def chosen_columns() -> dict[str, ColumnElement[Any]]:
+    """Of the settings, which are JSON, what a `ChosenSettings` holds: by its names, read by the database."""
+    settings = PATTERNS.c.settings
+    found: dict[str, ColumnElement[Any]] = {
+        "preset": settings["preset"].as_string(),
+        "budget": settings["fit", "budget"].as_float(),
+        "epochs": settings["fit", "epochs"].as_integer(),
+        "seed": settings["seed"].as_integer(),
+    }
+    return {name: column.label(f"chosen_{name}") for name, column in found.items()}
+
+
+def chosen_settings(row: RowMapping) -> ChosenSettings:
+    """The record of a row with `chosen_columns`."""
+    return ChosenSettings(**{each.name: row[f"chosen_{each.name}"] for each in fields(ChosenSettings)})
+
+
 DESCRIPTION = (*_columns(MODELS, rows.MODEL_FIELDS), RUNS.c.run)
 PATTERN_COLUMNS = _columns(
     PATTERNS,
@@ -128,6 +179,15 @@ class PatternStore(Transactions):
             return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
 
     @survives_restarts
+    def patterns_in(self, folder: str) -> frozenset[str]:
+        """The keys of the patterns that have files in this folder of a home."""
+        query = select(PATTERNS.c.pattern_key).select_from(PATTERNS.join(ARTIFACTS))
+        with self._reading() as connection:
+            return frozenset(
+                connection.scalars(query.where(ARTIFACTS.c.path.startswith(f"{folder}/", autoescape=True)))
+            )
+
+    @survives_restarts
     def model_keys(self) -> tuple[str, ...]:
         """The keys of all mined models, sorted."""
         with self._reading() as connection:
@@ -143,29 +203,15 @@ class PatternStore(Transactions):
     @survives_restarts
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
-        query = select(*DESCRIPTION, *SUMMARY_COLUMNS, SIGNATURE_LAYOUTS.c.version, RANK).select_from(SIGNED)
         with self._reading() as connection:
-            fits = _read_fits(connection, FITS.c.position == 0)
-            found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
-        return tuple(
-            PatternSummary(
-                model=rows.model_record(row),
-                pattern_key=row["pattern_key"],
-                run=row["run"],
-                confirmed_at=row["confirmed_at"],
-                is_current=row["place"] == 1,
-                pattern_class=row["pattern_class"],
-                class_scores=row["class_scores"],
-                class_margin=_class_margin(row),
-                fit=fits.get((row["id"], None, None)),
-                signature_version=row["version"],
-            )
-            for row in found
-        )
+            return read_summaries(connection)
 
     @survives_restarts
-    def signatures(self, *, with_nulls: bool = True) -> tuple[SignatureEntry, ...]:
-        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`."""
+    def signatures(self, *, with_nulls: bool = True, ids: Sequence[int] | None = None) -> tuple[SignatureEntry, ...]:
+        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`.
+
+        - `ids`: those of the rows of other patterns, in place of the current ones.
+        """
         packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
         query = select(
             *DESCRIPTION,
@@ -179,7 +225,7 @@ class PatternStore(Transactions):
             # Names are read once for each layout.
             layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
             names_of = {layout_id: tuple(names) for layout_id, names in layouts}
-            found = connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings().all()
+            found = connection.execute(query.where(is_among(PATTERNS.c.id, ids))).mappings().all()
         entries = (
             SignatureEntry(
                 model=rows.model_record(row),
@@ -209,31 +255,109 @@ class PatternStore(Transactions):
             return read_tensors(connection, _read_statistics(connection, *of_tensors))
 
 
-def read_tensors(connection: Connection, statistics: Mapping[Owner, Sequence[Statistic]]) -> tuple[TensorEntry, ...]:
-    """The tensors of every key's current pattern, by key, with these statistics."""
-    fits = _read_fits(connection, FITS.c.pattern_id.in_(CURRENT), FITS.c.tensor.is_not(None))
+def is_among(column: ColumnElement[int], ids: Sequence[int] | None) -> ColumnElement[bool]:
+    """Whether a pattern is one of these, or a current one where None are given."""
+    return column.in_(CURRENT if ids is None else ids)
+
+
+def ranked(keys: Select[Any] | Sequence[str] | None = None) -> Subquery:
+    """Each pattern's id and its `place` among those of its model key, 1 for the current one: of these keys, or of all.
+
+    To rank all costs a look at every pattern: whoever wants a few says whose.
+    """
+    query = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS))
+    return (query if keys is None else query.where(MODELS.c.key.in_(keys))).subquery()
+
+
+def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> tuple[PatternSummary, ...]:
+    """Patterns in short, by model key, the newest of a key first: these, or all."""
+    own = select(MODELS.c.key).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids or ()))
+    places = ranked(None if ids is None else own)
+    columns = (*DESCRIPTION, *SUMMARY_COLUMNS, *chosen_columns().values(), SIGNATURE_LAYOUTS.c.version, places.c.place)
+    query = select(*columns).select_from(SIGNED.join(places, places.c.id == PATTERNS.c.id))
+    of_models = [FITS.c.position == 0]
+    if ids is not None:
+        query, of_models = query.where(PATTERNS.c.id.in_(ids)), [*of_models, FITS.c.pattern_id.in_(ids)]
+    fits = _read_fits(connection, *of_models)
+    found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
+    return tuple(
+        PatternSummary(
+            model=rows.model_record(row),
+            pattern_key=row["pattern_key"],
+            run=row["run"],
+            confirmed_at=row["confirmed_at"],
+            is_current=row["place"] == 1,
+            pattern_class=row["pattern_class"],
+            class_scores=row["class_scores"],
+            class_margin=_class_margin(row),
+            fit=fits.get((row["id"], None, None)),
+            signature_version=row["version"],
+            chosen=chosen_settings(row),
+        )
+        for row in found
+    )
+
+
+def read_tensors(
+    connection: Connection, statistics: Mapping[Owner, Sequence[Statistic]], ids: Sequence[int] | None = None
+) -> tuple[TensorEntry, ...]:
+    """The tensors of these patterns, or of every key's current one, by key, with these statistics."""
+    fits = _read_fits(connection, is_among(FITS.c.pattern_id, ids), FITS.c.tensor.is_not(None))
     query = (
-        select(*TENSOR_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key)
+        select(*TENSOR_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key, *chosen_columns().values())
         .select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS))
-        .where(PATTERNS.c.id.in_(CURRENT))
+        .where(is_among(PATTERNS.c.id, ids))
         .order_by(TENSOR_PATTERNS.c.position)
     )
     return tuple(
-        TensorEntry(model=row["key"], pattern_key=row["pattern_key"], tensor=_tensor(row, fits, statistics))
+        TensorEntry(
+            model=row["key"],
+            pattern_key=row["pattern_key"],
+            tensor=_tensor(row, fits, statistics),
+            chosen=chosen_settings(row),
+        )
         for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
     )
 
 
-def read_tensor_statistics(connection: Connection) -> Iterator[tuple[Any, ...]]:
-    """The statistics of tensors of every key's current pattern as bare rows: there are too many for records.
+def read_roles(connection: Connection, ids: Sequence[int]) -> tuple[RoleEntry, ...]:
+    """The roles of these patterns, by key, without statistics."""
+    fits = _read_fits(connection, FITS.c.pattern_id.in_(ids), FITS.c.role.is_not(None))
+    columns = (ROLE_PATTERNS.c.pattern_id, *ROLE_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key)
+    query = (
+        select(*columns, *chosen_columns().values())
+        .select_from(ROLE_PATTERNS.join(PATTERNS).join(MODELS))
+        .where(PATTERNS.c.id.in_(ids))
+        .order_by(ROLE_PATTERNS.c.position)
+    )
+    return tuple(
+        RoleEntry(
+            model=row["key"],
+            pattern_key=row["pattern_key"],
+            role=rows.role_record(row, fits.get((row["pattern_id"], row["position"], None)), ()),
+            chosen=chosen_settings(row),
+        )
+        for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
+    )
 
-    Each is the pattern's key, the tensor's position, the name, then `rows.STATISTIC_FLOATS`; pattern by pattern.
+
+Part = Literal["tensor", "role"]
+"""What statistics are of."""
+
+
+def read_part_statistics(
+    connection: Connection, part: Part, ids: Sequence[int] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """The statistics of tensors or roles of these patterns, or of every key's current one, as bare rows.
+
+    There are too many for records. Each is the pattern's key, the position of the part, the name, then
+    `rows.STATISTIC_FLOATS`; pattern by pattern.
     """
-    names = ("tensor", "name", *rows.STATISTIC_FLOATS, "special")
+    names = (part, "name", *rows.STATISTIC_FLOATS, "special")
     query = (
         select(PATTERNS.c.pattern_key, *_columns(METRICS, names))
         .select_from(METRICS.join(PATTERNS))
-        .where(METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
+        .where(is_among(METRICS.c.pattern_id, ids), METRICS.c[part].is_not(None))
         .order_by(METRICS.c.pattern_id, METRICS.c.position)
     )
     for row in connection.execute(query):
@@ -343,6 +467,11 @@ def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
 def _read_keys(connection: Connection) -> tuple[str, ...]:
     """The keys of all models with a pattern, sorted."""
     return tuple(sorted(connection.scalars(select(MODELS.c.key).distinct().select_from(PATTERNS.join(MODELS)))))
+
+
+def not_mined(connection: Connection, name: str) -> NotMinedError:
+    """The error for a key without a pattern in the database."""
+    return _not_mined(name, None, _read_keys(connection))
 
 
 def _not_mined(name: str, run: str | None, keys: Sequence[str]) -> NotMinedError:

@@ -14,18 +14,22 @@ __all__ = [
     "RELATED",
     "Activity",
     "ArtifactRecord",
+    "ChosenSettings",
     "FitRecord",
     "Invocation",
+    "ModelEntry",
     "ModelRecord",
     "Neighbour",
     "PairDistances",
     "PatternRecord",
     "PatternSummary",
+    "RoleEntry",
     "RoleRecord",
     "RunModelRecord",
     "RunRecord",
     "SignatureEntry",
     "SignatureRecord",
+    "StageCost",
     "StageRecord",
     "Statistic",
     "TensorEntry",
@@ -282,6 +286,16 @@ class PatternRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenSettings:
+    """Of the settings of a pattern those that a table shows; None where an old pattern does not say."""
+
+    preset: Annotated[str | None, "Preset that the settings started from."] = None
+    budget: Annotated[float | None, "Parameters of the DNA as a share of the weights, as it was asked for."] = None
+    epochs: Annotated[int | None, "Passes over the weights, as it was asked for."] = None
+    seed: Annotated[int | None, "Random seed."] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatternSummary:
     """A pattern in short, for lists."""
 
@@ -297,6 +311,36 @@ class PatternSummary:
     class_margin: float
     fit: FitRecord | None
     signature_version: str
+    chosen: ChosenSettings = ChosenSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One version of a model, in one line: a pattern, and what people say of its model key."""
+
+    model: ModelRecord
+    pattern_key: str
+    run: str
+    confirmed_at: dt.datetime
+    """When a run last ended with it."""
+    is_current: bool
+    """Whether it is the newest pattern of its model key."""
+    chosen: ChosenSettings
+    device: str | None
+    pattern_class: str
+    class_margin: float | None
+    r2: float | None
+    null_r2: float | None
+    """Of the null that keeps the means, where it was fitted."""
+    gain: float | None
+    """`r2` - `null_r2`."""
+    bits_per_weight: float | None
+    patterns: int = 1
+    """Patterns that are kept under its key."""
+    versions: int = 1
+    """Different weights among them."""
+    tags: tuple[str, ...] = ()
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +383,17 @@ class TensorEntry:
     model: str
     pattern_key: str
     tensor: TensorRecord
+    chosen: ChosenSettings = ChosenSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleEntry:
+    """A role of a model's pattern, likewise."""
+
+    model: str
+    pattern_key: str
+    role: RoleRecord
+    chosen: ChosenSettings = ChosenSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,6 +409,19 @@ class StageRecord:
     seconds: float | None = None
     """Of the attempt that made the result, whichever run that was in."""
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCost:
+    """What a stage took, and what it had to do."""
+
+    stage: str
+    key: str
+    seconds: float
+    num_weights: int
+    """Of the model."""
+    settings: Mapping[str, Any]
+    """Of the mining."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,25 +1,22 @@
 """The pattern database: what other packages open, and the only thing of this package that they need."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from patterndb import schema
-from patterndb.columns import require_table
 from patterndb.comparison import Comparison, compare
-from patterndb.patterns import PatternStore, read_tensor_statistics, read_tensors
+from patterndb.exports import ExportStore
+from patterndb.models import ModelStore
+from patterndb.needs import NeedStore
 from patterndb.records import Neighbour, SignatureEntry
-from patterndb.retry import survives_restarts
 from patterndb.runs import RunStore
 from patterndb.similarity import Criterion, align, all_distances, nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["PatternDatabase"]
 
 
-class PatternDatabase(PatternStore, RunStore):
-    """Patterns and runs in a SQLite file or a PostgreSQL database; a context manager that closes it.
+class PatternDatabase(ExportStore, ModelStore, NeedStore, RunStore):
+    """Patterns, models and runs in a SQLite file or a PostgreSQL database; a context manager that closes it.
 
     Takes and gives frozen records. Every failure is a `StoreError`; every method is a transaction of its own, and what
     writes may be repeated without harm.
@@ -82,24 +79,3 @@ class PatternDatabase(PatternStore, RunStore):
             if name not in known:
                 self.load_pattern(name)  # Raises, naming near misses.
         return entries
-
-    @survives_restarts
-    def export_catalog(self, table: str = "catalog") -> "pd.DataFrame":
-        """The current patterns as one table: `catalog`, `tensors`, `signatures` or `distances`.
-
-        `patterndb.columns.COLUMN_MEANINGS` says what each column means; `attrs["table"]` of the frame is the table's
-        name. Raises `SettingsError` for another table.
-        """
-        require_table(table)
-        # Only exports need pandas.
-        from patterndb import catalog
-
-        if table == "catalog":
-            return catalog.catalog_frame(self.patterns())
-        if table == "tensors":
-            with self._reading() as connection:
-                entries = read_tensors(connection, {})
-                return catalog.tensors_frame(entries, read_tensor_statistics(connection))
-        if table == "signatures":
-            return catalog.signatures_frame(self.signatures())
-        return catalog.distances_frame(self.signatures(with_nulls=False))

@@ -40,6 +40,8 @@ __all__ = [
     "METADATA",
     "METRICS",
     "MODELS",
+    "MODEL_NOTES",
+    "MODEL_TAGS",
     "PATTERNS",
     "ROLE_PATTERNS",
     "RUNS",
@@ -152,8 +154,14 @@ MODELS = Table(
     Column("digest", Text(), nullable=False, unique=True),
     *_of_record(ModelRecord),
     Index(None, "key"),
+    # Models of the same file.
+    Index(None, "sha256"),
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
+
+# What people say of a model, by its key: it holds for all versions of the model.
+MODEL_TAGS = Table("model_tags", METADATA, _id(), *_required(Text(), "key", "tag"), UniqueConstraint("key", "tag"))
+MODEL_NOTES = Table("model_notes", METADATA, _id(), *_required(Text(), "key", "note"), UniqueConstraint("key"))
 
 # One invocation of `mine`. Runs of the same request have the same `request_key`.
 RUNS = Table(

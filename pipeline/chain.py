@@ -28,8 +28,7 @@ from filelock import FileLock
 from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
-from pipeline.analyse.signature import SIGNATURE_VERSION
-from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
+from pipeline.analyse.stage import analyse_model
 from pipeline.artifacts import ArtifactStore
 from pipeline.dna.contents import DnaContents
 from pipeline.dna.file import DNA_FILE, write_dna
@@ -37,17 +36,16 @@ from pipeline.dna.format_2 import OLD_FILE, read_networks
 from pipeline.dna.make import dna_contents
 from pipeline.events import Event, OnEvent
 from pipeline.fetch.model_card import model_record
+from pipeline.fetch.plan import source_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
-from pipeline.fit.devices import device_key
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
-from pipeline.fit.stage import clear_networks, fit, fit_version
+from pipeline.fit.stage import clear_networks, fit
 from pipeline.invocation import versions
 from pipeline.memory import give_back
 from pipeline.order import (
     ORDER_FILE,
-    ORDER_VERSION,
     CanonicalOrder,
     Rows,
     canonicalise_pieces,
@@ -58,7 +56,10 @@ from pipeline.order import (
 )
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
 from pipeline.settings import MineSettings
+from pipeline.stage_keys import StageKeys, stage_keys
 from pipeline.stages import Finished, StageStore, content_key
+from pipeline.weights.contradictions import contradictions
+from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory, take_inventory
 from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import Tracer
@@ -66,7 +67,6 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "7"
 log = logging.getLogger(__name__)
 _converter = Converter()
 
@@ -97,18 +97,20 @@ class Chain:
         with self._failure_recorded("fetch", ""):
             files = fetch(self.request, home=self.home, on_event=self.on_event)
         self._record("fetch", files.digest, time.perf_counter() - started, is_reused=files.origin != "hub")
+        self._tell_of_other_weights(files.digest)
         lock = self.home / "locks" / f"{files.digest}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock), WeightReader(files) as reader:
             extracted = self._extract(reader)
             inventory = _converter.structure(extracted.result, Inventory)
-            for note in inventory.notes:
+            notes = (*inventory.notes, *_lies(files, inventory))
+            for note in notes:
                 self.tell("note", "extract", message=note)
-            ordered = self._order(reader, inventory, after=extracted)
+            ordered = self._order(reader, inventory)
             orders = read_orders(ordered.directory / ORDER_FILE, inventory.matrices) if inventory.matrices else {}
-            fitted = self._fit(reader, inventory, orders, after=ordered)
-            analysed = self._analyse(reader, inventory, orders, after=ordered)
-            return self._persist(model_record(files, inventory), _reading(inventory), fitted, analysed)
+            fitted = self._fit(reader, inventory, orders)
+            analysed = self._analyse(reader, inventory, orders)
+            return self._persist(model_record(files, inventory), _reading(inventory, notes), fitted, analysed)
 
     def tell(
         self,
@@ -123,6 +125,17 @@ class Chain:
         """Hand an event on."""
         self.on_event(Event(kind=kind, model=self.key, stage=stage, message=message, done=done, total=total, unit=unit))
 
+    def _tell_of_other_weights(self, digest: str) -> None:
+        """Say so where the key stands for other weights in the database: they stay, as an older version."""
+        known = {sha256 for _, sha256 in self.database.origins([self.key]).get(self.key, ())}
+        if known and digest not in known:
+            older = "the older one stays" if len(known) == 1 else f"the {len(known)} older ones stay"
+            message = f"Other weights than before: {older}, see `dna-zoo models versions {self.key}`."
+            self.tell("note", "fetch", message=message)
+
+    def _keys(self, reader: WeightReader) -> StageKeys:
+        return stage_keys(reader.files, self.settings)
+
     # The stages.
 
     def _extract(self, reader: WeightReader) -> Finished:
@@ -136,17 +149,9 @@ class Chain:
             )
             return _converter.unstructure(inventory)
 
-        files = reader.files
-        key = content_key(
-            EXTRACT_VERSION,
-            files.digest,
-            dict(files.config),
-            self.settings.allow_nonfinite,
-            self.settings.allow_partial,
-        )
-        return self._stage("extract", key, compute)
+        return self._stage("extract", self._keys(reader).extract, compute)
 
-    def _order(self, reader: WeightReader, inventory: Inventory, *, after: Finished) -> Finished:
+    def _order(self, reader: WeightReader, inventory: Inventory) -> Finished:
         def compute(directory: Path) -> Any:
             orders: dict[str, CanonicalOrder] = {}
             for done, spec in enumerate(inventory.matrices):
@@ -155,9 +160,9 @@ class Chain:
             write_orders(directory / ORDER_FILE, orders)
             return {"matrices": len(inventory.matrices)}
 
-        return self._stage("order", content_key(ORDER_VERSION, after.key), compute)
+        return self._stage("order", self._keys(reader).order, compute)
 
-    def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
+    def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, device, seed = self.settings.fit, self.settings.device, self.settings.seed
         if settings.order == "raw":
             orders = {spec.name: raw_order(spec.rows, spec.cols) for spec in inventory.matrices}
@@ -180,8 +185,7 @@ class Chain:
             write_dna(directory / DNA_FILE, contents)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
-        key = content_key(fit_version(settings), after.key, asdict(settings), device_key(device), seed)
-        fitted = self._stage("fit", key, compute)
+        fitted = self._stage("fit", self._keys(reader).fit, compute)
         clear_networks(fitted.directory)
         self._renew(fitted, reader, inventory, orders)
         return fitted
@@ -215,7 +219,7 @@ class Chain:
         fits = _converter.structure(fitted.result, FittedModel).tensors
         write_dna(path, self._dna(read_networks(old)[1], fits, reader, inventory, orders))
 
-    def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders, *, after: Finished) -> Finished:
+    def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, seed = self.settings.analysis, self.settings.seed
 
         def load(spec: TensorSpec, rows: Rows) -> npt.NDArray[np.float32]:
@@ -236,8 +240,7 @@ class Chain:
             )
             return _converter.unstructure(findings_of(analysis))
 
-        key = content_key(ANALYSE_VERSION, SIGNATURE_VERSION, after.key, asdict(settings), seed)
-        return self._stage("analyse", key, compute)
+        return self._stage("analyse", self._keys(reader).analyse, compute)
 
     def _persist(self, model: ModelRecord, reading: dict[str, Any], fitted: Finished, analysed: Finished) -> str:
         key = content_key(PERSIST_VERSION, fitted.key, analysed.key, asdict(model), self.request_key)
@@ -288,7 +291,7 @@ class Chain:
             pattern_key=key,
             run=self.run,
             settings=self.settings.as_dict(),
-            provenance=versions() | reading,
+            provenance=versions() | reading | {"source": source_of(self.request)},
             pattern_class=findings.pattern_class,
             class_scores=findings.class_scores,
             class_margin=findings.class_margin,
@@ -329,10 +332,16 @@ class Chain:
         self.database.record_stage(self.run, self.key, record)
 
 
-def _reading(inventory: Inventory) -> dict[str, Any]:
+def _lies(files: WeightFiles, inventory: Inventory) -> tuple[str, ...]:
+    """What the config says and the tensors deny; of an adapter's updates alone nothing, since they are few."""
+    is_delta = bool(files.adapter) and files.adapter_use == "delta"
+    return () if is_delta else contradictions(files.config, inventory.specs)
+
+
+def _reading(inventory: Inventory, notes: Sequence[str]) -> dict[str, Any]:
     """What was chosen, named or left out when the files were read."""
     return {
-        "notes": list(inventory.notes),
+        "notes": list(notes),
         "constant": [spec.name for spec in inventory.specs if spec.is_constant],
         "left_out": len(inventory.account.left_out),
     }

@@ -43,6 +43,9 @@ def persist(
     - `store`: is given the files, too, before the database tells of them.
     """
     folder = home / "runs" / request_key / _as_folder(pattern.model.key)
+    # Another version of the model, or one that was renamed since, keeps its files.
+    if database.patterns_in(folder.relative_to(home).as_posix()) - {pattern.pattern_key}:
+        folder = folder.with_name(f"{folder.name}-{pattern.pattern_key[:8]}")
     written = write_run_folder(folder, home, pattern, history, dna)
     artifacts = _stored(written, home, store) if store else _found_again(written, pattern, database)
     database.save_pattern(replace(pattern, artifacts=artifacts), on_step)

@@ -19,6 +19,7 @@ from pipeline.events import OnEvent, ignore
 from pipeline.executors.here import InThisProcess
 from pipeline.executors.run_log import logged_to
 from pipeline.executors.work import Executor, PlannedModel, Work
+from pipeline.fetch.naming import Mined
 from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import resolve_precision
@@ -27,7 +28,7 @@ from pipeline.settings import MineSettings
 from pipeline.stages import content_key
 from zoo.registry import ALL_CARDS
 
-__all__ = ["mine", "request_key"]
+__all__ = ["mine", "models_of", "request_key"]
 
 HERE = InThisProcess()
 
@@ -63,7 +64,7 @@ def mine(
         raise SettingsError(message, hint="Give a folder or a URL that all of them reach.")
     settings = executor.with_device(settings)
     settings = replace(settings, fit=resolve_precision(settings.fit, settings.device))
-    asked = expand_all(requests, home=home)
+    asked = models_of(requests, database=database, home=home, on_event=on_event)
     models = tuple(PlannedModel(key=key_of(request), request=request) for request in asked)
     work = Work(
         run=new_run_name(),
@@ -93,6 +94,21 @@ def _request(requests: Sequence[ModelRequest], work: Work) -> dict[str, Any]:
     """What the database keeps of what was asked."""
     asked: dict[str, Any] = {"models": [_asked(request) for request in requests], "settings": work.settings.as_dict()}
     return asked | ({"artifacts": work.artifacts} if work.artifacts else {})
+
+
+def models_of(
+    requests: Sequence[ModelRequest], *, database: PatternDatabase | None, home: Path, on_event: OnEvent = ignore
+) -> tuple[ModelRequest, ...]:
+    """The models of the requests, under the keys that they get in the database. Raises as `mine`."""
+    if database is None:
+        return expand_all(requests, home=home, on_event=on_event)
+    return expand_all(requests, home=home, origins=lambda keys: _origins(database, keys), on_event=on_event)
+
+
+def _origins(database: PatternDatabase, keys: Sequence[str]) -> dict[str, list[Mined]]:
+    """What keys of the database stand for."""
+    found = database.origins(keys)
+    return {key: [Mined(source=source, sha256=sha256) for source, sha256 in origins] for key, origins in found.items()}
 
 
 def request_key(requests: Sequence[ModelRequest], settings: MineSettings) -> str:

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Finished", "StageStore", "content_key", "write_json"]
+from pipeline.memory import measured_peak
+
+__all__ = ["COST", "Finished", "StageStore", "content_key", "write_json"]
 
 KEY_LENGTH = 32
+COST = "cost.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,11 @@ class StageStore:
             return finished
         directory.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        result = compute(directory)
+        with measured_peak() as peak:
+            result = compute(directory)
         seconds = time.perf_counter() - started
+        # Beside the result, which may be large: whoever estimates reads the costs of many stages.
+        cost = {"seconds": seconds, "memory_bytes": peak.memory_bytes, "gpu_bytes": peak.gpu_bytes}
+        write_json(directory / COST, cost)
         write_json(directory / "result.json", {"seconds": seconds, "result": result})
         return Finished(key=key, directory=directory, result=result, seconds=seconds, is_reused=False)

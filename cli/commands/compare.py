@@ -45,6 +45,7 @@ def compare(
     with session.database() as database:
         found = database.compare_patterns(a, b)
         partial = database.partial_models()
+        mixed = database.mixed_settings(keys=[a, b])
         lineage = None
         if not no_lineage:
             from pipeline.lineage.mined import MinedLineage
@@ -52,10 +53,11 @@ def compare(
             with progress(session.verbosity) as on_event:
                 lineage = MinedLineage.of(database, home=session.home, on_event=on_event).compare(a, b)
     output.result(
-        lambda: comparison_document(found, lineage, partial),
+        lambda: comparison_document(found, lineage, partial, mixed),
         bare=(_bare(found.weights), _bare(found.kind)),
         draw=lambda: _draw(found, lineage, partial),
     )
+    output.mixed(mixed)
 
 
 def _bare(value: float | None) -> str:

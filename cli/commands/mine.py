@@ -28,6 +28,7 @@ __all__ = ["EXAMPLES", "mine"]
 
 EXAMPLES = (
     "dna-zoo mine minilm-l6",
+    "dna-zoo mine --tier 1 --preset thorough --dry-run",
     "dna-zoo mine --tier 1 --preset thorough",
     "dna-zoo mine ./my-model albert/albert-base-v2 --nulls 4",
     "dna-zoo mine --weights minilm-l6=model.safetensors",
@@ -100,6 +101,9 @@ def mine(
     nulls: options.NullsOption = None,
     device: options.DeviceOption = "auto",
     seed: options.SeedOption = 0,
+    dry_run: Annotated[
+        bool, flag("--dry-run", help="Only say what would be fetched, reused and computed, and what that would take.")
+    ] = False,
     force: Annotated[bool, flag("--force", help="Repeat every stage, also those that are done.")] = False,
     allow_nonfinite: Annotated[
         bool, flag("--allow-nonfinite", help="Mine models whose weights hold NaN or infinity.")
@@ -166,6 +170,11 @@ def mine(
         **fit,
     )
     require_some(requests, session)
+    if dry_run:
+        from cli.commands.mine_plan import show_plan
+
+        with offline_mode(offline):
+            return show_plan(requests, settings, session, output, force=force)
     from pipeline.executors.choose import choose
     from pipeline.runner import mine as mine_models
 

@@ -71,11 +71,14 @@ def similar(
         if by is Criterion.LINEAGE:
             relatives = _ranked(key, neighbours, database, session)[:top_k]
             neighbours = tuple(neighbour for neighbour, _ in relatives)
+        shown = [key, *(neighbour.model for neighbour in neighbours)]
+        mixed = database.mixed_settings(keys=shown, signatures_only=True)
     output.result(
-        lambda: neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours], partial),
+        lambda: neighbours_document(key, relatives or [(neighbour, None) for neighbour in neighbours], partial, mixed),
         bare=(neighbour.model for neighbour in neighbours),
         draw=lambda: _draw(key, neighbours, relatives, partial),
     )
+    output.mixed(mixed)
     if neighbours:
         output.hint(f"Next: dna-zoo compare {key} {neighbours[0].model}")
     else:

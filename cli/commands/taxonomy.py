@@ -32,7 +32,10 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     with session.database() as database:
         found = classify(database.signatures(with_nulls=False))
         partial = database.partial_models()
-    output.result(lambda: taxonomy_document(found, partial), bare=found.models, draw=lambda: _draw(found, partial))
+        mixed = database.mixed_settings(signatures_only=True)
+    document = taxonomy_document(found, partial, mixed)
+    output.result(lambda: document, bare=found.models, draw=lambda: _draw(found, partial))
+    output.mixed(mixed)
 
 
 def _draw(found: "Taxonomy", partial: frozenset[str]) -> Iterator[RenderableType]:

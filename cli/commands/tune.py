@@ -61,7 +61,9 @@ def tune(
 
     session = session_of(context)
     output = session.output(output_format)
-    (request,) = model_requests([name])
+    from pipeline.fetch.plan import expand
+
+    (request,) = expand(*model_requests([name]))
     settings = make_settings("quick", nulls=nulls, device=device, seed=seed, **fit)
     require_some([request], session)
     from pipeline.tuning.study import tune as search

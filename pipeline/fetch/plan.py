@@ -19,9 +19,11 @@ from dna_zoo.errors import (
     UnknownModelError,
 )
 from dna_zoo.text import is_printable, printable
+from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.hub_components import find_hub_components
+from pipeline.fetch.naming import LONGEST_KEY, Namer, OriginsOf, nothing_mined
 from pipeline.fetch.records import is_complete, load_revision
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
 from pipeline.weights.components import find_components
@@ -37,11 +39,9 @@ from pipeline.weights.folders import find_weights, shard_names
 from zoo.cards import ModelCard
 from zoo.registry import find_card, near_misses, unknown_model
 
-__all__ = ["expand", "expand_all", "key_of", "plan", "require_known"]
+__all__ = ["checked_key", "expand", "expand_all", "key_of", "plan", "require_known", "source_of"]
 
 _STATE = re.compile(r"(?:checkpoint|epoch|step)[-_]?\d+$")
-LONGEST_KEY = 200
-"""Characters of a model's name: it becomes the name of a folder."""
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
 
@@ -84,9 +84,23 @@ def require_known(request: ModelRequest, known: Iterable[str] = ()) -> None:
         raise unknown_model(request.name, known)
 
 
-def expand_all(requests: Iterable[ModelRequest], *, home: Path | None = None) -> tuple[ModelRequest, ...]:
-    """The models of all requests (`expand`). Raises `SettingsError` if two of them would be kept under one key."""
-    expanded = tuple(each for request in requests for each in expand(request, home=home))
+def expand_all(
+    requests: Iterable[ModelRequest],
+    *,
+    home: Path | None = None,
+    origins: OriginsOf = nothing_mined,
+    on_event: OnEvent = ignore,
+) -> tuple[ModelRequest, ...]:
+    """The models of all requests (`expand`); paths of one last name get keys of their own (`pipeline.fetch.naming`).
+
+    - `origins`: says what keys stand for already.
+    - `on_event`: is told of a path that has another key than its last name.
+
+    Raises `SettingsError` if two of them would be kept under one key nevertheless, as it was given.
+    """
+    namer = Namer(origins=origins, home=home)
+    named = [_named(request, namer, on_event) for request in requests]
+    expanded = tuple(each for request in named for each in expand(request, home=home))
     seen: dict[str, str] = {}
     for request in expanded:
         key = key_of(request)
@@ -95,6 +109,27 @@ def expand_all(requests: Iterable[ModelRequest], *, home: Path | None = None) ->
             raise SettingsError(message, hint="Name one of them otherwise with --local PATH --name KEY.")
         seen[key] = request.name
     return expanded
+
+
+def _named(request: ModelRequest, namer: Namer, on_event: OnEvent) -> ModelRequest:
+    """The request with a key of its own, where it is a path that was given none."""
+    is_path = request.key is None and request.weights is None and request.component is None and _is_path(request.name)
+    if not is_path or _find_card(request) is not None:
+        return request
+    usual = key_of(request)
+    named = namer.name(request, Path(request.name).expanduser(), usual)
+    if named.key is not None:
+        message = f"{request.name!r} is kept as {named.key!r}, since {usual!r} is another model."
+        on_event(Event(kind="note", model=named.key, stage="fetch", message=message))
+    return named
+
+
+def source_of(request: ModelRequest) -> str:
+    """What the model is asked for by: an absolute path, or a name."""
+    if request.weights is not None:
+        return str(request.weights.expanduser().absolute())
+    is_path = _find_card(request) is None and _is_path(request.name)
+    return str(Path(request.name).expanduser().absolute()) if is_path else request.name
 
 
 def expand(request: ModelRequest, *, home: Path | None = None) -> tuple[ModelRequest, ...]:
@@ -135,16 +170,17 @@ def key_of(request: ModelRequest) -> str:
     Raises `SettingsError` for a given key that is none.
     """
     if request.key is not None:
-        return _checked_key(request.key)
+        return checked_key(request.key)
     card = _find_card(request)
     if request.weights is not None:
-        return _checked_key(request.name)
+        return checked_key(request.name)
     if card is None and _is_path(request.name):
         return printable(_name_of(Path(request.name)).strip(), longest=LONGEST_KEY) or "model"
     return card.key if card else request.name
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """The key that a person gives, as it is. Raises `SettingsError` for what a folder or a terminal cannot hold."""
     if key.strip() != key or not 0 < len(key) <= LONGEST_KEY or not is_printable(key):
         raise SettingsError(
             f"{printable(key, longest=60)!r} cannot be the name of a model.",

@@ -4,7 +4,7 @@ The package and the cache cost no request. Weights stay where they are; nothing 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from pipeline.weights.files import WeightFiles, read_config, refuse_stand_ins
 from pipeline.weights.gguf_file import gguf_config
 from zoo.config import text_in
 
-__all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "plan"]
+__all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "find_fetched", "plan"]
 
 
 def fetch(
@@ -57,6 +57,55 @@ def fetch(
     message = f"{files.paths[0]} ({files.num_bytes / 1e6:,.1f} MB, {files.origin})"
     on_event(Event(kind="done" if fresh else "reused", model=files.key, stage="fetch", message=message))
     return files
+
+
+def find_fetched(planned: FetchPlan, request: ModelRequest, *, home: Path) -> WeightFiles | None:
+    """What `fetch` would give, as far as that is known without reading a file; None where one is not here.
+
+    Its digest is empty where a file has not been read in this home before. Writes nothing and sends no request.
+    """
+    if planned.missing:
+        return None
+    paths = tuple(file.path for file in planned.weights if file.path is not None)
+    known = [load_sha256(home, file_state(path)) for path in paths]
+    digests = tuple(each for each in known if each)
+    files = WeightFiles(
+        key=planned.key,
+        repo=planned.repo,
+        revision=planned.revision,
+        paths=paths,
+        sha256=digests,
+        digest=_joined_digest(digests) if len(digests) == len(paths) else "",
+        num_bytes=planned.num_bytes,
+        config=read_config(planned.config.path if planned.config else None) or gguf_config(paths[0]),
+        origin=planned.origin,
+        card=planned.card,
+    )
+    files = replace(_of_state_dict(files, request.state_dict), adapter_use=request.adapter)
+    if planned.adapter is None or planned.adapter.path is None:
+        return files
+    return _with_fetched_base(files, read_config(planned.adapter.path), request, home)
+
+
+def _with_fetched_base(
+    files: WeightFiles, config: Mapping[str, Any], request: ModelRequest, home: Path
+) -> WeightFiles | None:
+    """An adapter's files with those of its base, likewise."""
+    if request.adapter == "delta":
+        digest = hashlib.sha256(f"{files.digest}delta".encode()).hexdigest() if files.digest else ""
+        return replace(files, adapter=config, digest=digest)
+    asked = ModelRequest(name=request.base or text_in(config, "base_model_name_or_path"))
+    base = find_fetched(plan(asked, home=home), asked, home=home)
+    if base is None:
+        return None
+    is_known = bool(files.digest and base.digest)
+    digest = hashlib.sha256(f"{files.digest}{base.digest}".encode()).hexdigest() if is_known else ""
+    return replace(files, adapter=config, base=base, config=base.config, digest=digest)
+
+
+def _joined_digest(digests: Sequence[str]) -> str:
+    """Of one file its own, of several one over them."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _record(request: ModelRequest, planned: FetchPlan, repo: str, revision: str, home: Path) -> None:
@@ -117,7 +166,7 @@ def _verified(
         _require_intact(path, digests[-1], file.sha256, planned, is_fresh=file.name in fresh)
         if known is None:
             store_sha256(home, before, digests[-1])
-    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    digest = _joined_digest(digests)
     config = _path_of(planned, planned.config, fresh) if planned.config else None
     is_fresh = any(file.name in fresh for file in planned.weights)
     return WeightFiles(
@@ -140,6 +189,8 @@ def _of_state_dict(files: WeightFiles, key: str | None) -> WeightFiles:
     """The files with the state dict that is asked for: other weights than those of the file as it is."""
     if key is None:
         return files
+    if not files.digest:
+        return replace(files, state_dict=key)
     return replace(files, state_dict=key, digest=hashlib.sha256(f"{files.digest}{key}".encode()).hexdigest())
 
 

@@ -61,7 +61,8 @@ def _requests(pattern: PatternSummary, database: PatternDatabase) -> Iterator[Mo
     run = database.run(pattern.run)
     asked: Sequence[Mapping[str, str | None]] = run.request.get("models", ())
     for model, request in zip(run.models, asked, strict=False):
-        if model.key == pattern.model.key and request.get("name"):
+        is_meant = pattern.pattern_key == model.pattern_key or pattern.model.key == model.key
+        if is_meant and request.get("name"):
             weights = request.get("weights")
             yield ModelRequest(
                 name=str(request["name"]),

@@ -1,6 +1,7 @@
 """A database as finished runs would have left it, and the command line to ask it."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -74,6 +75,16 @@ def keep_pattern(home: Path) -> None:
     Library(home).save(pattern, replace=True)
 
 
+def keep_stage(home: Path) -> Path:
+    """A stage that no run of the database knows, last touched long ago."""
+    folder = home / "stages" / "fit" / "00" / "00000000"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    for path in (folder / "result.json", folder):
+        os.utime(path, (0, 0))
+    return folder
+
+
 @pytest.fixture
 def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
     """Variables that give a command the filled database as its own copy, and a home of its own."""
@@ -82,6 +93,7 @@ def environment(filled_path: Path, tmp_path: Path) -> dict[str, str]:
     shutil.copy(filled_path, home / "dna-zoo.db")
     keep_lineage(home, "alpha", "beta")
     keep_pattern(home)
+    keep_stage(home)
     return {"DNA_ZOO_HOME": str(home), "DNA_ZOO_DB": "", "COLUMNS": "100", "HF_HOME": str(tmp_path / "hub")}
 
 

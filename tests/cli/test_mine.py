@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from cli.requests import model_requests
-from dna_zoo.errors import SettingsError
 from pipeline.settings import PRESETS, make_settings
 from zoo.registry import CARDS, select_cards
 
@@ -130,10 +129,11 @@ def test_each_model_is_asked_for_once(tiny_model: Path) -> None:
     assert next(request for request in requests if request.name == "tinybert").weights == tiny_model
 
 
-def test_two_models_of_one_key_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_two_directories_of_one_name_get_keys_of_their_own(mine: Mine, tiny_model: Path, tmp_path: Path) -> None:
     other = shutil.copytree(tiny_model, tmp_path / "elsewhere" / "tiny-model")
-    with pytest.raises(SettingsError, match="both be kept as 'tiny-model'"):
-        model_requests([str(tiny_model), str(other)])
+    result = mine("mine", str(tiny_model), str(other), *FAST, "--format", "quiet")
+    assert result.stdout.split() == ["tiny-model", "elsewhere/tiny-model"]
+    assert "is kept as 'elsewhere/tiny-model', since 'tiny-model' is another model." in result.stderr
 
 
 def test_options_replace_what_the_preset_has() -> None:

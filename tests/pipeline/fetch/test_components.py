@@ -32,8 +32,8 @@ def pipeline(folder: Path, *names: str) -> Path:
 
 def test_each_component_is_a_model_of_the_run(tmp_path: Path) -> None:
     folder = pipeline(tmp_path / "sd", "unet", "vae")
-    assert [key_of(each) for each in model_requests([str(folder)])] == ["sd/unet", "sd/vae"]
-    requests = model_requests([], local=[folder], local_names=["mine"], state_dict="ema")
+    assert [key_of(each) for each in expand_all(model_requests([str(folder)]))] == ["sd/unet", "sd/vae"]
+    requests = expand_all(model_requests([], local=[folder], local_names=["mine"], state_dict="ema"))
     assert [(each.key, each.state_dict) for each in requests] == [("mine/unet", "ema"), ("mine/vae", "ema")]
 
 
@@ -159,8 +159,14 @@ def test_a_card_and_a_switched_off_network_cost_no_request(
 
 def test_two_models_of_one_key_are_refused(tmp_path: Path) -> None:
     folders = [pipeline(tmp_path / side / "sd", "unet", "vae") for side in ("a", "b")]
-    with pytest.raises(SettingsError, match=r"would both be kept as 'sd/unet'"):
-        expand_all([ModelRequest(name=str(folder)) for folder in folders])
+    with pytest.raises(SettingsError, match=r"would both be kept as 'mine/unet'"):
+        expand_all([ModelRequest(name=str(folder), key="mine") for folder in folders])
+
+
+def test_two_pipelines_of_one_name_get_keys_of_their_own(tmp_path: Path) -> None:
+    folders = [pipeline(tmp_path / side / "sd", "unet", "vae") for side in ("a", "b")]
+    requests = expand_all([ModelRequest(name=str(folder)) for folder in folders])
+    assert [key_of(each) for each in requests] == ["sd/unet", "sd/vae", "b/sd/unet", "b/sd/vae"]
 
 
 @pytest.mark.slow

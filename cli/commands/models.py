@@ -1,0 +1,303 @@
+"""`dna-zoo models`: the mined models, in order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import RenderableType
+
+from cli.completion import mined_keys
+from cli.documents import model_entry_document
+from cli.numbers import UNKNOWN, byte_size, count, fixed, moment, signed
+from cli.options import FormatOption, ModelArgument, TierOption, flag
+from cli.output import Format
+from cli.session import session_of
+from cli.tables import Column, escaped, make_table
+from dna_zoo.errors import SettingsError, did_you_mean
+from patterndb.records import ModelEntry
+
+__all__ = [
+    "EXAMPLES",
+    "PRUNE_EXAMPLES",
+    "TAG_EXAMPLES",
+    "VERSIONS_EXAMPLES",
+    "models",
+    "note",
+    "prune",
+    "rename",
+    "rm",
+    "tag",
+    "versions",
+]
+
+EXAMPLES = (
+    "dna-zoo models",
+    "dna-zoo models --modality text --sort gain --descending --limit 10",
+    "dna-zoo models --tag paper --columns model,r2,null_r2,preset,seed",
+    "dna-zoo models rename my-model bert-of-march",
+)
+TAG_EXAMPLES = ("dna-zoo models tag minilm-l6 paper baseline", "dna-zoo models tag minilm-l6 baseline --remove")
+VERSIONS_EXAMPLES = ("dna-zoo models versions my-model",)
+PRUNE_EXAMPLES = ("dna-zoo models prune", "dna-zoo models prune --delete")
+
+Class = Literal["smooth", "structured", "noisy", "sparse", "dense"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """One column of the list: its heading, and its cell."""
+
+    column: Column
+    cell: Callable[[ModelEntry], str]
+
+
+def _text(value: object) -> str:
+    return UNKNOWN if value is None else escaped(str(value))
+
+
+def _moment(entry: ModelEntry) -> str:
+    return moment(entry.confirmed_at)
+
+
+COLUMNS: dict[str, _Shown] = {
+    "model": _Shown(column=Column("Model", style="cyan", shrinks=True), cell=lambda each: escaped(each.model.key)),
+    "repo": _Shown(column=Column("Repository", shrinks=True, optional=3), cell=lambda each: _text(each.model.repo)),
+    "tier": _Shown(column=Column("Tier", right=True, optional=3), cell=lambda each: _text(each.model.tier)),
+    "modality": _Shown(column=Column("Modality", optional=2), cell=lambda each: _text(each.model.modality)),
+    "family": _Shown(column=Column("Family", optional=3), cell=lambda each: _text(each.model.family)),
+    "architecture": _Shown(column=Column("Architecture", optional=2), cell=lambda each: _text(each.model.architecture)),
+    "licence": _Shown(column=Column("Licence", optional=3, shrinks=True), cell=lambda each: _text(each.model.licence)),
+    "weights": _Shown(
+        column=Column("Weights", right=True, optional=1), cell=lambda each: count(each.model.num_weights)
+    ),
+    "tensors": _Shown(
+        column=Column("Tensors", right=True, optional=3), cell=lambda each: count(each.model.num_tensors)
+    ),
+    "class": _Shown(column=Column("Class"), cell=lambda each: escaped(each.pattern_class)),
+    "r2": _Shown(column=Column("R²", right=True, style="bold"), cell=lambda each: fixed(each.r2)),
+    "null_r2": _Shown(column=Column("null R²", right=True), cell=lambda each: fixed(each.null_r2)),
+    "gain": _Shown(column=Column("Gain", right=True, style="green"), cell=lambda each: signed(each.gain, 3)),
+    "bits": _Shown(column=Column("Bits/w", right=True, optional=3), cell=lambda each: fixed(each.bits_per_weight, 2)),
+    "preset": _Shown(column=Column("Preset", optional=2), cell=lambda each: _text(each.chosen.preset)),
+    "budget": _Shown(column=Column("Budget", right=True, optional=2), cell=lambda each: _text(each.chosen.budget)),
+    "epochs": _Shown(column=Column("Epochs", right=True, optional=2), cell=lambda each: _text(each.chosen.epochs)),
+    "seed": _Shown(column=Column("Seed", right=True, optional=2), cell=lambda each: _text(each.chosen.seed)),
+    "device": _Shown(column=Column("Device", optional=3), cell=lambda each: _text(each.device)),
+    "versions": _Shown(column=Column("Versions", right=True, optional=3), cell=lambda each: str(each.versions)),
+    "found": _Shown(column=Column("Found (UTC)", optional=1), cell=_moment),
+    "run": _Shown(column=Column("Run", optional=2), cell=lambda each: escaped(each.run)),
+    "digest": _Shown(column=Column("Digest", style="dim"), cell=lambda each: each.model.sha256[:12]),
+    "tags": _Shown(column=Column("Tags", shrinks=True), cell=lambda each: escaped(" ".join(each.tags))),
+    "note": _Shown(column=Column("Note", shrinks=True, optional=1), cell=lambda each: escaped(each.note or "")),
+}
+"""What the list can show, by the names that `--columns` takes."""
+USUAL = ("model", "modality", "architecture", "weights", "class", "r2", "null_r2", "gain", "found", "tags")
+OF_VERSIONS = ("found", "digest", "class", "r2", "null_r2", "gain", "preset", "budget", "epochs", "seed", "run")
+
+
+def models(
+    context: typer.Context,
+    modality: Annotated[
+        str | None, typer.Option(metavar="M", help="Only this modality, such as vision.", show_default=False)
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(metavar="A", help="Only this architecture, such as encoder.", show_default=False)
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="F", help="Only this family, such as bert.", show_default=False)
+    ] = None,
+    tier: TierOption = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Only models with this tag; repeat for several.", show_default=False),
+    ] = None,
+    pattern_class: Annotated[
+        Class | None, typer.Option("--class", help="Only models of this class.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only models with this text in their key, repository, family, licence, note or tags.",
+            show_default=False,
+        ),
+    ] = None,
+    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by this column; unknown values last.")] = "model",
+    descending: Annotated[bool, flag("--descending", help="The largest first.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.", show_default=False)] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN,...", help="Which columns the table has, in this order.", show_default=False),
+    ] = None,
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """List the mined models: filter them, sort them, choose columns."""
+    if context.invoked_subcommand is not None:
+        return
+    from patterndb.models import ModelFilter
+
+    names = _chosen(columns)
+    which = ModelFilter(
+        modality=modality,
+        architecture=architecture,
+        family=family,
+        tier=tier,
+        pattern_class=pattern_class,
+        tags=tuple(tags or ()),
+        text=text,
+    )
+    session = session_of(context)
+    output = session.output(output_format)
+    with session.database() as database:
+        found = database.models(which, by=sort, descending=descending, limit=limit)
+    output.result(
+        lambda: [model_entry_document(each) for each in found],
+        bare=(each.model.key for each in found),
+        draw=lambda: _draw(found, names),
+    )
+    output.hint("Next: dna-zoo show KEY, dna-zoo models versions KEY" if found else "No mined model fits.")
+
+
+def versions(context: typer.Context, key: ModelArgument, output_format: FormatOption = Format.TABLE) -> None:
+    """Show the history of a model: every version of its weights and settings that is kept, the newest first."""
+    session = session_of(context)
+    with session.database() as database:
+        found = database.model_versions(key)
+    session.output(output_format).result(
+        lambda: [model_entry_document(each) for each in found],
+        bare=(each.pattern_key for each in found),
+        draw=lambda: _draw_versions(key, found),
+    )
+
+
+def tag(
+    context: typer.Context,
+    key: ModelArgument,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words without spaces and commas.")],
+    remove: Annotated[bool, flag("--remove", help="Take the tags away.")] = False,
+) -> None:
+    """Give a model tags, or take them away."""
+    session = session_of(context)
+    with session.database() as database:
+        left = database.tag_model(key, tags, take_away=remove)
+    session.output().note(f"{key}: {', '.join(left) if left else 'no tags'}.")
+
+
+def note(
+    context: typer.Context,
+    key: ModelArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="One line, in place of the note it has; '' for none.")],
+) -> None:
+    """Keep a note on a model."""
+    session = session_of(context)
+    with session.database() as database:
+        database.note_model(key, text)
+    session.output().note(f"{key}: {'the note is kept' if text else 'no note'}.")
+
+
+def rename(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A mined model.", autocompletion=mined_keys)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="A key that no model has.")],
+) -> None:
+    """Call a model otherwise, in all its versions."""
+    from pipeline.fetch.plan import checked_key
+
+    session = session_of(context)
+    with session.database() as database:
+        database.rename_model(old, checked_key(new))
+    output = session.output()
+    output.note(f"{old} is {new} now.")
+    output.hint(f"Mine it again under this name with `dna-zoo mine --local PATH --name {new}`.")
+
+
+def rm(
+    context: typer.Context,
+    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Mined models.", autocompletion=mined_keys)],
+    dry_run: Annotated[bool, flag("--dry-run", help="Only say what would be taken away.")] = False,
+) -> None:
+    """Take models out of the database, with all their versions, tags, notes and the files of their runs."""
+    from pipeline.prune import delete_artifacts
+
+    session = session_of(context)
+    output = session.output()
+    with session.database() as database:
+        for key in keys:
+            if dry_run:
+                kept, artifacts = len(database.model_versions(key)), database.artifacts_of(key)
+                size = byte_size(sum(each.num_bytes for each in artifacts))
+                output.note(f"{key}: {_patterns(kept)} and {size} of files would be taken away.")
+                continue
+            removed = database.remove_model(key)
+            freed = delete_artifacts(removed.artifacts, session.home)
+            output.note(f"{key}: {_patterns(removed.patterns)} taken away, {byte_size(freed)} freed.")
+    output.hint("Next: dna-zoo models prune, for the stages that nothing needs any more.")
+
+
+def prune(
+    context: typer.Context,
+    deletes: Annotated[bool, typer.Option("--delete/--dry-run", help="Delete them, or only show them.")] = False,
+    days: Annotated[float, typer.Option(min=0, metavar="N", help="Leave what may go on alone for so many days.")] = 7,
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """Show stages and runs on this disk that nothing needs, and delete them if asked to."""
+    from pipeline.prune import delete, find_unneeded
+
+    session = session_of(context)
+    output = session.output(output_format)
+    with session.database() as database:
+        found = find_unneeded(database, session.home, days=days)
+    if deletes:
+        delete(found, session.home)
+    total = sum(each.num_bytes for each in found)
+    output.result(
+        lambda: {"deleted": deletes, "num_bytes": total, "found": found},
+        bare=(each.path for each in found),
+        draw=lambda: (
+            [make_table(UNNEEDED, ((each.kind, escaped(each.name), byte_size(each.num_bytes)) for each in found))]
+            if found
+            else []
+        ),
+    )
+    folders = f"{count(len(found))} folder{'s' * (len(found) != 1)}"
+    output.note(f"{folders} deleted, {byte_size(total)} freed." if deletes else _would(folders, total, session.home))
+
+
+UNNEEDED = (Column("Kind"), Column("Folder", shrinks=True), Column("Frees", right=True))
+
+
+def _would(folders: str, total: int, home: Path) -> str:
+    return f"{folders} in {home} would be deleted, {byte_size(total)} freed (--delete)."
+
+
+def _patterns(number: int) -> str:
+    return f"{count(number)} pattern{'s' * (number != 1)}"
+
+
+def _chosen(columns: str | None) -> tuple[str, ...]:
+    """The names of the columns. Raises `SettingsError` for one that there is not."""
+    names = USUAL if columns is None else tuple(filter(None, (name.strip() for name in columns.split(","))))
+    for name in names:
+        if name not in COLUMNS:
+            hint = did_you_mean(name, COLUMNS) or f"Use some of: {', '.join(COLUMNS)}."
+            raise SettingsError(f"The list of models has no column {name!r}.", hint=hint)
+    return names
+
+
+def _draw(found: Sequence[ModelEntry], names: Sequence[str]) -> Iterator[RenderableType]:
+    """A row for each entry."""
+    if found:
+        shown = [COLUMNS[name] for name in names]
+        yield make_table((each.column for each in shown), ([each.cell(entry) for each in shown] for entry in found))
+
+
+def _draw_versions(key: str, found: Sequence[ModelEntry]) -> Iterator[RenderableType]:
+    """How many versions there are, and a row for each; the first is the current one."""
+    different = len({each.model.sha256 for each in found})
+    weights = "the same weights" if different == 1 else f"{count(different)} sets of weights"
+    counted = f"{_patterns(len(found))} of {weights}"
+    yield f"[bold cyan]{escaped(key)}[/bold cyan]  {counted}; the first is shown and compared"
+    yield ""
+    yield from _draw(found, OF_VERSIONS)

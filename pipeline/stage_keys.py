@@ -1,0 +1,40 @@
+"""What keys the stages of a model: the weights' digest, the settings, the seed, the kind of device, the versions."""
+
+from dataclasses import asdict, dataclass
+
+from pipeline.analyse.signature import SIGNATURE_VERSION
+from pipeline.analyse.stage import ANALYSE_VERSION
+from pipeline.fit.devices import device_key
+from pipeline.fit.stage import fit_version
+from pipeline.order import ORDER_VERSION
+from pipeline.settings import MineSettings
+from pipeline.stages import content_key
+from pipeline.weights.files import WeightFiles
+
+__all__ = ["EXTRACT_VERSION", "StageKeys", "stage_keys"]
+
+EXTRACT_VERSION = "7"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageKeys:
+    """The key of each stage that is kept."""
+
+    extract: str
+    order: str
+    fit: str
+    analyse: str
+
+
+def stage_keys(files: WeightFiles, settings: MineSettings) -> StageKeys:
+    """The keys under which the stages of these files are done with these settings, whose device is resolved."""
+    allowed = (settings.allow_nonfinite, settings.allow_partial)
+    extract = content_key(EXTRACT_VERSION, files.digest, dict(files.config), *allowed)
+    order = content_key(ORDER_VERSION, extract)
+    fit_parts = (order, asdict(settings.fit), device_key(settings.device), settings.seed)
+    return StageKeys(
+        extract=extract,
+        order=order,
+        fit=content_key(fit_version(settings.fit), *fit_parts),
+        analyse=content_key(ANALYSE_VERSION, SIGNATURE_VERSION, order, asdict(settings.analysis), settings.seed),
+    )
