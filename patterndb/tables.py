@@ -40,6 +40,7 @@ __all__ = [
     "METADATA",
     "METRICS",
     "MODELS",
+    "PAIR_SAMPLES",
     "PATTERNS",
     "ROLE_PATTERNS",
     "RUNS",
@@ -152,6 +153,8 @@ MODELS = Table(
     Column("digest", Text(), nullable=False, unique=True),
     *_of_record(ModelRecord),
     Index(None, "key"),
+    Index(None, "sha256"),
+    Index(None, "is_partial"),
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
 
@@ -325,6 +328,16 @@ SIGNATURES = Table(
     *_optional(LargeBinary(), "packed_z", "packed_p"),
     CheckConstraint("length(packed_z) = length(packed_values)", name="z_length"),
     CheckConstraint("length(packed_p) = length(packed_values)", name="p_length"),
+)
+
+# Distances of random pairs of models whose signatures have one version, packed by `patterndb.floats.pack`.
+PAIR_SAMPLES = Table(
+    "pair_samples",
+    METADATA,
+    _id(),
+    Column("version", Text(), nullable=False, unique=True),
+    *_required(Integer(), "num_models", "seed"),
+    *_required(LargeBinary(), "packed_weights", "packed_kind"),
 )
 
 # A file that the run left behind.
