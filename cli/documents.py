@@ -196,7 +196,7 @@ def taxonomy_document(found: "Taxonomy", partial: Collection[str] = ()) -> Docum
 
 def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
     """`questions`: those of the answers that were asked for."""
-    return {"models": found.models, "lineages": found.lineages, "answers": list(answers)}
+    return {"models": found.models, "sample": found.sample, "lineages": found.lineages, "answers": list(answers)}
 
 
 def run_document(run: RunRecord, folder: Path) -> Document:

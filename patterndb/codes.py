@@ -48,8 +48,11 @@ def encode(layout: Layout, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.in
     """The signatures (N, D) in codes; NaN and infinities count as missing."""
     present = np.isfinite(values)
     rows, codes = np.zeros(len(values), dtype=ROW), {}
-    masks, which = np.unique(present, axis=0, return_inverse=True)
-    rows["id"], rows["stamp"], rows["mask"] = ids, stamps, which.ravel()
+    rows["id"], rows["stamp"] = ids, stamps
+    # As bytes in a dictionary: numpy would sort rows of thousands of booleans.
+    numbers: dict[bytes, int] = {}
+    rows["mask"] = [numbers.setdefault(mask.tobytes(), len(numbers)) for mask in present]
+    masks = np.frombuffer(b"".join(numbers), dtype=bool).reshape(len(numbers), len(layout.names))
     for part in PARTS:
         own = np.where(present, values, 0.0)[:, layout.parts[part]]
         largest, kind = LARGEST[part]

@@ -94,7 +94,7 @@ class NeighbourStore(PatternStore):
         large = [layout_id for layout_id, each in layouts.items() if self._is_large(each.version)]
         if self.path is not None:
             with self._reading() as connection:
-                return sum(len(self._files(connection, layouts[each]).rows()) for each in large)
+                return sum(len(self._files(connection, layouts[each])[1]) for each in large)
         with self._writing() as connection:
             if not large or not enable(connection):
                 return 0
@@ -188,17 +188,16 @@ class NeighbourStore(PatternStore):
     def _coded(self, connection: Connection, layout: "_Layout", own: Own, own_layout: "_Layout") -> Bounds | None:
         """By the files of codes; None where they cannot be written."""
         try:
-            files = self._files(connection, layout)
+            files, ids, stamps = self._files(connection, layout)
         except OSError as error:
             log.info("No files of codes, so every signature is read: %s", error)
             return None
-        ids, stamps = _read_current(connection, layout.id)
         others = ids != own.pattern_id
         query = Query(layout.dimensions, layout.dimensions.take(own_layout.dimensions.names, own.values))
         return CodedBounds(files, files.places(ids[others], stamps[others]), query)
 
-    def _files(self, connection: Connection, layout: "_Layout") -> CodeFiles:
-        """The files of codes of a layout, with everything that is in the database."""
+    def _files(self, connection: Connection, layout: "_Layout") -> tuple[CodeFiles, Ids, Ids]:
+        """The files of codes of a layout, with everything that is in the database; patterns, when confirmed."""
         assert self.path is not None
         files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
         ids, stamps = _read_current(connection, layout.id)
@@ -207,7 +206,7 @@ class NeighbourStore(PatternStore):
             log.info("Coding %d signatures.", missing.sum())
             files.add(_encoded(connection, layout, ids[missing], stamps[missing]))
         files.tidy(ids, stamps)
-        return files
+        return files, ids, stamps
 
 
 class _Layout:

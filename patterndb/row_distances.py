@@ -29,7 +29,8 @@ class Layout:
     @cached_property
     def parts(self) -> dict[str, Places]:
         """Places of the fingerprint's `roles`, `names` and `keys`, and of the `statistics`."""
-        found = {name: np.flatnonzero(mask) for name, mask in fingerprint_parts(self.names).items()}
+        parts = fingerprint_parts(self.names)
+        found = {name: np.flatnonzero(parts[name]) for name in ("roles", "names", "keys")}
         return found | {"statistics": np.flatnonzero(~is_fingerprint(self.names))}
 
     @cached_property

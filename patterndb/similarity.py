@@ -11,6 +11,7 @@ counts. Where a pair shares neither, its weights cannot be compared.
 both have.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,9 @@ def align(signatures: Sequence[SignatureRecord]) -> tuple[tuple[str, ...], Vecto
             hint="Mine the models again with one version of dna-zoo: `dna-zoo mine --force`.",
         )
     layouts = dict.fromkeys(signature.names for signature in signatures)
+    if len(layouts) == 1:
+        # None becomes NaN.
+        return next(iter(layouts)), np.array([signature.values for signature in signatures], dtype=np.float64)
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(layouts)))
     index = {name: position for position, name in enumerate(names)}
     places = {layout: [index[name] for name in layout] for layout in layouts}
@@ -158,15 +162,24 @@ def kind_distances(names: Sequence[str], values: Vector) -> Vector:
 
 def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which dimensions are of the fingerprint."""
-    return np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
+    return _parts(tuple(names))["all"]
 
 
 def fingerprint_parts(names: Sequence[str]) -> Mapping[str, npt.NDArray[np.bool_]]:
     """Which dimensions of the fingerprint are `roles`, `names`, and `keys` that say what names there are."""
-    own = is_fingerprint(names)
+    return _parts(tuple(names))
+
+
+@functools.lru_cache(maxsize=16)
+def _parts(names: tuple[str, ...]) -> Mapping[str, npt.NDArray[np.bool_]]:
+    """The same, and `all`: reading thousands of names takes longer than a distance."""
+    own = np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
     families = np.array([name.rpartition("/")[2].partition("_")[0] for name in names], dtype=str)
     by_name, keys = own & (families == "names"), own & (families == "keys")
-    return {"roles": own & ~by_name & ~keys, "names": by_name, "keys": keys}
+    found = {"all": own, "roles": own & ~by_name & ~keys, "names": by_name, "keys": keys}
+    for mask in found.values():
+        mask.flags.writeable = False
+    return found
 
 
 def all_distances(entries: Sequence[SignatureEntry]) -> Distances:

@@ -8,10 +8,10 @@ import pytest
 from patterndb.codes import Query, encode
 from patterndb.row_distances import Layout, row_distances
 from patterndb.similarity import kind_distance, weights_distance
-from tests.support.signatures import NAMES, draw_models
+from tests.support.signatures import NAMES, draw_short
 
 LAYOUT = Layout(NAMES)
-VALUES = np.stack([model.values for model in draw_models(120)])
+VALUES = np.stack([model.values for model in draw_short(120)]).astype(np.float64)
 
 
 def known(distances: list[float | None]) -> np.ndarray:

@@ -17,10 +17,10 @@ from patterndb.similarity import Distances, all_distances
 from patterndb.store import PatternDatabase
 from patterndb.vectors import PREFIX
 from tests.support.patterns import make_pattern
-from tests.support.signatures import NAMES, DrawnModel, draw_models
+from tests.support.signatures import NAMES, DrawnModel, draw_short
 
 COUNT = 140
-MODELS = tuple(draw_models(COUNT))
+MODELS = draw_short(COUNT)
 ASKED = ("model-000000", "model-000033", "model-000070", "model-000139")
 
 
