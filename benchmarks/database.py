@@ -30,6 +30,7 @@ import numpy as np
 from benchmarks.bulk import fill
 from benchmarks.catalogs import mined_pattern
 from benchmarks.database_page import write_page
+from benchmarks.growth import slope
 from benchmarks.scaffold import make_parser, read_results, write_results
 from patterndb.store import PatternDatabase
 
@@ -229,13 +230,6 @@ def tell(found: Mapping[str, Any]) -> None:
                 warm = [each if isinstance(each, float) else each["warm"] for each in cells if each is not None]
                 print(f"  {command:20}{'  '.join(f'{each:8.3f} s' for each in warm)}   exponent {slope(counts, warm)}")
     print("\nrecall at 10 through pgvector:", found["recall"])
-
-
-def slope(counts: Sequence[int], seconds: Sequence[float]) -> str:
-    """Of log(seconds) over log(models), by least squares."""
-    if len(seconds) < 2 or len(seconds) != len(counts):
-        return "unknown"
-    return f"{np.polyfit(np.log(counts), np.log(seconds), 1)[0]:.2f}"
 
 
 if __name__ == "__main__":

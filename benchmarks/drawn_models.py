@@ -17,6 +17,8 @@ Vector = npt.NDArray[np.float32]
 ARCHITECTURES = 5
 MOST_OF_A_LINEAGE = 20
 LEAST_SHARE = 0.2
+FACTORS = 32
+"""What the statistics of models have in common: they are of the same singular values, and no independent numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +38,14 @@ def draw_models(names: Sequence[str], count: int, *, seed: int = 0) -> Iterator[
     is_kind = np.array([not name.startswith("fingerprint/") for name in names])
     present = [_present(names, number, rng) for number in range(ARCHITECTURES)]
     centres = _normal(rng, ARCHITECTURES, len(names))
+    factors = _normal(rng, FACTORS, len(names)) / np.float32(np.sqrt(FACTORS))
     known_keys = rng.random((ARCHITECTURES, is_key.sum()), dtype=np.float32)
     made = lineage = 0
     while made < count:
         architecture = int(rng.integers(ARCHITECTURES))
         root = _normal(rng, len(names))
-        kind = centres[architecture] + 0.3 * root
+        common = np.float32(0.9) * (_normal(rng, FACTORS) @ factors)
+        kind = centres[architecture] + np.float32(0.3) * (common + np.float32(0.44) * root)
         own = rng.random(is_key.sum(), dtype=np.float32)
         keys = np.where(rng.random(is_key.sum()) < 0.5, known_keys[architecture], own)
         for child in range(min(int(rng.integers(1, MOST_OF_A_LINEAGE + 1)), count - made)):

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +35,7 @@ class CodeFiles:
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self._folder, self._layout = folder / VERSION, layout
+        self._remembered = self._folder / "current.npz"
         self._segments = [_Segment(path, layout) for path in sorted(self._folder.glob("segment-*"))]
 
     def missing(self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -50,6 +52,23 @@ class CodeFiles:
     def add(self, chunks: Iterable[Coded]) -> None:
         """One more segment. Raises `OSError` where it cannot be written."""
         self._segments.append(self._write(chunks))
+
+    def recall(self, state: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """The patterns that were remembered in this state of the database, and when they were confirmed."""
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(self._remembered) as found:
+            if str(found["state"]) == state:
+                return found["ids"], found["stamps"]
+        return None
+
+    def remember(self, state: str, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
+        """Spare the next search the question which patterns are current."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f"part-{uuid.uuid4().hex}.npz"
+        try:
+            np.savez(partial, state=np.array(state), ids=ids, stamps=stamps)
+            os.replace(partial, self._remembered)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def tidy(self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
         """Join the segments if they are many, or if most rows are of none of these patterns."""

@@ -5,7 +5,7 @@ percentiles are among a sample of pairs that the database keeps.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ __all__ = ["NeighbourStore"]
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
 log = logging.getLogger(__name__)
-COUNTED = 10_000
+COUNTED = 5_000
 """So many signatures are counted by model key; of more it does not matter how many are not the current ones."""
 
 
@@ -62,7 +62,7 @@ class NeighbourStore(PatternStore):
         """
         version = self._versions_of([name])[name]
         if self._is_large(version):
-            return self._search(name, version, top_k, by)
+            return self._search(name, version, top_k, by, self._sample(version))
         entries = self._entries(version)
         if len(entries) == 1:
             self._require_one_version(entries[0].signature)
@@ -78,7 +78,8 @@ class NeighbourStore(PatternStore):
         for version in sorted(set(versions.values())):
             ours = [name for name, each in versions.items() if each == version]
             if self._is_large(version):
-                found |= {name: self._search(name, version, top_k, "weights") for name in ours}
+                sample = self._sample(version)
+                found |= {name: self._search(name, version, top_k, "weights", sample) for name in ours}
             else:
                 found |= nearest(ours, self._entries(version), top_k)
         return {name: found[name] for name in names}
@@ -135,9 +136,13 @@ class NeighbourStore(PatternStore):
         align([signature, *(SignatureRecord(version=version, names=(), values=()) for version in versions)])
 
     def _among(self, version: str) -> Distances | PairSample:
-        """What percentiles are taken among: all pairs, or the sample, drawn again where it is none any more."""
-        if not self._is_large(version):
-            return all_distances(self._entries(version)).each_once()
+        """What percentiles are taken among: all pairs, or a sample."""
+        if self._is_large(version):
+            return self._sample(version)
+        return all_distances(self._entries(version)).each_once()
+
+    def _sample(self, version: str) -> PairSample:
+        """The sample of pairs, drawn again where it does not stand for the catalog any more."""
         with self._reading() as connection:
             count = _count_signatures(connection, version)
             found = _read_sample(connection, version)
@@ -152,9 +157,8 @@ class NeighbourStore(PatternStore):
             log.info("The sample of pairs is not kept: %s", error.message)
         return found
 
-    def _search(self, name: str, version: str, top_k: int, by: Criterion) -> tuple[Neighbour, ...]:
+    def _search(self, name: str, version: str, top_k: int, by: Criterion, among: PairSample) -> tuple[Neighbour, ...]:
         """The nearest among many."""
-        among = self._among(version)
         with self._reading() as connection:
             layouts = _read_layouts(connection)
             found = _read_own(connection, name)
@@ -175,14 +179,14 @@ class NeighbourStore(PatternStore):
             if None not in bounds:
                 return [each for each in bounds if each is not None]
         found: list[Bounds] = []
+        candidates: Callable[[Criterion], Ids]
         for each in comparable:
             vectors = Vectors.find(connection, each.id, own.layout) if each.id == layout_id else None
             if vectors is not None:
-                candidates = {*vectors.candidates(own.pattern_id, own.values).tolist(), *own.same_file}
-                ids = _only_current(connection, sorted(candidates))
+                candidates = partial(_candidates, connection, vectors, own)
             else:
-                ids = _read_current(connection, each.id)[0]
-            found.append(ExactBounds(ids[ids != own.pattern_id], own, read))
+                candidates = partial(_every, _read_current(connection, each.id)[0])
+            found.append(ExactBounds(candidates, own, read))
         return found
 
     def _coded(self, connection: Connection, layout: "_Layout", own: Own, own_layout: "_Layout") -> Bounds | None:
@@ -200,7 +204,11 @@ class NeighbourStore(PatternStore):
         """The files of codes of a layout, with everything that is in the database; patterns, when confirmed."""
         assert self.path is not None
         files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
-        ids, stamps = _read_current(connection, layout.id)
+        state = _read_state(connection)
+        known = files.recall(state)
+        ids, stamps = known or _read_current(connection, layout.id)
+        if known is None:
+            files.remember(state, ids, stamps)
         missing = files.missing(ids, stamps)
         if missing.any():
             log.info("Coding %d signatures.", missing.sum())
@@ -258,29 +266,49 @@ def _read_values(
 
 
 def _read_current(connection: Connection, layout_id: int) -> tuple[Ids, Ids]:
-    """The current patterns with a signature of this layout, by model key, and when they were confirmed.
+    """The current patterns with a signature of this layout, and when they were confirmed.
 
     Of a hundred thousand models, ranking and parsing times in SQL take longer than reading all rows.
     """
-    ours = set(connection.scalars(select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout_id)))
-    query = select(MODELS.c.key, type_coerce(PATTERNS.c.confirmed_at, Text), PATTERNS.c.id).select_from(
-        PATTERNS.join(MODELS)
-    )
-    newest: dict[str, tuple[Any, int]] = {}
-    for key, confirmed_at, pattern_id in connection.execute(query):
-        if key not in newest or newest[key] < (confirmed_at, pattern_id):
-            newest[key] = (confirmed_at, pattern_id)
-    found = [newest[key] for key in sorted(newest) if newest[key][1] in ours]
+    of_layout = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout_id)
+    described = PATTERNS.join(MODELS)
+    query = select(MODELS.c.key, type_coerce(PATTERNS.c.confirmed_at, Text), PATTERNS.c.id).select_from(described)
+    kept = connection.execute(query).all()
+    if len({row[0] for row in kept}) < len(kept):
+        newest: dict[str, Any] = {}
+        for row in kept:
+            if row[0] not in newest or tuple(newest[row[0]]) < tuple(row):
+                newest[row[0]] = row
+        kept = list(newest.values())
     # SQLite gives text, PostgreSQL times with a zone, which numpy does not take.
-    times = [time if isinstance(time, str) else time.replace(tzinfo=None) for time, _ in found]
-    stamps = np.array(times, dtype="datetime64[us]").astype(np.int64)
-    return np.array([pattern_id for _, pattern_id in found], dtype=np.int64), stamps
+    times = [time if isinstance(time, str) else time.replace(tzinfo=None) for _, time, _ in kept]
+    ids, stamps = np.array([row[2] for row in kept], dtype=np.int64), np.array(times, dtype="datetime64[us]")
+    ours = np.isin(ids, np.array(connection.scalars(of_layout).all(), dtype=np.int64))
+    order = np.argsort(ids[ours])
+    return ids[ours][order], stamps.astype(np.int64)[ours][order]
+
+
+def _read_state(connection: Connection) -> str:
+    """What changes whenever another pattern becomes a current one."""
+    numbers = (func.count(), func.max(PATTERNS.c.id), func.sum(PATTERNS.c.id))
+    newest = func.max(type_coerce(PATTERNS.c.confirmed_at, Text))
+    return repr(tuple(connection.execute(select(*numbers, newest).select_from(PATTERNS)).one()))
 
 
 def _only_current(connection: Connection, ids: Sequence[int]) -> Ids:
     """Those of the patterns that are the current ones of their keys."""
     query = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids), IS_CURRENT)
     return np.array(sorted(connection.scalars(query)), dtype=np.int64)
+
+
+def _every(ids: Ids, by: Criterion) -> Ids:
+    return ids
+
+
+def _candidates(connection: Connection, vectors: Vectors, own: Own, by: Criterion) -> Ids:
+    """Current patterns that pgvector names."""
+    named = {*vectors.candidates(own.pattern_id, own.values, by).tolist(), *own.same_file}
+    return _only_current(connection, sorted(named))
 
 
 def _encoded(connection: Connection, layout: _Layout, ids: Ids, stamps: Ids) -> Iterator[Coded]:

@@ -50,45 +50,49 @@ class Found(NamedTuple):
 
 
 class Bounds(Protocol):
-    """Distances that those of some patterns are not below, (patterns,) each; infinite for what cannot be compared."""
+    """Patterns, and distances that theirs are not below, (patterns,) each; infinite for what cannot be compared."""
 
-    ids: Ids
+    def weights(self) -> tuple[Ids, Vector]: ...
 
-    def weights(self) -> Vector: ...
-
-    def kind(self) -> Vector: ...
+    def kind(self) -> tuple[Ids, Vector]: ...
 
 
 class CodedBounds:
     """Bounds by signatures in codes."""
 
     def __init__(self, files: CodeFiles, places: npt.NDArray[np.intp], query: Query) -> None:
-        self.ids: Ids = files.rows()["id"][places]
+        self._ids: Ids = files.rows()["id"][places]
         self._files, self._places, self._query = files, places, query
 
-    def weights(self) -> Vector:
+    def weights(self) -> tuple[Ids, Vector]:
         """By the fingerprint alone."""
-        return self._files.bounds(self._query, "weights")[self._places]
+        return self._ids, self._files.bounds(self._query, "weights")[self._places]
 
-    def kind(self) -> Vector:
+    def kind(self) -> tuple[Ids, Vector]:
         """By the statistics alone."""
-        return self._files.bounds(self._query, "kind")[self._places]
+        return self._ids, self._files.bounds(self._query, "kind")[self._places]
 
 
 class ExactBounds:
-    """The distances themselves, from all signatures, some at a time."""
+    """The distances themselves: of all patterns, or of those that are named as candidates for each distance."""
 
-    def __init__(self, ids: Ids, own: Own, read: Read) -> None:
-        self.ids = ids
-        self._found = _distances(ids, own, read)
+    def __init__(self, candidates: Callable[[Criterion], Ids], own: Own, read: Read) -> None:
+        self._candidates, self._own, self._read = candidates, own, read
 
-    def weights(self) -> Vector:
+    def weights(self) -> tuple[Ids, Vector]:
         """What cannot be compared is infinitely far."""
-        return (1 - SLACK) * np.where(np.isnan(self._found.weights), np.inf, self._found.weights)
+        ids, found = self._measured("weights")
+        return ids, (1 - SLACK) * np.where(np.isnan(found.weights), np.inf, found.weights)
 
-    def kind(self) -> Vector:
+    def kind(self) -> tuple[Ids, Vector]:
         """Likewise."""
-        return (1 - SLACK) * np.where(np.isnan(self._found.kind), np.inf, self._found.kind)
+        ids, found = self._measured("kind")
+        return ids, (1 - SLACK) * np.where(np.isnan(found.kind), np.inf, found.kind)
+
+    def _measured(self, by: Criterion) -> tuple[Ids, Distances]:
+        ids = self._candidates(by)
+        ids = ids[ids != self._own.pattern_id]
+        return ids, _distances(ids, self._own, self._read)
 
 
 def find_nearest(own: Own, bounds: Sequence[Bounds], read: Read, top_k: int, by: Criterion) -> list[Found]:
@@ -118,8 +122,9 @@ def _of_relatives(found: Distances) -> Vector:
 
 def _joined(bounds: Sequence[Bounds], measure: str) -> tuple[Ids, Vector]:
     """All patterns and their bounds."""
-    ids = np.concatenate([np.empty(0, dtype=np.int64), *(each.ids for each in bounds)])
-    return ids, np.concatenate([np.empty(0), *(getattr(each, measure)() for each in bounds)])
+    found = [getattr(each, measure)() for each in bounds]
+    ids = np.concatenate([np.empty(0, dtype=np.int64), *(ids for ids, _ in found)])
+    return ids, np.concatenate([np.empty(0), *(least for _, least in found)])
 
 
 def _refine(

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from patterndb.records import SignatureRecord
 from patterndb.row_distances import Layout
+from patterndb.similarity import Criterion
 
 __all__ = ["NUM_CANDIDATES", "PREFIX", "Vectors", "enable", "is_there", "keep_vectors"]
 
@@ -24,9 +25,9 @@ PREFIX = "signature_vectors_"
 """How the names of the tables begin; the layout's number follows."""
 LEAST_VERSION = (0, 7)
 """The first pgvector that compares bits."""
-PROJECTED = 256
-"""Numbers of the projection of the statistics: distances keep their order up to 4 or 5 %."""
-NUM_CANDIDATES = {"roles": 150, "names": 50, "kind": 200}
+PROJECTED = 512
+"""Numbers of the projection of the statistics: distances keep their order up to 3 %."""
+NUM_CANDIDATES = {"roles": 200, "names": 50, "kind": 300}
 SEARCH_WIDTH = 400
 """How many places of a graph are kept in mind on the way (`hnsw.ef_search`)."""
 BUILD_MEMORY = "512MB"
@@ -104,12 +105,14 @@ class Vectors:
         casts = f"CAST(:roles AS {self._bits('roles')}), CAST(:names AS {self._bits('names')}), CAST(:kind AS vector)"
         self._connection.execute(text(f"INSERT INTO {self._table} VALUES (:pattern_id, {casts})"), rows)
 
-    def candidates(self, pattern_id: int, values: Vector) -> npt.NDArray[np.int64]:
+    def candidates(self, pattern_id: int, values: Vector, by: Criterion) -> npt.NDArray[np.int64]:
         """Patterns that may be among the nearest to these values (D,)."""
         found: list[int] = []
         columns = zip(OPERATORS.items(), self._columns([pattern_id], values[None]), strict=True)
         self._connection.execute(text(f"SET LOCAL hnsw.ef_search = {SEARCH_WIDTH}"))
         for (part, (operator, _)), (own,) in columns:
+            if (part == "kind") != (by == "kind"):
+                continue
             kind = "vector" if part == "kind" else self._bits(part)
             query = text(
                 f"SELECT pattern_id FROM {self._table} ORDER BY {part} {operator} CAST(:own AS {kind}) LIMIT :count"
@@ -137,9 +140,7 @@ class Vectors:
             present = np.isfinite(own)
             bits = np.where(present, own > 0, drawn)
             texts = [(row + ord("0")).tobytes().decode() for row in bits.astype(np.uint8)]
-            yield [
-                bits if any_there else None for bits, any_there in zip(texts, present.any(axis=1).tolist(), strict=True)
-            ]
+            yield [bits if count else None for bits, count in zip(texts, present.sum(axis=1), strict=True)]
         own = values[:, self._layout.parts["statistics"]]
         projected = np.where(np.isfinite(own), own, 0.0) @ _projection(own.shape[1])
         yield [f"[{','.join(map('{:.6g}'.format, row))}]" for row in np.clip(projected, -1e30, 1e30).tolist()]
