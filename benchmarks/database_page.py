@@ -55,7 +55,8 @@ def _rows(found: Found) -> Iterator[str]:
     for engine, sizes in found["rows"].items():
         counts = sorted(map(int, sizes))
         yield ""
-        yield f"| {TITLES[engine].partition(' ')[0]}, little in a pattern | {' | '.join(f'{c:,}' for c in counts)} | exponent | memory |"
+        title = f"{TITLES[engine].partition(' ')[0]}, little in a pattern"
+        yield f"| {title} | {' | '.join(f'{count:,}' for count in counts)} | exponent | memory |"
         yield "|---" * (len(counts) + 3) + "|"
         for command in sizes[str(counts[-1])]:
             yield _row(command, counts, [sizes[str(count)].get(command) for count in counts])
