@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from patterndb import code_files, pair_sample, schema, search
+from patterndb import code_files, pair_sample, schema, search, vectors
 from patterndb.patterns import _write_pattern
 from patterndb.records import RELATED, SignatureRecord
 from patterndb.similarity import Distances, all_distances
@@ -21,7 +21,7 @@ from tests.support.signatures import NAMES, DrawnModel, draw_short
 
 COUNT = 140
 MODELS = draw_short(COUNT)
-ASKED = ("model-000000", "model-000033", "model-000070", "model-000139")
+ASKED = ("model-000000", "model-000033", "model-000139")
 
 
 def signature(model: DrawnModel, names: tuple[str, ...] = NAMES) -> SignatureRecord:
@@ -140,6 +140,34 @@ def test_many_names_are_as_one_after_the_other(catalog: PatternDatabase) -> None
     assert found == {name: catalog.get_similar_models(name, 3) for name in ASKED}
 
 
+def test_what_is_asked_of_one_model_reads_no_whole_table(database_url: str) -> None:
+    """On SQLite, which says before it does."""
+    with PatternDatabase.open(database_url) as database:
+        if database.path is None:
+            pytest.skip("PostgreSQL plans by the number of rows.")
+        save(database, *MODELS[:30])
+        statements: list[tuple[str, object]] = []
+
+        def record(connection: object, cursor: object, statement: str, parameters: object, *rest: object) -> None:
+            statements.append((statement, parameters))
+
+        event.listen(database._engine, "before_cursor_execute", record)
+        database.load_pattern(ASKED[0])
+        database.partial_models()
+        database.signatures(keys=[ASKED[0]])
+        event.remove(database._engine, "before_cursor_execute", record)
+        with database._reading() as connection:
+            plans = [
+                row[3]
+                for statement, parameters in statements
+                if statement.startswith("SELECT")
+                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()  # type: ignore[arg-type]
+            ]
+    assert len(plans) > 8
+    # Layouts are as many as versions.
+    assert [plan for plan in plans if plan.startswith("SCAN") and "signature_layouts" not in plan] == []
+
+
 class TestFilesOfCodes:
     @pytest.fixture
     def path(self, tmp_path: Path, migrated_sqlite: Path) -> Iterator[Path]:
@@ -190,10 +218,14 @@ class TestVectors:
             drop_vectors(database)
 
     @pytest.mark.parametrize("by", ["weights", "kind"])
-    def test_ten_nearest_are_found_nearly_always(self, indexed: PatternDatabase, by: str) -> None:
+    def test_ten_nearest_are_found_nearly_always(
+        self, indexed: PatternDatabase, by: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Fewer than there are models, so that others can be missed.
+        monkeypatch.setattr(vectors, "NUM_CANDIDATES", {"roles": 30, "names": 20, "kind": 50})
         found = [
             len({*by_all_pairs(indexed, model.key, by, 10)} & {each.model for each in near})
-            for model in MODELS[::7]
+            for model in MODELS[::9]
             for near in [indexed.get_similar_models(model.key, 10, by=by)]  # type: ignore[arg-type]
         ]
         assert np.mean(found) / 10 >= 0.99
