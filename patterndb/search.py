@@ -27,6 +27,8 @@ Read = Callable[[Sequence[int]], Mapping[int, Vector]]
 EXACT_MODELS = 500
 """Up to so many models, all pairs are computed: percentiles are among all of them."""
 AT_A_TIME = 128
+AT_LEAST = 16
+"""Bounds are near to the distances: few signatures more than are asked for are read at first."""
 SLACK = 1e-9
 """Sums in another order differ by less, relatively."""
 
@@ -136,10 +138,11 @@ def _refine(
     order = np.lexsort((ids, least))
     ids, least = ids[order], least[order]
     found: list[Found] = []
-    for start in range(0, len(ids), AT_A_TIME):
+    size = max(AT_LEAST, top_k + AT_LEAST // 2)
+    for start in range(0, len(ids), size):
         if len(found) >= top_k and least[start] > _beyond(found[top_k - 1].rank):
             break
-        some = ids[start : start + AT_A_TIME]
+        some = ids[start : start + size]
         exact = measure(_distances(some, own, read))
         known = np.isfinite(exact)
         found = sorted([*found, *map(Found, exact[known].tolist(), some[known].tolist())])
