@@ -29,25 +29,33 @@ def _models(found: Found) -> Iterator[str]:
     """Seconds of each command by the number of models, and their memory at the most."""
     note = f" {found['note'].strip().rstrip('.')}." if found.get("note") else ""
     yield _filled(
-        "Seconds of a command as a function in a warm process (the least of three), and its peak of memory at the",
-        f"largest number of models.{note}",
+        "Seconds of a command as a function in a warm process: on the clock, the least of three, and in brackets on the",
+        "processor, of all threads; the exponent is of these. Memory: the peak at the most models. `taxonomy` and",
+        f"`questions` ran once.{note}",
     )
     for engine, sizes in found["models"].items():
         counts = sorted(map(int, sizes))
         yield ""
         yield f"| {TITLES[engine]} | {' | '.join(f'{count:,} models' for count in counts)} | exponent | memory |"
         yield "|---" * (len(counts) + 3) + "|"
-        for command in sizes[str(counts[-1])]:
+        for command in dict.fromkeys(name for count in counts for name in sizes[str(count)]):
             cells = [sizes[str(count)].get(command) for count in counts]
             yield _row(command, counts, cells)
 
 
 def _row(command: str, counts: list[int], cells: list[Any]) -> str:
-    """One command; what is done once has no memory of its own."""
-    warm = [each["warm"] if isinstance(each, Mapping) else each for each in cells]
-    memory = f"{cells[-1]['mib']:,.0f} MiB" if isinstance(cells[-1], Mapping) else ""
-    shown = " | ".join("" if each is None else f"{each:.3f}" if each < 10 else f"{each:.0f}" for each in warm)
-    return f"| {command} | {shown} | {slope(counts, warm)} | {memory} |"
+    """One command; what is done once has neither processor nor memory of its own."""
+    figures = [each for each in cells if isinstance(each, Mapping)]
+    memory = f"{figures[-1]['mib']:,.0f} MiB" if figures else ""
+    costs = [each["processor"] if isinstance(each, Mapping) else each for each in cells]
+    return f"| {command} | {' | '.join(map(_cell, cells))} | {slope(counts, costs)} | {memory} |"
+
+
+def _cell(found: Any) -> str:
+    """Seconds on the clock and, in brackets, on the processor."""
+    if found is None:
+        return ""
+    return f"{found['warm']:.3g} ({found['processor']:.2g})" if isinstance(found, Mapping) else f"{found:.3g}"
 
 
 def _rows(found: Found) -> Iterator[str]:

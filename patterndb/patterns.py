@@ -197,7 +197,7 @@ class PatternStore(Transactions):
                 return read_entries(connection, PATTERNS.c.id.in_(CURRENT), with_nulls=with_nulls)
             return tuple(
                 entry
-                for some in batched(sorted(set(keys)), KEYS_AT_A_TIME)
+                for some in _batched(sorted(set(keys)), KEYS_AT_A_TIME)
                 for entry in read_entries(connection, MODELS.c.key.in_(some), IS_CURRENT, with_nulls=with_nulls)
             )
 
@@ -207,7 +207,7 @@ class PatternStore(Transactions):
             if pattern_keys is None:
                 return _read_model_statistics(connection, PATTERNS.c.id.in_(CURRENT))
             found: dict[str, tuple[Statistic, ...]] = {}
-            for some in batched(sorted(set(pattern_keys)), KEYS_AT_A_TIME):
+            for some in _batched(sorted(set(pattern_keys)), KEYS_AT_A_TIME):
                 found |= _read_model_statistics(connection, PATTERNS.c.pattern_key.in_(some))
             return found
 
@@ -246,7 +246,7 @@ def read_entries(
     return tuple(sorted(entries, key=lambda entry: entry.model.key))
 
 
-def batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """The items in parts of this size, the last as long as it is."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
