@@ -98,7 +98,9 @@ class Zoo(Mapping[str, Pattern]):
         """
         import pandas as pd
 
-        numbers = tuple(f"{by}{part}" for by in ("weights", "kind") for part in ("", "_percentile", "_percentile_error"))
+        numbers = tuple(
+            f"{by}{part}" for by in ("weights", "kind") for part in ("", "_percentile", "_percentile_error")
+        )
         columns = ["model", "is_same_file", *numbers]
         found = self.database.get_similar_models(key, top_k, by=by)
         frame = pd.DataFrame([{name: getattr(each, name) for name in columns} for each in found], columns=columns)

@@ -206,6 +206,7 @@ class TestFilesOfCodes:
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 class TestVectors:
     @pytest.fixture
     def indexed(self, postgres_url: str) -> Iterator[PatternDatabase]:
