@@ -30,8 +30,8 @@ def _models(found: Found) -> Iterator[str]:
     note = f" {found['note'].strip().rstrip('.')}." if found.get("note") else ""
     yield _filled(
         "Seconds of a command as a function in a warm process: on the clock, the least of three, and in brackets on the",
-        "processor, of all threads; the exponent is of these. Memory: the peak at the most models. `taxonomy` and",
-        f"`questions` ran once.{note}",
+        "processor, of all threads; the exponent is of these. Memory: the peak at the most models.",
+        f"`taxonomy` and `questions` ran once.{note}",
     )
     for engine, sizes in found["models"].items():
         counts = sorted(map(int, sizes))
