@@ -29,7 +29,7 @@ def _models(found: Found) -> Iterator[str]:
     """Seconds of each command by the number of models, and their memory at the most."""
     note = f" {found['note'].strip().rstrip('.')}." if found.get("note") else ""
     yield _filled(
-        "Seconds of a command as a function in a warm process: on the clock, the least of three, and in brackets on the",
+        "Seconds of a command as a function in a warm process: on the clock (least of three), and in brackets on the",
         "processor, of all threads; the exponent is of these. Memory: the peak at the most models.",
         f"`taxonomy` and `questions` ran once.{note}",
     )
