@@ -23,15 +23,13 @@ MODELS = 100_000
 PRICE = 0.04
 """Dollars for an hour of one core: an assumption, to be replaced by one's own."""
 STAGES = ("extract", "order", "fit", "analyse")
-PAIRS = "distances of all pairs"
-TAKE_PAIRS = ("similar", "compare", "taxonomy", "questions", "export distances")
 Found = Mapping[str, Any]
 
 
 def write_page() -> None:
     """Put the figures between the two marks of the page."""
     scaling, floors, peaks = (read_results(name) for name in ("scaling", "floors", "architectures"))
-    lines = (*_mining(scaling, floors), *_memory(peaks), *_database(scaling), *_readers(scaling))
+    lines = (*_mining(scaling, floors), *_memory(peaks), *_database(scaling))
     write_figures(PAGE, COMMAND, lines)
 
 
@@ -95,29 +93,6 @@ def _database(scaling: Found) -> Iterator[str]:
     )
 
 
-def _readers(scaling: Found) -> Iterator[str]:
-    """What reads the whole database, extrapolated."""
-    yield ""
-    yield _filled(
-        f"**Questions to the whole database**, extrapolated to {MODELS:,} models from the largest measured.",
-        "The distances of all pairs count with an exponent of 2 at least, and once more for each command that takes",
-        "them: at a few hundred models they are not yet what takes its time.",
-    )
-    yield ""
-    yield "| asked | measured | exponent | at 100,000 models |"
-    yield "|---|---|---|---|"
-    pairs = _far(scaling["models"][PAIRS], least=2.0)
-    for name, growth in scaling["models"].items():
-        far = pairs if name == PAIRS else _far(growth) + pairs * (name in TAKE_PAIRS)
-        size, seconds = growth["sizes"][-1], growth["seconds"][-1]
-        yield f"| {name} | {seconds:.2f} s at {size:,} | {_exponent(growth)} | {_duration(far)} |"
-
-
-def _far(growth: Found, least: float = 0.0) -> float:
-    """Seconds at `MODELS` models, with at least that exponent."""
-    return float(growth["seconds"][-1] * (MODELS / growth["sizes"][-1]) ** max(growth["exponent"], least))
-
-
 def _filled(*sentences: str) -> str:
     """One paragraph, in lines of the length of the other pages."""
     return textwrap.fill(" ".join(sentences), width=120, break_long_words=False, break_on_hyphens=False)
@@ -126,11 +101,3 @@ def _filled(*sentences: str) -> str:
 def _exponent(growth: Found) -> str:
     """With its interval."""
     return f"{growth['exponent']:.2f} ({growth['low']:.2f} to {growth['high']:.2f})"
-
-
-def _duration(seconds: float) -> str:
-    """In a unit that reads well."""
-    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:.1f} s"

@@ -214,7 +214,7 @@ def taxonomy_document(found: "Taxonomy", partial: Collection[str] = (), mixed: M
 
 def questions_document(found: "QuestionsAnswered", answers: "Iterable[Answer]") -> Document:
     """`questions`: those of the answers that were asked for."""
-    return {"models": found.models, "lineages": found.lineages, "answers": list(answers)}
+    return {"models": found.models, "sample": found.sample, "lineages": found.lineages, "answers": list(answers)}
 
 
 RUN_KEYS = ("run", "request_key", "status", "started", "finished", "last_activity", "seconds", "exit_code")

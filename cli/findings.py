@@ -391,6 +391,9 @@ def draw_neighbours(
     neighbours = list(neighbours)
     yield make_table(columns, ((marked(each.model, partial), *_distance_cells(each)) for each in neighbours))
     yield f"[dim]Weights: 0 a copy, up to {RELATED:g} related, 1 unrelated. Kind: how alike, 0 the same.[/dim]"
+    errors = [each.kind_percentile_error for each in neighbours if each.kind_percentile_error is not None]
+    if errors:
+        yield f"[dim]Percentiles: among a random sample of pairs, standard error up to {fixed(max(errors), 1)}.[/dim]"
     yield from draw_partial(partial, (model, *(each.model for each in neighbours)))
     yield ""
 

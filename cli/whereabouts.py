@@ -71,7 +71,7 @@ def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path
     return Whereabouts(
         found=run.finished or run.started,
         command=None if asked is None else mine_command(asked, pattern.settings),
-        source=pattern.provenance.get("source") or (asked and (asked.get("weights") or asked.get("name"))),
+        source=pattern.provenance.get("source") or (asked or {}).get("weights") or (asked or {}).get("name"),
         same_files=database.same_files(pattern.model.key, pattern.model.sha256),
         versions=len({sha256 for _, sha256 in origins}),
         folder=str(Path(files[0].path).parent) if files else None,

@@ -92,10 +92,15 @@ class Zoo(Mapping[str, Pattern]):
         return self.database.compare_patterns(a, b)
 
     def similar(self, key: str, top_k: int = 5, *, by: Criterion = "weights") -> "pd.DataFrame":
-        """The models nearest to one, the nearest first: distances, and their percentiles among all pairs."""
+        """The models nearest to one, the nearest first: distances, and their percentiles among all pairs.
+
+        Beyond 500 models percentiles are among a sample of pairs; `..._error` is their standard error then.
+        """
         import pandas as pd
 
-        numbers = ("weights", "weights_percentile", "kind", "kind_percentile")
+        numbers = tuple(
+            f"{by}{part}" for by in ("weights", "kind") for part in ("", "_percentile", "_percentile_error")
+        )
         columns = ["model", "is_same_file", *numbers]
         found = self.database.get_similar_models(key, top_k, by=by)
         frame = pd.DataFrame([{name: getattr(each, name) for name in columns} for each in found], columns=columns)
@@ -103,9 +108,9 @@ class Zoo(Mapping[str, Pattern]):
 
     def taxonomy(self) -> "Taxonomy":
         """The tree of the models' cards, the tree of their signatures, and how well they agree."""
-        from pipeline.analyse.taxonomy import classify
+        from pipeline.analyse.representatives import classify_all
 
-        return classify(self.database.signatures(with_nulls=False))
+        return classify_all(self.database)
 
     def __repr__(self) -> str:
         return f"<Zoo of {len(self)} models: {without_password(self._url)}>"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from patterndb.pair_sample import PairSample
 from patterndb.records import FitRecord, PairDistances, PatternRecord
 from patterndb.similarity import Distances, align, cosine_distance, is_fingerprint, pair_distances, rms_distance
 
@@ -101,8 +102,8 @@ def frequency_correlation(a: Mapping[str, tuple[float, ...]], b: Mapping[str, tu
     return float(np.clip(x @ y, -1, 1))
 
 
-def compare(a: PatternRecord, b: PatternRecord, among: Distances) -> Comparison:
-    """Everything about the pair; `among` are the distances of all pairs in the database, each once."""
+def compare(a: PatternRecord, b: PatternRecord, among: Distances | PairSample) -> Comparison:
+    """Everything about the pair; `among` are the distances of all pairs in the database, each once, or of a sample."""
     names, values = align((a.signature, b.signature))
     statistics = ~is_fingerprint(names)
     x, y = values[:, statistics]

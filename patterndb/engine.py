@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, Table, create_engine, event, make_url, select
 from sqlalchemy.exc import (
@@ -86,6 +87,8 @@ SQLITE_FAILURES = {
 def parse_url(text: str) -> URL:
     """The database's URL, with psycopg 3 as PostgreSQL's driver.
 
+    A server on a socket is named as `?host=/FOLDER` or, as libpq has it, as a host `%2FFOLDER`.
+
     Raises `StoreError` for anything but a SQLite file and a PostgreSQL database.
     """
     try:
@@ -93,9 +96,9 @@ def parse_url(text: str) -> URL:
     except (ArgumentError, ValueError):
         # Not chained: the cause may quote a part of the password.
         raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=URL_HINT) from None
-    backend = url.drivername.partition("+")[0]
+    backend = url.drivername.lower().partition("+")[0]
     if backend in ("postgres", "postgresql"):
-        return url.set(drivername="postgresql+psycopg")
+        return url.set(drivername="postgresql+psycopg", host=url.host and unquote(url.host))
     if backend != "sqlite":
         raise StoreError(f"dna-zoo keeps no patterns in {backend!r} databases.", hint=URL_HINT)
     if url.database in (None, "", ":memory:"):

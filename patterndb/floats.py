@@ -11,7 +11,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["from_json", "join_special", "pack", "split_special", "to_json", "unpack"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["from_json", "join_special", "pack", "pack_array", "split_special", "to_json", "unpack", "unpack_array"]
 
 MISSING = re.compile("0+")
 NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
@@ -84,3 +87,16 @@ def unpack(blob: bytes, length: int) -> tuple[float | None, ...]:
     for missing in MISSING.finditer(mask, 0, length):
         floats[missing.start() : missing.end()] = [None] * len(missing[0])
     return tuple(floats)
+
+
+def pack_array(values: npt.NDArray[np.float64]) -> bytes:
+    """`pack` of an array (N,), NaN for what is None."""
+    present = ~np.isnan(values)
+    return np.packbits(present).tobytes() + np.where(present, values, 0.0).astype("<f8").tobytes()
+
+
+def unpack_array(blob: bytes, length: int) -> npt.NDArray[np.float64]:
+    """`unpack` as an array (N,), NaN for None: for thousands of signatures."""
+    num_bytes = (length + 7) // 8
+    present = np.unpackbits(np.frombuffer(blob, dtype=np.uint8, count=num_bytes), count=length)
+    return np.where(present, np.frombuffer(blob, dtype="<f8", offset=num_bytes), np.nan)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    tuple_,
 )
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
@@ -33,6 +34,7 @@ from patterndb.records import (
     ArtifactRecord,
     ChosenSettings,
     FitRecord,
+    ModelRecord,
     PatternRecord,
     PatternSummary,
     RoleEntry,
@@ -56,12 +58,15 @@ from patterndb.tables import (
     SIGNATURES,
     TENSOR_PATTERNS,
 )
+from patterndb.vectors import keep_vectors
 
 __all__ = [
     "CURRENT",
     "DESCRIPTION",
+    "IS_CURRENT",
     "NEWEST_FIRST",
     "SAVE_STEPS",
+    "SIGNED",
     "PatternStore",
     "chosen_columns",
     "chosen_settings",
@@ -69,6 +74,7 @@ __all__ = [
     "newest_time",
     "not_mined",
     "ranked",
+    "read_entries",
     "read_part_statistics",
     "read_roles",
     "read_summaries",
@@ -77,6 +83,9 @@ __all__ = [
 
 SAVE_STEPS = ("pattern", "roles", "tensors", "fits", "metrics", "signature", "artifacts")
 """What `save_pattern` reports, in this order; all of it still uncommitted."""
+
+KEYS_AT_A_TIME = 500
+"""How many keys a query names."""
 
 Owner = tuple[int, int | None, int | None]
 """Pattern, and position of the role or the tensor that a fit or a metric belongs to; both None for the model's own."""
@@ -97,6 +106,18 @@ RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).
 RANKED = select(PATTERNS.c.id, RANK).select_from(PATTERNS.join(MODELS)).subquery()
 CURRENT = select(RANKED.c.id).where(RANKED.c.place == 1)
 """Ids of the patterns that are the current ones of their model keys."""
+OTHER_PATTERNS, OTHER_MODELS = PATTERNS.alias("other_patterns"), MODELS.alias("other_models")
+IS_CURRENT = ~(
+    select(OTHER_PATTERNS.c.id)
+    .select_from(OTHER_PATTERNS.join(OTHER_MODELS))
+    .where(
+        OTHER_MODELS.c.key == MODELS.c.key,
+        tuple_(OTHER_PATTERNS.c.confirmed_at, OTHER_PATTERNS.c.id) > tuple_(PATTERNS.c.confirmed_at, PATTERNS.c.id),
+    )
+    .correlate(PATTERNS, MODELS)
+    .exists()
+)
+"""Whether a pattern is the current one of its key: for few patterns, which are looked up without ranking all."""
 
 
 def chosen_columns() -> dict[str, ColumnElement[Any]]:
@@ -196,9 +217,17 @@ class PatternStore(Transactions):
     @survives_restarts
     def partial_models(self) -> frozenset[str]:
         """The keys of mined models of which a considerable share could not be read."""
+        query = select(MODELS.c.key).select_from(PATTERNS.join(MODELS))
         with self._reading() as connection:
-            query = select(MODELS.c.key).select_from(PATTERNS.join(MODELS))
-            return frozenset(connection.scalars(query.where(PATTERNS.c.id.in_(CURRENT), MODELS.c.is_partial)))
+            return frozenset(connection.scalars(query.where(MODELS.c.is_partial.is_(True), IS_CURRENT)))
+
+    @survives_restarts
+    def current_models(self) -> tuple[ModelRecord, ...]:
+        """What every mined model is, by key, and nothing of what was found in it."""
+        query = select(*_columns(MODELS, rows.MODEL_FIELDS)).select_from(PATTERNS.join(MODELS))
+        with self._reading() as connection:
+            found = connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings()
+            return tuple(sorted(map(rows.model_record, found), key=lambda model: model.key))
 
     @survives_restarts
     def patterns(self) -> tuple[PatternSummary, ...]:
@@ -207,45 +236,33 @@ class PatternStore(Transactions):
             return read_summaries(connection)
 
     @survives_restarts
-    def signatures(self, *, with_nulls: bool = True, ids: Sequence[int] | None = None) -> tuple[SignatureEntry, ...]:
-        """The signature of every model key's current pattern, by key; its `z` and `p` only `with_nulls`.
+    def signatures(
+        self, *, with_nulls: bool = True, ids: Sequence[int] | None = None, keys: Sequence[str] | None = None
+    ) -> tuple[SignatureEntry, ...]:
+        """The signatures of every model key's current pattern, by key; `z` and `p` only `with_nulls`.
 
-        - `ids`: those of the rows of other patterns, in place of the current ones.
+        - `ids`: those of the rows of other patterns, in place of the current ones;
+        - `keys`: those of these models alone.
         """
-        packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
-        query = select(
-            *DESCRIPTION,
-            PATTERNS.c.pattern_key,
-            PATTERNS.c.pattern_class,
-            SIGNATURES.c.layout_id,
-            SIGNATURE_LAYOUTS.c.version,
-            *_columns(SIGNATURES, packed),
-        ).select_from(SIGNED)
         with self._reading() as connection:
-            # Names are read once for each layout.
-            layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
-            names_of = {layout_id: tuple(names) for layout_id, names in layouts}
-            found = connection.execute(query.where(is_among(PATTERNS.c.id, ids))).mappings().all()
-        entries = (
-            SignatureEntry(
-                model=rows.model_record(row),
-                pattern_key=row["pattern_key"],
-                pattern_class=row["pattern_class"],
-                signature=rows.signature_record(row, names_of[row["layout_id"]]),
+            if keys is None:
+                return read_entries(connection, is_among(PATTERNS.c.id, ids), with_nulls=with_nulls)
+            return tuple(
+                entry
+                for some in _batched(sorted(set(keys)), KEYS_AT_A_TIME)
+                for entry in read_entries(connection, MODELS.c.key.in_(some), IS_CURRENT, with_nulls=with_nulls)
             )
-            for row in found
-        )
-        return tuple(sorted(entries, key=lambda entry: entry.model.key))
 
     @survives_restarts
-    def model_statistics(self) -> Mapping[str, tuple[Statistic, ...]]:
-        """Pattern key -> statistics of the model as a whole, for every model key's current pattern."""
-        current = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(CURRENT))
-        of_models = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
+    def model_statistics(self, pattern_keys: Sequence[str] | None = None) -> Mapping[str, tuple[Statistic, ...]]:
+        """Pattern key -> statistics of the model as a whole, for every model key's current pattern, or for these."""
         with self._reading() as connection:
-            keys = {pattern_id: key for pattern_id, key in connection.execute(current)}
-            found = _read_statistics(connection, *of_models)
-        return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
+            if pattern_keys is None:
+                return _read_model_statistics(connection, PATTERNS.c.id.in_(CURRENT))
+            found: dict[str, tuple[Statistic, ...]] = {}
+            for some in _batched(sorted(set(pattern_keys)), KEYS_AT_A_TIME):
+                found |= _read_model_statistics(connection, PATTERNS.c.pattern_key.in_(some))
+            return found
 
     @survives_restarts
     def tensors(self) -> tuple[TensorEntry, ...]:
@@ -296,6 +313,48 @@ def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> 
         )
         for row in found
     )
+
+
+def read_entries(
+    connection: Connection, *which: ColumnElement[bool], with_nulls: bool = False
+) -> tuple[SignatureEntry, ...]:
+    """The signatures of these patterns, by model key."""
+    packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
+    query = select(
+        *DESCRIPTION,
+        PATTERNS.c.pattern_key,
+        PATTERNS.c.pattern_class,
+        SIGNATURES.c.layout_id,
+        SIGNATURE_LAYOUTS.c.version,
+        *_columns(SIGNATURES, packed),
+    ).select_from(SIGNED)
+    # Names are read once for each layout.
+    layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
+    names_of = {layout_id: tuple(names) for layout_id, names in layouts}
+    entries = (
+        SignatureEntry(
+            model=rows.model_record(row),
+            pattern_key=row["pattern_key"],
+            pattern_class=row["pattern_class"],
+            signature=rows.signature_record(row, names_of[row["layout_id"]]),
+        )
+        for row in connection.execute(query.where(*which)).mappings()
+    )
+    return tuple(sorted(entries, key=lambda entry: entry.model.key))
+
+
+def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The items in parts of this size, the last as long as it is."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _read_model_statistics(connection: Connection, which: ColumnElement[bool]) -> dict[str, tuple[Statistic, ...]]:
+    """Pattern key -> statistics of the model as a whole, of these patterns."""
+    chosen = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(which)
+    keys = {pattern_id: key for pattern_id, key in connection.execute(chosen)}
+    of_models = (METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
+    found = _read_statistics(connection, METRICS.c.pattern_id.in_(select(PATTERNS.c.id).where(which)), *of_models)
+    return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
 
 
 def read_tensors(
@@ -500,6 +559,7 @@ def _write_pattern(connection: Connection, pattern: PatternRecord, on_step: Call
         if values:
             connection.execute(insert(table), values)
         on_step(step)
+    keep_vectors(connection, pattern_id, layout_id, pattern.signature)
 
 
 def _upsert_pattern(connection: Connection, pattern: PatternRecord) -> int:

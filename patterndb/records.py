@@ -367,6 +367,10 @@ class PairDistances:
     """Root mean square difference of the statistics both have; None if they have none in common."""
     kind_percentile: float | None
     """As above."""
+    weights_percentile_error: float | None = None
+    """Standard error of `weights_percentile` where it is among a random sample of pairs; None where among all."""
+    kind_percentile_error: float | None = None
+    """As above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

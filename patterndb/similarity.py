@@ -11,6 +11,7 @@ counts. Where a pair shares neither, its weights cannot be compared.
 both have.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
 from patterndb.all_pairs import cosine_distances, mean_squares
+from patterndb.pair_sample import PairSample, count_below
 from patterndb.records import Neighbour, PairDistances, PatternRecord, SignatureEntry, SignatureRecord
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "Distances",
     "align",
     "all_distances",
+    "beyond_chance",
     "cosine_distance",
+    "fingerprint_parts",
     "is_fingerprint",
     "kind_distance",
     "kind_distances",
@@ -49,8 +53,6 @@ CHANCE = 3.0
 that have nothing in common one in 740 passes, in each part."""
 MOST_CHANCE = 0.9
 """With few dimensions even a high correlation says little, but a copy must stay a copy."""
-ROUNDING = 1e-9
-"""Distances that differ by a smaller share are taken for the same: all pairs are summed in another order than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,9 @@ def align(signatures: Sequence[SignatureRecord]) -> tuple[tuple[str, ...], Vecto
             hint="Mine the models again with one version of dna-zoo: `dna-zoo mine --force`.",
         )
     layouts = dict.fromkeys(signature.names for signature in signatures)
+    if len(layouts) == 1:
+        # None becomes NaN.
+        return next(iter(layouts)), np.array([signature.values for signature in signatures], dtype=np.float64)
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(layouts)))
     index = {name: position for position, name in enumerate(names)}
     places = {layout: [index[name] for name in layout] for layout in layouts}
@@ -121,8 +126,8 @@ def weights_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None
 
     All sums are rounded once: it depends on nothing but the two, to the last bit.
     """
-    parts = _fingerprint_parts(names)
-    by_role, by_name = (_beyond_chance(*_unlike(a[part], b[part])) for part in (parts["roles"], parts["names"]))
+    parts = fingerprint_parts(names)
+    by_role, by_name = (beyond_chance(*_unlike(a[part], b[part])) for part in (parts["roles"], parts["names"]))
     has_common = bool((a[parts["keys"]] == b[parts["keys"]]).any())
     found = float(np.fmin(by_role, by_name if has_common else np.nan))
     return None if math.isnan(found) else found
@@ -139,8 +144,8 @@ def weights_distances(names: Sequence[str], values: Vector) -> Vector:
 
     Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
     """
-    parts = _fingerprint_parts(names)
-    by_role, by_name = (_beyond_chance(*cosine_distances(values[:, parts[part]])) for part in ("roles", "names"))
+    parts = fingerprint_parts(names)
+    by_role, by_name = (beyond_chance(*cosine_distances(values[:, parts[part]])) for part in ("roles", "names"))
     has_common = np.zeros(by_name.shape, dtype=bool)
     for keys in values[:, parts["keys"]].T:
         has_common |= keys[:, None] == keys
@@ -157,15 +162,24 @@ def kind_distances(names: Sequence[str], values: Vector) -> Vector:
 
 def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which dimensions are of the fingerprint."""
-    return np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
+    return _parts(tuple(names))["all"]
 
 
-def _fingerprint_parts(names: Sequence[str]) -> Mapping[str, npt.NDArray[np.bool_]]:
-    """Which dimensions are of the part by roles, of that by names, and of the keys that say what names there are."""
-    own = is_fingerprint(names)
+def fingerprint_parts(names: Sequence[str]) -> Mapping[str, npt.NDArray[np.bool_]]:
+    """Which dimensions of the fingerprint are `roles`, `names`, and `keys` that say what names there are."""
+    return _parts(tuple(names))
+
+
+@functools.lru_cache(maxsize=16)
+def _parts(names: tuple[str, ...]) -> Mapping[str, npt.NDArray[np.bool_]]:
+    """The same, and `all`: reading thousands of names takes longer than a distance."""
+    own = np.array([name.partition("/")[0] == FINGERPRINT for name in names], dtype=bool)
     families = np.array([name.rpartition("/")[2].partition("_")[0] for name in names], dtype=str)
     by_name, keys = own & (families == "names"), own & (families == "keys")
-    return {"roles": own & ~by_name & ~keys, "names": by_name, "keys": keys}
+    found = {"all": own, "roles": own & ~by_name & ~keys, "names": by_name, "keys": keys}
+    for mask in found.values():
+        mask.flags.writeable = False
+    return found
 
 
 def all_distances(entries: Sequence[SignatureEntry]) -> Distances:
@@ -177,13 +191,24 @@ def all_distances(entries: Sequence[SignatureEntry]) -> Distances:
 
 
 def pair_distances(
-    a: SignatureEntry | PatternRecord, b: SignatureEntry | PatternRecord, among: Distances
+    a: SignatureEntry | PatternRecord, b: SignatureEntry | PatternRecord, among: Distances | PairSample
 ) -> PairDistances:
-    """The distances of two models, and their percentiles `among` those of all pairs, each once."""
+    """The distances of two models, and their percentiles `among` those of all pairs, each once, or of a sample."""
     names, values = align((a.signature, b.signature))
     is_same_file = a.model.sha256 == b.model.sha256
     weights = 0.0 if is_same_file else weights_distance(names, *values)
     kind = kind_distance(names, *values)
+    if isinstance(among, PairSample):
+        of_weights, of_kind = among.place(weights, among.weights), among.place(kind, among.kind)
+        return PairDistances(
+            is_same_file=is_same_file,
+            weights=weights,
+            weights_percentile=of_weights.percentile,
+            weights_percentile_error=of_weights.error,
+            kind=kind,
+            kind_percentile=of_kind.percentile,
+            kind_percentile_error=of_kind.error,
+        )
     return PairDistances(
         is_same_file=is_same_file,
         weights=weights,
@@ -240,7 +265,7 @@ def _unlike(a: Vector, b: Vector) -> tuple[Vector, Vector]:
     return np.array(math.fsum(squares.tolist()) / 2), np.array(float(len(squares)))
 
 
-def _beyond_chance(unlike: Vector, counts: Vector) -> Vector:
+def beyond_chance(unlike: Vector, counts: Vector) -> Vector:
     """1 - cosine over so many dimensions as a distance: 1 where the cosine may be chance."""
     allowed = np.minimum(CHANCE / np.sqrt(np.maximum(counts, 1)), MOST_CHANCE)
     return np.asarray(np.minimum(unlike / (1 - allowed), 1.0))
@@ -254,6 +279,5 @@ def percentile(distance: float | None, distances: Vector) -> float | None:
     distances = distances[np.isfinite(distances)]
     if distance is None or len(distances) < 2:
         return None
-    slack = ROUNDING * distance
-    below, tied = int((distances < distance - slack).sum()), int((np.abs(distances - distance) <= slack).sum())
+    below, tied = count_below(distance, distances)
     return 100 * (below + max(tied - 1, 0) / 2) / (len(distances) - 1)

@@ -42,6 +42,7 @@ __all__ = [
     "MODELS",
     "MODEL_NOTES",
     "MODEL_TAGS",
+    "PAIR_SAMPLES",
     "PATTERNS",
     "ROLE_PATTERNS",
     "RUNS",
@@ -156,6 +157,7 @@ MODELS = Table(
     Index(None, "key"),
     # Models of the same file.
     Index(None, "sha256"),
+    Index(None, "is_partial"),
     CheckConstraint("num_weights >= 0 AND num_tensors >= 0", name="counts"),
 )
 
@@ -342,6 +344,16 @@ SIGNATURES = Table(
     *_optional(LargeBinary(), "packed_z", "packed_p"),
     CheckConstraint("length(packed_z) = length(packed_values)", name="z_length"),
     CheckConstraint("length(packed_p) = length(packed_values)", name="p_length"),
+)
+
+# Distances of random pairs of models whose signatures have one version, packed by `patterndb.floats.pack`.
+PAIR_SAMPLES = Table(
+    "pair_samples",
+    METADATA,
+    _id(),
+    Column("version", Text(), nullable=False, unique=True),
+    *_required(Integer(), "num_models", "seed"),
+    *_required(LargeBinary(), "packed_weights", "packed_kind"),
 )
 
 # A file that the run left behind.

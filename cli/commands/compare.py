@@ -93,7 +93,7 @@ def _draw(found: "Comparison", lineage: "Lineage | None", partial: frozenset[str
 def _facts(found: "Comparison", lineage: "Lineage | None") -> Iterator[tuple[str, str]]:
     """The figures of the pair."""
     yield "Weights", _weights(found)
-    ranked = _rank(found.kind_percentile)
+    ranked = _rank(found.kind_percentile, found.kind_percentile_error)
     yield "Kind", f"{fixed(found.kind)} apart, over {count(found.dimensions)} statistics that both have; {ranked}"
     yield "Cosine", f"{fixed(found.cosine)} (0 the same direction, 1 unrelated, 2 opposite)"
     yield "Frequencies", f"{fixed(found.frequency_correlation)} correlation of the band energies"
@@ -109,13 +109,17 @@ def _weights(found: "Comparison") -> str:
     if found.weights is None:
         return f"{UNKNOWN} (no tensors of the same role, or of the same name and shape)"
     meaning = f"0 a copy, up to {RELATED:g} related, 1 unrelated"
-    return f"{fixed(found.weights)} apart ({meaning}); {_rank(found.weights_percentile)}"
+    return (
+        f"{fixed(found.weights)} apart ({meaning}); {_rank(found.weights_percentile, found.weights_percentile_error)}"
+    )
 
 
-def _rank(percentile: float | None) -> str:
-    """Where a distance lies among all pairs."""
+def _rank(percentile: float | None, error: float | None) -> str:
+    """Where a distance lies among all pairs, or among a sample of them."""
     if percentile is None:
         return "no percentile, there is no other pair"
+    if error is not None:
+        return f"percentile {fixed(percentile, 1)} ± {fixed(error, 1)} of all pairs, by a sample (0 the nearest)"
     return f"percentile {fixed(percentile, 1)} of all pairs (0 the nearest)"
 
 

@@ -3,14 +3,20 @@
 import typer
 
 from cli import errors
+from cli.numbers import count
 from cli.options import FormatOption
 from cli.output import Format
-from cli.session import session_of
+from cli.session import Session, session_of
 from cli.tables import Column, escaped, make_table
 
-__all__ = ["EXAMPLES", "check", "current", "db", "upgrade"]
+__all__ = ["EXAMPLES", "check", "current", "db", "index", "upgrade"]
 
-EXAMPLES = ("dna-zoo db upgrade", "dna-zoo db upgrade --db postgresql://me@localhost/zoo", "dna-zoo db check")
+EXAMPLES = (
+    "dna-zoo db upgrade",
+    "dna-zoo db upgrade --db postgresql://me@localhost/zoo",
+    "dna-zoo db check",
+    "dna-zoo db index",
+)
 
 
 def db(context: typer.Context) -> None:
@@ -28,6 +34,20 @@ def upgrade(context: typer.Context) -> None:
         session.make_home()
     revision = schema.upgrade(session.database_url)
     session.output().note(f"The database has schema {revision}.")
+    _index(session)
+
+
+def index(context: typer.Context) -> None:
+    """Make what finds neighbours in a large database: pgvector's graphs on a server that has it, else files."""
+    session = session_of(context)
+    session.output().note(_index(session) or "This database needs no index, or its server has no pgvector.")
+
+
+def _index(session: Session) -> str:
+    """Bring it up to date; what there is then, if anything."""
+    with session.database() as database:
+        held = database.index()
+    return f"{count(held)} signatures are indexed." if held else ""
 
 
 def current(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:

@@ -78,14 +78,13 @@ def _chosen(names: "Sequence[str]") -> set[str]:
 
 def _ask(database: "PatternDatabase", without: "Sequence[str]", seed: int) -> "QuestionsAnswered":
     """All answers; raises `NotMinedError` for a model that is not there to be left out."""
-    from pipeline.analyse.questions import ask
+    from pipeline.analyse.representatives import ask_all
 
-    entries = database.signatures(with_nulls=False)
+    known = database.model_keys() if without else ()
     for key in without:
-        if key not in {entry.model.key for entry in entries}:
+        if key not in known:
             database.load_pattern(key)  # Raises, naming near misses.
-    kept = [entry for entry in entries if entry.model.key not in without]
-    return ask(kept, database.model_statistics(), seed=seed)
+    return ask_all(database, without=without, seed=seed)
 
 
 def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator[RenderableType]:
@@ -93,6 +92,8 @@ def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator[R
     nouns = "model" if found.models == 1 else "models"
     lineages = "lineage" if len(found.lineages) == 1 else "lineages"
     yield f"{count(found.models)} {nouns} in {count(len(found.lineages))} independent {lineages}"
+    if found.sample:
+        yield f"[bold]A sample[/bold]: {found.sample}"
     yield ""
     columns = (
         Column("Question"),

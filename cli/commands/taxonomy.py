@@ -27,10 +27,10 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
     """Draw the declared tree and the tree found in the signatures, and show how well they agree."""
     session = session_of(context)
     output = session.output(output_format)
-    from pipeline.analyse.taxonomy import classify
+    from pipeline.analyse.representatives import classify_all
 
     with session.database() as database:
-        found = classify(database.signatures(with_nulls=False))
+        found = classify_all(database)
         partial = database.partial_models()
         mixed = database.mixed_settings(signatures_only=True)
     document = taxonomy_document(found, partial, mixed)
@@ -40,6 +40,9 @@ def taxonomy(context: typer.Context, output_format: FormatOption = Format.TABLE)
 
 def _draw(found: "Taxonomy", partial: frozenset[str]) -> Iterator[RenderableType]:
     """Both trees, then their agreement; the models of `partial` are marked."""
+    if found.sample:
+        yield f"[bold]A sample[/bold]: {found.sample}"
+        yield ""
     yield _declared_tree(found, partial)
     yield ""
     if found.merges:

@@ -51,7 +51,9 @@ def group_lineages(models: Sequence[ModelRecord], related: npt.NDArray[np.bool_]
     roots = [groups[index] for index in range(len(models))]
     numbers = {root: number for number, root in enumerate(dict.fromkeys(roots))}
     lineages = np.array([numbers[root] for root in roots], dtype=np.intp)
-    members = [np.flatnonzero(lineages == number).tolist() for number in range(len(numbers))]
+    members: list[list[int]] = [[] for _ in numbers]
+    for index, lineage in enumerate(lineages.tolist()):
+        members[lineage].append(index)
     founders = tuple(min(group, key=lambda index: (_age(index, parents), models[index].key)) for group in members)
     return LineageGroups(
         lineages=lineages,

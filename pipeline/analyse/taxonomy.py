@@ -106,6 +106,8 @@ class Taxonomy:
     """None with fewer than `FEWEST_MODELS` models or without two different distances."""
     agreement: tuple[LevelAgreement, ...]
     note: str = ""
+    sample: str = ""
+    """Which models these are, where they stand for a larger catalog."""
 
 
 def classify(entries: Sequence[SignatureEntry]) -> Taxonomy:

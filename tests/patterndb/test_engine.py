@@ -4,9 +4,10 @@ import datetime as dt
 import sqlite3
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import delete, func, insert, make_url, select, text
 
 from dna_zoo.errors import StoreError
 from patterndb import engine
@@ -41,6 +42,27 @@ def test_nothing_is_written_by_a_transaction_that_reads(postgres_url: str) -> No
         with pytest.raises(StoreError, match=r"refused the operation.*read-only"), database._reading() as connection:
             connection.execute(delete(RUNS))
         database.start_run("run-1", {})
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "POSTGRESQL"])
+def test_a_server_may_be_named_in_any_spelling(scheme: str, postgres_url: str) -> None:
+    with PatternDatabase.open(postgres_url.replace("postgresql:", f"{scheme}:", 1)) as database:
+        save_patterns(database, make_pattern())
+        assert database.load_pattern("alpha") == make_pattern()
+        assert database.url.startswith("postgresql:")
+
+
+@pytest.mark.postgres
+def test_a_server_on_a_socket_may_be_named_as_a_host_or_as_a_parameter(postgres_url: str) -> None:
+    url = make_url(postgres_url)
+    folder = url.query.get("host")
+    if not isinstance(folder, str):
+        pytest.skip("The server has no socket.")
+    as_host = url.difference_update_query(["host"]).set(host=quote(folder, safe=""))
+    for each in (url, as_host, url.set(username=None).update_query_dict({"user": url.username or "postgres"})):
+        with PatternDatabase.open(each.render_as_string(hide_password=False), create=False) as database:
+            assert database.runs() == ()
 
 
 @pytest.mark.postgres
@@ -92,6 +114,11 @@ def test_a_locked_file_is_said_to_be_busy(tmp_path: Path, monkeypatch: pytest.Mo
 
 SECRET_URLS = [
     "postgresql://me:hunter2@127.0.0.1:1/d",
+    "postgres://me:hunter2@127.0.0.1:1/d",
+    "postgresql+psycopg://me:hunter2@127.0.0.1:1/d",
+    "POSTGRESQL://me:hunter2@127.0.0.1:1/d",
+    "postgresql://me:hunter2@%2Ftmp%2Fsocket/d",
+    "postgresql:///d?host=/tmp/socket&user=me&password=hunter2",
     "postgresql://me:hu@hunter2@127.0.0.1:1/d",
     "postgresql://me:hu/hunter2@127.0.0.1:1/d",
     "postgresql://me:hu#hunter2@127.0.0.1:1/d",

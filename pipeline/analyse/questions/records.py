@@ -91,3 +91,5 @@ class QuestionsAnswered:
     lineages: Mapping[str, tuple[str, ...]]
     """Name of each lineage -> keys of its models."""
     answers: tuple[Answer, ...]
+    sample: str = ""
+    """Which models these are, where they stand for a larger catalog."""
