@@ -1,4 +1,7 @@
-"""Titles of figures: they fit the width, whatever a tensor is called, and nothing in a name is taken for a command."""
+"""Titles, legends and ticks: they fit the width, whatever a tensor is called, and collide with nothing.
+
+Nothing in a name is taken for a command.
+"""
 
 import textwrap
 from functools import lru_cache
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["fitted", "headline", "plain", "shortened", "text_width"]
+__all__ = ["fitted", "headline", "legend_above", "log_ticks", "plain", "shortened", "text_width"]
 
 PAD = 3.0
 """Points between a figure's edge and its letters."""
@@ -60,6 +63,27 @@ def headline(axes: "Axes", view: View, *, is_alone: bool) -> None:
     points = axes.get_position().width * figure.get_figwidth() * POINTS
     lines = [*_wrapped(view.title, big, points), fitted(view.subtitle, small, points)]
     axes.set_title(plain("\n".join(filter(None, lines))).replace(r"\x0a", "\n"), loc="left", fontsize=small)
+
+
+def legend_above(axes: "Axes", *, columns: int = 3) -> None:
+    """The legend in a row above the axes, where no curve runs through it."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, borderpad=0.0, handlelength=1.6,
+        columnspacing=1.2, handletextpad=0.5,
+    )  # fmt: skip
+
+
+def log_ticks(axes: "Axes", *which: str) -> None:
+    """Numbers as people write them on logarithmic axes (`x`, `y`), and a few of them on any range."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for name in which:
+        axis = getattr(axes, f"{name}axis")
+        low, high = sorted(axis.get_view_interval())
+        decades = high / low if low > 0 else 10.0
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 50 else (1.0,), numticks=7))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _above_all(figure: "Figure", view: View, big: float, small: float) -> None:

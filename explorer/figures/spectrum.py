@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from explorer.lettering import headline
-from explorer.pages import page_of
+from explorer.lettering import headline, legend_above, log_ticks
+from explorer.pages import page_of, plotly_diverging
 from explorer.panels import axes_for, split_axes
 from explorer.samples import MatrixSample, sample_of
 from explorer.source import Source
-from explorer.style import ACCENT, NULL, colour_of
+from explorer.style import ACCENT, NULL, colour_of, diverging
 from explorer.view import View
 from pipeline.analyse.statistics.spectra import energies
 
@@ -33,6 +33,9 @@ FEWEST = 4
 """Coefficients of a ring: of fewer there is no mean to hold a peak against."""
 MOST_NAMED = 5
 MOST_PEAKS = 50
+FAINTEST = 1e-3
+MOST_ROWS, FEWEST_ROWS, MOST_WEIGHTS = 2048, 256, 800_000
+"""Of larger matrices rows are drawn at random: each null has to be put into order and transformed, too."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -109,7 +112,8 @@ class SpectrumView(View):
 def spectrum_view(source: Source, model: str, tensor: str, *, num_nulls: int = NUM_NULLS) -> SpectrumView:
     """Raises what `Source.matrices` does, and `UnknownTensorError`."""
     with source.matrices(model) as matrices:
-        sample = sample_of(matrices[tensor])
+        matrix = matrices[tensor]
+        sample = sample_of(matrix, int(np.clip(MOST_WEIGHTS // matrix.spec.cols, FEWEST_ROWS, MOST_ROWS)))
         found = spectrum_of(sample.canonical, sample.in_file_order, list(sample.nulls(num_nulls)))
     return SpectrumView(**found, **_words(sample, model, tensor, num_nulls, found))
 
@@ -243,13 +247,10 @@ def plot_spectrum(view: SpectrumView, *, axes: "Axes | None" = None) -> "Axes":
 
 
 def _draw_maps(parts: "list[Axes]", view: SpectrumView) -> None:
-    both = np.concatenate([view.canonical.ravel(), view.in_file_order.ravel()])
-    both[0] = both[view.canonical.size] = 1.0
-    low, high = np.log10(np.maximum([np.percentile(both, 2), np.percentile(both, 99.5)], 1e-2))
+    limit = _limit(view)
     for axes, cells, name in zip(parts, (view.canonical, view.in_file_order), ("canonical", "file order"), strict=True):
-        shown = np.log10(np.maximum(cells, 1e-3))
-        shown[0, 0] = np.nan
-        image = axes.imshow(shown, vmin=min(low, -0.2), vmax=max(high, 0.2), aspect="auto", origin="lower")
+        shown = _logarithms(cells)
+        image = axes.imshow(shown, cmap=diverging(), vmin=-limit, vmax=limit, aspect="auto", origin="lower")
         axes.grid(visible=False)
         axes.set_title(name, fontsize="medium", pad=2)
         _label_bins(axes, view)
@@ -257,12 +258,24 @@ def _draw_maps(parts: "list[Axes]", view: SpectrumView) -> None:
     parts[1].set_ylabel("")
     for peak in view.peaks[:MOST_NAMED]:
         row, col = (_place(value, edges) for value, edges in ((peak.row, view.row_edges), (peak.col, view.col_edges)))
-        parts[0].plot(col, row, "o", mfc="none", mec=colour_of(1), ms=5, mew=1.1)
+        parts[0].plot(col, row, "o", mfc="none", mec=colour_of(2), ms=5, mew=1.1)
     figure = parts[1].get_figure()
     assert figure is not None, "These axes are on a figure."
-    bar = figure.colorbar(image, ax=parts[1], label="log10 energy", pad=0.03)
+    bar = figure.colorbar(image, ax=parts[1], label="log10 energy", pad=0.03, extend="both")
     bar.ax.grid(visible=False)
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+
+
+def _logarithms(cells: Float64) -> Float64:
+    """Without the mean of the matrix, which has no frequency."""
+    shown = np.log10(np.maximum(cells, FAINTEST))
+    shown[0, 0] = np.nan
+    return np.asarray(shown, dtype=np.float64)
+
+
+def _limit(view: SpectrumView) -> float:
+    """Where the colours end, on either side of noise."""
+    both = np.concatenate([_logarithms(view.canonical).ravel(), _logarithms(view.in_file_order).ravel()])
+    return max(float(np.nanpercentile(both, 99)), 0.5)
 
 
 def _label_bins(axes: "Axes", view: SpectrumView) -> None:
@@ -270,7 +283,7 @@ def _label_bins(axes: "Axes", view: SpectrumView) -> None:
         (view.col_edges, axes.set_xticks, axes.set_xlabel, "columns"),
         (view.row_edges, axes.set_yticks, axes.set_ylabel, "rows"),
     ):
-        shown = [value for value in (0, 2, 8, 32, 128, 512, 2048) if value < edges[-1]]
+        shown = [value for value in (0, 4, 16, 64, 256, 1024) if value < edges[-1]]
         set_ticks([_place(value, edges) for value in shown], [f"{value // 2}" for value in shown])
         set_label(f"cycles along {axis}")
 
@@ -288,7 +301,8 @@ def _draw_profile(axes: "Axes", view: SpectrumView) -> None:
     axes.plot(view.radial, view.ring_file, color=colour_of(1), ls="--", label="file order")
     axes.plot(view.radial, view.ring_canonical, color=ACCENT, label="canonical")
     axes.set(xscale="log", yscale="log", xlabel=f"radial frequency (n = {view.n:,})", ylabel="mean energy (noise = 1)")
-    axes.legend(loc="upper right")
+    log_ticks(axes, "x", "y")
+    legend_above(axes)
 
 
 def spectrum_page(view: SpectrumView) -> "Figure":
@@ -304,12 +318,14 @@ def spectrum_page(view: SpectrumView) -> "Figure":
         "y": [f"{edge / 2:g}" for edge in view.row_edges[:-1]],
     }
     for place, cells in enumerate((view.canonical, view.in_file_order), 1):
-        shown = np.log10(np.maximum(cells, 1e-3))
-        figure.add_heatmap(z=shown, **labels, coloraxis="coloraxis", row=1, col=place)
+        figure.add_heatmap(z=_logarithms(cells), **labels, coloraxis="coloraxis", row=1, col=place)
         figure.update_xaxes(type="category", title="cycles along columns", row=1, col=place)
         figure.update_yaxes(type="category", title="cycles along rows" if place == 1 else "", row=1, col=place)
     _page_profile(figure, view)
-    figure.update_layout(coloraxis={"colorscale": "cividis", "colorbar": {"title": "log10 energy"}})
+    limit = _limit(view)
+    bar = {"title": "log10 energy", "len": 0.45, "y": 0.8}
+    colours = {"colorscale": plotly_diverging(), "cmin": -limit, "cmax": limit, "colorbar": bar}
+    figure.update_layout(coloraxis=colours)
     return page_of(figure, view)
 
 
