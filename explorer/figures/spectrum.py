@@ -138,8 +138,8 @@ def _words(sample: MatrixSample, model: str, tensor: str, num_nulls: int, found:
         ),
         "alt": (
             f"In {outside} of {len(ratios)} rings of radial frequency the canonical matrix has more energy than every "
-            f"shuffled copy, at most {ratios.max():.1f} times their mean; {found['num_peaks']:,} single frequencies are "
-            f"above the null."
+            f"shuffled copy, at most {ratios.max():.1f} times their mean; {found['num_peaks']:,} single frequencies "
+            f"are above the null."
         ),
         "n": sample.canonical.size,
         "units": {
@@ -163,7 +163,8 @@ def spectrum_of(canonical: Float32, in_file_order: Float32, nulls: list[Float32]
     means = np.stack([np.bincount(number, each.ravel(), len(rings) - 1) / np.maximum(counts, 1) for each in strengths])
     radial = np.bincount(number, grid.ravel(), len(rings) - 1) / np.maximum(counts, 1)
     threshold = max(
-        float((strength.ravel() / _others(means[2:], draw)[number]).max()) for draw, strength in enumerate(strengths[2:])
+        float((strength.ravel() / _others(means[2:], draw)[number]).max())
+        for draw, strength in enumerate(strengths[2:])
     )
     peaks, num_peaks = _peaks(strengths[0], means[2:].mean(axis=0)[number].reshape(shape), threshold)
     row_edges, col_edges = (_bin_edges(length) for length in shape)
