@@ -58,6 +58,54 @@ KINDS: Mapping[str, FigureKind] = {
             subject="tensor",
             summary="singular values beside Marchenko-Pastur's law, a null, and the power law of the tail",
         ),
+        FigureKind(
+            name="reconstruction",
+            module="reconstruction",
+            subject="tensor",
+            summary="a matrix as its DNA says it, in nine panels, beside SVD, means and the null",
+        ),
+        FigureKind(
+            name="similarity",
+            module="similarity",
+            subject="models",
+            summary="distances of models by weights and by kind, in the order of their tree",
+        ),
+        FigureKind(
+            name="tree",
+            module="tree",
+            subject="models",
+            summary="the tree that the distances make, with what is declared of each model",
+        ),
+        FigureKind(
+            name="gain",
+            module="gain",
+            subject="models",
+            summary="gain over the null by role and depth",
+        ),
+        FigureKind(
+            name="rate",
+            module="rate",
+            subject="model",
+            summary="what a DNA holds for its bits, beside SVD, the DCT, the null and the bound",
+        ),
+        FigureKind(
+            name="training",
+            module="training",
+            subject="model",
+            summary="training curves of the fit beside those of its null",
+        ),
+        FigureKind(
+            name="class-scores",
+            module="class_scores",
+            subject="models",
+            summary="how well each class fits each model",
+        ),
+        FigureKind(
+            name="questions",
+            module="questions",
+            subject="zoo",
+            summary="what the labels of models have to do with their weights: effects with intervals",
+        ),
     )
 }
 

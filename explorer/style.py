@@ -111,6 +111,7 @@ def drawing(theme: ThemeName = "light", width: float = WIDTHS["screen"]) -> Iter
         matplotlib.rcParams.update(matplotlib.rcParamsDefault)
         matplotlib.use("agg")
         matplotlib.rcParams.update(cast(Any, _settings(chosen, size)))
+        matplotlib.rcParams["figure.figsize"] = (width, 0.62 * width)
         yield chosen
 
 
