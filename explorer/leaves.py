@@ -65,9 +65,7 @@ def find_leaves(source: Source, models: Sequence[str] = ()) -> Leaves:
     order = leaves_list(merges)
     return Leaves(
         entries=tuple(entries[index] for index in order),
-        distances=Distances(
-            weights=distances.weights[np.ix_(order, order)], kind=distances.kind[np.ix_(order, order)]
-        ),
+        distances=Distances(weights=distances.weights[np.ix_(order, order)], kind=distances.kind[np.ix_(order, order)]),
         merges=_renumbered(merges, order),
         taxonomy=found,
     )

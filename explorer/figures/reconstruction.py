@@ -46,6 +46,8 @@ SHOWN = 1500
 TILES = 48
 """Rows and columns of the map of errors, at most."""
 BINS = 61
+NARROW = 4.5
+"""Inches below which three panels do not stand side by side."""
 MAGNITUDES = 24
 QUANTILES = 101
 RANGE = 4.0
@@ -195,9 +197,7 @@ def _kept_metrics(fit: FitRecord, std: float) -> dict[str, Metrics]:
     for name, (bits, r2) in kept.items():
         if r2 is not None:
             mse = std**2 * max(1 - r2, 0.0)
-            found[name] = Metrics(
-                bits_per_weight=bits, r2=r2, rmse=math.sqrt(mse), mae=None, psnr=psnr(fit.peak, mse)
-            )
+            found[name] = Metrics(bits_per_weight=bits, r2=r2, rmse=math.sqrt(mse), mae=None, psnr=psnr(fit.peak, mse))
     return found
 
 
@@ -210,9 +210,7 @@ def _tiles(values: Float32) -> Float64:
     """Means over at most TILES times TILES tiles of nearly equal size."""
     starts = [np.unique(np.linspace(0, size, min(size, TILES) + 1).astype(int))[:-1] for size in values.shape]
     sums = np.add.reduceat(np.add.reduceat(values, starts[0], axis=0, dtype=np.float64), starts[1], axis=1)
-    sizes = [
-        np.diff(np.append(each, size)).astype(np.float64) for each, size in zip(starts, values.shape, strict=True)
-    ]
+    sizes = [np.diff(np.append(each, size)).astype(np.float64) for each, size in zip(starts, values.shape, strict=True)]
     return np.asarray(sums / np.outer(*sizes), dtype=np.float64)
 
 
@@ -252,9 +250,7 @@ def _normal(errors: Float32) -> Curve:
     return ndtri(shares), (np.quantile(errors, shares) - float(np.mean(errors, dtype=np.float64))) / scale
 
 
-def _caption(
-    model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sample: int, num_in_role: int
-) -> str:
+def _caption(model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sample: int, num_in_role: int) -> str:
     nulls = f"{fit.num_nulls} shuffled {'copy' if fit.num_nulls == 1 else 'copies'}, fitted alike"
     of_8_bits = "that DNA with its weights at 8 bits" if fit.bits_per_weight_8bit else "it"
     return (
@@ -281,8 +277,11 @@ def _alt(metrics: Mapping[str, Metrics]) -> str:
 
 def plot_reconstruction(view: ReconstructionView, *, axes: "Axes | None" = None) -> "Axes":
     """Three rows of three panels, in place of `axes`."""
-    axes = axes_for(axes, 0.95)
-    panels = split_axes(axes, 3, 3, len(PANELS))
+    import matplotlib.pyplot as plt
+
+    cols = 3 if axes is not None or plt.rcParams["figure.figsize"][0] >= NARROW else 2
+    axes = axes_for(axes, 0.98 if cols == 3 else 2.3)
+    panels = split_axes(axes, -(-len(PANELS) // cols), cols, len(PANELS))
     for panel, name in zip(panels, PANELS, strict=True):
         panel.set_title(name)
     _draw_values(panels[0], view)
@@ -300,6 +299,8 @@ def plot_reconstruction(view: ReconstructionView, *, axes: "Axes | None" = None)
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
     figure.suptitle(f"{view.title} (n = {view.n:,})")  # type: ignore[union-attr]
+    handles, names = panels[4].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return axes
 
 
@@ -310,7 +311,6 @@ def _draw_values(axes: "Axes", view: ReconstructionView) -> None:
     axes.scatter(shown[:, 0], shown[:, 1], color=COLOURS["DNA"], label="DNA", **look)
     axes.axline((0, 0), slope=1, color=NULL, ls=":")
     axes.set(xlabel="original (weights)", ylabel="rebuilt (weights)")
-    axes.legend(markerscale=2, loc="upper left")
 
 
 def _draw_curves(axes: "Axes", curves: Mapping[str, Curve], x: str, y: str) -> None:
@@ -318,7 +318,6 @@ def _draw_curves(axes: "Axes", curves: Mapping[str, Curve], x: str, y: str) -> N
     for name, curve in curves.items():
         axes.plot(*curve, color=COLOURS[name], ls=styles[name], label=name)
     axes.set(xlabel=x, ylabel=y)
-    axes.legend()
 
 
 def _draw_tiles(axes: "Axes", view: ReconstructionView) -> None:
@@ -334,14 +333,12 @@ def _draw_layers(axes: "Axes", view: ReconstructionView) -> None:
         axes.plot(blocks, left, markers[name], color=COLOURS[name], ms=3, label=name)
     axes.set(xlabel="block", ylabel="share left, 1 - R²")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
 
 
 def _draw_normal(axes: "Axes", view: ReconstructionView) -> None:
     axes.axline((0, 0), slope=1, color=NULL, ls=":", label="normal")
     axes.plot(*view.normal, "o", color=ACCENT, ms=2, label="DNA")
     axes.set(xlabel="normal quantile", ylabel="quantile of errors (sd)")
-    axes.legend()
 
 
 def _draw_density(axes: "Axes", view: ReconstructionView) -> None:
@@ -357,8 +354,8 @@ def _draw_density(axes: "Axes", view: ReconstructionView) -> None:
 
 
 HEADS = ("", "bits/w", "R²", "RMSE", "MAE", "PSNR")
-PLACES = (0.0, 0.36, 0.53, 0.70, 0.86, 1.02)
-"""Where columns of the table end, as shares of the panel; the first begins there."""
+PLACES = (-0.28, 0.2, 0.44, 0.7, 0.97, 1.17)
+"""Where columns of the table end, as shares of the panel's width; the first begins there."""
 
 
 def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
@@ -368,10 +365,10 @@ def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
     for number, cells in enumerate(rows):
         height = 0.95 - 0.9 * number / len(rows)
         for place, text in zip(PLACES, cells, strict=True):
-            side = "left" if place == 0 else "right"
+            side = "left" if place < 0 else "right"
             axes.text(place, height, text, size=size, ha=side, va="top", transform=axes.transAxes)
-    axes.axhline(0.93 - 0.9 * 0.45 / len(rows), color=NULL, lw=0.4)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+    line = 0.95 - 0.9 * 0.75 / len(rows)
+    axes.plot((PLACES[0], PLACES[-1]), (line, line), color=NULL, lw=0.5, transform=axes.transAxes, clip_on=False)
 
 
 def _cells(metrics: Mapping[str, Metrics]) -> list[list[str]]:

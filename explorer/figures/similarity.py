@@ -91,7 +91,9 @@ def plot_similarity(view: SimilarityView, *, axes: "Axes | None" = None) -> "Axe
     axes.set_facecolor(NULL)
     looks: dict[str, Any] = {"aspect": "equal", "interpolation": "nearest"}
     below = axes.imshow(lower, cmap=f"{SEQUENTIAL}_r", vmin=0, vmax=1, **looks)
-    above = axes.imshow(upper, cmap="gray", vmin=0, vmax=float(np.nanmax(upper, initial=0.0)) or 1.0, **looks)
+    above = axes.imshow(
+        upper, cmap=f"{SEQUENTIAL}_r", vmin=0, vmax=float(np.nanmax(upper, initial=0.0)) or 1.0, **looks
+    )
     axes.grid(False)
     axes.spines[:].set_visible(False)
     _name_leaves(axes, view.keys)
@@ -102,9 +104,8 @@ def plot_similarity(view: SimilarityView, *, axes: "Axes | None" = None) -> "Axe
     tree.set_title(f"{view.title} (n = {view.n})")
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
-    look: dict[str, Any] = {"ax": axes, "location": "right", "shrink": 0.45, "aspect": 16, "pad": 0.02}
-    figure.colorbar(below, anchor=(0, 0.05), label="weights, below (1: unrelated)", **look)
-    figure.colorbar(above, anchor=(0, 0.9), label="kind, above", **look)
+    figure.colorbar(above, cax=axes.inset_axes((1.03, 0.55, 0.03, 0.45)), label="kind, above")
+    figure.colorbar(below, cax=axes.inset_axes((1.03, 0, 0.03, 0.45)), label="weights, below (1: unrelated)")
     return axes
 
 
@@ -126,10 +127,10 @@ def _name_leaves(axes: "Axes", keys: Sequence[str]) -> None:
 def _write_numbers(axes: "Axes", lower: Float64, upper: Float64) -> None:
     size = max(4.5, min(6.5, 70 / len(lower)))
     top = float(np.nanmax(upper, initial=0.0)) or 1.0
-    for values, is_dark in ((lower, lambda value: value > 0.5), (upper, lambda value: value < 0.5 * top)):
+    for values, most in ((lower, 1.0), (upper, top)):
         for row, col in zip(*np.nonzero(np.isfinite(values)), strict=True):
             value = float(values[row, col])
-            colour = "white" if is_dark(value) else "black"
+            colour = "white" if value > 0.5 * most else "black"
             axes.text(col, row, f"{value:.2f}", ha="center", va="center", size=size, color=colour)
 
 
@@ -154,7 +155,7 @@ def similarity_page(view: SimilarityView) -> "Figure":
     figure.add_heatmap(
         z=lower, zmin=0, zmax=1, colorscale=SEQUENTIAL, reversescale=True, name="weights", colorbar=below, **shared
     )
-    figure.add_heatmap(z=upper, zmin=0, colorscale="gray", name="kind", colorbar=above, **shared)
+    figure.add_heatmap(z=upper, zmin=0, colorscale=SEQUENTIAL, reversescale=True, name="kind", colorbar=above, **shared)
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category")
     return figure.update_layout(title=f"{view.title} (n = {view.n})", plot_bgcolor=NULL)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import dendrogram
 from explorer.leaves import Leaves, find_leaves
 from explorer.panels import axes_for
 from explorer.source import Source
-from explorer.style import NULL, colour_of
+from explorer.style import NULL, colour_of, marker_of
 from explorer.view import View
 from patterndb.records import RELATED
 from pipeline.analyse.taxonomy import LevelAgreement
@@ -26,6 +26,8 @@ __all__ = ["TreeView", "plot_tree", "tree_page", "tree_view"]
 Float64 = npt.NDArray[np.float64]
 LEVELS = ("modality", "architecture", "family", "class")
 """What is declared of a model, and the class that its weights were given."""
+PREFERRED = (1, 0, 3, 2)
+"""Which of them are shown first where there is no room for all."""
 UNRELATED = 1.0
 """From here on, groups have no weights in common, and the distance is 1 + that of kind."""
 ALPHA = 0.05
@@ -47,7 +49,10 @@ class TreeView(View):
         """A row a leaf with its labels, then a row a merge: `left`, `right` (numbers of rows) and `height`."""
         import pandas as pd
 
-        leaves = [dict(zip(("model", *LEVELS), (key, *each), strict=True)) for key, each in zip(self.keys, self.labels, strict=True)]
+        leaves = [
+            dict(zip(("model", *LEVELS), (key, *each), strict=True))
+            for key, each in zip(self.keys, self.labels, strict=True)
+        ]
         merged = [{"left": int(left), "right": int(right), "height": height} for left, right, height, _ in self.merges]
         columns = ["node", "model", *LEVELS, "left", "right", "height"]
         rows = [{"node": node} | row for node, row in enumerate([*leaves, *merged])]
@@ -103,27 +108,30 @@ def _small(value: float | None) -> str:
 def _alt(levels: Sequence[LevelAgreement], leaves: Leaves) -> str:
     agreed = [each.level for each in levels if each.q is not None and each.q <= ALPHA]
     joined = int((leaves.merges[:, 2] < UNRELATED).sum())
-    found = f"agrees with the declared {' and '.join(agreed)} beyond chance" if agreed else "agrees with no declared label beyond chance"
+    found = (
+        f"agrees with the declared {' and '.join(agreed)} beyond chance"
+        if agreed
+        else "agrees with no declared label beyond chance"
+    )
     return f"The tree of {len(leaves.keys)} models {found}; {joined} of its {len(leaves.merges)} merges join models with weights in common."
 
 
 def plot_tree(view: TreeView, *, axes: "Axes | None" = None) -> "Axes":
-    """The tree with its root at the left, leaves at the right, and columns of labels behind them."""
+    """The tree with its root at the left, leaves at the right, and columns of labels behind them, as many as fit."""
     count = len(view.keys)
-    axes = axes_for(axes, max(0.35, min(0.08 + 0.036 * count, 1.6)))
+    axes = axes_for(axes, max(0.4, min(0.15 + 0.038 * count, 1.6)))
     ink = axes.xaxis.label.get_color()
     for x, y in _branches(view):
         axes.plot(x, y, color=ink, lw=0.8)
-    axes.axvline(UNRELATED, color=NULL, ls=":", label="unrelated weights from here")
+    axes.axvline(UNRELATED, color=NULL, ls=":")
     top = max(float(view.merges[-1, 2]), UNRELATED) * 1.05
-    axes.set(xlim=(top, 0), ylim=(count - 0.5, -0.5), xlabel="distance")
-    axes.set_title(f"{view.title} (n = {view.n})")
+    axes.set(xlim=(top, 0), ylim=(count - 0.5, -1.6), xlabel="distance (dotted: unrelated)")
+    axes.set_title(f"{view.title} (n = {view.n})", loc="left")
     axes.grid(False)
     axes.spines["left"].set_visible(False)
     axes.yaxis.tick_right()
     axes.set_yticks(range(count), list(view.keys))
     axes.tick_params(axis="y", length=0)
-    axes.legend(loc="upper left")
     _write_labels(axes, view)
     return axes
 
@@ -136,26 +144,39 @@ def _branches(view: TreeView) -> list[tuple[Float64, Float64]]:
 
 
 def _write_labels(axes: "Axes", view: TreeView) -> None:
-    """A column a level, in the colour of the label, behind the longest key."""
-    size = axes.yaxis.get_ticklabels()[0].get_size() if view.keys else 6.0
-    longest = max(map(len, view.keys))
-    at, per_letter = 4.0 + longest * 0.62 * size, 0.60 * size
-    for column, level in enumerate(LEVELS):
+    """A column a level behind the longest key, a marker in the colour of the label before it; as many as leave the
+    tree two fifths of the width."""
+    letters = axes.yaxis.get_ticklabels()[0].get_size() * 0.6
+    figure = axes.get_figure()
+    assert figure is not None, "These axes are on a figure."
+    most = 0.6 * 72 * figure.get_figwidth()  # type: ignore[union-attr]
+    at = 4 + max(map(len, view.keys)) * letters
+    for column in PREFERRED:
         names = [each[column] for each in view.labels]
-        colours = {name: colour_of(place) for place, name in enumerate(sorted({*names} - {""}))}
-        for place, name in [(-1.0, level), *enumerate(names)]:
-            axes.annotate(
-                name or "–",
-                (0, place),
-                xytext=(at, 0),
-                textcoords="offset points",
-                size=size,
-                va="center",
-                color=colours.get(name, axes.xaxis.label.get_color()),
-                weight="bold" if place == -1 else "normal",
-                annotation_clip=False,
+        width = (max(len(LEVELS[column]), 2 + max(map(len, names))) + 1.5) * letters
+        if at + width > most:
+            continue
+        _write_column(axes, LEVELS[column], names, at)
+        at += width
+
+
+def _write_column(axes: "Axes", level: str, names: Sequence[str], at: float) -> None:
+    """- `at`: points to the right of the tree."""
+    from matplotlib.transforms import ScaledTranslation
+
+    size = axes.yaxis.get_ticklabels()[0].get_size()
+    look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "size": size, "annotation_clip": False}
+    axes.annotate(level, (0, -1.1), xytext=(at, 0), weight="bold", **look)
+    order = sorted({*names} - {""})
+    for place, name in enumerate(names):
+        axes.annotate(name or "–", (0, place), xytext=(at + 0.9 * size, 0), **look)
+        if name:
+            number = order.index(name)
+            mark = axes.scatter([0], [place], s=(0.55 * size) ** 2, color=colour_of(number), marker=marker_of(number))
+            mark.set_clip_on(False)
+            mark.set_offset_transform(
+                axes.transData + ScaledTranslation((at + 0.3 * size) / 72, 0, axes.figure.dpi_scale_trans)
             )
-        at += (max(len(level) + 1, *map(len, names)) + 1) * per_letter
 
 
 def tree_page(view: TreeView) -> "Figure":
