@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explorer.leaves import entries_of
-from explorer.panels import axes_for, split_axes
+from explorer.panels import axes_for, split_axes, wrapped
 from explorer.source import Source
 from explorer.style import NULL, colour_of, marker_of
 from explorer.view import View
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["GainPoint", "GainView", "gain_page", "gain_view", "plot_gain"]
 
 COLUMNS = 3
+NARROW = 4.5
+"""Inches below which there are two columns."""
 MOST_NAMED = 16
 """Models that a legend tells apart."""
 
@@ -137,22 +139,24 @@ def _pooled(model: str, role: str, block: int | None, depth: float | None, fits:
 
 def plot_gain(view: GainView, *, axes: "Axes | None" = None) -> "Axes":
     """A panel for each role, all with one scale; a line for each model."""
+    import matplotlib.pyplot as plt
+
     roles, models = view.roles, tuple(dict.fromkeys(point.model for point in view.points))
-    rows = max(-(-len(roles) // COLUMNS), 1)
-    axes = axes_for(axes, 0.12 + 0.27 * rows)
-    panels = split_axes(axes, rows, COLUMNS, len(roles), share=True)
+    cols = COLUMNS if axes is not None or plt.rcParams["figure.figsize"][0] >= NARROW else 2
+    rows = max(-(-len(roles) // cols), 1)
+    axes = axes_for(axes, 0.14 + 0.82 * rows / cols)
+    panels = split_axes(axes, rows, cols, len(roles), share=True)
     for place, (panel, role) in enumerate(zip(panels, roles, strict=True)):
         panel.axhline(0, color=NULL, lw=2, label="null")
         for number, model in enumerate(models):
             _draw_line(panel, [each for each in view.points if (each.role, each.model) == (role, model)], number, model)
-        panel.set_title(role.replace("_", " "))
-        panel.set_xlim(-0.08, 1.08)
-        panel.tick_params(labelleft=place % COLUMNS == 0, labelbottom=place + COLUMNS >= len(roles))
+        is_first, is_last = place % cols == 0, place + cols >= len(roles)
+        panel.set(title=role.replace("_", " "), xlim=(-0.08, 1.08))
+        panel.set(xlabel="relative depth" if is_last else "", ylabel="gain (R²)" if is_first else "")
+        panel.tick_params(labelleft=is_first, labelbottom=is_last)
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
-    figure.suptitle(f"{view.title} (n = {view.n} tensors)")  # type: ignore[union-attr]
-    figure.supxlabel("relative depth", size=axes.xaxis.label.get_size())  # type: ignore[union-attr]
-    figure.supylabel("gain, R² less the null's", size=axes.xaxis.label.get_size())  # type: ignore[union-attr]
+    figure.suptitle(wrapped(f"{view.title} (n = {view.n} tensors)", axes))  # type: ignore[union-attr]
     if panels:
         _add_legend(axes, panels, len(models))
     return axes

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from explorer.panels import axes_for, split_axes
+from explorer.panels import axes_for, split_axes, wrapped
 from explorer.source import MinedMatrix, Source
 from explorer.style import ACCENT, NULL, SEQUENTIAL, colour_of
 from explorer.view import View
@@ -284,6 +284,8 @@ def plot_reconstruction(view: ReconstructionView, *, axes: "Axes | None" = None)
     panels = split_axes(axes, -(-len(PANELS) // cols), cols, len(PANELS))
     for panel, name in zip(panels, PANELS, strict=True):
         panel.set_title(name)
+    if cols == 2:
+        _widen(panels[-1])
     _draw_values(panels[0], view)
     for panel, curves, x, y in (
         (panels[1], view.errors, "error (sd of weights)", "density"),
@@ -298,10 +300,17 @@ def plot_reconstruction(view: ReconstructionView, *, axes: "Axes | None" = None)
     _draw_metrics(panels[8], view)
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
-    figure.suptitle(f"{view.title} (n = {view.n:,})")  # type: ignore[union-attr]
+    figure.suptitle(wrapped(f"{view.title} (n = {view.n:,})", axes))  # type: ignore[union-attr]
     handles, names = panels[4].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return axes
+
+
+def _widen(axes: "Axes") -> None:
+    """Give the panel its whole row."""
+    place = axes.get_subplotspec()
+    assert place is not None, "Panels are those of a grid."
+    axes.set_subplotspec(place.get_gridspec()[place.rowspan.start, :])
 
 
 def _draw_values(axes: "Axes", view: ReconstructionView) -> None:
@@ -354,21 +363,24 @@ def _draw_density(axes: "Axes", view: ReconstructionView) -> None:
 
 
 HEADS = ("", "bits/w", "R²", "RMSE", "MAE", "PSNR")
+WIDE_PLACES = (0.0, 0.35, 0.5, 0.66, 0.82, 0.95)
 PLACES = (-0.28, 0.2, 0.44, 0.7, 0.97, 1.17)
 """Where columns of the table end, as shares of the panel's width; the first begins there."""
 
 
 def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
     axes.set_axis_off()
-    rows = [HEADS, *_cells(view.metrics)]
+    rows, place = [HEADS, *_cells(view.metrics)], axes.get_subplotspec()
+    is_wide = place is not None and len(place.colspan) > 1
+    places = WIDE_PLACES if is_wide else PLACES
     size = max(min(axes.xaxis.label.get_size() - 1, 7), 5.5)
     for number, cells in enumerate(rows):
         height = 0.95 - 0.9 * number / len(rows)
-        for place, text in zip(PLACES, cells, strict=True):
-            side = "left" if place < 0 else "right"
-            axes.text(place, height, text, size=size, ha=side, va="top", transform=axes.transAxes)
+        for at, text in zip(places, cells, strict=True):
+            side = "left" if at == places[0] else "right"
+            axes.text(at, height, text, size=size, ha=side, va="top", transform=axes.transAxes)
     line = 0.95 - 0.9 * 0.75 / len(rows)
-    axes.plot((PLACES[0], PLACES[-1]), (line, line), color=NULL, lw=0.5, transform=axes.transAxes, clip_on=False)
+    axes.plot((places[0], places[-1]), (line, line), color=NULL, lw=0.5, transform=axes.transAxes, clip_on=False)
 
 
 def _cells(metrics: Mapping[str, Metrics]) -> list[list[str]]:
