@@ -24,6 +24,10 @@ __all__ = ["ClassScoresView", "class_scores_page", "class_scores_view", "plot_cl
 Float64 = npt.NDArray[np.float64]
 MOST_NUMBERED = 40
 MOST_NAMED = 60
+NARROW = 4.5
+"""Inches below which the names of classes are turned."""
+FRAME = "#E69F00"
+"""Of Okabe and Ito: seen on every shade of the map."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +87,8 @@ def plot_class_scores(view: ClassScoresView, *, axes: "Axes | None" = None) -> "
     image = axes.imshow(view.scores, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set_xticks(range(len(view.classes)), list(view.classes))
+    slope = 0 if axes.figure.get_figwidth() > NARROW else 30  # type: ignore[union-attr]
+    axes.set_xticks(range(len(view.classes)), list(view.classes), rotation=slope, ha="right" if slope else "center")
     step = max(-(-count // MOST_NAMED), 1)
     axes.set_yticks(range(0, count, step), view.keys[::step])
     axes.tick_params(length=0)
@@ -110,10 +115,6 @@ def _frame_winners(axes: "Axes", view: ClassScoresView) -> None:
         if winner in view.classes:
             corner = (view.classes.index(winner) - 0.48, row - 0.46)
             axes.add_patch(Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=FRAME, lw=1.4))
-
-
-FRAME = "#E69F00"
-"""Of Okabe and Ito: seen on every shade of the map."""
 
 
 def class_scores_page(view: ClassScoresView) -> "Figure":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from explorer.panels import axes_for
+from explorer.panels import axes_for, wrapped
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of
 from explorer.view import View
@@ -68,8 +68,8 @@ def questions_view(source: Source, *, seed: int = 0) -> QuestionsView:
             f"Effects over {found.models} models in {len(found.lineages)} independent lineages: skill (0 chance, 1 every "
             "label predicted with its lineage left out), or the share of statistics that all lineages have in common. "
             "Bars are 95 % intervals of skill over lineages (Wilson's of each label, combined by the method of variance "
-            f"estimates recovery). Filled: q <= {ALPHA}, over labels permuted between lineages. Grey is chance. What "
-            "has no point could not be computed."
+            f"estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels permuted between lineages, "
+            "which is the test; an interval is none. Grey is chance. What has no point could not be computed."
         ),
         alt=f"Answered yes: {', '.join(yes) or 'none'}; {sum(each.verdict == 'not enough models' for each in effects)} "
         f"of {len(effects)} questions need more models.",
@@ -131,8 +131,8 @@ def plot_questions(view: QuestionsView, *, axes: "Axes | None" = None) -> "Axes"
         _draw_effect(axes, each, place)
     axes.set_yticks(range(len(view.effects)), [each.question for each in view.effects])
     lows = [each.low for each in view.effects if each.low is not None] + [0.0]
-    axes.set(ylim=(len(view.effects) - 0.5, -0.5), xlim=(min(*lows, -0.4) - 0.05, 1.05), xlabel="effect")
-    axes.set_title(f"{view.title} (n = {view.n} lineages)", loc="left")
+    axes.set(ylim=(len(view.effects) - 0.5, -0.5), xlim=(min(*lows, -0.1) - 0.05, 1.05), xlabel="effect")
+    axes.set_title(wrapped(f"{view.title} (n = {view.n} lineages)", axes))
     return axes
 
 
@@ -144,9 +144,9 @@ def _draw_effect(axes: "Axes", each: Effect, place: int) -> None:
     if each.effect is not None:
         paper = axes.get_facecolor()
         axes.plot(each.effect, place, marker, color=colour, mfc=colour if is_found else paper, ms=5)
-    words = each.verdict if each.p is None else f"p {_p(each.p)}, q {_p(each.q)}"
+    words = "too few" if each.p is None else f"p {_p(each.p)}, q {_p(each.q)}"
     axes.annotate(
-        f"{words}, {each.lineages} lineages", (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+        f"{words}, n = {each.lineages}", (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
         textcoords="offset points", va="center", size=axes.yaxis.label.get_size() - 1, annotation_clip=False,
     )  # fmt: skip
 

@@ -270,8 +270,8 @@ def _alt(metrics: Mapping[str, Metrics]) -> str:
     beside = "no null was fitted beside it" if null is None else f"its null {null.r2:.3f}"
     more = "more" if dna.r2 > svd.r2 else "less"
     return (
-        f"The DNA explains {dna.r2:.3f} of the variance of the weights, {beside}; truncated SVD of the bits of that DNA at 8 bits "
-        f"explains {svd.r2:.3f}, so the DNA holds {more}."
+        f"The DNA explains {dna.r2:.3f} of the variance of the weights, {beside}; truncated SVD of the bits "
+        f"of that DNA at 8 bits explains {svd.r2:.3f}, so the DNA holds {more}."
     )
 
 

@@ -67,7 +67,8 @@ def similarity_view(source: Source, models: Sequence[str] = ()) -> SimilarityVie
             f"Distances of {len(leaves.keys)} models: below the diagonal of their weights (0 a copy, 1 what unrelated "
             f"models have, related up to {RELATED:g}), above it of their kind (root mean square difference of the "
             "statistics that both have). Models stand in the order of their tree (average linkage, leaves turned so "
-            f"that neighbours are near). Grey cells cannot be compared ({len(pairs.weights) - compared} pairs by weights)."
+            f"that neighbours are near). Grey cells cannot be compared ({len(pairs.weights) - compared} pairs "
+            "by weights)."
         ),
         alt=(
             f"Of {compared} pairs whose weights can be compared, {related} are related (distance up to {RELATED:g}); "
