@@ -1,12 +1,11 @@
 """Axes to draw on: a figure's of the present width, alone or in rows and columns."""
 
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["axes_for", "split_axes", "wrapped"]
+__all__ = ["axes_for", "split_axes"]
 
 
 def axes_for(axes: "Axes | None", aspect: float) -> "Axes":
@@ -31,11 +30,3 @@ def split_axes(axes: "Axes", rows: int, cols: int, count: int, *, share: bool = 
         first = made[0] if made and share else None
         made.append(figure.add_subplot(grid[place // cols, place % cols], sharex=first, sharey=first))
     return made
-
-
-def wrapped(text: str, axes: "Axes") -> str:
-    """The text in lines that are no wider than the figure, as a title of these axes; long names are broken too."""
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
-    letters = axes.title.get_size() * 0.6  # type: ignore[attr-defined]
-    return "\n".join(wrap(text, max(int(72 * figure.get_figwidth() / letters), 12)))  # type: ignore[union-attr]

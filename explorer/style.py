@@ -28,6 +28,7 @@ __all__ = [
     "drawing",
     "marker_of",
     "save_figure",
+    "theme_of",
     "width_of",
 ]
 
@@ -82,6 +83,13 @@ def width_of(name: str) -> float:
     return WIDTHS[name]
 
 
+def theme_of(name: str) -> Theme:
+    """Raises `SettingsError` for a name that is not in `THEMES`."""
+    if name not in THEMES:
+        raise SettingsError(f"There is no theme {name!r}.", hint=f"Choose one of: {', '.join(THEMES)}.")
+    return THEMES[name]
+
+
 def colour_of(position: int) -> str:
     """The colour of the category at that position; they repeat, and `marker_of` keeps them apart."""
     return OKABE_ITO[position % len(OKABE_ITO)]
@@ -101,15 +109,22 @@ def diverging() -> "Colormap":
 
 
 @contextmanager
-def drawing(theme: ThemeName = "light", width: float = WIDTHS["screen"]) -> Iterator[Theme]:
-    """matplotlib's settings for a figure of that many inches of width; they are as before after the block."""
+def drawing(
+    theme: ThemeName = "light", width: float = WIDTHS["screen"], *, backend: str | None = "agg"
+) -> Iterator[Theme]:
+    """matplotlib's settings for a figure of that many inches of width; they are as before after the block.
+
+    - `backend`: files need no other. None leaves it as it is: a notebook has one of its own, which must stay.
+    """
     import matplotlib
 
-    chosen = THEMES[theme]
+    chosen = theme_of(theme)
     size = max(SMALLEST, 8.0 if width > 4 else 7.0)
     with matplotlib.rc_context():
-        matplotlib.rcParams.update(matplotlib.rcParamsDefault)
-        matplotlib.use("agg")
+        kept = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        matplotlib.rcParams.update(cast(Any, kept))
+        if backend is not None:
+            matplotlib.use(backend)
         matplotlib.rcParams.update(cast(Any, _settings(chosen, size)))
         matplotlib.rcParams["figure.figsize"] = (width, 0.62 * width)
         yield chosen

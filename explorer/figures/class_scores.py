@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.leaves import entries_of
+from explorer.lettering import headline, plain
+from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import SEQUENTIAL
@@ -56,17 +58,17 @@ def class_scores_view(source: Source, models: Sequence[str] = ()) -> ClassScores
     classes = sorted({name for each in found for name in each.class_scores})
     found.sort(key=lambda each: (each.pattern_class, -each.class_margin, each.model.key))
     winners = tuple(each.pattern_class for each in found)
-    counts = {name: winners.count(name) for name in dict.fromkeys(winners)}
     return ClassScoresView(
         kind="class-scores",
         subject=tuple(each.model.key for each in found),
         title="Scores of the classes",
+        subtitle=f"n = {len(found)} models",
         caption=(
             f"How well each class fits {len(found)} models, 0 to 1 and 1 in all. Scores come from statistics beside "
             f"their nulls: random weights are noisy. A frame marks the class that a model was given; {UNCALIBRATED!r} "
             "is none, for want of nulls."
         ),
-        alt=f"Classes of {len(found)} models: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'none'}.",
+        alt=f"Classes of {len(found)} models: {_counted(winners)}.",
         n=len(found),
         units={"margin": "score"},
         settings={},
@@ -80,23 +82,27 @@ def class_scores_view(source: Source, models: Sequence[str] = ()) -> ClassScores
     )
 
 
+def _counted(winners: Sequence[str]) -> str:
+    return ", ".join(f"{winners.count(name)} {name}" for name in dict.fromkeys(winners)) or "none"
+
+
 def plot_class_scores(view: ClassScoresView, *, axes: "Axes | None" = None) -> "Axes":
     """A row a model, a column a class, the number in each cell."""
     count = len(view.keys)
-    axes = axes_for(axes, max(0.3, min(0.2 + 0.035 * count, 1.6)))
+    is_alone, axes = axes is None, axes_for(axes, max(0.3, min(0.2 + 0.035 * count, 1.6)))
     image = axes.imshow(view.scores, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
     axes.grid(False)
     axes.spines[:].set_visible(False)
     slope = 0 if axes.figure.get_figwidth() > NARROW else 30  # type: ignore[union-attr]
     axes.set_xticks(range(len(view.classes)), list(view.classes), rotation=slope, ha="right" if slope else "center")
     step = max(-(-count // MOST_NAMED), 1)
-    axes.set_yticks(range(0, count, step), view.keys[::step])
+    axes.set_yticks(range(0, count, step), [plain(key) for key in view.keys[::step]])
     axes.tick_params(length=0)
     if count <= MOST_NUMBERED:
         _write_scores(axes, view)
     _frame_winners(axes, view)
-    axes.set_title(f"{view.title} (n = {view.n})")
     axes.figure.colorbar(image, ax=axes, label="score", fraction=0.05, pad=0.02)
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -127,7 +133,13 @@ def class_scores_page(view: ClassScoresView) -> "Figure":
     ]
     figure = go.Figure()
     figure.add_heatmap(
-        z=view.scores, x=list(view.classes), y=list(view.keys), text=words, zmin=0, zmax=1, colorscale=SEQUENTIAL
+        z=view.scores,
+        x=list(view.classes),
+        y=[inert(key) for key in view.keys],
+        text=words,
+        zmin=0,
+        zmax=1,
+        colorscale=SEQUENTIAL,
     )
     figure.update_yaxes(autorange="reversed", type="category")
-    return figure.update_layout(title=f"{view.title} (n = {view.n})", height=200 + 22 * len(view.keys))
+    return page_of(figure.update_layout(height=200 + 22 * len(view.keys)), view)

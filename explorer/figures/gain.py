@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explorer.leaves import entries_of
-from explorer.panels import axes_for, split_axes, wrapped
+from explorer.lettering import headline, plain
+from explorer.pages import inert, page_of
+from explorer.panels import axes_for, split_axes
 from explorer.source import Source
 from explorer.style import NULL, colour_of, marker_of
 from explorer.view import View
@@ -83,6 +85,7 @@ def gain_view(source: Source, models: Sequence[str] = ()) -> GainView:
         kind="gain",
         subject=keys,
         title="Gain over the null",
+        subtitle=f"n = {sum(point.tensors for point in points)} tensors of {len(keys) - len(without)} models",
         caption=(
             "R² of the DNA less that of the same fit of shuffled copies that keep row and column means "
             f"({_listed(nulls)} of them), by role and relative depth, for {len(keys) - len(without)} models. Each point "
@@ -142,7 +145,8 @@ def plot_gain(view: GainView, *, axes: "Axes | None" = None) -> "Axes":
     import matplotlib.pyplot as plt
 
     roles, models = view.roles, tuple(dict.fromkeys(point.model for point in view.points))
-    cols = COLUMNS if axes is not None or plt.rcParams["figure.figsize"][0] >= NARROW else 2
+    is_alone = axes is None
+    cols = COLUMNS if not is_alone or plt.rcParams["figure.figsize"][0] >= NARROW else 2
     rows = max(-(-len(roles) // cols), 1)
     axes = axes_for(axes, 0.14 + 0.82 * rows / cols)
     panels = split_axes(axes, rows, cols, len(roles), share=True)
@@ -154,11 +158,9 @@ def plot_gain(view: GainView, *, axes: "Axes | None" = None) -> "Axes":
         panel.set(title=role.replace("_", " "), xlim=(-0.08, 1.08))
         panel.set(xlabel="relative depth" if is_last else "", ylabel="gain (R²)" if is_first else "")
         panel.tick_params(labelleft=is_first, labelbottom=is_last)
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
-    figure.suptitle(wrapped(f"{view.title} (n = {view.n} tensors)", axes))  # type: ignore[union-attr]
     if panels:
         _add_legend(axes, panels, len(models))
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -170,7 +172,7 @@ def _draw_line(axes: "Axes", points: Sequence[GainPoint], number: int, model: st
         bars = spread if any(spread) else None
         axes.errorbar(
             depths, [each.gain for each in points], bars, color=colour_of(number), marker=marker_of(number), ms=3, lw=0.9,
-            elinewidth=0.6, label=model,
+            elinewidth=0.6, label=plain(model),
         )  # fmt: skip
 
 
@@ -202,7 +204,7 @@ def gain_page(view: GainView) -> "Figure":
             figure.add_scatter(
                 x=[each.depth for each in points],
                 y=[each.gain for each in points],
-                name=model,
+                name=inert(model),
                 legendgroup=model,
                 showlegend=model not in seen,
                 line={"color": colour_of(number)},
@@ -213,4 +215,4 @@ def gain_page(view: GainView) -> "Figure":
     figure.add_hline(y=0, line={"color": NULL})
     figure.update_xaxes(title="relative depth", row=rows)
     figure.update_yaxes(title="gain (R²)", col=1)
-    return figure.update_layout(title=f"{view.title} (n = {view.n} tensors)", height=220 * rows + 120)
+    return page_of(figure.update_layout(height=220 * rows + 120), view)

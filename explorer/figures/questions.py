@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from explorer.panels import axes_for, wrapped
+from explorer.lettering import headline
+from explorer.pages import page_of
+from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of
 from explorer.view import View
@@ -64,9 +66,10 @@ def questions_view(source: Source, *, seed: int = 0) -> QuestionsView:
         kind="questions",
         subject=tuple(entry.model.key for entry in entries),
         title="What labels have to do with weights",
+        subtitle=f"n = {len(found.lineages)} independent lineages of {found.models} models",
         caption=(
-            f"Effects over {found.models} models in {len(found.lineages)} independent lineages: skill (0 chance, 1 every "
-            "label predicted with its lineage left out), or the share of statistics that all lineages have in common. "
+            f"Effects over {found.models} models in {len(found.lineages)} independent lineages: skill (0 chance, 1 "
+            "every label predicted with its lineage left out), or the share of statistics that all lineages have in common. "
             "Bars are 95 % intervals of skill over lineages (Wilson's of each label, combined by the method of variance "
             f"estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels permuted between lineages, "
             "which is the test; an interval is none. Grey is chance. What has no point could not be computed."
@@ -125,14 +128,14 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
 
 def plot_questions(view: QuestionsView, *, axes: "Axes | None" = None) -> "Axes":
     """A row a question; p, q and n stand at the right."""
-    axes = axes_for(axes, 0.15 + 0.065 * len(view.effects))
+    is_alone, axes = axes is None, axes_for(axes, 0.2 + 0.065 * len(view.effects))
     axes.axvline(0, color=NULL, lw=2, label="chance")
     for place, each in enumerate(view.effects):
         _draw_effect(axes, each, place)
     axes.set_yticks(range(len(view.effects)), [each.question for each in view.effects])
     lows = [each.low for each in view.effects if each.low is not None] + [0.0]
     axes.set(ylim=(len(view.effects) - 0.5, -0.5), xlim=(min(*lows, -0.1) - 0.05, 1.05), xlabel="effect")
-    axes.set_title(wrapped(f"{view.title} (n = {view.n} lineages)", axes))
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -179,4 +182,4 @@ def questions_page(view: QuestionsView) -> "Figure":
     order = [each.question for each in view.effects]
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=order, autorange="reversed")
     figure.update_xaxes(title="effect")
-    return figure.update_layout(title=f"{view.title} (n = {view.n} lineages)")
+    return page_of(figure, view)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.kept import fitted_pattern, kept_fits
+from explorer.lettering import headline, log_ticks
+from explorer.pages import page_of
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of
@@ -79,7 +81,8 @@ def rate_view(source: Source, model: str) -> RateView:
     return RateView(
         kind="rate",
         subject=(model,),
-        title=f"What {model} holds for its bits",
+        title="What a DNA holds for its bits",
+        subtitle=f"{model}, n = {fit.num_weights:,} weights",
         caption=(
             f"R² of all {len(fits)} fitted matrices of {model} together ({fit.num_weights:,} weights) against bits per "
             "weight, order, means and scales counted. Blue: the DNA with numbers of 32 and, where it was measured, 8 "
@@ -152,7 +155,7 @@ def _codes(fits: Sequence[TensorFit], baselines: Sequence[Baseline], bits: Float
 
 def plot_rate(view: RateView, *, axes: "Axes | None" = None) -> "Axes":
     """R2 against bits per weight, on a logarithmic scale."""
-    axes = axes_for(axes, 0.68)
+    is_alone, axes = axes is None, axes_for(axes, 0.72)
     for name, r2 in view.curves.items():
         colour, style = LOOKS[name]
         axes.plot(view.bits, r2, color=colour, ls=style, label=name)
@@ -164,10 +167,12 @@ def plot_rate(view: RateView, *, axes: "Axes | None" = None) -> "Axes":
             axes.annotate(f"{point.width} bit", (point.bits, point.r2), xytext=(4, -9), textcoords="offset points")
     top = max((point.r2 for point in view.points), default=0.5)
     axes.set(
-        xscale="log", xlabel=f"bits per weight (n = {view.n:,} weights)", ylabel="R²", title=view.title,
+        xscale="log", xlabel="bits per weight", ylabel="R²",
         ylim=(-0.02, min(max(3 * top, 0.3), 1.02)),
     )  # fmt: skip
-    axes.legend()
+    log_ticks(axes, "x")
+    axes.legend(loc="upper left")
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -193,4 +198,4 @@ def rate_page(view: RateView) -> "Figure":
         )
     figure.update_xaxes(type="log", title=f"bits per weight (n = {view.n:,} weights)")
     figure.update_yaxes(title="R²")
-    return figure.update_layout(title=view.title)
+    return page_of(figure, view)

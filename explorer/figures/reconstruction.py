@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from explorer.panels import axes_for, split_axes, wrapped
+from explorer.lettering import headline
+from explorer.pages import page_of
+from explorer.panels import axes_for, split_axes
 from explorer.source import MinedMatrix, Source
 from explorer.style import ACCENT, NULL, SEQUENTIAL, colour_of
 from explorer.view import View
@@ -138,7 +140,8 @@ def reconstruction_view(source: Source, model: str, tensor: str, *, seed: int = 
     return ReconstructionView(
         kind="reconstruction",
         subject=(model,),
-        title=f"{tensor} as its DNA says it",
+        title="Weights as their DNA says them",
+        subtitle=f"{model}, {tensor}, n = {weights.size:,}",
         caption=_caption(model, tensor, (rows, cols), fit, len(chosen), len(role)),
         alt=_alt(metrics),
         n=weights.size,
@@ -279,7 +282,8 @@ def plot_reconstruction(view: ReconstructionView, *, axes: "Axes | None" = None)
     """Three rows of three panels, in place of `axes`."""
     import matplotlib.pyplot as plt
 
-    cols = 3 if axes is not None or plt.rcParams["figure.figsize"][0] >= NARROW else 2
+    is_alone = axes is None
+    cols = 3 if not is_alone or plt.rcParams["figure.figsize"][0] >= NARROW else 2
     axes = axes_for(axes, 0.98 if cols == 3 else 2.3)
     panels = split_axes(axes, -(-len(PANELS) // cols), cols, len(PANELS))
     for panel, name in zip(panels, PANELS, strict=True):
@@ -300,9 +304,9 @@ def plot_reconstruction(view: ReconstructionView, *, axes: "Axes | None" = None)
     _draw_metrics(panels[8], view)
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
-    figure.suptitle(wrapped(f"{view.title} (n = {view.n:,})", axes))  # type: ignore[union-attr]
     handles, names = panels[4].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -429,4 +433,4 @@ def reconstruction_page(view: ReconstructionView) -> "Figure":
     figure.add_trace(density, row=3, col=2)
     columns = list(zip(*_cells(view.metrics), strict=True))
     figure.add_trace(go.Table(header={"values": HEADS}, cells={"values": columns}), row=3, col=3)
-    return figure.update_layout(title=view.title, height=1000)
+    return page_of(figure.update_layout(height=1000), view)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import dendrogram
 
 from explorer.leaves import find_leaves
+from explorer.lettering import headline, plain
+from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import NULL, SEQUENTIAL
@@ -63,6 +65,7 @@ def similarity_view(source: Source, models: Sequence[str] = ()) -> SimilarityVie
         kind="similarity",
         subject=leaves.keys,
         title="Distances of models",
+        subtitle=f"n = {len(leaves.keys)} models",
         caption=(
             f"Distances of {len(leaves.keys)} models: below the diagonal of their weights (0 a copy, 1 what unrelated "
             f"models have, related up to {RELATED:g}), above it of their kind (root mean square difference of the "
@@ -86,7 +89,7 @@ def similarity_view(source: Source, models: Sequence[str] = ()) -> SimilarityVie
 
 def plot_similarity(view: SimilarityView, *, axes: "Axes | None" = None) -> "Axes":
     """The matrix, its tree above it, and a scale for each triangle."""
-    axes = axes_for(axes, 1.0)
+    is_alone, axes = axes is None, axes_for(axes, 1.0)
     count = len(view.keys)
     lower, upper = _triangles(view)
     axes.set_facecolor(NULL)
@@ -102,11 +105,11 @@ def plot_similarity(view: SimilarityView, *, axes: "Axes | None" = None) -> "Axe
         _write_numbers(axes, lower, upper)
     tree = axes.inset_axes((0, 1.01, 1, 0.16))
     _draw_tree(tree, view.merges, count)
-    tree.set_title(f"{view.title} (n = {view.n})")
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
     figure.colorbar(above, cax=axes.inset_axes((1.03, 0.55, 0.03, 0.45)), label="kind, above")
     figure.colorbar(below, cax=axes.inset_axes((1.03, 0, 0.03, 0.45)), label="weights, below (1: unrelated)")
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -120,8 +123,8 @@ def _triangles(view: SimilarityView) -> tuple[Float64, Float64]:
 def _name_leaves(axes: "Axes", keys: Sequence[str]) -> None:
     step = -(-len(keys) // MOST_NAMED)
     places = range(0, len(keys), step)
-    axes.set_xticks(list(places), [keys[place] for place in places], rotation=90)
-    axes.set_yticks(list(places), [keys[place] for place in places])
+    axes.set_xticks(list(places), [plain(keys[place]) for place in places], rotation=90)
+    axes.set_yticks(list(places), [plain(keys[place]) for place in places])
     axes.tick_params(length=0)
 
 
@@ -149,7 +152,7 @@ def similarity_page(view: SimilarityView) -> "Figure":
     import plotly.graph_objects as go
 
     lower, upper = _triangles(view)
-    figure, names = go.Figure(), list(view.keys)
+    figure, names = go.Figure(), [inert(key) for key in view.keys]
     below = {"len": 0.45, "y": 0.22, "title": "weights"}
     above = {"len": 0.45, "y": 0.78, "title": "kind"}
     shared: dict[str, Any] = {"x": names, "y": names, "hoverongaps": False}
@@ -159,4 +162,4 @@ def similarity_page(view: SimilarityView) -> "Figure":
     figure.add_heatmap(z=upper, zmin=0, colorscale=SEQUENTIAL, reversescale=True, name="kind", colorbar=above, **shared)
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category")
-    return figure.update_layout(title=f"{view.title} (n = {view.n})", plot_bgcolor=NULL)
+    return page_of(figure, view).update_layout(plot_bgcolor=NULL)

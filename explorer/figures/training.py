@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.kept import kept_history
+from explorer.lettering import headline
+from explorer.pages import page_of
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import ACCENT, NULL
@@ -69,7 +71,8 @@ def training_view(source: Source, model: str) -> TrainingView:
     return TrainingView(
         kind="training",
         subject=(model,),
-        title=f"Training of the DNA of {model}",
+        title="Training of a DNA and of its null",
+        subtitle=f"{model}, n = {count} matrices",
         caption=(
             f"R² of the {count} matrices of {model} during the fit, in blue, and of their shuffled copies, in grey, of "
             f"standardised weights. Thin lines are the {len(stacks)} stacks of matrices that were trained together, "
@@ -109,14 +112,15 @@ def _mean(stacks: Sequence[Stack], epochs: Float64, name: str) -> Float64:
 
 def plot_training(view: TrainingView, *, axes: "Axes | None" = None) -> "Axes":
     """R2 against epochs."""
-    axes = axes_for(axes, 0.62)
+    is_alone, axes = axes is None, axes_for(axes, 0.68)
     for stack in view.stacks:
         axes.plot(stack.epochs, stack.null_r2, color=NULL, lw=0.5, alpha=0.6)
         axes.plot(stack.epochs, stack.r2, color=ACCENT, lw=0.5, alpha=0.5)
     axes.plot(view.epochs, view.null_r2, color=NULL, lw=2, ls="--", label="null")
     axes.plot(view.epochs, view.r2, color=ACCENT, lw=2, label="weights")
-    axes.set(xlabel="epoch", ylabel="R² (standardised weights)", title=f"{view.title} (n = {view.n} matrices)")
-    axes.legend()
+    axes.set(xlabel="epoch", ylabel="R² (standardised weights)")
+    axes.legend(loc="upper left")
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -134,4 +138,4 @@ def training_page(view: TrainingView) -> "Figure":
         figure.add_scatter(x=view.epochs, y=curve, name=name, line={"color": colour, "width": 3})
     figure.update_xaxes(title="epoch")
     figure.update_yaxes(title="R² (standardised weights)")
-    return figure.update_layout(title=f"{view.title} (n = {view.n} matrices)")
+    return page_of(figure, view)

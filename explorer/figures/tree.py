@@ -9,6 +9,8 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import dendrogram
 
 from explorer.leaves import Leaves, find_leaves
+from explorer.lettering import headline, plain
+from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import NULL, colour_of, marker_of
@@ -68,6 +70,7 @@ def tree_view(source: Source, models: Sequence[str] = ()) -> TreeView:
         kind="tree",
         subject=leaves.keys,
         title="Tree of models by distance",
+        subtitle=f"n = {len(leaves.keys)} models",
         caption=(
             f"Average linkage of {len(leaves.keys)} models. Left of the dotted line groups have weights in common (0 a "
             f"copy, related up to {RELATED:g}); from {UNRELATED:g} on the distance is 1 + that of kind. Cophenetic "
@@ -113,26 +116,29 @@ def _alt(levels: Sequence[LevelAgreement], leaves: Leaves) -> str:
         if agreed
         else "agrees with no declared label beyond chance"
     )
-    return f"The tree of {len(leaves.keys)} models {found}; {joined} of its {len(leaves.merges)} merges join models with weights in common."
+    return (
+        f"The tree of {len(leaves.keys)} models {found}; {joined} of its {len(leaves.merges)} merges join models with "
+        "weights in common."
+    )
 
 
 def plot_tree(view: TreeView, *, axes: "Axes | None" = None) -> "Axes":
     """The tree with its root at the left, leaves at the right, and columns of labels behind them, as many as fit."""
     count = len(view.keys)
-    axes = axes_for(axes, max(0.4, min(0.15 + 0.038 * count, 1.6)))
+    is_alone, axes = axes is None, axes_for(axes, max(0.4, min(0.15 + 0.038 * count, 1.6)))
     ink = axes.xaxis.label.get_color()
     for x, y in _branches(view):
         axes.plot(x, y, color=ink, lw=0.8)
     axes.axvline(UNRELATED, color=NULL, ls=":")
     top = max(float(view.merges[-1, 2]), UNRELATED) * 1.05
     axes.set(xlim=(top, 0), ylim=(count - 0.5, -1.6), xlabel="distance (dotted: unrelated)")
-    axes.set_title(f"{view.title} (n = {view.n})", loc="left")
     axes.grid(False)
     axes.spines["left"].set_visible(False)
     axes.yaxis.tick_right()
-    axes.set_yticks(range(count), list(view.keys))
+    axes.set_yticks(range(count), [plain(key) for key in view.keys])
     axes.tick_params(axis="y", length=0)
     _write_labels(axes, view)
+    headline(axes, view, is_alone=is_alone)
     return axes
 
 
@@ -169,7 +175,7 @@ def _write_column(axes: "Axes", level: str, names: Sequence[str], at: float) -> 
     axes.annotate(level, (0, -1.1), xytext=(at, 0), weight="bold", **look)
     order = sorted({*names} - {""})
     for place, name in enumerate(names):
-        axes.annotate(name or "–", (0, place), xytext=(at + 0.9 * size, 0), **look)
+        axes.annotate(plain(name) or "–", (0, place), xytext=(at + 0.9 * size, 0), **look)
         if name:
             number = order.index(name)
             mark = axes.scatter([0], [place], s=(0.55 * size) ** 2, color=colour_of(number), marker=marker_of(number))
@@ -186,11 +192,11 @@ def tree_page(view: TreeView) -> "Figure":
     figure = go.Figure()
     for x, y in _branches(view):
         figure.add_scatter(x=x, y=y, mode="lines", line={"width": 1}, showlegend=False, hoverinfo="x")
-    words = [", ".join(label for label in each if label) for each in view.labels]
+    words = [inert(", ".join(label for label in each if label)) for each in view.labels]
     places = list(range(len(view.keys)))
     figure.add_scatter(x=[0.0] * len(places), y=places, mode="markers", text=words, name="models", hoverinfo="text")
     figure.add_vline(x=UNRELATED, line={"color": NULL, "dash": "dot"})
     figure.update_xaxes(autorange="reversed", title="distance (1: unrelated weights)")
-    ticks = [f"{key} ({word})" for key, word in zip(view.keys, words, strict=True)]
+    ticks = [f"{inert(key)} ({word})" for key, word in zip(view.keys, words, strict=True)]
     figure.update_yaxes(autorange="reversed", side="right", tickvals=places, ticktext=ticks)
-    return figure.update_layout(title=f"{view.title} (n = {view.n})", height=200 + 22 * len(places))
+    return page_of(figure.update_layout(height=200 + 22 * len(places)), view)
