@@ -110,7 +110,7 @@ def _write_scores(axes: "Axes", view: ClassScoresView) -> None:
     size = axes.xaxis.get_ticklabels()[0].get_size() if view.classes else 6.0
     for (row, col), score in np.ndenumerate(view.scores):
         axes.text(
-            col, row, f"{score:.2f}", ha="center", va="center", size=size, color="black" if score > 0.5 else "white"
+            col, row, f"{score:.2f}", ha="center", va="center", size=size, color="#0A0A0A" if score > 0.5 else "#FDFDFD"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from explorer.leaves import entries_of
 from explorer.lettering import headline
 from explorer.pages import page_of
 from explorer.panels import axes_for
@@ -53,12 +54,14 @@ class QuestionsView(View):
         return pd.DataFrame([{name: getattr(each, name) for name in names} for each in self.effects], columns=names)
 
 
-def questions_view(source: Source, *, seed: int = 0) -> QuestionsView:
-    """Of all mined models. Raises `StoreError` for signatures of different versions.
+def questions_view(source: Source, models: Sequence[str] = (), *, seed: int = 0) -> QuestionsView:
+    """Of these models, of all if none is named.
+
+    Raises `NotMinedError`, naming near misses, and `StoreError` for signatures of different versions.
 
     - `seed`: of the permuted labels.
     """
-    entries = source.database.signatures(with_nulls=False)
+    entries = entries_of(source, models)
     found = ask(entries, source.database.model_statistics(), seed=seed)
     effects = tuple(map(_effect, found.answers))
     yes = [each.question for each in effects if each.verdict == "yes"]

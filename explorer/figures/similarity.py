@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["SimilarityView", "plot_similarity", "similarity_page", "similarity_view"]
 
 Float64 = npt.NDArray[np.float64]
-MOST_NUMBERED = 14
-"""Models up to which each distance is written into its cell."""
+CELL = 15.0
+"""Points of a cell from which on its distance is written into it."""
 MOST_NAMED = 60
 
 
@@ -101,7 +101,8 @@ def plot_similarity(view: SimilarityView, *, axes: "Axes | None" = None) -> "Axe
     axes.grid(False)
     axes.spines[:].set_visible(False)
     _name_leaves(axes, view.keys)
-    if count <= MOST_NUMBERED:
+    points = 72 * 0.55 * axes.figure.get_figwidth() / count  # type: ignore[union-attr]
+    if points >= CELL:
         _write_numbers(axes, lower, upper)
     tree = axes.inset_axes((0, 1.01, 1, 0.16))
     _draw_tree(tree, view.merges, count)
@@ -134,7 +135,7 @@ def _write_numbers(axes: "Axes", lower: Float64, upper: Float64) -> None:
     for values, most in ((lower, 1.0), (upper, top)):
         for row, col in zip(*np.nonzero(np.isfinite(values)), strict=True):
             value = float(values[row, col])
-            colour = "white" if value > 0.5 * most else "black"
+            colour = "#FDFDFD" if value > 0.5 * most else "#0A0A0A"
             axes.text(col, row, f"{value:.2f}", ha="center", va="center", size=size, color=colour)
 
 
