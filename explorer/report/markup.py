@@ -27,7 +27,7 @@ def as_name(text: str) -> Markup:
 
 def markdown(text: str) -> str:
     """The text for Markdown: no emphasis, link, heading, table or HTML begins in it."""
-    return _LINKS.sub(r"\\1\\2", _MARKS.sub(r"\\1", printable(text)))
+    return _LINKS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", printable(text)))
 
 
 def markdown_row(cells: Iterable[str]) -> str:
@@ -42,7 +42,7 @@ def inline_svg(svg: str, prefix: str, alt: str) -> Markup:
     """
     head, _, body = svg.partition(">")
     size = re.search(r'viewBox="[^"]*"', head)
-    body = _IDS.sub(rf"\\g<1>{prefix}-", _themed(re.sub(r"(?s)^\\s*<metadata>.*?</metadata>", "", body)))
+    body = _IDS.sub(rf"\g<1>{prefix}-", _themed(re.sub(r"(?s)^\s*<metadata>.*?</metadata>", "", body)))
     opening = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {} role="img"'
         ' aria-label="{}" focusable="false">'
@@ -54,5 +54,5 @@ def _themed(svg: str) -> str:
     """Light colours as variables of the page."""
     light = THEMES["light"]
     for colour, variable in ((light.ink, "ink"), (light.paper, "paper"), (light.quiet, "quiet")):
-        svg = re.sub(rf"(?i)(fill|stroke): {colour}\\b", rf"\\1: var(--{variable})", svg)
+        svg = re.sub(rf"(?i)(fill|stroke): {colour}\b", rf"\1: var(--{variable})", svg)
     return svg
