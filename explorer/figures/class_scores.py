@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.leaves import entries_of
-from explorer.lettering import headline, plain
+from explorer.lettering import headline, plain, plural
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
@@ -62,13 +62,13 @@ def class_scores_view(source: Source, models: Sequence[str] = ()) -> ClassScores
         kind="class-scores",
         subject=tuple(each.model.key for each in found),
         title="Scores of the classes",
-        subtitle=f"n = {len(found)} models",
+        subtitle=f"n = {plural(len(found), 'model')}",
         caption=(
-            f"How well each class fits {len(found)} models, 0 to 1 and 1 in all. Scores come from statistics beside "
+            f"How well each class fits {plural(len(found), 'model')}, 0 to 1 and 1 in all. Scores come from statistics beside "
             f"their nulls: random weights are noisy. A frame marks the class that a model was given; {UNCALIBRATED!r} "
             "is none, for want of nulls."
         ),
-        alt=f"Classes of {len(found)} models: {_counted(winners)}.",
+        alt=f"Classes of {plural(len(found), 'model')}: {_counted(winners)}.",
         n=len(found),
         units={"margin": "score"},
         settings={},

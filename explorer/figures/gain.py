@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explorer.leaves import entries_of
-from explorer.lettering import headline, plain
+from explorer.lettering import headline, plain, plural
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for, split_axes
 from explorer.source import Source
@@ -85,10 +85,10 @@ def gain_view(source: Source, models: Sequence[str] = ()) -> GainView:
         kind="gain",
         subject=keys,
         title="Gain over the null",
-        subtitle=f"n = {sum(point.tensors for point in points)} tensors of {len(keys) - len(without)} models",
+        subtitle=f"n = {sum(point.tensors for point in points)} tensors of {plural(len(keys) - len(without), 'model')}",
         caption=(
             "R² of the DNA less that of the same fit of shuffled copies that keep row and column means "
-            f"({_listed(nulls)} of them), by role and relative depth, for {len(keys) - len(without)} models. Each point "
+            f"({_listed(nulls)} of them), by role and relative depth, for {plural(len(keys) - len(without), 'model')}. Each point "
             "is the tensors of one block, weighted by their numbers of weights. Grey, at zero, is the null; tensors "
             f"outside the blocks stand at depths 0 and 1.{left_out}"
         ),

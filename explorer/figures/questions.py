@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from explorer.leaves import entries_of
-from explorer.lettering import headline
+from explorer.lettering import headline, plural
 from explorer.pages import page_of
 from explorer.panels import axes_for
 from explorer.source import Source
@@ -71,7 +71,7 @@ def questions_view(source: Source, models: Sequence[str] = (), *, seed: int = 0)
         title="What labels have to do with weights",
         subtitle=f"n = {len(found.lineages)} independent lineages of {found.models} models",
         caption=(
-            f"Effects over {found.models} models in {len(found.lineages)} independent lineages: skill (0 chance, 1 "
+            f"Effects over {plural(found.models, 'model')} in {plural(len(found.lineages), 'independent lineage')}: skill (0 chance, 1 "
             "every label predicted with its lineage left out), or the share of statistics that all lineages have in common. "
             "Bars are 95 % intervals of skill over lineages (Wilson's of each label, combined by the method of variance "
             f"estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels permuted between lineages, "

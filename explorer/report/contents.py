@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dna_zoo.errors import NotMinedError, did_you_mean
 from explorer.report.figures import MOST_DETAILED, Failure, ReportFigure, draw, plan_figures
-from explorer.report.findings import ModelFindings, catalog_of, catalog_sentences, model_findings
+from explorer.report.findings import ModelFindings, catalog_of, catalog_sentences, model_findings, shared_sentences
 from explorer.report.limits import limits_of_catalog, limits_of_model, mixed_settings
 from explorer.report.methods import methods_of, settings_rows
 from explorer.report.tables import Rows, model_rows, role_rows
@@ -26,7 +26,7 @@ class Report:
     """Findings of the models together."""
     findings: tuple[ModelFindings, ...]
     limits: tuple[tuple[str, tuple[str, ...]], ...]
-    """Whose, and the sentences: what could not be said."""
+    """What could not be said: a sentence, and the models of which it is true, none for what is of no single model."""
     table: Rows
     roles: tuple[tuple[str, Rows], ...]
     figures: tuple[ReportFigure, ...]
@@ -70,17 +70,21 @@ def gather(source: Source, names: Sequence[str] = (), *, kinds: Sequence[str] | 
     models = tuple(each.model.key for each in patterns)
     drawn = [draw(plan, source) for plan in plan_figures(patterns, kinds)]
     catalog = catalog_of(source, models)
-    limits = [
-        ("All models", (*mixed_settings(patterns), *(limits_of_catalog(catalog) if catalog else ()))),
-        *((each.model.key, tuple(limits_of_model(each))) for each in patterns),
-        ("Figures", tuple(_figures_left_out(source, patterns, drawn))),
-    ]
+    findings = tuple(map(model_findings, patterns))
+    limits: dict[str, list[str]] = {}
+    for pattern in patterns:
+        for sentence in limits_of_model(pattern):
+            limits.setdefault(sentence, []).append(pattern.model.key)
+    general = (*mixed_settings(patterns), *(limits_of_catalog(catalog) if catalog else ()))
     return Report(
         title=f"Structure in the weights of {models[0] if len(models) == 1 else f'{len(models)} models'}",
         models=models,
-        together=catalog_sentences(catalog) if catalog else (),
-        findings=tuple(map(model_findings, patterns)),
-        limits=tuple((whose, sentences) for whose, sentences in limits if sentences),
+        together=(*shared_sentences(findings), *catalog_sentences(catalog)) if catalog else (),
+        findings=findings,
+        limits=(
+            *((sentence, tuple(whose)) for sentence, whose in limits.items()),
+            *((sentence, ()) for sentence in (*general, *_figures_left_out(source, patterns, drawn))),
+        ),
         table=model_rows(patterns),
         roles=tuple((each.model.key, role_rows(each)) for each in patterns if each.fit is not None),
         figures=tuple(each for each in drawn if isinstance(each, ReportFigure)),

@@ -10,7 +10,7 @@ from pipeline.analyse.questions import QuestionsAnswered, ask
 from pipeline.analyse.sentences import ALPHA, Sentence, judge, sentences_of
 from pipeline.analyse.taxonomy import Taxonomy, classify
 
-__all__ = ["Catalog", "ModelFindings", "catalog_of", "catalog_sentences", "model_findings"]
+__all__ = ["Catalog", "ModelFindings", "catalog_of", "catalog_sentences", "model_findings", "shared_sentences"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,33 @@ def catalog_sentences(catalog: Catalog) -> tuple[Sentence, ...]:
         if each.verdict == "yes" and each.q is not None and each.q <= ALPHA
     )
     return (*levels, *answers)
+
+
+def shared_sentences(findings: Sequence[ModelFindings]) -> tuple[Sentence, ...]:
+    """What is said of one model or more, once, with how many it is said of: those said of most first."""
+    by_claim: dict[str, list[tuple[str, Sentence]]] = {}
+    for model in findings:
+        for each in model.sentences:
+            by_claim.setdefault(each.claim, []).append((model.model, each))
+    ranked = sorted(by_claim.items(), key=lambda item: -len(item[1]))
+    return tuple(_shared(claim, told, [model.model for model in findings]) for claim, told in ranked)
+
+
+def _shared(claim: str, told: Sequence[tuple[str, Sentence]], models: Sequence[str]) -> Sentence:
+    said_of = [model for model, _ in told]
+    others = [model for model in models if model not in said_of]
+    q, sizes = max(each.q for _, each in told), [each.n for _, each in told]
+    which = f"not of {', '.join(others)}" if len(others) < len(said_of) else f"of {', '.join(said_of)}"
+    spread = str(sizes[0]) if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return Sentence(
+        text=(
+            f"{claim}. So in {len(told)} of {len(models)} models{', ' + which if others else ''} (each with q at most "
+            f"{max(q, 0.001):.3f}, n = {spread} matrices)."
+        ),
+        q=q,
+        n=min(sizes),
+        claim=claim,
+    )
 
 
 def _q(q: float) -> str:

@@ -14,11 +14,12 @@ __all__ = ["limits_of_catalog", "limits_of_model", "mixed_settings"]
 def limits_of_model(pattern: PatternRecord) -> Iterator[str]:
     """Sentences on one model."""
     judged = judge(pattern.statistics).values()
-    tested, found = (sum(each.q is not None for each in judged), sum(each.is_found for each in judged))
-    if not tested:
+    if all(each.q is None for each in judged):
         yield "Nothing was tested: it was mined without nulls (`--nulls N`)."
-    elif found < tested:
-        yield f"{tested - found} of {tested} statistics do not differ from their nulls, so nothing is said of them."
+    elif not any(each.is_found for each in judged):
+        yield "No statistic differs from its null, so nothing is said of its weights."
+    elif not all(each.is_found for each in judged if each.q is not None):
+        yield "Some statistics do not differ from their nulls, so nothing is said of those."
     if (least := smallest_p(pattern.num_nulls)) > ALPHA:
         yield (
             f"With {pattern.num_nulls} draws of a null no statistic of a single tensor has p below {least:.3f}, so "

@@ -10,14 +10,15 @@ from explorer.style import THEMES
 
 __all__ = ["as_html", "as_name", "inline_svg", "markdown", "markdown_row"]
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>()#|~$&!])")
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 _LINKS = re.compile(r"(?i)\b(https?|ftp|mailto|www)([:.])")
+_CODE = re.compile(r"`([^`<>]+)`")
 _IDS = re.compile(r'(\bid="|\bxlink:href="#|\bhref="#|url\(#)')
 
 
 def as_html(text: str) -> Markup:
-    """The text, escaped; what would turn the line round is shown as its code."""
-    return escape(printable(text))
+    """The text, escaped; what would turn the line round is shown as its code, and what is between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(printable(text)))))
 
 
 def as_name(text: str) -> Markup:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from patterndb.records import FitRecord, PatternRecord
+from pipeline.analyse.sentences import judge
 
 __all__ = ["Rows", "model_rows", "role_rows"]
 
@@ -12,12 +13,25 @@ Rows = list[list[str]]
 
 def model_rows(patterns: Sequence[PatternRecord]) -> Rows:
     """A row a model: what it is, its class, and its fit beside the null that keeps the means."""
-    head = ["model", "kind", "licence", "weights", "class", "margin", "R²", "null R²", "gain", "SVD R²", "bits/weight"]
+    head = [
+        "model",
+        "kind",
+        "licence",
+        "weights",
+        "class",
+        "margin",
+        "findings",
+        "R²",
+        "null R²",
+        "gain",
+        "SVD R²",
+        "bits/weight",
+    ]
     return [head, *(_model_row(each) for each in patterns)]
 
 
 def _model_row(pattern: PatternRecord) -> list[str]:
-    model = pattern.model
+    model, judged = pattern.model, judge(pattern.statistics).values()
     kind = " ".join(part for part in (model.modality, model.family, model.architecture) if part)
     return [
         model.key,
@@ -26,6 +40,7 @@ def _model_row(pattern: PatternRecord) -> list[str]:
         f"{model.num_weights:,}",
         pattern.pattern_class,
         f"{pattern.class_margin:.2f}",
+        f"{sum(each.is_found for each in judged)} of {sum(each.q is not None for each in judged)}",
         *_fit_cells(pattern.fit),
     ]
 

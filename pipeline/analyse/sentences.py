@@ -1,5 +1,6 @@
 """What may be said of the statistics of one model, in sentences: only what differs from its null, with q and n."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,19 +15,34 @@ ALPHA = 0.05
 FLATTER = "Singular values are flatter than chance, nearer to an orthogonal matrix"
 MEANINGS: Mapping[str, tuple[str, str]] = {
     "spectra.low_share": (
-        "In canonical order similar rows and columns stand next to each other: low frequencies are stronger",
-        "In canonical order low frequencies are weaker",
+        "In canonical order low frequencies are stronger than in {null}: similar rows and columns stand together",
+        "In canonical order low frequencies are weaker than in {null}",
     ),
-    "dimension.participation": (FLATTER, "Fewer directions hold the weights: singular values are more concentrated"),
-    "clusters.separation": ("Rows fall into clusters", "Rows are spread more evenly, with fewer clusters"),
-    "sizes.rows": ("Rows differ more in length", "Rows differ less in length"),
-    "sizes.cols": ("Columns differ more in length", "Columns differ less in length"),
-    "heavy_tail.alpha": ("The tail of the spectrum is lighter", "The tail of the spectrum is heavier"),
-    "distribution.near_zero": ("More weights lie near zero", "Fewer weights lie near zero"),
-    "distribution.kurtosis": ("Large weights are more frequent", "Large weights are rarer"),
+    "dimension.participation": (
+        "Singular values are flatter than those of {null}, nearer to an orthogonal matrix",
+        "Fewer directions hold the weights than those of {null}: singular values are more concentrated",
+    ),
+    "clusters.separation": (
+        "Rows fall into clusters more than those of {null}",
+        "Rows fall into clusters less than those of {null}",
+    ),
+    "sizes.rows": ("Rows differ more in length than in {null}", "Rows differ less in length than in {null}"),
+    "sizes.cols": ("Columns differ more in length than in {null}", "Columns differ less in length than in {null}"),
+    "heavy_tail.alpha": (
+        "The tail of the spectrum is lighter than in {null}",
+        "The tail of the spectrum is heavier than in {null}",
+    ),
+    "distribution.near_zero": (
+        "More weights lie near zero than of {null}",
+        "Fewer weights lie near zero than of {null}",
+    ),
+    "distribution.kurtosis": (
+        "Large weights are more frequent than among {null}",
+        "Large weights are rarer than among {null}",
+    ),
     "distribution.skewness": (
-        "Weights lean to one side, with a longer tail above",
-        "Weights lean to one side, with a longer tail below",
+        "Weights lean to one side, with a longer tail above, unlike {null}",
+        "Weights lean to one side, with a longer tail below, unlike {null}",
     ),
 }
 """Statistic -> what it means above its null, and below; in the order in which they are told."""
@@ -63,7 +79,9 @@ class Sentence:
     text: str
     q: float
     n: int
-    """Matrices."""
+    """Matrices of one model; lineages where models are compared."""
+    claim: str = ""
+    """The text without its numbers: the same in every model of which it is said."""
 
 
 def judge(statistics: Sequence[Statistic]) -> dict[str, Judged]:
@@ -99,16 +117,18 @@ def _sentence(name: str, judged: Mapping[str, Judged], pattern: PatternRecord) -
     also = ""
     if beyond is not None and beyond.is_found and beyond.rises == found.rises:
         also = f", also without the means of rows and columns (q {_q(beyond.q)})"
+    claim = (above if found.rises else below).format(null=null)
     text = (
-        f"{above if found.rises else below} than in {null}: {name} is {statistic.value:.4g}, {statistic.null_mean:.4g} "
-        f"there (q {_q(found.q)}, n = {n} {'matrix' if n == 1 else 'matrices'}, {statistic.num_nulls} draws){also}."
+        f"{claim}. {name} is {statistic.value:.4g}, its null {statistic.null_mean:.4g} "
+        f"(q {_q(found.q)}, n = {n} {'matrix' if n == 1 else 'matrices'}, {statistic.num_nulls} draws){also}."
     )
-    return Sentence(text=text, q=found.q, n=n)
+    return Sentence(text=text, q=found.q, n=n, claim=claim)
 
 
 def _count(name: str, pattern: PatternRecord) -> int:
-    """Tensors that have the statistic."""
-    return sum(any(each.name == name for each in tensor.statistics) for tensor in pattern.tensors)
+    """Matrices that have the statistic: vectors are not pooled with them."""
+    matrices = (tensor for tensor in pattern.tensors if tensor.pattern_class is not None)
+    return sum(any(each.name == name and math.isfinite(each.value) for each in one.statistics) for one in matrices)
 
 
 def _q(q: float | None) -> str:
