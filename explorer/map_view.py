@@ -26,6 +26,9 @@ Float64 = npt.NDArray[np.float64]
 MOST_NAMED = 30
 """Points whose names are drawn; of more they would cover the map."""
 ALPHA = 0.05
+MOST_LARGE = 6
+"""Labels that are written large."""
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
 
 
@@ -88,14 +91,24 @@ def draw_map(view: MapView, axes: "Axes | None") -> "Axes":
         places = view.places[np.array(view.labels) == label]
         style: dict[str, Any] = {"color": colour_of(number), "marker": marker_of(number), "s": 16 if few else 8}
         drawn.scatter(*places.T, label=label.replace("_", " "), linewidths=0, alpha=0.9, zorder=3, **style)
-    drawn.tick_params(labelbottom=False, labelleft=False, length=0)
-    drawn.set_xlabel(_footnote(view), fontsize="small")
+    _frame(drawn, view)
     _key(drawn, view)
     headline(drawn, view, is_alone=axes is None)
     if few:
         drawn.margins(0.12)
         _name_points(drawn, view)
     return drawn
+
+
+def _frame(axes: "Axes", view: MapView) -> None:
+    """Distances of classical scaling have a unit; those of t-SNE have none, and no direction either."""
+    axes.set_xlabel(_footnote(view), fontsize="small")
+    if view.found.method == "t-SNE":
+        axes.grid(visible=False)
+        axes.tick_params(labelbottom=False, labelleft=False, length=0)
+        axes.set_ylabel("no unit", fontsize="small")
+    else:
+        axes.set_ylabel("distance (units of the signature)", fontsize="small")
 
 
 def _footnote(view: MapView) -> str:
@@ -112,11 +125,13 @@ def _footnote(view: MapView) -> str:
 def _key(axes: "Axes", view: MapView) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None, "These axes are on a figure."
-    longest = max(text_width(label, 7) for label in view.all_labels) + 18
-    columns = int(np.clip(figure.get_figwidth() * 72 * 0.95 // longest, 1, len(view.all_labels)))
+    many = len(view.all_labels) > MOST_LARGE
+    size = 5.5 if many else 6.5
+    longest = max(text_width(label, size) for label in view.all_labels) + 2.6 * size
+    columns = int(np.clip(figure.get_figwidth() * 72 * 0.97 // longest, 1, len(view.all_labels)))
     axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.0, handletextpad=0.2, borderpad=0,
-        handlelength=1.2, markerscale=1.2,
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=0.8, handletextpad=0.1, borderpad=0,
+        handlelength=1.2, markerscale=1.0 if many else 1.2, fontsize=size, labelspacing=0.25, borderaxespad=0.3,
     )  # fmt: skip
 
 
@@ -149,16 +164,23 @@ def _data(axes: "Axes", x: float, y: float) -> tuple[float, float]:
 
 def _leader(axes: "Axes", offset: tuple[float, float], width: float) -> dict[str, Any] | None:
     """A thin line to a name that is not beside its point."""
-    near = np.hypot(min(abs(offset[0]), abs(offset[0] + width)), offset[1]) < 9
-    return None if near else {"arrowstyle": "-", "lw": 0.3, "color": axes.xaxis.label.get_color(), "shrinkA": 0}
+    aside = 0.0 if offset[0] <= 0 <= offset[0] + width else min(abs(offset[0]), abs(offset[0] + width))
+    if np.hypot(aside, offset[1]) < 9:
+        return None
+    end = (
+        0.0 if offset[0] > 0 else 1.0 if offset[0] + width < 0 else 0.5,
+        0.5 if aside else 0.0 if offset[1] > 0 else 1.0,
+    )
+    colour = axes.xaxis.label.get_color()
+    return {"arrowstyle": "-", "lw": 0.3, "color": colour, "shrinkA": 0, "shrinkB": 0, "relpos": end}
 
 
 def _free_spot(
     x: float, y: float, width: float, height: float, taken: Sequence[tuple[float, ...]], limits: tuple[float, ...]
 ) -> tuple[float, float] | None:
     """The lower left corner of a free place near a point, the nearest first."""
-    for distance, (right, up) in product((4, 10, 18, 28, 40), ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))):
-        left = x + distance if right > 0 else x - distance - width
+    for distance, (right, up) in product((4, 9, 15, 22, 30, 40, 52), DIRECTIONS):
+        left = x - width / 2 if right == 0 else x + distance if right > 0 else x - distance - width
         low = y - height / 2 + up * distance
         box = (left, low, left + width, low + height)
         inside = box[0] >= limits[0] and box[1] >= limits[1] and box[2] <= limits[2] and box[3] <= limits[3]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
+from explorer.style import require_libraries
 from pipeline.analyse.permutation_tests import blocks_of_lineages, deal_labels, least_p
 
 __all__ = [
@@ -63,8 +64,8 @@ class Map:
         low, high = min(self.null_trust), max(self.null_trust)
         null = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
         return (
-            f"trustworthiness over {self.neighbours} neighbours {self.trust:.2f}, of {len(self.null_trust)} maps of the "
-            f"same columns shuffled {null}"
+            f"trustworthiness over {self.neighbours} neighbours {self.trust:.2f}, of {len(self.null_trust)} maps of "
+            f"the same columns shuffled {null}"
         )
 
 
@@ -159,10 +160,13 @@ def _signs(places: Float64) -> Float64:
 
 
 def _tsne(values: Float64, perplexity: float, seed: int) -> Float64:
+    require_libraries("sklearn")
     from sklearn.manifold import TSNE
 
     found = TSNE(init="pca", perplexity=perplexity, random_state=seed, max_iter=500, n_jobs=1)
-    return np.asarray(found.fit_transform(values), dtype=np.float64)
+    # A map has no direction of its own: it is turned so that it is widest from left to right.
+    places = np.asarray(found.fit_transform(values), dtype=np.float64)
+    return classical_scaling(_euclidean(places))
 
 
 def _euclidean(values: Float64) -> Float64:
@@ -172,7 +176,7 @@ def _euclidean(values: Float64) -> Float64:
 
 
 def trustworthiness(distances: Float64, places: Float64, neighbours: int) -> float:
-    """1 if the `neighbours` nearest on the map are among the nearest by the distances (N, N); less for each intruder."""
+    """1 if the `neighbours` nearest on the map are the nearest by the distances (N, N); less for each intruder."""
     count = len(places)
     true = np.where(np.isfinite(distances), distances, np.inf).copy()
     np.fill_diagonal(true, -1.0)

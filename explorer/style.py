@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from dna_zoo.errors import SettingsError
+from dna_zoo.errors import DnaZooError, SettingsError
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -27,6 +28,8 @@ __all__ = [
     "diverging",
     "drawing",
     "marker_of",
+    "require_format",
+    "require_libraries",
     "save_figure",
     "theme_of",
     "width_of",
@@ -46,6 +49,7 @@ NULL = "#8A8A8A"
 SEQUENTIAL = "cividis"
 """Magnitudes."""
 FORMATS = (".png", ".pdf", ".svg")
+DPI = 300
 HASH_SALT = "dna-zoo"
 
 WIDTHS: Mapping[str, float] = {
@@ -74,6 +78,17 @@ THEMES: Mapping[str, Theme] = {
     "light": Theme(name="light", paper="#FFFFFF", ink="#1F1F1F", quiet="#D9D9D9"),
     "dark": Theme(name="dark", paper="#14171A", ink="#E8E8E8", quiet="#3A3F44"),
 }
+
+
+def require_libraries(*names: str) -> None:
+    """Raises `DnaZooError` where a library of the extra `see` is not installed."""
+    for name in names:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise DnaZooError(
+                f"Pictures need {name}, which is not installed.", hint="Install it with `pip install 'dna-zoo[see]'`."
+            ) from error
 
 
 def width_of(name: str) -> float:
@@ -116,6 +131,7 @@ def drawing(
 
     - `backend`: files need no other. None leaves it as it is: a notebook has one of its own, which must stay.
     """
+    require_libraries("matplotlib", "cmcrameri")
     import matplotlib
 
     chosen = theme_of(theme)
@@ -152,7 +168,7 @@ def _settings(theme: Theme, size: float) -> dict[str, Any]:
         "image.cmap": SEQUENTIAL,
         "image.interpolation": "nearest",
         "figure.dpi": 100,
-        "savefig.dpi": 300,
+        "savefig.dpi": DPI,
         "figure.constrained_layout.use": True,
         "pdf.fonttype": 42,
         "svg.fonttype": "none",
@@ -166,19 +182,26 @@ def _cycle() -> Any:
     return cycler(color=OKABE_ITO)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a PNG, PDF or SVG by the suffix of the path; the same figure gives the same bytes, without dates.
-
-    Raises `SettingsError` for another suffix.
-    """
+def require_format(path: Path) -> None:
+    """Raises `SettingsError` for a suffix that no figure is written as."""
     if path.suffix not in FORMATS:
         raise SettingsError(
             f"A figure cannot be written as {path.suffix or 'a file without a suffix'!r}.",
             hint=f"Name a file that ends in one of {', '.join(FORMATS)}.",
         )
+
+
+def save_figure(figure: "Figure", path: Path, *, dpi: int = DPI) -> None:
+    """Write a PNG, PDF or SVG by the suffix of the path; the same figure gives the same bytes, without dates.
+
+    - `dpi`: dots an inch, of a PNG and of what is a picture in the others.
+
+    Raises `SettingsError` for another suffix.
+    """
+    require_format(path)
     metadata: dict[str, dict[str, None]] = {
         ".png": {"Software": None},
         ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
         ".svg": {"Date": None, "Creator": None},
     }
-    figure.savefig(path, metadata=metadata[path.suffix])
+    figure.savefig(path, metadata=metadata[path.suffix], dpi=dpi)

@@ -64,8 +64,8 @@ def class_scores_view(source: Source, models: Sequence[str] = ()) -> ClassScores
         title="Scores of the classes",
         subtitle=f"n = {plural(len(found), 'model')}",
         caption=(
-            f"How well each class fits {plural(len(found), 'model')}, 0 to 1 and 1 in all. Scores come from statistics beside "
-            f"their nulls: random weights are noisy. A frame marks the class that a model was given; {UNCALIBRATED!r} "
+            f"How well each class fits {plural(len(found), 'model')}, 0 to 1 and 1 in all. Scores come from "
+            f"statistics beside their nulls: random weights are noisy. A frame marks the class that a model was given; {UNCALIBRATED!r} "
             "is none, for want of nulls."
         ),
         alt=f"Classes of {plural(len(found), 'model')}: {_counted(winners)}.",

@@ -1,7 +1,7 @@
 """What the DNA of a matrix oscillates with: the frequencies of its first layers, and how much of each is in weights."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of, marker_of
 from explorer.view import View
 from pipeline.dna.dna import DnaTensor
-from pipeline.fit.networks import SeparableDna
+from pipeline.fit.networks import SeparableDna, Siren
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +55,8 @@ def frequencies_view(source: Source, model: str, tensor: str) -> FrequenciesView
         subtitle=f"{model}: {tensor}",
         caption=(
             f"The {len(units):,} sine units in the first layers of the DNA of {tensor} of {model} ({rows:,} x "
-            f"{cols:,}, {found.contents.settings.dna_type}): whole cycles from the first row or column to the last, and "
-            f"the amplitude in units of the weights, to first order. "
+            f"{cols:,}, {found.contents.settings.dna_type}): whole cycles from the first row or column to the last, "
+            f"and the amplitude in units of the weights, to first order. "
             + (f"Before training, units have up to {start:.1f} cycles (grey). " if start else "")
             + f"R² of this DNA is {_three(found.r2)}, that of shuffled copies {_three(found.null_r2)}; the DNA of "
             f"shuffled copies is not kept, so their units are not drawn."
@@ -95,6 +95,7 @@ def _start(tensor: DnaTensor) -> float | None:
         return None
     net = tensor.decoder.net
     first = net.rows[0] if isinstance(net, SeparableDna) else net.net
+    assert isinstance(first, Siren)
     omega = max(net.row_omega, net.col_omega) if isinstance(net, SeparableDna) else settings.omega
     return float(omega) / first.weights[0].shape[-2] / np.pi
 
@@ -108,7 +109,7 @@ def plot_frequencies(view: FrequenciesView, *, axes: "Axes | None" = None) -> "A
         units = _along(view, axis)
         cycles = np.maximum(units[f"{axis}_cycles"], SLOWEST)
         name = "rows" if axis == "row" else "columns"
-        style = {"color": colour, "marker": marker_of(place), "s": 11, "alpha": 0.75, "linewidths": 0}
+        style: dict[str, Any] = {"color": colour, "marker": marker_of(place), "s": 11, "alpha": 0.75, "linewidths": 0}
         drawn.scatter(cycles, units["amplitude"], label=f"{name} ({len(units)})", **style)
     drawn.set(
         xscale="log",

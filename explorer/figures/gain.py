@@ -88,8 +88,8 @@ def gain_view(source: Source, models: Sequence[str] = ()) -> GainView:
         subtitle=f"n = {sum(point.tensors for point in points)} tensors of {plural(len(keys) - len(without), 'model')}",
         caption=(
             "R² of the DNA less that of the same fit of shuffled copies that keep row and column means "
-            f"({_listed(nulls)} of them), by role and relative depth, for {plural(len(keys) - len(without), 'model')}. Each point "
-            "is the tensors of one block, weighted by their numbers of weights. Grey, at zero, is the null; tensors "
+            f"({_listed(nulls)} of them), by role and relative depth, for "
+            f"{plural(len(keys) - len(without), 'model')}. Each point is the tensors of one block, weighted by their numbers of weights. Grey, at zero, is the null; tensors "
             f"outside the blocks stand at depths 0 and 1.{left_out}"
         ),
         alt="No gain is known: no null was fitted."
@@ -171,8 +171,8 @@ def _draw_line(axes: "Axes", points: Sequence[GainPoint], number: int, model: st
         spread = [0.0 if each.null_std is None else each.null_std for each in points]
         bars = spread if any(spread) else None
         axes.errorbar(
-            depths, [each.gain for each in points], bars, color=colour_of(number), marker=marker_of(number), ms=3, lw=0.9,
-            elinewidth=0.6, label=plain(model),
+            depths, [each.gain for each in points], bars, color=colour_of(number), marker=marker_of(number), ms=3,
+            lw=0.9, elinewidth=0.6, label=plain(model),
         )  # fmt: skip
 
 

@@ -59,16 +59,16 @@ class ManifoldView(View):
 
 
 def manifold_view(
-    source: Source, model: str, *, num_points: int = MOST_POINTS, colour: Colour = "value", seed: int = 0
+    source: Source, model: str, *, num_points: int = MOST_POINTS, by: Colour = "value", seed: int = 0
 ) -> ManifoldView:
     """A sample that is stratified by matrix: a table of tokens has no more points than any other.
 
     Raises what `Source.matrices` does, and `SettingsError` for a sample of nothing or another colour.
     """
-    if num_points < 1 or colour not in ("value", "role"):
+    if num_points < 1 or by not in ("value", "role"):
         raise SettingsError(
-            f"A manifold of {num_points} points, coloured by {colour!r}, cannot be drawn.",
-            hint="Give a number of points above 0, and `value` or `role` as colour.",
+            f"A manifold of {num_points} points, coloured by {by!r}, cannot be drawn.",
+            hint="Give a number of points above 0, and `value` or `role` to colour by.",
         )
     with source.matrices(model) as matrices:
         points, population = _sample(matrices, num_points, seed)
@@ -80,23 +80,24 @@ def manifold_view(
         title="The weights of a model by row, column and depth",
         subtitle=f"{model}: {len(points):,} of {population:,} weights",
         caption=(
-            f"{len(points):,} of {population:,} weights of {model}, as many of each of its {count} matrices as it has or "
-            f"as fit, drawn at random (seed {seed}); a prefix of the table is a fair sample. Left in canonical order, "
-            f"right the same weights where the file has them. Matrices of a block stand one above the other by role. "
-            + ("Colours and sizes: deviations from the mean of a weight's matrix." if colour == "value" else "Colours: roles.")
+            f"{len(points):,} of {population:,} weights of {model}, as many of each of its {count} matrices as it has "
+            f"or as fit, drawn at random (seed {seed}); a prefix of the table is a fair sample. Left in canonical "
+            f"order, right the same weights where the file has them. Matrices of a block stand one above the other by "
+            f"role. "
+            + ("Colours and sizes: deviations from the mean of a matrix." if by == "value" else "Colours: roles.")
         ),
         alt=(
             f"Colours and sizes are deviations of weights, in canonical order and in file order. {_finding(pattern)}"
-            if colour == "value"
+            if by == "value"
             else f"Colours are roles. {_finding(pattern)}"
         ),
         n=len(points),
         units={"row": "-1 first, 1 last", "col": "-1 first, 1 last", "file_row": "-1 first, 1 last",
                "file_col": "-1 first, 1 last", "depth": "0 first, 1 last", "value": "weights",
                "deviations": "standard deviations of the matrix"},
-        settings={"seed": seed, "num_points": num_points, "colour": colour},
+        settings={"seed": seed, "num_points": num_points, "by": by},
         points=points,
-        colour=colour,
+        colour=by,
         roles=roles,
         population=population,
     )  # fmt: skip
@@ -211,7 +212,7 @@ def _cloud(axes: Any, points: "pd.DataFrame", order: str, view: ManifoldView) ->
     artist = None
     if view.colour == "value":
         colours = {"c": points["deviations"], "cmap": diverging(), "vmin": -CLIPPED, "vmax": CLIPPED}
-        sizes = 0.15 + 0.7 * np.minimum(points["deviations"].abs(), MOST_SIZED) ** 2
+        sizes = 0.1 + 0.4 * np.minimum(points["deviations"].abs(), MOST_SIZED) ** 2
         artist = axes.scatter(points[row], points[col], points["height"], s=sizes, alpha=0.9, **colours, **common)
     else:
         for place, role in enumerate(view.roles):
@@ -231,7 +232,7 @@ def _frame(axes: Any, *, is_labelled: bool) -> None:
     axes.set_ylabel("column", labelpad=-9)
     axes.set_zlabel("depth" if is_labelled else "", labelpad=-10)
     axes.tick_params(pad=-4, labelsize=matplotlib.rcParams["font.size"] - 2)
-    axes.view_init(elev=18, azim=-58)
+    axes.view_init(elev=14, azim=-58)
     axes.set_box_aspect((1, 1, 1.25), zoom=0.95)
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((0, 0, 0, 0))
@@ -257,13 +258,14 @@ def _value_key(figure: "Drawn", axes: "Axes", artist: Any) -> None:
 
 
 def _role_key(axes: "Axes", roles: Sequence[str]) -> None:
+    import matplotlib
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], color=colour_of(place), marker=marker_of(place), ls="", ms=3, label=role.replace("_", " "))
         for place, role in enumerate(roles)
     ]
-    columns = 3 if axes.get_position().width * axes.figure.get_figwidth() < 4.5 else 5
+    columns = 3 if matplotlib.rcParams["figure.figsize"][0] < 4.5 else 5
     axes.legend(handles=handles, loc="center", ncols=columns, columnspacing=0.8, handletextpad=0.1, borderpad=0)
 
 
@@ -279,8 +281,9 @@ def manifold_page(view: ManifoldView) -> "Figure":
             part = points[points["role"] == role]
             trace = _trace(part, row, col, number, view)
             figure.add_scatter3d(**trace, name=role, legendgroup=role, showlegend=place == 1, row=1, col=place)
-    cube = {"aspectmode": "cube", "xaxis": {"title": "row", "range": [-1, 1]}, "yaxis": {"title": "column", "range": [-1, 1]},
-            "zaxis": {"title": "depth", "range": [-0.02, 1.02]}}  # fmt: skip
+    ranges = {"row": ("xaxis", [-1, 1]), "column": ("yaxis", [-1, 1]), "depth": ("zaxis", [-0.02, 1.02])}
+    axes = {axis: {"title": name, "range": span} for name, (axis, span) in ranges.items()}
+    cube = {"aspectmode": "cube", **axes}
     colours = {"colorscale": plotly_diverging(), "cmin": -CLIPPED, "cmax": CLIPPED, "colorbar": {"title": "SD"}}
     figure.update_layout(scene=cube, scene2=cube, coloraxis=colours, legend={"itemsizing": "constant", "x": 0, "y": 0})
     return page_of(figure, view)

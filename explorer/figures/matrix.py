@@ -76,16 +76,17 @@ def matrix_view(source: Source, model: str, tensor: str, *, most_cells: int = MO
         title="A matrix, its null and its DNA",
         subtitle=f"{model}: {tensor}",
         caption=(
-            f"{tensor} of {model} ({rows:,} x {cols:,}{sampled}), each cell the mean of {block[0]} x {block[1]} weights: in the "
-            f"order of the file, in canonical order, a shuffled copy put into canonical order (the null), what the DNA "
-            f"says, and what it leaves. Colours are the same in all, centred at 0, and end at the {CLIPPED:.0f}th "
-            f"percentile. R² of the DNA {_three(matrix.dna.r2)}, of that of shuffled copies {_three(matrix.dna.null_r2)}."
+            f"{tensor} of {model} ({rows:,} x {cols:,}{sampled}), each cell the mean of {block[0]} x {block[1]} "
+            f"weights: in the order of the file, in canonical order, a shuffled copy put into canonical order (the "
+            f"null), what the DNA says, and what it leaves. Colours are the same in all, centred at 0, and end at the {CLIPPED:.0f}th "
+            f"percentile. R² of the DNA {_three(matrix.dna.r2)}, of that of shuffled copies "
+            f"{_three(matrix.dna.null_r2)}."
         ),
         alt=(
             f"Means of large blocks ({COARSE} x {COARSE} of them) have a standard deviation of "
-            f"{coarse['canonical']:.3g} in canonical order, {coarse['null']:.3g} in the null ({ratio:.2f} times it), and "
-            f"{coarse['file order']:.3g} in file order. The DNA has R² {_three(matrix.dna.r2)}, that of shuffled copies "
-            f"{_three(matrix.dna.null_r2)}."
+            f"{coarse['canonical']:.3g} in canonical order, {coarse['null']:.3g} in the null ({ratio:.2f} times it), "
+            f"and {coarse['file order']:.3g} in file order. The DNA has R² {_three(matrix.dna.r2)}, that of shuffled "
+            f"copies {_three(matrix.dna.null_r2)}."
         ),
         n=used * cols,
         units={name.replace(" ", "_"): "weights" for name in panels},

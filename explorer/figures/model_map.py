@@ -23,45 +23,43 @@ FACETS = ("architecture", "modality", "family", "objective", "specialty")
 UNKNOWN = "not declared"
 
 
-def model_map_view(
-    source: Source, models: Sequence[str] = (), *, facet: str = "architecture", seed: int = 0
-) -> MapView:
+def model_map_view(source: Source, models: Sequence[str] = (), *, by: str = "architecture", seed: int = 0) -> MapView:
     """A map of these models by their signatures, of all models if none is named; whose weights they are plays no part.
 
-    - `facet`: what colours and the agreement are about.
+    - `by`: the facet that colours and the agreement are about.
 
     Raises `NotMinedError`, `StoreError` for signatures of different versions, and `SettingsError` for fewer than three
     models or another facet.
     """
-    if facet not in FACETS:
-        raise SettingsError(f"There is no facet {facet!r}.", hint=f"Choose one of: {', '.join(FACETS)}.")
+    if by not in FACETS:
+        raise SettingsError(f"There is no facet {by!r}.", hint=f"Choose one of: {', '.join(FACETS)}.")
     entries = _entries(source, models)
     names, values = align([entry.signature for entry in entries])
     lineages = group_lineages([entry.model for entry in entries], find_related(names, values)).lineages
     kept, shown = leave_out_fingerprint(names, values)
     found = make_map(shown, lambda each: kind_distances(kept, each), seed=seed)
-    labels = [_label(entry.model, facet) for entry in entries]
+    labels = [_label(entry.model, by) for entry in entries]
     agreed = agreement(found, labels, lineages.tolist(), seed=seed)
-    count = len(set(lineages.tolist()))
+    count, known = len(set(lineages.tolist())), int((np.isfinite(shown).sum(axis=0) > 1).sum())
     what = (
-        f"{len(entries)} models of {count} lineages by the {shown.shape[1]:,} statistics of their signatures, without the "
+        f"{len(entries)} models of {count} lineages by {known:,} statistics of their signatures, without the "
         f"fingerprint; labels are permuted between lineages."
     )
-    caption, alt = words_of(found, agreed, label=facet, point="models", what=what)
+    caption, alt = words_of(found, agreed, label=by, point="models", what=what)
     keys = tuple(entry.model.key for entry in entries)
     return MapView(
         kind="model-map",
         subject=keys,
         title="Models by their statistics",
-        subtitle=f"{len(entries)} models, coloured by {facet}",
+        subtitle=f"{len(entries)} models, coloured by {by}",
         caption=caption,
         alt=alt,
         n=len(entries),
-        settings={**found.settings, "method": found.method, "facet": facet, "num_lineages": count},
+        settings={**found.settings, "method": found.method, "by": by, "num_lineages": count},
         names=keys,
         models=keys,
         labels=tuple(label or UNKNOWN for label in labels),
-        label=facet,
+        label=by,
         point="models",
         places=found.places,
         found=found,

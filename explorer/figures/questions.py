@@ -71,10 +71,10 @@ def questions_view(source: Source, models: Sequence[str] = (), *, seed: int = 0)
         title="What labels have to do with weights",
         subtitle=f"n = {len(found.lineages)} independent lineages of {found.models} models",
         caption=(
-            f"Effects over {plural(found.models, 'model')} in {plural(len(found.lineages), 'independent lineage')}: skill (0 chance, 1 "
-            "every label predicted with its lineage left out), or the share of statistics that all lineages have in common. "
-            "Bars are 95 % intervals of skill over lineages (Wilson's of each label, combined by the method of variance "
-            f"estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels permuted between lineages, "
+            f"Effects over {plural(found.models, 'model')} in {plural(len(found.lineages), 'independent lineage')}: "
+            "skill (0 chance, 1 every label predicted with its lineage left out), or the share of statistics that all "
+            "lineages have in common. Bars are 95 % intervals of skill over lineages (Wilson's of each label, combined "
+            f"by the method of variance estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels permuted between lineages, "
             "which is the test; an interval is none. Grey is chance. What has no point could not be computed."
         ),
         alt=f"Answered yes: {', '.join(yes) or 'none'}; {sum(each.verdict == 'not enough models' for each in effects)} "

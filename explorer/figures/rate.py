@@ -86,8 +86,8 @@ def rate_view(source: Source, model: str) -> RateView:
         caption=(
             f"R² of all {len(fits)} fitted matrices of {model} together ({fit.num_weights:,} weights) against bits per "
             "weight, order, means and scales counted. Blue: the DNA with numbers of 32 and, where it was measured, 8 "
-            "bits, and (grey) its null. SVD has factors of the width that is best at those bits (8, 6, 4 or 3), the DCT "
-            "is of the canonical order and pays for it; both buy means where these pay. Bound: the most that any code "
+            "bits, and (grey) its null. SVD has factors of the width that is best at those bits (8, 6, 4 or 3), the "
+            "DCT is of the canonical order and pays for it; both buy means where these pay. Bound: the most that any code "
             "has on independent Gaussian weights of these variances."
         ),
         alt=(

@@ -255,14 +255,15 @@ def _normal(errors: Float32) -> Curve:
 
 def _caption(model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sample: int, num_in_role: int) -> str:
     nulls = f"{fit.num_nulls} shuffled {'copy' if fit.num_nulls == 1 else 'copies'}, fitted alike"
+    null = nulls if fit.num_nulls else "none was fitted"
     of_8_bits = "that DNA with its weights at 8 bits" if fit.bits_per_weight_8bit else "it"
     return (
         f"{tensor} of {model} ({shape[0]} x {shape[1]}) against its DNA of {fit.bits_per_weight:.3f} bits per weight "
         f"({fit.dna_type}, {fit.order} order). SVD, with rounded factors, and means have at most the bits of "
-        f"{of_8_bits}; by layer, SVD has as many parameters as the DNA. Grey is the null: {nulls if fit.num_nulls else 'none was fitted'}. Scatter and "
-        f"density show {sample:,} weights, all else is over all {shape[0] * shape[1]:,}; by layer, the {num_in_role} "
-        f"tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the table DNA-8 is the DNA "
-        "with its weights at 8 bits, null* the null that keeps row and column means."
+        f"{of_8_bits}; by layer, SVD has as many parameters as the DNA. Grey is the null: {null}. "
+        f"Scatter and density show {sample:,} weights, all else is over all {shape[0] * shape[1]:,}; by layer, the {num_in_role} "
+        f"tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the table DNA-8 is "
+        "the DNA with its weights at 8 bits, null* the null that keeps row and column means."
     )
 
 

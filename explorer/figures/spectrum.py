@@ -138,8 +138,8 @@ def _words(sample: MatrixSample, model: str, tensor: str, num_nulls: int, found:
         ),
         "alt": (
             f"In {outside} of {len(ratios)} rings of radial frequency the canonical matrix has more energy than every "
-            f"shuffled copy, at most {ratios.max():.1f} times their mean; {found['num_peaks']:,} single frequencies are "
-            f"above the null."
+            f"shuffled copy, at most {ratios.max():.1f} times their mean; {found['num_peaks']:,} single frequencies "
+            f"are above the null."
         ),
         "n": sample.canonical.size,
         "units": {

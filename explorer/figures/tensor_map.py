@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_tensor_map", "tensor_map_page", "tensor_map_view", "values_of"]
 
 Float64 = npt.NDArray[np.float64]
-MOST_POINTS = 600
+MOST_POINTS = 500
 """Matrices on a map: t-SNE of more takes longer than a figure may."""
 
 

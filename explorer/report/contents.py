@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dna_zoo.errors import NotMinedError, did_you_mean
-from explorer.report.figures import MOST_DETAILED, Failure, ReportFigure, draw, plan_figures
+from explorer.report.figures import MOST_DETAILED, Failure, ReportFigure, draw_planned, plan_figures
 from explorer.report.findings import ModelFindings, catalog_of, catalog_sentences, model_findings, shared_sentences
 from explorer.report.limits import limits_of_catalog, limits_of_model, mixed_settings
 from explorer.report.methods import methods_of, settings_rows
@@ -68,7 +68,7 @@ def gather(source: Source, names: Sequence[str] = (), *, kinds: Sequence[str] | 
     """
     patterns = named_patterns(source, names)
     models = tuple(each.model.key for each in patterns)
-    drawn = [draw(plan, source) for plan in plan_figures(patterns, kinds)]
+    drawn = [draw_planned(plan, source) for plan in plan_figures(source, patterns, kinds)]
     catalog = catalog_of(source, models)
     findings = tuple(map(model_findings, patterns))
     limits: dict[str, list[str]] = {}

@@ -2,29 +2,33 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from dna_zoo.errors import DnaZooError
-from explorer.files import as_csv, as_svg, file_name
-from explorer.kinds import KINDS, find_kind
+from explorer.kinds import KINDS
+from explorer.plotting import default_tensor, draw, make_view
 from explorer.source import Source
+from explorer.style import WIDTHS, drawing
 from explorer.view import View
 from patterndb.records import PatternRecord
+from pipeline.stages import content_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw", "plan_figures", "telling_tensor"]
+__all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw_planned", "file_name", "plan_figures"]
 
 OVERVIEW = ("class-scores", "gain", "similarity", "tree", "model-map", "questions")
 """Of all models of a report together."""
 FOR_TWO = ("similarity", "tree", "model-map", "questions")
 OF_A_MODEL = ("rate", "training", "manifold")
 OF_A_TENSOR = ("matrix", "spectrum", "singular-values", "reconstruction")
-"""Kinds that another version has and this one has not are left out."""
-MOST_DETAILED = 3
+MOST_DETAILED = 2
 """Models up to which each has figures of its own."""
 ROWS_SHOWN = 24
+LONGEST = 80
+"""Characters of a file's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,49 +68,57 @@ class ReportFigure:
     num_rows: int
 
 
-def plan_figures(patterns: Sequence[PatternRecord], kinds: Sequence[str] | None = None) -> Iterator[Plan]:
+def plan_figures(
+    source: Source, patterns: Sequence[PatternRecord], kinds: Sequence[str] | None = None
+) -> Iterator[Plan]:
     """What a report of these models shows; with more than `MOST_DETAILED`, only what they have together.
 
     - `kinds`: these alone.
     """
     models = tuple(each.model.key for each in patterns)
     for kind in OVERVIEW:
-        if kind in (kinds or KINDS) and kind in KINDS and (len(models) > 1 or kind not in FOR_TWO):
+        if kind in (kinds or KINDS) and (len(models) > 1 or kind not in FOR_TWO):
             yield Plan(kind=kind, models=models)
     for pattern in patterns if len(patterns) <= MOST_DETAILED else ():
-        tensor = telling_tensor(pattern)
+        tensor = default_tensor(source, pattern.model.key) if pattern.fit is not None else None
         for kind in (*OF_A_MODEL, *OF_A_TENSOR):
-            if kind in (kinds or KINDS) and kind in KINDS and tensor is not None:
+            if kind in (kinds or KINDS) and tensor is not None:
                 yield Plan(kind=kind, models=(pattern.model.key,), tensor=tensor if kind in OF_A_TENSOR else None)
 
 
-def telling_tensor(pattern: PatternRecord) -> str | None:
-    """The matrix inside the blocks (or any, where there are none) whose gain over its null is largest; None without
-    a fit."""
-    fitted = [(each, each.fit) for each in pattern.tensors if each.fit is not None]
-    inside = [(each, fit) for each, fit in fitted if each.block is not None] or fitted
-    best = max(inside, key=lambda pair: (pair[1].gain_beyond_means or pair[1].gain or 0.0, pair[0].name), default=None)
-    return None if best is None else best[0].name
-
-
-def draw(plan: Plan, source: Source) -> ReportFigure | Failure:
+def draw_planned(plan: Plan, source: Source) -> ReportFigure | Failure:
     """Compute the view and draw it; what cannot be had is told instead."""
-    kind = find_kind(plan.kind)
     try:
-        if plan.tensor is not None:
-            view = kind.view(source, plan.models[0], plan.tensor)
-        elif kind.subject == "model":
-            view = kind.view(source, plan.models[0])
-        else:
-            view = kind.view(source, plan.models) if _takes_models(kind.name, kind.subject) else kind.view(source)
-        svg = as_svg(view, kind.plot)
+        view = make_view(source, plan.kind, plan.models, tensor=plan.tensor)
     except DnaZooError as error:
         return Failure(plan=plan, message=f"{error.message} {error.hint}".strip())
-    return _figure(plan, view, svg)
+    return _figure(plan, view, _svg_of(view))
 
 
-def _takes_models(name: str, subject: str) -> bool:
-    return subject == "models" or name == "questions"
+def _svg_of(view: View) -> str:
+    """The `svg` element alone, in the light theme's colours."""
+    import matplotlib.pyplot as plt
+
+    kept = StringIO()
+    with drawing("light", WIDTHS["tmlr"]):
+        figure = draw(view).get_figure(root=True)
+        assert figure is not None, "Axes are on a figure."
+        # Dots are of what is made of them: all the rest has no resolution.
+        figure.savefig(kept, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+    text = kept.getvalue()
+    return text[text.index("<svg") :]
+
+
+def file_name(*parts: str) -> str:
+    """A name for a file of these parts, which come from outside: letters, digits, dots, dashes.
+
+    What had to be replaced or cut leaves a hash, so that no two names become one.
+    """
+    joined = "-".join(parts)
+    safe = "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in joined)
+    safe = safe.lstrip(".")[:LONGEST]
+    return joined if safe == joined else f"{safe}-{content_key(joined)[:8]}"
 
 
 def _figure(plan: Plan, view: View, svg: str) -> ReportFigure:
@@ -117,11 +129,11 @@ def _figure(plan: Plan, view: View, svg: str) -> ReportFigure:
         name=file_name(plan.kind, *few, *([plan.tensor] if plan.tensor else [])),
         kind=plan.kind,
         title=view.title,
-        subtitle=getattr(view, "subtitle", ""),
+        subtitle=view.subtitle,
         caption=view.caption,
         alt=view.alt,
         svg=svg,
-        csv=as_csv(view),
+        csv=table.to_csv(index=False, lineterminator="\n"),
         words=view.words(),
         heads=tuple(map(str, table.columns)),
         rows=rows,

@@ -41,8 +41,8 @@ def _limits_of_fit(pattern: PatternRecord) -> Iterator[str]:
     elif smallest_p(fit.num_nulls) > ALPHA:
         draws = "draw" if fit.num_nulls == 1 else "draws"
         yield (
-            f"The gain over the null stands on {fit.num_nulls} fitted {draws}, which is too few for a p-value: it is in "
-            "the tables and figures as measured, and is no finding."
+            f"The gain over the null stands on {fit.num_nulls} fitted {draws}, which is too few for a p-value: it is "
+            "in the tables and figures as measured, and is no finding."
         )
 
 

@@ -1,7 +1,7 @@
 """Text from outside in HTML and in Markdown: shown as it is, and never obeyed."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 

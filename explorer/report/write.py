@@ -8,7 +8,7 @@ from explorer.report.contents import Report, gather
 from explorer.report.markup import as_html, as_name, inline_svg, markdown, markdown_row
 from explorer.report.methods import BIBTEX, CITATION
 from explorer.source import Source
-from explorer.style import THEMES
+from explorer.style import THEMES, require_libraries
 from library.folder import new_folder
 
 __all__ = ["PAGE", "write_report"]
@@ -21,8 +21,9 @@ def write_report(
 ) -> Report:
     """Write the report of these models, of a run's, or of all, into the folder `out`, whole or not at all.
 
-    Raises what `gather` and `new_folder` do; `force` replaces a folder that holds a report.
+    Raises what `gather`, `new_folder` and `require_libraries` do; `force` replaces a folder that holds a report.
     """
+    require_libraries("matplotlib", "cmcrameri", "jinja2")
     with new_folder(out, force=force, marker=PAGE) as folder:
         report = gather(source, names, kinds=kinds)
         _write_figures(report, folder)
