@@ -23,7 +23,7 @@ MOST_RECONSTRUCTED = 8
 
 
 def draw_run_folders(source: Source, run: str) -> Iterator[Plotted]:
-    """`draw_run_folder` for every model that the run is done with. Raises `NotMinedError` for a run that there is not."""
+    """`draw_run_folder` for every model of the run that is done. Raises `NotMinedError` where there is no such run."""
     for model in source.database.run(run).models:
         if model.status == "done":
             yield from draw_run_folder(source, model.key, run)

@@ -65,8 +65,8 @@ def class_scores_view(source: Source, models: Sequence[str] = ()) -> ClassScores
         subtitle=f"n = {plural(len(found), 'model')}",
         caption=(
             f"How well each class fits {plural(len(found), 'model')}, 0 to 1 and 1 in all. Scores come from "
-            f"statistics beside their nulls: random weights are noisy. A frame marks the class that a model was given; {UNCALIBRATED!r} "
-            "is none, for want of nulls."
+            f"statistics beside their nulls: random weights are noisy. A frame marks the class that a model was "
+            f"given; {UNCALIBRATED!r} is none, for want of nulls."
         ),
         alt=f"Classes of {plural(len(found), 'model')}: {_counted(winners)}.",
         n=len(found),
@@ -107,7 +107,7 @@ def plot_class_scores(view: ClassScoresView, *, axes: "Axes | None" = None) -> "
 
 
 def _write_scores(axes: "Axes", view: ClassScoresView) -> None:
-    size = axes.xaxis.get_ticklabels()[0].get_size() if view.classes else 6.0
+    size = axes.xaxis.get_ticklabels()[0].get_fontsize() if view.classes else 6.0
     for (row, col), score in np.ndenumerate(view.scores):
         axes.text(
             col, row, f"{score:.2f}", ha="center", va="center", size=size, color="#0A0A0A" if score > 0.5 else "#FDFDFD"

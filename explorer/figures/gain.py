@@ -89,7 +89,8 @@ def gain_view(source: Source, models: Sequence[str] = ()) -> GainView:
         caption=(
             "R² of the DNA less that of the same fit of shuffled copies that keep row and column means "
             f"({_listed(nulls)} of them), by role and relative depth, for "
-            f"{plural(len(keys) - len(without), 'model')}. Each point is the tensors of one block, weighted by their numbers of weights. Grey, at zero, is the null; tensors "
+            f"{plural(len(keys) - len(without), 'model')}. Each point is the tensors of one block, "
+            "weighted by their numbers of weights. Grey, at zero, is the null; tensors "
             f"outside the blocks stand at depths 0 and 1.{left_out}"
         ),
         alt="No gain is known: no null was fitted."
@@ -184,7 +185,7 @@ def _add_legend(axes: "Axes", panels: "Sequence[Axes]", count: int) -> None:
         handles = {"null": handles["null"]}
     width = axes.get_figure().get_figwidth()  # type: ignore[union-attr]
     longest = max(map(len, handles)) + 5
-    ncols = max(1, min(len(handles), math.floor(width * 72 / (longest * axes.xaxis.label.get_size() * 0.55))))
+    ncols = max(1, min(len(handles), math.floor(width * 72 / (longest * axes.xaxis.label.get_fontsize() * 0.55))))
     axes.get_figure().legend(handles.values(), handles, loc="outside lower center", ncols=ncols)  # type: ignore[union-attr]
 
 

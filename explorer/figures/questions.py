@@ -74,8 +74,9 @@ def questions_view(source: Source, models: Sequence[str] = (), *, seed: int = 0)
             f"Effects over {plural(found.models, 'model')} in {plural(len(found.lineages), 'independent lineage')}: "
             "skill (0 chance, 1 every label predicted with its lineage left out), or the share of statistics that all "
             "lineages have in common. Bars are 95 % intervals of skill over lineages (Wilson's of each label, combined "
-            f"by the method of variance estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels permuted between lineages, "
-            "which is the test; an interval is none. Grey is chance. What has no point could not be computed."
+            f"by the method of variance estimates recovery). Filled: answered yes, q <= {ALPHA}, over labels "
+            "permuted between lineages, which is the test; an interval is none. Grey is chance. What has no "
+            "point could not be computed."
         ),
         alt=f"Answered yes: {', '.join(yes) or 'none'}; {sum(each.verdict == 'not enough models' for each in effects)} "
         f"of {len(effects)} questions need more models.",
@@ -153,7 +154,7 @@ def _draw_effect(axes: "Axes", each: Effect, place: int) -> None:
     words = "too few" if each.p is None else f"p {_p(each.p)}, q {_p(each.q)}"
     axes.annotate(
         f"{words}, n = {each.lineages}", (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
-        textcoords="offset points", va="center", size=axes.yaxis.label.get_size() - 1, annotation_clip=False,
+        textcoords="offset points", va="center", size=axes.yaxis.label.get_fontsize() - 1, annotation_clip=False,
     )  # fmt: skip
 
 

@@ -87,8 +87,8 @@ def rate_view(source: Source, model: str) -> RateView:
             f"R² of all {len(fits)} fitted matrices of {model} together ({fit.num_weights:,} weights) against bits per "
             "weight, order, means and scales counted. Blue: the DNA with numbers of 32 and, where it was measured, 8 "
             "bits, and (grey) its null. SVD has factors of the width that is best at those bits (8, 6, 4 or 3), the "
-            "DCT is of the canonical order and pays for it; both buy means where these pay. Bound: the most that any code "
-            "has on independent Gaussian weights of these variances."
+            "DCT is of the canonical order and pays for it; both buy means where these pay. Bound: the most that any "
+            "code has on independent Gaussian weights of these variances."
         ),
         alt=(
             f"At {points[-1].bits:.3f} bits per weight the DNA explains {_r2_of(points, 'DNA'):.3f} of the variance, "

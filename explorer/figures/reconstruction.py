@@ -250,7 +250,8 @@ def _cumulative(errors: Float32) -> Curve:
 def _normal(errors: Float32) -> Curve:
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
     scale = float(np.std(errors, dtype=np.float64)) or 1.0
-    return ndtri(shares), (np.quantile(errors, shares) - float(np.mean(errors, dtype=np.float64))) / scale
+    quantiles = np.quantile(errors, shares).astype(np.float64)
+    return ndtri(shares), (quantiles - float(np.mean(errors, dtype=np.float64))) / scale
 
 
 def _caption(model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sample: int, num_in_role: int) -> str:
@@ -261,8 +262,8 @@ def _caption(model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sa
         f"{tensor} of {model} ({shape[0]} x {shape[1]}) against its DNA of {fit.bits_per_weight:.3f} bits per weight "
         f"({fit.dna_type}, {fit.order} order). SVD, with rounded factors, and means have at most the bits of "
         f"{of_8_bits}; by layer, SVD has as many parameters as the DNA. Grey is the null: {null}. "
-        f"Scatter and density show {sample:,} weights, all else is over all {shape[0] * shape[1]:,}; by layer, the {num_in_role} "
-        f"tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the table DNA-8 is "
+        f"Scatter and density show {sample:,} weights, all else is over all {shape[0] * shape[1]:,}; by layer, the "
+        f"{num_in_role} tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the table DNA-8 is "
         "the DNA with its weights at 8 bits, null* the null that keeps row and column means."
     )
 
@@ -342,11 +343,13 @@ def _draw_tiles(axes: "Axes", view: ReconstructionView) -> None:
 
 
 def _draw_layers(axes: "Axes", view: ReconstructionView) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     markers = {"DNA": "o-", "SVD": "s--", "means": "^:", "null": "D-"}
     for name, (blocks, left) in view.by_layer.items():
         axes.plot(blocks, left, markers[name], color=COLOURS[name], ms=3, label=name)
     axes.set(xlabel="block", ylabel="share left, 1 - R²")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_normal(axes: "Axes", view: ReconstructionView) -> None:
@@ -378,7 +381,7 @@ def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
     rows, place = [HEADS, *_cells(view.metrics)], axes.get_subplotspec()
     is_wide = place is not None and len(place.colspan) > 1
     places = WIDE_PLACES if is_wide else PLACES
-    size = max(min(axes.xaxis.label.get_size() - 1, 7), 5.5)
+    size = max(min(axes.xaxis.label.get_fontsize() - 1, 7), 5.5)
     for number, cells in enumerate(rows):
         height = 0.95 - 0.9 * number / len(rows)
         for at, text in zip(places, cells, strict=True):

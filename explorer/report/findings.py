@@ -56,7 +56,8 @@ def catalog_sentences(catalog: Catalog) -> tuple[Sentence, ...]:
         Sentence(
             text=(
                 f"The tree of the models agrees with their declared {each.level}: adjusted Rand "
-                f"{each.adjusted_rand:.2f} (0 by chance), q {_q(each.q)}, n = {each.num_lineages} lineages, {each.num_models} models."
+                f"{each.adjusted_rand:.2f} (0 by chance), q {_q(each.q)}, n = {each.num_lineages} lineages, "
+                f"{each.num_models} models."
             ),
             q=each.q,
             n=each.num_lineages,
