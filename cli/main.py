@@ -20,6 +20,7 @@ from cli.commands import (
     plot,
     questions,
     rebuild,
+    report,
     runs,
     show,
     similar,
@@ -96,6 +97,7 @@ _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, plot.plot, plot.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
+_add(app, report.report, report.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _library = _add_group(library.library, library.EXAMPLES)
 _add(_library, library.build, library.EXAMPLES)
