@@ -1,4 +1,4 @@
-"""From a kind and a model to files: the same bytes again, nothing overwritten unasked, two sentences for each mistake."""
+"""From a kind and a model to files: the same bytes again, nothing overwritten unasked, mistakes said in full."""
 
 import json
 import shutil
