@@ -52,6 +52,13 @@ def test_numbers_and_words_lie_beside_the_picture(view: View, tmp_path: Path) ->
     assert told == view.words() and told["caption"] and told["alt"] and told["settings"]["null"] == "shuffle"
 
 
+def test_a_name_is_no_formula_of_a_spreadsheet(source: Source, tmp_path: Path) -> None:
+    view = make_view(source, "model-map")
+    object.__setattr__(view, "names", ("=1+1", "@x", "plain"))
+    _, table, _ = write_view(view, tmp_path / "map.png", Look(dpi=50))
+    assert list(pd.read_csv(table)["name"]) == ["'=1+1", "'@x", "plain"]
+
+
 def test_letters_of_a_pdf_and_an_svg_are_letters(view: View, tmp_path: Path) -> None:
     svg = write_view(view, tmp_path / "figure.svg")[0].read_text()
     assert f"{MODEL}: {TENSOR}" in svg and "<dc:date>" not in svg
