@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from explorer.lettering import headline
+from explorer.lettering import headline, size_of
 from explorer.pages import page_of
 from explorer.panels import axes_for, split_axes
 from explorer.source import MinedMatrix, Source
@@ -263,8 +263,8 @@ def _caption(model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sa
         f"({fit.dna_type}, {fit.order} order). SVD, with rounded factors, and means have at most the bits of "
         f"{of_8_bits}; by layer, SVD has as many parameters as the DNA. Grey is the null: {null}. "
         f"Scatter and density show {sample:,} weights, all else is over all {shape[0] * shape[1]:,}; by layer, the "
-        f"{num_in_role} tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the table DNA-8 is "
-        "the DNA with its weights at 8 bits, null* the null that keeps row and column means."
+        f"{num_in_role} tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the "
+        "table DNA-8 is the DNA with its weights at 8 bits, null* the null that keeps row and column means."
     )
 
 
@@ -381,7 +381,7 @@ def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
     rows, place = [HEADS, *_cells(view.metrics)], axes.get_subplotspec()
     is_wide = place is not None and len(place.colspan) > 1
     places = WIDE_PLACES if is_wide else PLACES
-    size = max(min(axes.xaxis.label.get_fontsize() - 1, 7), 5.5)
+    size = max(min(size_of(axes.xaxis.label) - 1, 7), 5.5)
     for number, cells in enumerate(rows):
         height = 0.95 - 0.9 * number / len(rows)
         for at, text in zip(places, cells, strict=True):

@@ -6,18 +6,18 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from dna_zoo.errors import DnaZooError
+from explorer.file_names import file_name
 from explorer.kinds import KINDS
 from explorer.plotting import default_tensor, draw, make_view
 from explorer.source import Source
 from explorer.style import WIDTHS, drawing
 from explorer.view import View
 from patterndb.records import PatternRecord
-from pipeline.stages import content_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw_planned", "file_name", "plan_figures"]
+__all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw_planned", "plan_figures"]
 
 OVERVIEW = ("class-scores", "gain", "similarity", "tree", "model-map", "questions")
 """Of all models of a report together."""
@@ -27,8 +27,6 @@ OF_A_TENSOR = ("matrix", "spectrum", "singular-values", "reconstruction")
 MOST_DETAILED = 2
 """Models up to which each has figures of its own."""
 ROWS_SHOWN = 24
-LONGEST = 80
-"""Characters of a file's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +106,6 @@ def _svg_of(view: View) -> str:
         plt.close(figure)
     text = kept.getvalue()
     return text[text.index("<svg") :]
-
-
-def file_name(*parts: str) -> str:
-    """A name for a file of these parts, which come from outside: letters, digits, dots, dashes.
-
-    What had to be replaced or cut leaves a hash, so that no two names become one.
-    """
-    joined = "-".join(parts)
-    safe = "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in joined)
-    safe = safe.lstrip(".")[:LONGEST]
-    return joined if safe == joined else f"{safe}-{content_key(joined)[:8]}"
 
 
 def _figure(plan: Plan, view: View, svg: str) -> ReportFigure:
