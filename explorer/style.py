@@ -115,11 +115,17 @@ def marker_of(position: int) -> str:
     return MARKERS[(position + position // len(OKABE_ITO)) % len(MARKERS)]
 
 
-def diverging() -> "Colormap":
-    """Signed values: symmetric about zero, in equal steps of lightness (vik of Crameri 2018)."""
-    from cmcrameri import cm
+def diverging(*, on_paper: bool = False) -> "Colormap":
+    """Signed values: symmetric about zero, in equal steps of lightness (vik of Crameri 2018).
 
-    found: Colormap = cm.vik
+    - `on_paper`: for points that lie on the paper itself: on dark paper zero is dark, and what is far from it bright
+      (berlin).
+    """
+    from cmcrameri import cm
+    from matplotlib import rcParams
+
+    is_dark = on_paper and rcParams["figure.facecolor"] == THEMES["dark"].paper
+    found: Colormap = cm.berlin if is_dark else cm.vik
     return found
 
 

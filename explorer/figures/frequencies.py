@@ -57,7 +57,7 @@ def frequencies_view(source: Source, model: str, tensor: str) -> FrequenciesView
             f"The {len(units):,} sine units in the first layers of the DNA of {tensor} of {model} ({rows:,} x "
             f"{cols:,}, {found.contents.settings.dna_type}): whole cycles from the first row or column to the last, "
             f"and the amplitude in units of the weights, to first order. "
-            + (f"Before training, units have up to {start:.1f} cycles (grey). " if start else "")
+            + (f"Before training, units have up to {start:.1f} cycles (shaded). " if start else "")
             + f"R² of this DNA is {_three(found.r2)}, that of shuffled copies {_three(found.null_r2)}; the DNA of "
             f"shuffled copies is not kept, so their units are not drawn."
         ),
@@ -102,9 +102,11 @@ def _start(tensor: DnaTensor) -> float | None:
 
 def plot_frequencies(view: FrequenciesView, *, axes: "Axes | None" = None) -> "Axes":
     """Log-log, a marker for each unit and axis, in matplotlib's present settings."""
+    from matplotlib import rcParams
+
     drawn = axes_for(axes, 0.72)
     if view.start:
-        drawn.axvspan(SLOWEST, view.start, color=NULL, alpha=0.22, lw=0, label="before training")
+        drawn.axvspan(SLOWEST, view.start, color=rcParams["grid.color"], alpha=0.5, lw=0, label="before training")
     for place, (axis, colour) in enumerate(zip(AXES, (ACCENT, colour_of(1)), strict=True)):
         units = _along(view, axis)
         cycles = np.maximum(units[f"{axis}_cycles"], SLOWEST)

@@ -5,7 +5,7 @@ P = points, M = matrices.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -65,11 +65,10 @@ def manifold_view(
 
     Raises what `Source.matrices` does, and `SettingsError` for a sample of nothing or another colour.
     """
-    if num_points < 1 or by not in ("value", "role"):
-        raise SettingsError(
-            f"A manifold of {num_points} points, coloured by {by!r}, cannot be drawn.",
-            hint="Give a number of points above 0, and `value` or `role` to colour by.",
-        )
+    if num_points < 1:
+        raise SettingsError(f"`num_points` is {num_points}.", hint="Give a number above 0.")
+    if by not in get_args(Colour):
+        raise SettingsError(f"A manifold is not coloured by {by!r}.", hint="Choose one of: value, role.")
     with source.matrices(model) as matrices:
         points, population = _sample(matrices, num_points, seed)
         count, pattern = len(matrices), matrices.pattern
@@ -211,7 +210,7 @@ def _cloud(axes: Any, points: "pd.DataFrame", order: str, view: ManifoldView) ->
     common = {"linewidths": 0, "depthshade": False, "rasterized": True}
     artist = None
     if view.colour == "value":
-        colours = {"c": points["deviations"], "cmap": diverging(), "vmin": -CLIPPED, "vmax": CLIPPED}
+        colours = {"c": points["deviations"], "cmap": diverging(on_paper=True), "vmin": -CLIPPED, "vmax": CLIPPED}
         sizes = 0.1 + 0.4 * np.minimum(points["deviations"].abs(), MOST_SIZED) ** 2
         artist = axes.scatter(points[row], points[col], points["height"], s=sizes, alpha=0.9, **colours, **common)
     else:

@@ -78,8 +78,8 @@ def matrix_view(source: Source, model: str, tensor: str, *, most_cells: int = MO
         caption=(
             f"{tensor} of {model} ({rows:,} x {cols:,}{sampled}), each cell the mean of {block[0]} x {block[1]} "
             f"weights: in the order of the file, in canonical order, a shuffled copy put into canonical order (the "
-            f"null), what the DNA says, and what it leaves. Colours are the same in all, centred at 0, and end at the {CLIPPED:.0f}th "
-            f"percentile. R² of the DNA {_three(matrix.dna.r2)}, of that of shuffled copies "
+            f"null), what the DNA says, and what it leaves. Colours are the same in all, centred at 0, and end at the "
+            f"{CLIPPED:.0f}th percentile. R² of the DNA {_three(matrix.dna.r2)}, of that of shuffled copies "
             f"{_three(matrix.dna.null_r2)}."
         ),
         alt=(
