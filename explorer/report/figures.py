@@ -22,7 +22,9 @@ __all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw_planned", "
 OVERVIEW = ("class-scores", "gain", "similarity", "tree", "model-map", "questions")
 """Of all models of a report together."""
 FOR_TWO = ("similarity", "tree", "model-map", "questions")
-OF_A_MODEL = ("rate", "training", "manifold")
+OF_A_MODEL = ("rate", "training", "layer-spectra", "manifold")
+ALONE = ("manifold",)
+"""Kinds of so many numbers that only a report on one model has them."""
 OF_A_TENSOR = ("matrix", "spectrum", "singular-values", "reconstruction")
 MOST_DETAILED = 2
 """Models up to which each has figures of its own."""
@@ -80,7 +82,7 @@ def plan_figures(
     for pattern in patterns if len(patterns) <= MOST_DETAILED else ():
         tensor = default_tensor(source, pattern.model.key) if pattern.fit is not None else None
         for kind in (*OF_A_MODEL, *OF_A_TENSOR):
-            if kind in (kinds or KINDS) and tensor is not None:
+            if kind in (kinds or KINDS) and tensor is not None and (len(models) == 1 or kind not in ALONE):
                 yield Plan(kind=kind, models=(pattern.model.key,), tensor=tensor if kind in OF_A_TENSOR else None)
 
 
@@ -120,7 +122,7 @@ def _figure(plan: Plan, view: View, svg: str) -> ReportFigure:
         caption=view.caption,
         alt=view.alt,
         svg=svg,
-        csv=table.to_csv(index=False, lineterminator="\n"),
+        csv=table.to_csv(index=False, lineterminator="\n", float_format="%.7g"),
         words=view.words(),
         heads=tuple(map(str, table.columns)),
         rows=rows,
