@@ -22,6 +22,7 @@ from pipeline.fit.report import psnr
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from plotly.graph_objects import Figure
 
 __all__ = ["Metrics", "ReconstructionView", "plot_reconstruction", "reconstruction_page", "reconstruction_view"]
@@ -345,9 +346,13 @@ def _draw_tiles(axes: "Axes", view: ReconstructionView) -> None:
 def _draw_layers(axes: "Axes", view: ReconstructionView) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    markers = {"DNA": "o-", "SVD": "s--", "means": "^:", "null": "D-"}
+    markers = {"DNA": ("o", "-"), "SVD": ("s", "--"), "means": ("^", ":"), "null": ("D", "-")}
     for name, (blocks, left) in view.by_layer.items():
-        axes.plot(blocks, left, markers[name], color=COLOURS[name], ms=3, label=name)
+        places = np.unique(blocks)
+        means = [float(np.mean(left[blocks == place])) for place in places]
+        marker, style = markers[name]
+        axes.plot(places, means, style, marker=marker, color=COLOURS[name], ms=3, label=name)
+        axes.plot(blocks, left, marker, color=COLOURS[name], ms=3, alpha=0.5)
     axes.set(xlabel="block", ylabel="share left, 1 - R²")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -365,15 +370,28 @@ def _draw_density(axes: "Axes", view: ReconstructionView) -> None:
         extent=(float(low), float(high), float(view.sample[:, 1].min()), float(view.sample[:, 1].max()) + 1e-12),
     )  # fmt: skip
     axes.axline((0, 0), slope=1, color=NULL, ls=":")
+    bottom, top = float(view.sample[:, 1].min()), float(view.sample[:, 1].max())
     axes.set(xlabel="original (weights)", ylabel="DNA (weights)", xlim=(low, high))
+    axes.set_ylim(bottom - 0.42 * (top - bottom) - 1e-9, top + 1e-9)  # Room for the key.
     axes.grid(False)
-    axes.figure.colorbar(found, ax=axes, label="weights (log)")
+    _key_within(axes, found)
 
 
 HEADS = ("", "bits/w", "R²", "RMSE", "MAE", "PSNR")
 WIDE_PLACES = (0.0, 0.35, 0.5, 0.66, 0.82, 0.95)
-PLACES = (-0.28, 0.2, 0.44, 0.7, 0.97, 1.17)
+PLACES = (-0.35, 0.15, 0.40, 0.70, 0.99, 1.24)
 """Where columns of the table end, as shares of the panel's width; the first begins there."""
+
+
+def _key_within(axes: "Axes", found: "ScalarMappable") -> None:
+    """A small key inside the panel, so that the panels of a column stay of one width."""
+    inner = axes.inset_axes((0.5, 0.05, 0.45, 0.045))
+    axes.figure.colorbar(found, cax=inner, orientation="horizontal")
+    small = max(size_of(axes.xaxis.label) - 2, 5)
+    inner.tick_params(labelsize=small, length=1.5, pad=1)
+    inner.xaxis.set_ticks_position("top")
+    inner.minorticks_off()
+    axes.text(0.47, 0.07, "weights", size=small, ha="right", va="center", transform=axes.transAxes)
 
 
 def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:

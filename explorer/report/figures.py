@@ -1,5 +1,6 @@
 """The figures of a report: which there are, drawn once, with their numbers."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -29,6 +30,8 @@ OF_A_TENSOR = ("matrix", "spectrum", "singular-values", "reconstruction")
 MOST_DETAILED = 2
 """Models up to which each has figures of its own."""
 ROWS_SHOWN = 24
+LONG = 500_000
+"""Bytes of a table from which on it is compressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,9 @@ class ReportFigure:
     caption: str
     alt: str
     svg: str
-    csv: str
+    csv_name: str
+    csv: bytes
+    """Compressed where it is long; the same numbers give the same bytes."""
     words: dict[str, object]
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -112,17 +117,19 @@ def _svg_of(view: View) -> str:
 
 def _figure(plan: Plan, view: View, svg: str) -> ReportFigure:
     table = view.table()
-    rows = _thinned(table)
+    rows, csv = _thinned(table), table.to_csv(index=False, lineterminator="\n", float_format="%.7g").encode()
     few = plan.models if len(plan.models) == 1 else ()
+    name, is_long = file_name(plan.kind, *few, *([plan.tensor] if plan.tensor else [])), len(csv) > LONG
     return ReportFigure(
-        name=file_name(plan.kind, *few, *([plan.tensor] if plan.tensor else [])),
+        name=name,
         kind=plan.kind,
         title=view.title,
         subtitle=view.subtitle,
         caption=view.caption,
         alt=view.alt,
         svg=svg,
-        csv=table.to_csv(index=False, lineterminator="\n", float_format="%.7g"),
+        csv_name=f"{name}.csv{'.gz' if is_long else ''}",
+        csv=gzip.compress(csv, mtime=0) if is_long else csv,
         words=view.words(),
         heads=tuple(map(str, table.columns)),
         rows=rows,
