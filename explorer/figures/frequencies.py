@@ -97,7 +97,7 @@ def _start(tensor: DnaTensor) -> float | None:
     first = net.rows[0] if isinstance(net, SeparableDna) else net.net
     assert isinstance(first, Siren)
     omega = max(net.row_omega, net.col_omega) if isinstance(net, SeparableDna) else settings.omega
-    return float(omega) / first.weights[0].shape[-2] / np.pi
+    return float(omega / first.weights[0].shape[-2] / np.pi)
 
 
 def plot_frequencies(view: FrequenciesView, *, axes: "Axes | None" = None) -> "Axes":

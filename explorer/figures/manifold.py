@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
-from explorer.pages import page_of, plotly_diverging
+from explorer.pages import inert, page_of, plotly_diverging
 from explorer.panels import axes_for
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.style import colour_of, diverging, marker_of
@@ -295,7 +295,7 @@ def _trace(part: "pd.DataFrame", row: str, col: str, number: int, view: Manifold
         "x": part[row], "y": part[col], "z": part["height"], "mode": "markers",
         # A circle is made of many more triangles: 100,000 of them take 793 MB.
         "marker": {"size": 2, "symbol": "diamond", **colour},
-        "customdata": part[["tensor", "index_row", "index_col", "value"]],
+        "customdata": part[["tensor", "index_row", "index_col", "value"]].assign(tensor=part["tensor"].map(inert)),
         "hovertemplate": "%{customdata[0]}<br>row %{customdata[1]}, column %{customdata[2]} of the file<br>"
                          "weight %{customdata[3]:.4g}<extra></extra>",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""From a kind and a model to files: the same bytes again, nothing overwritten unasked, two sentences for each mistake."""
+"""From a kind and a model to files: the same bytes again, nothing overwritten unasked, mistakes said in full."""
 
 import json
 import shutil
@@ -50,6 +50,13 @@ def test_numbers_and_words_lie_beside_the_picture(view: View, tmp_path: Path) ->
     assert pd.read_csv(table).equals(view.table()) or len(pd.read_csv(table)) == len(view.table())
     told = json.loads(words.read_text())
     assert told == view.words() and told["caption"] and told["alt"] and told["settings"]["null"] == "shuffle"
+
+
+def test_a_name_is_no_formula_of_a_spreadsheet(source: Source, tmp_path: Path) -> None:
+    view = make_view(source, "model-map")
+    object.__setattr__(view, "names", ("=1+1", "@x", "plain"))
+    _, table, _ = write_view(view, tmp_path / "map.png", Look(dpi=50))
+    assert list(pd.read_csv(table)["name"]) == ["'=1+1", "'@x", "plain"]
 
 
 def test_letters_of_a_pdf_and_an_svg_are_letters(view: View, tmp_path: Path) -> None:
