@@ -282,9 +282,14 @@ def manifold_page(view: ManifoldView) -> "Figure":
             figure.add_scatter3d(**trace, name=role, legendgroup=role, showlegend=place == 1, row=1, col=place)
     ranges = {"row": ("xaxis", [-1, 1]), "column": ("yaxis", [-1, 1]), "depth": ("zaxis", [-0.02, 1.02])}
     axes = {axis: {"title": name, "range": span} for name, (axis, span) in ranges.items()}
-    cube = {"aspectmode": "cube", **axes}
+    cube = {"aspectmode": "cube", "camera": {"eye": {"x": 1.7, "y": -1.9, "z": 0.7}}, **axes}
     colours = {"colorscale": plotly_diverging(), "cmin": -CLIPPED, "cmax": CLIPPED, "colorbar": {"title": "SD"}}
-    figure.update_layout(scene=cube, scene2=cube, coloraxis=colours, legend={"itemsizing": "constant", "x": 0, "y": 0})
+    figure.update_layout(
+        scene=cube,
+        scene2=cube,
+        coloraxis=colours,
+        legend={"itemsizing": "constant", "orientation": "h", "x": 0, "y": -0.02},
+    )
     return page_of(figure, view)
 
 
