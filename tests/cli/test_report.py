@@ -1,5 +1,6 @@
 """`dna-zoo report` and `mine --figures` end to end."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,10 @@ def test_mining_with_figures_draws_the_folder_of_the_run(invoke: Invoke, environ
     (folder,) = Path(environment["DNA_ZOO_HOME"]).glob("runs/*/cnn-a")
     assert (folder / "visualizations" / "raw_weights" / "matrix.png").is_file()
     assert "visualizations/" in result.stderr and "Warning" not in result.stderr
+    drawn = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    shutil.rmtree(folder / "visualizations")
+    assert invoke("plot", "--all", folder.parent.name).exit_code == 0
+    assert drawn == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_figures_without_their_libraries_fail_before_anything_is_mined(
