@@ -100,7 +100,8 @@ def plot_class_scores(view: ClassScoresView, *, axes: "Axes | None" = None) -> "
     axes.tick_params(length=0)
     if count <= MOST_NUMBERED:
         _write_scores(axes, view)
-    _frame_winners(axes, view)
+    if count <= MOST_NAMED:
+        _frame_winners(axes, view)
     axes.figure.colorbar(image, ax=axes, label="score", fraction=0.05, pad=0.02)
     headline(axes, view, is_alone=is_alone)
     return axes

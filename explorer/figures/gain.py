@@ -13,7 +13,7 @@ from explorer.lettering import headline, plain, plural, size_of
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for, split_axes
 from explorer.source import Source
-from explorer.style import NULL, colour_of, marker_of
+from explorer.style import ACCENT, NULL, colour_of, marker_of
 from explorer.view import View
 from patterndb.records import FitRecord, TensorRecord
 
@@ -70,9 +70,9 @@ def gain_view(source: Source, models: Sequence[str] = ()) -> GainView:
     points: list[GainPoint] = []
     nulls, without = set[int](), []
     for key in keys:
-        found = _points(key, source.database.load_pattern(key).tensors)
+        pattern = source.database.load_pattern(key)
+        found, fit = _points(key, pattern.tensors), pattern.fit
         points += found
-        fit = source.database.load_pattern(key, with_tensors=False).fit
         if not found:
             without.append(key)
         elif fit is not None:
@@ -153,14 +153,18 @@ def plot_gain(view: GainView, *, axes: "Axes | None" = None) -> "Axes":
     panels = split_axes(axes, rows, cols, len(roles), share=True)
     for place, (panel, role) in enumerate(zip(panels, roles, strict=True)):
         panel.axhline(0, color=NULL, lw=2, label="null")
+        own = [each for each in view.points if each.role == role]
         for number, model in enumerate(models):
-            _draw_line(panel, [each for each in view.points if (each.role, each.model) == (role, model)], number, model)
+            if len(models) <= MOST_NAMED:
+                _draw_line(panel, [each for each in own if each.model == model], number, model)
+        if len(models) > MOST_NAMED:
+            _draw_many(panel, own)
         is_first, is_last = place % cols == 0, place + cols >= len(roles)
         panel.set(title=role.replace("_", " "), xlim=(-0.08, 1.08))
         panel.set(xlabel="relative depth" if is_last else "", ylabel="gain (R²)" if is_first else "")
         panel.tick_params(labelleft=is_first, labelbottom=is_last)
     if panels:
-        _add_legend(axes, panels, len(models))
+        _add_legend(axes, panels)
     headline(axes, view, is_alone=is_alone)
     return axes
 
@@ -177,12 +181,19 @@ def _draw_line(axes: "Axes", points: Sequence[GainPoint], number: int, model: st
         )  # fmt: skip
 
 
-def _add_legend(axes: "Axes", panels: "Sequence[Axes]", count: int) -> None:
+def _draw_many(axes: "Axes", points: Sequence[GainPoint]) -> None:
+    """Models that nobody could tell apart: their points, and the median of each tenth of the depth."""
+    depths = np.array([0.5 if each.depth is None else each.depth for each in points])
+    gains, tenths = np.array([each.gain for each in points]), np.round(depths, 1)
+    axes.plot(depths, gains, "o", color=ACCENT, ms=1.5, alpha=0.3, label="models")
+    medians = [float(np.median(gains[tenths == tenth])) for tenth in np.unique(tenths)]
+    axes.plot(np.unique(tenths), medians, "s-", color=colour_of(1), ms=3, lw=1.2, label="median of a tenth of depth")
+
+
+def _add_legend(axes: "Axes", panels: "Sequence[Axes]") -> None:
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    if count > MOST_NAMED:
-        handles = {"null": handles["null"]}
     width = axes.get_figure().get_figwidth()  # type: ignore[union-attr]
     longest = max(map(len, handles)) + 5
     ncols = max(1, min(len(handles), math.floor(width * 72 / (longest * size_of(axes.xaxis.label) * 0.55))))

@@ -69,7 +69,7 @@ def questions_view(source: Source, models: Sequence[str] = (), *, seed: int = 0)
         kind="questions",
         subject=tuple(entry.model.key for entry in entries),
         title="What labels have to do with weights",
-        subtitle=f"n = {len(found.lineages)} independent lineages of {found.models} models",
+        subtitle=f"n = {plural(len(found.lineages), 'independent lineage')} of {plural(found.models, 'model')}",
         caption=(
             f"Effects over {plural(found.models, 'model')} in {plural(len(found.lineages), 'independent lineage')}: "
             "skill (0 chance, 1 every label predicted with its lineage left out), or the share of statistics that all "

@@ -1,5 +1,6 @@
 """How far models are from each other, by their weights and by their kind, in the leaf order of their tree."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import dendrogram
 
 from explorer.leaves import find_leaves
-from explorer.lettering import headline, plain
+from explorer.lettering import headline, plain, size_of
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
@@ -27,7 +28,6 @@ __all__ = ["SimilarityView", "plot_similarity", "similarity_page", "similarity_v
 Float64 = npt.NDArray[np.float64]
 CELL = 15.0
 """Points of a cell from which on its distance is written into it."""
-MOST_NAMED = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,7 +122,9 @@ def _triangles(view: SimilarityView) -> tuple[Float64, Float64]:
 
 
 def _name_leaves(axes: "Axes", keys: Sequence[str]) -> None:
-    step = -(-len(keys) // MOST_NAMED)
+    size = size_of(axes.xaxis.label)
+    points = 72 * 0.5 * axes.figure.get_figwidth() / len(keys)  # type: ignore[union-attr]
+    step = max(math.ceil(1.15 * size / points), 1)
     places = range(0, len(keys), step)
     axes.set_xticks(list(places), [plain(keys[place]) for place in places], rotation=90)
     axes.set_yticks(list(places), [plain(keys[place]) for place in places])

@@ -131,11 +131,12 @@ def plot_tree(view: TreeView, *, axes: "Axes | None" = None) -> "Axes":
         axes.plot(x, y, color=ink, lw=0.8)
     axes.axvline(UNRELATED, color=NULL, ls=":")
     top = max(float(view.merges[-1, 2]), UNRELATED) * 1.05
-    axes.set(xlim=(top, 0), ylim=(count - 0.5, -1.6), xlabel="distance (dotted: unrelated)")
+    axes.set(xlim=(top, 0), ylim=(count - 0.5, -0.5), xlabel="distance (dotted: unrelated)")
     axes.grid(False)
     axes.spines["left"].set_visible(False)
     axes.yaxis.tick_right()
-    axes.set_yticks(range(count), [plain(key) for key in view.keys])
+    named = view.keys[:: _step(axes, count)]
+    axes.set_yticks(range(0, count, _step(axes, count)), [plain(key) for key in named])
     axes.tick_params(axis="y", length=0)
     _write_labels(axes, view)
     headline(axes, view, is_alone=is_alone)
@@ -147,6 +148,14 @@ def _branches(view: TreeView) -> list[tuple[Float64, Float64]]:
     found = dendrogram(view.merges, no_plot=True)
     pairs = zip(found["dcoord"], found["icoord"], strict=True)
     return [(np.array(heights), (np.array(places) - 5) / 10) for heights, places in pairs]
+
+
+def _step(axes: "Axes", count: int) -> int:
+    """Every which leaf is named, so that letters do not stand on each other."""
+    figure = axes.get_figure()
+    assert figure is not None, "These axes are on a figure."
+    room = 0.85 * 72 * figure.get_figheight()  # type: ignore[union-attr]
+    return max(-(-int(count * 1.15 * size_of(axes.xaxis.label)) // int(room)), 1)
 
 
 def _write_labels(axes: "Axes", view: TreeView) -> None:
@@ -172,9 +181,11 @@ def _write_column(axes: "Axes", level: str, names: Sequence[str], at: float) -> 
 
     size = size_of(axes.yaxis.get_ticklabels()[0])
     look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "size": size, "annotation_clip": False}
-    axes.annotate(level, (0, -1.1), xytext=(at, 0), weight="bold", **look)
+    axes.annotate(
+        level, (0, 1), xycoords=("data", "axes fraction"), xytext=(at, 0.8 * size), weight="bold", **look
+    )  # fmt: skip
     order = sorted({*names} - {""})
-    for place, name in enumerate(names):
+    for place, name in list(enumerate(names))[:: _step(axes, len(names))]:
         axes.annotate(plain(name) or "–", (0, place), xytext=(at + 0.9 * size, 0), **look)
         if name:
             number = order.index(name)
