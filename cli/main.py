@@ -18,8 +18,10 @@ from cli.commands import (
     library,
     mine,
     models,
+    plot,
     questions,
     rebuild,
+    report,
     rerun,
     runs,
     show,
@@ -103,7 +105,9 @@ _add(app, runs.runs, runs.EXAMPLES)
 _add(app, rerun.rerun, rerun.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
+_add(app, plot.plot, plot.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
+_add(app, report.report, report.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _library = _add_group(library.library, library.EXAMPLES)
 _add(_library, library.build, library.EXAMPLES)

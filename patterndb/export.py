@@ -20,7 +20,7 @@ from patterndb.latex import TEXT_WIDTH, latex_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "require_format", "require_writable", "write_pieces", "write_table"]
+__all__ = ["SUFFIXES", "as_csv", "require_format", "require_writable", "write_pieces", "write_table"]
 
 
 def require_format(path: Path) -> None:
@@ -114,10 +114,15 @@ class _Counted:
 def _write_csv(pieces: Iterable["pd.DataFrame"], path: Path, wanted: _Wanted) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         for number, piece in enumerate(pieces):
-            safe = piece.copy()
-            for name in safe.select_dtypes(include=["object", "string"]):
-                safe[name] = safe[name].map(_csv_text)
-            safe.to_csv(file, index=False, header=number == 0, lineterminator="\n")
+            file.write(as_csv(piece, header=number == 0))
+
+
+def as_csv(frame: "pd.DataFrame", *, header: bool = True) -> str:
+    """The frame as CSV, in which no text is a formula or has a line break."""
+    safe = frame.copy()
+    for name in safe.select_dtypes(include=["object", "string"]):
+        safe[name] = safe[name].map(_csv_text)
+    return safe.to_csv(index=False, header=header, lineterminator="\n")
 
 
 def _csv_text(value: Any) -> Any:
