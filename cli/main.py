@@ -17,8 +17,10 @@ from cli.commands import (
     init,
     library,
     mine,
+    plot,
     questions,
     rebuild,
+    report,
     runs,
     show,
     similar,
@@ -93,7 +95,9 @@ _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
+_add(app, plot.plot, plot.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
+_add(app, report.report, report.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _library = _add_group(library.library, library.EXAMPLES)
 _add(_library, library.build, library.EXAMPLES)
