@@ -50,7 +50,7 @@ class Whereabouts:
 
 def run_folder(home: Path, run: RunRecord) -> Path:
     """Where the files of all runs of the same request are, if they are there."""
-    return home / "runs" / (run.request_key or run.run)
+    return home / "runs" / run.folder
 
 
 def find_pattern(pattern: PatternRecord, database: "PatternDatabase", home: Path) -> Whereabouts:

@@ -213,7 +213,7 @@ def _models_of(source: Source, name: str) -> tuple[tuple[str, ...], bool]:
     keys = source.database.model_keys()
     if name in keys:
         return (name,), False
-    runs = {record.run: record for record in source.database.runs()}
+    runs = {name: record for record in source.database.runs() for name in (record.request_key, record.run)}
     if name not in runs:
         raise NotMinedError(
             f"There is no mined model and no run {name!r}.",

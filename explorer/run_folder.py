@@ -41,7 +41,7 @@ def draw_run_folder(source: Source, model: str, run: str | None = None, look: Lo
     folder = _folder_of(pattern, source.home)
     try:
         write_json(folder / "data" / "metadata.json", _metadata(pattern), indent=1)
-        _write_log(pattern, folder, source.home)
+        _write_log(pattern, folder, source.home / "runs" / source.database.run(pattern.run).folder)
     except OSError as error:
         raise OutputError(
             f"{str(folder)!r} cannot be written ({error.strerror or error}).",
@@ -86,9 +86,9 @@ def _metadata(pattern: PatternRecord) -> dict[str, Any]:
     }
 
 
-def _write_log(pattern: PatternRecord, folder: Path, home: Path) -> None:
+def _write_log(pattern: PatternRecord, folder: Path, run_folder: Path) -> None:
     """What the run's log says of this model: the lines that begin with its key, and what belongs to no model."""
-    log = home / "runs" / pattern.run / "run.log"
+    log = run_folder / "run.log"
     text = log.read_text(errors="replace") if log.exists() else ""
     others = [each for each in _keys_of(text) if each != pattern.model.key]
     lines = [line for line in text.splitlines() if not any(f" {other}: " in line for other in others)]

@@ -505,6 +505,11 @@ class RunRecord:
     models: tuple[RunModelRecord, ...] = ()
 
     @property
+    def folder(self) -> str:
+        """Name of the folder of its files, which all runs of one request share."""
+        return self.request_key or self.run
+
+    @property
     def last_activity(self) -> dt.datetime:
         """When something was last heard of it."""
         return self.finished or self.heartbeat or self.started

@@ -240,7 +240,7 @@ def _draw_folders(run: RunRecord, database: "PatternDatabase", home: Path, outpu
         if each.error is not None:
             output.warning(f"No {each.kind} of {each.models[0]}: {each.error.message} {each.error.hint}")
     figures = f"{drawn} figure{'s' * (drawn != 1)}"
-    output.note(f"Drew {figures} into {run_folder(home, run.run)}: visualizations/ in each model's folder.")
+    output.note(f"Drew {figures} into {run_folder(home, run)}: visualizations/ in each model's folder.")
 
 
 def _draw(

@@ -168,12 +168,12 @@ def _draw_all(source: "Source", name: str, out: Path | None, look: "Look", outpu
     from explorer.run_folder import draw_run_folders
     from explorer.style import require_libraries
 
-    if out is None and not any(record.run == name for record in source.database.runs()):
+    if out is None and not any(name in (record.run, record.request_key) for record in source.database.runs()):
         raise SettingsError("`--all` needs a folder to draw a model into.", hint="Name it with `--out DIR`.")
     require_libraries("matplotlib", "cmcrameri")
     drawn = 0
     if out is None:
-        found, out = draw_run_folders(source, name), source.home / "runs" / name
+        found, out = draw_run_folders(source, name), source.home / "runs" / source.database.run(name).folder
     else:
         found = plot_all(source, name, out.expanduser(), look, force=force)
     for each in found:
