@@ -12,6 +12,7 @@ from cli.commands import (
     compare,
     db,
     evaluate,
+    explore,
     export,
     fetch,
     init,
@@ -96,6 +97,7 @@ _add(app, runs.runs, runs.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, plot.plot, plot.EXAMPLES)
+_add(app, explore.explore, explore.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, report.report, report.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
