@@ -16,6 +16,7 @@ from explorer.view import View
 from patterndb.records import Statistic, TensorRecord
 from pipeline.analyse.statistics.clusters import cluster_rows
 from pipeline.analyse.statistics.spectra import BAND_EDGES, NUM_BANDS
+from pipeline.order import CanonicalOrder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,9 @@ class SceneModel:
     file_cols: npt.NDArray[np.uint32]
     values: Float32
     rebuilt: Float32
-    """(N,): what the DNA says there."""
+    """(N,): what the DNA says there, with the signs of its own order, as the values have."""
+    flipped: npt.NDArray[np.uint8]
+    """(N,): 1 where the model's files have the other sign."""
     clusters: npt.NDArray[np.uint8]
     """(N,): cluster of the row, `NO_CLUSTER` where there is none."""
 
@@ -89,7 +92,7 @@ class SceneView(View):
     models: tuple[SceneModel, ...]
 
     def table(self) -> "pd.DataFrame":
-        """A row for each point: `model`, `tensor`, `row` and `col` as in the file, `value`, `rebuilt`."""
+        """A row for each point: `model`, `tensor`, `row`, `col`, `value` and `rebuilt` as in the file."""
         import pandas as pd
 
         return pd.concat([_points_frame(model) for model in self.models], ignore_index=True)
@@ -99,7 +102,9 @@ def _points_frame(model: SceneModel) -> "pd.DataFrame":
     import pandas as pd
 
     names = np.array([tensor.name for tensor in model.tensors], dtype=object)
-    columns = {"row": model.file_rows, "col": model.file_cols, "value": model.values, "rebuilt": model.rebuilt}
+    signs = 1 - 2 * model.flipped.astype(np.float32)
+    values = {"value": signs * model.values, "rebuilt": signs * model.rebuilt}
+    columns = {"row": model.file_rows, "col": model.file_cols, **values}
     return pd.DataFrame({"model": model.key, "tensor": names[model.tensor], **columns})
 
 
@@ -182,6 +187,7 @@ class _Points:
     file_cols: Indices
     values: Float32
     rebuilt: Float32
+    flipped: npt.NDArray[np.uint8]
     clusters: npt.NDArray[np.uint8]
 
 
@@ -196,8 +202,19 @@ def _points(matrix: MinedMatrix, count: int, rng: np.random.Generator) -> _Point
         file_cols=order.cols[cols].astype(np.int64),
         values=canonical[rows, cols],
         rebuilt=rebuilt[rows, cols],
+        flipped=(_signs(order, rows, cols) < 0).astype(np.uint8),
         clusters=_clusters(canonical, rows),
     )
+
+
+def _signs(order: CanonicalOrder, rows: Indices, cols: Indices) -> Float32:
+    """1 or -1 of each place: what the canonical order multiplies its weight by."""
+    signs = np.ones(len(rows), dtype=np.float32)
+    if order.row_signs is not None:
+        signs = signs * order.row_signs[rows]
+    if order.col_signs is not None:
+        signs = signs * order.col_signs[cols]
+    return signs
 
 
 def _clusters(canonical: Float32, rows: Indices) -> npt.NDArray[np.uint8]:
@@ -288,6 +305,7 @@ def _joined(
         file_cols=join("file_cols", np.uint32),
         values=join("values", np.float32),
         rebuilt=join("rebuilt", np.float32),
+        flipped=join("flipped", np.uint8),
         clusters=join("clusters", np.uint8),
     )
 
@@ -319,11 +337,7 @@ def _difference(source: Source, one: str, other: str, num_points: int, seed: int
 def _points_of_difference(a: MinedMatrix, b: MinedMatrix, count: int, rng: np.random.Generator) -> _Points:
     own = _points(a, count, rng)
     places = own.file_rows, own.file_cols
-    signs = np.ones(count, dtype=np.float32)
-    if a.order.row_signs is not None:
-        signs = signs * a.order.row_signs[own.rows]
-    if a.order.col_signs is not None:
-        signs = signs * a.order.col_signs[own.cols]
+    signs = _signs(a.order, own.rows, own.cols)
     rebuilt = b.dna.in_file_order().numpy()
     return _Points(
         sheet=own.sheet,
@@ -333,5 +347,6 @@ def _points_of_difference(a: MinedMatrix, b: MinedMatrix, count: int, rng: np.ra
         file_cols=own.file_cols,
         values=own.values - b.in_file_order[places] * signs,
         rebuilt=own.rebuilt - rebuilt[places] * signs,
+        flipped=own.flipped,
         clusters=own.clusters,
     )
