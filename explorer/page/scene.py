@@ -1,7 +1,7 @@
 """What the explorer shows: points of weight space, and what is known of the matrices they are from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from explorer.view import View
 from patterndb.records import Statistic, TensorRecord
 from pipeline.analyse.statistics.clusters import cluster_rows
 from pipeline.analyse.statistics.spectra import BAND_EDGES, NUM_BANDS
-from pipeline.order import CanonicalOrder
+from pipeline.order import CanonicalOrder, canonicalise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,11 @@ MOST_CLUSTERED = 4096
 NO_CLUSTER = 255
 BANDS = tuple(pairwise(BAND_EDGES))
 """Radial frequencies between which each band lies."""
+
+DIFFERENCE = (
+    " The last cloud is the first model less the second, each weight in the order of the first, where names and shapes "
+    "agree."
+)
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -129,14 +134,16 @@ def scene_view(
     if difference:
         found.append(_difference(source, models[0], models[1], num_points, seed))
     shown = sum(len(model.values) for model in found)
-    names = " and ".join(models)
+    names = _listed(models)
+    of_models = found[: len(models)]
     return SceneView(
         kind="explore",
         subject=tuple(models),
         title=f"The weights of {names}",
         caption=(
-            f"{shown:,} of {sum(model.total for model in found):,} weights of {names}: row and column in the order of "
-            "the DNA, and depth. A matrix has points in proportion to the square root of its size."
+            f"{sum(len(model.values) for model in of_models):,} of {sum(model.total for model in of_models):,} weights of "
+            f"{names}: row and column in the order of the DNA, and depth. A matrix has points in proportion to the "
+            f"square root of its size.{DIFFERENCE * difference}"
         ),
         alt=f"Clouds of {shown:,} weights, a sheet for each matrix, from the first block to the last.",
         n=shown,
@@ -144,6 +151,10 @@ def scene_view(
         settings={"num_points": num_points, "seed": seed, "difference": difference},
         models=tuple(found),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _require(models: Sequence[str], num_points: int, difference: bool) -> None:
@@ -329,24 +340,23 @@ def _difference(source: Source, one: str, other: str, num_points: int, seed: int
         sheets = {each.name: part.sheet for each, part in zip(shared, parts, strict=True)}
         empty = np.zeros((1, 1), dtype=np.float32)
         all_sheets = [sheets.get(name, _Sheet(picture=empty, rebuilt=empty)) for name in left.names]
-        tensors = tuple(tensor for tensor in _tensors(left, all_sheets) if tensor.name in kept)
+        # What was measured of the first is not said of the difference.
+        tensors = tuple(
+            replace(tensor, r2=None, null_r2=None, bands=())
+            for tensor in _tensors(left, all_sheets)
+            if tensor.name in kept
+        )
         total = sum(each.spec.num_weights for each in shared)
     return _joined(f"{one} less {other}", total, tensors, parts, counts, seed)
 
 
 def _points_of_difference(a: MinedMatrix, b: MinedMatrix, count: int, rng: np.random.Generator) -> _Points:
     own = _points(a, count, rng)
-    places = own.file_rows, own.file_cols
-    signs = _signs(a.order, own.rows, own.cols)
-    rebuilt = b.dna.in_file_order().numpy()
-    return _Points(
-        sheet=own.sheet,
-        rows=own.rows,
-        cols=own.cols,
-        file_rows=own.file_rows,
-        file_cols=own.file_cols,
-        values=own.values - b.in_file_order[places] * signs,
-        rebuilt=own.rebuilt - rebuilt[places] * signs,
-        flipped=own.flipped,
-        clusters=own.clusters,
+    values = a.canonical - canonicalise(b.in_file_order, a.order)
+    rebuilt = a.rebuilt - canonicalise(b.dna.in_file_order().numpy(), a.order)
+    return replace(
+        own,
+        sheet=_Sheet(picture=block_means(values, HEAT)[0], rebuilt=block_means(rebuilt, HEAT)[0]),
+        values=values[own.rows, own.cols],
+        rebuilt=rebuilt[own.rows, own.cols],
     )

@@ -1,7 +1,7 @@
 // All that a link restores, as plain values; the hash of the address holds it.
 
 export const START = Object.freeze({
-  yaw: 0.7, pitch: 0.45, distance: 4.3, target: Object.freeze([0, 0, 0]),
+  yaw: 0.7, pitch: 0.45, distance: 4, target: Object.freeze([0, 0, 0]),
   colour: "value", roles: Object.freeze([]), layers: Object.freeze([]), layer: null, shown: 200_000, speed: 2, size: 4, picked: null, model: 0,
 });
 

@@ -79,6 +79,7 @@ class Viewer {
     this.shown = element("input", { id: "explorer-shown", type: "range", min: 2, max: 7, step: 0.1, onchange: () => this.set({ shown: Math.round(10 ** this.shown.value) }) });
     this.size = element("input", { id: "explorer-size", type: "range", min: 1, max: 10, step: 0.5, oninput: () => this.set({ size: Number(this.size.value) }) });
     this.checks = this.roles.map((role) => element("input", { type: "checkbox", checked: true, onchange: () => this.toggleRoles() }));
+    this.dots = this.roles.map(() => element("i", { class: "dot", hidden: true }));
     this.layerChecks = Array.from({ length: this.layers }, (_, at) => element("input", { type: "checkbox", checked: true, "aria-label": `layer ${at + 1}`, onchange: () => this.toggleLayers() }));
     const matrices = this.scene.models.flatMap((model, at) => model.tensors.map((tensor) => [at, tensor.name]));
     this.matrix = element("select", { id: "explorer-matrix", onchange: () => this.pickFromList() }, element("option", { value: "" }, "none"), ...matrices.map(([at, name]) => element("option", { value: `${at} ${name}` }, this.scene.models.length > 1 ? `${this.scene.models[at].key}: ${name}` : name)));
@@ -86,7 +87,7 @@ class Viewer {
     return element("form", { class: "panel", "aria-label": "What is shown", onsubmit: (event) => event.preventDefault() },
       element("label", { for: "explorer-colour" }, "colour"), this.colour, this.legend,
       element("label", { for: "explorer-matrix" }, "matrix"), this.matrix,
-      element("fieldset", {}, element("legend", {}, "roles"), ...this.roles.map((role, i) => element("label", { class: "check" }, this.checks[i], role.replaceAll("_", " "))), all),
+      element("fieldset", {}, element("legend", {}, "roles"), ...this.roles.map((role, i) => element("label", { class: "check" }, this.checks[i], role.replaceAll("_", " "), this.dots[i])), all),
       element("fieldset", {}, element("legend", {}, "layers"), element("div", { class: "layers" }, ...this.layerChecks.map((check, at) => element("label", {}, check, element("span", {}, `${at + 1}`))))),
       element("label", { for: "explorer-shown" }, "points at most"), this.shown,
       element("label", { for: "explorer-size" }, "size of points"), this.size,
@@ -187,9 +188,8 @@ class Viewer {
     this.colour.value = this.state.colour;
     const { legend, palette } = found;
     const bar = element("span", { class: "bar", style: `background: linear-gradient(90deg, ${palette.filter((_, i) => i % 16 === 0).join(", ")})` });
-    this.legend.replaceChildren(...(legend.names
-      ? legend.names.map(([name, colour]) => element("span", { class: "entry" }, element("i", { style: `background: ${colour}` }), name.replaceAll("_", " ")))
-      : legend.low ? [element("span", { class: "ends" }, legend.low, bar, legend.high), legend.about] : [legend.about]));
+    this.dots.forEach((dot, i) => { dot.hidden = !legend.names; dot.style.background = legend.names?.[i][1] ?? ""; });
+    this.legend.replaceChildren(...(legend.low ? [element("span", { class: "ends" }, legend.low, bar, legend.high), legend.about] : [legend.about]));
   }
 
   remark() {
