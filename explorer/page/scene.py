@@ -141,8 +141,8 @@ def scene_view(
         subject=tuple(models),
         title=f"The weights of {names}",
         caption=(
-            f"{sum(len(model.values) for model in of_models):,} of {sum(model.total for model in of_models):,} weights of "
-            f"{names}: row and column in the order of the DNA, and depth. A matrix has points in proportion to the "
+            f"{sum(len(model.values) for model in of_models):,} of {sum(model.total for model in of_models):,} weights "
+            f"of {names}: row and column in the order of the DNA, and depth. A matrix has points in proportion to the "
             f"square root of its size.{DIFFERENCE * difference}"
         ),
         alt=f"Clouds of {shown:,} weights, a sheet for each matrix, from the first block to the last.",

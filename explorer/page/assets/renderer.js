@@ -127,10 +127,10 @@ export class Renderer {
     gl.activeTexture(gl.TEXTURE1); gl.bindTexture(gl.TEXTURE_2D, this.palette);
     gl.activeTexture(gl.TEXTURE0);
     this.clouds.forEach((cloud, i) => {
-      const { height, matrix } = views[i];
+      const { width, height, matrix } = views[i];
       this.enter(views[i]);
       gl.uniformMatrix4fv(this.uniforms.camera, false, matrix);
-      gl.uniform1f(this.uniforms.size, (size * height) / 220);
+      gl.uniform1f(this.uniforms.size, (size * Math.min(width, height)) / 220);
       gl.bindTexture(gl.TEXTURE_2D, cloud.flags);
       gl.bindVertexArray(cloud.own);
       gl.drawArrays(gl.POINTS, 0, Math.min(cloud.count, most));

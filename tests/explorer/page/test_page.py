@@ -126,7 +126,8 @@ def test_layers_play_one_after_the_other_until_paused(open_page: Open) -> None:
 def test_a_link_shows_what_was_seen(open_page: Open) -> None:
     found = open_page(made_scene("alpha", "beta"))
     found.page.evaluate(
-        "window.explorer.set({yaw: 1.5, distance: 2, colour: 'role', layer: 2, picked: 'layer.4.weight', model: 1, roles: ['ffn_in']})"
+        "window.explorer.set({yaw: Math.SQRT2, distance: 2, colour: 'role', layer: 2, picked: 'layer.4.weight', "
+        "model: 1, roles: ['ffn_in']})"
     )
     until(found, "location.hash.includes('layer.4.weight')")
     seen, link = stage_of(found), found.page.url
@@ -265,7 +266,11 @@ def test_a_browser_without_webgl2_says_so(open_page: Open, browser: "Browser", t
     path = tmp_path / "bare.html"
     path.write_text(explorer_html(made_scene("alpha")), encoding="utf-8")
     with watched(browser) as found:
-        found.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+        found.page.add_init_script(
+            "const own = HTMLCanvasElement.prototype.getContext;"
+            "HTMLCanvasElement.prototype.getContext = function (kind, ...more) {"
+            "  return kind === 'webgl2' ? null : own.call(this, kind, ...more); }"
+        )
         found.page.goto(path.as_uri())
         assert "no WebGL2" in found.page.get_by_role("alert").inner_text()
         found.page.get_by_label("matrix", exact=True).select_option("0 layer.2.weight")
