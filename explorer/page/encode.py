@@ -42,7 +42,7 @@ def scene_document(view: SceneView) -> dict[str, Any]:
 
 
 def _model(model: SceneModel) -> dict[str, Any]:
-    arrays = ("tensor", "rows", "cols", "file_rows", "file_cols", "values", "rebuilt", "clusters")
+    arrays = ("tensor", "rows", "cols", "file_rows", "file_cols", "values", "rebuilt", "flipped", "clusters")
     return {
         "key": model.key,
         "total": model.total,
@@ -81,6 +81,9 @@ TYPES = {"uint8": "u8", "uint16": "u16", "uint32": "u32", "float32": "f32"}
 
 
 def _array(values: npt.NDArray[Any]) -> dict[str, str]:
+    """Indices in 16 bits where they fit."""
+    if values.dtype == np.uint32 and values.max(initial=0) < 2**16:
+        values = values.astype(np.uint16)
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
     return {"type": TYPES[values.dtype.name], "data": base64.b64encode(little.tobytes()).decode("ascii")}
 

@@ -1,7 +1,7 @@
 """What the explorer shows: points of weight space, and what is known of the matrices they are from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from explorer.view import View
 from patterndb.records import Statistic, TensorRecord
 from pipeline.analyse.statistics.clusters import cluster_rows
 from pipeline.analyse.statistics.spectra import BAND_EDGES, NUM_BANDS
+from pipeline.order import CanonicalOrder, canonicalise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,11 @@ MOST_CLUSTERED = 4096
 NO_CLUSTER = 255
 BANDS = tuple(pairwise(BAND_EDGES))
 """Radial frequencies between which each band lies."""
+
+DIFFERENCE = (
+    " The last cloud is the first model less the second, each weight in the order of the first, where names and shapes "
+    "agree."
+)
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -77,7 +83,9 @@ class SceneModel:
     file_cols: npt.NDArray[np.uint32]
     values: Float32
     rebuilt: Float32
-    """(N,): what the DNA says there."""
+    """(N,): what the DNA says there, with the signs of its own order, as the values have."""
+    flipped: npt.NDArray[np.uint8]
+    """(N,): 1 where the model's files have the other sign."""
     clusters: npt.NDArray[np.uint8]
     """(N,): cluster of the row, `NO_CLUSTER` where there is none."""
 
@@ -89,7 +97,7 @@ class SceneView(View):
     models: tuple[SceneModel, ...]
 
     def table(self) -> "pd.DataFrame":
-        """A row for each point: `model`, `tensor`, `row` and `col` as in the file, `value`, `rebuilt`."""
+        """A row for each point: `model`, `tensor`, `row`, `col`, `value` and `rebuilt` as in the file."""
         import pandas as pd
 
         return pd.concat([_points_frame(model) for model in self.models], ignore_index=True)
@@ -99,7 +107,9 @@ def _points_frame(model: SceneModel) -> "pd.DataFrame":
     import pandas as pd
 
     names = np.array([tensor.name for tensor in model.tensors], dtype=object)
-    columns = {"row": model.file_rows, "col": model.file_cols, "value": model.values, "rebuilt": model.rebuilt}
+    signs = 1 - 2 * model.flipped.astype(np.float32)
+    values = {"value": signs * model.values, "rebuilt": signs * model.rebuilt}
+    columns = {"row": model.file_rows, "col": model.file_cols, **values}
     return pd.DataFrame({"model": model.key, "tensor": names[model.tensor], **columns})
 
 
@@ -124,14 +134,16 @@ def scene_view(
     if difference:
         found.append(_difference(source, models[0], models[1], num_points, seed))
     shown = sum(len(model.values) for model in found)
-    names = " and ".join(models)
+    names = _listed(models)
+    of_models = found[: len(models)]
     return SceneView(
         kind="explore",
         subject=tuple(models),
         title=f"The weights of {names}",
         caption=(
-            f"{shown:,} of {sum(model.total for model in found):,} weights of {names}: row and column in the order of "
-            "the DNA, and depth. A matrix has points in proportion to the square root of its size."
+            f"{sum(len(model.values) for model in of_models):,} of {sum(model.total for model in of_models):,} weights "
+            f"of {names}: row and column in the order of the DNA, and depth. A matrix has points in proportion to the "
+            f"square root of its size.{DIFFERENCE * difference}"
         ),
         alt=f"Clouds of {shown:,} weights, a sheet for each matrix, from the first block to the last.",
         n=shown,
@@ -139,6 +151,10 @@ def scene_view(
         settings={"num_points": num_points, "seed": seed, "difference": difference},
         models=tuple(found),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _require(models: Sequence[str], num_points: int, difference: bool) -> None:
@@ -182,6 +198,7 @@ class _Points:
     file_cols: Indices
     values: Float32
     rebuilt: Float32
+    flipped: npt.NDArray[np.uint8]
     clusters: npt.NDArray[np.uint8]
 
 
@@ -196,8 +213,19 @@ def _points(matrix: MinedMatrix, count: int, rng: np.random.Generator) -> _Point
         file_cols=order.cols[cols].astype(np.int64),
         values=canonical[rows, cols],
         rebuilt=rebuilt[rows, cols],
+        flipped=(_signs(order, rows, cols) < 0).astype(np.uint8),
         clusters=_clusters(canonical, rows),
     )
+
+
+def _signs(order: CanonicalOrder, rows: Indices, cols: Indices) -> Float32:
+    """1 or -1 of each place: what the canonical order multiplies its weight by."""
+    signs = np.ones(len(rows), dtype=np.float32)
+    if order.row_signs is not None:
+        signs = signs * order.row_signs[rows]
+    if order.col_signs is not None:
+        signs = signs * order.col_signs[cols]
+    return signs
 
 
 def _clusters(canonical: Float32, rows: Indices) -> npt.NDArray[np.uint8]:
@@ -288,6 +316,7 @@ def _joined(
         file_cols=join("file_cols", np.uint32),
         values=join("values", np.float32),
         rebuilt=join("rebuilt", np.float32),
+        flipped=join("flipped", np.uint8),
         clusters=join("clusters", np.uint8),
     )
 
@@ -311,27 +340,23 @@ def _difference(source: Source, one: str, other: str, num_points: int, seed: int
         sheets = {each.name: part.sheet for each, part in zip(shared, parts, strict=True)}
         empty = np.zeros((1, 1), dtype=np.float32)
         all_sheets = [sheets.get(name, _Sheet(picture=empty, rebuilt=empty)) for name in left.names]
-        tensors = tuple(tensor for tensor in _tensors(left, all_sheets) if tensor.name in kept)
+        # What was measured of the first is not said of the difference.
+        tensors = tuple(
+            replace(tensor, r2=None, null_r2=None, bands=())
+            for tensor in _tensors(left, all_sheets)
+            if tensor.name in kept
+        )
         total = sum(each.spec.num_weights for each in shared)
     return _joined(f"{one} less {other}", total, tensors, parts, counts, seed)
 
 
 def _points_of_difference(a: MinedMatrix, b: MinedMatrix, count: int, rng: np.random.Generator) -> _Points:
     own = _points(a, count, rng)
-    places = own.file_rows, own.file_cols
-    signs = np.ones(count, dtype=np.float32)
-    if a.order.row_signs is not None:
-        signs = signs * a.order.row_signs[own.rows]
-    if a.order.col_signs is not None:
-        signs = signs * a.order.col_signs[own.cols]
-    rebuilt = b.dna.in_file_order().numpy()
-    return _Points(
-        sheet=own.sheet,
-        rows=own.rows,
-        cols=own.cols,
-        file_rows=own.file_rows,
-        file_cols=own.file_cols,
-        values=own.values - b.in_file_order[places] * signs,
-        rebuilt=own.rebuilt - rebuilt[places] * signs,
-        clusters=own.clusters,
+    values = a.canonical - canonicalise(b.in_file_order, a.order)
+    rebuilt = a.rebuilt - canonicalise(b.dna.in_file_order().numpy(), a.order)
+    return replace(
+        own,
+        sheet=_Sheet(picture=block_means(values, HEAT)[0], rebuilt=block_means(rebuilt, HEAT)[0]),
+        values=values[own.rows, own.cols],
+        rebuilt=rebuilt[own.rows, own.cols],
     )

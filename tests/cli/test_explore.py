@@ -1,6 +1,7 @@
 """`dna-zoo explore`: a page, or two sentences."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from cli.main import app
 
 RUN = CliRunner()
+JSON_PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
 
 
 def explore(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -21,6 +23,9 @@ def test_a_page_is_written_and_described(mined_home: Path, tmp_path: Path) -> No
     code, told, _ = explore(mined_home, "vit-a", "--out", str(page), "--points", "1000", "--format", "json")
     found = json.loads(told)
     assert code == 0 and found["bytes"] == page.stat().st_size and found["n"] <= 1000 < found["weights"]
+    section = JSON_PAGE.split("## explore\n")[1].split("\n## ")[0]
+    settings = {f"settings.{key}" for key in found["settings"]}
+    assert set(re.findall(r"^\| `(.+?)` \|", section, flags=re.MULTILINE)) == {*found} - {"settings"} | settings
     assert found["models"] == ["vit-a"] and found["file"] == str(page)
 
 

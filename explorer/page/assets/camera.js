@@ -18,6 +18,13 @@ export function cameraMatrix({ yaw, pitch, distance, target }, aspect) {
   return out;
 }
 
+/** Pixels from the upper left of a viewport at which a place is seen, or null behind the eye. */
+export function seenAt({ matrix: m, width, height }, [x, y, z]) {
+  const w = m[3] * x + m[7] * y + m[11] * z + m[15];
+  if (w <= 0) return null;
+  return [((m[0] * x + m[4] * y + m[8] * z + m[12]) / w + 1) * 0.5 * width, (1 - (m[1] * x + m[5] * y + m[9] * z + m[13]) / w) * 0.5 * height];
+}
+
 export function turn(state, dx, dy) {
   return { ...state, yaw: state.yaw - dx, pitch: Math.max(-1.55, Math.min(1.55, state.pitch + dy)) };
 }

@@ -48,6 +48,13 @@ function spectrumWords(tensor, ratios, spreads) {
   return `Energy in ${ratios.length} bands of frequency over its null's mean, the lowest band ${ratios[0].toFixed(2)} times; ${beyond} are more than two standard deviations of the null away.`;
 }
 
+/** The numbers of the chart, a row for each band, behind a line that opens them. */
+export function bandsTable(tensor, edges) {
+  const heads = element("tr", {}, ...["cycles", "energy", "null", "sd"].map((name) => element("th", { scope: "col" }, name)));
+  const rows = tensor.bands.map((band, i) => element("tr", {}, element("th", { scope: "row" }, edges[i].map((each) => each.toPrecision(2)).join(" - ")), ...[band.value, band.null, band.spread].map((each) => element("td", {}, number(each, 3)))));
+  return element("details", { hidden: !rows.length }, element("summary", {}, "numbers"), element("table", {}, element("caption", {}, "share of energy by radial frequency"), element("thead", {}, heads), element("tbody", {}, ...rows)));
+}
+
 /** A picture of block means on a canvas; the map is symmetric about zero. */
 export function heatMap(picture, decoded, palette, label) {
   const canvas = element("canvas", { width: picture.cols, height: picture.rows, role: "img", "aria-label": label, class: "heat" });

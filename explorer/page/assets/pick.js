@@ -16,11 +16,11 @@ export function pickPoint(model, flags, { width, height, matrix }, most, x, y, r
   return best;
 }
 
-/** What is known of a point, in the order in which it is read. */
+/** What is known of a point, in the order in which it is read; row, column and signs as in the model's files. */
 export function describePoint(model, i) {
-  const { points } = model, tensor = model.tensors[points.tensor[i]];
+  const { points } = model, tensor = model.tensors[points.tensor[i]], sign = points.flipped[i] ? -1 : 1;
   return {
     model: model.key, tensor: tensor.name, role: tensor.role, layer: tensor.layer,
-    row: points.file_rows[i], column: points.file_cols[i], value: points.values[i], dna: points.rebuilt[i],
+    row: points.file_rows[i], column: points.file_cols[i], value: sign * points.values[i], dna: sign * points.rebuilt[i],
   };
 }

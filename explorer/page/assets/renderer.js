@@ -26,6 +26,17 @@ void main() {
   if (dot(from, from) > 0.25) discard;
   drawn = colour;
 }`;
+const LINE_VERTEX = `#version 300 es
+layout(location = 0) in vec3 place;
+uniform mat4 camera;
+void main() { gl_Position = camera * vec4(place, 1.0); }`;
+const LINE_FRAGMENT = `#version 300 es
+precision mediump float;
+uniform vec3 ink;
+out vec4 drawn;
+void main() { drawn = vec4(ink, 1.0); }`;
+const CORNERS = [0, 1, 2, 3, 4, 5, 6, 7].map((at) => [at & 1, (at >> 1) & 1, at >> 2].map((bit) => 2 * bit - 1));
+const EDGES = CORNERS.flatMap((one, i) => [1, 2, 4].filter((bit) => !(i & bit)).flatMap((bit) => [...one, ...CORNERS[i | bit]]));
 export const HIDDEN = 0, SHOWN = 128, PICKED = 255;
 
 /** Draws the models of a scene on a canvas; `null` where the browser has no WebGL2. */
@@ -37,11 +48,20 @@ export class Renderer {
 
   constructor(gl, canvas, scene) {
     this.gl = gl; this.canvas = canvas; this.scene = scene;
-    this.program = link(gl);
+    this.program = link(gl, VERTEX, FRAGMENT);
+    this.frame = this.lines();
     this.uniforms = Object.fromEntries(["camera", "size", "flags", "palette"].map((name) => [name, gl.getUniformLocation(this.program, name)]));
     this.clouds = scene.models.map((model) => this.load(model));
     this.palette = this.texture();
     gl.enable(gl.DEPTH_TEST);
+  }
+
+  /** The twelve edges of the cube in which all points lie. */
+  lines() {
+    const gl = this.gl, program = link(gl, LINE_VERTEX, LINE_FRAGMENT), own = gl.createVertexArray();
+    gl.bindVertexArray(own);
+    this.attribute(0, gl.createBuffer(), new Float32Array(EDGES), 3, gl.FLOAT, false);
+    return { own, program, camera: gl.getUniformLocation(program, "camera"), ink: gl.getUniformLocation(program, "ink") };
   }
 
   load(model) {
@@ -94,41 +114,52 @@ export class Renderer {
   }
 
   /** Draw up to `most` points of each model. `views`: a rectangle of pixels and a camera for each model. */
-  draw(views, most, size, background) {
+  draw(views, most, size, background, line) {
     const gl = this.gl;
     gl.disable(gl.SCISSOR_TEST);
     gl.clearColor(...background, 1);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.enable(gl.SCISSOR_TEST);
+    this.drawFrames(views, line);
     gl.useProgram(this.program);
     gl.uniform1i(this.uniforms.flags, 0);
     gl.uniform1i(this.uniforms.palette, 1);
     gl.activeTexture(gl.TEXTURE1); gl.bindTexture(gl.TEXTURE_2D, this.palette);
     gl.activeTexture(gl.TEXTURE0);
-    gl.enable(gl.SCISSOR_TEST);
     this.clouds.forEach((cloud, i) => {
-      const { x, y, width, height, matrix } = views[i];
-      gl.viewport(x, this.canvas.height - y - height, width, height);
-      gl.scissor(x, this.canvas.height - y - height, width, height);
+      const { width, height, matrix } = views[i];
+      this.enter(views[i]);
       gl.uniformMatrix4fv(this.uniforms.camera, false, matrix);
-      gl.uniform1f(this.uniforms.size, (size * height) / 220);
+      gl.uniform1f(this.uniforms.size, (size * Math.min(width, height)) / 220);
       gl.bindTexture(gl.TEXTURE_2D, cloud.flags);
       gl.bindVertexArray(cloud.own);
       gl.drawArrays(gl.POINTS, 0, Math.min(cloud.count, most));
     });
   }
 
-  /** RGBA of the whole canvas, the upper row first. */
-  pixels() {
-    const gl = this.gl, { width, height } = this.canvas, raw = new Uint8Array(width * height * 4), out = new Uint8Array(raw.length);
-    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, raw);
-    for (let row = 0; row < height; row++) out.set(raw.subarray(row * width * 4, (row + 1) * width * 4), (height - 1 - row) * width * 4);
-    return { width, height, data: out };
+  drawFrames(views, line) {
+    const gl = this.gl;
+    gl.useProgram(this.frame.program);
+    gl.uniform3f(this.frame.ink, ...line);
+    gl.bindVertexArray(this.frame.own);
+    for (const view of views) {
+      this.enter(view);
+      gl.uniformMatrix4fv(this.frame.camera, false, view.matrix);
+      gl.drawArrays(gl.LINES, 0, EDGES.length / 3);
+    }
+  }
+
+  /** Draw nowhere but in this rectangle. */
+  enter({ x, y, width, height }) {
+    const bottom = this.canvas.height - y - height;
+    this.gl.viewport(x, bottom, width, height);
+    this.gl.scissor(x, bottom, width, height);
   }
 }
 
-function link(gl) {
+function link(gl, vertex, fragment) {
   const program = gl.createProgram();
-  for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+  for (const [kind, text] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, text);
     gl.compileShader(shader);

@@ -53,7 +53,7 @@ export function colourSteps(scene, mode) {
   const repeated = Array.from({ length: 256 }, (_, i) => lighter(categories[i % categories.length], Math.floor(i / categories.length)));
   if (mode === "role") {
     const steps = perTensor(scene, (tensor) => roles.indexOf(tensor.role));
-    return { steps, palette: repeated, legend: { names: roles.map((name, i) => [name, repeated[i]]) } };
+    return { steps, palette: repeated, legend: { names: roles.map((name, i) => [name, repeated[i]]), about: "role, as in the list below" } };
   }
   if (mode === "layer") {
     const steps = perTensor(scene, (tensor) => Math.round((255 * tensor.layer) / Math.max(1, layers - 1)));

@@ -1,19 +1,21 @@
 // All that a link restores, as plain values; the hash of the address holds it.
 
 export const START = Object.freeze({
-  yaw: 0.7, pitch: 0.45, distance: 3.6, target: Object.freeze([0, 0, 0]),
-  colour: "value", roles: Object.freeze([]), layer: null, shown: 200_000, speed: 2, size: 4, picked: null, model: 0,
+  yaw: 0.7, pitch: 0.45, distance: 4, target: Object.freeze([0, 0, 0]),
+  colour: "value", roles: Object.freeze([]), layers: Object.freeze([]), layer: null, shown: 200_000, speed: 2, size: 4, picked: null, model: 0,
 });
 
 const NUMBERS = ["yaw", "pitch", "distance", "shown", "speed", "size", "model"];
 
-/** The state as the part of an address behind `#`; what is as at the start is left out. `roles` are those switched off. */
+/** The state as the part of an address behind `#`; what is as at the start is left out. `roles` and `layers` are those switched off. Numbers are written out,
+ * so that the view that a link shows is the same to the last bit. */
 export function toHash(state) {
   const found = new URLSearchParams();
-  for (const name of NUMBERS) if (state[name] !== START[name]) found.set(name, round(state[name]));
-  if (state.target.some((each) => each !== 0)) found.set("target", state.target.map(round).join(" "));
+  for (const name of NUMBERS) if (state[name] !== START[name]) found.set(name, state[name]);
+  if (state.target.some((each) => each !== 0)) found.set("target", state.target.join(" "));
   if (state.colour !== START.colour) found.set("colour", state.colour);
   if (state.roles.length) found.set("without", state.roles.join(" "));
+  if (state.layers.length) found.set("layers-off", state.layers.join(" "));
   if (state.layer !== null) found.set("layer", state.layer);
   if (state.picked !== null) found.set("picked", state.picked);
   return found.toString();
@@ -22,7 +24,7 @@ export function toHash(state) {
 /** The state that a hash tells of; whatever in it makes no sense is left as at the start. */
 export function fromHash(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
-  const state = { ...START, target: [...START.target], roles: [] };
+  const state = { ...START, target: [...START.target], roles: [], layers: [] };
   for (const name of NUMBERS) {
     const value = Number(given.get(name));
     if (given.has(name) && Number.isFinite(value)) state[name] = value;
@@ -31,14 +33,11 @@ export function fromHash(hash) {
   if (target.length === 3 && target.every(Number.isFinite)) state.target = target;
   if (given.has("colour")) state.colour = given.get("colour");
   if (given.has("without")) state.roles = given.get("without").split(" ").filter(Boolean);
+  if (given.has("layers-off")) state.layers = given.get("layers-off").split(" ").map(Number).filter(Number.isInteger);
   if (/^\d+$/.test(given.get("layer") ?? "")) state.layer = Number(given.get("layer"));
   if (given.has("picked")) state.picked = given.get("picked");
   state.pitch = Math.max(-1.55, Math.min(1.55, state.pitch));
   state.distance = Math.max(0.3, Math.min(40, state.distance));
   state.shown = Math.max(100, Math.min(5_000_000, Math.round(state.shown)));
   return state;
-}
-
-function round(value) {
-  return Number(Number(value).toFixed(4));
 }

@@ -2,16 +2,18 @@
 
 import { COLOURS, colourSteps, decode, layersOf, readScene, rolesOf } from "./scene.js";
 import { START, fromHash, toHash } from "./state.js";
-import { cameraMatrix } from "./camera.js";
+import { cameraMatrix, seenAt } from "./camera.js";
 import { HIDDEN, PICKED, Renderer, SHOWN } from "./renderer.js";
 import { describePoint, pickPoint } from "./pick.js";
-import { element, factsTable, heatMap, number, spectrumChart } from "./charts.js";
+import { bandsTable, element, factsTable, heatMap, number, spectrumChart } from "./charts.js";
 import { encodeGif } from "./gif.js";
 import { listen } from "./controls.js";
 
 const WHILE_MOVING = 30_000; // Points of each model while the camera moves.
 const REST = 180; // Milliseconds without a change until all are drawn.
 const FRAMES = 36; // Of a turn.
+const CALM = 1; // Layers a second at most, where a reader asks for less motion.
+const AXES = [["column", [0, -1, 1]], ["row", [1, -1, 0]], ["depth", [-1, 0, 1]]]; // Where each is written.
 
 /**
  * Show a scene document (`explorer.page.encode`) in an element.
@@ -28,7 +30,7 @@ class Viewer {
   constructor(root, scene, begin, onState) {
     this.scene = scene; this.onState = onState; this.root = root;
     this.state = { ...START, ...begin };
-    if (!COLOURS.includes(this.state.colour)) this.state.colour = START.colour;
+    this.state.colour = known(this.state.colour);
     this.layers = layersOf(scene); this.roles = rolesOf(scene);
     this.build();
     this.renderer = Renderer.on(this.canvas, scene);
@@ -58,17 +60,18 @@ class Viewer {
   build() {
     this.canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": this.label(), "aria-describedby": "explorer-keys" });
     this.names = this.scene.models.map((model) => element("div", { class: "name" }, element("bdi", {}, model.key)));
+    this.axes = this.scene.models.map(() => AXES.map(([name]) => element("span", { class: "axis-name", "aria-hidden": "true" }, name)));
     this.tip = element("div", { class: "tip", hidden: true });
     this.count = element("p", { class: "count", "aria-live": "off" });
     this.live = element("p", { class: "hidden", "aria-live": "polite" });
-    this.stage = element("div", { class: "stage" }, this.canvas, ...this.names, this.tip);
+    this.stage = element("div", { class: "stage" }, this.canvas, ...this.axes.flat(), ...this.names, this.tip);
     this.picked = element("section", { class: "picked", "aria-label": "The picked matrix" });
     this.legend = element("div", { class: "legend" });
     this.root.replaceChildren(element("div", { class: "explorer" }, this.panel(), element("div", { class: "middle" }, this.count, this.stage, this.playing()), this.picked, this.live));
   }
 
   label() {
-    return `${this.root.dataset.alt ?? "Weights as points in three dimensions."} Arrow keys turn, plus and minus come nearer and go away, n and p pick the next and the last matrix.`;
+    return `${this.root.dataset.alt ?? "Weights as points in three dimensions."} Arrow keys turn, plus and minus come nearer and go away, Enter tells the point in the middle, n and p pick the next and the last matrix.`;
   }
 
   panel() {
@@ -76,18 +79,21 @@ class Viewer {
     this.shown = element("input", { id: "explorer-shown", type: "range", min: 2, max: 7, step: 0.1, onchange: () => this.set({ shown: Math.round(10 ** this.shown.value) }) });
     this.size = element("input", { id: "explorer-size", type: "range", min: 1, max: 10, step: 0.5, oninput: () => this.set({ size: Number(this.size.value) }) });
     this.checks = this.roles.map((role) => element("input", { type: "checkbox", checked: true, onchange: () => this.toggleRoles() }));
+    this.dots = this.roles.map(() => element("i", { class: "dot", hidden: true }));
+    this.layerChecks = Array.from({ length: this.layers }, (_, at) => element("input", { type: "checkbox", checked: true, "aria-label": `layer ${at + 1}`, onchange: () => this.toggleLayers() }));
     const matrices = this.scene.models.flatMap((model, at) => model.tensors.map((tensor) => [at, tensor.name]));
     this.matrix = element("select", { id: "explorer-matrix", onchange: () => this.pickFromList() }, element("option", { value: "" }, "none"), ...matrices.map(([at, name]) => element("option", { value: `${at} ${name}` }, this.scene.models.length > 1 ? `${this.scene.models[at].key}: ${name}` : name)));
     const all = element("button", { type: "button", onclick: () => this.set({ roles: [] }) }, "all roles");
     return element("form", { class: "panel", "aria-label": "What is shown", onsubmit: (event) => event.preventDefault() },
       element("label", { for: "explorer-colour" }, "colour"), this.colour, this.legend,
       element("label", { for: "explorer-matrix" }, "matrix"), this.matrix,
-      element("fieldset", {}, element("legend", {}, "roles"), ...this.roles.map((role, i) => element("label", { class: "check" }, this.checks[i], role.replaceAll("_", " "))), all),
+      element("fieldset", {}, element("legend", {}, "roles"), ...this.roles.map((role, i) => element("label", { class: "check" }, this.checks[i], role.replaceAll("_", " "), this.dots[i])), all),
+      element("fieldset", {}, element("legend", {}, "layers"), element("div", { class: "layers" }, ...this.layerChecks.map((check, at) => element("label", {}, check, element("span", {}, `${at + 1}`))))),
       element("label", { for: "explorer-shown" }, "points at most"), this.shown,
       element("label", { for: "explorer-size" }, "size of points"), this.size,
       element("div", { class: "buttons" },
         ...[["reset view", () => this.reset()], ["copy link", () => this.copyLink()], ["PNG", () => this.savePng()], ["GIF", () => this.saveGif()], ["video", () => this.saveVideo()]].map(([text, act]) => element("button", { type: "button", onclick: act }, text))),
-      element("p", { class: "quiet", id: "explorer-keys" }, "Drag or arrow keys turn; wheel, pinch or +/- zoom; Shift moves; click picks; n and p go through the matrices."));
+      element("p", { class: "quiet", id: "explorer-keys" }, "Drag or arrow keys turn; wheel, pinch or +/- zoom; Shift moves; click or Enter picks; n and p go through the matrices."));
   }
 
   playing() {
@@ -118,14 +124,20 @@ class Viewer {
 
   set(changes) {
     this.state = { ...this.state, ...changes };
+    this.state.colour = known(this.state.colour);
+    if (!this.renderer) { this.describePicked(); return; }
     if ("colour" in changes) this.recolour();
-    if ("roles" in changes || "layer" in changes || "picked" in changes || "model" in changes) this.remark();
+    if ("roles" in changes || "layers" in changes || "layer" in changes || "picked" in changes || "model" in changes) this.remark();
     if ("picked" in changes || "model" in changes) this.describePicked();
     this.draw(false);
   }
 
   toggleRoles() {
     this.set({ roles: this.roles.filter((_, i) => !this.checks[i].checked) });
+  }
+
+  toggleLayers() {
+    this.set({ layers: this.layerChecks.flatMap((check, at) => (check.checked ? [] : [at])) });
   }
 
   setSpeed() {
@@ -135,7 +147,7 @@ class Viewer {
 
   start() {
     this.play.textContent = "pause"; this.play.setAttribute("aria-pressed", "true");
-    this.timer = setInterval(() => this.set({ layer: ((this.state.layer ?? -1) + 1) % this.layers }), 1000 / this.state.speed);
+    this.timer = setInterval(() => this.set({ layer: ((this.state.layer ?? -1) + 1) % this.layers }), 1000 / (isCalm() ? Math.min(CALM, this.state.speed) : this.state.speed));
   }
 
   stop() {
@@ -145,11 +157,12 @@ class Viewer {
 
   reset() {
     const { yaw, pitch, distance, target } = START;
-    this.set({ yaw, pitch, distance, target: [...target], layer: null, roles: [] });
+    this.set({ yaw, pitch, distance, target: [...target], layer: null, layers: [], roles: [] });
   }
 
   key(name) {
     if (name === "Home") { this.reset(); return true; }
+    if (name === "Enter") { this.clickMiddle(); return true; }
     if (name === "Escape") { this.set({ picked: null }); return true; }
     if (name !== "n" && name !== "p") return false;
     const { tensors, byName } = this.scene.models[this.model()], at = byName.get(this.state.picked);
@@ -175,17 +188,17 @@ class Viewer {
     this.colour.value = this.state.colour;
     const { legend, palette } = found;
     const bar = element("span", { class: "bar", style: `background: linear-gradient(90deg, ${palette.filter((_, i) => i % 16 === 0).join(", ")})` });
-    this.legend.replaceChildren(...(legend.names
-      ? legend.names.map(([name, colour]) => element("span", { class: "entry" }, element("i", { style: `background: ${colour}` }), name.replaceAll("_", " ")))
-      : legend.low ? [element("span", { class: "ends" }, legend.low, bar, legend.high), legend.about] : [legend.about]));
+    this.dots.forEach((dot, i) => { dot.hidden = !legend.names; dot.style.background = legend.names?.[i][1] ?? ""; });
+    this.legend.replaceChildren(...(legend.low ? [element("span", { class: "ends" }, legend.low, bar, legend.high), legend.about] : [legend.about]));
   }
 
   remark() {
-    const { roles, layer, picked } = this.state;
+    const { roles, layers, layer, picked } = this.state;
     this.flags = this.scene.models.map((model) => Uint8Array.from(model.tensors, (tensor) =>
-      roles.includes(tensor.role) || (layer !== null && tensor.layer !== layer) ? HIDDEN : tensor.name === picked ? PICKED : SHOWN));
+      roles.includes(tensor.role) || layers.includes(tensor.layer) || (layer !== null && tensor.layer !== layer) ? HIDDEN : tensor.name === picked ? PICKED : SHOWN));
     this.renderer.mark(this.flags);
     this.checks.forEach((check, i) => { check.checked = !roles.includes(this.roles[i]); });
+    this.layerChecks.forEach((check, at) => { check.checked = !layers.includes(at); });
     this.slider.value = layer ?? -1;
     this.layerName.textContent = layer === null ? "all layers" : `${layer + 1} of ${this.layers}`;
     this.slider.setAttribute("aria-valuetext", this.layerName.textContent);
@@ -217,8 +230,9 @@ class Viewer {
   drawNow(most) {
     const ratio = this.fit(), limit = Math.min(most, this.state.shown);
     this.drawn = this.views();
-    this.renderer.draw(this.drawn, limit, this.state.size * ratio, this.background());
+    this.renderer.draw(this.drawn, limit, this.state.size * ratio, this.tone("--paper"), this.tone("--line"));
     this.names.forEach((name, i) => { name.style.left = `${this.drawn[i].x / ratio + 8}px`; name.style.top = `${this.drawn[i].y / ratio + 6}px`; });
+    this.axes.forEach((names, i) => this.placeAxes(names, this.drawn[i], ratio));
     this.tell(limit);
     if (most === Infinity) { this.onState({ ...this.state }); this.done?.(); this.done = null; }
   }
@@ -243,18 +257,27 @@ class Viewer {
     return count;
   }
 
-  background() {
-    const found = getComputedStyle(this.root).getPropertyValue("--paper").trim() || "#ffffff";
+  placeAxes(names, view, ratio) {
+    names.forEach((name, at) => {
+      const seen = seenAt(view, AXES[at][1]), out = seen && seen.map((each, i) => each + (each > [view.width, view.height][i] / 2 ? 8 : -8) * ratio);
+      name.hidden = !out || out.some((each, i) => each < 0 || each > [view.width, view.height][i]);
+      if (!name.hidden) Object.assign(name.style, { left: `${(view.x + out[0]) / ratio}px`, top: `${(view.y + out[1]) / ratio}px` });
+    });
+  }
+
+  /** A colour of the page as three numbers from 0 to 1. */
+  tone(name) {
+    const found = getComputedStyle(this.root).getPropertyValue(name).trim() || "#ffffff";
     return [1, 3, 5].map((at) => parseInt(found.slice(at, at + 2), 16) / 255);
   }
 
   // What is under the pointer, and what is picked.
 
-  at(x, y) {
+  at(x, y, near = 4) {
     const ratio = this.canvas.width / (this.canvas.clientWidth || 1), [px, py] = [x * ratio, y * ratio];
     const model = this.drawn.findIndex((view) => px >= view.x && px < view.x + view.width && py >= view.y && py < view.y + view.height);
     if (model < 0) return null;
-    const view = this.drawn[model], reach = Math.max(3, 4 * ratio);
+    const view = this.drawn[model], reach = Math.max(3, near * ratio);
     const point = pickPoint(this.scene.models[model], this.flags[model], view, this.state.shown, px - view.x, py - view.y, reach);
     return point < 0 ? null : { model, point };
   }
@@ -278,12 +301,21 @@ class Viewer {
     return [element("bdi", { class: "tensor" }, tensor), ...[`layer ${layer + 1} of ${this.layers}, ${role.replaceAll("_", " ")}`, `row ${row}, column ${column}`, `weight ${number(value)}, DNA ${number(dna)}`].map((text) => element("span", {}, text))];
   }
 
-  click(x, y) {
-    const found = this.at(x, y);
-    if (!found) return;
+  /** The point nearest to the middle of the model that is picked from, for who has no pointer. */
+  clickMiddle() {
+    const view = this.drawn[this.model()], ratio = this.canvas.width / (this.canvas.clientWidth || 1);
+    const [x, y] = [(view.x + view.width / 2) / ratio, (view.y + view.height / 2) / ratio];
+    for (const reach of [4, 16, 64, 256]) if (this.click(x, y, reach)) return;
+    this.live.textContent = "There is no point near the middle.";
+  }
+
+  click(x, y, near = 4) {
+    const found = this.at(x, y, near);
+    if (!found) return false;
     const model = this.scene.models[found.model], told = describePoint(model, found.point);
     this.set({ model: found.model, picked: told.tensor });
     this.live.textContent = `${told.tensor}, row ${told.row}, column ${told.column}: weight ${number(told.value)}, the DNA says ${number(told.dna)}.`;
+    return true;
   }
 
   describePicked() {
@@ -298,7 +330,7 @@ class Viewer {
     this.picked.replaceChildren(
       element("h2", {}, element("bdi", {}, tensor.name)),
       factsTable("what it is", [["model", model.key], ["role", tensor.role.replaceAll("_", " ")], ["layer", `${tensor.layer + 1} of ${this.layers}`], ["shape", of], ["R² of the DNA", number(tensor.r2, 3)], ["of its null", number(tensor.null_r2, 3)]]),
-      element("h3", {}, "frequencies over their null"), spectrumChart(tensor, this.scene.bands),
+      element("h3", {}, "frequencies over their null"), spectrumChart(tensor, this.scene.bands), bandsTable(tensor, this.scene.bands),
       element("h3", {}, "canonical order: weights, and what the DNA says"),
       element("div", { class: "pair" }, draw("picture", `Means of blocks of the ${of} weights.`), draw("rebuilt", "Means of the same blocks of what the DNA says.")));
     if (this.canvas === document.activeElement) this.live.textContent = `${tensor.name}, ${tensor.role.replaceAll("_", " ")}, ${of}, R squared ${number(tensor.r2, 3)}, null ${number(tensor.null_r2, 3)}.`;
@@ -360,6 +392,14 @@ class Viewer {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     this.live.textContent = `Saved as ${link.download}.`;
   }
+}
+
+function known(colour) {
+  return COLOURS.includes(colour) ? colour : START.colour;
+}
+
+function isCalm() {
+  return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
 /** What the single page does: mount the scene that is in it, and keep the state in the address. */

@@ -39,6 +39,7 @@ def _model(key: str, num_points: int, num_layers: int, name: str) -> SceneModel:
         file_cols=cols,
         values=rows.astype(np.float32),
         rebuilt=rows.astype(np.float32) / 2,
+        flipped=np.zeros(len(tensor), dtype=np.uint8),
         clusters=np.full(len(tensor), NO_CLUSTER, dtype=np.uint8),
     )
 

@@ -126,8 +126,8 @@ def test_layers_play_one_after_the_other_until_paused(open_page: Open) -> None:
 def test_a_link_shows_what_was_seen(open_page: Open) -> None:
     found = open_page(made_scene("alpha", "beta"))
     found.page.evaluate(
-        "window.explorer.set({yaw: 1.5, distance: 2, colour: 'role', layer: 2, model: 1,"
-        " picked: 'layer.4.weight', roles: ['ffn_in']})"
+        "window.explorer.set({yaw: Math.SQRT2, distance: 2, colour: 'role', layer: 2, picked: 'layer.4.weight', "
+        "model: 1, roles: ['ffn_in']})"
     )
     until(found, "location.hash.includes('layer.4.weight')")
     seen, link = stage_of(found), found.page.url
@@ -178,6 +178,46 @@ def test_keys_go_through_the_matrices_and_say_what_they_are(open_page: Open) -> 
     assert found.page.locator(".picked canvas").count() == 2
 
 
+def test_enter_tells_the_point_in_the_middle(open_page: Open) -> None:
+    found = open_page(made_scene("alpha"))
+    found.page.locator(".stage canvas").focus()
+    found.page.keyboard.press("Enter")
+    told = found.page.locator("[aria-live=polite]").inner_text()
+    picked = found.page.evaluate(STATE)["picked"]
+    assert picked.startswith("layer.") and told.startswith(f"{picked}, row ") and "the DNA says" in told
+
+
+def test_a_layer_is_switched_off_and_the_link_keeps_it(open_page: Open) -> None:
+    found = open_page(made_scene("alpha"))
+    found.page.get_by_label("layer 2", exact=True).focus()
+    found.page.keyboard.press("Space")
+    until(found, "location.hash === '#layers-off=1'")
+    assert found.page.locator(".count").inner_text() == "1,500 of 524,288 shown"
+
+
+def test_the_numbers_of_the_picked_matrix_stand_in_a_table(open_page: Open) -> None:
+    found = open_page(made_scene("alpha"), "#picked=layer.3.weight")
+    found.page.get_by_text("numbers", exact=True).click()
+    rows = found.page.locator("details tbody tr")
+    assert rows.count() == 8 and rows.first.locator("td").all_inner_texts() == ["0.2", "0.1", "0.01"]
+
+
+def test_who_asks_for_less_motion_sees_at_most_one_layer_a_second(open_page: Open) -> None:
+    found = open_page(made_scene("alpha"), "#speed=8", reduced_motion=True)
+    found.page.evaluate("window.steps = []; window.setInterval = (_, wait) => { steps.push(wait); return 1; }")
+    found.page.get_by_role("button", name="play").click()
+    assert found.page.evaluate("steps.filter(Boolean)") == [1000]  # What drives the browser waits for nothing.
+    button = "getComputedStyle(document.querySelector('button')).transitionDuration"
+    assert found.page.evaluate(button) == "0s"
+
+
+def test_models_stand_below_each_other_where_the_window_is_narrow(open_page: Open) -> None:
+    found = open_page(made_scene("alpha", "beta"), width=390, height=844)
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= 390
+    alpha, beta = (found.page.locator(".name").nth(at).bounding_box() for at in (0, 1))
+    assert alpha is not None and beta is not None and beta["y"] > alpha["y"] + 100
+
+
 def test_pictures_and_films_are_saved(open_page: Open, tmp_path: Path) -> None:
     found = open_page(made_scene("alpha", num_points=400), width=700, height=560)
     for name, suffix in (("PNG", ".png"), ("GIF", ".gif"), ("video", "")):
@@ -226,9 +266,15 @@ def test_a_browser_without_webgl2_says_so(open_page: Open, browser: "Browser", t
     path = tmp_path / "bare.html"
     path.write_text(explorer_html(made_scene("alpha")), encoding="utf-8")
     with watched(browser) as found:
-        found.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+        found.page.add_init_script(
+            "const own = HTMLCanvasElement.prototype.getContext;"
+            "HTMLCanvasElement.prototype.getContext = function (kind, ...more) {"
+            "  return kind === 'webgl2' ? null : own.call(this, kind, ...more); }"
+        )
         found.page.goto(path.as_uri())
-        assert "no WebGL2" in found.page.get_by_role("alert").inner_text() and not found.errors
+        assert "no WebGL2" in found.page.get_by_role("alert").inner_text()
+        found.page.get_by_label("matrix", exact=True).select_option("0 layer.2.weight")
+        assert found.page.locator(".picked h2").inner_text() == "layer.2.weight" and not found.errors
 
 
 def test_the_document_is_json_that_no_name_can_leave(tmp_path: Path) -> None:

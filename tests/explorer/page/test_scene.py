@@ -36,6 +36,19 @@ def test_points_are_the_files_weights_and_what_the_dna_says(source: Source) -> N
         assert model.rebuilt[at] == dna[name].canonical().numpy()[canonical]
 
 
+def test_the_table_has_rows_columns_and_signs_of_the_files(source: Source) -> None:
+    table = scene_view(source, [MODEL], num_points=500).table()
+    with source.matrices(MODEL) as matrices:
+        stored = {each.name: each.in_file_order for each in matrices}
+    assert all(value == stored[name][row, col] for name, row, col, value in table.iloc[:, 1:5].itertuples(index=False))
+
+
+def test_nothing_measured_of_the_first_is_said_of_the_difference(source: Source) -> None:
+    view = scene_view(source, [MODEL, MODEL], num_points=300, difference=True)
+    assert all(each.r2 is None and not each.bands and not each.picture.any() for each in view.models[2].tensors)
+    assert "the first model less the second" in view.caption
+
+
 def test_every_beginning_has_a_share_of_every_matrix(source: Source) -> None:
     (model,) = scene_view(source, [MODEL], num_points=2_000).models
     whole = np.bincount(model.tensor)
