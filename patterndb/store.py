@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 from patterndb import schema
 from patterndb.columns import require_table
 from patterndb.comparison import Comparison, compare
+from patterndb.overviews import OverviewStore
 from patterndb.patterns import PatternStore, read_tensor_statistics, read_tensors
 from patterndb.records import Neighbour, SignatureEntry
 from patterndb.runs import RunStore
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["PatternDatabase"]
 
 
-class PatternDatabase(PatternStore, RunStore):
+class PatternDatabase(PatternStore, RunStore, OverviewStore):
     """Patterns and runs in a SQLite file or a PostgreSQL database; a context manager that closes it.
 
     Takes and gives frozen records. Every failure is a `StoreError`; every method is a transaction of its own, and what
