@@ -31,7 +31,9 @@ def tiles(*entries: tuple[str, str, str]) -> html.Dl:
 
 
 def facts(entries: Sequence[tuple[str, str]]) -> html.Dl:
-    return html.Dl([html.Div([html.Dt(name), html.Dd(value, dir="auto")]) for name, value in entries], className="facts")
+    return html.Dl(
+        [html.Div([html.Dt(name), html.Dd(value, dir="auto")]) for name, value in entries], className="facts"
+    )
 
 
 def flag_settings(board: Board, patterns: Sequence[PatternSummary]) -> list[Any]:
@@ -54,7 +56,9 @@ def _values(values: Sequence[tuple[str, int]]) -> str:
 
 def problem(message: str, hint: str) -> html.Div:
     """Two sentences: what happened, and what to do."""
-    return html.Div([html.P(printable(message)), html.P(printable(hint), className="hint")], className="note", role="alert")
+    return html.Div(
+        [html.P(printable(message)), html.P(printable(hint), className="hint")], className="note", role="alert"
+    )
 
 
 def nothing_mined() -> html.Div:
@@ -63,7 +67,15 @@ def nothing_mined() -> html.Div:
         [
             html.H2("Nothing is mined yet"),
             html.P("As soon as a model is mined into this database, it appears here by itself."),
-            html.P(["Start with ", html.Code("dna-zoo mine minilm-l6"), ", or see what there is with ", html.Code("dna-zoo zoo"), "."]),
+            html.P(
+                [
+                    "Start with ",
+                    html.Code("dna-zoo mine minilm-l6"),
+                    ", or see what there is with ",
+                    html.Code("dna-zoo zoo"),
+                    ".",
+                ]
+            ),
         ],
         className="note",
     )

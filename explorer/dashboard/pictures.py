@@ -10,6 +10,7 @@ from dna_zoo.text import printable
 from explorer.dashboard.board import Board, Failure, Picture, Request
 from explorer.dashboard.state import State
 from explorer.style import OKABE_ITO, THEMES, ThemeName
+from explorer.view import View
 
 __all__ = ["GRAPH_CONFIG", "figure_of", "picture_slot", "show_picture"]
 
@@ -45,14 +46,32 @@ def show_picture(board: Board, request: Request, state: State, theme: ThemeName)
         className="graph",
     )
     # The words stand beside the drawing, which a screen reader cannot read.
-    drawing = html.Div(graph, role="img", **{"aria-label": printable(view.alt)})
+    drawing = html.Div(graph, role="group", **{"aria-label": printable(view.alt)})
     words = html.P([html.Span(printable(view.caption)), " ", html.Em(printable(view.alt))])
-    return html.Figure([drawing, html.Figcaption([words, _download(request)])], className="picture")
+    return html.Figure(
+        [_heading(view), drawing, html.Figcaption([words, _download(request)])],
+        className=f"picture{' wide' if _has_panels(found.figure) else ''}",
+    )
+
+
+def _has_panels(figure: Any) -> bool:
+    """Whether it is made of several, and needs the whole width."""
+    return len(_scenes(figure)) > 1 or len({trace.xaxis or "x" for trace in figure.data if "xaxis" in trace}) > 1
+
+
+def _heading(view: View) -> html.P:
+    """The title as text of the page: it wraps, and a name in it is never markup."""
+    subtitle = printable(getattr(view, "subtitle", "") or ", ".join(view.subject[:3]))
+    return html.P(
+        [html.Strong(printable(view.title)), html.Span(subtitle, className="quiet", dir="auto")], className="title"
+    )
 
 
 def _download(request: Request) -> html.A:
     address = f"/picture.csv?{urlencode({'picture': request.name})}"
-    return html.A("CSV", href=address, className="button live", **{"aria-label": f"Download the numbers of {request.kind}"})
+    return html.A(
+        "CSV", href=address, className="button live", **{"aria-label": f"Download the numbers of {request.kind}"}
+    )
 
 
 def figure_of(picture: Picture, request: Request, state: State, theme: ThemeName) -> Any:
@@ -61,20 +80,23 @@ def figure_of(picture: Picture, request: Request, state: State, theme: ThemeName
     What a reader turned and zoomed stays as long as it is the same picture (`uirevision`).
     """
     chosen, figure = THEMES[theme], copy.deepcopy(picture.figure)
+    papers = {each.paper.lower() for each in THEMES.values()} | {"white", ""}
+    plot = str(figure.layout.plot_bgcolor or "").lower()
     axis = {"gridcolor": chosen.quiet, "linecolor": chosen.quiet, "zerolinecolor": chosen.quiet}
     figure.update_layout(
         template="none",
         paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
+        # A figure whose cells may be missing has a ground that says so.
+        plot_bgcolor=CLEAR if plot in papers else plot,
         colorway=list(OKABE_ITO),
         font={"color": chosen.ink, "family": "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 12},
         hoverlabel={"bgcolor": chosen.paper, "bordercolor": chosen.quiet, "font": {"color": chosen.ink}},
         modebar={"bgcolor": CLEAR, "color": chosen.quiet, "activecolor": chosen.ink},
-        margin={"l": 64, "r": 24, "t": 56, "b": 56},
+        margin={"l": 64, "r": 24, "t": 36, "b": 56},
         height=min(figure.layout.height or DEFAULT_HEIGHT, TALLEST),
         uirevision=request.name,
     )
-    figure.layout.width = None
+    figure.layout.width = figure.layout.title = None
     figure.update_xaxes(automargin=True, **axis)
     figure.update_yaxes(automargin=True, **axis)
     for scene in [name for name in figure.layout if name.startswith("scene")] or _scenes(figure):

@@ -24,7 +24,9 @@ ATTRIBUTES = {"className": "class", "tabIndex": "tabindex", "role": "role", "sco
 EMPTY = {"br", "hr", "img"}
 ONLY_LIVE = "live"
 """Class of what makes sense only where the dashboard runs: fields, downloads, pages."""
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+)
 DRAW = """
 for (const holder of document.querySelectorAll("[data-figure]")) {
   const figure = JSON.parse(document.getElementById(holder.dataset.figure).textContent);
@@ -66,7 +68,9 @@ def _filters(state: State) -> str:
     chosen = [*state.models, *(value for field in ("tiers", "modalities", "architectures", "roles", "classes")
                                for value in getattr(state, field))]  # fmt: skip
     words = ", ".join(chosen) or "all models"
-    return f'<p class="quiet">Shown: {escape(words)}. State: <code>{escape(state.to_hash() or "tab=overview")}</code></p>'
+    return (
+        f'<p class="quiet">Shown: {escape(words)}. State: <code>{escape(state.to_hash() or "tab=overview")}</code></p>'
+    )
 
 
 def _drawn(component: Any, state: State, board: Board, theme: ThemeName) -> Any:

@@ -12,7 +12,13 @@ from explorer.dashboard.state import FACETS, TABS, THEME_CHOICES, State
 
 __all__ = ["CONTROLS", "control_values", "draw_header", "draw_sidebar"]
 
-HEADINGS = {"tiers": "Tier", "modalities": "Modality", "architectures": "Architecture", "roles": "Role", "classes": "Class"}
+HEADINGS = {
+    "tiers": "Tier",
+    "modalities": "Modality",
+    "architectures": "Architecture",
+    "roles": "Role",
+    "classes": "Class",
+}
 CONTROLS = ("search", "models", "kind", "tensor", *FACETS)
 """Fields of the state that a control of the sidebar shows and changes; also the ids of the controls."""
 MOST_OPTIONS = 2000
@@ -48,7 +54,9 @@ def _current(is_current: bool) -> dict[str, str]:
 def draw_sidebar() -> list[Any]:
     """The controls, still empty: `control_values` fills them."""
     return [
-        _labelled("Search", dcc.Input(id="search", type="search", placeholder="Part of a name", debounce=0.3, value="")),
+        _labelled(
+            "Search", dcc.Input(id="search", type="search", placeholder="Part of a name", debounce=0.3, value="")
+        ),
         _labelled("Models", _choice("models", "All that the filters leave", multi=True)),
         _labelled("Kind of view", _choice("kind", "The tab's own")),
         html.Div(_labelled("Tensor", _choice("tensor", "The first in the blocks")), id="tensor-box"),

@@ -51,7 +51,11 @@ def _two(state: State, board: Board) -> list[Any]:
             ("Weights", fixed(found.weights), f"{verdict}; 0 a copy, 1 unrelated"),
             ("Kind", fixed(found.kind), f"over {count(found.dimensions)} statistics"),
             ("Frequencies", fixed(found.frequency_correlation), "correlation of band energies"),
-            ("Clusters", fixed(overlap.value if overlap else None), overlap.kind.replace("_", " ") if overlap else "none in common"),
+            (
+                "Clusters",
+                fixed(overlap.value if overlap else None),
+                overlap.kind.replace("_", " ") if overlap else "none in common",
+            ),
         ),
         draw_table(compared_table(state, board), state),
     ]

@@ -45,13 +45,18 @@ def _card(pattern: PatternSummary) -> html.Article:
     scores = sorted(pattern.class_scores.items(), key=lambda item: -item[1])
     entries = [
         ("Class", f"{pattern.pattern_class} ({', '.join(f'{name} {fixed(score, 2)}' for name, score in scores[:3])})"),
-        ("Kind", " · ".join(filter(None, (model.modality, model.architecture, model.family, model.objective))) or MISSING),
+        (
+            "Kind",
+            " · ".join(filter(None, (model.modality, model.architecture, model.family, model.objective))) or MISSING,
+        ),
         ("Weights", f"{compact(model.num_weights)} in {count(model.num_tensors)} tensors"),
         ("Made from", ", ".join(model.parents) or MISSING),
         ("Fit", _fit_words(fit)),
         ("Run", f"{pattern.run}, {pattern.confirmed_at:%Y-%m-%d %H:%M} UTC"),
     ]
-    partial = [html.P("A considerable share of this model could not be read.", className="flag")] * bool(model.is_partial)
+    partial = [html.P("A considerable share of this model could not be read.", className="flag")] * bool(
+        model.is_partial
+    )
     return html.Article([html.H3(html.Bdi(model.key)), *partial, facts(entries)], className="card")
 
 
@@ -59,9 +64,7 @@ def _fit_words(fit: FitRecord | None) -> str:
     if fit is None:
         return "Nothing was fitted: mine it again with a fit to see its DNA."
     null = fit.null_r2 if fit.means_null_r2 is None else fit.means_null_r2
-    return (
-        f"R² {fixed(fit.r2)}, null {fixed(null)}, SVD {fixed(fit.svd_r2)}, at {fixed(fit.bits_per_weight, 2)} bits a weight"
-    )
+    return f"R² {fixed(fit.r2)}, null {fixed(null)}, SVD {fixed(fit.svd_r2)}, at {fixed(fit.bits_per_weight, 2)} bits a weight"
 
 
 def models_table(state: State, board: Board) -> Table:

@@ -49,8 +49,14 @@ def _fitness(state: State, board: Board) -> list[Any]:
         return [problem(found.message, found.hint)]
     total = len(board.catalog().in_view(state))
     many = f"the first of {count(total)}: choose or filter" if total > len(keys) else "all in view"
-    detail = "1: the distances are a tree" if found.cophenetic is not None else found.note or "all distances are the same"
-    return [tiles(("Models in the tree", count(len(keys)), many), ("Cophenetic correlation", fixed(found.cophenetic), detail))]
+    detail = (
+        "1: the distances are a tree" if found.cophenetic is not None else found.note or "all distances are the same"
+    )
+    return [
+        tiles(
+            ("Models in the tree", count(len(keys)), many), ("Cophenetic correlation", fixed(found.cophenetic), detail)
+        )
+    ]
 
 
 def agreement_table(state: State, board: Board) -> Table:
@@ -60,7 +66,11 @@ def agreement_table(state: State, board: Board) -> Table:
     names = ("level", "num_models", "num_lineages", "num_labels", "adjusted_rand", "p", "q", "note")
     rows = [{name: getattr(level, name) for name in names} for level in levels]
     return Table(
-        name="agreement", caption="Agreement of what is declared with the tree", columns=COLUMNS, rows=rows, empty="No level can be judged."
+        name="agreement",
+        caption="Agreement of what is declared with the tree",
+        columns=COLUMNS,
+        rows=rows,
+        empty="No level can be judged.",
     )
 
 
@@ -71,7 +81,9 @@ def _declared(state: State, patterns: Sequence[PatternSummary]) -> html.Section:
         model = pattern.model
         tree[model.modality or UNKNOWN][model.architecture or UNKNOWN][pattern.pattern_class].append(model.key)
     branches = [
-        html.Li([html.Strong(modality), html.Ul([_branch(state, name, twigs) for name, twigs in sorted(below.items())])])
+        html.Li(
+            [html.Strong(modality), html.Ul([_branch(state, name, twigs) for name, twigs in sorted(below.items())])]
+        )
         for modality, below in sorted(tree.items())
     ]
     heading = html.H3(["Declared ", html.Span("modality, architecture, class", className="count")])
