@@ -28,16 +28,21 @@ $(VENV)/.dev: $(VENV)/.demo
 	@$(PIP) install -e '.[test,check]'
 	@touch $@
 
+# A browser for the tests of pages, where the machine has none.
+$(VENV)/.browser: $(VENV)/.dev
+	@$(BIN)/python -m tests.support.browser
+	@touch $@
+
 install: $(VENV)/.installed ## make .venv and install dna-zoo into it
 
 mine: $(VENV)/.demo ## mine MiniLM-L6 and the specimens, and print the findings
 	@benchmarks/demo.sh $(BIN)/dna-zoo
 
-test: $(VENV)/.dev ## run all tests, on every core (at most 15 minutes on two)
+test: $(VENV)/.browser ## run all tests, on every core (at most 15 minutes on two)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-fast: $(VENV)/.dev ## run the tests without real models, PostgreSQL and long fits (at most 90 seconds)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not postgres and not minilm"
+test-fast: $(VENV)/.dev ## run the tests without real models, PostgreSQL, browsers and long fits (at most 90 seconds)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not postgres and not minilm and not browser"
 
 golden: $(VENV)/.dev ## compare what this version finds with the kept results (about 4 minutes)
 	@$(BIN)/python -m benchmarks.golden

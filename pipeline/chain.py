@@ -65,7 +65,7 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Chain"]
 
-EXTRACT_VERSION = "6"
+EXTRACT_VERSION = "7"
 log = logging.getLogger(__name__)
 _converter = Converter()
 

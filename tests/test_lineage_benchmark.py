@@ -99,6 +99,7 @@ def test_the_interval_of_a_share_is_clopper_pearsons() -> None:
     assert exact_interval(3, 50) == pytest.approx((0.01255, 0.16548), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_cost_is_measured_in_a_process_of_its_own() -> None:
     found = measure(str(SPECIMENS / "bert-a"), str(SPECIMENS / "bert-a-permuted"))
     assert (found["verdict"], found["weights"]) == ("same lineage", 93_746)

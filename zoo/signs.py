@@ -10,14 +10,16 @@ between two matrices. The sign of a unit may be flipped
   the down projection;
 - in a kernel that reads one channel each of the matrix before it (state space models), with that matrix;
 - in a pooler with tanh, which is odd, with the columns of the head that reads it;
-- in the channels between blocks of MobileNetV2, which pass no activation, with the columns of the kernels behind.
+- in the channels between blocks of MobileNetV2, which pass no activation, with the columns of the kernels behind;
+- in what leaves a module and is scaled for each channel (LayerScale: ConvNeXt, DINOv2, BEiT), with that scale;
+- in the columns of a projection that reads code vectors alone (wav2vec 2), with the code vectors.
 
 An axis wrongly taken as free costs the signature its odd moments there; one missed breaks its invariance. So whatever
 names and shapes do not decide is taken as free.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +34,11 @@ _GATED = (("gate_proj", "up_proj"), ("w1", "w3"), ("wi_0", "wi_1"), ("ffn_gate",
 _UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up|Wi)\.weight$|\[up\]$")
 _HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
+_LAYER_SCALE = re.compile(
+    r"^(.*?)(?:layer_scale_parameter|layer_scale([12])\.lambda1|ls([12])\.gamma|(?:gamma|lambda)_([12])|gamma)$"
+)
+"""The block that a scale for each channel belongs to, and whether it is behind the first module of it or the second."""
+_READS_CODES = re.compile(r"(?:^|\.)project_q\.weight$")
 _MIXER_KERNEL = re.compile(r"(?:^|\.)\w*conv_?1d\.weight$")
 
 
@@ -50,6 +57,8 @@ class FreeSigns:
     """Channels between blocks may pass no activation: there are depthwise kernels and batch norms."""
     gated: frozenset[str]
     """Modules whose hidden units are multiplied with those of a gate."""
+    scaled: frozenset[tuple[str, Role]]
+    """Blocks, and the role of the projection in them that is scaled for each channel."""
 
 
 def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], norms: frozenset[str]) -> FreeSigns:
@@ -67,6 +76,7 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
         linear_norms=is_linear,
         narrow=bool(batch_norms) and has_depthwise,
         gated=_gated_modules(headers),
+        scaled=frozenset(_scaled_projections(headers)),
     )
 
 
@@ -91,6 +101,14 @@ def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
     return frozenset(found)
 
 
+def _scaled_projections(headers: Sequence[TensorHeader]) -> Iterator[tuple[str, Role]]:
+    for header in headers:
+        found = _LAYER_SCALE.match(header.name) if len(header.shape) == 1 else None
+        if found and found[1].endswith("."):
+            place = next((number for number in found.groups()[1:] if number), None)
+            yield found[1][:-1], Role.ATTENTION_OUTPUT if place == "1" else Role.FFN_OUT
+
+
 def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
     """`spec` with `free_row_signs` and `free_col_signs`."""
     return replace(spec, free_row_signs=_rows_are_free(spec, found), free_col_signs=_cols_are_free(spec, found))
@@ -100,6 +118,8 @@ def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role in CONVOLUTIONS:
         is_mixers = spec.role is Role.DEPTHWISE_CONVOLUTION and _MIXER_KERNEL.search(spec.name) is not None
         return bool(found.batch_norms) or is_mixers
+    if any((module, spec.role) in found.scaled for module in _modules_above(spec.name)):
+        return True
     if spec.role is Role.FFN_IN and _UP.search(spec.name) and _parent(spec.tensor) in found.gated:
         return True
     return _is_free_residual(spec, spec.row_axis, found) or _TANH_UNITS.search(spec.name) is not None
@@ -110,6 +130,8 @@ def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
         return found.linear_norms or _module(spec.name) in found.batch_norms
     if spec.role in CONVOLUTIONS:
         return found.narrow and spec.col_axis is Axis.CHANNEL
+    if _READS_CODES.search(spec.name):
+        return True
     if spec.role is Role.FFN_OUT and _parent(spec.tensor) in found.gated:
         return True
     is_label_head = spec.role is Role.HEAD and spec.row_axis is Axis.LABEL
@@ -120,6 +142,12 @@ def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
     # The narrow side of a bottleneck is a residual stream too.
     is_residual = axis is Axis.RESIDUAL or (axis is Axis.HIDDEN and spec.role is Role.BOTTLENECK)
     return tower_of(spec.name) in found.residual and spec.is_matrix and is_residual
+
+
+def _modules_above(name: str) -> Iterator[str]:
+    """The module, the one that holds it, and so on."""
+    while name := _module(name):
+        yield name
 
 
 def _parent(name: str) -> str:

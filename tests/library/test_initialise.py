@@ -18,6 +18,8 @@ from library.patterns.measure import measure_model
 from library.patterns.records import Key, SharedPattern
 from tests.support.sharing import bert, build, gpt2, pattern_of, resnet, vit
 
+pytestmark = pytest.mark.slow
+
 MAKERS = {"bert": bert, "gpt2": gpt2, "vit": vit, "resnet": resnet}
 PRODUCT = Key("query_key", "products")
 

@@ -24,6 +24,8 @@ from tests.support.small_models import analysed, matrix_spec, trained_model
 from tests.support.tiny_models import make_tiny_checkpoint
 from zoo.tensors import Axis, Role, TensorKind, TensorSpec
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLS = 40_000, 256
 TABLE_BYTES = 4 * ROWS * COLS
 TABLE, COPY = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"

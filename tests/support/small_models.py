@@ -1,6 +1,7 @@
 """Small made-up models for the tests of the analysis: specs, values in file order, and a loader for both."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +115,12 @@ def canonical(values: Float32, spec: TensorSpec) -> Float32:
     if not spec.is_matrix:
         return values
     return canonicalise(values, seriate(values, row_axis=spec.row_axis, col_axis=spec.col_axis))
+
+
+@cache
+def analysed_once(seed: int, num_nulls: int = 2) -> ModelAnalysis:
+    """Of `trained_model(seed)`: made once for all tests of a process, which do not change it."""
+    return analysed(trained_model(seed), num_nulls=num_nulls)
 
 
 def analysed(model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int = 4096) -> ModelAnalysis:

@@ -32,10 +32,27 @@ def free(*headers: TensorHeader) -> dict[str, tuple[bool, bool]]:
     return {spec.name: (spec.free_row_signs, spec.free_col_signs) for spec in describe_tensors(headers)}
 
 
-@pytest.mark.parametrize("key", sorted(ALL_CARDS.keys() - {"mobilebert", "t5-small"}))
+@pytest.mark.parametrize("key", sorted(ALL_CARDS.keys() - {"mobilebert", "t5-small", "convnext-tiny"}))
 def test_layer_norms_fix_the_signs_of_the_residual_stream(key: str) -> None:
     blocks = [spec for spec in specs_of(key) if spec.role in (Role.FFN_IN, Role.FFN_OUT, Role.ATTENTION_OUTPUT)]
     assert not any(spec.free_row_signs or spec.free_col_signs for spec in blocks)
+
+
+def test_what_is_scaled_for_each_channel_has_arbitrary_signs() -> None:
+    outputs = [spec for spec in specs_of("convnext-tiny") if spec.role is Role.FFN_OUT]
+    assert len(outputs) == 18 and all(spec.free_row_signs and not spec.free_col_signs for spec in outputs)
+    block = "dinov2.encoder.layer.0"
+    attention, output = header(f"{block}.attention.output.dense.weight", 8, 8), header(f"{block}.mlp.fc2.weight", 8, 32)
+    norm = [header("dinov2.layernorm.weight", 8), header("dinov2.layernorm.bias", 8)]
+    first, second = (header(f"{block}.layer_scale{number}.lambda1", 8) for number in (1, 2))
+    for scales, expected in (((), (False, False)), ((first,), (True, False)), ((first, second), (True, True))):
+        found = free(*norm, attention, output, *scales)
+        assert (found[attention.name][0], found[output.name][0]) == expected
+
+
+def test_columns_that_read_code_vectors_alone_have_arbitrary_signs() -> None:
+    found = {spec.name: spec for spec in specs_of("wav2vec2-base")}
+    assert found["project_q.weight"].free_col_signs and not found["project_hid.weight"].free_col_signs
 
 
 def test_norms_of_t5_subtract_no_mean_and_leave_the_signs_of_the_stream_free() -> None:

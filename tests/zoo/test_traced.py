@@ -20,12 +20,6 @@ from zoo.tracing.traced import TracedTensor, TracedWiring
 NOT_BUILT = {"efficientnet-b0"}
 """One width of its code is no setting of its config, so that no tiny model of it can be made; its names say all."""
 KEYS = sorted({path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz")} - NOT_BUILT)
-OPEN = {
-    "convnext-tiny": ["pwconv2.weight: signs of rows fixed by name, free by tracing"],
-    "wav2vec2-base": ["project_q.weight: signs of cols fixed by name, free by tracing"],
-}
-"""Signs that names miss, behind a scale for each channel and behind code vectors: a copy with others has another
-fingerprint. None of the fifteen has them."""
 IN = TracedTensor(role=Role.FFN_IN, ndim=2, row_axis=Axis.HIDDEN)
 OUT = TracedTensor(role=Role.FFN_OUT, ndim=2, col_axis=Axis.HIDDEN)
 QUERY = TracedTensor(role=Role.ATTENTION_QUERY, ndim=2, row_axis=Axis.ATTENTION)
@@ -48,9 +42,7 @@ def test_names_and_tracing_agree_on_the_zoo(key: str) -> None:
     assert shipped is not None
     specs, found = describe_tensors(fixture.file, fixture.config), shipped.find(fixture.file)
     unexplained = [str(each) for each in disagreements(specs, found) if not each.explanation]
-    assert len(unexplained) == len(OPEN.get(key, ())) and all(
-        text.endswith(end) for text, end in zip(unexplained, OPEN.get(key, ()), strict=True)
-    ), unexplained
+    assert not unexplained
     heads = number_in(fixture.config, *HEADS)
     if "text_config" not in fixture.config:  # Two towers have their heads apart.
         assert shipped.heads == (None if heads is None else min(heads, 4))
@@ -86,7 +78,7 @@ def test_a_wrong_rule_would_be_a_disagreement() -> None:
     )
 
 
-@pytest.mark.parametrize("model_type", ["llama", "mamba", "t5", "mixtral"])
+@pytest.mark.parametrize("model_type", ["beit", "data2vec-vision", "dinov2", "llama", "mamba", "mixtral", "t5"])
 def test_names_and_tracing_agree_on_other_types(model_type: str) -> None:
     tiny = build_tiny(model_type)
     found = derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary)

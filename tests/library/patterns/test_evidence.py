@@ -8,6 +8,8 @@ from library.patterns.evidence import explained_share, judge_parts, shrunk_mean
 from library.patterns.records import Key
 from tests.support.sharing import bert, build
 
+pytestmark = pytest.mark.slow
+
 
 def draws(count: int, num_draws: int, length: int = 6, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, 1 + num_draws, 5, length))

@@ -35,6 +35,7 @@ def class_of(values: npt.NDArray[np.floating], *, row_axis: Axis = Axis.HIDDEN) 
     return classify([found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", INITIALISATIONS)
 def test_a_random_initialised_model_is_noisy(kind: str) -> None:
     found = analysed(random_model(0, INITIALISATIONS[kind]), num_nulls=8).classification
@@ -46,6 +47,7 @@ def test_a_shuffled_copy_is_noisy() -> None:
     assert analysed(shuffled(trained_model(0), 9), num_nulls=8).classification.pattern_class == "noisy"
 
 
+@pytest.mark.slow
 def test_chance_effects_in_small_matrices_are_no_evidence() -> None:
     rng = np.random.default_rng(0)
     classes = [class_of(rng.normal(size=(12, 9))).pattern_class for _ in range(40)]
@@ -68,6 +70,7 @@ def test_noise_and_its_means_are_noisy_and_what_is_beyond_them_is_seen(kind: str
     assert class_of(means + planted + 0.3 * noise).pattern_class == "structured"
 
 
+@pytest.mark.slow
 def test_one_table_does_not_decide_the_class_of_a_model() -> None:
     rng = np.random.default_rng(0)
     model = dict(random_model(0, INITIALISATIONS["normal"]))

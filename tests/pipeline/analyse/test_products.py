@@ -85,6 +85,7 @@ def test_what_leaves_the_function_leaves_the_trace_and_its_draws(signs_are_free:
     assert numbers(ours) == pytest.approx(numbers(theirs), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_permuted_model_has_the_same_products() -> None:
     model = trained_model(0)
     ours, theirs = (analysed(own, num_nulls=3).statistics for own in (model, permuted(model, 5)))
@@ -93,6 +94,7 @@ def test_a_permuted_model_has_the_same_products() -> None:
     assert left.null_std == pytest.approx(right.null_std, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 1.5])
 @pytest.mark.parametrize("signs_are_free", [False, True])
 def test_p_is_uniform_where_the_factors_have_nothing_to_do_with_each_other(spread: float, signs_are_free: bool) -> None:

@@ -14,7 +14,7 @@ from pipeline.analyse.aggregation import Measured, TensorAnalysis
 from pipeline.analyse.evidence import smallest_p
 from pipeline.analyse.signature import SIGNATURE_NAMES, make_signature
 from pipeline.fingerprint.fingerprint import FAMILIES, NUM_DIMENSIONS
-from tests.support.small_models import analysed, matrix_spec, permuted, shuffled, trained_model
+from tests.support.small_models import analysed, analysed_once, matrix_spec, permuted, shuffled, trained_model
 from zoo.tensors import Axis, Role
 
 TOLERANCE = 1e-4
@@ -56,7 +56,7 @@ def test_the_length_is_the_same_for_every_architecture() -> None:
 
 
 def test_the_signature_knows_nothing_of_what_lies_beyond_the_means() -> None:
-    found = analysed(trained_model(0), num_nulls=2)
+    found = analysed_once(0)
     without = [
         replace(item, measured=tuple(each for each in item.measured if each.kind != "means")) for item in found.tensors
     ]
@@ -79,7 +79,7 @@ def test_statistics_of_positions_enter_as_effects_over_their_null() -> None:
 
 
 def test_what_a_model_lacks_is_masked() -> None:
-    signature = analysed(trained_model(0), num_nulls=2).signature
+    signature = analysed_once(0).signature
     values = dict(zip(signature.names, signature.values, strict=True))
     assert values["convolution/all/dimension.participation"] is None
     assert values["ffn_in/middle/dimension.participation"] is None
@@ -88,7 +88,7 @@ def test_what_a_model_lacks_is_masked() -> None:
 
 
 def test_odd_moments_are_masked_where_signs_are_free() -> None:
-    signature = analysed(trained_model(0), num_nulls=2).signature
+    signature = analysed_once(0).signature
     values = dict(zip(signature.names, signature.values, strict=True))
     assert values["attention_query/all/distribution.skewness"] is None
     assert values["ffn_in/all/distribution.skewness"] is not None
@@ -107,6 +107,7 @@ def test_the_number_of_nulls_hardly_changes_a_signature() -> None:
     assert np.sqrt(np.mean(differences(few, many) ** 2)) < 0.3 * np.sqrt(np.mean(differences(few, other) ** 2))
 
 
+@pytest.mark.slow
 def test_a_shuffled_copy_is_unrelated() -> None:
     models = (trained_model(0), trained_model(1), shuffled(trained_model(0), 2))
     distances = weights_distances(*align([analysed(model).signature for model in models]))
@@ -114,7 +115,7 @@ def test_a_shuffled_copy_is_unrelated() -> None:
 
 
 def test_the_fingerprint_has_values_and_no_p() -> None:
-    signature = analysed(trained_model(0), num_nulls=2).signature
+    signature = analysed_once(0).signature
     rows = zip(signature.names, signature.values, signature.z, signature.p, strict=True)
     early = [row[1:] for row in rows if row[0].startswith("fingerprint/early/")]
     assert len(early) == len(FAMILIES) * NUM_DIMENSIONS and {row[1:] for row in early} == {(None, None)}

@@ -13,7 +13,15 @@ from pipeline.analyse.aggregation import Measured, TensorAnalysis
 from pipeline.analyse.evidence import rank_p
 from pipeline.analyse.stage import analyse_tensor, analyse_vector
 from pipeline.settings import AnalysisSettings
-from tests.support.small_models import analysed, canonical, encoder_specs, matrix_spec, permuted, trained_model
+from tests.support.small_models import (
+    analysed,
+    analysed_once,
+    canonical,
+    encoder_specs,
+    matrix_spec,
+    permuted,
+    trained_model,
+)
 from zoo.tensors import Axis, Role
 
 QUICK = AnalysisSettings(num_nulls=4)
@@ -39,6 +47,7 @@ def hidden(values: npt.NDArray[np.floating], seed: int = 0) -> npt.NDArray[np.fl
     return values[rng.permutation(len(values))][:, rng.permutation(values.shape[1])]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=4)
 @given(st.integers(0, 2**31))
 def test_a_permuted_copy_has_the_same_numbers(seed: int) -> None:
@@ -55,10 +64,11 @@ def test_a_rerun_gives_the_same_bits() -> None:
     assert analysed(model, num_nulls=2) == analysed(model, num_nulls=2)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = analysed(trained_model(0), num_nulls=2)
+    several = analysed_once(0)
     monkeypatch.setattr("pipeline.analyse.stage.NUM_THREADS", 1)
-    assert analysed(trained_model(0), num_nulls=2) == several
+    assert analysed_once(0) == several
 
 
 def test_the_order_of_the_file_does_not_matter() -> None:
@@ -230,7 +240,7 @@ def test_signs_of_a_norm_do_matter() -> None:
 
 
 def test_roles_and_progress_cover_every_weight() -> None:
-    analysis = analysed(trained_model(0), num_nulls=2)
+    analysis = analysed_once(0)
     assert sum(role.weights for role in analysis.roles) == sum(spec.num_weights for spec in encoder_specs())
     assert {role.role: role.tensors for role in analysis.roles}[Role.FFN_IN] == 2
 
@@ -238,7 +248,7 @@ def test_roles_and_progress_cover_every_weight() -> None:
 def test_clusters_and_profiles_are_plain_json() -> None:
     import json
 
-    analysis = analysed(trained_model(0), num_nulls=2)
+    analysis = analysed_once(0)
     clusters = json.loads(json.dumps(analysis.clusters, allow_nan=False))
     assert len(clusters["ffn_in"]["labels"]["0.ffn.in"]) == 64
     assert len(clusters["ffn_in"]["sizes"]) == len(clusters["ffn_in"]["norms"]) == 8

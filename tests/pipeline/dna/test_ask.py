@@ -57,6 +57,7 @@ def test_means_that_are_shared_are_in_the_null() -> None:
     assert found["p"] > 0.02
 
 
+@pytest.mark.slow
 def test_sizes_and_smoothness_that_are_shared_make_no_evidence() -> None:
     rng = np.random.default_rng(3)
     sizes = np.exp(-np.linspace(0, 3, 40))[:, None] * np.exp(-np.linspace(0, 2, 30))

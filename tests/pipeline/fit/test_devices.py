@@ -103,6 +103,7 @@ def test_the_largest_table_of_the_zoo_with_a_null_fits_into_8_gb() -> None:
     assert 3 * 4 * DEBERTA.num_weights < needed < 0.8 * 8e9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["separable", "spectral", "hierarchical", "adaptive"])
 def test_a_footprint_is_no_less_than_what_is_there_at_once(kind: DnaType) -> None:
     """The arrays of a problem and of a step, counted as torch allocates them on a CPU."""

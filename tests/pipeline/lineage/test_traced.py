@@ -11,6 +11,8 @@ from pipeline.lineage.records import SAME_LINEAGE
 from zoo.tracing.of_config import trace_config
 from zoo.tracing.traced import TracedWiring
 
+pytestmark = pytest.mark.slow
+
 State = dict[str, torch.Tensor]
 
 
