@@ -10,6 +10,7 @@ from cli.commands import (
     ask,
     combine,
     compare,
+    dashboard,
     db,
     evaluate,
     export,
@@ -91,6 +92,7 @@ _add(app, taxonomy.taxonomy, taxonomy.EXAMPLES)
 _add(app, ask.ask, ask.EXAMPLES)
 _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
+_add(app, dashboard.dashboard, dashboard.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)

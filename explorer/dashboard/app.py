@@ -8,7 +8,8 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State as Given, ctx, dcc, html, no_update
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, ctx, dcc, html, no_update
+from dash import State as Given
 from dash.exceptions import PreventUpdate
 
 from dna_zoo.errors import DnaZooError
@@ -99,7 +100,7 @@ def _draw_frame(app: Dash, board: Board) -> None:
         outputs += [Output(name, "value")] + ([Output(name, "options")] if name != "search" else [])
     outputs += [Output(f"{field}-count", "children") for field in FACETS]
 
-    @app.callback(  # type: ignore[misc]
+    @app.callback(  # type: ignore[untyped-decorator]
         outputs,
         Input("url", "hash"),
         Input("patterns-seen", "data"),
@@ -121,7 +122,7 @@ def _draw_frame(app: Dash, board: Board) -> None:
 
 
 def _draw_content(app: Dash, board: Board) -> None:
-    @app.callback(  # type: ignore[misc]
+    @app.callback(  # type: ignore[untyped-decorator]
         Output("content", "children"),
         Input("url", "hash"),
         Input("scheme", "data"),
@@ -141,7 +142,7 @@ def _draw_content(app: Dash, board: Board) -> None:
 
     slot = {"type": "slot", "picture": MATCH}
 
-    @app.callback(  # type: ignore[misc]
+    @app.callback(  # type: ignore[untyped-decorator]
         Output(slot, "children"), Input(slot, "id"), Given("url", "hash"), Given("scheme", "data")
     )
     def picture(slot_id: dict[str, str], address: str | None, scheme: str | None) -> Any:
@@ -156,7 +157,7 @@ def _draw_content(app: Dash, board: Board) -> None:
 
 
 def _look_again(app: Dash, board: Board) -> None:
-    @app.callback(  # type: ignore[misc]
+    @app.callback(  # type: ignore[untyped-decorator]
         Output("patterns-seen", "data"),
         Output("runs-seen", "data"),
         Output("progress", "children"),

@@ -1,4 +1,4 @@
-"""Parts that several tabs have: notes, figures in words, the flag of mixed settings, and what stands where nothing is."""
+"""Parts that several tabs have: notes, numbers in boxes, the flag of mixed settings, what stands where nothing is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -110,4 +110,6 @@ def _left_out(subject: str, shown: int, models: int, is_chosen: bool) -> str:
         return f"{MOST_MODELS} of {count(models)} models are drawn: choose models or filter them."
     if is_chosen:
         return f"{MOST_SIDE_BY_SIDE} of {models} chosen models are drawn side by side."
-    return f"The first of {count(models)} models: choose others at the side, up to {MOST_SIDE_BY_SIDE} to see side by side."
+    return (
+        f"The first of {count(models)} models: choose up to {MOST_SIDE_BY_SIDE} at the side to see them side by side."
+    )

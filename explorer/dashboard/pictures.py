@@ -1,4 +1,4 @@
-"""A picture in the page: the graph in the colours of the page, its caption, its words for who does not see it, its CSV."""
+"""A picture in the page: the graph in the colours of the page, caption, words for who does not see it, and CSV."""
 
 import copy
 from typing import Any

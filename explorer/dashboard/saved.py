@@ -19,8 +19,9 @@ from explorer.style import ThemeName
 
 __all__ = ["render", "saved_page"]
 
-ATTRIBUTES = {"className": "class", "tabIndex": "tabindex", "role": "role", "scope": "scope", "dir": "dir", "title": "title",
-              "value": "value", "max": "max"}  # fmt: skip
+ATTRIBUTES = {"className": "class", "tabIndex": "tabindex"} | {
+    name: name for name in ("role", "scope", "dir", "title", "value", "max")
+}
 EMPTY = {"br", "hr", "img"}
 ONLY_LIVE = "live"
 """Class of what makes sense only where the dashboard runs: fields, downloads, pages."""

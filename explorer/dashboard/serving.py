@@ -110,7 +110,7 @@ def _add_downloads(app: Flask, board: Board) -> None:
             abort(404, found.message if found else None)
         frame = found.view.table()
         columns = tuple(Column(name=str(name), heading=str(name)) for name in frame.columns)
-        rows = frame.to_dict("records")
+        rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
         made = as_csv(Table(name="picture", caption="", columns=columns, rows=rows), State())
         return _file(made, f"{found.view.kind}.csv", "text/csv; charset=utf-8")
 

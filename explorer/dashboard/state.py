@@ -18,6 +18,7 @@ LISTS = {"models": "model", **FACETS}
 TEXTS = {"search": "search", "kind": "kind", "tensor": "tensor"}
 OF_TABLES = {"sorts": "sort", "finds": "find", "pages": "page"}
 SEPARATOR = ":"
+ALLOWED: dict[str, tuple[str, ...]] = {"tab": TABS, "theme": THEME_CHOICES}
 LONGEST = 20_000
 """Characters of an address that are read."""
 
@@ -61,8 +62,8 @@ class State:
         values: dict[str, Any] = {field: tuple(dict.fromkeys(found.get(name, ()))) for field, name in LISTS.items()}
         values |= {field: found[name][-1] for field, name in TEXTS.items() if name in found}
         values |= {field: _pairs(found.get(name, ())) for field, name in OF_TABLES.items()}
-        for name, allowed in (("tab", TABS), ("theme", THEME_CHOICES)):
-            values |= {name: given for given in found.get(name, ())[-1:] if given in allowed}
+        given = {name: found[name][-1] for name in ("tab", "theme") if name in found}
+        values |= {name: value for name, value in given.items() if value in ALLOWED[name]}
         return cls(**values, cameras=_cameras(found.get("camera", ())))
 
     def to_hash(self) -> str:
@@ -81,12 +82,13 @@ class State:
 
     def of_table(self, field: str, table: str) -> str:
         """The table's entry in `sorts`, `finds` or `pages`; empty if there is none."""
-        return dict(getattr(self, field)).get(table, "")
+        pairs: Pairs = getattr(self, field)
+        return dict(pairs).get(table, "")
 
     def with_table(self, field: str, table: str, value: str) -> Self:
         """The same with another entry for the table; an empty one is none."""
         entries = dict(getattr(self, field)) | {table: value}
-        return replace(self, **{field: _sorted_pairs(entries.items())})
+        return self.but(**{field: _sorted_pairs(entries.items())})
 
     def camera(self, scene: str) -> Camera | None:
         return dict(self.cameras).get(scene)

@@ -44,7 +44,14 @@ def measured_rows(statistics: Mapping[str, Sequence[Statistic]]) -> tuple[Measur
     """- `statistics`: by model key."""
     return tuple(
         Measured(
-            model=key, name=each.name, null=each.null, value=each.value, null_mean=each.null_mean, z=each.z, p=each.p, q=q
+            model=key,
+            name=each.name,
+            null=each.null,
+            value=each.value,
+            null_mean=each.null_mean,
+            z=each.z,
+            p=each.p,
+            q=q,
         )
         for key in sorted(statistics)
         for each, q in zip(statistics[key], q_values([one.p for one in statistics[key]]), strict=True)

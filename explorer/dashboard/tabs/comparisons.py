@@ -9,7 +9,7 @@ from dash import html
 from dna_zoo.errors import DnaZooError
 from explorer.dashboard.board import Board, Failure
 from explorer.dashboard.choice import MOST_MODELS
-from explorer.dashboard.numbers import count, fixed
+from explorer.dashboard.numbers import count, fixed, is_missing
 from explorer.dashboard.parts import draw_pictures, flag_settings, nothing_left, nothing_mined, problem, tiles
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
@@ -90,11 +90,11 @@ def pairs_table(state: State, board: Board) -> Table:
         weights, kind = board.distances(keys)
     except DnaZooError as error:
         return Table(name="pairs", caption="Pairs", columns=PAIR_COLUMNS, rows=(), empty=f"{error} {error.hint}")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"a": keys[i], "b": keys[j], "weights": float(weights[i, j]), "kind": float(kind[i, j])}
         for i, j in zip(*np.triu_indices(len(keys), 1), strict=True)
     ]
-    rows.sort(key=lambda row: (np.nan_to_num(row["weights"], nan=2.0), np.nan_to_num(row["kind"], nan=np.inf)))
+    rows.sort(key=lambda row: [(is_missing(row[name]), row[name]) for name in ("weights", "kind")])
     part = f" of the first {MOST_MODELS} models" if len(patterns) > MOST_MODELS else ""
     return Table(
         name="pairs", caption=f"Pairs{part}", columns=PAIR_COLUMNS, rows=rows, empty="A pair needs two mined models."

@@ -1,4 +1,4 @@
-"""Models: all of them as a table; of the chosen ones, what they are, their roles and tensors, and pictures side by side."""
+"""Models: all of them as a table; of the chosen ones, what they are, roles, tensors, and pictures side by side."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -64,7 +64,8 @@ def _fit_words(fit: FitRecord | None) -> str:
     if fit is None:
         return "Nothing was fitted: mine it again with a fit to see its DNA."
     null = fit.null_r2 if fit.means_null_r2 is None else fit.means_null_r2
-    return f"R² {fixed(fit.r2)}, null {fixed(null)}, SVD {fixed(fit.svd_r2)}, at {fixed(fit.bits_per_weight, 2)} bits a weight"
+    bits = fixed(fit.bits_per_weight, 2)
+    return f"R² {fixed(fit.r2)}, null {fixed(null)}, SVD {fixed(fit.svd_r2)}, at {bits} bits a weight"
 
 
 def models_table(state: State, board: Board) -> Table:
@@ -137,7 +138,7 @@ def _chosen_patterns(state: State, board: Board) -> Iterator[PatternRecord]:
 
 FIT_NAMES = ("bits_per_weight", "r2", "means_null_r2", "gain_beyond_means", "svd_r2")
 FIT_HEADINGS = ("Bits a weight", "R²", "Null R²", "Gain", "SVD R²")
-MEANINGS = COLUMN_MEANINGS["catalog"] | COLUMN_MEANINGS["tensors"]
+MEANINGS = {**COLUMN_MEANINGS["catalog"], **COLUMN_MEANINGS["tensors"]}
 
 
 def _columns(headings: Mapping[str, str], texts: Sequence[str]) -> tuple[Column, ...]:
