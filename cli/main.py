@@ -18,6 +18,7 @@ from cli.commands import (
     init,
     library,
     mine,
+    plot,
     questions,
     rebuild,
     runs,
@@ -95,6 +96,7 @@ _add(app, runs.runs, runs.EXAMPLES)
 _add(app, dashboard.dashboard, dashboard.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
+_add(app, plot.plot, plot.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _library = _add_group(library.library, library.EXAMPLES)

@@ -15,7 +15,10 @@ from patterndb.store import PatternDatabase
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
+    from explorer.style import ThemeName
+    from explorer.view import View
     from pipeline.analyse.taxonomy import Taxonomy
 
 __all__ = ["Zoo", "locate", "open"]
@@ -106,6 +109,44 @@ class Zoo(Mapping[str, Pattern]):
         from pipeline.analyse.taxonomy import classify
 
         return classify(self.database.signatures(with_nulls=False))
+
+    def view(self, kind: str, *models: str, tensor: str | None = None, **settings: Any) -> "View":
+        """The numbers of a figure, beside their null, with caption and alt text; `table()` is a frame of them.
+
+        - `kind`: as `dna-zoo plot --list` names them. `tensor`: where it is about one; default: the matrix in which
+          the DNA found most structure. `settings`: what else the kind takes, such as `by` or `seed`.
+
+        Raises `SettingsError`, `NotMinedError`, `UnknownTensorError`, and `DnaFileError` or `FetchError` where files
+        that it takes are gone.
+        """
+        from explorer.plotting import make_view
+        from explorer.source import Source
+
+        return make_view(Source(database=self.database, home=self.home), kind, models, tensor=tensor, **settings)
+
+    def plot(
+        self,
+        kind: str,
+        *models: str,
+        tensor: str | None = None,
+        axes: "Axes | None" = None,
+        width: str = "screen",
+        theme: "ThemeName" = "light",
+        **settings: Any,
+    ) -> "Axes":
+        """The figure of `view`, on a new figure in our style, which a notebook shows; nothing here does.
+
+        - `axes`: draw on these instead, in matplotlib's present settings.
+        - `width`: a venue's name, as `dna-zoo plot --width` takes it.
+        """
+        from explorer.plotting import draw
+        from explorer.style import drawing, width_of
+
+        view = self.view(kind, *models, tensor=tensor, **settings)
+        if axes is not None:
+            return draw(view, axes=axes)
+        with drawing(theme, width_of(width), backend=None):
+            return draw(view)
 
     def __repr__(self) -> str:
         return f"<Zoo of {len(self)} models: {without_password(self._url)}>"

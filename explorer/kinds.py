@@ -53,10 +53,52 @@ KINDS: Mapping[str, FigureKind] = {
     kind.name: kind
     for kind in (
         FigureKind(
+            name="spectrum",
+            module="spectrum",
+            subject="tensor",
+            summary="the cosine transform in canonical and in file order, by frequency, with peaks above the null",
+        ),
+        FigureKind(
             name="singular-values",
             module="singular_values",
             subject="tensor",
             summary="singular values beside Marchenko-Pastur's law, a null, and the power law of the tail",
+        ),
+        FigureKind(
+            name="matrix",
+            module="matrix",
+            subject="tensor",
+            summary="a matrix in file and canonical order, beside its null, its DNA and what the DNA leaves",
+        ),
+        FigureKind(
+            name="frequencies",
+            module="frequencies",
+            subject="tensor",
+            summary="what the DNA oscillates with, and how much of each frequency is in the weights",
+        ),
+        FigureKind(
+            name="layer-spectra",
+            module="layer_spectra",
+            subject="model",
+            summary="energy in eight bands of frequency over the null, for every matrix by role and layer",
+        ),
+        FigureKind(
+            name="manifold",
+            module="manifold",
+            subject="model",
+            summary="weights by row, column and depth in space, canonical order beside file order",
+        ),
+        FigureKind(
+            name="tensor-map",
+            module="tensor_map",
+            subject="models",
+            summary="matrices that have like statistics near each other, with trustworthiness and its null",
+        ),
+        FigureKind(
+            name="model-map",
+            module="model_map",
+            subject="models",
+            summary="models that have like statistics near each other, with trustworthiness and its null",
         ),
     )
 }

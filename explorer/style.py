@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from dna_zoo.errors import SettingsError
+from dna_zoo.errors import DnaZooError, SettingsError
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -27,7 +28,10 @@ __all__ = [
     "diverging",
     "drawing",
     "marker_of",
+    "require_format",
+    "require_libraries",
     "save_figure",
+    "theme_of",
     "width_of",
 ]
 
@@ -45,6 +49,7 @@ NULL = "#8A8A8A"
 SEQUENTIAL = "cividis"
 """Magnitudes."""
 FORMATS = (".png", ".pdf", ".svg")
+DPI = 300
 HASH_SALT = "dna-zoo"
 
 WIDTHS: Mapping[str, float] = {
@@ -75,11 +80,29 @@ THEMES: Mapping[str, Theme] = {
 }
 
 
+def require_libraries(*names: str) -> None:
+    """Raises `DnaZooError` where a library of the extra `see` is not installed."""
+    for name in names:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise DnaZooError(
+                f"Pictures need {name}, which is not installed.", hint="Install it with `pip install 'dna-zoo[see]'`."
+            ) from error
+
+
 def width_of(name: str) -> float:
     """Inches of a named width. Raises `SettingsError` for a name that is not in `WIDTHS`."""
     if name not in WIDTHS:
         raise SettingsError(f"There is no width {name!r}.", hint=f"Choose one of: {', '.join(WIDTHS)}.")
     return WIDTHS[name]
+
+
+def theme_of(name: str) -> Theme:
+    """Raises `SettingsError` for a name that is not in `THEMES`."""
+    if name not in THEMES:
+        raise SettingsError(f"There is no theme {name!r}.", hint=f"Choose one of: {', '.join(THEMES)}.")
+    return THEMES[name]
 
 
 def colour_of(position: int) -> str:
@@ -92,25 +115,40 @@ def marker_of(position: int) -> str:
     return MARKERS[(position + position // len(OKABE_ITO)) % len(MARKERS)]
 
 
-def diverging() -> "Colormap":
-    """Signed values: symmetric about zero, in equal steps of lightness (vik of Crameri 2018)."""
-    from cmcrameri import cm
+def diverging(*, on_paper: bool = False) -> "Colormap":
+    """Signed values: symmetric about zero, in equal steps of lightness (vik of Crameri 2018).
 
-    found: Colormap = cm.vik
+    - `on_paper`: for points that lie on the paper itself: on dark paper zero is dark, and what is far from it bright
+      (berlin).
+    """
+    from cmcrameri import cm
+    from matplotlib import rcParams
+
+    is_dark = on_paper and rcParams["figure.facecolor"] == THEMES["dark"].paper
+    found: Colormap = cm.berlin if is_dark else cm.vik
     return found
 
 
 @contextmanager
-def drawing(theme: ThemeName = "light", width: float = WIDTHS["screen"]) -> Iterator[Theme]:
-    """matplotlib's settings for a figure of that many inches of width; they are as before after the block."""
+def drawing(
+    theme: ThemeName = "light", width: float = WIDTHS["screen"], *, backend: str | None = "agg"
+) -> Iterator[Theme]:
+    """matplotlib's settings for a figure of that many inches of width; they are as before after the block.
+
+    - `backend`: files need no other. None leaves it as it is: a notebook has one of its own, which must stay.
+    """
+    require_libraries("matplotlib", "cmcrameri")
     import matplotlib
 
-    chosen = THEMES[theme]
+    chosen = theme_of(theme)
     size = max(SMALLEST, 8.0 if width > 4 else 7.0)
     with matplotlib.rc_context():
-        matplotlib.rcParams.update(matplotlib.rcParamsDefault)
-        matplotlib.use("agg")
+        kept = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        matplotlib.rcParams.update(cast(Any, kept))
+        if backend is not None:
+            matplotlib.use(backend)
         matplotlib.rcParams.update(cast(Any, _settings(chosen, size)))
+        matplotlib.rcParams["figure.figsize"] = (width, 0.62 * width)
         yield chosen
 
 
@@ -136,7 +174,7 @@ def _settings(theme: Theme, size: float) -> dict[str, Any]:
         "image.cmap": SEQUENTIAL,
         "image.interpolation": "nearest",
         "figure.dpi": 100,
-        "savefig.dpi": 300,
+        "savefig.dpi": DPI,
         "figure.constrained_layout.use": True,
         "pdf.fonttype": 42,
         "svg.fonttype": "none",
@@ -150,19 +188,26 @@ def _cycle() -> Any:
     return cycler(color=OKABE_ITO)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a PNG, PDF or SVG by the suffix of the path; the same figure gives the same bytes, without dates.
-
-    Raises `SettingsError` for another suffix.
-    """
+def require_format(path: Path) -> None:
+    """Raises `SettingsError` for a suffix that no figure is written as."""
     if path.suffix not in FORMATS:
         raise SettingsError(
             f"A figure cannot be written as {path.suffix or 'a file without a suffix'!r}.",
             hint=f"Name a file that ends in one of {', '.join(FORMATS)}.",
         )
+
+
+def save_figure(figure: "Figure", path: Path, *, dpi: int = DPI) -> None:
+    """Write a PNG, PDF or SVG by the suffix of the path; the same figure gives the same bytes, without dates.
+
+    - `dpi`: dots an inch, of a PNG and of what is a picture in the others.
+
+    Raises `SettingsError` for another suffix.
+    """
+    require_format(path)
     metadata: dict[str, dict[str, None]] = {
         ".png": {"Software": None},
         ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
         ".svg": {"Date": None, "Creator": None},
     }
-    figure.savefig(path, metadata=metadata[path.suffix])
+    figure.savefig(path, metadata=metadata[path.suffix], dpi=dpi)

@@ -20,7 +20,9 @@ class View(ABC):
     subject: tuple[str, ...]
     """Keys of the models that it is about."""
     title: str
-    """What is shown, in a few words."""
+    """What is shown, in a few words; no names of tensors, which are long."""
+    subtitle: str = ""
+    """Of what: model and tensor, in full. It stands below the title, and is shortened in the middle where it must."""
     caption: str
     """Sentences to stand below the figure: what is drawn, of how many values, which null, which settings."""
     alt: str
@@ -42,6 +44,7 @@ class View(ABC):
             "kind": self.kind,
             "models": list(self.subject),
             "title": self.title,
+            "subtitle": self.subtitle,
             "caption": self.caption,
             "alt": self.alt,
             "n": self.n,

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,19 @@ def postgres_url(migrated_postgres: str) -> Iterator[str]:
     """The same, on PostgreSQL alone."""
     yield migrated_postgres
     empty_tables(migrated_postgres)
+
+
+@pytest.fixture(scope="session")
+def mined_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder in which a decoder, a vision transformer and a CNN were mined in a moment. To be read alone."""
+    from tests.support.dnas import SPECIMENS
+    from tests.support.mining import FAST, mine_into, request
+
+    home = tmp_path_factory.mktemp("mined")
+    settings = replace(FAST, fit=replace(FAST.fit, epochs=2, num_moves=0))
+    run = mine_into(home, [request(SPECIMENS / key, key) for key in ("gpt2-a", "vit-a", "cnn-a")], settings)
+    assert run.exit_code == 0
+    return home
 
 
 def empty_tables(url: str) -> None:

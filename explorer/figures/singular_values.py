@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from explorer.lettering import headline, legend_above, log_ticks
+from explorer.pages import page_of
+from explorer.panels import axes_for
+from explorer.samples import sample_of
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of
 from explorer.view import View
@@ -21,6 +25,8 @@ __all__ = ["SingularValuesView", "plot_singular_values", "singular_values_page",
 
 Float64 = npt.NDArray[np.float64]
 NUM_NULLS = 4
+SHOWN = 100
+"""Singular values below the largest by more than this factor are left out of the picture: they are in the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,19 +60,20 @@ class SingularValuesView(View):
 def singular_values_view(source: Source, model: str, tensor: str, *, num_nulls: int = NUM_NULLS) -> SingularValuesView:
     """Raises what `Source.matrices` does, and `UnknownTensorError`."""
     with source.matrices(model) as matrices:
-        matrix = matrices[tensor]
-        values = singular_values(matrix.canonical)
-        nulls = np.stack([singular_values(matrix.null(draw)) for draw in range(num_nulls)])
-        weights, seed = matrix.canonical, matrix.seed
+        sample = sample_of(matrices[tensor])
+        values = singular_values(sample.in_file_order)
+        nulls = np.stack([singular_values(sample.shuffled(draw)) for draw in range(num_nulls)])
+        weights, seed = sample.in_file_order, sample.matrix.seed
     rows, cols = weights.shape
     law, edge = fit_power_law(values**2), float(np.std(weights, dtype=np.float64) * (np.sqrt(rows) + np.sqrt(cols)))
     above = int((values > nulls.max()).sum())
     return SingularValuesView(
         kind="singular-values",
         subject=(model,),
-        title=f"Singular values of {tensor}",
+        title="Singular values of a matrix",
+        subtitle=f"{model}: {tensor}",
         caption=(
-            f"Singular values of {tensor} of {model} ({rows} x {cols}), and of {num_nulls} shuffled copies (grey). "
+            f"Singular values of {tensor} of {model} ({sample.said()}), and of {num_nulls} shuffled copies (grey). "
             f"The dotted line is the edge that iid values of this variance have (Marchenko and Pastur). {_tail(law)}"
         ),
         alt=(
@@ -96,22 +103,22 @@ def _tail(law: PowerLaw | None) -> str:
 
 def plot_singular_values(view: SingularValuesView, *, axes: "Axes | None" = None) -> "Axes":
     """Log-log, ranks from 1, in matplotlib's present settings."""
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        axes = plt.figure().subplots()
-    table = view.table()
-    axes.fill_between(table["rank"], table["null_low"], table["null_high"], color=NULL, alpha=0.5, lw=1.2, label="null")
-    axes.plot(table["rank"], table["value"], color=ACCENT, label="weights")
-    axes.axhline(view.edge, color=NULL, ls=":", label="iid edge")
+    table, drawn = view.table(), axes_for(axes, 0.72)
+    drawn.fill_between(
+        table["rank"], table["null_low"], table["null_high"], color=NULL, alpha=0.5, lw=1.2, label="null"
+    )
+    drawn.plot(table["rank"], table["value"], color=ACCENT, label="weights")
+    drawn.axhline(view.edge, color=NULL, ls=":", label="iid edge")
     if view.law is not None:
         ranks, fitted = _fitted(view.law, len(view.values))
-        axes.plot(ranks, fitted, color=colour_of(1), ls="--", label=f"power law, {view.law.alpha:.2f}")
-    axes.set(
-        xscale="log", yscale="log", title=view.title, xlabel=f"rank (n = {view.n})", ylabel="singular value (weights)"
-    )
-    axes.legend()
-    return axes
+        drawn.plot(ranks, fitted, color=colour_of(1), ls="--", label=f"power law, {view.law.alpha:.2f}")
+    drawn.set(xscale="log", yscale="log", xlabel=f"rank (n = {view.n})", ylabel="singular value (weights)")
+    largest, least = float(view.values[0]), float(min(view.values[-1], view.nulls.min()))
+    drawn.set_ylim(bottom=max(largest / SHOWN, least / 1.3), top=1.5 * max(largest, float(view.nulls.max())))
+    log_ticks(drawn, "x", "y")
+    legend_above(drawn, columns=4)
+    headline(drawn, view, is_alone=axes is None)
+    return drawn
 
 
 def _fitted(law: PowerLaw, count: int) -> tuple[Float64, Float64]:
@@ -135,4 +142,4 @@ def singular_values_page(view: SingularValuesView) -> "Figure":
         figure.add_scatter(x=ranks, y=fitted, name="power law", line={"color": colour_of(1), "dash": "dash"})
     figure.update_xaxes(type="log", title=f"rank (n = {view.n})")
     figure.update_yaxes(type="log", title="singular value (weights)")
-    return figure.update_layout(title=view.title)
+    return page_of(figure, view)
