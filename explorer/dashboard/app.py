@@ -19,7 +19,7 @@ from explorer.dashboard.pictures import show_picture
 from explorer.dashboard.progress import draw_progress
 from explorer.dashboard.sidebar import CONTROLS, control_values, draw_header, draw_sidebar
 from explorer.dashboard.state import FACETS, State
-from explorer.dashboard.tabs import draw_tab
+from explorer.dashboard.tabs import TITLES, draw_tab
 from explorer.style import ThemeName
 
 __all__ = ["ASSETS", "make_app", "theme_of"]
@@ -136,7 +136,8 @@ def _draw_content(app: Dash, board: Board) -> None:
         if {*ctx.triggered_prop_ids} == {"runs-seen.data"} and state.tab != "overview":
             raise PreventUpdate
         try:
-            return draw_tab(state, board, theme_of(state, scheme))
+            heading = html.H1(TITLES[state.tab], className="hidden")
+            return [heading, *draw_tab(state, board, theme_of(state, scheme))]
         except DnaZooError as error:
             return problem(error.message, error.hint)
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -45,16 +46,13 @@ class Request:
     @property
     def name(self) -> str:
         """What it is called in the page and in addresses of cameras; the same for the same picture."""
-        return "|".join((self.kind, self.tensor, *self.models))
+        return "|".join(quote(part, safe="") for part in (self.kind, self.tensor, *self.models))
 
     @classmethod
     def from_name(cls, name: str) -> "Request | None":
         """The inverse of `name`; None for what is none."""
-        kind, _, rest = name.partition("|")
-        tensor, _, models = rest.partition("|")
-        if kind not in KINDS:
-            return None
-        return cls(kind=kind, tensor=tensor, models=tuple(models.split("|")) if models else ())
+        kind, tensor, *models = [*map(unquote, name.split("|")), ""][: max(2, 1 + name.count("|"))]
+        return cls(kind=kind, tensor=tensor, models=tuple(models)) if kind in KINDS else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,8 +101,9 @@ class Board:
         )
 
     def runs(self) -> tuple[RunRecord, ...]:
-        """Every run, the latest first."""
-        return self._keep("runs", ("runs", self.state().runs), self.source.database.runs)
+        """Every run, the latest first; read anew as long as one is running."""
+        found = self._keep("runs", ("runs", self.state().runs), self.source.database.runs)
+        return self.source.database.runs() if any(run.status == "running" for run in found) else found
 
     def pattern(self, key: str) -> PatternRecord:
         """Raises `NotMinedError`."""

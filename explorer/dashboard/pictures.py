@@ -9,14 +9,15 @@ from dash import dcc, html
 from dna_zoo.text import printable
 from explorer.dashboard.board import Board, Failure, Picture, Request
 from explorer.dashboard.state import State
-from explorer.style import OKABE_ITO, THEMES, ThemeName
+from explorer.pages import CONFIG, themed
+from explorer.style import THEMES, ThemeName
 from explorer.view import View
 
 __all__ = ["GRAPH_CONFIG", "figure_of", "picture_slot", "show_picture"]
 
-GRAPH_CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
-"""plotly.js 4 has a button that uploads what is shown; it is off."""
+GRAPH_CONFIG = {**CONFIG, "responsive": True}
 CLEAR = "rgba(0,0,0,0)"
+PAPERS = {each.paper.lower() for each in THEMES.values()} | {"white", ""}
 DEFAULT_HEIGHT = 420
 TALLEST = 2400
 
@@ -79,16 +80,13 @@ def figure_of(picture: Picture, request: Request, state: State, theme: ThemeName
 
     What a reader turned and zoomed stays as long as it is the same picture (`uirevision`).
     """
-    chosen, figure = THEMES[theme], copy.deepcopy(picture.figure)
-    papers = {each.paper.lower() for each in THEMES.values()} | {"white", ""}
-    plot = str(figure.layout.plot_bgcolor or "").lower()
-    axis = {"gridcolor": chosen.quiet, "linecolor": chosen.quiet, "zerolinecolor": chosen.quiet}
+    chosen = THEMES[theme]
+    plot = str(picture.figure.layout.plot_bgcolor or "").lower()
+    figure = themed(copy.deepcopy(picture.figure), theme)
     figure.update_layout(
-        template="none",
         paper_bgcolor=CLEAR,
         # A figure whose cells may be missing has a ground that says so.
-        plot_bgcolor=CLEAR if plot in papers else plot,
-        colorway=list(OKABE_ITO),
+        plot_bgcolor=CLEAR if plot in PAPERS else plot,
         font={"color": chosen.ink, "family": "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 12},
         hoverlabel={"bgcolor": chosen.paper, "bordercolor": chosen.quiet, "font": {"color": chosen.ink}},
         modebar={"bgcolor": CLEAR, "color": chosen.quiet, "activecolor": chosen.ink},
@@ -97,8 +95,8 @@ def figure_of(picture: Picture, request: Request, state: State, theme: ThemeName
         uirevision=request.name,
     )
     figure.layout.width = figure.layout.title = None
-    figure.update_xaxes(automargin=True, **axis)
-    figure.update_yaxes(automargin=True, **axis)
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
     for scene in [name for name in figure.layout if name.startswith("scene")] or _scenes(figure):
         _aim(figure, scene, request, state)
     return figure

@@ -6,6 +6,7 @@ from typing import Any
 from dash import html
 
 from dna_zoo.errors import NotMinedError
+from dna_zoo.text import printable
 from explorer.dashboard.board import Board
 from explorer.dashboard.choice import MOST_SIDE_BY_SIDE
 from explorer.dashboard.numbers import MISSING, compact, count, fixed
@@ -57,7 +58,7 @@ def _card(pattern: PatternSummary) -> html.Article:
     partial = [html.P("A considerable share of this model could not be read.", className="flag")] * bool(
         model.is_partial
     )
-    return html.Article([html.H3(html.Bdi(model.key)), *partial, facts(entries)], className="card")
+    return html.Article([html.H3(html.Bdi(printable(model.key))), *partial, facts(entries)], className="card")
 
 
 def _fit_words(fit: FitRecord | None) -> str:

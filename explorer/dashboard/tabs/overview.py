@@ -7,6 +7,7 @@ from typing import Any
 
 from dash import html
 
+from dna_zoo.text import printable
 from explorer.dashboard.board import Board
 from explorer.dashboard.catalog import Catalog
 from explorer.dashboard.numbers import compact, count, duration, fixed
@@ -68,7 +69,7 @@ def _bars(state: State, catalog: Catalog, patterns: Sequence[PatternSummary], fi
 def _bar(state: State, field: str, label: str, number: int, largest: int) -> html.Li:
     target = state.but(**{field: () if getattr(state, field) == (label,) else (label,)})
     width = {"width": f"{100 * number / largest:.1f}%"}
-    link = html.A(html.Bdi(label), href=f"#{target.to_hash()}")
+    link = html.A(html.Bdi(printable(label)), href=f"#{target.to_hash()}")
     bar = html.Span(html.Span(style=width), className="bar-track", **{"aria-hidden": "true"})
     return html.Li([link, bar, html.Span(count(number), className="number")])
 

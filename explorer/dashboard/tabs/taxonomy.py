@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import html
 
+from dna_zoo.text import printable
 from explorer.dashboard.board import Board, Failure
 from explorer.dashboard.catalog import UNKNOWN
 from explorer.dashboard.choice import MOST_MODELS
@@ -97,7 +98,7 @@ def _branch(state: State, name: str, twigs: Mapping[str, Sequence[str]]) -> html
 def _twig(state: State, name: str, keys: Sequence[str]) -> html.Li:
     links: list[Any] = []
     for key in keys[:MOST_LISTED]:
-        links += [html.A(html.Bdi(key), href=f"#{state.but(tab='models', models=(key,)).to_hash()}"), " "]
+        links += [html.A(html.Bdi(printable(key)), href=f"#{state.but(tab='models', models=(key,)).to_hash()}"), " "]
     if len(keys) > MOST_LISTED:
         links.append(html.Span(f"and {count(len(keys) - MOST_LISTED)} more", className="quiet"))
     return html.Li([f"{name} ({count(len(keys))}): ", *links])
