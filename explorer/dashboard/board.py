@@ -51,8 +51,10 @@ class Request:
     @classmethod
     def from_name(cls, name: str) -> "Request | None":
         """The inverse of `name`; None for what is none."""
-        kind, tensor, *models = [*map(unquote, name.split("|")), ""][: max(2, 1 + name.count("|"))]
-        return cls(kind=kind, tensor=tensor, models=tuple(models)) if kind in KINDS else None
+        parts = [unquote(part) for part in name.split("|")]
+        if parts[0] not in KINDS or len(parts) < 2:
+            return None
+        return cls(kind=parts[0], tensor=parts[1], models=tuple(parts[2:]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,6 +90,10 @@ class Board:
             state = self.source.database.state()
             self._seen = (time.monotonic(), state)
         return state
+
+    def forget_state(self) -> None:
+        """Ask the database at the next question, however fresh the last answer is."""
+        self._seen = (0.0, None)
 
     def catalog(self) -> Catalog:
         database = self.source.database

@@ -21,7 +21,11 @@ class Some(View):
 
 
 def some(**changes: str) -> Some:
-    words = {"title": "A title of some length that says what is to be seen", "subtitle": f"some-model: {LONG}", **changes}
+    words = {
+        "title": "A title of some length that says what is to be seen",
+        "subtitle": f"some-model: {LONG}",
+        **changes,
+    }
     return Some(kind="some", subject=("some-model",), caption="", alt="", n=1, **words)
 
 

@@ -11,7 +11,9 @@ def clusters(count: int, apart: float, seed: int = 0) -> tuple[np.ndarray, list[
     """Points of three labels, `apart` from each other in all of 10 columns."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
-    return rng.standard_normal((count, 10)) + apart * rng.standard_normal((3, 10))[labels], [f"{each}" for each in labels]
+    return rng.standard_normal((count, 10)) + apart * rng.standard_normal((3, 10))[labels], [
+        f"{each}" for each in labels
+    ]
 
 
 def test_points_of_a_plane_are_placed_as_they_were() -> None:
