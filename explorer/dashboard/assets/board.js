@@ -75,6 +75,8 @@
     return Object.keys(graph._fullLayout || {}).filter((name) => /^scene\d*$/.test(name));
   }
 
+  const SETTLED = 250, pending = new Map();
+
   // Only what a hand has moved is written down.
   function keepCameras(target) {
     const graph = target.closest && target.closest(".js-plotly-plot");
@@ -86,17 +88,20 @@
       const camera = liveCamera(graph, scene), name = picture + "/" + scene;
       if (camera) cameras.set(name, name + ":" + camera.map((number) => String(+number.toFixed(5))).join(":"));
     }
-    replaceAll(params, "camera", [...cameras].sort().map(([, text]) => text));
+    const kept = [...cameras].sort().map(([, text]) => text);
+    const isMoving = kept.join() !== params.getAll("camera").join();
+    replaceAll(params, "camera", kept);
     amend(params);
+    // A busy machine draws late: until it stands still.
+    if (isMoving) pending.set(graph, window.setTimeout(() => keepCameras(graph), SETTLED));
   }
 
   // Wheel events come before the camera has moved, and touch sends none of plotly's: look when things have settled.
-  const pending = new Map();
   function later(event) {
     const graph = event.target.closest && event.target.closest(".js-plotly-plot");
     if (!graph || !scenesOf(graph).length) return;
     window.clearTimeout(pending.get(graph));
-    pending.set(graph, window.setTimeout(() => keepCameras(graph), 250));
+    pending.set(graph, window.setTimeout(() => keepCameras(graph), SETTLED));
   }
   for (const name of ["pointerup", "mouseup", "touchend", "wheel"]) {
     document.addEventListener(name, later, { capture: true, passive: true });
