@@ -8,7 +8,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, ctx, dcc, html, no_update
+from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, dcc, html, no_update
 from dash import State as Given
 from dash.exceptions import PreventUpdate
 
@@ -64,6 +64,7 @@ def _frame(tick_seconds: float) -> html.Div:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="scheme"),
+            dcc.Store(id="here"),
             dcc.Store(id="patterns-seen"),
             dcc.Store(id="runs-seen"),
             dcc.Interval(id="tick", interval=1000 * tick_seconds),
@@ -87,6 +88,14 @@ def _frame(tick_seconds: float) -> html.Div:
 def _read_controls(app: Dash) -> None:
     """What the browser does by itself: see `assets/board.js`."""
     app.clientside_callback(ClientsideFunction("board", "scheme"), Output("scheme", "data"), Input("url", "pathname"))
+    app.clientside_callback(
+        ClientsideFunction("board", "here"),
+        Output("here", "data"),
+        Input("url", "hash"),
+        Input("scheme", "data"),
+        Input("patterns-seen", "data"),
+        Input("runs-seen", "data"),
+    )
     app.clientside_callback(
         ClientsideFunction("board", "put"), *(Input(name, "value") for name in CONTROLS), prevent_initial_call=True
     )
@@ -122,39 +131,34 @@ def _draw_frame(app: Dash, board: Board) -> None:
 
 
 def _draw_content(app: Dash, board: Board) -> None:
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("content", "children"),
-        Input("url", "hash"),
-        Input("scheme", "data"),
-        Input("patterns-seen", "data"),
-        Input("runs-seen", "data"),
-    )
-    def content(address: str | None, scheme: str | None, patterns: str | None, runs: str | None) -> Any:
-        if scheme is None:  # The browser says its colours first.
+    @app.callback(Output("content", "children"), Input("here", "data"))  # type: ignore[untyped-decorator]
+    def content(here: dict[str, Any] | None) -> Any:
+        if not here or not here["scheme"]:  # The browser says its colours first.
             raise PreventUpdate
-        state = State.from_hash(address or "")
-        if {*ctx.triggered_prop_ids} == {"runs-seen.data"} and state.tab != "overview":
+        state, theme = _state_and_theme(here)
+        if here["causes"] == ["runs-seen.data"] and state.tab != "overview":
             raise PreventUpdate
         try:
-            heading = html.H1(TITLES[state.tab], className="hidden")
-            return [heading, *draw_tab(state, board, theme_of(state, scheme))]
+            return [html.H1(TITLES[state.tab], className="hidden"), *draw_tab(state, board, theme)]
         except DnaZooError as error:
             return problem(error.message, error.hint)
 
     slot = {"type": "slot", "picture": MATCH}
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output(slot, "children"), Input(slot, "id"), Given("url", "hash"), Given("scheme", "data")
-    )
-    def picture(slot_id: dict[str, str], address: str | None, scheme: str | None) -> Any:
+    @app.callback(Output(slot, "children"), Input(slot, "id"), Given("here", "data"))  # type: ignore[untyped-decorator]
+    def picture(slot_id: dict[str, str], here: dict[str, Any] | None) -> Any:
         request = Request.from_name(slot_id["picture"])
-        if request is None:
+        if request is None or not here:
             raise PreventUpdate
-        state = State.from_hash(address or "")
         try:
-            return show_picture(board, request, state, theme_of(state, scheme))
+            return show_picture(board, request, *_state_and_theme(here))
         except DnaZooError as error:
             return problem(error.message, error.hint)
+
+
+def _state_and_theme(here: dict[str, Any]) -> tuple[State, ThemeName]:
+    state = State.from_hash(str(here["address"]))
+    return state, theme_of(state, here["scheme"])
 
 
 def _look_again(app: Dash, board: Board) -> None:

@@ -166,13 +166,20 @@ class Board:
 
     def has_picture(self, request: Request) -> bool:
         """Whether `picture` answers at once."""
-        key = ("picture", self.state().patterns, request)
+        key = self._picture_key(request)
         with self._guard:
             return key in self._kept
 
     def picture(self, request: Request) -> Picture | Failure:
         """The picture, made once; a failure where what it needs is not there."""
-        return self._once("picture", lambda: self._draw(request), request)
+        return self._keep("picture", self._picture_key(request), lambda: self._draw(request))
+
+    def _picture_key(self, request: Request) -> Hashable:
+        """Changes with the patterns that the picture is about: other models may be mined meanwhile."""
+        if not request.models:
+            return ("picture", request, self.state().patterns)
+        keys = {pattern.model.key: pattern.pattern_key for pattern in self.catalog().patterns}
+        return ("picture", request, tuple(keys.get(model) for model in request.models))
 
     def _draw(self, request: Request) -> Picture | Failure:
         kind, known = request.figure_kind, set(self.catalog().keys)

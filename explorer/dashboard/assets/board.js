@@ -34,10 +34,16 @@
     document.documentElement.dataset.theme = theme;
   }
 
+  let count = 0;
   window.dash_clientside = window.dash_clientside || {};
   const nothing = () => window.dash_clientside.no_update;
   window.dash_clientside.board = {
     scheme: () => { paint(); return DARK.matches ? "dark" : "light"; },
+    // Where the page is now: cameras are in the address before Dash knows.
+    here: function (hash, scheme) {
+      const causes = window.dash_clientside.callback_context.triggered.map((each) => each.prop_id);
+      return { address: window.location.hash || hash || "", scheme: scheme || "", causes, count: (count += 1) };
+    },
     put: function (...values) {
       const changed = window.dash_clientside.callback_context.triggered.map((each) => each.prop_id.split(".")[0]);
       const params = read(), before = params.toString();

@@ -75,13 +75,13 @@ def test_chosen_models_stand_side_by_side_and_another_matrix_can_be_looked_at(
     visit(page, f"{serve(mined_home)}#tab=models&kind=singular-values")
     for key in ("bert-a", "cnn-a"):
         page.click(f"[aria-label=Models] >> text={key}")
-        page.wait_for_selector(f".card h3:text-is('{key}')")
+        page.wait_for_selector(f".card h3 >> text={key}")
     page.wait_for_selector(".picture:nth-child(1) .js-plotly-plot >> nth=1")
     assert page.locator(".picture .js-plotly-plot").count() == 2
     assert page.locator(".picture figcaption").first.inner_text()
     page.click("#tensor")
     page.keyboard.type("intermediate")
-    page.click(".dash-dropdown-content label >> nth=0")
+    page.click(".dash-dropdown-content >> text=intermediate >> nth=0")
     page.wait_for_url(re.compile("tensor="))
     settle(page)
     assert page.locator(".picture .js-plotly-plot").count() == 2
@@ -198,7 +198,8 @@ def test_the_page_fits_its_width_in_both_themes(width: int, mined_home: Path, se
         assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if width == 390 else "light")
         assert page.locator("#sidebar").evaluate("sidebar => sidebar.open") == (width == 1280)
         unnamed = page.evaluate(
-            "[...document.querySelectorAll('input, button, a')].filter(e => e.offsetParent && e.ariaHidden !== 'true' && !("
+            "[...document.querySelectorAll('input, button, a')].filter(e => e.offsetParent && !("
+            "e.ariaHidden === 'true' || "
             "e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label') ||"
             "e.getAttribute('aria-labelledby'))).map(e => e.outerHTML.slice(0, 120))"
         )
