@@ -14,7 +14,7 @@ from dna_zoo.errors import SettingsError
 if TYPE_CHECKING:
     from explorer.style import ThemeName
 
-__all__ = ["EXAMPLES", "dashboard"]
+__all__ = ["EXAMPLES", "Theme", "dashboard"]
 
 EXAMPLES = (
     "dna-zoo dashboard",

@@ -3,6 +3,7 @@
 import os
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dna_zoo.errors import OutputError, SettingsError
@@ -49,7 +50,8 @@ def serve_dashboard(
         on_ready(address)
         if is_opened:
             webbrowser.open(address)
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):  # Its usual end.
+            server.serve_forever()
 
 
 def save_dashboard(
