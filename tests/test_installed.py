@@ -78,3 +78,10 @@ def test_it_mines_a_local_directory(program: Path, tmp_path: Path) -> None:
     shown = json.loads(run(program, tmp_path, "show", "tiny", "--format", "json"))
     assert shown["model"] == "tiny"
     assert shown["fit"]["null_r2"] is not None
+
+
+def test_the_dashboard_finds_its_styles(program: Path, tmp_path: Path) -> None:
+    run(program, tmp_path, "db", "upgrade")
+    run(program, tmp_path, "dashboard", "--export", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Nothing is mined yet" in page and "data-theme" in page.split("</style>")[0].split("<style>")[1]

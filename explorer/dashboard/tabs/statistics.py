@@ -42,7 +42,7 @@ def _measured(state: State, board: Board) -> tuple[Measured, ...]:
 
 def summary_table(state: State, board: Board) -> Table:
     """A row a statistic, over the models in view."""
-    rows = [vars_of(each) for each in summarise(_measured(state, board))]
+    rows = [_values(each) for each in summarise(_measured(state, board))]
     return Table(name="summary", caption="Statistics over the models in view", columns=SUMMARY_COLUMNS, rows=rows)
 
 
@@ -50,12 +50,12 @@ def statistics_table(state: State, board: Board) -> Table:
     """A row a statistic of each model in view; of the chosen ones alone where there are many."""
     keys = [pattern.model.key for pattern in board.catalog().in_view(state)]
     listed = set(keys) if len(keys) <= MOST_LISTED or state.models else set()
-    rows = [vars_of(each) for each in _measured(state, board) if each.model in listed]
+    rows = [_values(each) for each in _measured(state, board) if each.model in listed]
     empty = f"Choose models at the side: there are more than {MOST_LISTED} in view."
     return Table(name="statistics", caption="Statistics by model", columns=COLUMNS, rows=rows, empty=empty)
 
 
-def vars_of(record: Any) -> dict[str, Any]:
+def _values(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
