@@ -126,13 +126,12 @@ def _class_line(pattern: PatternRecord) -> str:
 
 def _flat_line(pattern: PatternRecord) -> Iterator[str]:
     """What no class says, since a random orthogonal matrix has it too: a spectrum that is flatter than chance."""
-    q = q_values([each.p for each in pattern.statistics])
-    found = {each.name: (each, q) for each, q in zip(pattern.statistics, q, strict=True)}
-    participation, q_value = found.get("dimension.participation", (None, None))
-    if participation is None or q_value is None or q_value > FINDING or participation.z is None or participation.z < 0:
-        return
-    shares = f"participation {fixed(participation.value)}, null {fixed(participation.null_mean)}, q {p_value(q_value)}"
-    yield f"Singular values are flatter than chance, nearer to an orthogonal matrix: {shares}"
+    from pipeline.analyse.sentences import FLATTER, flatter_than_chance, judge
+
+    found = flatter_than_chance(judge(pattern.statistics))
+    if found is not None:
+        value, null = fixed(found.statistic.value), fixed(found.statistic.null_mean)
+        yield f"{FLATTER}: participation {value}, null {null}, q {p_value(found.q)}"
 
 
 ROLE_COLUMNS = (

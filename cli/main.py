@@ -13,6 +13,7 @@ from cli.commands import (
     dashboard,
     db,
     evaluate,
+    explore,
     export,
     fetch,
     init,
@@ -21,6 +22,7 @@ from cli.commands import (
     plot,
     questions,
     rebuild,
+    report,
     runs,
     show,
     similar,
@@ -97,7 +99,9 @@ _add(app, dashboard.dashboard, dashboard.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, plot.plot, plot.EXAMPLES)
+_add(app, explore.explore, explore.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
+_add(app, report.report, report.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
 _library = _add_group(library.library, library.EXAMPLES)
 _add(_library, library.build, library.EXAMPLES)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["fitted", "headline", "legend_above", "log_ticks", "plain", "shortened", "text_width"]
+__all__ = ["fitted", "headline", "legend_above", "log_ticks", "plain", "plural", "shortened", "text_width"]
 
 PAD = 3.0
 """Points between a figure's edge and its letters."""
@@ -27,6 +27,11 @@ def shortened(name: str, most: int) -> str:
         return name
     head = max((most - 1) // 2, 1)
     return f"{name[:head]}…{name[len(name) - max(most - 1 - head, 0) :]}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 model`, `1,000 models`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def plain(text: str) -> str:

@@ -11,17 +11,22 @@ from explorer.view import View
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["CONFIG", "page_of", "plotly_diverging", "themed"]
+__all__ = ["CONFIG", "inert", "page_of", "plotly_diverging", "themed"]
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
 """plotly.js 4 has a button that uploads what is shown; it is off on every page."""
 LONGEST_SUBTITLE = 90
 
 
+def inert(text: str) -> str:
+    """A name from outside as plotly may show it: text, never markup."""
+    return escape(printable(text))
+
+
 def page_of(figure: "Figure", view: View, theme: ThemeName = "light") -> "Figure":
     """The figure with the view's title and subtitle, in the colours of a theme; names are text, never markup."""
-    subtitle = escape(shortened(printable(view.subtitle), LONGEST_SUBTITLE))
-    figure.update_layout(title={"text": escape(printable(view.title)), "subtitle": {"text": subtitle}})
+    subtitle = inert(shortened(printable(view.subtitle), LONGEST_SUBTITLE))
+    figure.update_layout(title={"text": inert(view.title), "subtitle": {"text": subtitle}})
     return themed(figure, theme)
 
 

@@ -25,7 +25,8 @@ def split_axes(axes: "Axes", rows: int, cols: int, count: int, *, share: bool = 
     assert spec is not None, "Axes are those of a grid: `plt.subplots` and `axes_for` make such."
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
-    grid, made = spec.subgridspec(rows, cols), []
+    grid = spec.subgridspec(rows, cols)
+    made: list[Axes] = []
     for place in range(count):
         first = made[0] if made and share else None
         made.append(figure.add_subplot(grid[place // cols, place % cols], sharex=first, sharey=first))

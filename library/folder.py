@@ -15,19 +15,20 @@ MODEL_FILE = "config.json"
 
 
 @contextmanager
-def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+def new_folder(path: Path, *, force: bool = False, marker: str = MODEL_FILE) -> Iterator[Path]:
     """A folder to write into, which becomes `path` at the end of the block; of a block that fails nothing is left.
 
-    Raises `OutputError` if there is something at `path`, unless `force` and it is an empty folder or a model's.
+    Raises `OutputError` if there is something at `path`, unless `force` and it is an empty folder or one of its kind,
+    which has the file `marker`: a model's by default.
     """
     path = path.absolute()
-    _require_free(path, force=force)
+    _require_free(path, force=force, marker=marker)
     made = path.with_name(f".{path.name}.{os.getpid()}")
     shutil.rmtree(made, ignore_errors=True)
     try:
         made.mkdir(parents=True)
         yield made
-        _require_free(path, force=force)
+        _require_free(path, force=force, marker=marker)
         _put_in_place(made, path)
     except OSError as error:
         raise OutputError(
@@ -38,13 +39,14 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _require_free(path: Path, *, force: bool) -> None:
+def _require_free(path: Path, *, force: bool, marker: str) -> None:
     if not path.exists() and not path.is_symlink():
         return
     if not force:
         raise OutputError(f"{str(path)!r} is there already.", hint="Name another folder, or replace it with `--force`.")
-    if not path.is_dir() or (any(path.iterdir()) and not (path / MODEL_FILE).is_file()):
-        raise OutputError(f"{str(path)!r} is not a model's folder, and is not replaced.", hint="Name another folder.")
+    if not path.is_dir() or (any(path.iterdir()) and not (path / marker).is_file()):
+        kind = "a model's folder" if marker == MODEL_FILE else f"a folder with a {marker!r}"
+        raise OutputError(f"{str(path)!r} is not {kind}, and is not replaced.", hint="Name another folder.")
 
 
 def _put_in_place(made: Path, path: Path) -> None:

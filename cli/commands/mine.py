@@ -98,6 +98,9 @@ def mine(
             rich_help_panel=SOURCES,
         ),
     ] = None,
+    figures: Annotated[
+        bool, flag("--figures", help="Draw every model into the run's folder once it is mined (`dna-zoo[see]`).")
+    ] = False,
     offline: OfflineOption = False,
     output_format: FormatOption = Format.TABLE,
     **fit: Any,
@@ -128,6 +131,10 @@ def mine(
         **fit,
     )
     require_some(requests, session)
+    if figures:
+        from explorer.style import require_libraries
+
+        require_libraries("matplotlib", "cmcrameri")
     from pipeline.runner import mine as mine_models
 
     home = session.make_home()
@@ -135,6 +142,8 @@ def mine(
         with progress(session.verbosity) as on_event:
             run = mine_models(requests, settings, database=database, home=home, on_event=on_event, force=force)
         _tell(run, database, home, output)
+        if figures:
+            _draw_folders(run, database, home, output)
     return errors.FAILED if run.exit_code is None else run.exit_code
 
 
@@ -157,6 +166,20 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
     if done:
         key = done[0]
         output.hint(f"Next: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
+
+
+def _draw_folders(run: RunRecord, database: "PatternDatabase", home: Path, output: Output) -> None:
+    """The pictures of the models that were mined; one that fails is told, and fails nothing."""
+    from explorer.run_folder import draw_run_folders
+    from explorer.source import Source
+
+    drawn = 0
+    for each in draw_run_folders(Source(database=database, home=home), run.run):
+        drawn += each.error is None
+        if each.error is not None:
+            output.warning(f"No {each.kind} of {each.models[0]}: {each.error.message} {each.error.hint}")
+    figures = f"{drawn} figure{'s' * (drawn != 1)}"
+    output.note(f"Drew {figures} into {run_folder(home, run.run)}: visualizations/ in each model's folder.")
 
 
 def _draw(

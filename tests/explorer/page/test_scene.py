@@ -1,0 +1,88 @@
+"""What the explorer shows is what the files and the DNA hold, fairly sampled."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dna_zoo.errors import NotMinedError, SettingsError
+from explorer.page.encode import scene_document
+from explorer.page.sampling import interleave, sample_places, share_out
+from explorer.page.scene import scene_view
+from explorer.page.write import explorer_html
+from explorer.source import Source
+from patterndb.store import PatternDatabase
+
+MODEL = "gpt2-a"
+
+
+@pytest.fixture(scope="module")
+def source(mined_home: Path) -> Iterator[Source]:
+    with PatternDatabase.open(f"sqlite:///{mined_home / 'dna-zoo.db'}", create=False) as database:
+        yield Source(database=database, home=mined_home)
+
+
+def test_points_are_the_files_weights_and_what_the_dna_says(source: Source) -> None:
+    (model,) = scene_view(source, [MODEL], num_points=500).models
+    dna = source.dna(MODEL)
+    with source.matrices(MODEL) as matrices:
+        stored = {each.name: (each.in_file_order, each.canonical) for each in matrices}
+    for at in range(0, len(model.values), 7):
+        name = model.tensors[model.tensor[at]].name
+        place, canonical = (model.file_rows[at], model.file_cols[at]), (model.rows[at], model.cols[at])
+        assert abs(model.values[at]) == abs(stored[name][0][place])
+        assert model.values[at] == stored[name][1][canonical]
+        assert model.rebuilt[at] == dna[name].canonical().numpy()[canonical]
+
+
+def test_every_beginning_has_a_share_of_every_matrix(source: Source) -> None:
+    (model,) = scene_view(source, [MODEL], num_points=2_000).models
+    whole = np.bincount(model.tensor)
+    for length in (200, 600, 1_200):
+        assert np.abs(np.bincount(model.tensor[:length], minlength=len(whole)) - whole * length / 2_000).max() <= 2
+
+
+def test_a_table_does_not_drown_the_rest() -> None:
+    shares = share_out({"table": 1_000_000, "block": 10_000, "small": 100}, 1_200)
+    assert shares["table"] / shares["block"] == pytest.approx(10, abs=0.2)
+    assert shares["block"] / shares["small"] == pytest.approx(10, abs=1)
+    assert sum(shares.values()) <= 1_200
+    assert share_out({"a": 5, "b": 7}, 100) == {"a": 5, "b": 7}
+
+
+def test_places_are_all_different_and_the_seed_decides() -> None:
+    rows, cols = sample_places((30, 40), 1_200, np.random.default_rng(0))
+    assert len({*zip(rows.tolist(), cols.tolist(), strict=True)}) == 1_200
+    again = [interleave({"a": 5, "b": 50}, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert np.array_equal(again[0], again[1]) and not np.array_equal(again[0], again[2])
+
+
+def test_a_model_differs_from_itself_by_nothing_and_from_another_where_they_can_be_compared(source: Source) -> None:
+    same = scene_view(source, [MODEL, MODEL], num_points=300, difference=True).models[2]
+    assert same.key == f"{MODEL} less {MODEL}" and not same.values.any() and not same.rebuilt.any()
+    with pytest.raises(SettingsError, match="No matrix"):
+        scene_view(source, [MODEL, "cnn-a"], num_points=300, difference=True)
+
+
+def test_layers_and_heights_rise_with_the_blocks(source: Source) -> None:
+    (model,) = scene_view(source, [MODEL], num_points=300).models
+    blocks = [(tensor.layer, tensor.height) for tensor in model.tensors]
+    assert len({height for _, height in blocks}) == len(blocks) and sorted(blocks) == sorted(blocks, key=lambda x: x[1])
+    assert {tensor.layer for tensor in model.tensors if "embedding" in tensor.role} == {0}
+    assert all(len(tensor.bands) == 8 for tensor in model.tensors if "h.0" in tensor.name)
+
+
+def test_mistakes_are_named(source: Source) -> None:
+    with pytest.raises(NotMinedError):
+        scene_view(source, ["gpt2-b"])
+    for models, more in (([], {}), ([MODEL] * 5, {}), ([MODEL], {"difference": True}), ([MODEL], {"num_points": 0})):
+        with pytest.raises(SettingsError):
+            scene_view(source, models, **more)  # type: ignore[arg-type]
+
+
+def test_a_page_has_the_same_bytes_again_and_is_small(source: Source) -> None:
+    first, again = (explorer_html(scene_view(source, [MODEL, "vit-a"])) for _ in range(2))
+    assert first == again and len(first.encode()) < 8_000_000
+    document = scene_document(scene_view(source, [MODEL], num_points=100))
+    assert document["settings"] == {"num_points": 100, "seed": 0, "difference": False}
