@@ -13,10 +13,13 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from dna_zoo.errors import DnaZooError, SettingsError
 from explorer.dashboard.app import make_app, theme_of
 from explorer.dashboard.board import Board, Failure, Request
+from explorer.dashboard.choice import MOST_SIDE_BY_SIDE
 from explorer.dashboard.saved import saved_page
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, as_csv
 from explorer.dashboard.tabs import find_table
+from explorer.page.scene import scene_view
+from explorer.page.write import explorer_html
 
 __all__ = ["listening", "make_server_app"]
 
@@ -44,7 +47,7 @@ def make_server_app(board: Board, *, host: str, tick_seconds: float = 3) -> Flas
     @app.after_request
     def protect(response: Response) -> Response:
         response.headers.update(HEADERS)
-        response.headers["Content-Security-Policy"] = policy
+        response.headers.setdefault("Content-Security-Policy", policy)
         return response
 
     _add_downloads(app, board)
@@ -113,6 +116,17 @@ def _add_downloads(app: Flask, board: Board) -> None:
         rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
         made = as_csv(Table(name="picture", caption="", columns=columns, rows=rows), State())
         return _file(made, f"{found.view.kind}.csv", "text/csv; charset=utf-8")
+
+    @app.get("/points.html")
+    def points() -> Response:
+        state = _state()
+        try:
+            page = explorer_html(scene_view(board.source, state.models[:MOST_SIDE_BY_SIDE]), theme=state.theme)
+        except DnaZooError as error:
+            return Response(f"{error.message} {error.hint}", 404, content_type="text/plain; charset=utf-8")
+        # The page brings a stricter policy of its own, which names its script.
+        headers = {"Content-Security-Policy": "frame-ancestors 'none'", "Cache-Control": "no-store"}
+        return Response(page, content_type="text/html; charset=utf-8", headers=headers)
 
     @app.get("/export.html")
     def export() -> Response:

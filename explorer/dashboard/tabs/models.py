@@ -13,6 +13,7 @@ from explorer.dashboard.numbers import MISSING, compact, count, fixed
 from explorer.dashboard.parts import draw_pictures, facts, flag_settings, nothing_left, nothing_mined
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
+from explorer.page.scene import NUM_POINTS
 from explorer.style import ThemeName
 from patterndb.columns import COLUMN_MEANINGS
 from patterndb.records import FitRecord, PatternRecord, PatternSummary
@@ -30,6 +31,7 @@ def draw(state: State, board: Board, theme: ThemeName) -> list[Any]:
         return [nothing_left(state)]
     of_chosen = [
         html.Section([_card(pattern) for pattern in chosen[:MOST_SIDE_BY_SIDE]], className="cards"),
+        html.P(_points_link(state, len(chosen)), className="live"),
         draw_pictures(state, board, theme),
         draw_table(roles_table(state, board), state),
         draw_table(tensors_table(state, board), state),
@@ -59,6 +61,18 @@ def _card(pattern: PatternSummary) -> html.Article:
         model.is_partial
     )
     return html.Article([html.H3(html.Bdi(printable(model.key))), *partial, facts(entries)], className="card")
+
+
+def _points_link(state: State, chosen: int) -> html.A:
+    """Tens of thousands of weights are drawn in a page of their own, which plotly could not."""
+    models = "this model" if chosen == 1 else f"these {min(chosen, MOST_SIDE_BY_SIDE)} models"
+    return html.A(
+        f"Weights of {models} as {NUM_POINTS:,} points each",
+        href=f"/points.html?{State(models=state.models, theme=state.theme).to_hash()}",
+        className="button",
+        target="_blank",
+        rel="noopener",
+    )
 
 
 def _fit_words(fit: FitRecord | None) -> str:

@@ -174,6 +174,14 @@ def test_a_camera_survives_updates_tabs_and_its_own_address(
     assert graph.evaluate(CAMERA) == pytest.approx(turned, abs=1e-3)
 
 
+def test_many_points_are_drawn_in_a_page_of_their_own(mined_home: Path, serve: Serve, seen: Watched) -> None:
+    visit(seen.page, f"{serve(mined_home)}#tab=models&model=bert-a&theme=dark")
+    address = seen.page.get_attribute("text=as 50,000 points", "href")
+    seen.page.goto(seen.page.url.partition("#")[0].rstrip("/") + str(address))
+    seen.page.wait_for_selector(".explorer canvas")
+    assert seen.page.locator("text=bert-a").count() >= 1
+
+
 def test_a_mine_is_followed_as_it_goes(mined_home: Path, tmp_path: Path, serve: Serve, seen: Watched) -> None:
     home, page = tmp_path / "home", seen.page
     shutil.copytree(mined_home, home)

@@ -78,6 +78,11 @@ def test_the_numbers_of_a_picture_are_downloaded(client: FlaskClient, monkeypatc
     assert client.get("/picture.csv?picture=nothing", headers=HOST).status_code == 404
 
 
+def test_points_of_models_without_weights_are_a_sentence(client: FlaskClient) -> None:
+    answer = client.get("/points.html?model=alpha", headers=HOST)
+    assert answer.status_code == 404 and "alpha" in answer.text and "<" not in answer.text
+
+
 class Tags(HTMLParser):
     """Every element with its attributes."""
 
