@@ -13,8 +13,9 @@ from explorer.view import View
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-__all__ = ["fitted", "headline", "legend_above", "log_ticks", "plain", "plural", "shortened", "text_width"]
+__all__ = ["fitted", "headline", "legend_above", "log_ticks", "plain", "plural", "shortened", "size_of", "text_width"]
 
 PAD = 3.0
 """Points between a figure's edge and its letters."""
@@ -37,6 +38,11 @@ def plural(number: int, noun: str) -> str:
 def plain(text: str) -> str:
     """The text without what turns lines round or breaks them, and with dollars that begin no formula."""
     return printable(text).replace("$", r"\$")
+
+
+def size_of(text: "Text") -> float:
+    """Points of its letters."""
+    return float(text.get_fontsize())
 
 
 @lru_cache(maxsize=512)

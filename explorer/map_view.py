@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from explorer.lettering import headline, plain, shortened, text_width
 from explorer.maps import Agreement, Map
-from explorer.pages import page_of
+from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.style import colour_of, marker_of
 from explorer.view import View
@@ -200,10 +200,10 @@ def map_page(view: MapView) -> "Figure":
     figure = go.Figure()
     for number, label in enumerate(view.all_labels):
         which = np.array(view.labels) == label
-        text = [f"{view.models[index]}: {view.names[index]}" for index in np.flatnonzero(which)]
+        text = [inert(f"{view.models[index]}: {view.names[index]}") for index in np.flatnonzero(which)]
         marker = {"color": colour_of(number), "symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8}
         x, y = view.places[which].T
-        figure.add_scatter(x=x, y=y, text=text, mode="markers", name=label, marker=marker, hoverinfo="text+name")
+        figure.add_scatter(x=x, y=y, text=text, mode="markers", name=inert(label), marker=marker, hoverinfo="text+name")
     figure.update_xaxes(showticklabels=False, title=_footnote(view).replace("\n", "<br>"))
     figure.update_yaxes(showticklabels=False, scaleanchor="x")
     return page_of(figure, view)

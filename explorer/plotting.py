@@ -15,6 +15,7 @@ from explorer.kinds import KINDS, FigureKind, find_kind
 from explorer.source import Source
 from explorer.style import DPI, ThemeName, drawing, require_format, require_libraries, save_figure, theme_of, width_of
 from explorer.view import View
+from patterndb.export import as_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,7 +133,8 @@ def write_view(view: View, path: Path, look: Look | None = None, *, force: bool 
     require_free(path, force=force)
     table, words = path.with_suffix(".csv"), path.with_suffix(".json")
     contents = {
-        table: view.table().to_csv(index=False, lineterminator="\n").encode(),
+        # Names come from strangers, and spreadsheets take some for formulas.
+        table: as_csv(view.table()).encode(),
         words: (json.dumps(view.words(), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     for beside, content in contents.items():

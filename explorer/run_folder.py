@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import DnaFileError, DnaZooError, OutputError
-from explorer.plotting import Look, Plotted, default_tensor, file_of, make_view, write_view
+from explorer.file_names import file_name
+from explorer.plotting import Look, Plotted, default_tensor, make_view, write_view
 from explorer.source import Source
 from patterndb.records import PatternRecord
 from pipeline.stages import write_json
@@ -121,7 +122,7 @@ def _planned(source: Source, pattern: PatternRecord, folder: Path) -> Iterator[t
 
 
 def _file(folder: Path, part: str, name: str) -> Path:
-    return folder / part / file_of(name, ())
+    return folder / part / f"{file_name(name)}.png"
 
 
 def _of_each_role(pattern: PatternRecord) -> list[str]:

@@ -14,7 +14,7 @@ from patterndb.columns import READING_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "escape_latex", "require_format", "require_writable", "write_table"]
+__all__ = ["SUFFIXES", "as_csv", "escape_latex", "require_format", "require_writable", "write_table"]
 
 
 def require_format(path: Path) -> None:
@@ -60,10 +60,15 @@ def write_table(frame: "pd.DataFrame", path: Path, *, force: bool = False) -> No
 
 
 def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
+    path.write_text(as_csv(frame), newline="")
+
+
+def as_csv(frame: "pd.DataFrame") -> str:
+    """The frame as CSV, in which no text is a formula or has a line break."""
     safe = frame.copy()
     for name in safe.select_dtypes(include=["object", "string"]):
         safe[name] = safe[name].map(_csv_text)
-    safe.to_csv(path, index=False, lineterminator="\n")
+    return safe.to_csv(index=False, lineterminator="\n")
 
 
 def _csv_text(value: Any) -> Any:

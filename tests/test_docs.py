@@ -12,6 +12,7 @@ import typer.main
 from sqlalchemy import CheckConstraint
 
 from cli.main import app
+from explorer.kinds import KINDS
 from patterndb.records import FitRecord
 from patterndb.tables import METADATA
 from pipeline.analyse import classes
@@ -34,10 +35,10 @@ from zoo.tensors import Axis, Role
 ROOT = Path(__file__).parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
-    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "benchmarks" / "README.md")
+    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "benchmarks" / "README.md")
 }
 GLOSSARY = PAGES["docs/glossary.md"]
-FOLDERS = "alembic|benchmarks|cli|data|dna_zoo|docs|library|patterndb|pipeline|tests|zoo"
+FOLDERS = "alembic|benchmarks|cli|data|dna_zoo|docs|explorer|library|patterndb|pipeline|tests|zoo"
 PLACEHOLDERS = ("NAME", "NNNN")
 EFFECTS = {"_squashed": "arcsinh", "_log10": "log10"}
 """Effects that the signature has for itself, by the names that the glossary gives them."""
@@ -199,3 +200,23 @@ def test_commands_and_their_options_exist(page: str) -> None:
 def test_make_targets_exist(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"^make ([a-z-]+)", code(PAGES[page]), flags=re.MULTILINE)) <= targets
+
+
+GALLERY = (ROOT / "docs" / "gallery" / "README.md").read_text()
+LARGEST_PICTURE = 60_000
+
+
+def test_the_gallery_shows_each_of_its_pictures_with_alt_text_and_the_command_that_made_it() -> None:
+    shown = re.findall(
+        r"^\| !\[(.+?)\]\((\S+)\) \| `dna-zoo plot (\S+).* --out (\S+).*` \|$", GALLERY, flags=re.MULTILINE
+    )
+    assert sorted(name for _, name, _, _ in shown) == sorted(
+        path.name for path in (ROOT / "docs" / "gallery").iterdir() if path.suffix != ".md"
+    )
+    assert all(name == out and len(alt) > 30 for alt, name, _, out in shown)
+    assert {kind for _, _, kind, _ in shown} <= set(KINDS)
+
+
+def test_pictures_of_the_gallery_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "gallery").iterdir()}
+    assert {name: size for name, size in sizes.items() if size > LARGEST_PICTURE} == {}

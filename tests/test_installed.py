@@ -78,6 +78,8 @@ def test_it_mines_a_local_directory(program: Path, tmp_path: Path) -> None:
     shown = json.loads(run(program, tmp_path, "show", "tiny", "--format", "json"))
     assert shown["model"] == "tiny"
     assert shown["fit"]["null_r2"] is not None
+    run(program, tmp_path, "report", "tiny", "--out", "found")
+    assert "</html>" in (tmp_path / "found" / "report.html").read_text()
 
 
 def test_the_dashboard_finds_its_styles(program: Path, tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def plot(
         typer.Option(
             "--all",
             metavar="RUN|MODEL",
-            help="Draw every kind that applies to a model, or to the models of a run, into the folder `--out`.",
+            help="Draw every kind that applies to a model, or to the models of a run, into the folder `--out`."
+            " A run without `--out` is drawn into its own folders, as `mine --figures` does.",
             show_default=False,
         ),
     ] = None,
@@ -164,13 +165,18 @@ def _draw_one(
 
 def _draw_all(source: "Source", name: str, out: Path | None, look: "Look", output: "Output", *, force: bool) -> None:
     from explorer.plotting import plot_all
+    from explorer.run_folder import draw_run_folders
     from explorer.style import require_libraries
 
-    if out is None:
-        raise SettingsError("`--all` needs a folder to draw into.", hint="Name it with `--out DIR`.")
+    if out is None and not any(record.run == name for record in source.database.runs()):
+        raise SettingsError("`--all` needs a folder to draw a model into.", hint="Name it with `--out DIR`.")
     require_libraries("matplotlib", "cmcrameri")
     drawn = 0
-    for each in plot_all(source, name, out.expanduser(), look, force=force):
+    if out is None:
+        found, out = draw_run_folders(source, name), source.home / "runs" / name
+    else:
+        found = plot_all(source, name, out.expanduser(), look, force=force)
+    for each in found:
         drawn += each.error is None
         of = f" of {each.models[0]}" if len(each.models) == 1 else ""
         if each.error is None:

@@ -18,6 +18,7 @@ __all__ = ["GRAPH_CONFIG", "figure_of", "picture_slot", "show_picture"]
 GRAPH_CONFIG = {**CONFIG, "responsive": True}
 CLEAR = "rgba(0,0,0,0)"
 PAPERS = {each.paper.lower() for each in THEMES.values()} | {"white", ""}
+MARGIN = {"l": 64, "r": 24, "t": 36, "b": 56}
 DEFAULT_HEIGHT = 420
 TALLEST = 2400
 
@@ -90,7 +91,8 @@ def figure_of(picture: Picture, request: Request, state: State, theme: ThemeName
         font={"color": chosen.ink, "family": "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 12},
         hoverlabel={"bgcolor": chosen.paper, "bordercolor": chosen.quiet, "font": {"color": chosen.ink}},
         modebar={"bgcolor": CLEAR, "color": chosen.quiet, "activecolor": chosen.ink},
-        margin={"l": 64, "r": 24, "t": 36, "b": 56},
+        # The title is text of the page; a figure may keep room for its legend.
+        margin={"t": MARGIN["t"]} | {side: max(figure.layout.margin[side] or 0, MARGIN[side]) for side in "lrb"},
         height=min(figure.layout.height or DEFAULT_HEIGHT, TALLEST),
         uirevision=request.name,
     )

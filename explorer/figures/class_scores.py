@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.leaves import entries_of
-from explorer.lettering import headline, plain, plural
+from explorer.lettering import headline, plain, plural, size_of
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
@@ -107,7 +107,7 @@ def plot_class_scores(view: ClassScoresView, *, axes: "Axes | None" = None) -> "
 
 
 def _write_scores(axes: "Axes", view: ClassScoresView) -> None:
-    size = axes.xaxis.get_ticklabels()[0].get_fontsize() if view.classes else 6.0
+    size = size_of(axes.xaxis.get_ticklabels()[0]) if view.classes else 6.0
     for (row, col), score in np.ndenumerate(view.scores):
         axes.text(
             col, row, f"{score:.2f}", ha="center", va="center", size=size, color="#0A0A0A" if score > 0.5 else "#FDFDFD"

@@ -97,7 +97,7 @@ def _start(tensor: DnaTensor) -> float | None:
     first = net.rows[0] if isinstance(net, SeparableDna) else net.net
     assert isinstance(first, Siren)
     omega = max(net.row_omega, net.col_omega) if isinstance(net, SeparableDna) else settings.omega
-    return float(omega) / first.weights[0].shape[-2] / np.pi
+    return float(omega / first.weights[0].shape[-2] / np.pi)
 
 
 def plot_frequencies(view: FrequenciesView, *, axes: "Axes | None" = None) -> "Axes":
@@ -145,7 +145,8 @@ def frequencies_page(view: FrequenciesView) -> "Figure":
         x, y = units[f"{axis}_cycles"], units["amplitude"]
         figure.add_scatter(x=x, y=y, text=text, mode="markers", name=name, marker=marker)
     if view.start:
-        figure.add_vrect(x0=SLOWEST, x1=view.start, fillcolor=NULL, opacity=0.2, line_width=0, layer="below")
+        slowest = max(float(_cycles(view.units_found).min()) / 2, SLOWEST)
+        figure.add_vrect(x0=slowest, x1=view.start, fillcolor=NULL, opacity=0.2, line_width=0, layer="below")
     figure.update_xaxes(type="log", title=f"cycles from end to end (n = {view.n:,} units)")
     figure.update_yaxes(type="log", title="amplitude (weights)")
     return page_of(figure, view)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explorer.leaves import entries_of
-from explorer.lettering import headline, plain, plural
+from explorer.lettering import headline, plain, plural, size_of
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for, split_axes
 from explorer.source import Source
@@ -185,7 +185,7 @@ def _add_legend(axes: "Axes", panels: "Sequence[Axes]", count: int) -> None:
         handles = {"null": handles["null"]}
     width = axes.get_figure().get_figwidth()  # type: ignore[union-attr]
     longest = max(map(len, handles)) + 5
-    ncols = max(1, min(len(handles), math.floor(width * 72 / (longest * axes.xaxis.label.get_fontsize() * 0.55))))
+    ncols = max(1, min(len(handles), math.floor(width * 72 / (longest * size_of(axes.xaxis.label) * 0.55))))
     axes.get_figure().legend(handles.values(), handles, loc="outside lower center", ncols=ncols)  # type: ignore[union-attr]
 
 

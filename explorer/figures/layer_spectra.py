@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
-from explorer.pages import page_of, plotly_diverging
+from explorer.pages import inert, page_of, plotly_diverging
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import NULL, diverging
@@ -181,9 +181,10 @@ def layer_spectra_page(view: LayerSpectraView) -> "Figure":
     figure, limit = go.Figure(), _limit(view)
     bands = [f"{low:.2g} to {high:.2g}" for low, high in itertools.pairwise(BAND_EDGES)]
     rows = [f"{place} {role}" for place, role in enumerate(view.roles, 1)]
+    names = np.array([inert(name) for name in view.names])[:, None]
     figure.add_heatmap(
         z=view.ratios, x=bands, y=rows, colorscale=plotly_diverging(), zmin=-limit, zmax=limit,
-        customdata=np.stack([np.repeat(view.names, NUM_BANDS).reshape(view.z.shape), view.z.astype(str)], axis=-1),
+        customdata=np.stack([names.repeat(NUM_BANDS, axis=1), view.z.astype(str)], axis=-1),
         hovertemplate="%{customdata[0]}<br>%{x}: %{z:.2f} doublings, z %{customdata[1]}<extra></extra>",
         colorbar={"title": "doublings"},
     )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
-from explorer.pages import page_of, plotly_diverging
+from explorer.pages import inert, page_of, plotly_diverging
 from explorer.panels import axes_for
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.style import colour_of, diverging, marker_of
@@ -282,9 +282,14 @@ def manifold_page(view: ManifoldView) -> "Figure":
             figure.add_scatter3d(**trace, name=role, legendgroup=role, showlegend=place == 1, row=1, col=place)
     ranges = {"row": ("xaxis", [-1, 1]), "column": ("yaxis", [-1, 1]), "depth": ("zaxis", [-0.02, 1.02])}
     axes = {axis: {"title": name, "range": span} for name, (axis, span) in ranges.items()}
-    cube = {"aspectmode": "cube", **axes}
+    cube = {"aspectmode": "cube", "camera": {"eye": {"x": 1.7, "y": -1.9, "z": 0.7}}, **axes}
     colours = {"colorscale": plotly_diverging(), "cmin": -CLIPPED, "cmax": CLIPPED, "colorbar": {"title": "SD"}}
-    figure.update_layout(scene=cube, scene2=cube, coloraxis=colours, legend={"itemsizing": "constant", "x": 0, "y": 0})
+    figure.update_layout(
+        scene=cube,
+        scene2=cube,
+        coloraxis=colours,
+        legend={"itemsizing": "constant", "orientation": "h", "x": 0, "y": -0.02},
+    )
     return page_of(figure, view)
 
 
@@ -295,7 +300,7 @@ def _trace(part: "pd.DataFrame", row: str, col: str, number: int, view: Manifold
         "x": part[row], "y": part[col], "z": part["height"], "mode": "markers",
         # A circle is made of many more triangles: 100,000 of them take 793 MB.
         "marker": {"size": 2, "symbol": "diamond", **colour},
-        "customdata": part[["tensor", "index_row", "index_col", "value"]],
+        "customdata": part[["tensor", "index_row", "index_col", "value"]].assign(tensor=part["tensor"].map(inert)),
         "hovertemplate": "%{customdata[0]}<br>row %{customdata[1]}, column %{customdata[2]} of the file<br>"
                          "weight %{customdata[3]:.4g}<extra></extra>",
     }  # fmt: skip

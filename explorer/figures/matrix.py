@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MatrixView", "matrix_page", "matrix_view", "plot_matrix"]
 
 Float64 = npt.NDArray[np.float64]
-MOST_CELLS = 96
+MOST_CELLS = 48
 """Cells along a side: more than that a column of a paper does not resolve."""
 MOST_WEIGHTS = 4_000_000
 """Of larger matrices rows are drawn at random: the null has to be shuffled and put into order."""

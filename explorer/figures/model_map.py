@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dna_zoo.errors import SettingsError
+from explorer.leaves import entries_of
 from explorer.map_view import MapView, draw_map, map_page, words_of
 from explorer.maps import agreement, make_map
 from explorer.source import Source
-from patterndb.records import ModelRecord, SignatureEntry
+from patterndb.records import ModelRecord
 from patterndb.similarity import align, kind_distances
 from pipeline.analyse.lineage_groups import find_related, group_lineages, leave_out_fingerprint
 
@@ -33,7 +34,12 @@ def model_map_view(source: Source, models: Sequence[str] = (), *, by: str = "arc
     """
     if by not in FACETS:
         raise SettingsError(f"There is no facet {by!r}.", hint=f"Choose one of: {', '.join(FACETS)}.")
-    entries = _entries(source, models)
+    entries = entries_of(source, models)
+    if len(entries) < 3:
+        raise SettingsError(
+            f"A map needs three models, and there {'is' if len(entries) == 1 else 'are'} {len(entries)}.",
+            hint="Name more models, or mine more; without names all models are drawn.",
+        )
     names, values = align([entry.signature for entry in entries])
     lineages = group_lineages([entry.model for entry in entries], find_related(names, values)).lineages
     kept, shown = leave_out_fingerprint(names, values)
@@ -65,20 +71,6 @@ def model_map_view(source: Source, models: Sequence[str] = (), *, by: str = "arc
         found=found,
         agreement=agreed,
     )
-
-
-def _entries(source: Source, models: Sequence[str]) -> tuple[SignatureEntry, ...]:
-    entries = {entry.model.key: entry for entry in source.database.signatures(with_nulls=False)}
-    for key in models:
-        if key not in entries:
-            source.database.load_pattern(key, with_tensors=False)  # Raises, naming near misses.
-    found = tuple(entries[key] for key in dict.fromkeys(models or entries))
-    if len(found) < 3:
-        raise SettingsError(
-            f"A map needs three models, and there {'is' if len(found) == 1 else 'are'} {len(found)}.",
-            hint="Name more models, or mine more; without names all models are drawn.",
-        )
-    return found
 
 
 def _label(model: ModelRecord, facet: str) -> str | None:

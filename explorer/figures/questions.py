@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from explorer.leaves import entries_of
-from explorer.lettering import headline, plural
+from explorer.lettering import headline, plural, size_of
 from explorer.pages import page_of
 from explorer.panels import axes_for
 from explorer.source import Source
@@ -154,7 +154,7 @@ def _draw_effect(axes: "Axes", each: Effect, place: int) -> None:
     words = "too few" if each.p is None else f"p {_p(each.p)}, q {_p(each.q)}"
     axes.annotate(
         f"{words}, n = {each.lineages}", (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
-        textcoords="offset points", va="center", size=axes.yaxis.label.get_fontsize() - 1, annotation_clip=False,
+        textcoords="offset points", va="center", size=size_of(axes.yaxis.label) - 1, annotation_clip=False,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from plotly.graph_objects import Figure
 
-__all__ = ["RatePoint", "RateView", "plot_rate", "rate_page", "rate_view"]
+__all__ = ["RatePoint", "RateView", "codes_at", "plot_rate", "rate_page", "rate_view"]
 
 Float64 = npt.NDArray[np.float64]
 NUM_BITS = 25
@@ -129,10 +129,10 @@ def _curves(fits: Sequence[TensorFit], bits: Float64) -> dict[str, Float64]:
     weights = sum(fit.num_weights for fit in fits)
     found = {
         "bound": np.array([_bound(fits, each * weights) for each in bits]),
-        **_codes(fits, [fit.baseline for fit in fits], bits * weights),
+        **codes_at(fits, [fit.baseline for fit in fits], bits * weights),
     }
     if all(fit.null_baselines for fit in fits):
-        of_null = _codes(fits, [fit.null_baselines[0] for fit in fits], bits * weights)
+        of_null = codes_at(fits, [fit.null_baselines[0] for fit in fits], bits * weights)
         found |= {f"{name} of the null": curve for name, curve in of_null.items()}
     return found
 
@@ -141,8 +141,11 @@ def _bound(fits: Sequence[TensorFit], bits: float) -> float:
     return gaussian_bound([fit.std**2 for fit in fits], [fit.num_weights for fit in fits], bits)
 
 
-def _codes(fits: Sequence[TensorFit], baselines: Sequence[Baseline], bits: Float64) -> dict[str, Float64]:
-    """All pay for the mean and scale of each tensor; the DCT for the order too."""
+def codes_at(fits: Sequence[TensorFit], baselines: Sequence[Baseline], bits: Float64) -> dict[str, Float64]:
+    """R2 of SVD, at its best width, and of the DCT with so many `bits` (B,) in all.
+
+    All pay for the mean and scale of each tensor; the DCT for the order too.
+    """
     moments, order = MOMENTS * STORED_BITS * len(fits), sum(fit.order_bits for fit in fits)
     energy = max(sum(each.energy for each in baselines), 1e-300)
     svd = [

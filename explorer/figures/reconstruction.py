@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from explorer.lettering import headline
+from explorer.lettering import headline, size_of
 from explorer.pages import page_of
 from explorer.panels import axes_for, split_axes
 from explorer.source import MinedMatrix, Source
@@ -22,6 +22,7 @@ from pipeline.fit.report import psnr
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from plotly.graph_objects import Figure
 
 __all__ = ["Metrics", "ReconstructionView", "plot_reconstruction", "reconstruction_page", "reconstruction_view"]
@@ -263,8 +264,8 @@ def _caption(model: str, tensor: str, shape: tuple[int, int], fit: FitRecord, sa
         f"({fit.dna_type}, {fit.order} order). SVD, with rounded factors, and means have at most the bits of "
         f"{of_8_bits}; by layer, SVD has as many parameters as the DNA. Grey is the null: {null}. "
         f"Scatter and density show {sample:,} weights, all else is over all {shape[0] * shape[1]:,}; by layer, the "
-        f"{num_in_role} tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the table DNA-8 is "
-        "the DNA with its weights at 8 bits, null* the null that keeps row and column means."
+        f"{num_in_role} tensor{'s' * (num_in_role != 1)} of the same role (block -1: outside the blocks). In the "
+        "table DNA-8 is the DNA with its weights at 8 bits, null* the null that keeps row and column means."
     )
 
 
@@ -345,9 +346,13 @@ def _draw_tiles(axes: "Axes", view: ReconstructionView) -> None:
 def _draw_layers(axes: "Axes", view: ReconstructionView) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    markers = {"DNA": "o-", "SVD": "s--", "means": "^:", "null": "D-"}
+    markers = {"DNA": ("o", "-"), "SVD": ("s", "--"), "means": ("^", ":"), "null": ("D", "-")}
     for name, (blocks, left) in view.by_layer.items():
-        axes.plot(blocks, left, markers[name], color=COLOURS[name], ms=3, label=name)
+        places = np.unique(blocks)
+        means = [float(np.mean(left[blocks == place])) for place in places]
+        marker, style = markers[name]
+        axes.plot(places, means, style, marker=marker, color=COLOURS[name], ms=3, label=name)
+        axes.plot(blocks, left, marker, color=COLOURS[name], ms=3, alpha=0.5)
     axes.set(xlabel="block", ylabel="share left, 1 - R²")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -365,15 +370,28 @@ def _draw_density(axes: "Axes", view: ReconstructionView) -> None:
         extent=(float(low), float(high), float(view.sample[:, 1].min()), float(view.sample[:, 1].max()) + 1e-12),
     )  # fmt: skip
     axes.axline((0, 0), slope=1, color=NULL, ls=":")
+    bottom, top = float(view.sample[:, 1].min()), float(view.sample[:, 1].max())
     axes.set(xlabel="original (weights)", ylabel="DNA (weights)", xlim=(low, high))
+    axes.set_ylim(bottom - 0.42 * (top - bottom) - 1e-9, top + 1e-9)  # Room for the key.
     axes.grid(False)
-    axes.figure.colorbar(found, ax=axes, label="weights (log)")
+    _key_within(axes, found)
 
 
 HEADS = ("", "bits/w", "R²", "RMSE", "MAE", "PSNR")
 WIDE_PLACES = (0.0, 0.35, 0.5, 0.66, 0.82, 0.95)
-PLACES = (-0.28, 0.2, 0.44, 0.7, 0.97, 1.17)
+PLACES = (-0.35, 0.15, 0.40, 0.70, 0.99, 1.24)
 """Where columns of the table end, as shares of the panel's width; the first begins there."""
+
+
+def _key_within(axes: "Axes", found: "ScalarMappable") -> None:
+    """A small key inside the panel, so that the panels of a column stay of one width."""
+    inner = axes.inset_axes((0.5, 0.05, 0.45, 0.045))
+    axes.figure.colorbar(found, cax=inner, orientation="horizontal")
+    small = max(size_of(axes.xaxis.label) - 2, 5)
+    inner.tick_params(labelsize=small, length=1.5, pad=1)
+    inner.xaxis.set_ticks_position("top")
+    inner.minorticks_off()
+    axes.text(0.47, 0.07, "weights", size=small, ha="right", va="center", transform=axes.transAxes)
 
 
 def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
@@ -381,7 +399,7 @@ def _draw_metrics(axes: "Axes", view: ReconstructionView) -> None:
     rows, place = [HEADS, *_cells(view.metrics)], axes.get_subplotspec()
     is_wide = place is not None and len(place.colspan) > 1
     places = WIDE_PLACES if is_wide else PLACES
-    size = max(min(axes.xaxis.label.get_fontsize() - 1, 7), 5.5)
+    size = max(min(size_of(axes.xaxis.label) - 1, 7), 5.5)
     for number, cells in enumerate(rows):
         height = 0.95 - 0.9 * number / len(rows)
         for at, text in zip(places, cells, strict=True):

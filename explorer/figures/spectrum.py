@@ -312,7 +312,7 @@ def spectrum_page(view: SpectrumView) -> "Figure":
 
     figure = make_subplots(
         rows=2, cols=2, specs=[[{}, {}], [{"colspan": 2}, None]],
-        subplot_titles=("canonical", "file order", "by radial frequency"), vertical_spacing=0.14,
+        subplot_titles=("canonical", "file order"), vertical_spacing=0.24,
     )  # fmt: skip
     labels = {
         "x": [f"{edge / 2:g}" for edge in view.col_edges[:-1]],
@@ -320,13 +320,15 @@ def spectrum_page(view: SpectrumView) -> "Figure":
     }
     for place, cells in enumerate((view.canonical, view.in_file_order), 1):
         figure.add_heatmap(z=_logarithms(cells), **labels, coloraxis="coloraxis", row=1, col=place)
-        figure.update_xaxes(type="category", title="cycles along columns", row=1, col=place)
-        figure.update_yaxes(type="category", title="cycles along rows" if place == 1 else "", row=1, col=place)
+        figure.update_xaxes(type="category", nticks=12, title="cycles along columns", row=1, col=place)
+        figure.update_yaxes(
+            type="category", nticks=8, title="cycles along rows" if place == 1 else "", row=1, col=place
+        )
     _page_profile(figure, view)
     limit = _limit(view)
     bar = {"title": "log10 energy", "len": 0.45, "y": 0.8}
     colours = {"colorscale": plotly_diverging(), "cmin": -limit, "cmax": limit, "colorbar": bar}
-    figure.update_layout(coloraxis=colours)
+    figure.update_layout(coloraxis=colours, legend={"x": 1.0, "y": 0.3})
     return page_of(figure, view)
 
 

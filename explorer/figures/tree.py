@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import dendrogram
 
 from explorer.leaves import Leaves, find_leaves
-from explorer.lettering import headline, plain
+from explorer.lettering import headline, plain, size_of
 from explorer.pages import inert, page_of
 from explorer.panels import axes_for
 from explorer.source import Source
@@ -152,7 +152,7 @@ def _branches(view: TreeView) -> list[tuple[Float64, Float64]]:
 def _write_labels(axes: "Axes", view: TreeView) -> None:
     """A column a level behind the longest key, a marker in the colour of the label before it; as many as leave the
     tree two fifths of the width."""
-    letters = axes.yaxis.get_ticklabels()[0].get_fontsize() * 0.6
+    letters = size_of(axes.yaxis.get_ticklabels()[0]) * 0.6
     figure = axes.get_figure()
     assert figure is not None, "These axes are on a figure."
     most = 0.6 * 72 * figure.get_figwidth()  # type: ignore[union-attr]
@@ -170,7 +170,7 @@ def _write_column(axes: "Axes", level: str, names: Sequence[str], at: float) -> 
     """- `at`: points to the right of the tree."""
     from matplotlib.transforms import ScaledTranslation
 
-    size = axes.yaxis.get_ticklabels()[0].get_fontsize()
+    size = size_of(axes.yaxis.get_ticklabels()[0])
     look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "size": size, "annotation_clip": False}
     axes.annotate(level, (0, -1.1), xytext=(at, 0), weight="bold", **look)
     order = sorted({*names} - {""})

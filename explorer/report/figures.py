@@ -1,34 +1,37 @@
 """The figures of a report: which there are, drawn once, with their numbers."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
 
 from dna_zoo.errors import DnaZooError
+from explorer.file_names import file_name
 from explorer.kinds import KINDS
 from explorer.plotting import default_tensor, draw, make_view
 from explorer.source import Source
 from explorer.style import WIDTHS, drawing
 from explorer.view import View
 from patterndb.records import PatternRecord
-from pipeline.stages import content_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw_planned", "file_name", "plan_figures"]
+__all__ = ["MOST_DETAILED", "Failure", "Plan", "ReportFigure", "draw_planned", "plan_figures"]
 
 OVERVIEW = ("class-scores", "gain", "similarity", "tree", "model-map", "questions")
 """Of all models of a report together."""
 FOR_TWO = ("similarity", "tree", "model-map", "questions")
-OF_A_MODEL = ("rate", "training", "manifold")
+OF_A_MODEL = ("rate", "training", "layer-spectra", "manifold")
+ALONE = ("manifold",)
+"""Kinds of so many numbers that only a report on one model has them."""
 OF_A_TENSOR = ("matrix", "spectrum", "singular-values", "reconstruction")
 MOST_DETAILED = 2
 """Models up to which each has figures of its own."""
 ROWS_SHOWN = 24
-LONGEST = 80
-"""Characters of a file's name."""
+LONG = 500_000
+"""Bytes of a table from which on it is compressed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,9 @@ class ReportFigure:
     caption: str
     alt: str
     svg: str
-    csv: str
+    csv_name: str
+    csv: bytes
+    """Compressed where it is long; the same numbers give the same bytes."""
     words: dict[str, object]
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -82,7 +87,7 @@ def plan_figures(
     for pattern in patterns if len(patterns) <= MOST_DETAILED else ():
         tensor = default_tensor(source, pattern.model.key) if pattern.fit is not None else None
         for kind in (*OF_A_MODEL, *OF_A_TENSOR):
-            if kind in (kinds or KINDS) and tensor is not None:
+            if kind in (kinds or KINDS) and tensor is not None and (len(models) == 1 or kind not in ALONE):
                 yield Plan(kind=kind, models=(pattern.model.key,), tensor=tensor if kind in OF_A_TENSOR else None)
 
 
@@ -110,30 +115,21 @@ def _svg_of(view: View) -> str:
     return text[text.index("<svg") :]
 
 
-def file_name(*parts: str) -> str:
-    """A name for a file of these parts, which come from outside: letters, digits, dots, dashes.
-
-    What had to be replaced or cut leaves a hash, so that no two names become one.
-    """
-    joined = "-".join(parts)
-    safe = "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in joined)
-    safe = safe.lstrip(".")[:LONGEST]
-    return joined if safe == joined else f"{safe}-{content_key(joined)[:8]}"
-
-
 def _figure(plan: Plan, view: View, svg: str) -> ReportFigure:
     table = view.table()
-    rows = _thinned(table)
+    rows, csv = _thinned(table), table.to_csv(index=False, lineterminator="\n", float_format="%.7g").encode()
     few = plan.models if len(plan.models) == 1 else ()
+    name, is_long = file_name(plan.kind, *few, *([plan.tensor] if plan.tensor else [])), len(csv) > LONG
     return ReportFigure(
-        name=file_name(plan.kind, *few, *([plan.tensor] if plan.tensor else [])),
+        name=name,
         kind=plan.kind,
         title=view.title,
         subtitle=view.subtitle,
         caption=view.caption,
         alt=view.alt,
         svg=svg,
-        csv=table.to_csv(index=False, lineterminator="\n"),
+        csv_name=f"{name}.csv{'.gz' if is_long else ''}",
+        csv=gzip.compress(csv, mtime=0) if is_long else csv,
         words=view.words(),
         heads=tuple(map(str, table.columns)),
         rows=rows,

@@ -38,7 +38,7 @@ def _write_figures(report: Report, folder: Path) -> None:
         (folder / name).mkdir()
     for figure in report.figures:
         (folder / "figures" / f"{figure.name}.svg").write_text(figure.svg)
-        (folder / "data" / f"{figure.name}.csv").write_text(figure.csv)
+        (folder / "data" / figure.csv_name).write_bytes(figure.csv)
         words = json.dumps(figure.words, indent=1, ensure_ascii=False)
         (folder / "data" / f"{figure.name}.json").write_text(f"{words}\n")
 

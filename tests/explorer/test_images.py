@@ -14,11 +14,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import squareform
 
 from explorer.figures.frequencies import FrequenciesView, plot_frequencies
 from explorer.figures.layer_spectra import LayerSpectraView, plot_layer_spectra
 from explorer.figures.matrix import NAMES, MatrixView, plot_matrix
 from explorer.figures.model_map import plot_model_map
+from explorer.figures.questions import Effect, QuestionsView, plot_questions
+from explorer.figures.rate import RatePoint, RateView, plot_rate
+from explorer.figures.similarity import SimilarityView, plot_similarity
 from explorer.figures.singular_values import SingularValuesView, plot_singular_values
 from explorer.map_view import MapView
 from explorer.maps import Agreement, Map
@@ -32,6 +37,9 @@ HASHES = {
     "layer-spectra": "5be0d96b19fa9f7e",
     "matrix": "d49c8c41fa0a15b7",
     "model-map": "5057b7799eeaba5f",
+    "questions": "462c13aba0b81429",
+    "rate": "52ae9c282be0aea5",
+    "similarity": "89f2a8c7b0b555f0",
     "singular-values": "c73a3b488d02a4da",
 }
 
@@ -105,11 +113,46 @@ def model_map() -> tuple[Any, Callable[[Any], Any]]:
     return view, plot_model_map
 
 
+def similarity() -> tuple[Any, Callable[[Any], Any]]:
+    places = rng().random((6, 3))
+    kind = np.sqrt(((places[:, None] - places) ** 2).sum(axis=2))
+    weights = np.where(kind < 0.5, kind, 1.0)
+    view = SimilarityView(
+        **words("similarity"), n=6, keys=tuple(f"model-{number}" for number in range(6)), by_weights=weights,
+        by_kind=kind, merges=linkage(squareform(kind, checks=False), "average"),
+    )  # fmt: skip
+    return view, plot_similarity
+
+
+def rate() -> tuple[Any, Callable[[Any], Any]]:
+    bits = np.geomspace(0.05, 5, 25)
+    names = ("bound", "SVD", "DCT", "SVD of the null", "DCT of the null")
+    curves = {name: 1 - 2 ** (-2 * bits / (1 + place)) for place, name in enumerate(names)}
+    points = tuple(
+        RatePoint(code=code, width=width, bits=width / 50, r2=r2)
+        for code, width, r2 in (("DNA", 32, 0.21), ("null", 32, 0.05), ("DNA", 8, 0.2), ("null", 8, 0.05))
+    )
+    return RateView(**words("rate"), n=1000, bits=bits, curves=curves, points=points), plot_rate
+
+
+def questions() -> tuple[Any, Callable[[Any], Any]]:
+    found = {"measure": "skill", "effect": 0.6, "low": 0.2, "high": 0.9, "p": 0.001, "q": 0.004}
+    none = {"measure": "skill", "effect": None, "low": None, "high": None, "p": None, "q": None}
+    effects = (
+        Effect(question="modality", verdict="yes", models=20, lineages=12, **found),
+        Effect(question="sharing", verdict="not enough models", models=20, lineages=3, **none),
+    )
+    return QuestionsView(**words("questions"), n=12, effects=effects), plot_questions
+
+
 PICTURES = {
     "frequencies": frequencies,
     "layer-spectra": layer_spectra,
     "matrix": matrix,
     "model-map": model_map,
+    "questions": questions,
+    "rate": rate,
+    "similarity": similarity,
     "singular-values": singular_values,
 }
 

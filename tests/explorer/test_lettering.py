@@ -1,7 +1,9 @@
 """Words of a figure fit its width, and names are names."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,13 @@ from explorer.lettering import fitted, headline, legend_above, log_ticks, plain,
 from explorer.panels import axes_for
 from explorer.style import drawing
 from explorer.view import View
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
 
 LONG = "model.decoder.layers.17.encoder_attn.self_attention.q_proj.base_layer.weight"
 
