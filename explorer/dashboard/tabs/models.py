@@ -67,7 +67,7 @@ def _points_link(state: State, chosen: int) -> html.A:
     """Tens of thousands of weights are drawn in a page of their own, which plotly could not."""
     models = "this model" if chosen == 1 else f"these {min(chosen, MOST_SIDE_BY_SIDE)} models"
     return html.A(
-        f"Weights of {models} as {NUM_POINTS:,} points each",
+        f"Weights of {models} as {NUM_POINTS:,} points{' each' * (chosen > 1)}",
         href=f"/points.html?{State(models=state.models, theme=state.theme).to_hash()}",
         className="button",
         target="_blank",

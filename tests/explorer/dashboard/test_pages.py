@@ -51,6 +51,13 @@ def camera_in(url: str) -> list[float]:
     return list(cameras[0][1]) if cameras else []
 
 
+def camera_of(page: "Page") -> list[float]:
+    """The live camera of the one scene, once it is drawn."""
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot')?._fullLayout?.scene?._scene?.getCamera")
+    found: list[float] = page.locator(".js-plotly-plot").evaluate(CAMERA)
+    return found
+
+
 def rows(page: "Page", caption: str = "Models") -> list[str]:
     return page.locator(f"[role=region][aria-label='{caption}'] tbody th").all_inner_texts()
 
@@ -135,10 +142,10 @@ def test_a_camera_survives_updates_tabs_and_its_own_address(
     home, page = tmp_path / "home", seen.page
     shutil.copytree(mined_home, home)
     visit(page, f"{serve(home)}#tab=models&kind={scene_figure.NAME}&model=bert-a")
-    page.wait_for_selector(".js-plotly-plot canvas")
+    camera_of(page)
     graph = page.locator(".js-plotly-plot")
     graph.scroll_into_view_if_needed()
-    usual, box = graph.evaluate(CAMERA), graph.bounding_box()
+    usual, box = camera_of(page), graph.bounding_box()
     assert box is not None
     middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.move(*middle)
@@ -146,32 +153,29 @@ def test_a_camera_survives_updates_tabs_and_its_own_address(
     page.mouse.move(middle[0] + 120, middle[1] + 40, steps=6)
     page.mouse.up()
     page.wait_for_function(TURNED, arg=usual[1])
-    turned = graph.evaluate(CAMERA)
+    turned = camera_of(page)
     page.wait_for_url(lambda url: camera_in(url)[:3] == pytest.approx(turned, abs=1e-3))
     with database_of(home) as database:
         database.start_run("run-1", {})
         database.save_pattern(made("new-model", 3))
     page.wait_for_selector("[aria-label=Models] >> text=new-model")
-    assert graph.evaluate(CAMERA) == pytest.approx(turned, abs=1e-3)
+    assert camera_of(page) == pytest.approx(turned, abs=1e-3)
     page.click("text=Dark")
     page.wait_for_selector("html[data-theme=dark]")
     page.click(".tabs >> text=Statistics")
     page.wait_for_selector("#content > h1:text-is('Statistics')", state="attached")
     page.go_back()
-    page.wait_for_selector(".js-plotly-plot canvas")
-    assert graph.evaluate(CAMERA) == pytest.approx(turned, abs=1e-3)
+    assert camera_of(page) == pytest.approx(turned, abs=1e-3)
     kept = page.url
     page.goto("about:blank")
     visit(page, kept)
-    page.wait_for_selector(".js-plotly-plot canvas")
-    assert graph.evaluate(CAMERA) == pytest.approx(turned, abs=1e-3)
+    assert camera_of(page) == pytest.approx(turned, abs=1e-3)
     with page.expect_download() as download:
         page.click("text=Save page")
     saved = tmp_path / "saved.html"
     saved.write_bytes(Path(download.value.path()).read_bytes())
     page.goto(saved.as_uri())
-    page.wait_for_selector(".js-plotly-plot canvas")
-    assert graph.evaluate(CAMERA) == pytest.approx(turned, abs=1e-3)
+    assert camera_of(page) == pytest.approx(turned, abs=1e-3)
 
 
 def test_many_points_are_drawn_in_a_page_of_their_own(mined_home: Path, serve: Serve, seen: Watched) -> None:
