@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TABS = ("Overview", "Models", "Comparisons", "Taxonomy", "Statistics")
-CAMERA = """graph => { const c = graph._fullLayout.scene._scene.getCamera(); return [c.eye.x, c.eye.y, c.eye.z]; }"""
-TURNED = f"usual => Math.abs(({CAMERA})(document.querySelector('.js-plotly-plot'))[1] - usual) > 0.1"
+LIVE = """() => {
+  const camera = document.querySelector('.js-plotly-plot')?._fullLayout?.scene?._scene?.getCamera?.();
+  return camera && [camera.eye.x, camera.eye.y, camera.eye.z];
+}"""
+TURNED = f"usual => {{ const eye = ({LIVE})(); return eye && Math.abs(eye[1] - usual) > 0.1; }}"
 CONTENT = 30_000
 """Milliseconds that a picture may take here: the machine does other things as well."""
 
@@ -53,8 +56,7 @@ def camera_in(url: str) -> list[float]:
 
 def camera_of(page: "Page") -> list[float]:
     """The live camera of the one scene, once it is drawn."""
-    page.wait_for_function("() => document.querySelector('.js-plotly-plot')?._fullLayout?.scene?._scene?.getCamera")
-    found: list[float] = page.locator(".js-plotly-plot").evaluate(CAMERA)
+    found: list[float] = page.wait_for_function(LIVE).json_value()
     return found
 
 
@@ -83,15 +85,14 @@ def test_chosen_models_stand_side_by_side_and_another_matrix_can_be_looked_at(
     for key in ("bert-a", "cnn-a"):
         page.click(f"[aria-label=Models] >> text={key}")
         page.wait_for_selector(f".card h3 >> text={key}")
-    page.wait_for_selector(".picture:nth-child(1) .js-plotly-plot >> nth=1")
-    assert page.locator(".picture .js-plotly-plot").count() == 2
+    page.wait_for_function("() => document.querySelectorAll('.picture .js-plotly-plot').length === 2")
     assert page.locator(".picture figcaption").first.inner_text()
     page.click("#tensor")
     page.keyboard.type("intermediate")
     page.click(".dash-dropdown-content >> text=intermediate >> nth=0")
     page.wait_for_url(re.compile("tensor="))
-    settle(page)
-    assert page.locator(".picture .js-plotly-plot").count() == 2
+    page.wait_for_selector(".title >> text=intermediate")
+    page.wait_for_function("() => document.querySelectorAll('.picture .js-plotly-plot').length === 2")
 
 
 def test_filters_and_search_leave_what_they_say_and_the_address_brings_it_back(
