@@ -10,6 +10,7 @@ from cli.commands import (
     ask,
     combine,
     compare,
+    dashboard,
     db,
     evaluate,
     explore,
@@ -104,6 +105,7 @@ _add(app, ask.ask, ask.EXAMPLES)
 _add(app, questions.questions, questions.EXAMPLES)
 _add(app, runs.runs, runs.EXAMPLES)
 _add(app, rerun.rerun, rerun.EXAMPLES)
+_add(app, dashboard.dashboard, dashboard.EXAMPLES)
 _add(app, rebuild.rebuild, rebuild.EXAMPLES)
 _add(app, evaluate.evaluate, evaluate.EXAMPLES)
 _add(app, plot.plot, plot.EXAMPLES)

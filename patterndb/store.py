@@ -7,12 +7,13 @@ from patterndb.exports import ExportStore
 from patterndb.models import ModelStore
 from patterndb.needs import NeedStore
 from patterndb.neighbours import NeighbourStore
+from patterndb.overviews import OverviewStore
 from patterndb.runs import RunStore
 
 __all__ = ["PatternDatabase"]
 
 
-class PatternDatabase(NeighbourStore, ExportStore, ModelStore, NeedStore, RunStore):
+class PatternDatabase(NeighbourStore, ExportStore, ModelStore, NeedStore, RunStore, OverviewStore):
     """Patterns, models and runs in a SQLite file or a PostgreSQL database; a context manager that closes it.
 
     Takes and gives frozen records. Every failure is a `StoreError`; every method is a transaction of its own, and what

@@ -80,3 +80,10 @@ def test_it_mines_a_local_directory(program: Path, tmp_path: Path) -> None:
     assert shown["fit"]["null_r2"] is not None
     run(program, tmp_path, "report", "tiny", "--out", "found")
     assert "</html>" in (tmp_path / "found" / "report.html").read_text()
+
+
+def test_the_dashboard_finds_its_styles(program: Path, tmp_path: Path) -> None:
+    run(program, tmp_path, "db", "upgrade")
+    run(program, tmp_path, "dashboard", "--export", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Nothing is mined yet" in page and "data-theme" in page.split("</style>")[0].split("<style>")[1]

@@ -43,7 +43,9 @@ def named_patterns(source: Source, names: Sequence[str]) -> tuple[PatternRecord,
     known = database.model_keys()
     if not known:
         raise NotMinedError("No model is mined in this database.", hint="Mine one: `dna-zoo mine minilm-l6`.")
-    runs = {name: run for run in database.runs() for name in (run.request_key, run.run)} if set(names) - set(known) else {}
+    runs = (
+        {name: run for run in database.runs() for name in (run.request_key, run.run)} if set(names) - set(known) else {}
+    )
     found: dict[str, PatternRecord] = {}
     for name in names or known:
         if name in known:

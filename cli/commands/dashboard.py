@@ -1,0 +1,88 @@
+"""`dna-zoo dashboard`: a page on this machine that shows the database, or one view of it as a file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from cli.options import flag
+from cli.output import Output
+from cli.session import session_of
+from dna_zoo.errors import SettingsError
+
+if TYPE_CHECKING:
+    from explorer.style import ThemeName
+
+__all__ = ["EXAMPLES", "Theme", "dashboard"]
+
+EXAMPLES = (
+    "dna-zoo dashboard",
+    "dna-zoo dashboard --port 0 --open",
+    "dna-zoo dashboard --export models.html --state 'tab=models&model=minilm-l6'",
+)
+
+
+class Theme(StrEnum):
+    """Colours of the page."""
+
+    AUTO = "auto"
+    LIGHT = "light"
+    DARK = "dark"
+
+
+def dashboard(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="Address to listen at; 0.0.0.0 lets other machines look.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port; 0 takes any that is free.")] = 8050,
+    opens: Annotated[bool, flag("--open", help="Open it in the browser.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export", metavar="FILE", help="Write one view as an HTML file, and serve nothing.", show_default=False
+        ),
+    ] = None,
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="View to begin with, or to write: what stands after # in the page's address.",
+            show_default=False,
+        ),
+    ] = "",
+    theme: Annotated[
+        Theme | None, typer.Option("--theme", help="Colours; default: the browser's.", show_default=False)
+    ] = None,
+    force: Annotated[bool, flag("--force", help="Replace the file of `--export` if it is there.")] = False,
+) -> None:
+    """Show the database in a page that only this machine can see, and that changes nothing; Ctrl-C ends it."""
+    from explorer.dashboard.run import require_extra, save_dashboard, serve_dashboard
+    from explorer.source import Source
+
+    require_extra()
+    if export is not None and export.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"{export.name!r} is no name of an HTML file.", hint="Name a file that ends in .html.")
+    session = session_of(context)
+    output = session.output()
+    begin = state.partition("#")[2] or state
+    if theme is not None:
+        begin += f"&theme={theme.value}"
+    with session.database() as database:
+        source = Source(database=database, home=session.home)
+        if export is not None:
+            chosen = None if theme in (None, Theme.AUTO) else cast("ThemeName", str(theme))
+            save_dashboard(source, export, state=begin, theme=chosen, force=force)
+            output.note(f"Wrote {export}.")
+            return
+        serve_dashboard(
+            source, host=host, port=port, state=begin, is_opened=opens, on_ready=lambda at: _say(output, at)
+        )
+
+
+def _say(output: Output, address: str) -> None:
+    """The address alone on stdout, so that it can be piped."""
+    print(address, flush=True)
+    output.hint("Ctrl-C ends it.")

@@ -1,0 +1,81 @@
+"""What a page that stays open asks again and again: what has changed, and a little of every model at once."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, func, select
+
+from patterndb import rows
+from patterndb.engine import Transactions
+from patterndb.patterns import CURRENT
+from patterndb.records import RoleRecord
+from patterndb.tables import FITS, MODELS, PATTERNS, ROLE_PATTERNS, RUN_MODELS, RUNS, STAGES
+
+__all__ = ["DatabaseState", "OverviewStore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseState:
+    """Two digests: equal ones mean that nothing has changed in between."""
+
+    patterns: str
+    """Of the models and their patterns."""
+    runs: str
+    """Of the runs, their models and their stages."""
+
+
+class OverviewStore(Transactions):
+    """The part of the pattern database that looks at all models at once."""
+
+    def state(self) -> DatabaseState:
+        """What the database holds at this moment, as two digests; three cheap queries."""
+        patterns = select(PATTERNS.c.pattern_key, PATTERNS.c.confirmed_at, MODELS.c.key, MODELS.c.digest)
+        runs = select(RUNS.c.run, RUNS.c.status, RUNS.c.started, RUNS.c.finished)
+        parts = select(
+            func.count(STAGES.c.id),
+            func.max(STAGES.c.id),
+            select(func.count(RUN_MODELS.c.id)).scalar_subquery(),
+            select(func.count(RUN_MODELS.c.id)).where(RUN_MODELS.c.status != "pending").scalar_subquery(),
+        )
+        with self._reading() as connection:
+            of_patterns = connection.execute(patterns.select_from(PATTERNS.join(MODELS)).order_by(PATTERNS.c.id)).all()
+            of_runs = [*connection.execute(runs.order_by(RUNS.c.id)).all(), *connection.execute(parts).all()]
+        return DatabaseState(patterns=_digest(of_patterns), runs=_digest(of_runs))
+
+    def settings(self) -> Mapping[str, Mapping[str, Any]]:
+        """Model key -> settings of its current pattern."""
+        query = select(MODELS.c.key, PATTERNS.c.settings).select_from(PATTERNS.join(MODELS))
+        with self._reading() as connection:
+            return {key: settings for key, settings in connection.execute(query.where(PATTERNS.c.id.in_(CURRENT)))}
+
+    def roles(self) -> Mapping[str, tuple[RoleRecord, ...]]:
+        """Model key -> its roles in the order of its current pattern, with their fits and without statistics."""
+        fits = select(FITS.c.pattern_id, FITS.c.role, *(FITS.c[name] for name in rows.FIT_COLUMNS))
+        query = (
+            select(MODELS.c.key, ROLE_PATTERNS.c.pattern_id, ROLE_PATTERNS.c.position, *_role_columns())
+            .select_from(ROLE_PATTERNS.join(PATTERNS).join(MODELS))
+            .where(PATTERNS.c.id.in_(CURRENT))
+            .order_by(ROLE_PATTERNS.c.pattern_id, ROLE_PATTERNS.c.position)
+        )
+        of_roles = (FITS.c.pattern_id.in_(CURRENT), FITS.c.role.is_not(None))
+        found: dict[str, list[RoleRecord]] = defaultdict(list)
+        with self._reading() as connection:
+            fit_of = {
+                (pattern, role): rows.fit_record(values)
+                for pattern, role, *values in connection.execute(fits.where(*of_roles))
+            }
+            for row in connection.execute(query).mappings():
+                fit = fit_of.get((row["pattern_id"], row["position"]))
+                found[row["key"]].append(rows.role_record(row, fit, ()))
+        return {key: tuple(roles) for key, roles in found.items()}
+
+
+def _role_columns() -> list[Column[Any]]:
+    return [ROLE_PATTERNS.c[name] for name in rows.ROLE_FIELDS]
+
+
+def _digest(found: Any) -> str:
+    return hashlib.sha256(repr([tuple(row) for row in found]).encode()).hexdigest()[:16]
