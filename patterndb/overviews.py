@@ -12,6 +12,7 @@ from patterndb import rows
 from patterndb.engine import Transactions
 from patterndb.patterns import CURRENT
 from patterndb.records import RoleRecord
+from patterndb.retry import survives_restarts
 from patterndb.tables import FITS, MODELS, PATTERNS, ROLE_PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["DatabaseState", "OverviewStore"]
@@ -30,6 +31,7 @@ class DatabaseState:
 class OverviewStore(Transactions):
     """The part of the pattern database that looks at all models at once."""
 
+    @survives_restarts
     def state(self) -> DatabaseState:
         """What the database holds at this moment, as two digests; three cheap queries."""
         patterns = select(PATTERNS.c.pattern_key, PATTERNS.c.confirmed_at, MODELS.c.key, MODELS.c.digest)
@@ -45,12 +47,14 @@ class OverviewStore(Transactions):
             of_runs = [*connection.execute(runs.order_by(RUNS.c.id)).all(), *connection.execute(parts).all()]
         return DatabaseState(patterns=_digest(of_patterns), runs=_digest(of_runs))
 
+    @survives_restarts
     def settings(self) -> Mapping[str, Mapping[str, Any]]:
         """Model key -> settings of its current pattern."""
         query = select(MODELS.c.key, PATTERNS.c.settings).select_from(PATTERNS.join(MODELS))
         with self._reading() as connection:
             return {key: settings for key, settings in connection.execute(query.where(PATTERNS.c.id.in_(CURRENT)))}
 
+    @survives_restarts
     def roles(self) -> Mapping[str, tuple[RoleRecord, ...]]:
         """Model key -> its roles in the order of its current pattern, with their fits and without statistics."""
         fits = select(FITS.c.pattern_id, FITS.c.role, *(FITS.c[name] for name in rows.FIT_COLUMNS))
