@@ -14,6 +14,7 @@ from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
 from explorer.pages import inert, page_of, plotly_diverging
 from explorer.panels import axes_for
+from explorer.sampling import interleave
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.style import colour_of, diverging, marker_of
 from explorer.view import View
@@ -122,14 +123,9 @@ def _sample(matrices: MinedMatrices, total: int, seed: int) -> "tuple[pd.DataFra
         part = _points(matrix, count, np.random.default_rng([seed, number, sizes[number]]))
         parts.append(part.assign(height=heights[number]))
     found = pd.concat(parts, ignore_index=True)
-    return found.iloc[_fair_order(parts, seed)].reset_index(drop=True), sum(sizes)
-
-
-def _fair_order(parts: "Sequence[pd.DataFrame]", seed: int) -> npt.NDArray[np.intp]:
-    """Every matrix's points evenly over the table, so that a prefix holds each in its share."""
-    rng = np.random.default_rng([seed, len(parts)])
-    places = [(np.arange(len(part)) + rng.random(len(part))) / max(len(part), 1) for part in parts]
-    return np.argsort(np.concatenate(places), kind="stable").astype(np.intp)
+    return found.iloc[interleave([len(part) for part in parts], np.random.default_rng([seed, len(parts)]))].reset_index(
+        drop=True
+    ), sum(sizes)
 
 
 def _points(matrix: MinedMatrix, count: int, rng: np.random.Generator) -> "pd.DataFrame":

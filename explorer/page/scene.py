@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
-from explorer.page.sampling import interleave, sample_places, share_out
 from explorer.samples import block_means
+from explorer.sampling import interleave, sample_places, share_out
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.view import View
 from patterndb.records import Statistic, TensorRecord
@@ -299,7 +299,7 @@ def _joined(
     counts: Mapping[str, int],
     seed: int,
 ) -> SceneModel:
-    order = interleave(counts, np.random.default_rng([seed, len(tensors)]))
+    order = interleave([*counts.values()], np.random.default_rng([seed, len(tensors)]))
 
     def join(name: str, dtype: Any) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])[order].astype(dtype)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from explorer.page.sampling import interleave
 from explorer.page.scene import NO_CLUSTER, SceneModel, SceneTensor, SceneView
+from explorer.sampling import interleave
 from patterndb.records import Statistic
 
 __all__ = ["made_scene"]
@@ -25,7 +25,7 @@ def made_scene(*keys: str, num_points: int = 2_000, num_layers: int = 4, name: s
 def _model(key: str, num_points: int, num_layers: int, name: str) -> SceneModel:
     side, rng = 256, np.random.default_rng(0)
     tensors = tuple(_tensor(name.format(at), at, num_layers, side) for at in range(2 * num_layers))
-    order = interleave({each.name: num_points // len(tensors) for each in tensors}, rng)
+    order = interleave([num_points // len(tensors)] * len(tensors), rng)
     tensor = np.repeat(np.arange(len(tensors)), num_points // len(tensors))[order].astype(np.uint16)
     rows, cols = rng.integers(0, side, (2, len(tensor))).astype(np.uint32)
     return SceneModel(

@@ -1,6 +1,6 @@
 """Which weights of a model are shown: a fair sample, so made that every first part of it is a fair sample too."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +38,10 @@ def sample_places(shape: tuple[int, int], count: int, rng: np.random.Generator) 
     return rows, cols
 
 
-def interleave(counts: Mapping[str, int], rng: np.random.Generator) -> Indices:
+def interleave(counts: Sequence[int], rng: np.random.Generator) -> Indices:
     """An order of all points, those of the first matrix first, in which each matrix has its share of every beginning.
 
     Point k of n of a matrix comes at a random place in the k-th n-th part of the whole (a stratified sample in time).
     """
-    keys = [(np.arange(count) + rng.random(count)) / count for count in counts.values() if count]
+    keys = [(np.arange(count) + rng.random(count)) / count for count in counts if count]
     return np.argsort(np.concatenate(keys), kind="stable") if keys else np.empty(0, dtype=np.int64)
