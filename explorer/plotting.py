@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError, SettingsError, did_you_mean
+from explorer.file_names import file_name
 from explorer.kinds import KINDS, FigureKind, find_kind
 from explorer.source import Source
 from explorer.style import DPI, ThemeName, drawing, require_format, require_libraries, save_figure, theme_of, width_of
@@ -201,7 +202,7 @@ def plot_all(
     for kind in KINDS.values():
         if kind.subject in ("tensor", "model"):
             for model in models:
-                place = folder / file_of(model, ()).stem if is_run else folder
+                place = folder / file_name(model) if is_run else folder
                 yield _plotted(source, kind, (model,), place / f"{kind.name}.png", look, force)
         elif kind.subject == "models" or is_run:
             asked = models if kind.subject == "models" else ()

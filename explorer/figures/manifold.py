@@ -271,11 +271,14 @@ def manifold_page(view: ManifoldView) -> "Figure":
     scenes = [{"type": "scene"}, {"type": "scene"}]
     figure = make_subplots(rows=1, cols=2, specs=[scenes], subplot_titles=ORDERS, horizontal_spacing=0.02)
     points = view.points.iloc[:MOST_POINTS]
+    is_named = view.colour == "role"  # A legend cannot show a colour that is a number.
     for place, (row, col) in enumerate((("row", "col"), ("file_row", "file_col")), 1):
         for number, role in enumerate(view.roles):
             part = points[points["role"] == role]
             trace = _trace(part, row, col, number, view)
-            figure.add_scatter3d(**trace, name=role, legendgroup=role, showlegend=place == 1, row=1, col=place)
+            figure.add_scatter3d(
+                **trace, name=role, legendgroup=role, showlegend=is_named and place == 1, row=1, col=place
+            )
     ranges = {"row": ("xaxis", [-1, 1]), "column": ("yaxis", [-1, 1]), "depth": ("zaxis", [-0.02, 1.02])}
     axes = {axis: {"title": name, "range": span} for name, (axis, span) in ranges.items()}
     cube = {"aspectmode": "cube", "camera": {"eye": {"x": 1.7, "y": -1.9, "z": 0.7}}, **axes}

@@ -74,7 +74,7 @@ def similarity_view(source: Source, models: Sequence[str] = ()) -> SimilarityVie
             "by weights)."
         ),
         alt=(
-            f"Of {compared} pairs whose weights can be compared, {related} are related (distance up to {RELATED:g}); "
+            f"Pairs whose weights can be compared: {compared}. Related, at a distance of {RELATED:g} or less: {related}; "
             "the others are as far apart as unrelated models."
         ),
         n=len(leaves.keys),
@@ -162,7 +162,11 @@ def similarity_page(view: SimilarityView) -> "Figure":
     figure.add_heatmap(
         z=lower, zmin=0, zmax=1, colorscale=SEQUENTIAL, reversescale=True, name="weights", colorbar=below, **shared
     )
-    figure.add_heatmap(z=upper, zmin=0, colorscale=SEQUENTIAL, reversescale=True, name="kind", colorbar=above, **shared)
+    # plotly takes a lower end of the scale only with an upper one.
+    top = float(np.nanmax(upper, initial=0.0)) or 1.0
+    figure.add_heatmap(
+        z=upper, zmin=0, zmax=top, colorscale=SEQUENTIAL, reversescale=True, name="kind", colorbar=above, **shared
+    )
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(type="category")
     return page_of(figure, view).update_layout(plot_bgcolor=NULL)
