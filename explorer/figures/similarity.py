@@ -74,8 +74,8 @@ def similarity_view(source: Source, models: Sequence[str] = ()) -> SimilarityVie
             "by weights)."
         ),
         alt=(
-            f"Pairs whose weights can be compared: {compared}. Related, at a distance of {RELATED:g} or less: {related}; "
-            "the others are as far apart as unrelated models."
+            f"Pairs whose weights can be compared: {compared}. Related, at {RELATED:g} or less: {related}; the "
+            "others are as far apart as unrelated models."
         ),
         n=len(leaves.keys),
         units={"weights": "0 a copy, 1 unrelated", "kind": "root mean square of differences in the signature"},
