@@ -68,13 +68,20 @@ def _frame(tick_seconds: float) -> html.Div:
             dcc.Store(id="patterns-seen"),
             dcc.Store(id="runs-seen"),
             dcc.Interval(id="tick", interval=1000 * tick_seconds),
-            html.A("Skip to content", href="#", className="skip", id="skip"),
-            html.Header([html.Span("dna-zoo", className="brand"), html.Div(id="header")]),
-            html.Details(
-                [html.Summary("Choose and filter"), html.Div(draw_sidebar(), className="controls")],
-                id="sidebar",
-                open=True,
-                role="complementary",
+            html.Header(
+                [
+                    html.A("Skip to content", href="#", className="skip", id="skip"),
+                    html.Span("dna-zoo", className="brand"),
+                    html.Div(id="header"),
+                ]
+            ),
+            html.Aside(
+                html.Details(
+                    [html.Summary("Choose and filter"), html.Div(draw_sidebar(), className="controls")],
+                    id="sidebar",
+                    open=True,
+                ),
+                id="side",
                 **{"aria-label": "Choose and filter"},
             ),
             html.Main(

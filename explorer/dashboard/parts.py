@@ -98,7 +98,7 @@ def draw_pictures(state: State, board: Board, theme: ThemeName) -> html.Section:
     if not requests:
         notes = [html.P("None of these models has a matrix to draw.", className="quiet")]
     slots = [picture_slot(board, request, state, theme) for request in requests]
-    heading = html.H3([kind.name.replace("-", " ").capitalize(), " ", html.Span(kind.summary, className="count")])
+    heading = html.H2([kind.name.replace("-", " ").capitalize(), " ", html.Span(kind.summary, className="count")])
     wide = "pictures" if len(slots) > 1 else "pictures one"
     return html.Section([heading, *[note for note in notes if note.children], html.Div(slots, className=wide)])
 

@@ -71,9 +71,7 @@ def _heading(view: View) -> html.P:
 
 def _download(request: Request) -> html.A:
     address = f"/picture.csv?{urlencode({'picture': request.name})}"
-    return html.A(
-        "CSV", href=address, className="button live", **{"aria-label": f"Download the numbers of {request.kind}"}
-    )
+    return html.A("CSV", href=address, className="button live", **{"aria-label": f"CSV: the numbers of {request.kind}"})
 
 
 def figure_of(picture: Picture, request: Request, state: State, theme: ThemeName) -> Any:

@@ -22,7 +22,7 @@ def draw_progress(board: Board, now: dt.datetime) -> list[Any]:
     running = [run for run in board.runs() if run.status == "running"]
     if not running:
         return []
-    return [html.H3(["Mining now ", html.Span(count(len(running)), className="count")])] + [
+    return [html.H2(["Mining now ", html.Span(count(len(running)), className="count")])] + [
         _panel(run, now) for run in running
     ]
 

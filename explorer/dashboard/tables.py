@@ -71,7 +71,7 @@ def _sort_key(value: Any) -> tuple[int, float, str]:
 def draw_table(table: Table, state: State) -> html.Section:
     """The page of the table that the state says."""
     if not table.rows:
-        return html.Section([html.H3(table.caption), html.P(table.empty, className="quiet")], className="table")
+        return html.Section([html.H2(table.caption), html.P(table.empty, className="quiet")], className="table")
     rows = table.arranged(state)
     pages = max(1, math.ceil(len(rows) / PAGE_ROWS))
     page = min(max(_whole(state.of_table("pages", table.name)), 1), pages)
@@ -107,9 +107,9 @@ def _bar(table: Table, state: State, found: int) -> html.Div:
         href=f"/table/{table.name}.csv?{state.to_hash()}",
         className="button live",
         title="All rows that the filters leave, with all digits",
-        **{"data-state": "yes", "aria-label": f"Download {table.caption} as CSV"},
+        **{"data-state": "yes", "aria-label": f"CSV: {table.caption}, all rows"},
     )
-    heading = html.H3([table.caption, " ", html.Span(number, className="count")])
+    heading = html.H2([table.caption, " ", html.Span(number, className="count")])
     return html.Div([heading, html.Div([label, download], className="tools")], className="bar")
 
 

@@ -60,7 +60,7 @@ def _card(pattern: PatternSummary) -> html.Article:
     partial = [html.P("A considerable share of this model could not be read.", className="flag")] * bool(
         model.is_partial
     )
-    return html.Article([html.H3(html.Bdi(printable(model.key))), *partial, facts(entries)], className="card")
+    return html.Article([html.H2(html.Bdi(printable(model.key))), *partial, facts(entries)], className="card")
 
 
 def _points_link(state: State, chosen: int) -> html.A:

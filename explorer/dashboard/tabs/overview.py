@@ -63,7 +63,7 @@ def _bars(state: State, catalog: Catalog, patterns: Sequence[PatternSummary], fi
     """How many models have each value; a link filters by it."""
     counts = Counter(label for pattern in patterns for label in catalog.labels(field, pattern)).most_common(MOST_BARS)
     rows = [_bar(state, field, label, number, counts[0][1]) for label, number in counts]
-    return html.Div([html.H3(BARS[field]), html.Ul(rows, className="bars")])
+    return html.Div([html.H2(BARS[field]), html.Ul(rows, className="bars")])
 
 
 def _bar(state: State, field: str, label: str, number: int, largest: int) -> html.Li:

@@ -87,7 +87,7 @@ def _declared(state: State, patterns: Sequence[PatternSummary]) -> html.Section:
         )
         for modality, below in sorted(tree.items())
     ]
-    heading = html.H3(["Declared ", html.Span("modality, architecture, class", className="count")])
+    heading = html.H2(["Declared ", html.Span("modality, architecture, class", className="count")])
     return html.Section([heading, html.Ul(branches, className="tree")])
 
 

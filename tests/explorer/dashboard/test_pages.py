@@ -84,7 +84,7 @@ def test_chosen_models_stand_side_by_side_and_another_matrix_can_be_looked_at(
     visit(page, f"{serve(mined_home)}#tab=models&kind=singular-values")
     for key in ("bert-a", "cnn-a"):
         page.click(f"[aria-label=Models] >> text={key}")
-        page.wait_for_selector(f".card h3 >> text={key}")
+        page.wait_for_selector(f".card h2 >> text={key}")
     page.wait_for_function("() => document.querySelectorAll('.picture .js-plotly-plot').length === 2")
     assert page.locator(".picture figcaption").first.inner_text()
     page.click("#tensor")
@@ -131,7 +131,7 @@ def test_a_table_is_sorted_and_filtered_by_keyboard_and_downloaded(
     page.wait_for_url(re.compile("find=models"))
     page.wait_for_function("() => document.querySelectorAll('[aria-label=Models] tbody tr').length === 1")
     with page.expect_download() as download:
-        page.click("[aria-label='Download Models as CSV']")
+        page.click("[aria-label='CSV: Models, all rows']")
     lines = Path(download.value.path()).read_text().splitlines()
     assert len(lines) == 2 and lines[1].startswith("cnn-a,")
 
