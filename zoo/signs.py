@@ -39,6 +39,8 @@ _LAYER_SCALE = re.compile(
 )
 """The block that a scale for each channel belongs to, and whether it is behind the first module of it or the second."""
 _READS_CODES = re.compile(r"(?:^|\.)project_q\.weight$")
+_SQUEEZED = re.compile(r"(?:^|\.)(?:squeeze_excite|squeeze_excitation|se_module|se)\.")
+"""Convolutions that weigh channels: an activation behind each, and no norm."""
 _MIXER_KERNEL = re.compile(r"(?:^|\.)\w*conv_?1d\.weight$")
 
 
@@ -115,6 +117,8 @@ def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
 
 
 def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
+    if _SQUEEZED.search(spec.name):
+        return False
     if spec.role in CONVOLUTIONS:
         is_mixers = spec.role is Role.DEPTHWISE_CONVOLUTION and _MIXER_KERNEL.search(spec.name) is not None
         return bool(found.batch_norms) or is_mixers
@@ -128,6 +132,8 @@ def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
 def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role is Role.NORM:
         return found.linear_norms or _module(spec.name) in found.batch_norms
+    if _SQUEEZED.search(spec.name):
+        return False
     if spec.role in CONVOLUTIONS:
         return found.narrow and spec.col_axis is Axis.CHANNEL
     if _READS_CODES.search(spec.name):

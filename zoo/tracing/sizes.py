@@ -156,6 +156,9 @@ OPEN = frozenset({"num_key_value_heads", "n_inner", "ffn_dim", "q_lora_rank", "p
 def _agree(own: dict[str, Any]) -> None:
     """Settings that follow from others."""
     _agree_stages(own)
+    if isinstance(own.get("width_coefficient"), float) and own.get("hidden_dim") == WIDTH:
+        # EfficientNet's last convolution has 1,280 channels times this, whatever is said of the others.
+        own["width_coefficient"] = WIDTH / 1280
     if isinstance(own.get("qk_nope_head_dim"), int) and isinstance(own.get("qk_rope_head_dim"), int):
         # Part of a head's dimensions has positions; some classes call that part `head_dim`.
         own["qk_head_dim"] = own["qk_nope_head_dim"] + own["qk_rope_head_dim"]
