@@ -1,8 +1,5 @@
 """The report in a real browser: it fits a phone and a desktop, light and dark, and asks for nothing beyond its file."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,7 @@ from patterndb.store import PatternDatabase
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 WIDTHS = {"phone": 360, "desktop": 1280}
 
@@ -28,20 +25,6 @@ def report(mined_home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         source = Source(database=database, home=mined_home)
         write_report(source, ["cnn-a", "gpt2-a"], out, kinds=["class-scores", "tree", "gain", "rate"])
     return (out / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        give_up = pytest.fail if "CI" in os.environ else pytest.skip
-        give_up("There is no Chromium: set CHROMIUM to its path.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -37,7 +37,7 @@ def source(home: Path) -> Iterator[Source]:
 def folder(source: Source) -> Path:
     drawn = list(draw_run_folder(source, "cnn-a", look=SMALL))
     assert [each.error for each in drawn if each.error] == []
-    return source.home / "runs" / source.pattern("cnn-a").run / "cnn-a"
+    return source.home / "runs" / source.database.run(source.pattern("cnn-a").run).folder / "cnn-a"
 
 
 def test_a_folder_has_what_users_of_the_idea_know(folder: Path) -> None:

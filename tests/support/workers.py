@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from patterndb.engine import make_engine, parse_url
 from patterndb.tables import METADATA
+from tests.support.mining import HISTORY
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from cli.main import app; app()"]
@@ -49,17 +50,15 @@ def wait_for(condition: Callable[[], Any], seconds: float = 200) -> Any:
 
 
 def rows_of(url: str) -> dict[str, list[str]]:
-    """Every row of every table, in an order of its own, with what it refers to by name and without times."""
+    """Every row of every table but those of the history, in an order of its own, with what it refers to by name and
+    without times."""
     engine = make_engine(parse_url(url))
     with engine.connect() as connection:
         names = {
             f"{table[:-1]}_id": {
                 row["id"]: row[column] for row in connection.execute(select(METADATA.tables[table])).mappings()
             }
-            for table, column in (("models", "digest"), ("runs", "run"), ("patterns", "pattern_key"))
-        }
-        names["run_model_id"] = {
-            row["id"]: row["key"] for row in connection.execute(select(METADATA.tables["run_models"])).mappings()
+            for table, column in (("models", "digest"), ("runs", "request_key"), ("patterns", "pattern_key"))
         }
         found = {
             table.name: sorted(
@@ -67,6 +66,7 @@ def rows_of(url: str) -> dict[str, list[str]]:
                 for row in connection.execute(select(table)).mappings()
             )
             for table in METADATA.sorted_tables
+            if table.name not in HISTORY
         }
     engine.dispose()
     return found

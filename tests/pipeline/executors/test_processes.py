@@ -112,7 +112,7 @@ def test_a_worker_ends_when_what_started_it_is_gone(asked: list[ModelRequest], t
     slow = replace(FAST, fit=replace(FAST.fit, epochs=100_000))
     with database_of(tmp_path) as database:
         database.start_run("run", {})
-    work = Work(run="run", settings=slow, home=tmp_path, database_url=url_of(tmp_path))
+    work = Work(run="run", request_key="asked", settings=slow, home=tmp_path, database_url=url_of(tmp_path))
     work.folder.mkdir(parents=True)
     worker = _Worker(Share(cores=1), work)
     worker.mine(PlannedModel(key="bert", request=asked[1]))

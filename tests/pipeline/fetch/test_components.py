@@ -180,4 +180,5 @@ def test_a_run_mines_each_component_and_a_second_one_finds_them_done(server: Loo
     with database_of(home) as database:
         found = {each.model.key: find_weights(each, database, home=home).digest for each in database.patterns()}
         assert found == {each.model.key: each.model.sha256 for each in database.patterns()}
-    assert mine_into(home, [ModelRequest(name=REPO)]).run == run.run and server.requests == []
+    again = mine_into(home, [ModelRequest(name=REPO)])
+    assert again.request_key == run.request_key and again.counts["reused"] == 2 and server.requests == []
