@@ -124,5 +124,5 @@ _add(app, init.init, init.EXAMPLES)
 _add(app, combine.combine, combine.EXAMPLES)
 _add(app, transplant.transplant, transplant.EXAMPLES)
 _schema = _add_group(db.db, db.EXAMPLES)
-for _command in (db.upgrade, db.current, db.check, db.index):
+for _command in (db.upgrade, db.current, db.check, db.index, db.backup, db.copy):
     _add(_schema, _command, db.EXAMPLES)

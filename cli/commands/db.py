@@ -1,21 +1,30 @@
 """`dna-zoo db`: the schema of the pattern database."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
 from cli import errors
 from cli.numbers import count
 from cli.options import FormatOption
-from cli.output import Format
+from cli.output import Format, Output
 from cli.session import Session, session_of
 from cli.tables import Column, escaped, make_table
 
-__all__ = ["EXAMPLES", "check", "current", "db", "index", "upgrade"]
+if TYPE_CHECKING:
+    from patterndb.copying import Copied
+
+__all__ = ["EXAMPLES", "backup", "check", "copy", "current", "db", "index", "upgrade"]
 
 EXAMPLES = (
     "dna-zoo db upgrade",
     "dna-zoo db upgrade --db postgresql://me@localhost/zoo",
     "dna-zoo db check",
     "dna-zoo db index",
+    "dna-zoo db backup ./zoo-2026-11-28.db",
+    "dna-zoo db copy sqlite:///zoo.db postgresql://me@localhost/zoo",
 )
 
 
@@ -79,3 +88,46 @@ def check(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
     if not differences:
         output.note(f"The database is as schema {schema.head()} declares it.")
     return errors.FAILED if differences else errors.DONE
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="SQLite file to write; it must not be there yet.")],
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """Copy the database into a new SQLite file, compared row by row. The files of the runs are not in it."""
+    from patterndb.copying import back_up
+
+    session = session_of(context)
+    output = session.output(output_format)
+    found = back_up(session.database_url, file.expanduser(), on_table=_teller(output))
+    output.result(lambda: _copied(found), bare=(file,), draw=lambda: [escaped(f"{file}: {_told(found)}")])
+
+
+def copy(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="URL of the database to copy.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TO", help="URL of the database to copy into: empty, or a copy begun.")
+    ],
+    output_format: FormatOption = Format.TABLE,
+) -> None:
+    """Copy a database into another, on any engine; run it again after an interruption, and it goes on."""
+    from patterndb.copying import copy_database
+
+    output = session_of(context).output(output_format)
+    found = copy_database(source, target, on_table=_teller(output))
+    output.result(lambda: _copied(found), bare=(found.digest,), draw=lambda: [_told(found)])
+
+
+def _teller(output: Output) -> Callable[[str, int], None]:
+    """Tells of each table, where more is wanted than the end."""
+    return lambda table, rows: output.note(f"{table}: {count(rows)} rows")
+
+
+def _copied(found: "Copied") -> dict[str, Any]:
+    return {"rows": dict(found.rows), "new_rows": found.new_rows, "sha256": found.digest}
+
+
+def _told(found: "Copied") -> str:
+    return f"{count(sum(found.rows.values()))} rows, {count(found.new_rows)} of them new; sha256 {found.digest}"
