@@ -116,6 +116,10 @@ def _from_system(error: BaseException, endpoint: str, downloading: str | None) -
         return IncompleteDownloadError(
             f"Fewer bytes of {downloading!r} arrived than {endpoint} announced.", hint="Run the same command again."
         )
+    if "ReadTimeout" in families:
+        return OfflineError(
+            f"{endpoint} took the question and did not answer.", hint="Try again later, or check HF_ENDPOINT."
+        )
     if "TransportError" in families or isinstance(error, ConnectionError | TimeoutError):
         return OfflineError(f"{endpoint} cannot be reached.", hint=_OFFLINE_HINT)
     return None

@@ -35,6 +35,8 @@ __all__ = [
 _TRUE = {"1", "ON", "YES", "TRUE"}
 _REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]*\w)?/\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _HEX = frozenset("0123456789abcdef")
+SILENCE = 10.0
+"""Seconds that a server may say nothing: asked for a list of files, the client itself would wait for ever."""
 _MAX_RESTARTS: Final = 2
 _SPARE_BYTES: Final = 1 << 20  # For links, locks and records beside the files.
 
@@ -98,7 +100,7 @@ def head(repo: str, name: str, revision: str | None) -> HubFile | None:
     with client_errors(repo, revision, endpoint()):
         url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint())
         try:
-            metadata = get_hf_file_metadata(url, endpoint=endpoint())
+            metadata = get_hf_file_metadata(url, endpoint=endpoint(), timeout=SILENCE)
         except HfHubHTTPError as error:
             if isinstance(error, EntryNotFoundError) or _is_plain_404(error):
                 return None
@@ -116,7 +118,7 @@ def list_files(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
     from huggingface_hub import HfApi
 
     with client_errors(repo, revision, endpoint()):
-        info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision or "main")
+        info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision or "main", timeout=SILENCE)
     return str(info.sha), tuple(file.rfilename for file in info.siblings or ())
 
 

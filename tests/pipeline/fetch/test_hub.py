@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -287,6 +288,19 @@ def test_offline_and_cached(server: LoopbackHub, home: Path, monkeypatch: pytest
     digest = fetch(REQUEST, home=home).digest
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert fetch(REQUEST, home=home).digest == digest
+
+
+def test_a_server_that_takes_the_question_and_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hub_client, "SILENCE", 0.3)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # It accepts, since its queue does, and no one reads.
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(OfflineError, match="did not answer") as error:
+            fetch(REQUEST, home=tmp_path / "home")
+    assert "HF_ENDPOINT" in error.value.hint
 
 
 def test_network_out_of_reach_fails_at_once(
