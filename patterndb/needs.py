@@ -1,13 +1,14 @@
 """Which stages and runs on a disk the database still needs: those that a pattern rests on, or that may go on."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import and_, exists, func, or_, select
 
 from patterndb.engine import Transactions
+from patterndb.records import ArtifactRecord
 from patterndb.retry import survives_restarts
-from patterndb.tables import PATTERNS, RUN_MODELS, RUNS, STAGES
+from patterndb.tables import ARTIFACTS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["NeedStore", "Needs"]
 
@@ -57,3 +58,11 @@ class NeedStore(Transactions):
                 runs=frozenset(connection.scalars(select(FOLDER).where(left_something))),
                 known_runs=frozenset(connection.scalars(select(FOLDER))),
             )
+
+    @survives_restarts
+    def artifacts(self) -> tuple[ArtifactRecord, ...]:
+        """Every file that a pattern speaks of, once for each path and content, by path."""
+        columns = [ARTIFACTS.c[each.name] for each in fields(ArtifactRecord)]
+        query = select(*columns).distinct().order_by(ARTIFACTS.c.path, ARTIFACTS.c.sha256)
+        with self._reading() as connection:
+            return tuple(ArtifactRecord(**row) for row in connection.execute(query).mappings())

@@ -8,7 +8,7 @@ import typer
 
 from cli import errors
 from cli.numbers import count
-from cli.options import FormatOption
+from cli.options import FormatOption, flag
 from cli.output import Format, Output
 from cli.session import Session, session_of
 from cli.tables import Column, escaped, make_table
@@ -21,7 +21,7 @@ __all__ = ["EXAMPLES", "backup", "check", "copy", "current", "db", "index", "upg
 EXAMPLES = (
     "dna-zoo db upgrade",
     "dna-zoo db upgrade --db postgresql://me@localhost/zoo",
-    "dna-zoo db check",
+    "dna-zoo db check --files",
     "dna-zoo db index",
     "dna-zoo db backup ./zoo-2026-11-28.db",
     "dna-zoo db copy sqlite:///zoo.db postgresql://me@localhost/zoo",
@@ -73,21 +73,40 @@ def current(context: typer.Context, output_format: FormatOption = Format.TABLE) 
     )
 
 
-def check(context: typer.Context, output_format: FormatOption = Format.TABLE) -> int:
+def check(
+    context: typer.Context,
+    files: Annotated[
+        bool, flag("--files", help="Also read every file in the home that the database speaks of, and compare digests.")
+    ] = False,
+    output_format: FormatOption = Format.TABLE,
+) -> int:
     """Compare the database's tables with those this version needs; exit code 1 if they differ."""
     from patterndb import schema
 
     session = session_of(context)
     output = session.output(output_format)
     differences = schema.check(session.database_url)
+    damaged = _damaged(session) if files else ()
     output.result(
-        lambda: {"head": schema.head(), "differences": list(differences)},
-        bare=differences,
-        draw=lambda: [escaped(text) for text in differences],
+        lambda: {"head": schema.head(), "differences": list(differences), "files": list(damaged)},
+        bare=(*differences, *damaged),
+        draw=lambda: [escaped(text) for text in (*differences, *damaged)],
     )
     if not differences:
         output.note(f"The database is as schema {schema.head()} declares it.")
-    return errors.FAILED if differences else errors.DONE
+    if files and not damaged:
+        output.note("Every file is as it was written.")
+    if damaged:
+        output.hint("Mine those models again with --force, or name the home that they were mined in.")
+    return errors.FAILED if differences or damaged else errors.DONE
+
+
+def _damaged(session: Session) -> tuple[str, ...]:
+    """Files of the home that are missing, or changed since they were written."""
+    from pipeline.persist import damaged_files
+
+    with session.database() as database:
+        return tuple(damaged_files(database.artifacts(), session.home))
 
 
 def backup(

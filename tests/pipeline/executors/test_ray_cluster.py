@@ -19,7 +19,8 @@ from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.workers import command_of, processes_below, rows_of, start_mining, wait_for
 
-SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu", "--epochs", "300"]
+EPOCHS = 1_500
+SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu", "--epochs", str(EPOCHS)]
 """A fit of some seconds: long enough to be killed in."""
 
 
@@ -79,7 +80,7 @@ def test_interrupted_and_then_with_a_killed_worker_a_cluster_finds_what_one_proc
 
     alone = tmp_path / "alone"
     asked = [ModelRequest(name=str(folder), weights=folder, key=folder.name) for folder in folders]
-    same = make_settings("quick", nulls=1, device="cpu", seed=0, hidden_dim=4, rank=2, epochs=300)
+    same = make_settings("quick", nulls=1, device="cpu", seed=0, hidden_dim=4, rank=2, epochs=EPOCHS)
     assert mine_into(alone, asked, same).exit_code == 3
     assert rows_of(url) == rows_of(f"sqlite:///{alone / 'dna-zoo.db'}")
 
