@@ -168,3 +168,18 @@ def database(database_url: str) -> "Iterator[PatternDatabase]":
 
     with PatternDatabase.open(database_url) as opened:
         yield opened
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow are also: what looks at mined models, which each process mines for itself; and whatever is asked of every
+    card, for the cards of the wider zoo."""
+    from zoo.wider import WIDER_CARDS
+
+    for item in items:
+        given = getattr(item, "callspec", None)
+        is_wider = given is not None and any(
+            isinstance(each, str) and each in WIDER_CARDS for each in given.params.values()
+        )
+        if is_wider or "mined_home" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)

@@ -19,6 +19,8 @@ from patterndb.vectors import PREFIX
 from tests.support.patterns import make_pattern
 from tests.support.signatures import NAMES, DrawnModel, draw_short
 
+pytestmark = pytest.mark.slow
+
 COUNT = 140
 MODELS = draw_short(COUNT)
 ASKED = ("model-000000", "model-000033", "model-000139")

@@ -18,6 +18,8 @@ from tests.support.ftp_server import ftp_server
 from tests.support.mining import FAST, database_of, request
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 # fsspec leaves connections and files of a failed transfer to the garbage collector.
 LEAVES_OPEN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 

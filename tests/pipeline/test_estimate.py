@@ -25,6 +25,8 @@ from pipeline.settings import MineSettings
 from tests.support.mining import FAST, database_of, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 needs_linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells resident pages so")
 
 

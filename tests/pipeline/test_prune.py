@@ -17,6 +17,8 @@ from pipeline.stages import StageStore
 from tests.support.mining import STAGES, database_of, endings, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
