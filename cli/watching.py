@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 
@@ -14,7 +14,9 @@ from cli.tables import Column, Table, escaped, make_table
 from dna_zoo.text import printable
 from patterndb.records import Activity, RunRecord
 from patterndb.remaining import seconds_left
-from patterndb.store import PatternDatabase
+
+if TYPE_CHECKING:
+    from patterndb.store import PatternDatabase
 
 __all__ = ["summary", "watch"]
 
@@ -28,7 +30,7 @@ COLUMNS = (
 )
 
 
-def watch(database: PatternDatabase, run: str, *, quiet: bool = False, pause: float = PAUSE) -> RunRecord:
+def watch(database: "PatternDatabase", run: str, *, quiet: bool = False, pause: float = PAUSE) -> RunRecord:
     """Follow the run until it ends, or is lost; its last record. `quiet` prints nothing.
 
     On a terminal, a table of what is at work stands below a line for all that ended. Elsewhere there are lines alone.
