@@ -31,7 +31,7 @@ from library.rebuild.matrices import Request
 from library.rebuild.source import find_model
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 
 SPECIMENS = Path(__file__).parent.parent / "data" / "specimens"

@@ -16,7 +16,7 @@ from benchmarks.random_models import bert_model, write_model
 from patterndb.records import PatternRecord, RunModelRecord, SignatureRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 
 __all__ = ["mined_pattern", "save_copies"]

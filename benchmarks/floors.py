@@ -31,7 +31,7 @@ from pipeline.fit.networks import pointwise_parameters, pointwise_shapes, separa
 from pipeline.fit.separable import DIRECTIONS_PER_RANK, INDICES_PER_STEP, LEADING_DIRECTIONS
 from pipeline.fit.sizing import choose_size
 from pipeline.order import LARGEST_CHAIN, LEAF, NUM_FEATURES
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, FitSettings, MineSettings, preset
 from pipeline.weights.inventory import extract
 from zoo.tensors import TensorSpec

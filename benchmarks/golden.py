@@ -29,7 +29,7 @@ from patterndb.records import PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.lineage.mined import MinedLineage
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 from pipeline.stages import StageStore
 

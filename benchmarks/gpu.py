@@ -43,7 +43,7 @@ from pipeline.fit.prepare import ordinals_of, prepare
 from pipeline.fit.problem import generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.trainer import Trainer
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import FitSettings, MineSettings, preset
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader

@@ -71,7 +71,7 @@ def mine_model(options: argparse.Namespace, watch: Watch) -> None:
     """`dna-zoo mine`, with the settings asked for."""
     from patterndb.store import PatternDatabase
     from pipeline.fetch.request import ModelRequest
-    from pipeline.runner import mine
+    from pipeline.runs.runner import mine
     from pipeline.settings import AnalysisSettings, MineSettings, preset
 
     settings: Any = MineSettings(

@@ -36,7 +36,7 @@ from pipeline.analyse.questions import ask
 from pipeline.analyse.taxonomy import DeclaredModel, taxonomy
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 
 STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")

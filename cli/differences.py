@@ -7,7 +7,7 @@ from rich.console import RenderableType
 
 from cli.numbers import UNKNOWN
 from cli.tables import Column, escaped, make_table
-from patterndb.differences import KINDS, Difference, Differences
+from patterndb.runs.differences import KINDS, Difference, Differences
 
 __all__ = ["draw_differences"]
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from library.patterns.records import SharedPattern
     from library.surgery import Combination, Transplant
     from patterndb.comparison import Comparison
-    from patterndb.differences import Differences
+    from patterndb.runs.differences import Differences
     from pipeline.analyse.questions import Answer, QuestionsAnswered
     from pipeline.analyse.taxonomy import Taxonomy
-    from pipeline.estimate import ModelEstimate
     from pipeline.fetch.request import FetchPlan
     from pipeline.lineage import Lineage
+    from pipeline.runs.estimate import ModelEstimate
     from pipeline.tuning.study import TuneResult
 
 __all__ = [

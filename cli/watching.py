@@ -13,7 +13,7 @@ from cli.output import make_console
 from cli.tables import Column, Table, escaped, make_table
 from dna_zoo.text import printable
 from patterndb.records import Activity, RunRecord
-from patterndb.remaining import seconds_left
+from patterndb.runs.remaining import seconds_left
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase

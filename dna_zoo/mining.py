@@ -12,10 +12,10 @@ from dna_zoo.pattern import Pattern
 from dna_zoo.zoo import locate
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, ignore
-from pipeline.executors.choose import choose
 from pipeline.fetch.plan import expand
 from pipeline.fetch.request import ModelRequest
-from pipeline.runner import mine as mine_models
+from pipeline.runs.executors.choose import choose
+from pipeline.runs.runner import mine as mine_models
 from pipeline.settings import make_settings
 
 __all__ = ["mine"]

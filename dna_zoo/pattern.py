@@ -54,30 +54,30 @@ class Pattern:
 
         A statistic NAME is in `NAME`, `NAME.null_mean`, `NAME.null_std`, `NAME.z`, `NAME.p`, `NAME.q`; q is adjusted
         for all tests of the model's tensors. The fit's columns are `fit_r2`, `fit_null_r2` and so on
-        (`patterndb.columns.COLUMN_MEANINGS`).
+        (`patterndb.exports.columns.COLUMN_MEANINGS`).
         """
-        from patterndb.catalog import pattern_tensors_frame
+        from patterndb.exports.catalog import pattern_tensors_frame
 
         return pattern_tensors_frame(self._whole)
 
     @property
     def roles(self) -> "pd.DataFrame":
         """A row for each role, likewise; q is adjusted for all tests of the roles."""
-        from patterndb.catalog import roles_frame
+        from patterndb.exports.catalog import roles_frame
 
         return roles_frame(self.record)
 
     @property
     def statistics(self) -> "pd.DataFrame":
         """A row for each statistic of the model as a whole, by name; they are one family of tests."""
-        from patterndb.catalog import statistics_frame
+        from patterndb.exports.catalog import statistics_frame
 
         return statistics_frame(self.record)
 
     @property
     def signature(self) -> "pd.DataFrame":
         """A row for each dimension of the signature that the model has, by name; they are one family of tests."""
-        from patterndb.catalog import signature_frame
+        from patterndb.exports.catalog import signature_frame
 
         return signature_frame(self.record)
 

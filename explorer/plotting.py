@@ -16,7 +16,7 @@ from explorer.kinds import KINDS, FigureKind, find_kind
 from explorer.source import Source
 from explorer.style import DPI, ThemeName, drawing, require_format, require_libraries, save_figure, theme_of, width_of
 from explorer.view import View
-from patterndb.export import as_csv
+from patterndb.exports.files import as_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from patterndb.pair_sample import PairSample
+from patterndb.neighbours.pair_sample import PairSample
 from patterndb.records import FitRecord, PairDistances, PatternRecord
 from patterndb.similarity import Distances, align, cosine_distance, is_fingerprint, pair_distances, rms_distance
 

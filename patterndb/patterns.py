@@ -30,6 +30,7 @@ from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb import rows
 from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.floats import join_special
+from patterndb.neighbours.vectors import keep_vectors
 from patterndb.records import (
     ArtifactRecord,
     ChosenSettings,
@@ -58,7 +59,6 @@ from patterndb.tables import (
     SIGNATURES,
     TENSOR_PATTERNS,
 )
-from patterndb.vectors import keep_vectors
 
 __all__ = [
     "CURRENT",

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
 from patterndb.engine import IMMEDIATE, Transactions, file_of, make_engine, masked, parse_url, translate
-from patterndb.vectors import PREFIX
+from patterndb.neighbours.vectors import PREFIX
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -3,12 +3,12 @@
 from typing import Self
 
 from patterndb import schema
-from patterndb.exports import ExportStore
+from patterndb.exports.store import ExportStore
 from patterndb.models import ModelStore
 from patterndb.needs import NeedStore
-from patterndb.neighbours import NeighbourStore
+from patterndb.neighbours.store import NeighbourStore
 from patterndb.overviews import OverviewStore
-from patterndb.runs import RunStore
+from patterndb.runs.store import RunStore
 
 __all__ = ["PatternDatabase"]
 

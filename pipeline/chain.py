@@ -42,7 +42,6 @@ from pipeline.fetch.stage import fetch
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
 from pipeline.fit.stage import clear_networks, fit
-from pipeline.invocation import versions
 from pipeline.memory import give_back
 from pipeline.order import (
     ORDER_FILE,
@@ -55,6 +54,7 @@ from pipeline.order import (
     write_orders,
 )
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
+from pipeline.provenance import versions
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import StageKeys, stage_keys
 from pipeline.stages import Finished, StageStore, content_key

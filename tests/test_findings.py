@@ -13,7 +13,7 @@ from pipeline.fetch.stage import fetch
 from pipeline.fit.report import report
 from pipeline.fit.stage import fit
 from pipeline.order import canonicalise, seriate
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader

@@ -26,11 +26,11 @@ SHARED = {
     "artifacts",
     "decomposition",
     "events",
-    "invocation",
     "memory",
     "nulls",
     "order",
     "parallel",
+    "provenance",
     "settings",
     "stages",
 }
@@ -45,13 +45,9 @@ ROOMS = {
     "lineage": {"fetch", "weights"},
     "tuning": {"fetch", "weights", "fit"},
     "persist": set(),
-    "prune": set(),
     "stage_keys": {"weights", "fit", "analyse"},
-    "estimate": {"fetch", "weights", "fit", "stage_keys"},
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist", "stage_keys"},
-    "executors": {"fetch", "weights", "fit", "chain"},
-    "runner": {"fetch", "fit", "executors"},
-    "rerun": {"fetch", "runner"},
+    "runs": {"fetch", "weights", "fit", "chain", "stage_keys"},
     **{name: set() for name in SHARED},
 }
 """Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""

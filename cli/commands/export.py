@@ -68,8 +68,8 @@ def export(
     force: Annotated[bool, flag("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write the database as a table, for pandas and for papers."""
-    from patterndb.columns import require_table
-    from patterndb.export import require_format, require_writable, write_pieces
+    from patterndb.exports.columns import require_table
+    from patterndb.exports.files import require_format, require_writable, write_pieces
 
     require_table(table)
     require_format(file)

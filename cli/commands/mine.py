@@ -182,8 +182,8 @@ def mine(
         from explorer.style import require_libraries
 
         require_libraries("matplotlib", "cmcrameri")
-    from pipeline.executors.choose import choose
-    from pipeline.runner import mine as mine_models
+    from pipeline.runs.executors.choose import choose
+    from pipeline.runs.runner import mine as mine_models
 
     executor = choose(on=on, jobs=jobs, device=device, database_url=session.database_url)
     home = session.make_home()

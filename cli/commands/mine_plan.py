@@ -14,8 +14,8 @@ from dna_zoo.errors import DnaZooError, SettingsError
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
-    from pipeline.estimate import CostTable, ModelEstimate, StageEstimate
     from pipeline.fetch.request import ModelRequest
+    from pipeline.runs.estimate import CostTable, ModelEstimate, StageEstimate
     from pipeline.settings import MineSettings
 
 __all__ = ["show_plan"]
@@ -26,8 +26,8 @@ def show_plan(
 ) -> int:
     """Print what mining the models will take; the exit code. Writes nothing."""
     from cli.errors import exit_code
-    from pipeline.estimate import CostTable, scratch_home
-    from pipeline.runner import models_of
+    from pipeline.runs.estimate import CostTable, scratch_home
+    from pipeline.runs.runner import models_of
 
     with session.database_if_there() as database, scratch_home(session.home) as scratch:
         models = models_of(requests, database=database, home=scratch)
@@ -56,7 +56,7 @@ def _try(
     force: bool,
 ) -> "ModelEstimate | None":
     """The estimate; None, and the reason on stderr, where it cannot be made."""
-    from pipeline.estimate import estimate_model
+    from pipeline.runs.estimate import estimate_model
 
     try:
         return estimate_model(request, settings, database=database, home=session.home, table=table, force=force)

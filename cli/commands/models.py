@@ -219,7 +219,7 @@ def rm(
     dry_run: Annotated[bool, flag("--dry-run", help="Only say what would be taken away.")] = False,
 ) -> None:
     """Take models out of the database, with all their versions, tags, notes and the files of their runs."""
-    from pipeline.prune import delete_artifacts
+    from pipeline.runs.prune import delete_artifacts
 
     session = session_of(context)
     output = session.output()
@@ -243,7 +243,7 @@ def prune(
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Show stages and runs on this disk that nothing needs, and delete them if asked to."""
-    from pipeline.prune import delete, find_unneeded
+    from pipeline.runs.prune import delete, find_unneeded
 
     session = session_of(context)
     output = session.output(output_format)

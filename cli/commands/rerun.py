@@ -13,7 +13,7 @@ from cli.output import Format
 from cli.progress import progress
 from cli.session import offline_mode, session_of
 from cli.signals import ended_in_order
-from patterndb.differences import TOLERANCE
+from patterndb.runs.differences import TOLERANCE
 
 __all__ = ["EXAMPLES", "rerun"]
 
@@ -35,7 +35,7 @@ def rerun(
     """Repeat a run from the weights, apart from what it left, and report what differs: exit code 0 if nothing does."""
     session = session_of(context)
     output = session.output(output_format)
-    from pipeline.rerun import rerun as repeat
+    from pipeline.runs.rerun import rerun as repeat
 
     with ended_in_order(), session.database() as database, offline_mode(offline):
         record = database.run(run)

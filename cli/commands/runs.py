@@ -21,8 +21,8 @@ from cli.tables import Column, escaped, make_table
 from cli.watching import summary, watch
 from cli.whereabouts import run_folder
 from dna_zoo.errors import SettingsError
-from patterndb.differences import TOLERANCE, compare_runs
 from patterndb.records import RunModelRecord, RunRecord
+from patterndb.runs.differences import TOLERANCE, compare_runs
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase

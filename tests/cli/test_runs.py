@@ -16,8 +16,8 @@ from cli.session import Session
 from cli.since import moment_of
 from cli.watching import summary, watch
 from dna_zoo.errors import SettingsError
-from patterndb.processes import this_process
 from patterndb.records import Activity, Invocation, RunModelRecord, RunRecord, StageRecord
+from patterndb.runs.processes import this_process
 from patterndb.store import PatternDatabase
 from tests.cli.conftest import PARTIAL, Invoke, Start
 

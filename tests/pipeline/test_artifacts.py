@@ -13,7 +13,7 @@ from dna_zoo.errors import ArtifactError, DnaFileError, SettingsError
 from patterndb.records import ArtifactRecord
 from pipeline.artifacts import ArtifactStore, artifact_file, bring, store_url
 from pipeline.dna.mined import mined_dna
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from tests.support.ftp_server import ftp_server
 from tests.support.mining import FAST, database_of, request
 from tests.support.tiny_models import make_tiny_checkpoint

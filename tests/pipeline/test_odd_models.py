@@ -11,7 +11,7 @@ from benchmarks.layouts import LAYOUTS
 from benchmarks.layouts.models import llama, save
 from cli.commands.questions import _ask
 from cli.findings import _reading_notes
-from patterndb.columns import TABLES
+from patterndb.exports.columns import TABLES
 from patterndb.store import PatternDatabase
 from pipeline.analyse.taxonomy import classify
 from pipeline.lineage.mined import MinedLineage

@@ -9,7 +9,7 @@ from patterndb.records import RunRecord
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
-from pipeline.runner import mine
+from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, FitSettings, MineSettings
 
 FAST = MineSettings(

@@ -15,7 +15,7 @@ from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
 from explorer.page.scene import NUM_POINTS
 from explorer.style import ThemeName
-from patterndb.columns import COLUMN_MEANINGS
+from patterndb.exports.columns import COLUMN_MEANINGS
 from patterndb.records import FitRecord, PatternRecord, PatternSummary
 
 __all__ = ["TABLES", "draw", "models_table", "roles_table", "tensors_table"]

@@ -10,7 +10,7 @@ from explorer.dashboard.state import State
 from explorer.dashboard.summary import Measured, summarise
 from explorer.dashboard.tables import Column, Table, draw_table
 from explorer.style import ThemeName
-from patterndb.columns import STATISTIC_SUFFIXES
+from patterndb.exports.columns import STATISTIC_SUFFIXES
 
 __all__ = ["TABLES", "draw", "statistics_table", "summary_table"]
 
