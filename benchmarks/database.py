@@ -166,8 +166,9 @@ def tell(found: Mapping[str, Any]) -> None:
             print(f"\n{engine}, {kind}: {', '.join(f'{count:,}' for count in counts)}")
             for command in sizes[str(counts[-1])]:
                 cells = [sizes[str(count)].get(command) for count in counts]
-                warm = [each if isinstance(each, float) else each["warm"] for each in cells if each is not None]
-                print(f"  {command:20}{'  '.join(f'{each:8.3f} s' for each in warm)}   exponent {slope(counts, warm)}")
+                warm = [each["warm"] if isinstance(each, dict) else each for each in cells]
+                shown = "  ".join("       - s" if each is None else f"{each:8.3f} s" for each in warm)
+                print(f"  {command:20}{shown}   exponent {slope(counts, warm)}")
     print("\nrecall at 10 through pgvector:", found["recall"])
 
 

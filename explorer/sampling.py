@@ -1,33 +1,25 @@
 """Which weights of a model are shown: a fair sample, so made that every first part of it is a fair sample too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["interleave", "sample_places", "share_out"]
+__all__ = ["interleave", "quotas", "sample_places"]
 
 Indices = npt.NDArray[np.int64]
 
 
-def share_out(sizes: Mapping[str, int], num_points: int) -> dict[str, int]:
-    """How many of `num_points` each matrix gets: in proportion to the square root of its size, at most all it has.
+def quotas(sizes: Sequence[int], total: int) -> list[int]:
+    """How many weights of each matrix are shown: as many of each, of small ones all, `total` together where there are.
 
-    In proportion to the size itself, a table of tokens would leave nothing for the blocks.
+    In proportion to their sizes, a table of tokens would leave nothing for the blocks.
     """
-    left, open_, found = num_points, dict(sizes), dict.fromkeys(sizes, 0)
-    while open_ and left > 0:
-        weight = {name: size**0.5 for name, size in open_.items()}
-        unit = left / sum(weight.values())
-        full = {name: size for name, size in open_.items() if size <= weight[name] * unit}
-        if not full:
-            for name in open_:
-                found[name] = max(1, int(weight[name] * unit))
-            break
-        for name, size in full.items():
-            found[name] = size
-            left -= size
-            del open_[name]
+    found, left = [0] * len(sizes), total
+    order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
+    for place, index in enumerate(order):
+        found[index] = min(sizes[index], left // (len(order) - place))
+        left -= found[index]
     return found
 
 

@@ -14,7 +14,7 @@ from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
 from explorer.pages import inert, page_of, plotly_diverging
 from explorer.panels import axes_for
-from explorer.sampling import interleave
+from explorer.sampling import interleave, quotas, sample_places
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.style import colour_of, diverging, marker_of
 from explorer.view import View
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn
     from plotly.graph_objects import Figure
 
-__all__ = ["Colour", "ManifoldView", "manifold_page", "manifold_view", "plot_manifold", "quotas"]
+__all__ = ["Colour", "ManifoldView", "manifold_page", "manifold_view", "plot_manifold"]
 
 Float64 = npt.NDArray[np.float64]
 Colour = Literal["value", "role"]
@@ -103,16 +103,6 @@ def manifold_view(
     )  # fmt: skip
 
 
-def quotas(sizes: Sequence[int], total: int) -> list[int]:
-    """How many of each of several things: as many of each, of small ones all, `total` together where there are."""
-    found, left = [0] * len(sizes), total
-    order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
-    for place, index in enumerate(order):
-        found[index] = min(sizes[index], left // (len(order) - place))
-        left -= found[index]
-    return found
-
-
 def _sample(matrices: MinedMatrices, total: int, seed: int) -> "tuple[pd.DataFrame, int]":
     import pandas as pd
 
@@ -122,10 +112,8 @@ def _sample(matrices: MinedMatrices, total: int, seed: int) -> "tuple[pd.DataFra
     for number, (matrix, count) in enumerate(zip(matrices, quotas(sizes, total), strict=True)):
         part = _points(matrix, count, np.random.default_rng([seed, number, sizes[number]]))
         parts.append(part.assign(height=heights[number]))
-    found = pd.concat(parts, ignore_index=True)
-    return found.iloc[interleave([len(part) for part in parts], np.random.default_rng([seed, len(parts)]))].reset_index(
-        drop=True
-    ), sum(sizes)
+    order = interleave([len(part) for part in parts], np.random.default_rng([seed, len(parts)]))
+    return pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True), sum(sizes)
 
 
 def _points(matrix: MinedMatrix, count: int, rng: np.random.Generator) -> "pd.DataFrame":
@@ -133,7 +121,7 @@ def _points(matrix: MinedMatrix, count: int, rng: np.random.Generator) -> "pd.Da
     import pandas as pd
 
     (rows, cols), order = matrix.dna.shape, matrix.order
-    row, col = np.divmod(rng.choice(rows * cols, count, replace=False), cols)
+    row, col = sample_places((rows, cols), count, rng)
     file_row, file_col = order.rows[row], order.cols[col]
     weights = matrix.reader.matrix(matrix.spec)
     values = weights[file_row, file_col].astype(np.float64)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
 from explorer.samples import block_means
-from explorer.sampling import interleave, sample_places, share_out
+from explorer.sampling import interleave, quotas, sample_places
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.view import View
 from patterndb.records import Statistic, TensorRecord
@@ -142,8 +142,8 @@ def scene_view(
         title=f"The weights of {names}",
         caption=(
             f"{sum(len(model.values) for model in of_models):,} of {sum(model.total for model in of_models):,} weights "
-            f"of {names}: row and column in the order of the DNA, and depth. A matrix has points in proportion to the "
-            f"square root of its size.{DIFFERENCE * difference}"
+            f"of {names}: row and column in the order of the DNA, and depth. Each matrix has as many "
+            f"points, a small one all it has.{DIFFERENCE * difference}"
         ),
         alt=f"Clouds of {shown:,} weights, a sheet for each matrix, from the first block to the last.",
         n=shown,
@@ -168,9 +168,15 @@ def _require(models: Sequence[str], num_points: int, difference: bool) -> None:
         raise SettingsError("A difference is of two models.", hint="Name two models, or leave `--difference` out.")
 
 
+def _counts(matrices: Sequence[MinedMatrix], num_points: int) -> dict[str, int]:
+    """Name -> how many of its weights are shown."""
+    shares = quotas([each.spec.num_weights for each in matrices], num_points)
+    return {each.name: share for each, share in zip(matrices, shares, strict=True)}
+
+
 def _model(source: Source, key: str, num_points: int, seed: int) -> SceneModel:
     with source.matrices(key) as matrices:
-        counts = share_out({each.name: each.spec.num_weights for each in matrices}, num_points)
+        counts = _counts(list(matrices), num_points)
         parts = [
             _points(each, counts[each.name], np.random.default_rng([seed, at])) for at, each in enumerate(matrices)
         ]
@@ -331,7 +337,7 @@ def _difference(source: Source, one: str, other: str, num_points: int, seed: int
                 f"No matrix of {one!r} has the name and the shape of one of {other!r}.",
                 hint="Leave `--difference` out: they are shown side by side all the same.",
             )
-        counts = share_out({each.name: each.spec.num_weights for each in shared}, num_points)
+        counts = _counts(shared, num_points)
         parts = [
             _points_of_difference(each, right[each.name], counts[each.name], np.random.default_rng([seed, at]))
             for at, each in enumerate(shared)

@@ -1,10 +1,13 @@
-"""One browser for all tests of pages in a process."""
+"""What tests of pictures share: one browser a process, and models that were mined."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from explorer.source import Source
+from patterndb.store import PatternDatabase
 from tests.support.browser import launched
 
 if TYPE_CHECKING:
@@ -15,3 +18,9 @@ if TYPE_CHECKING:
 def browser() -> Iterator["Browser"]:
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def source(mined_home: Path) -> Iterator[Source]:
+    with PatternDatabase.open(f"sqlite:///{mined_home / 'dna-zoo.db'}", create=False) as database:
+        yield Source(database=database, home=mined_home)

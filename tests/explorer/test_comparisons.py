@@ -24,7 +24,6 @@ from explorer.plotting import draw, make_view
 from explorer.source import Source
 from explorer.style import NULL, drawing
 from patterndb.similarity import all_distances
-from patterndb.store import PatternDatabase
 from pipeline.analyse.questions import Group, ask
 from pipeline.analyse.taxonomy import classify
 from pipeline.decomposition import singular_values
@@ -32,12 +31,6 @@ from pipeline.decomposition import singular_values
 MODEL, TENSOR = "gpt2-a", "transformer.h.0.mlp.c_fc.weight"
 OF_MODELS = ("similarity", "tree", "gain", "class-scores", "questions")
 OWN = ("reconstruction", "rate", "training", *OF_MODELS)
-
-
-@pytest.fixture(scope="module")
-def source(mined_home: Path) -> Iterator[Source]:
-    with PatternDatabase.open(f"sqlite:///{mined_home / 'dna-zoo.db'}", create=False) as database:
-        yield Source(database=database, home=mined_home)
 
 
 @pytest.fixture(autouse=True)

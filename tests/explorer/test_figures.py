@@ -1,7 +1,6 @@
 """Every kind of figure: its numbers are what a direct computation gives, its null is there, its artists show them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,16 +9,16 @@ import pytest
 from matplotlib.colors import to_hex
 from scipy.fft import dctn
 
-from explorer.figures.manifold import manifold_view, quotas
+from explorer.figures.manifold import manifold_view
 from explorer.figures.matrix import matrix_view
 from explorer.figures.spectrum import spectrum_of
 from explorer.figures.tensor_map import values_of
 from explorer.kinds import KINDS
 from explorer.plotting import draw, make_view
 from explorer.samples import block_means, sample_of
+from explorer.sampling import quotas
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, drawing
-from patterndb.store import PatternDatabase
 from pipeline.analyse.aggregation import rise
 from pipeline.analyse.signature import MATRIX_DIMENSIONS
 from pipeline.analyse.statistics.spectra import measure_spectra
@@ -29,12 +28,6 @@ MODEL, TENSOR = "gpt2-a", "transformer.h.0.mlp.c_fc.weight"
 OWN = ("spectrum", "singular-values", "matrix", "frequencies", "layer-spectra", "manifold", "tensor-map", "model-map")
 NULLS_SHOWN = ("spectrum", "singular-values", "layer-spectra")
 """Kinds that draw their null in its grey; on the others it is a panel or a number."""
-
-
-@pytest.fixture(scope="module")
-def source(mined_home: Path) -> Iterator[Source]:
-    with PatternDatabase.open(f"sqlite:///{mined_home / 'dna-zoo.db'}", create=False) as database:
-        yield Source(database=database, home=mined_home)
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,6 @@ from patterndb.store import PatternDatabase
 MODEL, TENSOR = "gpt2-a", "transformer.h.0.mlp.c_fc.weight"
 
 
-@pytest.fixture(scope="module")
-def source(mined_home: Path) -> Iterator[Source]:
-    with PatternDatabase.open(f"sqlite:///{mined_home / 'dna-zoo.db'}", create=False) as database:
-        yield Source(database=database, home=mined_home)
-
-
 @pytest.fixture(autouse=True)
 def _no_figure_stays_open() -> Iterator[None]:
     plt.close("all")

@@ -58,12 +58,6 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def source(mined_home: Path) -> Iterator[Source]:
-    with PatternDatabase.open(f"sqlite:///{mined_home / 'dna-zoo.db'}", create=False) as database:
-        yield Source(database=database, home=mined_home)
-
-
-@pytest.fixture(scope="module")
 def folder(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on a CNN and a decoder."""
     out = tmp_path_factory.mktemp("report") / "out"

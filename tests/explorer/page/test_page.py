@@ -109,6 +109,7 @@ def test_a_pinch_comes_nearer(open_page: Open) -> None:
         points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}] if apart else []
         client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     until(found, f"{STATE}.distance < {before}")
+    assert found.page.evaluate(STATE)["yaw"] == pytest.approx(0.7, abs=0.01), "two fingers do not turn it"
 
 
 def test_layers_play_one_after_the_other_until_paused(open_page: Open) -> None:
