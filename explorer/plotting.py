@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError, SettingsError, did_you_mean
+from dna_zoo.files import whole_file
 from explorer.file_names import file_name
 from explorer.kinds import KINDS, FigureKind, find_kind
 from explorer.source import Source
@@ -141,20 +141,18 @@ def write_view(view: View, path: Path, look: Look | None = None, *, force: bool 
     for beside, content in contents.items():
         if beside.exists() and not force and beside.read_bytes() != content:
             raise _there(beside)
-    made = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _render(view, made, look)
-        for beside, content in contents.items():
-            _write(beside, content)
-        made.replace(path)
+        with whole_file(path) as made:
+            _render(view, made, look)
+            for beside, content in contents.items():
+                with whole_file(beside) as other:
+                    other.write_bytes(content)
     except OSError as error:
         raise OutputError(
             f"{str(path)!r} cannot be written ({error.strerror or error}).",
             hint="Check the permissions and the space of that disk, or name another file.",
         ) from error
-    finally:
-        made.unlink(missing_ok=True)
     return path, table, words
 
 
@@ -167,12 +165,6 @@ def require_free(path: Path, *, force: bool) -> None:
 
 def _there(path: Path) -> OutputError:
     return OutputError(f"{str(path)!r} is there already.", hint="Name another file, or replace it with `--force`.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    made.write_bytes(content)
-    made.replace(path)
 
 
 def _render(view: View, path: Path, look: Look) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, select, text, tuple_
 
 from dna_zoo.errors import StoreError
+from dna_zoo.files import whole_file
 from patterndb.engine import Transactions, masked, parse_url
 from patterndb.store import PatternDatabase
 from patterndb.tables import METADATA
@@ -45,18 +46,14 @@ def back_up(url: str, path: Path, *, on_table: OnTable = lambda table, rows: Non
     """
     if os.path.lexists(path):
         raise StoreError(f"{str(path)!r} is there already.", hint="Name another file for the backup.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        copied = copy_database(url, f"sqlite:///{part}", on_table=on_table)
-        os.replace(part, path)
+        with whole_file(path) as made:
+            copied = copy_database(url, f"sqlite:///{made}", on_table=on_table)
     except OSError as error:
         raise StoreError(
             f"Cannot write {str(path)!r}: {error.strerror or error}.",
             hint="Check that the folder exists, that you may write there, and that the disk has room.",
         ) from error
-    finally:
-        for suffix in ("", "-wal", "-shm"):
-            part.with_name(part.name + suffix).unlink(missing_ok=True)
     return copied
 
 

@@ -6,7 +6,6 @@ and write comes from the environment of the machine (such as AWS_PROFILE), never
 """
 
 import hashlib
-import os
 import re
 import shutil
 import uuid
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import ArtifactError, SettingsError
+from dna_zoo.files import whole_file
 from dna_zoo.text import is_printable, printable, without_secrets
 from patterndb.records import ArtifactRecord
 
@@ -99,19 +99,16 @@ def bring(url: str, target: Path, *, sha256: str) -> None:
     Raises `ArtifactError` if it cannot be read, or is not what it is called.
     """
     _file_system(_require_plain(url))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest = _translated(url, _read, url, temporary)
-        if digest != sha256:
-            hint = "Mine the model again with `--force` and the same `--artifacts`."
-            raise ArtifactError(f"The file at {url} is damaged: it has another sha256 than its name.", hint=hint)
-        os.replace(temporary, target)
+        with whole_file(target) as made:
+            digest = _translated(url, _read, url, made)
+            if digest != sha256:
+                hint = "Mine the model again with `--force` and the same `--artifacts`."
+                raise ArtifactError(f"The file at {url} is damaged: it has another sha256 than its name.", hint=hint)
     except OSError as error:
         hint = "Give yourself write access to the home folder, or name another with `--home`."
         raise ArtifactError(f"{str(target)!r} cannot be written ({error.strerror or error}).", hint=hint) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def artifact_file(artifact: ArtifactRecord, home: Path) -> Path:
@@ -180,15 +177,8 @@ def _write(source: Path, url: str) -> None:
 def _write_here(source: Path, target: Path) -> None:
     """On this disk, or one that looks like it: the bytes are on it before the name is."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with source.open("rb") as found, temporary.open("xb") as copy:
-            shutil.copyfileobj(found, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(target) as made:
+        shutil.copyfile(source, made)
 
 
 def _read(url: str, target: Path) -> str:

@@ -6,7 +6,6 @@ A folder without `result.json` is work in progress, which the stage may go on wi
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dna_zoo.files import whole_file
 from pipeline.memory import measured_peak
 
 __all__ = ["COST", "Finished", "StageStore", "content_key", "write_json"]
@@ -44,12 +44,8 @@ def content_key(*parts: Any) -> str:
 def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     """The file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(value, indent=indent) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as made:
+        made.write_text(json.dumps(value, indent=indent) + "\n")
 
 
 class StageStore:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOOR = "dna_zoo"
-BASE = {"dna_zoo", "dna_zoo.errors", "dna_zoo.text", "dna_zoo.home"}
+BASE = {"dna_zoo", "dna_zoo.errors", "dna_zoo.files", "dna_zoo.text", "dna_zoo.home"}
 """Modules of the door that all packages may import, and that import no other package; the rest of it stands above."""
 PACKAGES = {
     "dna_zoo": {"zoo", "patterndb", "pipeline", "library", "explorer"},

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, LibraryError, SettingsError, did_you_mean
+from dna_zoo.files import whole_file
 from library.patterns.records import DEPTHS, Evidence, Key, Lineage, Part, SharedPattern
 
 __all__ = ["FORMAT", "Library", "read_pattern", "write_pattern"]
@@ -77,13 +77,9 @@ def write_pattern(pattern: SharedPattern, path: Path) -> None:
     # One entry: safetensors writes several in an order that changes from run to run.
     metadata = {ENTRY: json.dumps({"format": FORMAT, "sha256": _digest(tensors, about), "pattern": about})}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as made:
         # A file without tensors could not be told from a damaged one by other readers.
-        save_file(tensors or {" ": np.zeros(1, dtype=np.float32)}, temporary, metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        save_file(tensors or {" ": np.zeros(1, dtype=np.float32)}, made, metadata=metadata)
 
 
 def read_pattern(path: Path) -> SharedPattern:

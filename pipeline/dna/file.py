@@ -10,7 +10,6 @@ Format 2, `dna.pt`, is read too (`pipeline.dna.format_2`).
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dna_zoo.errors import DnaFileError
+from dna_zoo.files import whole_file
 from pipeline.dna.contents import DnaContents, KeptNetwork, KeptTensor, KeptTie
 from pipeline.fit.sizing import NetworkSize
 from pipeline.order import CanonicalOrder
@@ -48,13 +48,9 @@ def write_dna(path: Path, contents: DnaContents) -> None:
     text = json.dumps(_plain(contents), sort_keys=True, separators=(",", ":"), allow_nan=False)
     entry = {"format": FORMAT, "sha256": _digest(text, arrays), "contents": text}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as made:
         # One entry: the library writes several in an order that changes from process to process.
-        temporary.write_bytes(save(arrays, metadata={"dna": json.dumps(entry)}))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        made.write_bytes(save(arrays, metadata={"dna": json.dumps(entry)}))
 
 
 def read_dna(path: Path) -> DnaContents:

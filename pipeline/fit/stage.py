@@ -7,7 +7,6 @@ leaves a checkpoint, so a killed fit goes on where it was.
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections import defaultdict
@@ -41,6 +40,7 @@ from pipeline.fit.versions import Measured, bought_means
 from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
+from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = [
@@ -214,15 +214,8 @@ def _levels(
         return {}
     path = directory / "split.json"
     if not path.exists():
-        _write(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
+        write_json(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
     return structure(json.loads(path.read_text()), dict[str, float])
-
-
-def _write(path: Path, value: Any) -> None:
-    """As JSON, there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value))
-    os.replace(temporary, path)
 
 
 def plan_stacks(
@@ -345,7 +338,7 @@ class _Work:
         if not (path.exists() and networks_path.exists()):
             result, networks = self._train(stack, on_step)
             save_tensors(networks, networks_path)
-            _write(path, result)
+            write_json(path, result)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
         result = json.loads(path.read_text())
         assert isinstance(result, dict)

@@ -6,7 +6,6 @@ history, is noted on the device (`pipeline.fit.notes`) and read at a check, ever
 
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError
+from dna_zoo.files import whole_file
 from pipeline.fit.capturing import CudaRecorder, Graphs, Recorder, side_stream
 from pipeline.fit.draws import DeviceDraws, Draws, HostDraws
 from pipeline.fit.notes import GRADIENT, LOSS, ROWS, Notes
@@ -64,13 +64,8 @@ class TrainResult:
 def save_tensors(value: Any, path: Path) -> None:
     """`torch.save` that is there whole or not at all; only tensors and plain containers, so `weights_only` loads it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:  # Given a path, torch writes its name into the file.
-            torch.save(value, file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as made, made.open("wb") as file:  # Given a path, torch writes its name into the file.
+        torch.save(value, file)
 
 
 class Trainer:

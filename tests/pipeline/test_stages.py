@@ -138,7 +138,7 @@ def test_json_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, "old")
-    (tmp_path / f".x.json.{os.getpid()}").symlink_to("/dev/full")
+    (tmp_path / f".x.{os.getpid()}.json").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         write_json(path, "new")
     assert json.loads(path.read_text()) == "old"

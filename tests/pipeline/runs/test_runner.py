@@ -355,10 +355,10 @@ def test_a_device_that_is_not_there_is_refused_before_the_run(tmp_path: Path, ch
 
 
 FULL = {
-    "extract": f".result.json.{os.getpid()}",
+    "extract": f".result.{os.getpid()}.json",
     "order": "order.safetensors",
-    "fit": f".stack-000.train.pt.{os.getpid()}",
-    "analyse": f".result.json.{os.getpid()}",
+    "fit": f".stack-000.train.{os.getpid()}.pt",
+    "analyse": f".result.{os.getpid()}.json",
 }
 """Stage -> the first file of some size that it writes."""
 
