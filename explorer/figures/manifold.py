@@ -14,7 +14,7 @@ from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
 from explorer.pages import inert, page_of, plotly_diverging
 from explorer.panels import axes_for
-from explorer.sampling import interleave, quotas, sample_places
+from explorer.points import interleave, quotas, sample_places
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.style import colour_of, diverging, marker_of
 from explorer.view import View

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
+from explorer.points import interleave, quotas, sample_places
 from explorer.samples import block_means
-from explorer.sampling import interleave, quotas, sample_places
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.view import View
 from patterndb.records import Statistic, TensorRecord

@@ -15,8 +15,8 @@ from explorer.figures.spectrum import spectrum_of
 from explorer.figures.tensor_map import values_of
 from explorer.kinds import KINDS
 from explorer.plotting import draw, make_view
+from explorer.points import quotas
 from explorer.samples import block_means, sample_of
-from explorer.sampling import quotas
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, drawing
 from pipeline.analyse.aggregation import rise

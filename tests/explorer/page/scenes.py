@@ -3,7 +3,7 @@
 import numpy as np
 
 from explorer.page.scene import NO_CLUSTER, SceneModel, SceneTensor, SceneView
-from explorer.sampling import interleave
+from explorer.points import interleave
 from patterndb.records import Statistic
 
 __all__ = ["made_scene"]

@@ -7,7 +7,7 @@ from dna_zoo.errors import NotMinedError, SettingsError
 from explorer.page.encode import scene_document
 from explorer.page.scene import scene_view
 from explorer.page.write import explorer_html
-from explorer.sampling import interleave, sample_places
+from explorer.points import interleave, sample_places
 from explorer.source import Source
 
 MODEL = "gpt2-a"
