@@ -35,9 +35,9 @@ from benchmarks.floors import H100, pointwise_step
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
 from benchmarks.scaffold import RESULTS, make_parser, write_results
 from patterndb.store import PatternDatabase
+from pipeline.devices import exact_products
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
-from pipeline.fit.devices import exact_products
 from pipeline.fit.pace import DEVICE, Pace
 from pipeline.fit.prepare import ordinals_of, prepare
 from pipeline.fit.problem import generator_for

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION
-from pipeline.fit.devices import device_key
+from pipeline.devices import device_key
 from pipeline.fit.stage import fit_version
 from pipeline.order import ORDER_VERSION
 from pipeline.settings import MineSettings

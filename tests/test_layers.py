@@ -25,6 +25,7 @@ SHARED = {
     "additive",
     "artifacts",
     "decomposition",
+    "devices",
     "events",
     "memory",
     "nulls",

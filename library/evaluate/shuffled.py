@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from library.rebuild.rounded import rounded_dna
 from library.rebuild.source import MinedModel
+from pipeline.devices import resolve_device
 from pipeline.dna.dna import Dna
 from pipeline.dna.file import DNA_FILE, write_dna
 from pipeline.dna.make import dna_contents
 from pipeline.events import OnEvent, ignore
-from pipeline.fit.devices import resolve_device
 from pipeline.fit.prepare import draw_null, ordinals_of
 from pipeline.fit.sizing import choose_size
 from pipeline.fit.split import LEVELS

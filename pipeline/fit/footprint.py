@@ -19,9 +19,8 @@ from pipeline.fit.sizing import NetworkSize
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
-__all__ = ["SHARE_OF_FREE", "slot_bytes", "stack_bytes"]
+__all__ = ["slot_bytes", "stack_bytes"]
 
-SHARE_OF_FREE = 0.8
 COPIES_OF_PARAMETERS = 6
 """Parameters, gradients, two averages of Adam, the best state, and the one before a step."""
 COPIES_OF_UNITS = 4

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from dna_zoo.errors import SettingsError
-from pipeline.fit import stage as stage_module
-from pipeline.fit.devices import device_key, exact_products, resolve_device
+from pipeline.devices import device_key, exact_products, resolve_device
 from pipeline.fit.footprint import slot_bytes, stack_bytes
-from pipeline.fit.stage import plan_stacks
+from pipeline.fit.stacks import plan_stacks
 from pipeline.fit.trainer import Trainer
 from pipeline.settings import DnaType, MineSettings, preset
 from tests.support.fitting import fit_matrices, gaussian, quick
@@ -175,7 +174,7 @@ def test_one_tensor_that_is_too_large_says_what_to_do(
     def fail(self: Trainer) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(stage_module.Trainer, "run", fail)
+    monkeypatch.setattr(Trainer, "run", fail)
     with pytest.raises(SettingsError, match="cpu has too little memory to fit a, which takes about") as raised:
         fit_matrices(ALIKE, quick(epochs=4), tmp_path)
     assert "--device cpu" in raised.value.hint

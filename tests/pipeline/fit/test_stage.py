@@ -18,9 +18,11 @@ from pipeline.dna.dna import Dna
 from pipeline.dna.file import DNA_FILE
 from pipeline.events import Event
 from pipeline.fit import pointwise as pointwise_module
+from pipeline.fit import stacks as stacks_module
 from pipeline.fit import stage as fit_module
 from pipeline.fit.report import FitCost, TensorFit, report
-from pipeline.fit.stage import FitResult, fit, plan_stacks, resolve_precision
+from pipeline.fit.stacks import plan_stacks
+from pipeline.fit.stage import FitResult, fit, resolve_precision
 from pipeline.settings import DnaType, FitSettings, Scope
 from tests.support.fitting import (
     Float32,
@@ -178,7 +180,7 @@ def test_file_order_costs_no_bits_and_seriation_does(tmp_path: Path) -> None:
 
 def test_stacks_hold_one_shape_and_stay_within_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [matrix_spec(f"{number:02}", 10 + number % 2, 10) for number in range(12)]
-    monkeypatch.setattr(fit_module, "STACK_BYTES", 3 * 4 * 110 * 2)
+    monkeypatch.setattr(stacks_module, "STACK_BYTES", 3 * 4 * 110 * 2)
     stacks = plan_stacks(specs, quick(num_nulls=1))
     assert sorted(spec.name for stack in stacks for spec in stack.specs) == [spec.name for spec in specs]
     assert all(len({(spec.rows, spec.cols) for spec in stack.specs}) == 1 for stack in stacks)
@@ -186,7 +188,7 @@ def test_stacks_hold_one_shape_and_stay_within_their_size(monkeypatch: pytest.Mo
 
 
 def test_a_matrix_larger_than_a_stack_has_one_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_module, "STACK_BYTES", 1)
+    monkeypatch.setattr(stacks_module, "STACK_BYTES", 1)
     specs = [matrix_spec(name, 10, 10) for name in "ab"]
     assert [len(stack.specs) for stack in plan_stacks(specs, quick())] == [1, 1]
 

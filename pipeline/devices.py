@@ -1,4 +1,4 @@
-"""Where a fit runs: names of devices, what is there, what they have free, and how exactly they multiply."""
+"""Where a model is computed: names of devices, what is there, what they have free, and how exactly they multiply."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,10 +7,12 @@ import torch
 
 from dna_zoo.errors import SettingsError
 
-__all__ = ["device_key", "exact_products", "free_bytes", "resolve_device"]
+__all__ = ["SHARE_OF_FREE", "device_key", "exact_products", "free_bytes", "give_back_cached", "resolve_device"]
 
 DEVICE_VERSION = "2"
 """Of results on a device other than the CPU; raised where they change and the CPU's do not."""
+SHARE_OF_FREE = 0.8
+"""Of what a device has free, the part that is asked for: what is kept for later and the device's own come on top."""
 
 
 def resolve_device(name: str) -> str:
@@ -42,6 +44,12 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     free, _ = torch.cuda.mem_get_info(device)
     return free
+
+
+def give_back_cached(device: torch.device) -> None:
+    """Return what PyTorch keeps of the device's memory for later; a CPU keeps none."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,161 @@
+"""A stack at the end of its training: what it says of its tensors, and what is kept of its networks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.fit.networks import count_parameters
+from pipeline.fit.point_errors import point_errors
+from pipeline.fit.prepare import PreparedProblem
+from pipeline.fit.problem import Permutable
+from pipeline.fit.quantise import decoded, quantise, stored_bits
+from pipeline.fit.report import Errors, Quantised, TensorFit
+from pipeline.fit.sizing import MOMENTS
+from pipeline.fit.slots import FIT_NULLS
+from pipeline.fit.stacks import Stack
+from pipeline.fit.versions import Measured
+from pipeline.nulls import NullKind
+from pipeline.settings import FitSettings
+from zoo.tensors import TensorSpec
+
+__all__ = ["TrainedStack"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedStack:
+    """The networks of a stack, and what they were trained on."""
+
+    stack: Stack
+    prepared: PreparedProblem
+    net: nn.Module
+    settings: FitSettings
+    seed: int
+
+    def fits(self, order_bits: Mapping[str, float], widths: Sequence[int]) -> list[TensorFit]:
+        """The report of each tensor.
+
+        - `order_bits`: what its order costs, by name;
+        - `widths`: bits of a weight at which its DNA is measured again.
+        """
+        parameters = count_parameters(self.net)
+        all_errors = self._errors(self.net)
+        all_quantised = self._quantised(widths)
+        fits = []
+        for index, (spec, known) in enumerate(zip(self.stack.specs, self.prepared.tensors, strict=True)):
+            errors = all_errors[index]
+            baselines = {
+                kind: tuple(null.baseline for _, null in self.prepared.nulls_of(index, kind)) for kind in FIT_NULLS
+            }
+            fits.append(
+                TensorFit(
+                    name=spec.name,
+                    role=spec.role.value,
+                    rows=spec.rows,
+                    cols=spec.cols,
+                    parameters=self._share(spec) * parameters + MOMENTS + known.units.numbers,
+                    order_bits=order_bits[spec.name],
+                    std=known.moments.std,
+                    low=known.moments.low,
+                    high=known.moments.high,
+                    additive_numbers=round(known.additive[0]),
+                    additive_energy=known.additive[1],
+                    errors=errors[None][0],
+                    null_errors=errors["shuffle"],
+                    means_null_errors=errors["means"],
+                    baseline=known.baseline,
+                    null_baselines=baselines["shuffle"],
+                    means_null_baselines=baselines["means"],
+                    quantised=tuple(all_quantised[index]),
+                )
+            )
+        return fits
+
+    def _quantised(self, widths: Sequence[int]) -> list[list[Quantised]]:
+        """For each tensor its DNA at every width; its means are stored at their own."""
+        found: list[list[Quantised]] = [[] for _ in self.stack.specs]
+        for width in widths:
+            codes = quantise(self.net, width)
+            bits = stored_bits(codes)
+            with decoded(self.net, codes) as rounded:
+                all_errors = self._errors(rounded)
+            for spec, known, errors, parts in zip(
+                self.stack.specs, self.prepared.tensors, all_errors, found, strict=True
+            ):
+                parts.append(
+                    Quantised(
+                        width=width,
+                        bits=self._share(spec) * bits + known.units.bits,
+                        sse=errors[None][0].sse,
+                        null_sse=tuple(each.sse for each in errors["shuffle"]),
+                    )
+                )
+        return found
+
+    def _share(self, spec: TensorSpec) -> float:
+        """The part of a network that stands for the tensor."""
+        if self.settings.scope == "tensor":
+            return 1.0
+        return spec.num_weights / sum(each.num_weights for each in self.stack.specs)
+
+    def _errors(self, net: nn.Module) -> list[dict[NullKind | None, tuple[Errors, ...]]]:
+        """For each tensor its own errors, and those of the draws of each null."""
+        by_place: dict[tuple[int, int], Errors] = {}
+        prepared = self.prepared
+        for part in range(prepared.problem.num_parts):
+            known = [row[part] for row in prepared.measured]
+            for number, errors in enumerate(point_errors(prepared.problem, net, part, known, self.seed)):
+                by_place[number, prepared.slots[number].tensors[part]] = errors
+        found = []
+        for index in range(len(self.stack.specs)):
+            by_kind: dict[NullKind | None, tuple[Errors, ...]] = {}
+            for kind in (None, *FIT_NULLS):
+                by_kind[kind] = tuple(
+                    by_place[number, index]
+                    for number, slot in enumerate(prepared.slots)
+                    if slot.kind == kind and index in slot.tensors
+                )
+            found.append(by_kind)
+        return found
+
+    def networks(self) -> dict[str, Any]:
+        """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""
+        size, count = self.stack.size, self.stack.num_networks(self.settings.scope)
+        return {
+            "hidden_dim": size.hidden_dim,
+            "num_layers": size.num_layers,
+            "rank": size.rank,
+            "num_branches": size.num_branches,
+            "tensors": [
+                {
+                    "name": spec.name,
+                    "rows": spec.rows,
+                    "cols": spec.cols,
+                    "role": spec.role.value,
+                    "depth": spec.depth,
+                    "mean": known.units.mean,
+                    "scale": known.units.scale,
+                }
+                | _means(known)
+                | self._permutations(index)
+                for index, (spec, known) in enumerate(zip(self.stack.specs, self.prepared.tensors, strict=True))
+            ],
+            "state": {name: value[:count].cpu().clone() for name, value in self.net.state_dict().items()},
+        }
+
+    def _permutations(self, index: int) -> dict[str, Tensor]:
+        """Row and column of the canonical tensor at each position of the network, where the fit moves them (int32)."""
+        problem = self.prepared.problem
+        if not isinstance(problem, Permutable):
+            return {}
+        part, slot = (index, 0) if self.settings.scope == "model" else (0, index)
+        rows, cols = problem.permutations_of(part, slot)
+        return {"row_places": rows.to(torch.int32).clone(), "col_places": cols.to(torch.int32).clone()}
+
+
+def _means(known: Measured) -> dict[str, Tensor]:
+    """The means that the DNA has bought, of canonical rows and columns, float32."""
+    pairs = {"row_means": known.units.rows, "col_means": known.units.cols}
+    return {name: torch.from_numpy(means) for name, means in pairs.items() if means is not None}
