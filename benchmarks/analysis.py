@@ -34,7 +34,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.random_models import write_model, zoo_model
 from benchmarks.scaffold import make_parser, write_results
-from pipeline.analyse.stage import NUM_THREADS, analyse_model
+from pipeline.analyse.measures.host import NUM_THREADS
+from pipeline.analyse.stage import analyse_model
 from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm
 from pipeline.decomposition import singular_values

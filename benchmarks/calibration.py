@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from pipeline.analyse.aggregation import TensorAnalysis, pool
-from pipeline.analyse.stage import analyse_tensor
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Axis, Role, TensorSpec

@@ -27,8 +27,8 @@ from scipy.linalg import circulant, hadamard, toeplitz
 
 from pipeline.analyse.aggregation import TensorAnalysis, pool
 from pipeline.analyse.classes import classify
-from pipeline.analyse.stage import analyse_tensor
 from pipeline.analyse.statistics.products import measure_products
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Axis, Role, TensorSpec

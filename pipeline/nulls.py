@@ -20,6 +20,7 @@ __all__ = [
     "NullModel",
     "Place",
     "gaussian",
+    "less_medians",
     "means",
     "null_rng",
     "rotate",
@@ -66,7 +67,14 @@ def gaussian(matrix: Float32, rng: np.random.Generator) -> Float32:
     return rng.standard_normal(matrix.shape, dtype=np.float32) * np.float32(std) + np.float32(mean)
 
 
-def means(matrix: Float32, rng: np.random.Generator, *, rows: bool = True, cols: bool = True) -> Float32:
+def means(
+    matrix: Float32,
+    rng: np.random.Generator,
+    *,
+    rows: bool = True,
+    cols: bool = True,
+    beyond_medians: Float32 | None = None,
+) -> Float32:
     """The same mean, row means and column means, and what is left of the matrix (R, C) permuted over all positions: the
     null of whatever should go beyond the means.
 
@@ -76,16 +84,18 @@ def means(matrix: Float32, rng: np.random.Generator, *, rows: bool = True, cols:
     in the null, which loses its means a second time, heavy tails would be lighter than in the matrix.
 
     - `rows`, `cols`: whether row means, and column means, are kept; with neither it is a shuffle.
+    - `beyond_medians`: `less_medians` of the matrix, for a caller who draws more than once.
     """
     model = additive_model(matrix, rows=rows, cols=cols)
     residual = model.residual(matrix)
-    permuted = shuffle(_less_medians(matrix, rows=rows, cols=cols), rng)
+    left = less_medians(matrix, rows=rows, cols=cols) if beyond_medians is None else beyond_medians
+    permuted = shuffle(left, rng)
     permuted = additive_model(permuted, rows=rows, cols=cols).residual(permuted)
-    energy, left = (float(np.square(part, dtype=np.float64).sum()) for part in (residual, permuted))
-    return model.plus(permuted * np.float32((energy / left) ** 0.5 if left else 1.0))
+    energy, kept = (float(np.square(part, dtype=np.float64).sum()) for part in (residual, permuted))
+    return model.plus(permuted * np.float32((energy / kept) ** 0.5 if kept else 1.0))
 
 
-def _less_medians(matrix: Float32, *, rows: bool, cols: bool) -> Float32:
+def less_medians(matrix: Float32, *, rows: bool, cols: bool) -> Float32:
     """A matrix less its row medians, and then less the column medians of that."""
     left = matrix - np.median(matrix, axis=1, keepdims=True) if rows else matrix
     return left - np.median(left, axis=0) if cols else left

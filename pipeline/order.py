@@ -29,6 +29,7 @@ __all__ = [
     "Rows",
     "canonicalise",
     "canonicalise_pieces",
+    "chain_leaves",
     "raw_order",
     "read_orders",
     "restore",
@@ -246,7 +247,7 @@ def _order_axis(
     if count <= LARGEST_CHAIN:
         perm = by_norm[_chain(unit[by_norm], 0, sign_free=sign_free)]
     else:
-        perm = by_norm[_chain_leaves(unit[by_norm], sign_free=sign_free)]
+        perm = by_norm[chain_leaves(unit[by_norm], sign_free=sign_free)]
     if not sign_free:
         return perm.astype(np.int32), None
     steps = np.sign(np.einsum("ik,ik->i", unit[perm[1:]], unit[perm[:-1]]))
@@ -274,7 +275,7 @@ def _chain(unit: Float64, start: int, *, sign_free: bool) -> npt.NDArray[np.int6
     return perm
 
 
-def _chain_leaves(unit: Float64, *, sign_free: bool) -> npt.NDArray[np.int64]:
+def chain_leaves(unit: Float64, *, sign_free: bool) -> npt.NDArray[np.int64]:
     """Permutation (N,) of a long axis: median cuts along principal directions, then a chain through each leaf.
 
     A node's halves are visited nearer half first, seen from the end of the chain so far, so the result depends neither

@@ -24,8 +24,8 @@ from pipeline.analyse.signature import (
     SIGNATURE_NAMES,
     VALUE_DIMENSIONS,
 )
-from pipeline.analyse.stage import analyse_tensor
 from pipeline.analyse.statistics.products import OUTPUT_VALUE, QUERY_KEY
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.lineage import Verdict
 from pipeline.nulls import NULLS
 from pipeline.settings import AnalysisSettings

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pipeline.analyse.stage import analyse_model, analyse_tensor
+from pipeline.analyse.stage import analyse_model
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fingerprint.fingerprint import measure_fingerprint

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NUM_CLUSTERS", "Clusters", "cluster_rows", "measure_clusters"]
+__all__ = [
+    "COARSER",
+    "MAX_STEPS",
+    "NUM_CLUSTERS",
+    "Clusters",
+    "cluster_rows",
+    "clusters_and_measures",
+    "measure_clusters",
+]
 
 NUM_CLUSTERS = 8
 COARSER = (2, 4)
@@ -55,12 +63,17 @@ def measure_clusters(matrix: Float32) -> dict[str, float]:
     - `separation`: the best with `NUM_CLUSTERS` or with fewer (`COARSER`).
     - `balance`: the entropy of the `NUM_CLUSTERS` sizes over its maximum, in [0, 1].
     """
+    return clusters_and_measures(matrix)[1]
+
+
+def clusters_and_measures(matrix: Float32) -> tuple[Clusters, dict[str, float]]:
+    """`cluster_rows` and `measure_clusters` in one."""
     unit = _unit_rows(matrix)
     starts = _farthest_first(unit, NUM_CLUSTERS)
     clusters = _cluster(unit, starts)
     used = clusters.sizes[clusters.sizes > 0]
     balance = float(-(used * np.log(used)).sum() / np.log(len(clusters.sizes))) if len(clusters.sizes) > 1 else 0.0
-    return {
+    return clusters, {
         "clusters.explained": clusters.explained,
         "clusters.separation": max(clusters.separation, *(_cluster(unit, starts[:k]).separation for k in COARSER)),
         "clusters.balance": balance + 0.0,

@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dctn
 
-__all__ = ["BAND_EDGES", "FEWEST_PLACES", "LOW_SHARE", "NUM_BANDS", "energies", "measure_places", "measure_spectra"]
+__all__ = [
+    "BAND_EDGES",
+    "FEWEST_PLACES",
+    "LOW_SHARE",
+    "NUM_BANDS",
+    "energies",
+    "frequency_grid",
+    "measure_places",
+    "measure_spectra",
+]
 
 LOW_SHARE = 1 / 22
 """`low_share` looks at this part of the coefficients: both frequencies under sqrt(1 / 22)."""
@@ -50,7 +59,7 @@ def measure_spectra(matrix: npt.NDArray[np.float32]) -> dict[str, float]:
     """
     share = energies(matrix)
     num_rows, num_cols = share.shape
-    radial, band = _grid(num_rows, num_cols)
+    radial, band = frequency_grid(num_rows, num_cols)
     cut = math.sqrt(LOW_SHARE)
     low = share[: math.ceil(num_rows * cut), : math.ceil(num_cols * cut)]
     bands = np.bincount(band, weights=share.ravel(), minlength=NUM_BANDS)
@@ -90,7 +99,7 @@ def _flatness(spectrum: Float64) -> float:
 
 
 @lru_cache(maxsize=8)
-def _grid(num_rows: int, num_cols: int) -> tuple[Float64, npt.NDArray[np.intp]]:
+def frequency_grid(num_rows: int, num_cols: int) -> tuple[Float64, npt.NDArray[np.intp]]:
     """Radial frequency (R, C) and, flattened, the band of each coefficient (R * C,)."""
     rows, cols = np.arange(num_rows) / num_rows, np.arange(num_cols) / num_cols
     radial = np.hypot(rows[:, None], cols[None, :]) / math.sqrt(2)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.analyse.classes import UNCALIBRATED, Classification, classify, classify_model
-from pipeline.analyse.stage import analyse_tensor
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import analysed, canonical, matrix_spec, random_model, shuffled, trained_model
 from zoo.tensors import Axis, Role

@@ -27,9 +27,9 @@ from pipeline.analyse.evidence import (
     recombination_p,
     smallest_p,
 )
-from pipeline.analyse.stage import analyse_tensor
 from pipeline.analyse.statistics.clusters import measure_clusters
 from pipeline.analyse.statistics.entropy import spectral_entropy
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.decomposition import singular_values
 from pipeline.nulls import means, rotate
 from pipeline.settings import AnalysisSettings

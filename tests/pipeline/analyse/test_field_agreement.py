@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analyse.stage import analyse_tensor
 from pipeline.analyse.statistics.heavy_tail import fit_power_law, measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm
+from pipeline.analyse.tensor import analyse_tensor
 from pipeline.decomposition import singular_values
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.analyse.aggregation import Measured, TensorAnalysis
 from pipeline.analyse.evidence import rank_p
-from pipeline.analyse.stage import analyse_tensor, analyse_vector
+from pipeline.analyse.tensor import analyse_tensor, analyse_vector
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import (
     analysed,
@@ -67,7 +67,7 @@ def test_a_rerun_gives_the_same_bits() -> None:
 @pytest.mark.slow
 def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     several = analysed_once(0)
-    monkeypatch.setattr("pipeline.analyse.stage.NUM_THREADS", 1)
+    monkeypatch.setattr("pipeline.analyse.measures.host.NUM_THREADS", 1)
     assert analysed_once(0) == several
 
 
