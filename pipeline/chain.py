@@ -4,7 +4,7 @@
     extract  which tensors, what role   keyed by the weights' digest
     order    permutations and signs     keyed by extract
     fit      errors, DNA                keyed by order, the fit's settings, seed and kind of device
-    analyse  statistics, signature      keyed by order, its settings and seed
+    analyse  statistics, signature      keyed by order, its settings, seed and kind of device
     persist  the pattern                keyed by fit and analyse
 
 A stage that is done is not done again, in this run or another. One reader serves all stages: files are opened once, and
@@ -220,7 +220,7 @@ class Chain:
         write_dna(path, self._dna(read_networks(old)[1], fits, reader, inventory, orders))
 
     def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
-        settings, seed = self.settings.analysis, self.settings.seed
+        settings, device, seed = self.settings.analysis, self.settings.device, self.settings.seed
 
         def load(spec: TensorSpec, rows: Rows) -> npt.NDArray[np.float32]:
             if not spec.is_matrix:
@@ -234,6 +234,7 @@ class Chain:
                 in_file_order=reader.pieces,
                 settings=settings,
                 seed=seed,
+                device=device,
                 on_progress=lambda done, total: self.tell(
                     "progress", "analyse", done=done, total=total, unit="weights"
                 ),

@@ -10,7 +10,7 @@ from dna_zoo.errors import SettingsError
 __all__ = ["SHARE_OF_FREE", "device_key", "exact_products", "free_bytes", "give_back_cached", "resolve_device"]
 
 DEVICE_VERSION = "2"
-"""Of results on a device other than the CPU; raised where they change and the CPU's do not."""
+"""Of fits and analyses on a device other than the CPU; raised where they change and the CPU's do not."""
 SHARE_OF_FREE = 0.8
 """Of what a device has free, the part that is asked for: what is kept for later and the device's own come on top."""
 

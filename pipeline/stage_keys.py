@@ -31,10 +31,14 @@ def stage_keys(files: WeightFiles, settings: MineSettings) -> StageKeys:
     allowed = (settings.allow_nonfinite, settings.allow_partial)
     extract = content_key(EXTRACT_VERSION, files.digest, dict(files.config), *allowed)
     order = content_key(ORDER_VERSION, extract)
-    fit_parts = (order, asdict(settings.fit), device_key(settings.device), settings.seed)
+    device = device_key(settings.device)
+    fit_parts = (order, asdict(settings.fit), device, settings.seed)
+    # A GPU's statistics are the CPU's but for rounding, and one key has one set of bits: so the kind of device is in
+    # it. It is left out for a CPU, whose analyses were kept before a GPU could take any.
+    analyse_parts = (order, asdict(settings.analysis), settings.seed, *([] if device == "cpu" else [device]))
     return StageKeys(
         extract=extract,
         order=order,
         fit=content_key(fit_version(settings.fit), *fit_parts),
-        analyse=content_key(ANALYSE_VERSION, SIGNATURE_VERSION, order, asdict(settings.analysis), settings.seed),
+        analyse=content_key(ANALYSE_VERSION, SIGNATURE_VERSION, *analyse_parts),
     )

@@ -63,7 +63,7 @@ def _axis(features: Tensor, axis: Axis, is_sign_free: bool) -> tuple[Tensor, Ten
     unit = _taken(unit, chained)
     steps = (unit[:, 1:] * unit[:, :-1]).sum(dim=2).sign()
     steps = torch.where(steps == 0, 1.0, steps)
-    return perm, torch.cat([torch.ones_like(steps[:, :1]), steps.cumprod(dim=1)], dim=1).float()
+    return perm, torch.cat([torch.ones_like(norms[:, :1]), steps.cumprod(dim=1)], dim=1).float()
 
 
 def _taken(vectors: Tensor, places: Tensor) -> Tensor:

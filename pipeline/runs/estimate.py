@@ -39,6 +39,8 @@ __all__ = ["STAGES", "CostTable", "ModelEstimate", "StageEstimate", "estimate_mo
 
 StageName = Literal["extract", "order", "fit", "analyse"]
 STAGES: tuple[StageName, ...] = ("extract", "order", "fit", "analyse")
+ON_A_DEVICE = ("fit", "analyse")
+"""Stages that a GPU takes over."""
 FARTHEST = 4.0
 """From so many times the largest recorded work, or so small a part of the smallest, an estimate is a guess."""
 MOST_RECORDS = 200
@@ -248,7 +250,7 @@ def _estimate(
     weights = [each.cost.num_weights for each in records]
     works = [each.cost.num_weights * _effort(stage, each.cost.settings) for each in records]
     work = None if num_weights is None else num_weights * _effort(stage, wanted)
-    on_cpu = stage != "fit" or settings.device == "cpu"
+    on_cpu = stage not in ON_A_DEVICE or settings.device == "cpu"
     # What a process holds before it has read a weight is most of the memory of small models, and tells no rate.
     is_larger = num_weights is None or num_weights > FARTHEST * max(weights, default=0)
     held = None if is_larger else num_weights
@@ -266,12 +268,18 @@ def _estimate(
 
 def _is_alike(stage: StageName, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether a stage costs the same per unit of work under both settings."""
-    return stage != "fit" or _kind_of_fit(one) == _kind_of_fit(other)
+    if stage == "fit":
+        return _kind_of_fit(one) == _kind_of_fit(other)
+    return stage not in ON_A_DEVICE or _kind_of_device(one) == _kind_of_device(other)
 
 
 def _kind_of_fit(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     fit = settings.get("fit", {})
-    return fit.get("dna_type"), fit.get("scope"), device_key(str(settings.get("device") or "cpu"))
+    return fit.get("dna_type"), fit.get("scope"), _kind_of_device(settings)
+
+
+def _kind_of_device(settings: Mapping[str, Any]) -> str:
+    return device_key(str(settings.get("device") or "cpu"))
 
 
 def _effort(stage: StageName, settings: Mapping[str, Any]) -> float:

@@ -1,6 +1,7 @@
-"""Bytes that live at once in a fit, counted as torch allocates them."""
+"""Bytes that live at once, counted as torch allocates them."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,6 +46,13 @@ class _Alive(TorchDispatchMode):
     def _free(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.now -= size
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Of what is made in there."""
+    with _Alive() as alive:
+        work()
+    return alive.peak
 
 
 def peak_of_fit(spec: TensorSpec, settings: FitSettings, size: NetworkSize) -> int:

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.analyse.measures.versions import Measures
 from pipeline.analyse.stage import ModelAnalysis, analyse_model
 from pipeline.order import canonicalise, seriate
 from pipeline.settings import AnalysisSettings
@@ -123,7 +124,9 @@ def analysed_once(seed: int, num_nulls: int = 2) -> ModelAnalysis:
     return analysed(trained_model(seed), num_nulls=num_nulls)
 
 
-def analysed(model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int = 4096) -> ModelAnalysis:
+def analysed(
+    model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int = 4096, measures: Measures | None = None
+) -> ModelAnalysis:
     settings = AnalysisSettings(num_nulls=num_nulls, max_rows=max_rows)
     return analyse_model(
         list(model),
@@ -131,4 +134,5 @@ def analysed(model: Model, *, num_nulls: int = 4, seed: int = 0, max_rows: int =
         in_file_order=lambda spec: [model[spec]],
         settings=settings,
         seed=seed,
+        measures=measures,
     )
