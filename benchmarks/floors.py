@@ -97,20 +97,31 @@ def order_work(rows: int, cols: int) -> Work:
 
 
 def separable_work(rows: int, cols: int, settings: FitSettings) -> Work:
-    """One fit of one matrix: 6 operations a parameter and place of its axis, products with the leading directions (or
-    the matrix), Gram matrices of the factors; a parameter costs Adam 28 bytes a step."""
+    """One fit of one matrix: its steps, and what is known of it before the first one."""
+    used = _seen(rows)
+    steps = settings.epochs * (1 if used == rows else math.ceil(rows / INDICES_PER_STEP))
+    long, short = max(rows, cols), min(rows, cols)
+    before = Work(single=2 * long * short**2 + 9 * short**3, bytes=8 * rows * cols)
+    return separable_step(rows, cols, settings) * steps + before
+
+
+def separable_step(rows: int, cols: int, settings: FitSettings) -> Work:
+    """6 operations a parameter and place of its axis, products with the leading directions (or the matrix), Gram
+    matrices of the factors; a parameter costs Adam 28 bytes."""
     shape = choose_size(settings, num_weights=rows * cols, shortest_axis=min(rows, cols), in_dim=1)
     side = separable_parameters(1, shape.hidden_dim, shape.num_layers, shape.rank, shape.num_branches)
-    used = rows if rows <= 2 * INDICES_PER_STEP else INDICES_PER_STEP
-    steps = settings.epochs * (1 if used == rows else math.ceil(rows / INDICES_PER_STEP))
+    used = _seen(rows)
     directions = max(LEADING_DIRECTIONS, DIRECTIONS_PER_RANK * shape.rank)
     target = min(directions * (used + cols), used * cols)
-    step = Work(
+    return Work(
         single=6 * side * (used + cols) + 4 * shape.rank * target + 6 * shape.rank**2 * (used + cols),
         bytes=8 * target + 2 * 28 * side,
     )
-    long, short = max(rows, cols), min(rows, cols)
-    return step * steps + Work(single=2 * long * short**2 + 9 * short**3, bytes=8 * rows * cols)
+
+
+def _seen(rows: int) -> int:
+    """Rows that a step sees."""
+    return rows if rows <= 2 * INDICES_PER_STEP else INDICES_PER_STEP
 
 
 def pointwise_work(rows: int, cols: int, settings: FitSettings) -> Work:
@@ -259,20 +270,17 @@ def page(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {row['stage']} | {' | '.join(cells)} | {floor / seconds:.0%} |"
 
 
-def reference_steps() -> int:
-    """Of the preset `reference` on TinyBERT: batches of an epoch times epochs."""
-    settings = preset("reference")
-    model = zoo_model("tinybert")
+def tinybert_matrices() -> list[TensorSpec]:
+    """As they are extracted."""
     with tempfile.TemporaryDirectory() as home:
-        write_model(model, Path(home), 0)
-        matrices = [spec for spec in extract(fetch(ModelRequest(name=home), home=Path(home))).specs if spec.is_matrix]
-    weights = sum(spec.num_weights for spec in matrices)
-    return settings.epochs * math.ceil(weights / settings.batch_size)
+        write_model(zoo_model("tinybert"), Path(home), 0)
+        return [spec for spec in extract(fetch(ModelRequest(name=home), home=Path(home))).specs if spec.is_matrix]
 
 
 def step_page() -> Iterator[str]:
     """What a step of each kind takes, and what share of an H100's peaks the goal asks for."""
-    steps = reference_steps()
+    reference, matrices = preset("reference"), tinybert_matrices()
+    steps = reference.epochs * math.ceil(sum(spec.num_weights for spec in matrices) / reference.batch_size)
     seconds = GOAL_SECONDS / steps
     yield (
         f"`reference` on TinyBERT is {steps:,} steps, so {GOAL_SECONDS:.0f} s leave {1e3 * seconds:.2f} ms for each."
@@ -286,6 +294,10 @@ def step_page() -> Iterator[str]:
         amounts = f"{work.half / 1e9:.1f} | {work.bytes / 1e6:.0f} | {1e3 * work.seconds(H100):.3f}"
         shares = f"{work.half / seconds / H100.half:.1%} | {work.bytes / seconds / H100.bytes:.1%}"
         yield f"| `{kind}` | {amounts} | {shares} |"
+    settings = preset("quick")
+    work = sum((separable_step(spec.rows, spec.cols, settings) for spec in matrices), Work())
+    amounts = f"{work.single / 1e9:.1f} | {work.bytes / 1e6:.0f} | {1e3 * work.seconds(H100):.3f}"
+    yield f"| `separable`, all {len(matrices)} matrices, float32 | {amounts} | | |"
 
 
 if __name__ == "__main__":

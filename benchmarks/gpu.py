@@ -1,16 +1,19 @@
-"""The fit on a GPU, in one run of less than ten minutes: speed, memory, reads by the host, equality with the CPU.
+"""Mining on a GPU, in one run of less than ten minutes: speed, memory, reads by the host, equality with the CPU.
 
     python -m benchmarks.gpu                        # writes benchmarks/results/gpu-NAME-OF-THE-DEVICE.json
     python -m benchmarks.gpu --device cuda:1
     python -m benchmarks.gpu --device cpu --short   # a trial of every part, on the smallest sizes
 
-1. `kinds`: steps and samples a second of each kind, 256x5 on a TinyBERT of random weights, as `dna-zoo mine` trains it
-   (bfloat16, compiled, captured), beside the same network trained operation by operation in float32 on weights that are
-   on the device already. They take turns. With the share of the device's peak, and the most memory at once.
+1. `kinds`: steps and samples a second of each kind, 256x5 on a TinyBERT of random weights, as `dna-zoo mine --precision
+   auto` trains it (bfloat16, compiled, captured; `separable` in float32), beside the same network trained operation by
+   operation in float32 on weights that are on the device already. They take turns. With the share of the device's peak,
+   and the most memory at once.
 2. `reads`: how often a step makes the host wait, by `torch.cuda.set_sync_debug_mode`.
 3. `equality`: losses after the same steps on the CPU and on the device, in float32.
-4. `default`: a MiniLM-L6 of random weights mined by the default settings, end to end.
-5. `reference`: the preset `reference` without nulls on the TinyBERT; if 100 epochs would take longer than
+4. `analysis`: every statistic of a MiniLM-L6 of random weights with 8 nulls, by the CPU and by the device: seconds, the
+   largest difference of each statistic, whether classes are equal, the most memory, and waits in a stack.
+5. `default`: the same model mined by the default settings, end to end; its analysis is the device's, too.
+6. `reference`: the preset `reference` in bfloat16, without nulls, on the TinyBERT; if 100 epochs would take longer than
    `--most-seconds`, as many as fit, and the time of all is worked out from theirs.
 
 What is found is kept after each part. A part that fails says why, and the next one runs.
@@ -23,7 +26,6 @@ import statistics
 import tempfile
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,8 @@ from typing import Any
 import torch
 
 from benchmarks.floors import H100, pointwise_step
+from benchmarks.gpu_analysis import compare_analyses
+from benchmarks.gpu_watch import peak_bytes, reset_peak, tell_waits, timed, waits_of
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
 from benchmarks.scaffold import RESULTS, make_parser, write_results
 from patterndb.store import PatternDatabase
@@ -116,7 +120,7 @@ def main(arguments: Sequence[str] | None = None, *, folder: Path = RESULTS) -> d
         specs = [spec for spec in extract(files).specs if spec.is_matrix]
         with WeightReader(files) as reader, exact_products():
             bench = Bench(device=device, specs=specs, reader=reader, options=options)
-            for part in (kinds, reads, equality, default, reference):
+            for part in (kinds, reads, equality, analysis, default, reference):
                 found[part.__name__] = attempt(part, bench)
                 write_results(out, found, folder=folder)
     return found
@@ -207,19 +211,8 @@ def reads(bench: Bench) -> dict[str, Any]:
     for kind in KINDS:
         trainer = bench.trainer(bench.fast(kind), 10**6, pace=replace(bench.pace, captures=False))
         take_steps(trainer, 8)
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                for _ in range(50):
-                    trainer._one_step()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        told = sorted({f"{each.filename}:{each.lineno}: {each.message}" for each in caught})
-        found[kind] = {"steps": 50, "waits": len(caught), "where": told}
-        print(f"  {kind:14}{len(caught)} in 50 steps")
-        for line in told:
-            print(f"    {line}")
+        found[kind] = {"steps": 50} | waits_of(lambda trainer=trainer: [trainer._one_step() for _ in range(50)])  # type: ignore[misc]
+        tell_waits(kind, found[kind], "50 steps")
     return found
 
 
@@ -240,10 +233,19 @@ def equality(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def analysis(bench: Bench) -> dict[str, Any]:
+    """The statistics of one model by both."""
+    return compare_analyses(small_model(bench), bench.device, num_nulls=2 if bench.options.short else 8)
+
+
+def small_model(bench: Bench) -> RandomModel:
+    """A MiniLM-L6, or in a trial something smaller."""
+    return bert_model("tiny", width=8, layers=2, vocabulary=16) if bench.options.short else zoo_model("minilm-l6")
+
+
 def default(bench: Bench) -> dict[str, Any]:
     """Seconds of `mine` by stage."""
-    tiny = bert_model("tiny", width=8, layers=2, vocabulary=16)
-    model: RandomModel = tiny if bench.options.short else zoo_model("minilm-l6")
+    model = small_model(bench)
     fit = preset("quick", epochs=2 if bench.options.short else None)
     settings = MineSettings(fit=fit, device=str(bench.device))
     reset_peak(bench.device)
@@ -281,27 +283,6 @@ def reference(bench: Bench) -> dict[str, Any]:
     told = f"{epochs} of {settings.epochs} epochs in {seconds:.1f} s, {found['milliseconds_of_a_step']:.3f} ms a step"
     print(f"  {told}; all: {whole:.1f} s (goal 60, then 30)")
     return found
-
-
-def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds until the device has done it."""
-    wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    started = time.perf_counter()
-    work()
-    wait()
-    return time.perf_counter() - started
-
-
-def reset_peak(device: torch.device) -> None:
-    """Count from here."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_bytes(device: torch.device) -> int | None:
-    """Allocated at once since `reset_peak`; None where nobody counts."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 if __name__ == "__main__":

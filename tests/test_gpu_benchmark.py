@@ -7,7 +7,7 @@ import pytest
 from benchmarks import gpu
 from benchmarks.scaffold import read_results
 
-PARTS = {"kinds", "reads", "equality", "default", "reference"}
+PARTS = {"kinds", "reads", "equality", "analysis", "default", "reference"}
 
 
 @pytest.mark.slow
@@ -17,6 +17,8 @@ def test_every_part_runs_and_is_kept(tmp_path: Path) -> None:
     assert not [part for part in PARTS if "failed" in found[part]]
     assert all(found["kinds"][kind]["ratios"] for kind in gpu.KINDS)
     assert all(found["equality"][kind]["difference"] == 0 for kind in gpu.KINDS)
+    assert found["analysis"]["are_within"] and found["analysis"]["classes_are_equal"]
+    assert found["analysis"]["seconds"].keys() == {"cpu", "device"} and len(found["analysis"]["differences"]) > 40
     assert found["reference"]["epochs"] == 2 and found["default"]["stages"]["fit"] > 0
 
 
@@ -24,7 +26,7 @@ def test_a_part_that_fails_says_why_and_the_others_run(tmp_path: Path, monkeypat
     def fail(bench: gpu.Bench) -> dict[str, float]:
         raise RuntimeError("no kernel image is available")
 
-    for part in ("kinds", "equality", "default", "reference"):
+    for part in ("kinds", "equality", "analysis", "default", "reference"):
         monkeypatch.setattr(gpu, part, fail)
     fail.__name__ = "kinds"
     found = gpu.main(["--device", "cpu", "--short", "--out", "trial"], folder=tmp_path)
