@@ -48,7 +48,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="Where to fit. auto: CUDA if there is any. One of auto, cpu, cuda, cuda:N.",
+        help="Where to compute. auto: CUDA if there is any. One of auto, cpu, cuda, cuda:N.",
         rich_help_panel=MEASURE,
     ),
 ]

@@ -16,6 +16,7 @@ from explorer.kinds import KINDS
 from patterndb.records import FitRecord
 from patterndb.tables import METADATA
 from pipeline.analyse import classes
+from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE, TOLERANCES
 from pipeline.analyse.questions import QUESTIONS, records
 from pipeline.analyse.signature import (
     BLOCK_BOUND,
@@ -142,6 +143,13 @@ def test_the_glossary_tells_the_criteria_of_the_classes() -> None:
         (step, each.statistics, effect_name(each.effect), each.full) for step, each in steps
     ]
     assert f"0 up to z = {classes.POSSIBLE_Z:g} and 1 from z = {classes.CERTAIN_Z:g}" in GLOSSARY
+
+
+def test_the_page_on_numbers_states_the_tolerances_of_a_gpu() -> None:
+    section = PAGES["docs/measurement.md"].split("## On a GPU")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(?:\*\.)?(\w+)(?:\.\*)?` \|.*\| (\S+) \|$", section, re.MULTILINE)
+    assert {name: float(size) for name, size in rows} == {name.strip("."): size for name, size in TOLERANCES.items()}
+    assert f"further away than {SIGNATURE_TOLERANCE:.0e}".replace("e-05", "e-5") in section
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -164,4 +164,5 @@ def _histogram_entropy(flat: Tensor) -> Tensor:
 
 def _entropy(shares: Tensor) -> Tensor:
     """In nats, of shares (B, N) that add up to 1."""
-    return torch.special.entr(shares.double()).sum(dim=1)
+    terms: Tensor = torch.special.entr(shares.double())
+    return terms.sum(dim=1)

@@ -111,6 +111,16 @@ def test_a_fit_of_another_kind_is_unknown(mined: Path) -> None:
     )
 
 
+def test_a_gpu_takes_over_fit_and_analysis_and_their_costs_on_a_cpu_say_nothing(
+    mined: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    on_gpu = replace(FAST, device="cuda")
+    assert actions(estimated(mined, "one", on_gpu)) == ["reuse", "reuse", "compute", "compute"]
+    assert [stage.num_records for stage in estimated(mined, "three", on_gpu).stages] == [2, 2, 0, 0]
+
+
 def test_another_home_takes_the_times_of_the_database_and_says_so(mined: Path) -> None:
     found = estimated(mined, "three", home="nowhere")
     assert not found.from_this_machine and found.stages[2].seconds and found.stages[2].disk_bytes is None
