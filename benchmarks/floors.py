@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu_analysis import count_operations
 from benchmarks.random_models import write_model, zoo_model
 from benchmarks.scaffold import make_parser, read_results, write_figures, write_results
 from patterndb.store import PatternDatabase
@@ -270,16 +271,16 @@ def page(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {row['stage']} | {' | '.join(cells)} | {floor / seconds:.0%} |"
 
 
-def tinybert_matrices() -> list[TensorSpec]:
-    """As they are extracted."""
+def matrices_of(key: str) -> list[TensorSpec]:
+    """Of a model of the zoo, as they are extracted."""
     with tempfile.TemporaryDirectory() as home:
-        write_model(zoo_model("tinybert"), Path(home), 0)
+        write_model(zoo_model(key), Path(home), 0)
         return [spec for spec in extract(fetch(ModelRequest(name=home), home=Path(home))).specs if spec.is_matrix]
 
 
 def step_page() -> Iterator[str]:
     """What a step of each kind takes, and what share of an H100's peaks the goal asks for."""
-    reference, matrices = preset("reference"), tinybert_matrices()
+    reference, matrices = preset("reference"), matrices_of("tinybert")
     steps = reference.epochs * math.ceil(sum(spec.num_weights for spec in matrices) / reference.batch_size)
     seconds = GOAL_SECONDS / steps
     yield (
@@ -298,6 +299,16 @@ def step_page() -> Iterator[str]:
     work = sum((separable_step(spec.rows, spec.cols, settings) for spec in matrices), Work())
     amounts = f"{work.single / 1e9:.1f} | {work.bytes / 1e6:.0f} | {1e3 * work.seconds(H100):.3f}"
     yield f"| `separable`, all {len(matrices)} matrices, float32 | {amounts} | | |"
+    yield ""
+    analysis = AnalysisSettings()
+    minilm = matrices_of("minilm-l6")
+    work = sum((analyse_work(spec.rows, spec.cols, analysis) for spec in minilm), Work())
+    stacks, count = count_operations(minilm, analysis)
+    yield (
+        f"The statistics of MiniLM-L6 with {analysis.num_nulls} nulls are {stacks} stacks, each read once, and"
+        f" {count:,} operations of PyTorch. Their floor (above) is {operations(work):,.0f} GFLOP and {work.bytes / 1e9:.0f} GB:"
+        f" {1e3 * work.seconds(H100):.0f} ms, if float64 runs at {H100.double / 1e12:.0f} TFLOP/s."
+    )
 
 
 if __name__ == "__main__":

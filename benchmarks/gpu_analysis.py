@@ -3,22 +3,25 @@
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu_watch import peak_bytes, reset_peak, tell_waits, waits_of
 from benchmarks.random_models import RandomModel, write_model
 from pipeline.analyse.measures.device import OnDevice, numbers_of
 from pipeline.analyse.measures.host import OnHost
 from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
-from pipeline.analyse.measures.versions import Measures
+from pipeline.analyse.measures.versions import Measures, Version
+from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.analyse.stage import ModelAnalysis, analyse_model
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
@@ -114,6 +117,47 @@ def classes_of(found: ModelAnalysis) -> list[str]:
     """Of the model, and of each role that has one."""
     roles = (role.classification for role in found.roles)
     return [found.classification.pattern_class, *(each.pattern_class for each in roles if each is not None)]
+
+
+class _Operations(TorchDispatchMode):
+    """Counts what PyTorch is told to do, and nothing else: views are counted, too."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def count_operations(specs: Sequence[TensorSpec], settings: AnalysisSettings) -> tuple[int, int]:
+    """Stacks of an analysis on a device with enough memory, and operations in them; nothing is computed."""
+    measures = OnDevice(torch.device("meta"))
+    stacks = [
+        (stack, versions)
+        for group in measures.groups([spec for spec in specs if spec.is_matrix], settings.max_rows)
+        for versions in _versions(group, settings)
+        for stack in measures.stacks(versions)
+    ]
+    with _Operations() as operations:
+        for places, versions in stacks:
+            one = versions[places[0]]
+            stack = torch.empty((len(places), one.num_rows, one.spec.cols), device="meta")
+            numbers_of(stack, one.spec, one.kinds, needs_order=one.needs_order)
+    return len(stacks), operations.count
+
+
+def _versions(group: Sequence[TensorSpec], settings: AnalysisSettings) -> Iterator[list[Version]]:
+    """Of a group of matrices: they and their nulls, then their samples; none of them can be made."""
+    rows, is_sampled = min(group[0].rows, settings.max_rows), group[0].rows > settings.max_rows
+    alone = partial(Version, num_rows=rows, make=lambda: np.empty((0, 0), dtype=np.float32))
+    yield [
+        alone(spec=spec, kinds=(kind,), is_canonical=draw == 0)
+        for spec in group
+        for kind in NULLS
+        for draw in range(1 + settings.num_nulls)
+    ]
+    if is_sampled:
+        yield [alone(spec=spec, kinds=tuple(NULLS)) for spec in group for _ in range(NUM_SAMPLES)]
 
 
 def stack_waits(device: torch.device) -> dict[str, Any]:

@@ -67,14 +67,14 @@ class OnDevice:
         found: dict[int, Future[Found]] = {}
         give_back_cached(self.device)
         with exact_products(), ThreadPoolExecutor(min(num_cores(), MOST_THREADS)) as threads:
-            for places, drawn in _drawn_ahead(self._stacks(versions), versions, threads):
+            for places, drawn in _drawn_ahead(self.stacks(versions), versions, threads):
                 first = versions[places[0]]
                 # What follows from the numbers waits for no one: the device goes on with the next stack.
                 for place, numbers in zip(places, self._numbers(first, drawn), strict=True):
                     found[place] = threads.submit(_found, numbers, first.kinds)
             return [found[place].result() for place in range(len(versions))]
 
-    def _stacks(self, versions: Sequence[Version]) -> list[Sequence[int]]:
+    def stacks(self, versions: Sequence[Version]) -> list[Sequence[int]]:
         """Places of the versions that are measured together: of the same statistics and rows."""
         alike: dict[object, list[int]] = defaultdict(list)
         for place, version in enumerate(versions):
