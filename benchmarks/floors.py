@@ -307,7 +307,8 @@ def step_page() -> Iterator[str]:
     yield (
         f"The statistics of MiniLM-L6 with {analysis.num_nulls} nulls are {stacks} stacks, each read once, and"
         f" {count:,} operations of PyTorch. Their floor (above) is {operations(work):,.0f} GFLOP and"
-        f" {work.bytes / 1e9:.0f} GB: {1e3 * work.seconds(H100):.0f} ms, if float64 runs at {H100.double / 1e12:.0f} TFLOP/s."
+        f" {work.bytes / 1e9:.0f} GB: {1e3 * work.seconds(H100):.0f} ms, if float64 runs at"
+        f" {H100.double / 1e12:.0f} TFLOP/s."
     )
 
 
