@@ -160,13 +160,13 @@ def _versions(group: Sequence[TensorSpec], settings: AnalysisSettings) -> Iterat
         yield [alone(spec=spec, kinds=tuple(NULLS)) for spec in group for _ in range(NUM_SAMPLES)]
 
 
-def stack_waits(device: torch.device) -> dict[str, Any]:
+def stack_waits(device: torch.device, *, size: int = 384) -> dict[str, Any]:
     """Waits of the host in a stack of eight matrices, by kind of statistics; PyTorch's solver has one a call."""
     spec = TensorSpec(
-        name="any", tensor="any", dtype="F32", rows=384, cols=384, role=Role.FFN_IN, row_axis=Axis.HIDDEN,
+        name="any", tensor="any", dtype="F32", rows=size, cols=size, role=Role.FFN_IN, row_axis=Axis.HIDDEN,
         col_axis=Axis.RESIDUAL,
     )  # fmt: skip
-    stack, found = torch.randn(8, 384, 384, device=device), {}
+    stack, found = torch.randn(8, size, size, device=device), {}
     for kind in NULLS:
         numbers_of(stack, spec, (kind,), needs_order=True)
         found[kind] = waits_of(lambda kind=kind: numbers_of(stack, spec, (kind,), needs_order=True))  # type: ignore[misc]
