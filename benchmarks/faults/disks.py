@@ -64,6 +64,7 @@ def small_disk(folder: Path, system: str) -> Iterator[Disk]:
         yield Disk(folder)
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+        folder.rmdir()
 
 
 @contextmanager

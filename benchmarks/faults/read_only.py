@@ -71,8 +71,8 @@ def _folder_of_others(home: Path) -> Iterator[None]:
                 path.chmod(mode)
 
 
-Place_ = Callable[[Path], AbstractContextManager[None]]
-WAYS: dict[str, tuple[Place_, Callable[[], None]]] = {
+Closed = Callable[[Path], AbstractContextManager[None]]
+WAYS: dict[str, tuple[Closed, Callable[[], None]]] = {
     "on a read-only disk": (only_readable, nothing),
     "in a read-only folder": (_folder_of_others, _be_nobody),
 }
@@ -97,7 +97,7 @@ def try_read_only(place: Place) -> Iterator[Trial]:
 
 
 def _commands(
-    place: Place, home: Path, way: str, closed: Place_, before: Callable[[], None]
+    place: Place, home: Path, way: str, closed: Closed, before: Callable[[], None]
 ) -> Iterator[Trial]:
     expected = [run(*words, home=home) for words in reads(_made(place.fresh("out")))]
     with closed(home):
@@ -132,7 +132,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _left_by_a_writer(
-    place: Place, home: Path, way: str, closed: Place_, before: Callable[[], None]
+    place: Place, home: Path, way: str, closed: Closed, before: Callable[[], None]
 ) -> Iterator[Trial]:
     """A writer was killed before its changes were in the file itself: they are read, or it is said that they are not."""
     for is_whole in (True, False):
@@ -159,7 +159,7 @@ def _tag_and_die(path: Path) -> None:
 
 
 def _written_meanwhile(
-    place: Place, home: Path, way: str, closed: Place_, before: Callable[[], None]
+    place: Place, home: Path, way: str, closed: Closed, before: Callable[[], None]
 ) -> Iterator[Trial]:
     """Another user writes; what is committed is read at once."""
     shared = place.fresh("shared")

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Table, select
 
 from benchmarks.faults.commands import Ended
-from benchmarks.random_models import bert_model, write_model
+from benchmarks.random_models import RandomModel, write_model
 from patterndb.engine import make_engine, parse_url
 from patterndb.tables import METADATA
+from zoo.tensors import TensorHeader
 
 __all__ = ["FAST", "Kept", "difference", "kept_in", "mine_words", "rows_of", "said_wrongly", "url_of", "write_tiny_model"]
 
@@ -27,9 +28,11 @@ OF_THE_MOMENT = {"id", "run_id", "seconds", "confirmed_at"}
 
 
 def write_tiny_model(folder: Path, seed: int) -> Path:
-    """A BERT of one block with random weights, 23,000 of them."""
-    folder.mkdir(parents=True)
-    write_model(bert_model(folder.name, width=32, layers=1, vocabulary=64, positions=16), folder, seed)
+    """Two matrices of a BERT with random weights, which take a second to mine."""
+    shapes = {"encoder.layer.0.attention.self.query.weight": (24, 24), "encoder.layer.0.intermediate.dense.weight": (48, 24)}
+    headers = tuple(TensorHeader(name=name, shape=shape, dtype="F32") for name, shape in shapes.items())
+    config = {"model_type": "bert", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 4}
+    write_model(RandomModel(key=folder.name, config=config, headers=headers), folder, seed)
     return folder
 
 
