@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks.faults.clocks import try_clocks
 from benchmarks.faults.full_disk import try_full_disks, try_limits
 from benchmarks.faults.kills import try_kills
+from benchmarks.faults.no_locks import try_no_locks
 from benchmarks.faults.read_only import try_read_only
 from benchmarks.faults.restarts import try_restarts
 from benchmarks.faults.trial import Kind
@@ -27,6 +29,8 @@ KINDS: Mapping[str, Tried] = {
     "full-disk": Tried(tries=try_full_disks, full=16, small=2),
     "file-limit": Tried(tries=try_limits, full=16, small=2),
     "read-only": Tried(tries=try_read_only, full=1, small=1),
+    "no-locks": Tried(tries=try_no_locks, full=5, small=2),
+    "clocks": Tried(tries=try_clocks, full=15, small=1),
     "kills": Tried(tries=try_kills, full=200, small=4),
     "writers": Tried(tries=try_writers_on_sqlite, full=5, small=1),
     "servers": Tried(tries=try_restarts, full=50, small=2),
