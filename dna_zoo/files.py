@@ -2,14 +2,17 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["NO_ROOM", "has_room", "keeps_locks", "may_be_written", "whole_file"]
+__all__ = ["NO_ROOM", "has_room", "keeps_locks", "may_be_written", "remove_unfinished", "whole_file"]
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says of a disk, a quota or a limit that is used up."""
+UNFINISHED = re.compile(r"\..+\.[0-9]+(\.[^.]*)?")
+"""What `whole_file` calls a file until it is complete."""
 PROBE = 1 << 17
 """Bytes that a disk with room takes."""
 
@@ -32,6 +35,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of `whole_file` in the folder. Nobody may be writing there."""
+    for each in folder.glob(".*"):
+        if UNFINISHED.fullmatch(each.name):
+            each.unlink(missing_ok=True)
 
 
 def may_be_written(folder: Path) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 
 from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
-from patterndb.places import NO_ROOM, UNWRITABLE, explain, require_locks, unchanged, way_to_open
+from patterndb.places import NO_ROOM, UNWRITABLE, explain, require_disk, unchanged, way_to_open
 from patterndb.retry import Patience
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ SQLITE_FAILURES = {
     "readonly": UNWRITABLE,
 }
 """Part of SQLite's message -> what we say of the database, and what to do."""
-VAGUE = ("disk I/O", "unable to open")
-"""Parts of SQLite's messages that may mean a full or a read-only disk."""
+VAGUE = ("disk I/O", "unable to open", "readonly")
+"""Parts of SQLite's messages that may mean a full disk or a read-only one."""
 
 
 def parse_url(text: str) -> URL:
@@ -178,8 +178,8 @@ def _open_existing(dialect: object, record: object, arguments: list[Any], settin
 
 
 def _open_any(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> None:
-    """Let the driver create a file where files can be locked."""
-    require_locks(Path(arguments[0]))
+    """Let the driver create a file on a disk that has room and keeps locks."""
+    require_disk(Path(arguments[0]))
 
 
 def _working_sqlite(connection: sqlite3.Connection, record: object) -> None:

@@ -37,7 +37,6 @@ def main() -> int:
     if options.page:
         write_page(read_results(options.out))
         return 0
-    found = dict(read_results(options.out)) if options.out else {}
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="dna-zoo-faults-") as name:
         folder = Path(name)
@@ -45,10 +44,10 @@ def main() -> int:
         import_everything(mine_words(write_tiny_model(folder / "first", 0)), folder / "imports")
         for kind in options.kinds or KINDS:
             count = options.count or (KINDS[kind].small if options.small else KINDS[kind].full)
-            found[kind] = tried(kind, folder / kind, count, options.seed)
-            wrong += sum(row["wrong"] for row in found[kind]["rows"])
+            found = tried(kind, folder / kind, count, options.seed)
+            wrong += sum(row["wrong"] for row in found["rows"])
             if options.out:
-                write_results(options.out, found)
+                write_results(options.out, read_results(options.out) | {kind: found})
     print(f"\n{wrong} not survived as they must be")
     return min(wrong, 1)
 

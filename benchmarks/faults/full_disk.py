@@ -21,6 +21,8 @@ OLD_SCHEMA = SCHEMAS / "0001.sqlite"
 SYSTEMS = ("tmpfs", "ext4")
 FULL = ("full", "Free some space")
 PAGE = 4 * KIB
+SMALLEST = 16 * KIB
+"""Bytes that the error itself, which goes to a file here, has room in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +130,13 @@ def try_limits(place: Place) -> Iterator[Trial]:
         assert run(*scene.words, home=scene.home).code == 0
         expected = kept_in(scene.home, scene.url)
         largest = (scene.home / "dna-zoo.db").stat().st_size
-    for size in np.linspace(0, 0.97 * largest, place.count):
+    for size in np.linspace(SMALLEST, 0.97 * largest, place.count):
         with _fresh(large):
             scene = _both(model, large, large)
             limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (int(size), int(size)))
             full = run(*scene.words, home=scene.home, before=limited)
             again = run(*scene.words, home=scene.home)
-            wrong = said_wrongly(full, *FULL) if full.code else ""
+            wrong = said_wrongly(full, "run the same command again") if full.code else ""
             if again.code:
                 wrong += f" then exit code {again.code}: {again.said[-600:]}"
             else:
