@@ -24,7 +24,7 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 import numpy as np
 
 from benchmarks.faults.kinds import KINDS
-from benchmarks.faults.commands import import_everything
+from benchmarks.faults.commands import import_everything, run
 from benchmarks.faults.page import write_page
 from benchmarks.faults.subject import mine_words, write_tiny_model
 from benchmarks.faults.trial import Place, Trial, Unavailable
@@ -41,7 +41,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dna-zoo-faults-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        import_everything(mine_words(write_tiny_model(folder / "first", 0)), folder / "imports")
+        import_everything(run(*mine_words(write_tiny_model(folder / "first", 0)), home=folder / "home"))
         for kind in options.kinds or KINDS:
             count = options.count or (KINDS[kind].small if options.small else KINDS[kind].full)
             found = tried(kind, folder / kind, count, options.seed)

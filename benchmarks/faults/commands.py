@@ -2,8 +2,8 @@
 than mining a tiny model. Each is a process of its own all the same, and can be killed."""
 
 import importlib
-import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -33,6 +33,8 @@ class Ended:
     out: str
     err: str
     seconds: float
+    modules: tuple[str, ...]
+    """What it had imported in the end."""
 
     @property
     def said(self) -> str:
@@ -69,20 +71,28 @@ class Command:
         """End it by SIGKILL: no handler, no cleanup, no flush."""
         os.kill(self.pid, signal.SIGKILL)
         self.is_done_within(LONGEST)
+        shutil.rmtree(self._folder)
 
     def wait(self, seconds: float = LONGEST) -> Ended:
         """How it ends; one that takes longer than that is killed, and said to hang in `err`."""
         is_hung = not self.is_done_within(seconds)
         if is_hung:
-            self.kill()
+            os.kill(self.pid, signal.SIGKILL)
+            self.is_done_within(LONGEST)
         assert self._status is not None
-        out, err = ((self._folder / name).read_text(errors="replace") for name in ("out", "err"))
+        out, err, modules = (_text(self._folder / name) for name in ("out", "err", "modules"))
+        shutil.rmtree(self._folder)
         return Ended(
             code=os.waitstatus_to_exitcode(self._status),
             out=out,
             err=f"{err} It hung and was killed after {seconds:.0f} s." if is_hung else err,
             seconds=time.monotonic() - self._began,
+            modules=tuple(modules.split()),
         )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def start(
@@ -131,22 +141,13 @@ def _be_command(
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
+            (folder / "modules").write_text("\n".join(sys.modules))
     return 0
 
 
-def import_everything(arguments: list[str], home: Path) -> None:
-    """Import what a process imported that ran `dna-zoo ARGUMENTS`, so that those forked later find it."""
-    listed = home / "modules.json"
-    home.mkdir(parents=True, exist_ok=True)
-    pid = os.fork()
-    if not pid:
-        try:
-            _be_command(arguments, home, home, {}, nothing)
-            listed.write_text(json.dumps([*sys.modules]))
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    for name in json.loads(listed.read_text()):
+def import_everything(ended: Ended) -> None:
+    """Import what a command imported, so that those forked later find it."""
+    for name in ended.modules:
         if name != "__main__":
             with suppress(Exception):  # Some are made by others, and cannot be imported by their names.
                 importlib.import_module(name)
