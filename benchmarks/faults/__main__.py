@@ -28,14 +28,14 @@ from benchmarks.faults.commands import import_everything, run
 from benchmarks.faults.page import write_page
 from benchmarks.faults.subject import mine_words, write_tiny_model
 from benchmarks.faults.trial import Place, Trial, Unavailable
-from benchmarks.scaffold import make_parser, read_results, write_results
+from benchmarks.scaffold import RESULTS, make_parser, read_results, write_results
 
 
 def main() -> int:
     """Try every kind, print the counts, keep them."""
     options = parse()
     if options.page:
-        write_page(read_results(options.out))
+        write_page(read_results(options.out, folder=options.folder))
         return 0
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="dna-zoo-faults-") as name:
@@ -47,7 +47,8 @@ def main() -> int:
             found = tried(kind, folder / kind, count, options.seed)
             wrong += sum(row["wrong"] for row in found["rows"])
             if options.out:
-                write_results(options.out, read_results(options.out) | {kind: found})
+                kept = read_results(options.out, folder=options.folder)
+                write_results(options.out, kept | {kind: found}, folder=options.folder)
     print(f"\n{wrong} not survived as they must be")
     return min(wrong, 1)
 
@@ -59,6 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--count", type=int, help="of each kind, in place of its own")
     parser.add_argument("--small", action="store_true", help="a few of each")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where results are kept")
     parser.add_argument("--page", action="store_true", help="write the tables into docs/reliability.md, and try nothing")
     return parser.parse_args()
 

@@ -26,13 +26,13 @@ class Tried:
 
 
 KINDS: Mapping[str, Tried] = {
-    "full-disk": Tried(tries=try_full_disks, full=16, small=2),
+    "full-disk": Tried(tries=try_full_disks, full=16, small=1),
     "file-limit": Tried(tries=try_limits, full=16, small=2),
     "read-only": Tried(tries=try_read_only, full=20, small=4),
     "no-locks": Tried(tries=try_no_locks, full=5, small=2),
     "clocks": Tried(tries=try_clocks, full=9, small=1),
     "kills": Tried(tries=try_kills, full=200, small=4),
-    "writers": Tried(tries=try_writers_on_sqlite, full=2, small=1),
+    "writers": Tried(tries=try_writers_on_sqlite, full=8, small=1),
     "servers": Tried(tries=try_restarts, full=50, small=2),
-    "server-writers": Tried(tries=try_writers_on_postgresql, full=2, small=1),
+    "server-writers": Tried(tries=try_writers_on_postgresql, full=8, small=1),
 }

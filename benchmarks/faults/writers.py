@@ -1,7 +1,7 @@
 """Eight processes that mine into one database at once, the same model or different ones, one home or eight."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import cycle, islice, product
 from pathlib import Path
 
 from benchmarks.faults.commands import run, start
@@ -13,28 +13,30 @@ from patterndb.store import PatternDatabase
 __all__ = ["WRITERS", "try_writers_on_postgresql", "try_writers_on_sqlite"]
 
 WRITERS = 8
+Rows = dict[str, tuple[str, ...]]
 
 
 def try_writers_on_sqlite(place: Place) -> Iterator[Trial]:
-    """So many rounds of each case."""
-    yield from _rounds(place, "SQLite", lambda: url_of(_made(place.fresh("database"))))
+    """So many trials, each case in turn."""
+    yield from _trials(place, "SQLite", lambda: url_of(_made(place.fresh("database"))))
 
 
 def try_writers_on_postgresql(place: Place) -> Iterator[Trial]:
     """The same on a server of its own."""
     with server(place.fresh("server")) as postgres:
-        yield from _rounds(place, "PostgreSQL", postgres.new_database)
+        yield from _trials(place, "PostgreSQL", postgres.new_database)
 
 
-def _rounds(place: Place, engine: str, new_database: Callable[[], str]) -> Iterator[Trial]:
+def _trials(place: Place, engine: str, new_database: Callable[[], str]) -> Iterator[Trial]:
     models = [write_tiny_model(place.fresh("model"), seed) for seed in range(WRITERS)]
-    expected = {count: _one_after_the_other(place, models[:count], new_database()) for count in (1, WRITERS)}
-    cases = product(("the same model", "different models"), ("one home", "a home each"))
-    for which, where in [*cases] * place.count:
+    expected: dict[int, Rows] = {}
+    for which, where in islice(cycle(product(("different models", "the same model"), ("one home", "a home each"))), place.count):
         mined = [models[0]] * WRITERS if which == "the same model" else models
         homes = [place.fresh("home")] * WRITERS if where == "one home" else [place.fresh(f"home{i}") for i in range(WRITERS)]
-        url = new_database()
-        wrong = _at_once(mined, homes, url) or _wrong(url, expected[len(set(mined))])
+        count, url = len(set(mined)), new_database()
+        if count not in expected:
+            expected[count] = _one_after_the_other(place, models[:count], new_database())
+        wrong = _at_once(mined, homes, url) or _wrong(url, expected[count])
         numbers = {"writers": WRITERS, "rows": sum(map(len, rows_of(url).values()))}
         yield Trial(case=f"{engine}, {which}, {where}", wrong=wrong, numbers=numbers)
 
@@ -44,7 +46,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _one_after_the_other(place: Place, models: list[Path], url: str) -> dict[str, tuple[str, ...]]:
+def _one_after_the_other(place: Place, models: list[Path], url: str) -> Rows:
     for model in models:
         ended = run(*mine_words(model), "--db", url, home=place.fresh("home"))
         assert ended.code == 0, ended.err
@@ -58,7 +60,7 @@ def _at_once(models: list[Path], homes: list[Path], url: str) -> str:
     return "; ".join(f"exit code {each.code}: {each.said[-400:]}" for each in ended if each.code)
 
 
-def _wrong(url: str, expected: dict[str, tuple[str, ...]]) -> str:
+def _wrong(url: str, expected: Rows) -> str:
     """How the rows differ from those of one process after the other, and the runs from one a process."""
     found = rows_of(url)
     wrong = [
