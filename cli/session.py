@@ -86,7 +86,7 @@ class Session:
         return database_url(self.db, self.home)
 
     def make_home(self) -> Path:
-        """The home folder, created if it is not there. Raises `StoreError` if it cannot be, `OSError` on a full disk."""
+        """The home folder, created if it is not there. Raises `StoreError`, on a full disk `OSError`."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -33,9 +33,9 @@ IN_WAL = b"\x02\x02"
 def way_to_open(path: Path) -> str:
     """The parameters with which SQLite is to open the file; one that is not there is not made.
 
-    Readers of a write-ahead log make a file beside the database. Where nobody may do so,
-    or where the disk is full, the database is read as a file that does not change; `unchanged` makes sure of it. Raises
-    `StoreError` where that would miss what was written last, and for a disk without locks.
+    Readers of a write-ahead log make a file beside the database. Where nobody may do so, or where the disk is full, the
+    database is read as a file that does not change; `unchanged` makes sure of it. Raises `StoreError` where that would
+    miss what was written last, and for a disk without locks.
     """
     if _is_frozen(path):
         return "mode=ro&immutable=1"
@@ -136,7 +136,7 @@ def _beside(path: Path, what: str) -> Path:
 def explain(path: Path) -> Sentences | None:
     """Why SQLite failed on the file, where it has only such words as "disk I/O error"; None where nothing is found.
 
-    Only a full disk has a code of its own; a quota has none, and neither has a disk that has no room for the log's index.
+    Only a full disk has a code of its own; a quota has none, and neither has too little room for the log's index.
     """
     folder = path.absolute().parent
     if not may_be_written(folder) or (path.exists() and not os.access(path, os.W_OK)):

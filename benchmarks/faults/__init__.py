@@ -1,2 +1,2 @@
-"""Faults of the world around dna-zoo: full and read-only disks, clocks that jump, servers and processes that die, others
-that write at the same time, disks without locks; and what becomes of a mine and its database."""
+"""Faults of the world around dna-zoo, and what becomes of a mine and its database: processes and servers that die, disks
+that are full, read-only or without locks, clocks that jump, others that write at the same time."""

@@ -5,8 +5,8 @@
     python -m benchmarks.faults --small --out ''              # a few of each, as the tests do
     python -m benchmarks.faults --page                        # the tables of docs/reliability.md, from the kept results
 
-Processes are killed, disks filled and servers stopped for real. What needs rights that the machine does not give is said
-and left out. Exit code 1 if one fault was not survived as it must be.
+Processes are killed, disks filled and servers stopped for real. What needs rights that the machine does not give is
+said and left out. Exit code 1 if one fault was not survived as it must be.
 """
 
 import argparse
@@ -23,8 +23,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 
 import numpy as np
 
-from benchmarks.faults.kinds import KINDS
 from benchmarks.faults.commands import import_everything, run
+from benchmarks.faults.kinds import KINDS
 from benchmarks.faults.page import write_page
 from benchmarks.faults.subject import mine_words, write_tiny_model
 from benchmarks.faults.trial import Place, Trial, Unavailable
@@ -61,7 +61,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="a few of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where results are kept")
-    parser.add_argument("--page", action="store_true", help="write the tables into docs/reliability.md, and try nothing")
+    parser.add_argument(
+        "--page", action="store_true", help="write the tables into docs/reliability.md, and try nothing"
+    )
     return parser.parse_args()
 
 
@@ -78,7 +80,12 @@ def tried(kind: str, folder: Path, count: int, seed: int) -> dict[str, Any]:
                 print(f"{kind}: {trial.case}: WRONG: {trial.wrong}", flush=True)
     except Unavailable as reason:
         print(f"{kind}: left out: {reason}", flush=True)
-        return {"count": count, "seed": seed, "left_out": str(reason), "rows": [row_of(each, trials) for each in cases(trials)]}
+        return {
+            "count": count,
+            "seed": seed,
+            "left_out": str(reason),
+            "rows": [row_of(each, trials) for each in cases(trials)],
+        }
     rows = [row_of(case, trials) for case in cases(trials)]
     for row in rows:
         print(f"{kind:10}  {row['case']:58}{row['tried']:6}{row['wrong']:6} wrong  {told(row['numbers'])}", flush=True)

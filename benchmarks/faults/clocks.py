@@ -8,7 +8,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 from sqlalchemy import update
@@ -66,7 +66,7 @@ def try_clocks(place: Place) -> Iterator[Trial]:
     ended = run(*mine_words(model), home=home)
     assert ended.code == 0, ended.err
     expected = kept_in(home)
-    for number, (case, jump) in zip(range(place.count), cycle(JUMPS.items())):
+    for case, jump in islice(cycle(JUMPS.items()), place.count):
         home = place.fresh("home")
         began = time.monotonic()
         before = partial(set_clock, partial(_after, int(place.rng.integers(0, 12)), jump))
@@ -91,7 +91,9 @@ def _wrong_order(home: Path, model: Path, jump: float) -> str:
     """Mine again with other settings, the clock set as it was after the jump, then where it was before: each time the
     newest run comes first, and its pattern is the current one."""
     for seed, off in (("7", jump), ("8", 0.0)):
-        ended = run(*mine_words(model), "--seed", seed, home=home, before=partial(set_clock, lambda asked, off=off: off))
+        ended = run(
+            *mine_words(model), "--seed", seed, home=home, before=partial(set_clock, lambda asked, off=off: off)
+        )
         if ended.code:
             return f"exit code {ended.code}: {ended.said[-500:]}"
         with PatternDatabase.open(url_of(home), create=False) as database:

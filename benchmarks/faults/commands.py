@@ -96,7 +96,10 @@ def _text(path: Path) -> str:
 
 
 def start(
-    *arguments: str | Path, home: Path, environment: Mapping[str, str] | None = None, before: Callable[[], None] = nothing
+    *arguments: str | Path,
+    home: Path,
+    environment: Mapping[str, str] | None = None,
+    before: Callable[[], None] = nothing,
 ) -> Command:
     """Start `dna-zoo ARGUMENTS` with this home.
 
@@ -117,7 +120,10 @@ def start(
 
 
 def run(
-    *arguments: str | Path, home: Path, environment: Mapping[str, str] | None = None, before: Callable[[], None] = nothing
+    *arguments: str | Path,
+    home: Path,
+    environment: Mapping[str, str] | None = None,
+    before: Callable[[], None] = nothing,
 ) -> Ended:
     """Run `dna-zoo ARGUMENTS` to its end."""
     return start(*arguments, home=home, environment=environment, before=before).wait()

@@ -48,7 +48,7 @@ class Disk:
 
 @contextmanager
 def small_disk(folder: Path, system: str) -> Iterator[Disk]:
-    """A file system of 32 MiB mounted at `folder`: `tmpfs`, or `ext4` in a file. Raises `Unavailable` without rights."""
+    """32 MiB of `tmpfs`, or of `ext4` in a file, mounted at `folder`. Raises `Unavailable` without the rights."""
     folder.mkdir()
     if system == "tmpfs":
         _mount("-t", "tmpfs", "-o", f"size={SIZE},mode=755", "none", str(folder))

@@ -146,4 +146,9 @@ def try_limits(place: Place) -> Iterator[Trial]:
                 wrong += f" then exit code {again.code}: {again.said[-600:]}"
             else:
                 wrong += difference(kept_in(scene.home, scene.url), expected)
-            yield Trial(case="a limit on the size of files", wrong=wrong, numbers={"had room": int(full.code == 0)}, said=full.said)
+            yield Trial(
+                case="a limit on the size of files",
+                wrong=wrong,
+                numbers={"had room": int(full.code == 0)},
+                said=full.said,
+            )

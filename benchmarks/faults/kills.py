@@ -30,7 +30,12 @@ def try_kills(place: Place) -> Iterator[Trial]:
         said = _stage(home)
         ended = run(*mine_words(model), home=home)
         wrong = f"exit code {ended.code}: {ended.said[-600:]}" if ended.code else _wrong(home, expected, kills)
-        yield Trial(case=f"killed {'once' if kills == 1 else 'twice in a row'}", wrong=wrong, said=said, numbers={"kills": kills})
+        yield Trial(
+            case=f"killed {'once' if kills == 1 else 'twice in a row'}",
+            wrong=wrong,
+            said=said,
+            numbers={"kills": kills},
+        )
         killed, number = killed + kills, number + 1
         shutil.rmtree(home)
 

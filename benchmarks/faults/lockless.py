@@ -207,7 +207,9 @@ class _Server:
     def _init(self, node: int, body: bytes) -> bytes:
         major, minor, readahead = struct.unpack_from("<III", body)
         flags = BIG_WRITES | (POSIX_LOCKS | FLOCK_LOCKS if self._refusal else 0)
-        return struct.pack("<4IHHIIHHI7I", major, min(minor, 31), readahead, flags, 0, 0, LARGEST_WRITE, 1, 0, 0, *[0] * 8)
+        return struct.pack(
+            "<4IHHIIHHI7I", major, min(minor, 31), readahead, flags, 0, 0, LARGEST_WRITE, 1, 0, 0, *[0] * 8
+        )
 
     def _lock(self, node: int, body: bytes) -> bytes:
         raise OSError(self._refusal, "no locks")

@@ -34,7 +34,11 @@ def try_no_locks(place: Place) -> Iterator[Trial]:
 def _kept(disk: Path, model: Path, home: Path) -> Iterator[Trial]:
     """The same file system with locks is one like any other."""
     ended = run(*mine_words(model), home=disk / "home")
-    wrong = f"exit code {ended.code}: {ended.said[-500:]}" if ended.code else difference(kept_in(disk / "home"), kept_in(home))
+    wrong = (
+        f"exit code {ended.code}: {ended.said[-500:]}"
+        if ended.code
+        else difference(kept_in(disk / "home"), kept_in(home))
+    )
     yield Trial(case="a disk of that make that keeps locks: mined", wrong=wrong)
 
 

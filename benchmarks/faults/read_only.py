@@ -95,9 +95,7 @@ def try_read_only(place: Place) -> Iterator[Trial]:
             yield Trial(case=f"{way}: left out", said=str(reason))
 
 
-def _commands(
-    place: Place, home: Path, way: str, closed: Closed, before: Callable[[], None]
-) -> Iterator[Trial]:
+def _commands(place: Place, home: Path, way: str, closed: Closed, before: Callable[[], None]) -> Iterator[Trial]:
     expected = [run(*words, home=home) for words in reads(_made(place.fresh("out")))[: place.count]]
     for ended in expected:
         import_everything(ended)  # What is imported later may lie where nobody else may read.
@@ -135,7 +133,7 @@ def _lines(text: str) -> list[str]:
 def _left_by_a_writer(
     place: Place, home: Path, way: str, closed: Closed, before: Callable[[], None]
 ) -> Iterator[Trial]:
-    """A writer was killed before its changes were in the file itself: they are read, or it is said that they are not."""
+    """A writer was killed before its changes were in the file itself: they are read, or it is said why not."""
     for is_whole in (True, False):
         left = place.fresh("left")
         shutil.copytree(home, left)
@@ -170,5 +168,9 @@ def _written_meanwhile(
     with closed(shared):
         found = run("models", home=shared, before=before)
     connection.close()
-    wrong = "" if found.code == 0 and "left-by-a-writer" in found.out else f"exit code {found.code}: {found.out[-500:]} {found.said}"
+    wrong = (
+        ""
+        if found.code == 0 and "left-by-a-writer" in found.out
+        else f"exit code {found.code}: {found.out[-500:]} {found.said}"
+    )
     yield Trial(case=f"{way}: while its owner writes", wrong=wrong)

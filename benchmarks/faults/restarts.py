@@ -41,7 +41,9 @@ def _restarts(place: Place, postgres: Server) -> Iterator[Trial]:
         ended = command.wait()
         if not was_early:
             continue
-        wrong = f"exit code {ended.code}: {ended.said[-600:]}" if ended.code else difference(kept_in(home, url), expected)
+        wrong = (
+            f"exit code {ended.code}: {ended.said[-600:]}" if ended.code else difference(kept_in(home, url), expected)
+        )
         if not wrong:
             with PatternDatabase.open(url, create=False) as database:
                 statuses = [each.status for each in database.runs()]

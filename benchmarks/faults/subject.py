@@ -15,7 +15,17 @@ from patterndb.engine import make_engine, parse_url
 from patterndb.tables import METADATA
 from zoo.tensors import TensorHeader
 
-__all__ = ["FAST", "Kept", "difference", "kept_in", "mine_words", "rows_of", "said_wrongly", "url_of", "write_tiny_model"]
+__all__ = [
+    "FAST",
+    "Kept",
+    "difference",
+    "kept_in",
+    "mine_words",
+    "rows_of",
+    "said_wrongly",
+    "url_of",
+    "write_tiny_model",
+]
 
 FAST = (
     "--epochs", "6", "--rank", "2", "--hidden-dim", "4", "--nulls", "1", "--num-moves", "0", "--checkpoint-every", "2",
@@ -29,7 +39,10 @@ OF_THE_MOMENT = {"id", "run_id", "seconds", "confirmed_at"}
 
 def write_tiny_model(folder: Path, seed: int) -> Path:
     """Two matrices of a BERT with random weights, which take a second to mine."""
-    shapes = {"encoder.layer.0.attention.self.query.weight": (24, 24), "encoder.layer.0.intermediate.dense.weight": (48, 24)}
+    shapes = {
+        "encoder.layer.0.attention.self.query.weight": (24, 24),
+        "encoder.layer.0.intermediate.dense.weight": (48, 24),
+    }
     headers = tuple(TensorHeader(name=name, shape=shape, dtype="F32") for name, shape in shapes.items())
     config = {"model_type": "bert", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 4}
     write_model(RandomModel(key=folder.name, config=config, headers=headers), folder, seed)
@@ -64,12 +77,8 @@ def kept_in(home: Path, url: str | None = None) -> Kept:
     files = [path for path in sorted((home / "runs").rglob("*")) if path.is_file() and path.name != "run.log"]
     return Kept(
         rows=rows_of(url or url_of(home)),
-        files={
-            path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-        },
-        stages=frozenset(
-            path.relative_to(home).as_posix() for path in (home / "stages").rglob("*") if path.is_file()
-        ),
+        files={path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        stages=frozenset(path.relative_to(home).as_posix() for path in (home / "stages").rglob("*") if path.is_file()),
     )
 
 

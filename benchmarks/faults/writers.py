@@ -30,9 +30,15 @@ def try_writers_on_postgresql(place: Place) -> Iterator[Trial]:
 def _trials(place: Place, engine: str, new_database: Callable[[], str]) -> Iterator[Trial]:
     models = [write_tiny_model(place.fresh("model"), seed) for seed in range(WRITERS)]
     expected: dict[int, Rows] = {}
-    for which, where in islice(cycle(product(("different models", "the same model"), ("one home", "a home each"))), place.count):
+    for which, where in islice(
+        cycle(product(("different models", "the same model"), ("one home", "a home each"))), place.count
+    ):
         mined = [models[0]] * WRITERS if which == "the same model" else models
-        homes = [place.fresh("home")] * WRITERS if where == "one home" else [place.fresh(f"home{i}") for i in range(WRITERS)]
+        homes = (
+            [place.fresh("home")] * WRITERS
+            if where == "one home"
+            else [place.fresh(f"home{i}") for i in range(WRITERS)]
+        )
         count, url = len(set(mined)), new_database()
         if count not in expected:
             expected[count] = _one_after_the_other(place, models[:count], new_database())
