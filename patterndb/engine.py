@@ -212,6 +212,10 @@ class Transactions:
         self._engine = make_engine(parse_url(url))
         self.patience = patience
         self.is_known_to_answer = False
+        event.listen(self._engine, "connect", self._note_answer)
+
+    def _note_answer(self, connection: object, record: object) -> None:
+        self.is_known_to_answer = True
 
     @property
     def url(self) -> str:
@@ -239,7 +243,6 @@ class Transactions:
         with unchanged(path):
             try:
                 with engine.connect() as connection:
-                    self.is_known_to_answer = True
                     yield connection
             except SQLAlchemyError as error:
                 raise translate(error, self._engine.url) from error
@@ -249,7 +252,6 @@ class Transactions:
         """A transaction that is committed at the end, and rolled back if anything is raised."""
         try:
             with self._engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
-                self.is_known_to_answer = True
                 yield connection
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error

@@ -32,7 +32,7 @@ KINDS: Mapping[str, Tried] = {
     "no-locks": Tried(tries=try_no_locks, full=5, small=2),
     "clocks": Tried(tries=try_clocks, full=9, small=1),
     "kills": Tried(tries=try_kills, full=200, small=4),
-    "writers": Tried(tries=try_writers_on_sqlite, full=8, small=1),
+    "writers": Tried(tries=try_writers_on_sqlite, full=4, small=1),
     "servers": Tried(tries=try_restarts, full=50, small=2),
-    "server-writers": Tried(tries=try_writers_on_postgresql, full=8, small=1),
+    "server-writers": Tried(tries=try_writers_on_postgresql, full=4, small=1),
 }
