@@ -7,6 +7,7 @@ import typer
 
 from cli.output import print_error
 from dna_zoo.errors import DnaZooError, SettingsError
+from dna_zoo.files import NO_ROOM
 from dna_zoo.text import without_secrets
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "SOME_FAILED", "USAGE", "exit_code", "report"]
@@ -57,6 +58,9 @@ def _judge(error: BaseException, program: str) -> _Verdict:
         case KeyboardInterrupt() | typer.Abort():
             hint = "Run the same command again: finished stages are not repeated."
             return _Verdict(code=INTERRUPTED, message="Interrupted.", hint=hint)
+        case OSError() if error.errno in NO_ROOM:
+            message = f"The disk of {str(error.filename)!r} is full." if error.filename else "The disk is full."
+            return _Verdict(code=FAILED, message=message, hint="Free some space and run the same command again.")
         case OSError() if error.filename is not None:
             message = f"{str(error.filename)!r}: {_sentence(error.strerror or str(error))}"
             return _Verdict(code=FAILED, message=message, hint="Check the path, its permissions and the disk.")

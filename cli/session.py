@@ -12,6 +12,7 @@ import typer
 
 from cli.output import Format, Output
 from dna_zoo.errors import SettingsError, StoreError
+from dna_zoo.files import NO_ROOM
 from dna_zoo.home import database_url, home_folder
 from dna_zoo.text import without_secrets
 
@@ -85,10 +86,12 @@ class Session:
         return database_url(self.db, self.home)
 
     def make_home(self) -> Path:
-        """The home folder, created if it is not there. Raises `StoreError` if it cannot be."""
+        """The home folder, created if it is not there. Raises `StoreError`, on a full disk `OSError`."""
         try:
             self.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise  # It is said of a full disk what is said of one everywhere.
             raise StoreError(
                 f"The home folder {str(self.home)!r} cannot be created ({error.strerror or error}).",
                 hint="Name another with `--home` or DNA_ZOO_HOME.",

@@ -1,11 +1,20 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what a folder's disk can do."""
 
+import errno
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["whole_file"]
+__all__ = ["NO_ROOM", "has_room", "keeps_locks", "may_be_written", "remove_unfinished", "whole_file"]
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says of a disk, a quota or a limit that is used up."""
+UNFINISHED = re.compile(r"\..+\.[0-9]+(\.[^.]*)?")
+"""What `whole_file` calls a file until it is complete."""
+PROBE = 1 << 17
+"""Bytes that a disk with room takes."""
 
 
 @contextmanager
@@ -26,3 +35,56 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of `whole_file` in the folder. Nobody may be writing there."""
+    for each in folder.glob(".*"):
+        if UNFINISHED.fullmatch(each.name):
+            each.unlink(missing_ok=True)
+
+
+def may_be_written(folder: Path) -> bool:
+    """Whether files can be made in the folder: its mode allows it, and its disk is no read-only one."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a little more fits on the folder's disk and into its quota; tried by writing it. True where it cannot be
+    tried."""
+    try:
+        with _probe(folder) as probe:
+            os.write(probe, bytes(PROBE))
+            os.fsync(probe)
+    except OSError as error:
+        return error.errno not in NO_ROOM
+    return True
+
+
+def keeps_locks(folder: Path) -> bool:
+    """Whether files in the folder can be locked, as some network disks do not allow; true where it cannot be tried."""
+    try:
+        import fcntl
+    except ImportError:  # Another system, with locks of another kind.
+        return True
+    with suppress(OSError), _probe(folder) as probe:
+        try:
+            # Both kinds: SQLite takes the one, locks of models are the other.
+            fcntl.lockf(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # Nobody else has a lock on it: it is new.
+            return False
+    return True
+
+
+@contextmanager
+def _probe(folder: Path) -> Iterator[int]:
+    """A new file that is gone at the end, opened to be written."""
+    path = folder / f".probe.{os.getpid()}.{os.urandom(4).hex()}"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        yield file
+    finally:
+        os.close(file)
+        with suppress(OSError):
+            path.unlink()

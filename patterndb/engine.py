@@ -26,6 +26,7 @@ from sqlalchemy.exc import (
 
 from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
+from patterndb.places import NO_ROOM, UNWRITABLE, explain, require_disk, unchanged, way_to_open
 from patterndb.retry import Patience
 
 if TYPE_CHECKING:
@@ -78,10 +79,12 @@ SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
     "locked": ("is busy", "Try again when the other process has finished."),
-    "is full": ("has no room", "Free some space on its disk and run the same command again."),
-    "readonly": ("cannot be written", "Give yourself write access to the file and its directory."),
+    "is full": NO_ROOM,
+    "readonly": UNWRITABLE,
 }
 """Part of SQLite's message -> what we say of the database, and what to do."""
+VAGUE = ("disk I/O", "unable to open", "readonly")
+"""Parts of SQLite's messages that may mean a full disk or a read-only one."""
 
 
 def parse_url(text: str) -> URL:
@@ -151,8 +154,7 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
     }
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}, **settings)
-        if not for_migrations:
-            event.listen(engine, "do_connect", _open_existing)
+        event.listen(engine, "do_connect", _open_any if for_migrations else _open_existing)
         event.listen(engine, "connect", _migrating_sqlite if for_migrations else _working_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -168,10 +170,16 @@ def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:
 
 
 def _open_existing(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> None:
-    """Have the driver fail where it would create a file."""
+    """Have the driver fail where it would create a file, and read what may only be read."""
     if not settings.get("uri"):
-        arguments[0] = f"{Path(arguments[0]).absolute().as_uri()}?mode=rw"
+        path = Path(arguments[0])
+        arguments[0] = f"{path.absolute().as_uri()}?{way_to_open(path)}"
         settings["uri"] = True
+
+
+def _open_any(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> None:
+    """Let the driver create a file on a disk that has room and keeps locks."""
+    require_disk(Path(arguments[0]))
 
 
 def _working_sqlite(connection: sqlite3.Connection, record: object) -> None:
@@ -204,6 +212,10 @@ class Transactions:
         self._engine = make_engine(parse_url(url))
         self.patience = patience
         self.is_known_to_answer = False
+        event.listen(self._engine, "connect", self._note_answer)
+
+    def _note_answer(self, connection: object, record: object) -> None:
+        self.is_known_to_answer = True
 
     @property
     def url(self) -> str:
@@ -228,19 +240,18 @@ class Transactions:
                 hint="Mine a model first with `dna-zoo mine`, or name another database with `--db`.",
             )
         engine = self._engine if path else self._engine.execution_options(**READ_ONLY)
-        try:
-            with engine.connect() as connection:
-                self.is_known_to_answer = True
-                yield connection
-        except SQLAlchemyError as error:
-            raise translate(error, self._engine.url) from error
+        with unchanged(path):
+            try:
+                with engine.connect() as connection:
+                    yield connection
+            except SQLAlchemyError as error:
+                raise translate(error, self._engine.url) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """A transaction that is committed at the end, and rolled back if anything is raised."""
         try:
             with self._engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
-                self.is_known_to_answer = True
                 yield connection
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error
@@ -278,11 +289,13 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     if path is None and isinstance(error, OperationalError):
         hint = "Look into the log of the server; nothing of the operation was kept."
         return StoreError(f"{where} failed: {reason}.", hint=hint)
+    if path is not None and any(each in reason for each in VAGUE) and (found := explain(path)):
+        return StoreError(f"{where} {found[0]} ({reason}).", hint=found[1])
     if path is not None and "unable to open" in reason:
         return StoreError(f"Cannot open {where}: {reason}.", hint=_unopened_hint(path))
     for fragment, (message, hint) in SQLITE_FAILURES.items() if path is not None else ():
         if fragment in reason:
-            return StoreError(f"{where} {message}: {reason}.", hint=hint)
+            return StoreError(f"{where} {message} ({reason}).", hint=hint)
     hint = "Run `dna-zoo db check`; nothing of the operation was kept."
     return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
 

@@ -8,6 +8,7 @@ from patterndb.models import ModelStore
 from patterndb.needs import NeedStore
 from patterndb.neighbours.store import NeighbourStore
 from patterndb.overviews import OverviewStore
+from patterndb.retry import survives_restarts
 from patterndb.runs.store import RunStore
 
 __all__ = ["PatternDatabase"]
@@ -29,13 +30,17 @@ class PatternDatabase(NeighbourStore, ExportStore, ModelStore, NeedStore, RunSto
         """
         database = cls(url)
         try:
-            if create:
-                schema.prepare(database._engine)
-            else:
-                with database._reading() as connection:
-                    schema.require_head(connection)
+            database._make_ready(create)
         except BaseException:
             database.close()
             raise
-        database.is_known_to_answer = True
         return database
+
+    @survives_restarts
+    def _make_ready(self, create: bool) -> None:
+        """See to the schema. A migration is one transaction: one that was broken off has done nothing."""
+        if create:
+            schema.prepare(self._engine)
+        else:
+            with self._reading() as connection:
+                schema.require_head(connection)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import ArtifactError, SettingsError
-from dna_zoo.files import whole_file
+from dna_zoo.files import NO_ROOM, whole_file
 from dna_zoo.text import is_printable, printable, without_secrets
 from patterndb.records import ArtifactRecord
 
@@ -133,13 +133,23 @@ def _translated(url: str, act: Any, *arguments: Any) -> Any:
     """What `act` gives; whatever a file system raises comes out as `ArtifactError`."""
     try:
         return act(*arguments)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            hint = "Free some space there and run the same command again; what was finished is kept."
+            raise ArtifactError(f"The disk of the artifacts at {url} is full.", hint=hint) from error
+        raise _unusable(url, error) from error
     except Exception as error:  # Each package behind fsspec has errors of its own.
-        reason = without_secrets(str(error).strip()).splitlines() or [type(error).__name__]
-        said = printable(reason[0], longest=LONGEST).rstrip(".")
-        raise ArtifactError(
-            f"The artifacts at {url} cannot be used: {said}.",
-            hint="Check that it can be reached with the credentials of this machine; what is done is kept.",
-        ) from error
+        raise _unusable(url, error) from error
+
+
+def _unusable(url: str, error: Exception) -> ArtifactError:
+    """What a file system said, in a sentence."""
+    reason = without_secrets(str(error).strip()).splitlines() or [type(error).__name__]
+    said = printable(reason[0], longest=LONGEST).rstrip(".")
+    return ArtifactError(
+        f"The artifacts at {url} cannot be used: {said}.",
+        hint="Check that it can be reached with the credentials of this machine; what is done is kept.",
+    )
 
 
 def _opened(url: str) -> tuple[Any, str]:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from cattrs import Converter
 from filelock import FileLock
 
+from dna_zoo.files import remove_unfinished
 from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
@@ -311,7 +312,9 @@ class Chain:
         """The finished stage: as it was kept, or computed now."""
         self.tell("start", name)
         with self._failure_recorded(name, key):
-            finished = StageStore(self.home).run(name, key, compute, force=self.force)
+            store = StageStore(self.home)
+            remove_unfinished(store.directory(name, key))
+            finished = store.run(name, key, compute, force=self.force)
         give_back()
         self._record(name, key, finished.seconds, is_reused=finished.is_reused)
         log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from dna_zoo.files import remove_unfinished
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.artifacts import ArtifactStore
@@ -78,6 +79,8 @@ def write_run_folder(
 ) -> tuple[ArtifactRecord, ...]:
     """`summary.json`, `training_history.json` and the DNA in `checkpoints` under the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder, folder / "checkpoints"):
+        remove_unfinished(each)
     write_json(folder / "summary.json", _plain(summary_of(pattern)), indent=1)
     paths = {"summary": folder / "summary.json"}
     if dna is not None:

@@ -38,11 +38,12 @@ def is_gone(invocation: Invocation, age: dt.timedelta) -> bool:
     """Whether the process has ended, as far as can be known from here; `age` is that of its last sign of life.
 
     On the same start of the same machine its number and its start decide. A process that was merely stopped for a while
-    is not gone there.
+    is not gone there. A sign of life from the future is of a clock that was set back since: whoever lives gives another
+    one soon.
     """
     here = _machine()
     if here is None or here != invocation.machine or invocation.pid is None:
-        return age.total_seconds() > LOST_AFTER
+        return abs(age.total_seconds()) > LOST_AFTER
     return invocation.process_start is None or _start_of(invocation.pid) != invocation.process_start
 
 

@@ -21,10 +21,10 @@ from dna_zoo.errors import (
     RevisionNotFoundError,
     UnknownModelError,
 )
+from dna_zoo.files import NO_ROOM
 
 __all__ = ["client_errors", "disk_errors", "rate_limit_error"]
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TOKEN_HINT = "Accept its terms on the model's page and set HF_TOKEN, or give the file with --weights KEY=PATH."
 _OFFLINE_HINT = "Connect to the network, or give the file with --weights KEY=PATH."
 
@@ -134,7 +134,7 @@ def disk_errors(home: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if home is not None and error.errno in _NO_ROOM:
+        if home is not None and error.errno in NO_ROOM:
             raise DiskFullError(
                 f"The disk of {str(home)!r} is full.",
                 hint="Free some space and run the same command again; what was finished is kept.",
@@ -147,7 +147,7 @@ def disk_errors(home: Path | None = None) -> Iterator[None]:
 
 def _disk_error(error: OSError) -> FetchError | None:
     """The error for a disk that is full or may not be written; None for any other trouble."""
-    if error.errno in _NO_ROOM:
+    if error.errno in NO_ROOM:
         return DiskFullError(
             "The disk is full: the download was broken off, and what had arrived is removed.",
             hint="Free some space, or set HF_HOME to a folder on a larger disk.",

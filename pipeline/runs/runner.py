@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dna_zoo.errors import SettingsError
+from dna_zoo.errors import SettingsError, StoreError
+from dna_zoo.files import keeps_locks
 from patterndb.records import RunRecord
 from patterndb.runs.processes import this_process
 from patterndb.store import PatternDatabase
 from pipeline.artifacts import store_url
 from pipeline.events import OnEvent, ignore
+from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.naming import Mined
 from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
@@ -75,7 +77,7 @@ def mine(
         artifacts=artifacts,
         force=force,
     )
-    work.folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(work)
     database.start_run(
         work.run,
         _request(asked, work),
@@ -89,6 +91,19 @@ def mine(
             statuses = [outcome.status for outcome in outcomes]
         live.finish(statuses)
     return database.run(work.run)
+
+
+def _make_folder(work: Work) -> None:
+    """The run's folder, with its log. Raises `FetchError` where it cannot be written, and `StoreError` where it cannot
+    be locked."""
+    with disk_errors(work.home):
+        work.folder.mkdir(parents=True, exist_ok=True)
+        work.log.touch()
+    if not keeps_locks(work.home):
+        raise StoreError(
+            f"The disk of {str(work.home)!r} keeps no locks, so processes would spoil each other's work.",
+            hint="Put the home on a local disk, or on one that keeps locks between machines: `--home`, DNA_ZOO_HOME.",
+        )
 
 
 def _request(requests: Sequence[ModelRequest], work: Work) -> dict[str, Any]:

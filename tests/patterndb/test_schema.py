@@ -339,7 +339,7 @@ def test_a_full_disk_is_said_to_be_full(migrated_sqlite: Path, tmp_path: Path) -
     with PatternDatabase.open(f"sqlite:///{tmp_path / 'x.sqlite'}") as database:
         database.start_run("run-1", {})
         event.listen(database._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 45"))
-        with pytest.raises(StoreError, match="has no room: database or disk is full") as caught:
+        with pytest.raises(StoreError, match="has no room: its disk is full") as caught:
             database.save_pattern(make_pattern(num_blocks=24))
         assert "Free some space" in caught.value.hint
         assert database.patterns() == ()

@@ -18,12 +18,23 @@ class _OneLine(logging.Formatter):
         return super().formatMessage(record)
 
 
+class _Log(logging.FileHandler):
+    """A file that takes what it can: a full disk ends the model that it stops, and not once more for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def logged_to(path: Path) -> Iterator[None]:
     """The log of pipeline and database, appended to the run's file. Several processes may do so: a line is written at
     once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = _Log(path)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
     loggers = [logging.getLogger(name) for name in ("pipeline", "patterndb")]
     levels = [logger.level for logger in loggers]

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from dna_zoo import __version__
 from dna_zoo.errors import DnaZooError, SettingsError
+from dna_zoo.files import NO_ROOM
 from patterndb.store import PatternDatabase
 from pipeline.events import OnEvent
 from pipeline.runs.executors.one_model import fail_model, mine_model
@@ -40,6 +41,12 @@ def mine_in_worker(model: PlannedModel, work: Work, on_event: OnEvent) -> Ending
                 with logged_to(work.log):
                     return mine_model(model, work, database=database, on_event=told)
             except OSError as error:  # The home folder: what else fails is an outcome by now.
+                if error.errno in NO_ROOM:
+                    full, hint = (
+                        f"The disk of {str(work.home)!r} is full.",
+                        "Free some space and run the same command again.",
+                    )
+                    return fail_model(model, work, full, hint, database=database, on_event=told)
                 message = f"The home folder {str(work.home)!r} cannot be used ({error.strerror or error})."
                 hint = f"Make it the same folder on all machines; this was {os.uname().nodename}."
                 return fail_model(model, work, message, hint, database=database, on_event=told)

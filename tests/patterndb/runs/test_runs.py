@@ -186,7 +186,16 @@ def test_a_number_that_another_process_has_now_is_not_the_run(database: PatternD
     assert [run.status for run in database.runs()] == ["running", "lost"]
 
 
-@pytest.mark.parametrize(("age", "status"), [(LOST_AFTER - 60, "running"), (LOST_AFTER + 60, "lost")])
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        (LOST_AFTER - 60, "running"),
+        (LOST_AFTER + 60, "lost"),
+        # The clock was set back since.
+        (60 - LOST_AFTER, "running"),
+        (-60 - LOST_AFTER, "lost"),
+    ],
+)
 def test_on_another_machine_the_heartbeat_decides(
     database: PatternDatabase, monkeypatch: pytest.MonkeyPatch, age: float, status: str
 ) -> None:

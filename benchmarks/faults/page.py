@@ -1,0 +1,35 @@
+"""The tables of docs/reliability.md, from the kept results."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scaffold import write_figures
+
+__all__ = ["write_page"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+Found = Mapping[str, Any]
+
+
+def write_page(found: Found) -> None:
+    """Write the table of each kind that the page has marks for, from the results; raises `ValueError` without them."""
+    for kind, results in found.items():
+        write_figures(PAGE, f"python -m benchmarks.faults --kinds {kind}", _table(results))
+
+
+def _table(found: Found) -> Iterator[str]:
+    """A row for each case."""
+    yield "| what was done | tried | as it must be | counted |"
+    yield "|---|---|---|---|"
+    for row in found["rows"]:
+        counted = ", ".join(f"{number:,} {name}" for name, number in row["numbers"].items() if number)
+        yield f"| {row['case']} | {row['tried']:,} | {row['tried'] - row['wrong']:,} | {counted} |"
+    if "left_out" in found:
+        yield f"| left out: {found['left_out']} | | | |"
+    yield ""
+    yield f"Seed {found['seed']}, {_duration(found.get('seconds', 0))}."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
