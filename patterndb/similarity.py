@@ -139,25 +139,27 @@ def kind_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
     return rms_distance(a[statistics], b[statistics])
 
 
-def weights_distances(names: Sequence[str], values: Vector) -> Vector:
+def weights_distances(names: Sequence[str], values: Vector, count: int | None = None) -> Vector:
     """`weights_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where it is None.
 
     Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
+
+    - `count`: of the first so many rows from all, (count, rows); None for all of them.
     """
     parts = fingerprint_parts(names)
-    by_role, by_name = (beyond_chance(*cosine_distances(values[:, parts[part]])) for part in ("roles", "names"))
+    by_role, by_name = (beyond_chance(*cosine_distances(values[:, parts[part]], count)) for part in ("roles", "names"))
     has_common = np.zeros(by_name.shape, dtype=bool)
     for keys in values[:, parts["keys"]].T:
-        has_common |= keys[:, None] == keys
+        has_common |= keys[: len(by_name), None] == keys
     return np.asarray(np.fmin(by_role, np.where(has_common, by_name, np.nan)))
 
 
-def kind_distances(names: Sequence[str], values: Vector) -> Vector:
+def kind_distances(names: Sequence[str], values: Vector, count: int | None = None) -> Vector:
     """`kind_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where it is None.
 
-    Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
+    Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively. `count` as above.
     """
-    return np.sqrt(mean_squares(values[:, ~is_fingerprint(names)]))
+    return np.sqrt(mean_squares(values[:, ~is_fingerprint(names)], count))
 
 
 def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:

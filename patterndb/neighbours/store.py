@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Text, func, select, type_coerce
+from sqlalchemy import Connection, func, select
 
 from dna_zoo.errors import StoreError
 from patterndb.comparison import Comparison, compare
@@ -23,6 +23,7 @@ from patterndb.neighbours import pair_sample, search
 from patterndb.neighbours.code_files import CodeFiles
 from patterndb.neighbours.codes import Coded, Query, encode
 from patterndb.neighbours.pair_sample import PairSample, draw_pairs
+from patterndb.neighbours.reading import StoredLayout, layouts_of, read_current, read_layouts, read_state, read_values
 from patterndb.neighbours.row_distances import Layout, row_distances
 from patterndb.neighbours.search import Bounds, CodedBounds, ExactBounds, Found, Own, find_nearest
 from patterndb.neighbours.vectors import Vectors, enable, is_there
@@ -96,7 +97,7 @@ class NeighbourStore(PatternStore):
         reads all signatures. A catalog that is small needs nothing.
         """
         with self._reading() as connection:
-            layouts = _read_layouts(connection)
+            layouts = read_layouts(connection)
         large = [layout_id for layout_id, each in layouts.items() if self._is_large(each.version)]
         if self.path is not None:
             with self._reading() as connection:
@@ -119,7 +120,7 @@ class NeighbourStore(PatternStore):
 
     def _is_large(self, version: str) -> bool:
         """Whether so many models have a signature of this version that pairs are too many."""
-        kept = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id.in_(_layouts_of(version)))
+        kept = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id.in_(layouts_of(version)))
         with self._reading() as connection:
             count = connection.execute(select(func.count()).select_from(kept.subquery())).scalar_one()
             if search.EXACT_MODELS < count <= COUNTED:
@@ -165,19 +166,19 @@ class NeighbourStore(PatternStore):
     def _search(self, name: str, version: str, top_k: int, by: Criterion, among: PairSample) -> tuple[Neighbour, ...]:
         """The nearest among many."""
         with self._reading() as connection:
-            layouts = _read_layouts(connection)
+            layouts = read_layouts(connection)
             found = _read_own(connection, name)
             assert found is not None
             own = _own(connection, found.id, layouts[found.layout_id], found.sha256)
-            read = partial(_read_values, connection, layouts, own.layout)
+            read = partial(read_values, connection, layouts, own.layout)
             ranked = find_nearest(own, self._bounds(connection, own, layouts, found.layout_id), read, top_k, by)
             return _neighbours(connection, own, ranked, top_k, among)
 
     def _bounds(
-        self, connection: Connection, own: Own, layouts: "Mapping[int, _Layout]", layout_id: int
+        self, connection: Connection, own: Own, layouts: "Mapping[int, StoredLayout]", layout_id: int
     ) -> Sequence[Bounds]:
         """What leaves out most models: pgvector's tables, files of codes, or nothing but their signatures."""
-        read = partial(_read_values, connection, layouts, own.layout)
+        read = partial(read_values, connection, layouts, own.layout)
         comparable = [each for each in layouts.values() if each.version == layouts[layout_id].version]
         if self.path is not None:
             bounds = [self._coded(connection, each, own, layouts[layout_id]) for each in comparable]
@@ -190,11 +191,13 @@ class NeighbourStore(PatternStore):
             if vectors is not None:
                 candidates = partial(_candidates, connection, vectors, own)
             else:
-                candidates = partial(_every, _read_current(connection, each.id)[0])
+                candidates = partial(_every, read_current(connection, each.id)[0])
             found.append(ExactBounds(candidates, own, read))
         return found
 
-    def _coded(self, connection: Connection, layout: "_Layout", own: Own, own_layout: "_Layout") -> Bounds | None:
+    def _coded(
+        self, connection: Connection, layout: "StoredLayout", own: Own, own_layout: "StoredLayout"
+    ) -> Bounds | None:
         """By the files of codes; None where they cannot be written."""
         try:
             files, ids, stamps = self._files(connection, layout)
@@ -205,13 +208,13 @@ class NeighbourStore(PatternStore):
         query = Query(layout.dimensions, layout.dimensions.take(own_layout.dimensions.names, own.values))
         return CodedBounds(files, files.places(ids[others], stamps[others]), query)
 
-    def _files(self, connection: Connection, layout: "_Layout") -> tuple[CodeFiles, Ids, Ids]:
+    def _files(self, connection: Connection, layout: "StoredLayout") -> tuple[CodeFiles, Ids, Ids]:
         """The files of codes of a layout, with everything that is in the database; patterns, when confirmed."""
         assert self.path is not None
         files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
-        state = _read_state(connection)
+        state = read_state(connection)
         known = files.recall(state)
-        ids, stamps = known or _read_current(connection, layout.id)
+        ids, stamps = known or read_current(connection, layout.id)
         if known is None:
             files.remember(state, ids, stamps)
         missing = files.missing(ids, stamps)
@@ -220,22 +223,6 @@ class NeighbourStore(PatternStore):
             files.add(_encoded(connection, layout, ids[missing], stamps[missing]))
         files.tidy(ids, stamps)
         return files, ids, stamps
-
-
-class _Layout:
-    """A layout as the database has it."""
-
-    def __init__(self, row: Any) -> None:
-        self.id, self.version, self.digest = int(row.id), str(row.version), str(row.digest)
-        self.dimensions = Layout(tuple(row.names))
-
-
-def _layouts_of(version: str) -> Any:
-    return select(SIGNATURE_LAYOUTS.c.id).where(SIGNATURE_LAYOUTS.c.version == version)
-
-
-def _read_layouts(connection: Connection) -> dict[int, _Layout]:
-    return {row.id: _Layout(row) for row in connection.execute(select(SIGNATURE_LAYOUTS))}
 
 
 def _read_own(connection: Connection, name: str) -> Any:
@@ -248,56 +235,14 @@ def _read_own(connection: Connection, name: str) -> Any:
     return connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).first()
 
 
-def _own(connection: Connection, pattern_id: int, layout: _Layout, sha256: str) -> Own:
+def _own(connection: Connection, pattern_id: int, layout: StoredLayout, sha256: str) -> Own:
     same = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.sha256 == sha256)
     return Own(
         pattern_id=pattern_id,
         layout=layout.dimensions,
-        values=_read_values(connection, {layout.id: layout}, layout.dimensions, [pattern_id])[pattern_id],
+        values=read_values(connection, {layout.id: layout}, layout.dimensions, [pattern_id])[pattern_id],
         same_file=frozenset(connection.scalars(same)) - {pattern_id},
     )
-
-
-def _read_values(
-    connection: Connection, layouts: Mapping[int, _Layout], wanted: Layout, ids: Sequence[int]
-) -> dict[int, Vector]:
-    """Pattern -> its signature as values of one layout; NaN for what is missing."""
-    query = select(SIGNATURES.c.pattern_id, SIGNATURES.c.layout_id, SIGNATURES.c.packed_values)
-    found = {}
-    for pattern_id, layout_id, packed in connection.execute(query.where(SIGNATURES.c.pattern_id.in_(ids))):
-        names = layouts[layout_id].dimensions.names
-        found[pattern_id] = wanted.take(names, unpack_array(packed, len(names)))
-    return found
-
-
-def _read_current(connection: Connection, layout_id: int) -> tuple[Ids, Ids]:
-    """The current patterns with a signature of this layout, and when they were confirmed.
-
-    Of a hundred thousand models, ranking and parsing times in SQL take longer than reading all rows.
-    """
-    of_layout = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout_id)
-    described = PATTERNS.join(MODELS)
-    query = select(MODELS.c.key, type_coerce(PATTERNS.c.confirmed_at, Text), PATTERNS.c.id).select_from(described)
-    kept = connection.execute(query).all()
-    if len({row[0] for row in kept}) < len(kept):
-        newest: dict[str, Any] = {}
-        for row in kept:
-            if row[0] not in newest or tuple(newest[row[0]]) < tuple(row):
-                newest[row[0]] = row
-        kept = list(newest.values())
-    # SQLite gives text, PostgreSQL times with a zone, which numpy does not take.
-    times = [time if isinstance(time, str) else time.replace(tzinfo=None) for _, time, _ in kept]
-    ids, stamps = np.array([row[2] for row in kept], dtype=np.int64), np.array(times, dtype="datetime64[us]")
-    ours = np.isin(ids, np.array(connection.scalars(of_layout).all(), dtype=np.int64))
-    order = np.argsort(ids[ours])
-    return ids[ours][order], stamps.astype(np.int64)[ours][order]
-
-
-def _read_state(connection: Connection) -> str:
-    """What changes whenever another pattern becomes a current one."""
-    numbers = (func.count(), func.max(PATTERNS.c.id), func.sum(PATTERNS.c.id))
-    newest = func.max(type_coerce(PATTERNS.c.confirmed_at, Text))
-    return repr(tuple(connection.execute(select(*numbers, newest).select_from(PATTERNS)).one()))
 
 
 def _only_current(connection: Connection, ids: Sequence[int]) -> Ids:
@@ -316,16 +261,16 @@ def _candidates(connection: Connection, vectors: Vectors, own: Own, by: Criterio
     return _only_current(connection, sorted(named))
 
 
-def _encoded(connection: Connection, layout: _Layout, ids: Ids, stamps: Ids) -> Iterator[Coded]:
+def _encoded(connection: Connection, layout: StoredLayout, ids: Ids, stamps: Ids) -> Iterator[Coded]:
     """The signatures in codes, some at a time."""
     for start in range(0, len(ids), search.AT_A_TIME):
         some = ids[start : start + search.AT_A_TIME]
-        values = _read_values(connection, {layout.id: layout}, layout.dimensions, some.tolist())
+        values = read_values(connection, {layout.id: layout}, layout.dimensions, some.tolist())
         stacked = np.stack([values[pattern_id] for pattern_id in some.tolist()])
         yield encode(layout.dimensions, some, stamps[start : start + search.AT_A_TIME], stacked)
 
 
-def _index_vectors(connection: Connection, layout: _Layout) -> int:
+def _index_vectors(connection: Connection, layout: StoredLayout) -> int:
     """Make pgvector's table of a layout, if it is not there; how many signatures it holds."""
     ids = connection.scalars(select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout.id)).all()
     if not is_there(connection, layout.id):
@@ -333,7 +278,7 @@ def _index_vectors(connection: Connection, layout: _Layout) -> int:
         vectors.create()
         for start in range(0, len(ids), search.AT_A_TIME):
             some = ids[start : start + search.AT_A_TIME]
-            values = _read_values(connection, {layout.id: layout}, layout.dimensions, some)
+            values = read_values(connection, {layout.id: layout}, layout.dimensions, some)
             vectors.put(some, np.stack([values[pattern_id] for pattern_id in some]))
         vectors.index()
     return len(ids)
@@ -364,7 +309,7 @@ def _by_key(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 
 def _count_signatures(connection: Connection, version: str) -> int:
-    kept = select(func.count()).select_from(SIGNATURES).where(SIGNATURES.c.layout_id.in_(_layouts_of(version)))
+    kept = select(func.count()).select_from(SIGNATURES).where(SIGNATURES.c.layout_id.in_(layouts_of(version)))
     return int(connection.execute(kept).scalar_one())
 
 
@@ -389,15 +334,15 @@ def _write_sample(connection: Connection, version: str, sample: PairSample) -> N
 
 def _draw_sample(connection: Connection, version: str, count: int) -> PairSample:
     """The distances of random pairs of the current models."""
-    layouts = _read_layouts(connection)
+    layouts = read_layouts(connection)
     comparable = [each for each in layouts.values() if each.version == version]
-    ids = np.concatenate([_read_current(connection, each.id)[0] for each in comparable])
+    ids = np.concatenate([read_current(connection, each.id)[0] for each in comparable])
     pairs = ids[draw_pairs(len(ids), pair_sample.NUM_PAIRS)]
     wanted = Layout(tuple(dict.fromkeys(name for each in comparable for name in each.dimensions.names)))
     weights, kind = np.full((2, len(pairs)), np.nan)
     for start in range(0, len(pairs), search.AT_A_TIME):
         some = pairs[start : start + search.AT_A_TIME]
-        values = _read_values(connection, layouts, wanted, np.unique(some).tolist())
+        values = read_values(connection, layouts, wanted, np.unique(some).tolist())
         a, b = (np.stack([values[pattern_id] for pattern_id in side.tolist()]) for side in some.T)
         found = row_distances(wanted, a, b)
         weights[start : start + len(some)], kind[start : start + len(some)] = found.weights, found.kind
