@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Table, insert, text
@@ -53,10 +54,8 @@ def write_many(connection: Connection, table: Table, found: list[Row]) -> None:
         return
     columns = [table.c[name] for name in found[0]]
     named = ", ".join(connection.dialect.identifier_preparer.quote(column.name) for column in columns)
-    with (
-        connection.connection.cursor() as cursor,
-        cursor.copy(f"COPY {table.name} ({named}) FROM STDIN WITH (FORMAT BINARY)") as copy,  # type: ignore[attr-defined]
-    ):
+    raw: Any = connection.connection
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({named}) FROM STDIN WITH (FORMAT BINARY)") as copy:
         copy.set_types([column.type.compile(connection.dialect).lower() for column in columns])
         for row in found:
             copy.write_row(tuple(row.values()))

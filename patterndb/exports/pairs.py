@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, RowMapping, select
 
 from patterndb.batches import batches
 from patterndb.exports import catalog
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["distance_frames"]
 
 Vector = npt.NDArray[np.float64]
-Models = Sequence[Row[Any]]
+Models = Sequence[RowMapping]
 """Patterns with model and version, sorted by key."""
 ROWS, COLUMNS = 64, 512
 """Models on the two sides of a block: its frame has at most their product of rows."""
@@ -36,34 +36,34 @@ def distance_frames(connection: Connection, ids: Iterable[int], size: int) -> It
     At least one frame. Up to `EXACT_MODELS` models by all pairs at once, sorted, of at most `size` rows each; beyond,
     block by block: a few models against all that come after them.
     """
-    models = sorted(_read_models(connection, ids), key=lambda row: (row.version, row.key))
+    models = sorted(_read_models(connection, ids), key=lambda row: (row["version"], row["key"]))
     if len(models) <= EXACT_MODELS:
-        entries = read_entries(connection, PATTERNS.c.id.in_([row.id for row in models]))
+        entries = read_entries(connection, PATTERNS.c.id.in_([row["id"] for row in models]))
         yield from catalog.distances_frames(entries, size)
         return
-    for _, group in groupby(models, key=lambda row: row.version):
+    for _, group in groupby(models, key=lambda row: str(row["version"])):
         yield from _blocks(connection, list(group))
 
 
-def _read_models(connection: Connection, ids: Iterable[int]) -> Iterator[Row[Any]]:
+def _read_models(connection: Connection, ids: Iterable[int]) -> Iterator[RowMapping]:
     """What a row says of a model."""
     query = select(
         PATTERNS.c.id, MODELS.c.key, MODELS.c.sha256, MODELS.c.is_partial, SIGNATURES.c.layout_id,
         SIGNATURE_LAYOUTS.c.version,
     ).select_from(PATTERNS.join(MODELS).join(SIGNATURES).join(SIGNATURE_LAYOUTS))  # fmt: skip
     for piece in batches(ids, IDS_PER_QUERY):
-        yield from connection.execute(query.where(PATTERNS.c.id.in_(piece)))
+        yield from connection.execute(query.where(PATTERNS.c.id.in_(piece))).mappings()
 
 
 def _blocks(connection: Connection, models: Models) -> Iterator["pd.DataFrame"]:
     """The pairs of models of one version."""
     layouts = read_layouts(connection)
-    used = [layouts[layout_id].dimensions.names for layout_id in sorted({row.layout_id for row in models})]
+    used = [layouts[layout_id].dimensions.names for layout_id in sorted({row["layout_id"] for row in models})]
     layout = Layout(tuple(dict.fromkeys(name for names in used for name in names)))
 
     def values_of(some: Models) -> Vector:
-        found = read_values(connection, layouts, layout, [row.id for row in some])
-        return np.stack([found[row.id] for row in some])
+        found = read_values(connection, layouts, layout, [row["id"] for row in some])
+        return np.stack([found[row["id"]] for row in some])
 
     for start in range(0, len(models), ROWS):
         ours = models[start : start + ROWS]
@@ -73,7 +73,7 @@ def _blocks(connection: Connection, models: Models) -> Iterator["pd.DataFrame"]:
             others = models[first : first + COLUMNS]
             found = _distances(layout, values, values_of(others))
             own = Distances(weights=found.weights[:, len(ours) :], kind=found.kind[:, len(ours) :])
-            yield _frame(ours, others, own, np.indices(own.kind.shape).reshape(2, -1))
+            yield _frame(ours, others, own, np.nonzero(np.ones(own.kind.shape)))
 
 
 def _distances(layout: Layout, ours: Vector, others: Vector) -> Distances:
@@ -87,7 +87,7 @@ def _distances(layout: Layout, ours: Vector, others: Vector) -> Distances:
 def _frame(ours: Models, others: Models, found: Distances, pairs: Sequence[npt.NDArray[np.intp]]) -> "pd.DataFrame":
     """The pairs that can be compared, as rows."""
     a, b = (
-        {name: np.array([getattr(row, name) for row in side], dtype=object) for name in ("key", "sha256", "is_partial")}
+        {name: np.array([row[name] for row in side], dtype=object) for name in ("key", "sha256", "is_partial")}
         for side in (ours, others)
     )
     same = a["sha256"][:, None] == b["sha256"]

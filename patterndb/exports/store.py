@@ -159,7 +159,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def _newest_of_each(connection: Connection, query: Select[tuple[int, str]]) -> Iterator[int]:
+def _newest_of_each(connection: Connection, query: Select[Any]) -> Iterator[int]:
     """Of these patterns the newest of each key, sorted by key as Python sorts texts."""
     # A server may sort texts by the rules of a language.
     key = MODELS.c.key.collate("C") if connection.dialect.name == "postgresql" else MODELS.c.key

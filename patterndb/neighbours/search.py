@@ -29,6 +29,8 @@ EXACT_MODELS = 500
 AT_A_TIME = 128
 AT_LEAST = 16
 """Bounds are near to the distances: few signatures more than are asked for are read at first."""
+CLOSER = 1_000
+"""So many of the nearest by the first byte of their statistics are looked at by both."""
 SLACK = 1e-9
 """Sums in another order differ by less, relatively."""
 
@@ -71,8 +73,11 @@ class CodedBounds:
         return self._ids, self._files.bounds(self._query, "weights")[self._places]
 
     def kind(self) -> tuple[Ids, Vector]:
-        """By the statistics alone."""
-        return self._ids, self._files.bounds(self._query, "kind")[self._places]
+        """By the statistics alone: all of them roughly, and the nearest by all that is known of them."""
+        found = self._files.bounds(self._query, "kind")[self._places]
+        nearest = np.sort(np.argpartition(found, CLOSER)[:CLOSER]) if len(found) > CLOSER else np.arange(len(found))
+        found[nearest] = self._files.closer_kind(self._query, self._places[nearest])
+        return self._ids, found
 
 
 class ExactBounds:

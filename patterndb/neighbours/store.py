@@ -200,16 +200,16 @@ class NeighbourStore(PatternStore):
     ) -> Bounds | None:
         """By the files of codes; None where they cannot be written."""
         try:
-            files, ids, stamps = self._files(connection, layout)
+            files, places = self._files(connection, layout)
         except OSError as error:
             log.info("No files of codes, so every signature is read: %s", error)
             return None
-        others = ids != own.pattern_id
+        others = places[files.rows()["id"][places] != own.pattern_id]
         query = Query(layout.dimensions, layout.dimensions.take(own_layout.dimensions.names, own.values))
-        return CodedBounds(files, files.places(ids[others], stamps[others]), query)
+        return CodedBounds(files, others, query)
 
-    def _files(self, connection: Connection, layout: "StoredLayout") -> tuple[CodeFiles, Ids, Ids]:
-        """The files of codes of a layout, with everything that is in the database; patterns, when confirmed."""
+    def _files(self, connection: Connection, layout: "StoredLayout") -> tuple[CodeFiles, npt.NDArray[np.intp]]:
+        """The files of codes of a layout, with everything that is in the database, and the rows of current patterns."""
         assert self.path is not None
         files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
         state = read_state(connection)
@@ -217,12 +217,13 @@ class NeighbourStore(PatternStore):
         ids, stamps = known or read_current(connection, layout.id)
         if known is None:
             files.remember(state, ids, stamps)
-        missing = files.missing(ids, stamps)
+        places, missing = files.find(ids, stamps)
         if missing.any():
             log.info("Coding %d signatures.", missing.sum())
             files.add(_encoded(connection, layout, ids[missing], stamps[missing]))
-        files.tidy(ids, stamps)
-        return files, ids, stamps
+        if files.tidy(ids, stamps) or missing.any():
+            places, _ = files.find(ids, stamps)
+        return files, places
 
 
 def _read_own(connection: Connection, name: str) -> Any:
