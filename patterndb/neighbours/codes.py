@@ -22,6 +22,7 @@ from patterndb.similarity import beyond_chance
 
 __all__ = ["PARTS", "Coded", "Part", "Query", "Rows", "dimensions_of", "encode"]
 
+Numbers = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 Part = Literal["roles", "names", "coarse", "fine"]
 PARTS: tuple[Part, ...] = ("roles", "names", "coarse", "fine")
@@ -35,6 +36,9 @@ ROW = np.dtype(
     [("id", "<i8"), ("stamp", "<i8"), ("mask", "<i4")]
     + [(f"{part}_{name}", "<f8") for part in MEASURED for name in ("scale", "error", "square")]
 )
+LEAST_SCALE = 1e-30
+SUMMED, ROUNDED = 1e-3, 2.0**-22
+"""What float32 may change, relatively: a sum of thousands of squares, and a number that was divided."""
 Rows = npt.NDArray[Any]
 """One record a row, of type `ROW`: pattern, when it was confirmed, which mask, and of each part the scale of its codes,
 the length of what rounding took away, and the squared length of what it left."""
@@ -60,9 +64,11 @@ def dimensions_of(layout: Layout, part: str) -> npt.NDArray[np.intp]:
 
 
 def encode(layout: Layout, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64], values: Vector) -> Coded:
-    """The signatures (N, D) in codes; NaN and infinities count as missing."""
-    present = np.isfinite(values)
-    filled = np.where(present, values, 0.0)
+    """The signatures (N, D) in codes; NaN and infinities count as missing, and what no float32 holds."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    present = np.isfinite(single)
+    single[~present] = 0
     rows = np.zeros(len(values), dtype=ROW)
     rows["id"], rows["stamp"] = ids, stamps
     # As bytes in a dictionary: numpy would sort rows of thousands of booleans.
@@ -70,32 +76,40 @@ def encode(layout: Layout, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.in
     rows["mask"] = [numbers.setdefault(mask.tobytes(), len(numbers)) for mask in np.packbits(present, axis=1)]
     packed = np.frombuffer(b"".join(numbers), dtype=np.uint8).reshape(len(numbers), -1)
     masks = np.unpackbits(packed, axis=1, count=len(layout.names)).astype(bool)
-    codes: dict[Part, npt.NDArray[np.int8]] = {
-        part: _rounded(rows, part, filled[:, layout.parts[part]]).astype(np.int8) for part in ("roles", "names")
-    }
-    own = filled[:, layout.parts["statistics"]]
-    both = _rounded(rows, "statistics", own).astype(np.int16)
+    codes: dict[Part, npt.NDArray[np.int8]] = {}
+    for part in ("roles", "names"):
+        units, scale = _scaled(single[:, layout.run(part)], LARGEST[part])
+        found = np.rint(units)
+        _note(rows, part, units, found, scale)
+        codes[part] = found.astype(np.int8)  # type: ignore[index]
+    units, scale = _scaled(single[:, layout.run("statistics")], LARGEST["statistics"])
+    found = np.rint(units)
+    _note(rows, "statistics", units, found, scale)
+    both = found.astype(np.int16)
     coarse = (both + np.int16(128)) >> 8
-    _note(rows, "coarse", own, coarse.astype(np.float64), 256 * rows["statistics_scale"])
+    _note(rows, "coarse", units / 256, coarse.astype(np.float32), 256 * scale)
     codes |= {"coarse": coarse.astype(np.int8), "fine": (both - (coarse << 8)).astype(np.int8)}
-    return Coded(rows=rows, masks=masks, keys=values[:, layout.parts["keys"]], codes=codes)
+    return Coded(rows=rows, masks=masks, keys=values[:, layout.run("keys")], codes=codes)
 
 
-def _rounded(rows: Rows, part: str, own: Vector) -> Vector:
-    """The values of a part as whole numbers up to the largest code, and what was lost noted in the rows."""
-    scale = np.maximum(own.max(axis=1, initial=0.0), -own.min(axis=1, initial=0.0)) / LARGEST[part]
-    scale[scale == 0] = 1.0
-    found: Vector = np.rint(own / scale[:, None])
-    _note(rows, part, own, found, scale)
-    return found
+def _scaled(own: Numbers, largest: int) -> tuple[Numbers, Vector]:
+    """The values in units of a scale for each row, with which the largest is as large as a code may be."""
+    scale = np.maximum(own.max(axis=1, initial=0.0), -own.min(axis=1, initial=0.0)).astype(np.float64) / largest
+    # So small, numbers lose their digits: they count as what rounding took away.
+    scale[scale < LEAST_SCALE] = 1.0
+    single = scale.astype(np.float32)
+    return own / single[:, None], single.astype(np.float64)
 
 
-def _note(rows: Rows, part: str, own: Vector, codes: Vector, scale: Vector) -> None:
-    """Scale, error and squared length of a part."""
-    kept = codes * scale[:, None]
-    rows[f"{part}_scale"], rows[f"{part}_square"] = scale, np.einsum("ij,ij->i", kept, kept)
-    np.subtract(own, kept, out=kept)
-    rows[f"{part}_error"] = (1 + 1e-9) * np.sqrt(np.einsum("ij,ij->i", kept, kept))
+def _note(rows: Rows, part: str, units: Numbers, codes: Numbers, scale: Vector) -> None:
+    """Scale, error and squared length of a part of which these are the values and the codes, in units of the scale."""
+    # Both bytes together are looked at where rounding would count.
+    exact = codes.astype(np.float64) if part == "statistics" else codes
+    square, left = (np.einsum("ij,ij->i", each, each).astype(np.float64) for each in (exact, units - codes))
+    size = np.sqrt(square) + np.sqrt(left)
+    rows[f"{part}_scale"], rows[f"{part}_square"] = scale, square * scale**2
+    # Rounding of the units and of the sums, in float32.
+    rows[f"{part}_error"] = scale * ((1 + SUMMED) * np.sqrt(left) + ROUNDED * size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,17 +168,18 @@ class Query:
     def _sums(self, coded: Coded, part: str) -> tuple[Vector, Vector, Vector, Vector]:
         """Over the dimensions that both have, (N,) each: products, squares of the rows, their number, own squares."""
         places, rows = dimensions_of(self._layout, part), coded.rows
-        own, present = self._filled[places].astype(np.float32), self._present[places]
+        present = self._present[places]
         shared, scale, which = self._in_common(coded.masks, part), rows[f"{part}_scale"], rows["mask"]
         numbers = _numbers(coded.codes, part)
         with np.errstate(over="ignore", invalid="ignore"):
-            products = scale * np.asarray(numbers @ own, dtype=np.float64)
+            products = scale * np.asarray(numbers @ self._filled[places].astype(numbers.dtype), dtype=np.float64)
         squares = rows[f"{part}_square"].copy()
-        # What this signature lacks must not count; most rows have nothing there.
+        # What this signature lacks must not count.
         more = shared.more[which]
         if more.any():
+            np.multiply(numbers, numbers, out=numbers)
             with np.errstate(over="ignore"):
-                squares[more] = scale[more] ** 2 * (numbers[more] ** 2 @ present.astype(np.float32))
+                squares[more] = (scale**2 * (numbers @ present.astype(numbers.dtype)))[more]
         return products, squares, shared.counts[which], shared.own[which]
 
     def _in_common(self, masks: npt.NDArray[np.bool_], part: str) -> _Shared:
@@ -182,12 +197,13 @@ class Query:
         return self._shared[key][1]
 
     def _rounding(self, part: str) -> float:
-        """Largest relative error of a sum of products in float32."""
-        return float((len(dimensions_of(self._layout, part)) + 2) * np.finfo(np.float32).eps)
+        """Largest relative error of a sum of products."""
+        kind = np.float64 if part == "statistics" else np.float32
+        return float((len(dimensions_of(self._layout, part)) + 2) * np.finfo(kind).eps)
 
 
-def _numbers(codes: Codes, part: str) -> npt.NDArray[np.float32]:
-    """The codes of a part as numbers."""
+def _numbers(codes: Codes, part: str) -> Numbers | Vector:
+    """The codes of a part as numbers, both bytes of a statistic so that sums of them are exact."""
     if part == "statistics":
-        return codes["coarse"] * np.float32(256) + codes["fine"]
+        return codes["coarse"] * 256.0 + codes["fine"]
     return codes[part].astype(np.float32)  # type: ignore[index]
