@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["from_json", "join_special", "pack", "pack_array", "split_special", "to_json", "unpack", "unpack_array", "unpack_arrays"]
+__all__ = [
+    "from_json",
+    "join_special",
+    "pack",
+    "pack_array",
+    "split_special",
+    "to_json",
+    "unpack",
+    "unpack_array",
+    "unpack_arrays",
+]
 
 MISSING = re.compile("0+")
 NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
@@ -100,7 +110,7 @@ def unpack_arrays(blobs: Sequence[bytes], length: int) -> npt.NDArray[np.float64
     num_bytes = (length + 7) // 8
     rows = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), num_bytes + 8 * length)
     missing = np.unpackbits(rows[:, :num_bytes], axis=1, count=length) == 0
-    values = np.ascontiguousarray(rows[:, num_bytes:]).view("<f8")
+    values = rows[:, num_bytes:].copy().view("<f8")
     values[missing] = np.nan
     return values
 

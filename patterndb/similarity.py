@@ -40,6 +40,7 @@ __all__ = [
     "nearest",
     "pair_distances",
     "percentile",
+    "place",
     "rms_distance",
     "weights_distance",
     "weights_distances",
@@ -197,9 +198,15 @@ def pair_distances(
 ) -> PairDistances:
     """The distances of two models, and their percentiles `among` those of all pairs, each once, or of a sample."""
     names, values = align((a.signature, b.signature))
-    is_same_file = a.model.sha256 == b.model.sha256
-    weights = 0.0 if is_same_file else weights_distance(names, *values)
-    kind = kind_distance(names, *values)
+    return place(names, *values, is_same_file=a.model.sha256 == b.model.sha256, among=among)
+
+
+def place(
+    names: Sequence[str], a: Vector, b: Vector, *, is_same_file: bool, among: Distances | PairSample
+) -> PairDistances:
+    """The same of two signatures as `align` gives them."""
+    weights = 0.0 if is_same_file else weights_distance(names, a, b)
+    kind = kind_distance(names, a, b)
     if isinstance(among, PairSample):
         of_weights, of_kind = among.place(weights, among.weights), among.place(kind, among.kind)
         return PairDistances(

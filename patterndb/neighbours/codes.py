@@ -81,13 +81,13 @@ def encode(layout: Layout, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.in
         units, scale = _scaled(single[:, layout.run(part)], LARGEST[part])
         found = np.rint(units)
         _note(rows, part, units, found, scale)
-        codes[part] = found.astype(np.int8)  # type: ignore[index]
+        codes[part] = found.astype(np.int8)
     units, scale = _scaled(single[:, layout.run("statistics")], LARGEST["statistics"])
     found = np.rint(units)
     _note(rows, "statistics", units, found, scale)
     both = found.astype(np.int16)
     coarse = (both + np.int16(128)) >> 8
-    _note(rows, "coarse", units / 256, coarse.astype(np.float32), 256 * scale)
+    _note(rows, "coarse", units / np.float32(256), coarse.astype(np.float32), 256 * scale)
     codes |= {"coarse": coarse.astype(np.int8), "fine": (both - (coarse << 8)).astype(np.int8)}
     return Coded(rows=rows, masks=masks, keys=values[:, layout.run("keys")], codes=codes)
 

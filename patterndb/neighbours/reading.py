@@ -16,7 +16,16 @@ from patterndb.floats import unpack_array
 from patterndb.neighbours.row_distances import Layout
 from patterndb.tables import MODELS, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 
-__all__ = ["StoredLayout", "as_bytes", "layouts_of", "read_current", "read_layouts", "read_state", "read_values"]
+__all__ = [
+    "StoredLayout",
+    "as_bytes",
+    "layouts_of",
+    "read_current",
+    "read_layouts",
+    "read_own",
+    "read_state",
+    "read_values",
+]
 
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
@@ -113,3 +122,14 @@ def read_state(connection: Connection) -> str:
     numbers = (func.count(), func.max(PATTERNS.c.id), func.sum(PATTERNS.c.id))
     newest = func.max(type_coerce(PATTERNS.c.confirmed_at, Text))
     return repr(tuple(connection.execute(select(*numbers, newest).select_from(PATTERNS)).one()))
+
+
+def read_own(connection: Connection, name: str) -> Any:
+    """Pattern, layout, version and file of the model key's current pattern; None without one."""
+    query = (
+        select(PATTERNS.c.id, SIGNATURES.c.layout_id, SIGNATURE_LAYOUTS.c.version, MODELS.c.sha256)
+        .select_from(PATTERNS.join(MODELS).join(SIGNATURES).join(SIGNATURE_LAYOUTS))
+        .where(MODELS.c.key == name)
+    )
+    newest_first = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
+    return connection.execute(query.order_by(*newest_first).limit(1)).first()
