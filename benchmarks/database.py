@@ -133,9 +133,10 @@ def measure_all(
 
 
 @contextmanager
-def empty(url: str | None, folder: Path) -> Iterator[str]:
+def empty(url: str | None, folder: Path | None) -> Iterator[str]:
     """A database with nothing in it; on PostgreSQL a schema of its own, which is dropped again."""
     if url is None:
+        assert folder is not None
         yield f"sqlite:///{folder / 'grows.db'}"
         return
     from sqlalchemy import text

@@ -122,7 +122,7 @@ class Vectors:
         if not len(ids):
             return
         coded = encode(self._layout, ids, np.zeros_like(ids), values)
-        key = Field(name="pattern_id", values=[each.tobytes() for each in ids.astype(">i4")])
+        key = Field(name="pattern_id", values=[int(each).to_bytes(4, "big") for each in ids])
         roles, names = self._signs_of(values, seed=int(ids[0])), self._names_of(values)
         copy_rows(self._connection, self._signs, (key, _bits("roles", roles), _halves("names", names)))
         codes = (Field(name=by, values=pack_rows(self._layout, coded, by)) for by in NUM_CANDIDATES)
