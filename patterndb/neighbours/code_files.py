@@ -28,6 +28,8 @@ Places = npt.NDArray[np.intp]
 Vector = npt.NDArray[np.float64]
 ROWS_AT_A_TIME = 128
 """So many rows are worked on in a processor's cache."""
+ROWS_READ = 1_024
+"""So many are read at once."""
 MOST_SEGMENTS = 8
 """More are joined into one, which also leaves out the rows that nobody needs any more."""
 VERSION = "2"
@@ -46,6 +48,10 @@ class CodeFiles:
     def _hold(self, segments: "list[_Segment]") -> None:
         self._segments = segments
         self._rows: Rows = np.concatenate([np.empty(0, dtype=ROW), *(each.rows for each in segments)])
+
+    def are_there(self) -> bool:
+        """Whether nobody took them away, or joined them, since."""
+        return all(segment.path.exists() for segment in self._segments)
 
     def find(self, ids: Ids, stamps: Ids) -> tuple[Places, npt.NDArray[np.bool_]]:
         """The rows of these patterns, as confirmed at that time, each once; and which of them are in no segment.
@@ -121,13 +127,14 @@ class CodeFiles:
         """Of every row what `Query.weights` or `Query.kind` says, the latter by the first byte of each statistic."""
         measure = getattr(query, by)
         jobs = [
-            (each, slice(start, start + ROWS_AT_A_TIME))
+            (each, slice(start, start + ROWS_READ))
             for each in self._segments
-            for start in range(0, len(each.rows), ROWS_AT_A_TIME)
+            for start in range(0, len(each.rows), ROWS_READ)
         ]
 
         def work(some: Sequence[tuple["_Segment", slice]]) -> list[Vector]:
-            return [measure(segment.read(rows, MEASURES[by])) for segment, rows in some]
+            read = (segment.read(rows, MEASURES[by]) for segment, rows in some)
+            return [measure(rows) for coded in read for rows in coded.pieces(ROWS_AT_A_TIME)]
 
         workers = os.cpu_count() or 1
         share = max(-(-len(jobs) // (4 * workers)), 1)
@@ -156,20 +163,22 @@ class _Segment:
         self.rows: Rows = np.load(path / "rows.npy")
         self._masks = np.load(path / "masks.npy")
         self._keys = np.load(path / "keys.npy")
-        self._codes: dict[Part, npt.NDArray[np.int8]] = {}
 
     def read(self, which: slice | Places, parts: Sequence[Part]) -> Coded:
-        """Some rows; of their codes these parts, which are nowhere but on the disk until they are used."""
-        codes = {part: self._mapped(part)[which] for part in parts}
+        """Some rows, with these parts of their codes."""
+        codes = {part: self._read_codes(which, part) for part in parts}
         return Coded(rows=self.rows[which], masks=self._masks, keys=self._keys[which], codes=codes)
 
-    def _mapped(self, part: Part) -> npt.NDArray[np.int8]:
-        if part not in self._codes:
-            shape = len(self.rows), len(dimensions_of(self._layout, part))
-            # Nothing can be mapped of an empty file.
-            held = np.memmap(self.path / part, np.int8, "r", shape=shape) if all(shape) else np.empty(shape, np.int8)
-            self._codes[part] = held.view(np.ndarray)
-        return self._codes[part]
+    def _read_codes(self, which: slice | Places, part: Part) -> npt.NDArray[np.int8]:
+        width = len(dimensions_of(self._layout, part))
+        if isinstance(which, slice):
+            start, stop, _ = which.indices(len(self.rows))
+            count, offset = (stop - start) * width, start * width
+            return np.fromfile(self.path / part, np.int8, count, offset=offset).reshape(stop - start, width)
+        if not width or not len(which):
+            return np.empty((len(which), width), dtype=np.int8)
+        # What is mapped counts as memory of the process: only for a few rows here and there.
+        return np.memmap(self.path / part, np.int8, "r", shape=(len(self.rows), width))[which].view(np.ndarray)
 
 
 def _write_segment(folder: Path, chunks: Iterable[Coded], layout: Layout) -> None:

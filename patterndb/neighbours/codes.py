@@ -10,7 +10,7 @@ second is read of the few that are near.
 N = rows, D = dimensions; rows of one layout.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,6 +56,13 @@ class Coded:
     keys: Vector
     """(N, keys), as they are: they are asked for equality."""
     codes: Codes
+
+    def pieces(self, size: int) -> "Iterator[Coded]":
+        """The same, so many rows at a time."""
+        for start in range(0, len(self.rows), size):
+            some = slice(start, start + size)
+            codes = {part: numbers[some] for part, numbers in self.codes.items()}
+            yield Coded(rows=self.rows[some], masks=self.masks, keys=self.keys[some], codes=codes)
 
 
 def dimensions_of(layout: Layout, part: str) -> npt.NDArray[np.intp]:

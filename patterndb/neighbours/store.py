@@ -74,6 +74,7 @@ class NeighbourStore(PatternStore):
         super().__init__(url, **options)
         self._sizes: dict[str, _Size] = {}
         self._samples: dict[str, PairSample] = {}
+        self._held: dict[str, _Held] = {}
 
     @survives_restarts
     def compare_patterns(self, a: str, b: str) -> Comparison:
@@ -267,8 +268,11 @@ class NeighbourStore(PatternStore):
     def _files(self, connection: Connection, layout: "StoredLayout") -> tuple[CodeFiles, npt.NDArray[np.intp]]:
         """The files of codes of a layout, with everything that is in the database, and the rows of current patterns."""
         assert self.path is not None
-        files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
         state = read_state(connection)
+        held = self._held.get(layout.digest)
+        if held is not None and held.state == state and held.files.are_there():
+            return held.files, held.places
+        files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
         known = files.recall(state)
         ids, stamps = known or read_current(connection, layout.id)
         if known is None:
@@ -279,6 +283,7 @@ class NeighbourStore(PatternStore):
             files.add(_encoded(connection, layout, ids[missing], stamps[missing]))
         if files.tidy(ids, stamps) or missing.any():
             places, _ = files.find(ids, stamps)
+        self._held[layout.digest] = _Held(state=state, files=files, places=places)
         return files, places
 
 
@@ -376,6 +381,15 @@ def _placed(own: Own, pattern_id: int, values: Vector, among: PairSample) -> Pai
 
 
 # The sample of pairs.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """Files of codes, and the rows of current patterns, in one state of the database."""
+
+    state: str
+    files: CodeFiles
+    places: npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
