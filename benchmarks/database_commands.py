@@ -5,8 +5,10 @@ Started by `benchmarks.database`; nothing is imported that the command itself do
 
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.peak_memory import resident_mib
 from patterndb.store import PatternDatabase
@@ -14,8 +16,8 @@ from patterndb.store import PatternDatabase
 __all__ = ["COMMANDS", "ONCE", "seconds_of"]
 
 REPETITIONS = 3
-ONCE = ("taxonomy", "questions")
-"""They take long, and are measured once, where they take representatives."""
+ONCE = ("index", "export", "export --table distances", "taxonomy", "questions")
+"""They take long, and are measured once."""
 
 
 def similar(database: PatternDatabase) -> object:
@@ -31,11 +33,37 @@ def compare(database: PatternDatabase) -> object:
 
 
 def show(database: PatternDatabase) -> object:
-    return database.load_pattern("model-000010", with_tensors=False)
+    return database.load_pattern("model-000005", with_tensors=False)
 
 
 def partial(database: PatternDatabase) -> object:
     return database.partial_models()
+
+
+def export_model(database: PatternDatabase) -> object:
+    return export(database, "catalog", keys=["model-000005"]), export(database, "signatures", keys=["model-000005"])
+
+
+def export_catalog(database: PatternDatabase) -> object:
+    return export(database, "catalog")
+
+
+def export_distances(database: PatternDatabase) -> object:
+    return export(database, "distances")
+
+
+def export(database: PatternDatabase, table: str, *, keys: Sequence[str] | None = None) -> int:
+    """As the command does, into a file that is gone afterwards; how many rows it had."""
+    from patterndb.exports.files import write_pieces
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = write_pieces(database.export_pieces(table, keys=keys), Path(folder) / "table.csv", table=table)
+        database.mixed_settings(keys=keys, signatures_only=table != "catalog")
+    return rows
+
+
+def index(database: PatternDatabase) -> object:
+    return database.index()
 
 
 def taxonomy(database: PatternDatabase) -> object:
@@ -55,7 +83,11 @@ COMMANDS: Mapping[str, Callable[[PatternDatabase], object]] = {
     "similar": similar,
     "similar --by kind": similar_by_kind,
     "compare": compare,
+    "export --model": export_model,
     "partial models": partial,
+    "index": index,
+    "export": export_catalog,
+    "export --table distances": export_distances,
     "taxonomy": taxonomy,
     "questions": questions,
 }

@@ -22,8 +22,11 @@ PAIRS_AT_A_TIME = 512
 """These two bound the memory needed besides the result."""
 
 
-def mean_squares(values: Vector) -> Vector:
-    """Mean square of the differences over shared dimensions: (N, D) to (N, N), symmetric; NaN where none is shared."""
+def mean_squares(values: Vector, count: int | None = None) -> Vector:
+    """Mean square of the differences over shared dimensions: (N, D) to (N, N), symmetric; NaN where none is shared.
+
+    - `count`: of the first so many rows from all, (count, N); None for all of them.
+    """
     present = np.isfinite(values)
     mask, filled = present.astype(np.float64), np.where(present, values, 0.0)
     # About the mean of each dimension: differences stay, and sums of squares are no larger than they must be.
@@ -33,9 +36,9 @@ def mean_squares(values: Vector) -> Vector:
     def difference(a: Places, b: Places) -> Vector:
         return np.asarray((((filled[a] - filled[b]) * (mask[a] * mask[b])) ** 2).sum(axis=1))
 
-    found = np.empty((len(values), len(values)))
-    for start in range(0, len(values), ROWS_AT_A_TIME):
-        rows, others = slice(start, start + ROWS_AT_A_TIME), slice(start, None)
+    found = np.empty((_number(count, values), len(values)))
+    for start in range(0, len(found), ROWS_AT_A_TIME):
+        rows, others = slice(start, min(start + ROWS_AT_A_TIME, len(found))), slice(start, None)
         counts = mask[rows] @ mask[others].T
         sizes = squares[rows] @ mask[others].T + mask[rows] @ squares[others].T
         sums = sizes - 2 * (centred[rows] @ centred[others].T)
@@ -44,10 +47,10 @@ def mean_squares(values: Vector) -> Vector:
     return found
 
 
-def cosine_distances(values: Vector) -> tuple[Vector, Vector]:
+def cosine_distances(values: Vector, count: int | None = None) -> tuple[Vector, Vector]:
     """1 - cosine over shared dimensions, and how many are shared: (N, D) to (N, N) each, symmetric.
 
-    NaN where none is shared or one of the two rows is 0 there.
+    NaN where none is shared or one of the two rows is 0 there. `count` as in `mean_squares`.
     """
     present = np.isfinite(values)
     mask, filled = present.astype(np.float64), np.where(present, values, 0.0)
@@ -58,9 +61,9 @@ def cosine_distances(values: Vector) -> tuple[Vector, Vector]:
         # Half the squared distance of unit vectors.
         return np.asarray(((units[0] - units[1]) ** 2).sum(axis=1) / 2)
 
-    found, shared = np.empty((2, len(values), len(values)))
-    for start in range(0, len(values), ROWS_AT_A_TIME):
-        rows, others = slice(start, start + ROWS_AT_A_TIME), slice(start, None)
+    found, shared = np.empty((2, _number(count, values), len(values)))
+    for start in range(0, len(found), ROWS_AT_A_TIME):
+        rows, others = slice(start, min(start + ROWS_AT_A_TIME, len(found))), slice(start, None)
         norms = np.sqrt(squares[rows] @ mask[others].T) * np.sqrt(mask[rows] @ squares[others].T)
         products = filled[rows] @ filled[others].T
         unlike = 1 - np.divide(products, norms, out=np.full_like(products, np.nan), where=norms > 0)
@@ -68,6 +71,10 @@ def cosine_distances(values: Vector) -> tuple[Vector, Vector]:
         _put(found, start, unlike)
         _put(shared, start, mask[rows] @ mask[others].T)
     return found, shared
+
+
+def _number(count: int | None, values: Vector) -> int:
+    return len(values) if count is None else min(count, len(values))
 
 
 def _sum_directly(
@@ -89,4 +96,4 @@ def _put(found: Vector, start: int, part: Vector) -> None:
     square = part[:, : len(part)]
     part[:, : len(part)] = np.triu(square) + np.triu(square, 1).T
     found[rows, start:] = part
-    found[start:, rows] = part.T
+    found[start:, rows] = part.T[: len(found) - start]

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["from_json", "join_special", "pack", "pack_array", "split_special", "to_json", "unpack", "unpack_array"]
+__all__ = [
+    "from_json",
+    "join_special",
+    "pack",
+    "pack_array",
+    "split_special",
+    "to_json",
+    "unpack",
+    "unpack_array",
+    "unpack_arrays",
+]
 
 MISSING = re.compile("0+")
 NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
@@ -93,6 +103,16 @@ def pack_array(values: npt.NDArray[np.float64]) -> bytes:
     """`pack` of an array (N,), NaN for what is None."""
     present = ~np.isnan(values)
     return np.packbits(present).tobytes() + np.where(present, values, 0.0).astype("<f8").tobytes()
+
+
+def unpack_arrays(blobs: Sequence[bytes], length: int) -> npt.NDArray[np.float64]:
+    """`unpack_array` of many, (blobs, N)."""
+    num_bytes = (length + 7) // 8
+    rows = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), num_bytes + 8 * length)
+    missing = np.unpackbits(rows[:, :num_bytes], axis=1, count=length) == 0
+    values = rows[:, num_bytes:].copy().view("<f8")
+    values[missing] = np.nan
+    return values
 
 
 def unpack_array(blob: bytes, length: int) -> npt.NDArray[np.float64]:

@@ -40,6 +40,7 @@ __all__ = [
     "nearest",
     "pair_distances",
     "percentile",
+    "place",
     "rms_distance",
     "weights_distance",
     "weights_distances",
@@ -139,25 +140,27 @@ def kind_distance(names: Sequence[str], a: Vector, b: Vector) -> float | None:
     return rms_distance(a[statistics], b[statistics])
 
 
-def weights_distances(names: Sequence[str], values: Vector) -> Vector:
+def weights_distances(names: Sequence[str], values: Vector, count: int | None = None) -> Vector:
     """`weights_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where it is None.
 
     Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
+
+    - `count`: of the first so many rows from all, (count, rows); None for all of them.
     """
     parts = fingerprint_parts(names)
-    by_role, by_name = (beyond_chance(*cosine_distances(values[:, parts[part]])) for part in ("roles", "names"))
+    by_role, by_name = (beyond_chance(*cosine_distances(values[:, parts[part]], count)) for part in ("roles", "names"))
     has_common = np.zeros(by_name.shape, dtype=bool)
     for keys in values[:, parts["keys"]].T:
-        has_common |= keys[:, None] == keys
+        has_common |= keys[: len(by_name), None] == keys
     return np.asarray(np.fmin(by_role, np.where(has_common, by_name, np.nan)))
 
 
-def kind_distances(names: Sequence[str], values: Vector) -> Vector:
+def kind_distances(names: Sequence[str], values: Vector, count: int | None = None) -> Vector:
     """`kind_distance` of every pair of rows, as `align` gives them: (rows, rows), NaN where it is None.
 
-    Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively.
+    Symmetric; exactly 0 for copies, elsewhere within 1e-10 of the distance, relatively. `count` as above.
     """
-    return np.sqrt(mean_squares(values[:, ~is_fingerprint(names)]))
+    return np.sqrt(mean_squares(values[:, ~is_fingerprint(names)], count))
 
 
 def is_fingerprint(names: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -195,9 +198,15 @@ def pair_distances(
 ) -> PairDistances:
     """The distances of two models, and their percentiles `among` those of all pairs, each once, or of a sample."""
     names, values = align((a.signature, b.signature))
-    is_same_file = a.model.sha256 == b.model.sha256
-    weights = 0.0 if is_same_file else weights_distance(names, *values)
-    kind = kind_distance(names, *values)
+    return place(names, *values, is_same_file=a.model.sha256 == b.model.sha256, among=among)
+
+
+def place(
+    names: Sequence[str], a: Vector, b: Vector, *, is_same_file: bool, among: Distances | PairSample
+) -> PairDistances:
+    """The same of two signatures as `align` gives them."""
+    weights = 0.0 if is_same_file else weights_distance(names, a, b)
+    kind = kind_distance(names, a, b)
     if isinstance(among, PairSample):
         of_weights, of_kind = among.place(weights, among.weights), among.place(kind, among.kind)
         return PairDistances(

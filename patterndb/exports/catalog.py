@@ -1,10 +1,11 @@
 """The database as frames of pandas. What the columns mean: `patterndb.exports.columns.COLUMN_MEANINGS`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from patterndb.batches import batches
@@ -27,6 +28,7 @@ __all__ = [
     "all_roles_frame",
     "catalog_frame",
     "distances_frames",
+    "pairs_frame",
     "pattern_tensors_frame",
     "roles_frame",
     "signature_frame",
@@ -150,6 +152,15 @@ def distances_frames(entries: Sequence[SignatureEntry], size: int) -> Iterator[p
     yield _frame("distances", next(pieces, ()))
     for piece in pieces:
         yield _frame("distances", piece)
+
+
+def pairs_frame(values: Mapping[str, npt.NDArray[Any]]) -> pd.DataFrame:
+    """The table `distances` of columns that are there already."""
+    frame = pd.DataFrame(
+        {name: pd.Series(values[name], dtype=each.dtype) for name, each in COLUMNS["distances"].items()}
+    )
+    frame.attrs["table"] = "distances"
+    return frame
 
 
 def _distance_rows(entries: Sequence[SignatureEntry]) -> Iterator[Row]:

@@ -1,17 +1,19 @@
 """Tables of the database, whole or in pieces of a few models each, so that a large one is never in memory."""
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Text, cast, or_, select
+from sqlalchemy import Connection, Select, Text, cast, or_, select
 
 from patterndb.batches import batches
 from patterndb.exports.columns import WITH_STATISTICS, require_columns, require_table
 from patterndb.patterns import (
     NEWEST_FIRST,
     PatternStore,
-    ranked,
+    read_entries,
     read_part_statistics,
     read_roles,
     read_summaries,
@@ -70,23 +72,25 @@ class ExportStore(PatternStore):
         """
         require_table(table)
         with self._reading() as connection:
-            ids = self._selected(connection, keys, run)
-            for frame in self._pieces(connection, table, ids):
+            for frame in self._pieces(connection, table, partial(self._selected, connection, keys, run)):
                 if columns is not None:
                     require_columns(table, columns, list(frame.columns))
                     frame = frame[list(columns)]
                 frame.attrs["table"] = table
                 yield frame
 
-    def _pieces(self, connection: Connection, table: str, ids: Sequence[int]) -> Iterator["pd.DataFrame"]:
+    def _pieces(
+        self, connection: Connection, table: str, selected: Callable[[], Iterable[int]]
+    ) -> Iterator["pd.DataFrame"]:
         from patterndb.exports import catalog
+        from patterndb.exports.pairs import distance_frames
 
         if table == "distances":
-            entries = self.signatures(with_nulls=False, ids=ids)
-            yield from catalog.distances_frames(entries, PAIRS_PER_PIECE)
+            yield from distance_frames(connection, selected(), PAIRS_PER_PIECE)
             return
-        names = _statistic_names(connection, table, ids) if table in WITH_STATISTICS else ()
-        for piece in batches(ids, MODELS_PER_PIECE[table]) if ids else [[]]:
+        names = _statistic_names(connection, table, selected()) if table in WITH_STATISTICS else ()
+        pieces = batches(selected(), MODELS_PER_PIECE[table])
+        for piece in itertools.chain([next(pieces, [])], pieces):
             if table == "catalog":
                 yield catalog.catalog_frame(read_summaries(connection, piece))
             elif table == "tensors":
@@ -96,28 +100,28 @@ class ExportStore(PatternStore):
                 statistics = read_part_statistics(connection, "role", piece)
                 yield catalog.all_roles_frame(read_roles(connection, piece), statistics, names)
             else:
-                yield catalog.signatures_frame(self.signatures(ids=piece))
+                yield catalog.signatures_frame(read_entries(connection, PATTERNS.c.id.in_(piece), with_nulls=True))
 
-    def _selected(self, connection: Connection, keys: Sequence[str] | None, run: str | None) -> list[int]:
-        """Ids of the patterns that are meant, by model key. Raises `NotMinedError` for a key that has none."""
+    def _selected(self, connection: Connection, keys: Sequence[str] | None, run: str | None) -> Iterable[int]:
+        """Ids of the patterns that are meant, by model key. Raises `NotMinedError` for a key that has none.
+
+        Where no keys are given they come as they are read: a million of them are never in memory.
+        """
         query = select(PATTERNS.c.id, MODELS.c.key).select_from(PATTERNS.join(MODELS).join(RUNS))
-        is_few = keys is not None and len(keys) <= IDS_PER_QUERY
-        if is_few:
-            query = query.where(MODELS.c.key.in_(keys or ()))
-        if run is None:
-            places = ranked(keys if is_few else None)
-            query = query.join(places, places.c.id == PATTERNS.c.id).where(places.c.place == 1)
-        else:
+        if run is not None:
             own = RUNS.alias("own")
             ended_with = select(RUN_MODELS.c.pattern_key).select_from(RUN_MODELS.join(own)).where(own.c.run == run)
             query = query.where(or_(RUNS.c.run == run, PATTERNS.c.pattern_key.in_(ended_with)))
-        found: dict[str, int] = {}
-        for pattern_id, key in connection.execute(query.order_by(*NEWEST_FIRST)):
-            found.setdefault(key, pattern_id)
-        for key in keys or ():
-            if key not in found:
-                self.load_pattern(key, run=run, with_tensors=False)  # Raises, naming near misses.
-        return [found[key] for key in sorted(found) if keys is None or key in keys]
+        if keys is None:
+            return _newest_of_each(connection, query)
+        found: list[int] = []
+        for some in batches(sorted(set(keys)), IDS_PER_QUERY):
+            mine = list(_newest_of_each(connection, query.where(MODELS.c.key.in_(some))))
+            if len(mine) < len(some):
+                for key in some:
+                    self.load_pattern(key, run=run, with_tensors=False)  # Raises, naming near misses.
+            found += mine
+        return found
 
     @survives_restarts
     def mixed_settings(
@@ -155,7 +159,19 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def _statistic_names(connection: Connection, table: str, ids: Sequence[int]) -> tuple[str, ...]:
+def _newest_of_each(connection: Connection, query: Select[Any]) -> Iterator[int]:
+    """Of these patterns the newest of each key, sorted by key as Python sorts texts."""
+    # A server may sort texts by the rules of a language.
+    key = MODELS.c.key.collate("C") if connection.dialect.name == "postgresql" else MODELS.c.key
+    sorted_query = query.order_by(key, *NEWEST_FIRST).execution_options(yield_per=IDS_PER_QUERY)
+    last: str | None = None
+    for pattern_id, own in connection.execute(sorted_query):
+        if own != last:
+            yield pattern_id
+        last = own
+
+
+def _statistic_names(connection: Connection, table: str, ids: Iterable[int]) -> tuple[str, ...]:
     """The statistics that the tensors or roles of these patterns have, sorted: each has columns in every piece."""
     part = METRICS.c.tensor if table == "tensors" else METRICS.c.role
     names: set[str] = set()

@@ -4,11 +4,15 @@ A byte for each number of the fingerprint and two for each statistic: a tenth of
 leave out nearly all models without reading them. What the rounding may have changed is counted against the bound, so no
 model that is nearer is ever left out (Cauchy-Schwarz for cosines, the triangle inequality for differences).
 
+The two bytes of a statistic are kept apart: the first alone gives a bound too, which is read of all models, and the
+second is read of the few that are near.
+
 N = rows, D = dimensions; rows of one layout.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +20,30 @@ import numpy.typing as npt
 from patterndb.neighbours.row_distances import Layout
 from patterndb.similarity import beyond_chance
 
-__all__ = ["LARGEST", "PARTS", "Coded", "Query", "Rows", "encode"]
+__all__ = ["PARTS", "Coded", "Part", "Query", "Rows", "dimensions_of", "encode"]
 
+Numbers = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
-PARTS = ("roles", "names", "statistics")
-LARGEST = {"roles": (127, np.int8), "names": (127, np.int8), "statistics": (32767, np.int16)}
-"""Part -> the largest code, and the type of codes."""
+Part = Literal["roles", "names", "coarse", "fine"]
+PARTS: tuple[Part, ...] = ("roles", "names", "coarse", "fine")
+"""What is kept of a row: a byte for each number of the two parts of the fingerprint, and for the first and the second
+byte of each statistic."""
+MEASURED = ("roles", "names", "coarse", "statistics")
+"""What a bound is computed from: `statistics` are both bytes."""
+LARGEST = {"roles": 127, "names": 127, "statistics": 127 * 256 + 127}
+"""The largest code."""
 ROW = np.dtype(
     [("id", "<i8"), ("stamp", "<i8"), ("mask", "<i4")]
-    + [(f"{part}_{name}", "<f8") for part in PARTS for name in ("scale", "error", "square")]
+    + [(f"{part}_{name}", "<f8") for part in MEASURED for name in ("scale", "error", "square")]
 )
+LEAST_SCALE = 1e-30
+SUMMED, ROUNDED = 1e-3, 2.0**-22
+"""What float32 may change, relatively: a sum of thousands of squares, and a number that was divided."""
 Rows = npt.NDArray[Any]
 """One record a row, of type `ROW`: pattern, when it was confirmed, which mask, and of each part the scale of its codes,
 the length of what rounding took away, and the squared length of what it left."""
+Codes = Mapping[Part, npt.NDArray[np.int8]]
+"""Part -> (N, dimensions of the part)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,29 +55,80 @@ class Coded:
     """(masks, D): which dimensions are there; a row names one of these."""
     keys: Vector
     """(N, keys), as they are: they are asked for equality."""
-    codes: dict[str, npt.NDArray[Any]]
-    """Part -> (N, dimensions of the part)."""
+    codes: Codes
+
+    def pieces(self, size: int) -> "Iterator[Coded]":
+        """The same, so many rows at a time."""
+        for start in range(0, len(self.rows), size):
+            some = slice(start, start + size)
+            codes = {part: numbers[some] for part, numbers in self.codes.items()}
+            yield Coded(rows=self.rows[some], masks=self.masks, keys=self.keys[some], codes=codes)
+
+
+def dimensions_of(layout: Layout, part: str) -> npt.NDArray[np.intp]:
+    """Where the dimensions of a part are in the layout."""
+    return layout.parts["statistics" if part in ("coarse", "fine") else part]
 
 
 def encode(layout: Layout, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64], values: Vector) -> Coded:
-    """The signatures (N, D) in codes; NaN and infinities count as missing."""
-    present = np.isfinite(values)
-    rows, codes = np.zeros(len(values), dtype=ROW), {}
+    """The signatures (N, D) in codes; NaN and infinities count as missing, and what no float32 holds."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    present = np.isfinite(single)
+    single[~present] = 0
+    rows = np.zeros(len(values), dtype=ROW)
     rows["id"], rows["stamp"] = ids, stamps
     # As bytes in a dictionary: numpy would sort rows of thousands of booleans.
     numbers: dict[bytes, int] = {}
-    rows["mask"] = [numbers.setdefault(mask.tobytes(), len(numbers)) for mask in present]
-    masks = np.frombuffer(b"".join(numbers), dtype=bool).reshape(len(numbers), len(layout.names))
-    for part in PARTS:
-        own = np.where(present, values, 0.0)[:, layout.parts[part]]
-        largest, kind = LARGEST[part]
-        scale = np.abs(own).max(axis=1, initial=0.0) / largest
-        scale[scale == 0] = 1.0
-        codes[part] = np.rint(own / scale[:, None]).astype(kind)
-        kept = codes[part] * scale[:, None]
-        rows[f"{part}_scale"], rows[f"{part}_square"] = scale, (kept**2).sum(axis=1)
-        rows[f"{part}_error"] = (1 + 1e-9) * np.linalg.norm(own - kept, axis=1)
-    return Coded(rows=rows, masks=masks, keys=values[:, layout.parts["keys"]], codes=codes)
+    rows["mask"] = [numbers.setdefault(mask.tobytes(), len(numbers)) for mask in np.packbits(present, axis=1)]
+    packed = np.frombuffer(b"".join(numbers), dtype=np.uint8).reshape(len(numbers), -1)
+    masks = np.unpackbits(packed, axis=1, count=len(layout.names)).astype(bool)
+    codes: dict[Part, npt.NDArray[np.int8]] = {}
+    for part in ("roles", "names"):
+        units, scale = _scaled(single[:, layout.run(part)], LARGEST[part])
+        found = np.rint(units)
+        _note(rows, part, units, found, scale)
+        codes[part] = found.astype(np.int8)
+    units, scale = _scaled(single[:, layout.run("statistics")], LARGEST["statistics"])
+    found = np.rint(units)
+    _note(rows, "statistics", units, found, scale)
+    both = found.astype(np.int16)
+    coarse = (both + np.int16(128)) >> 8
+    _note(rows, "coarse", units / np.float32(256), coarse.astype(np.float32), 256 * scale)
+    codes |= {"coarse": coarse.astype(np.int8), "fine": (both - (coarse << 8)).astype(np.int8)}
+    return Coded(rows=rows, masks=masks, keys=values[:, layout.run("keys")], codes=codes)
+
+
+def _scaled(own: Numbers, largest: int) -> tuple[Numbers, Vector]:
+    """The values in units of a scale for each row, with which the largest is as large as a code may be."""
+    scale = np.maximum(own.max(axis=1, initial=0.0), -own.min(axis=1, initial=0.0)).astype(np.float64) / largest
+    # So small, numbers lose their digits: they count as what rounding took away.
+    scale[scale < LEAST_SCALE] = 1.0
+    single = scale.astype(np.float32)
+    return own / single[:, None], single.astype(np.float64)
+
+
+def _note(rows: Rows, part: str, units: Numbers, codes: Numbers, scale: Vector) -> None:
+    """Scale, error and squared length of a part of which these are the values and the codes, in units of the scale."""
+    # Both bytes together are looked at where rounding would count.
+    exact = codes.astype(np.float64) if part == "statistics" else codes
+    square, left = (np.einsum("ij,ij->i", each, each).astype(np.float64) for each in (exact, units - codes))
+    size = np.sqrt(square) + np.sqrt(left)
+    rows[f"{part}_scale"], rows[f"{part}_square"] = scale, square * scale**2
+    # Rounding of the units and of the sums, in float32.
+    rows[f"{part}_error"] = scale * ((1 + SUMMED) * np.sqrt(left) + ROUNDED * size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What a query has in common with each of some masks, (masks,) each."""
+
+    counts: Vector
+    """How many dimensions both have."""
+    own: Vector
+    """Squared length of the query there."""
+    more: npt.NDArray[np.bool_]
+    """Whether the mask has what the query lacks."""
 
 
 class Query:
@@ -73,6 +139,7 @@ class Query:
         self._present = np.isfinite(values)
         self._filled = np.where(self._present, values, 0.0)
         self._keys = values[layout.parts["keys"]]
+        self._shared: dict[tuple[int, str], tuple[npt.NDArray[np.bool_], _Shared]] = {}
 
     def weights(self, coded: Coded) -> Vector:
         """(N,): no row's distance of weights is smaller; infinite where it cannot be compared."""
@@ -81,11 +148,15 @@ class Query:
         return np.minimum(by_role, np.where(has_common, by_name, np.inf))
 
     def kind(self, coded: Coded) -> Vector:
-        """(N,): no row's distance of kinds is smaller; infinite where it cannot be compared."""
-        rows, (products, squares, counts, own) = coded.rows, self._sums(coded, "statistics")
+        """(N,): no row's distance of kinds is smaller; infinite where it cannot be compared.
+
+        By both bytes of a statistic where both are there, or by the first.
+        """
+        part = "statistics" if "fine" in coded.codes else "coarse"
+        rows, (products, squares, counts, own) = coded.rows, self._sums(coded, part)
         with np.errstate(over="ignore", invalid="ignore"):
-            slack = 2 * self._rounding("statistics") * (squares + own)
-            apart = np.sqrt(np.maximum(squares + own - 2 * products - slack, 0)) - rows["statistics_error"]
+            slack = 2 * self._rounding(part) * (squares + own)
+            apart = np.sqrt(np.maximum(squares + own - 2 * products - slack, 0)) - rows[f"{part}_error"]
             bound = (1 - 1e-9) * np.maximum(apart, 0) / np.sqrt(np.maximum(counts, 1))
         return np.where(counts > 0, np.where(np.isfinite(bound), bound, 0.0), np.inf)
 
@@ -103,20 +174,43 @@ class Query:
 
     def _sums(self, coded: Coded, part: str) -> tuple[Vector, Vector, Vector, Vector]:
         """Over the dimensions that both have, (N,) each: products, squares of the rows, their number, own squares."""
-        places, codes, rows = self._layout.parts[part], coded.codes[part], coded.rows
-        masks, own, present = coded.masks[:, places], self._filled[places], self._present[places]
-        scale, which = rows[f"{part}_scale"], rows["mask"]
-        numbers = codes.astype(np.float32)
+        places, rows = dimensions_of(self._layout, part), coded.rows
+        present = self._present[places]
+        shared, scale, which = self._in_common(coded.masks, part), rows[f"{part}_scale"], rows["mask"]
+        numbers = _numbers(coded.codes, part)
         with np.errstate(over="ignore", invalid="ignore"):
-            products = scale * np.asarray(numbers @ own.astype(np.float32), dtype=np.float64)
+            products = scale * np.asarray(numbers @ self._filled[places].astype(numbers.dtype), dtype=np.float64)
         squares = rows[f"{part}_square"].copy()
-        # What this signature lacks must not count; most rows have nothing there.
-        more = np.asarray((masks & ~present).any(axis=1))[which]
+        # What this signature lacks must not count.
+        more = shared.more[which]
         if more.any():
+            np.multiply(numbers, numbers, out=numbers)
             with np.errstate(over="ignore"):
-                squares[more] = scale[more] ** 2 * (numbers[more] ** 2 @ present.astype(np.float32))
-        return products, squares, (masks & present).sum(axis=1)[which].astype(np.float64), (masks @ own**2)[which]
+                squares[more] = (scale**2 * (numbers @ present.astype(numbers.dtype)))[more]
+        return products, squares, shared.counts[which], shared.own[which]
+
+    def _in_common(self, masks: npt.NDArray[np.bool_], part: str) -> _Shared:
+        """Computed once for the masks of a file, which thousands of rows name."""
+        key = (id(masks), part)
+        if key not in self._shared or self._shared[key][0] is not masks:
+            places = dimensions_of(self._layout, part)
+            theirs, present, own = masks[:, places], self._present[places], self._filled[places]
+            found = _Shared(
+                counts=(theirs & present).sum(axis=1).astype(np.float64),
+                own=theirs @ own**2,
+                more=np.asarray((theirs & ~present).any(axis=1)),
+            )
+            self._shared[key] = masks, found
+        return self._shared[key][1]
 
     def _rounding(self, part: str) -> float:
-        """Largest relative error of a sum of products in float32."""
-        return float((len(self._layout.parts[part]) + 2) * np.finfo(np.float32).eps)
+        """Largest relative error of a sum of products."""
+        kind = np.float64 if part == "statistics" else np.float32
+        return float((len(dimensions_of(self._layout, part)) + 2) * np.finfo(kind).eps)
+
+
+def _numbers(codes: Codes, part: str) -> Numbers | Vector:
+    """The codes of a part as numbers, both bytes of a statistic so that sums of them are exact."""
+    if part == "statistics":
+        return codes["coarse"] * 256.0 + codes["fine"]
+    return codes[part].astype(np.float32)  # type: ignore[index]

@@ -33,6 +33,12 @@ class Layout:
         found = {name: np.flatnonzero(parts[name]) for name in ("roles", "names", "keys")}
         return found | {"statistics": np.flatnonzero(~is_fingerprint(self.names))}
 
+    def run(self, part: str) -> slice | Places:
+        """The places of a part, as a slice where they are in one piece: of an array that takes no copy."""
+        places = self.parts[part]
+        is_run = len(places) and places[-1] - places[0] + 1 == len(places)
+        return slice(int(places[0]), int(places[-1]) + 1) if is_run else places
+
     @cached_property
     def _index(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.names)}

@@ -13,12 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.neighbours.code_files import CodeFiles
-from patterndb.neighbours.codes import Query
+from patterndb.neighbours.codes import Coded, Query
 from patterndb.neighbours.row_distances import Layout, row_distances
 from patterndb.records import RELATED
 from patterndb.similarity import Criterion, Distances
 
-__all__ = ["AT_A_TIME", "EXACT_MODELS", "Bounds", "CodedBounds", "ExactBounds", "Found", "Own", "find_nearest"]
+__all__ = [
+    "AT_A_TIME",
+    "EXACT_MODELS",
+    "Bounds",
+    "CandidateBounds",
+    "CodedBounds",
+    "ExactBounds",
+    "Found",
+    "Own",
+    "Read",
+    "find_nearest",
+]
 
 Vector = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -29,6 +40,8 @@ EXACT_MODELS = 500
 AT_A_TIME = 128
 AT_LEAST = 16
 """Bounds are near to the distances: few signatures more than are asked for are read at first."""
+CLOSER = 1_000
+"""So many of the nearest by the first byte of their statistics are looked at by both."""
 SLACK = 1e-9
 """Sums in another order differ by less, relatively."""
 
@@ -71,28 +84,52 @@ class CodedBounds:
         return self._ids, self._files.bounds(self._query, "weights")[self._places]
 
     def kind(self) -> tuple[Ids, Vector]:
+        """By the statistics alone: all of them roughly, and the nearest by all that is known of them."""
+        found = self._files.bounds(self._query, "kind")[self._places]
+        nearest = np.sort(np.argpartition(found, CLOSER)[:CLOSER]) if len(found) > CLOSER else np.arange(len(found))
+        found[nearest] = self._files.closer_kind(self._query, self._places[nearest])
+        return self._ids, found
+
+
+class CandidateBounds:
+    """Bounds by the codes of those that are named as candidates for each distance."""
+
+    def __init__(self, read: Callable[[Criterion], Coded | None], query: Query) -> None:
+        self._read, self._query = read, query
+
+    def weights(self) -> tuple[Ids, Vector]:
+        """By the fingerprint alone."""
+        return self._of("weights", self._query.weights)
+
+    def kind(self) -> tuple[Ids, Vector]:
         """By the statistics alone."""
-        return self._ids, self._files.bounds(self._query, "kind")[self._places]
+        return self._of("kind", self._query.kind)
+
+    def _of(self, by: Criterion, measure: Callable[[Coded], Vector]) -> tuple[Ids, Vector]:
+        coded = self._read(by)
+        if coded is None:
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        return coded.rows["id"].astype(np.int64), measure(coded)
 
 
 class ExactBounds:
-    """The distances themselves: of all patterns, or of those that are named as candidates for each distance."""
+    """The distances themselves, of all these patterns."""
 
-    def __init__(self, candidates: Callable[[Criterion], Ids], own: Own, read: Read) -> None:
-        self._candidates, self._own, self._read = candidates, own, read
+    def __init__(self, ids: Ids, own: Own, read: Read) -> None:
+        self._ids, self._own, self._read = ids, own, read
 
     def weights(self) -> tuple[Ids, Vector]:
         """What cannot be compared is infinitely far."""
-        ids, found = self._measured("weights")
+        ids, found = self._measured()
         return ids, (1 - SLACK) * np.where(np.isnan(found.weights), np.inf, found.weights)
 
     def kind(self) -> tuple[Ids, Vector]:
         """Likewise."""
-        ids, found = self._measured("kind")
+        ids, found = self._measured()
         return ids, (1 - SLACK) * np.where(np.isnan(found.kind), np.inf, found.kind)
 
-    def _measured(self, by: Criterion) -> tuple[Ids, Distances]:
-        ids = self._candidates(by)
+    def _measured(self) -> tuple[Ids, Distances]:
+        ids = self._ids
         ids = ids[ids != self._own.pattern_id]
         return ids, _distances(ids, self._own, self._read)
 

@@ -5,31 +5,54 @@ percentiles are among a sample of pairs that the database keeps.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Text, func, select, type_coerce
+from sqlalchemy import Connection, Integer, LargeBinary, column, func, select, table
 
 from dna_zoo.errors import StoreError
+from patterndb.batches import batches
 from patterndb.comparison import Comparison, compare
 from patterndb.engine import upsert
-from patterndb.floats import pack_array, unpack_array
+from patterndb.floats import pack_array, unpack_array, unpack_arrays
 from patterndb.neighbours import pair_sample, search
 from patterndb.neighbours.code_files import CodeFiles
+from patterndb.neighbours.code_rows import unpack_rows
 from patterndb.neighbours.codes import Coded, Query, encode
 from patterndb.neighbours.pair_sample import PairSample, draw_pairs
+from patterndb.neighbours.reading import (
+    StoredLayout,
+    as_bytes,
+    layouts_of,
+    read_current,
+    read_layouts,
+    read_own,
+    read_state,
+    read_values,
+)
 from patterndb.neighbours.row_distances import Layout, row_distances
-from patterndb.neighbours.search import Bounds, CodedBounds, ExactBounds, Found, Own, find_nearest
-from patterndb.neighbours.vectors import Vectors, enable, is_there
-from patterndb.patterns import CURRENT, IS_CURRENT, NEWEST_FIRST, SIGNED, PatternStore, read_entries
-from patterndb.records import Neighbour, SignatureEntry, SignatureRecord
+from patterndb.neighbours.search import (
+    Bounds,
+    CandidateBounds,
+    CodedBounds,
+    ExactBounds,
+    Found,
+    Own,
+    Read,
+    find_nearest,
+)
+from patterndb.neighbours.vectors import Vectors, drop_others, enable, is_there
+from patterndb.patterns import CURRENT, IS_CURRENT, SIGNED, PatternStore, read_entries
+from patterndb.records import Neighbour, PairDistances, SignatureEntry, SignatureRecord
 from patterndb.retry import survives_restarts
-from patterndb.similarity import Criterion, Distances, align, all_distances, nearest, pair_distances
+from patterndb.similarity import Criterion, Distances, align, all_distances, nearest, place
 from patterndb.tables import MODELS, PAIR_SAMPLES, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 
 __all__ = ["NeighbourStore"]
@@ -42,7 +65,16 @@ COUNTED = 5_000
 
 
 class NeighbourStore(PatternStore):
-    """The part of the pattern database that compares models."""
+    """The part of the pattern database that compares models.
+
+    What it counted, and the sample of pairs, it remembers until there are newer signatures.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._sizes: dict[str, _Size] = {}
+        self._samples: dict[str, PairSample] = {}
+        self._held: dict[str, _Held] = {}
 
     @survives_restarts
     def compare_patterns(self, a: str, b: str) -> Comparison:
@@ -63,9 +95,14 @@ class NeighbourStore(PatternStore):
         version, or no dimension in common, are left out. Raises `NotMinedError` if `name` has no pattern, `StoreError`
         if no other model has a signature of its version.
         """
+        with self._reading() as connection:
+            found = read_own(connection, name)
+            sample = None if found is None else self._kept_sample(connection, found.version)
+            if sample is not None:
+                return self._search(connection, found, top_k, by, sample)
         version = self._versions_of([name])[name]
         if self._is_large(version):
-            return self._search(name, version, top_k, by, self._sample(version))
+            return self._search_by_name(name, top_k, by, self._sample(version))
         entries = self._entries(version)
         if len(entries) == 1:
             self._require_one_version(entries[0].signature)
@@ -83,7 +120,7 @@ class NeighbourStore(PatternStore):
             ours = [name for name, each in versions.items() if each == version]
             if self._is_large(version):
                 sample = self._sample(version)
-                found |= {name: self._search(name, version, top_k, "weights", sample) for name in ours}
+                found |= {name: self._search_by_name(name, top_k, "weights", sample) for name in ours}
             else:
                 found |= nearest(ours, self._entries(version), top_k)
         return {name: found[name] for name in names}
@@ -96,7 +133,7 @@ class NeighbourStore(PatternStore):
         reads all signatures. A catalog that is small needs nothing.
         """
         with self._reading() as connection:
-            layouts = _read_layouts(connection)
+            layouts = read_layouts(connection)
         large = [layout_id for layout_id, each in layouts.items() if self._is_large(each.version)]
         if self.path is not None:
             with self._reading() as connection:
@@ -104,6 +141,7 @@ class NeighbourStore(PatternStore):
         with self._writing() as connection:
             if not large or not enable(connection):
                 return 0
+            drop_others(connection, layouts)
             return sum(_index_vectors(connection, layouts[each]) for each in large)
 
     def _versions_of(self, names: Sequence[str]) -> dict[str, str]:
@@ -119,13 +157,16 @@ class NeighbourStore(PatternStore):
 
     def _is_large(self, version: str) -> bool:
         """Whether so many models have a signature of this version that pairs are too many."""
-        kept = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id.in_(_layouts_of(version)))
         with self._reading() as connection:
-            count = connection.execute(select(func.count()).select_from(kept.subquery())).scalar_one()
-            if search.EXACT_MODELS < count <= COUNTED:
-                of_keys = select(func.count(MODELS.c.key.distinct())).select_from(PATTERNS.join(MODELS))
-                count = connection.execute(of_keys.where(PATTERNS.c.id.in_(kept))).scalar_one()
-        return count > search.EXACT_MODELS
+            return self._size(connection, version).is_large
+
+    def _size(self, connection: Connection, version: str) -> "_Size":
+        """Of the catalog of a version; counted again when there are newer signatures."""
+        newest = connection.scalar(select(func.max(SIGNATURES.c.pattern_id)))
+        known = self._sizes.get(version)
+        if known is None or known.newest != newest:
+            known = self._sizes[version] = _measure(connection, version, newest)
+        return known
 
     def _entries(self, version: str) -> tuple[SignatureEntry, ...]:
         """The current signatures of this version."""
@@ -146,226 +187,228 @@ class NeighbourStore(PatternStore):
             return self._sample(version)
         return all_distances(self._entries(version)).each_once()
 
+    def _kept_sample(self, connection: Connection, version: str) -> PairSample | None:
+        """The sample of pairs of a large catalog, if it is there and stands for it."""
+        size = self._size(connection, version)
+        if not size.is_large:
+            return None
+        sample = self._samples.get(version) or _read_sample(connection, version)
+        if sample is None or not sample.is_fresh(size.signatures):
+            sample = _read_sample(connection, version)
+        if sample is None or not sample.is_fresh(size.signatures):
+            return None
+        self._samples[version] = sample
+        return sample
+
     def _sample(self, version: str) -> PairSample:
         """The sample of pairs, drawn again where it does not stand for the catalog any more."""
         with self._reading() as connection:
-            count = _count_signatures(connection, version)
-            found = _read_sample(connection, version)
-            if found is not None and found.is_fresh(count):
-                return found
-            found = _draw_sample(connection, version, count)
+            kept = self._kept_sample(connection, version)
+            if kept is not None:
+                return kept
+            found = _draw_sample(connection, version, self._size(connection, version).signatures)
         try:
             with self._writing() as connection:
                 _write_sample(connection, version, found)
         except StoreError as error:
-            # Of a database that may only be read, it is drawn each time: always the same.
             log.info("The sample of pairs is not kept: %s", error.message)
+        # Of a database that may only be read, it is drawn in every session: always the same.
+        self._samples[version] = found
         return found
 
-    def _search(self, name: str, version: str, top_k: int, by: Criterion, among: PairSample) -> tuple[Neighbour, ...]:
-        """The nearest among many."""
+    def _search_by_name(self, name: str, top_k: int, by: Criterion, among: PairSample) -> tuple[Neighbour, ...]:
         with self._reading() as connection:
-            layouts = _read_layouts(connection)
-            found = _read_own(connection, name)
-            assert found is not None
-            own = _own(connection, found.id, layouts[found.layout_id], found.sha256)
-            read = partial(_read_values, connection, layouts, own.layout)
-            ranked = find_nearest(own, self._bounds(connection, own, layouts, found.layout_id), read, top_k, by)
-            return _neighbours(connection, own, ranked, top_k, among)
+            return self._search(connection, read_own(connection, name), top_k, by, among)
+
+    def _search(
+        self, connection: Connection, found: Any, top_k: int, by: Criterion, among: PairSample
+    ) -> tuple[Neighbour, ...]:
+        """The nearest among many to a model, as `read_own` gives it."""
+        layouts = read_layouts(connection)
+        own = _own(connection, found.id, layouts[found.layout_id], found.sha256)
+        bounds = self._bounds(connection, own, layouts, found.layout_id)
+        read = _Remembered(partial(read_values, connection, layouts, own.layout))
+        ranked = find_nearest(own, bounds, read, top_k, by)
+        return _neighbours(connection, own, ranked, top_k, among, read)
 
     def _bounds(
-        self, connection: Connection, own: Own, layouts: "Mapping[int, _Layout]", layout_id: int
+        self, connection: Connection, own: Own, layouts: "Mapping[int, StoredLayout]", layout_id: int
     ) -> Sequence[Bounds]:
         """What leaves out most models: pgvector's tables, files of codes, or nothing but their signatures."""
-        read = partial(_read_values, connection, layouts, own.layout)
+        read = partial(read_values, connection, layouts, own.layout)
         comparable = [each for each in layouts.values() if each.version == layouts[layout_id].version]
         if self.path is not None:
             bounds = [self._coded(connection, each, own, layouts[layout_id]) for each in comparable]
             if None not in bounds:
                 return [each for each in bounds if each is not None]
         found: list[Bounds] = []
-        candidates: Callable[[Criterion], Ids]
         for each in comparable:
-            vectors = Vectors.find(connection, each.id, own.layout) if each.id == layout_id else None
-            if vectors is not None:
-                candidates = partial(_candidates, connection, vectors, own)
-            else:
-                candidates = partial(_every, _read_current(connection, each.id)[0])
-            found.append(ExactBounds(candidates, own, read))
+            vectors = Vectors.find(connection, each.id, each.dimensions)
+            if vectors is None:
+                found.append(ExactBounds(read_current(connection, each.id)[0], own, read))
+                continue
+            values = each.dimensions.take(own.layout.names, own.values)
+            named = partial(_candidates, connection, vectors, each.dimensions, own, values)
+            found.append(CandidateBounds(named, Query(each.dimensions, values)))
         return found
 
-    def _coded(self, connection: Connection, layout: "_Layout", own: Own, own_layout: "_Layout") -> Bounds | None:
+    def _coded(
+        self, connection: Connection, layout: "StoredLayout", own: Own, own_layout: "StoredLayout"
+    ) -> Bounds | None:
         """By the files of codes; None where they cannot be written."""
         try:
-            files, ids, stamps = self._files(connection, layout)
+            files, places = self._files(connection, layout)
         except OSError as error:
             log.info("No files of codes, so every signature is read: %s", error)
             return None
-        others = ids != own.pattern_id
+        others = places[files.rows()["id"][places] != own.pattern_id]
         query = Query(layout.dimensions, layout.dimensions.take(own_layout.dimensions.names, own.values))
-        return CodedBounds(files, files.places(ids[others], stamps[others]), query)
+        return CodedBounds(files, others, query)
 
-    def _files(self, connection: Connection, layout: "_Layout") -> tuple[CodeFiles, Ids, Ids]:
-        """The files of codes of a layout, with everything that is in the database; patterns, when confirmed."""
+    def _files(self, connection: Connection, layout: "StoredLayout") -> tuple[CodeFiles, npt.NDArray[np.intp]]:
+        """The files of codes of a layout, with everything that is in the database, and the rows of current patterns."""
         assert self.path is not None
+        state = read_state(connection)
+        held = self._held.get(layout.digest)
+        if held is not None and held.state == state and held.files.are_there():
+            return held.files, held.places
         files = CodeFiles(Path(f"{self.path}-codes") / layout.digest[:16], layout.dimensions)
-        state = _read_state(connection)
         known = files.recall(state)
-        ids, stamps = known or _read_current(connection, layout.id)
+        ids, stamps = known or read_current(connection, layout.id)
         if known is None:
             files.remember(state, ids, stamps)
-        missing = files.missing(ids, stamps)
+        places, missing = files.find(ids, stamps)
         if missing.any():
             log.info("Coding %d signatures.", missing.sum())
             files.add(_encoded(connection, layout, ids[missing], stamps[missing]))
-        files.tidy(ids, stamps)
-        return files, ids, stamps
+        if files.tidy(ids, stamps) or missing.any():
+            places, _ = files.find(ids, stamps)
+        self._held[layout.digest] = _Held(state=state, files=files, places=places)
+        return files, places
 
 
-class _Layout:
-    """A layout as the database has it."""
-
-    def __init__(self, row: Any) -> None:
-        self.id, self.version, self.digest = int(row.id), str(row.version), str(row.digest)
-        self.dimensions = Layout(tuple(row.names))
-
-
-def _layouts_of(version: str) -> Any:
-    return select(SIGNATURE_LAYOUTS.c.id).where(SIGNATURE_LAYOUTS.c.version == version)
-
-
-def _read_layouts(connection: Connection) -> dict[int, _Layout]:
-    return {row.id: _Layout(row) for row in connection.execute(select(SIGNATURE_LAYOUTS))}
-
-
-def _read_own(connection: Connection, name: str) -> Any:
-    """Pattern, layout, version and file of the model key's current pattern; None without one."""
-    query = (
-        select(PATTERNS.c.id, SIGNATURES.c.layout_id, SIGNATURE_LAYOUTS.c.version, MODELS.c.sha256)
-        .select_from(PATTERNS.join(MODELS).join(SIGNATURES).join(SIGNATURE_LAYOUTS))
-        .where(MODELS.c.key == name)
-    )
-    return connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).first()
-
-
-def _own(connection: Connection, pattern_id: int, layout: _Layout, sha256: str) -> Own:
+def _own(connection: Connection, pattern_id: int, layout: StoredLayout, sha256: str) -> Own:
     same = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.sha256 == sha256)
     return Own(
         pattern_id=pattern_id,
         layout=layout.dimensions,
-        values=_read_values(connection, {layout.id: layout}, layout.dimensions, [pattern_id])[pattern_id],
+        values=read_values(connection, {layout.id: layout}, layout.dimensions, [pattern_id])[pattern_id],
         same_file=frozenset(connection.scalars(same)) - {pattern_id},
     )
 
 
-def _read_values(
-    connection: Connection, layouts: Mapping[int, _Layout], wanted: Layout, ids: Sequence[int]
-) -> dict[int, Vector]:
-    """Pattern -> its signature as values of one layout; NaN for what is missing."""
-    query = select(SIGNATURES.c.pattern_id, SIGNATURES.c.layout_id, SIGNATURES.c.packed_values)
-    found = {}
-    for pattern_id, layout_id, packed in connection.execute(query.where(SIGNATURES.c.pattern_id.in_(ids))):
-        names = layouts[layout_id].dimensions.names
-        found[pattern_id] = wanted.take(names, unpack_array(packed, len(names)))
-    return found
+def _candidates(
+    connection: Connection, vectors: Vectors, layout: Layout, own: Own, values: Vector, by: Criterion
+) -> Coded | None:
+    """The codes of the current patterns of a layout that pgvector names, and of those of the same file."""
+    named = {*vectors.candidates(values, by), *own.same_file} - {own.pattern_id}
+    codes = table(vectors.codes, column("pattern_id", Integer), column(by, LargeBinary))
+    joined = codes.join(PATTERNS, PATTERNS.c.id == codes.c.pattern_id).join(MODELS, MODELS.c.id == PATTERNS.c.model_id)
+    query = select(codes.c[by]).select_from(joined).where(codes.c.pattern_id.in_(sorted(named)), IS_CURRENT)
+    with as_bytes(connection):
+        packed = connection.scalars(query).all()
+    return unpack_rows(layout, packed, by) if packed else None
 
 
-def _read_current(connection: Connection, layout_id: int) -> tuple[Ids, Ids]:
-    """The current patterns with a signature of this layout, and when they were confirmed.
+def _encoded(connection: Connection, layout: StoredLayout, ids: Ids, stamps: Ids) -> Iterator[Coded]:
+    """The signatures in codes, some at a time; the next are read while these are coded."""
 
-    Of a hundred thousand models, ranking and parsing times in SQL take longer than reading all rows.
-    """
-    of_layout = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout_id)
-    described = PATTERNS.join(MODELS)
-    query = select(MODELS.c.key, type_coerce(PATTERNS.c.confirmed_at, Text), PATTERNS.c.id).select_from(described)
-    kept = connection.execute(query).all()
-    if len({row[0] for row in kept}) < len(kept):
-        newest: dict[str, Any] = {}
-        for row in kept:
-            if row[0] not in newest or tuple(newest[row[0]]) < tuple(row):
-                newest[row[0]] = row
-        kept = list(newest.values())
-    # SQLite gives text, PostgreSQL times with a zone, which numpy does not take.
-    times = [time if isinstance(time, str) else time.replace(tzinfo=None) for _, time, _ in kept]
-    ids, stamps = np.array([row[2] for row in kept], dtype=np.int64), np.array(times, dtype="datetime64[us]")
-    ours = np.isin(ids, np.array(connection.scalars(of_layout).all(), dtype=np.int64))
-    order = np.argsort(ids[ours])
-    return ids[ours][order], stamps.astype(np.int64)[ours][order]
+    def code(some: tuple[Ids, Ids, Sequence[bytes]]) -> Coded:
+        own, when, packed = some
+        return encode(layout.dimensions, own, when, unpack_arrays(packed, len(layout.dimensions.names)))
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for some in batches(_packed(connection, ids, stamps), workers):
+            yield from pool.map(code, some)
 
 
-def _read_state(connection: Connection) -> str:
-    """What changes whenever another pattern becomes a current one."""
-    numbers = (func.count(), func.max(PATTERNS.c.id), func.sum(PATTERNS.c.id))
-    newest = func.max(type_coerce(PATTERNS.c.confirmed_at, Text))
-    return repr(tuple(connection.execute(select(*numbers, newest).select_from(PATTERNS)).one()))
-
-
-def _only_current(connection: Connection, ids: Sequence[int]) -> Ids:
-    """Those of the patterns that are the current ones of their keys."""
-    query = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids), IS_CURRENT)
-    return np.array(sorted(connection.scalars(query)), dtype=np.int64)
-
-
-def _every(ids: Ids, by: Criterion) -> Ids:
-    return ids
-
-
-def _candidates(connection: Connection, vectors: Vectors, own: Own, by: Criterion) -> Ids:
-    """Current patterns that pgvector names."""
-    named = {*vectors.candidates(own.pattern_id, own.values, by).tolist(), *own.same_file}
-    return _only_current(connection, sorted(named))
-
-
-def _encoded(connection: Connection, layout: _Layout, ids: Ids, stamps: Ids) -> Iterator[Coded]:
-    """The signatures in codes, some at a time."""
+def _packed(connection: Connection, ids: Ids, stamps: Ids) -> Iterator[tuple[Ids, Ids, Sequence[bytes]]]:
+    """The signatures of these patterns, sorted, as they are kept, some at a time."""
+    query = select(SIGNATURES.c.packed_values).order_by(SIGNATURES.c.pattern_id)
     for start in range(0, len(ids), search.AT_A_TIME):
-        some = ids[start : start + search.AT_A_TIME]
-        values = _read_values(connection, {layout.id: layout}, layout.dimensions, some.tolist())
-        stacked = np.stack([values[pattern_id] for pattern_id in some.tolist()])
-        yield encode(layout.dimensions, some, stamps[start : start + search.AT_A_TIME], stacked)
+        some = slice(start, start + search.AT_A_TIME)
+        with as_bytes(connection):
+            packed = connection.scalars(query.where(SIGNATURES.c.pattern_id.in_(ids[some].tolist()))).all()
+        yield ids[some], stamps[some], packed
 
 
-def _index_vectors(connection: Connection, layout: _Layout) -> int:
-    """Make pgvector's table of a layout, if it is not there; how many signatures it holds."""
-    ids = connection.scalars(select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout.id)).all()
+def _index_vectors(connection: Connection, layout: StoredLayout) -> int:
+    """Make pgvector's tables of a layout, if they are not there; how many signatures they hold."""
+    of_layout = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id == layout.id)
+    ids = np.array(sorted(connection.scalars(of_layout)), dtype=np.int64)
     if not is_there(connection, layout.id):
         vectors = Vectors(connection, layout.id, layout.dimensions)
         vectors.create()
-        for start in range(0, len(ids), search.AT_A_TIME):
-            some = ids[start : start + search.AT_A_TIME]
-            values = _read_values(connection, {layout.id: layout}, layout.dimensions, some)
-            vectors.put(some, np.stack([values[pattern_id] for pattern_id in some]))
+        for own, _, packed in _packed(connection, ids, ids):
+            vectors.put(own, unpack_arrays(packed, len(layout.dimensions.names)))
         vectors.index()
     return len(ids)
 
 
+class _Remembered:
+    """Values of patterns, which are not read again while they are few."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._known: dict[int, Vector] = {}
+
+    def __call__(self, ids: Sequence[int]) -> Mapping[int, Vector]:
+        if len(self._known) > search.AT_A_TIME:
+            self._known = {}
+        if new := [pattern_id for pattern_id in ids if pattern_id not in self._known]:
+            self._known |= self._read(new)
+        return self._known
+
+
 def _neighbours(
-    connection: Connection, own: Own, ranked: Sequence[Found], top_k: int, among: Distances | PairSample
+    connection: Connection, own: Own, ranked: Sequence[Found], top_k: int, among: PairSample, read: Read
 ) -> tuple[Neighbour, ...]:
     """The first `top_k` of those that were found, ties by name, with all that is said of them."""
-    ids = [own.pattern_id, *(each.pattern_id for each in ranked)]
-    found = read_entries(connection, PATTERNS.c.id.in_(ids))
-    entries = dict(zip(_by_key(connection, ids), found, strict=True))
-    rounded = sorted((round(each.rank, 9), entries[each.pattern_id].model.key, each.pattern_id) for each in ranked)
-    mine = entries[own.pattern_id]
+    ids = [each.pattern_id for each in ranked]
+    query = select(PATTERNS.c.id, MODELS.c.key).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids))
+    keys = {pattern_id: key for pattern_id, key in connection.execute(query)}
+    nearest = sorted((round(each.rank, 9), keys[each.pattern_id], each.pattern_id) for each in ranked)[:top_k]
+    values = read([pattern_id for _, _, pattern_id in nearest])
     return tuple(
-        Neighbour(model=key, **asdict(pair_distances(mine, entries[pattern_id], among)))
-        for _, key, pattern_id in rounded[:top_k]
+        Neighbour(model=key, **asdict(_placed(own, pattern_id, values[pattern_id], among)))
+        for _, key, pattern_id in nearest
     )
 
 
-def _by_key(connection: Connection, ids: Sequence[int]) -> list[int]:
-    """The patterns by their model keys, as `read_entries` sorts them."""
-    query = select(MODELS.c.key, PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids))
-    return [pattern_id for _, pattern_id in sorted(connection.execute(query).all())]
+def _placed(own: Own, pattern_id: int, values: Vector, among: PairSample) -> PairDistances:
+    return place(own.layout.names, own.values, values, is_same_file=pattern_id in own.same_file, among=among)
 
 
 # The sample of pairs.
 
 
-def _count_signatures(connection: Connection, version: str) -> int:
-    kept = select(func.count()).select_from(SIGNATURES).where(SIGNATURES.c.layout_id.in_(_layouts_of(version)))
-    return int(connection.execute(kept).scalar_one())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """Files of codes, and the rows of current patterns, in one state of the database."""
+
+    state: str
+    files: CodeFiles
+    places: npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """How much there is of a version."""
+
+    newest: int | None
+    """The newest signature, of whatever version."""
+    signatures: int
+    is_large: bool
+
+
+def _measure(connection: Connection, version: str, newest: int | None) -> _Size:
+    kept = select(SIGNATURES.c.pattern_id).where(SIGNATURES.c.layout_id.in_(layouts_of(version)))
+    signatures = models = int(connection.execute(select(func.count()).select_from(kept.subquery())).scalar_one())
+    if search.EXACT_MODELS < signatures <= COUNTED:
+        of_keys = select(func.count(MODELS.c.key.distinct())).select_from(PATTERNS.join(MODELS))
+        models = int(connection.execute(of_keys.where(PATTERNS.c.id.in_(kept))).scalar_one())
+    return _Size(newest=newest, signatures=signatures, is_large=models > search.EXACT_MODELS)
 
 
 def _read_sample(connection: Connection, version: str) -> PairSample | None:
@@ -389,15 +432,15 @@ def _write_sample(connection: Connection, version: str, sample: PairSample) -> N
 
 def _draw_sample(connection: Connection, version: str, count: int) -> PairSample:
     """The distances of random pairs of the current models."""
-    layouts = _read_layouts(connection)
+    layouts = read_layouts(connection)
     comparable = [each for each in layouts.values() if each.version == version]
-    ids = np.concatenate([_read_current(connection, each.id)[0] for each in comparable])
+    ids = np.concatenate([read_current(connection, each.id)[0] for each in comparable])
     pairs = ids[draw_pairs(len(ids), pair_sample.NUM_PAIRS)]
     wanted = Layout(tuple(dict.fromkeys(name for each in comparable for name in each.dimensions.names)))
     weights, kind = np.full((2, len(pairs)), np.nan)
     for start in range(0, len(pairs), search.AT_A_TIME):
         some = pairs[start : start + search.AT_A_TIME]
-        values = _read_values(connection, layouts, wanted, np.unique(some).tolist())
+        values = read_values(connection, layouts, wanted, np.unique(some).tolist())
         a, b = (np.stack([values[pattern_id] for pattern_id in side.tolist()]) for side in some.T)
         found = row_distances(wanted, a, b)
         weights[start : start + len(some)], kind[start : start + len(some)] = found.weights, found.kind

@@ -1,37 +1,49 @@
-"""pgvector, where a PostgreSQL server has it: graphs in which the nearest signatures are found without reading all.
+"""pgvector, where a PostgreSQL server has it: models that may be near are found without reading all signatures.
 
-Of each layout there is a table beside the signatures, with three vectors a model and a graph (HNSW) on each: the signs
-of the two parts of the fingerprint, and a random projection of the statistics. They are too short to say how far two
-models are apart, but among the candidates that they name are the nearest, and exact distances rank those.
+Of each layout there are two tables beside the signatures. One is narrow and read through: the signs of the fingerprint
+by role, and the fingerprint by name. Fingerprints of unrelated models are independent numbers, in which no graph shows
+the way to the few that are related (`python -m benchmarks.database`), and a whole row of theirs takes 0.9 kB. The other
+has a random projection of the statistics with a graph (HNSW), and the signatures in codes.
 
-The tables are made from the signatures and belong to no schema version; a signature that is saved is put in as well.
+What is found are candidates. Their codes leave out most of them, and exact distances rank the rest. The tables are
+made from the signatures and belong to no schema version; a signature that is saved is put in as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, text
 
+from patterndb.bulk import Field, copy_rows
+from patterndb.neighbours.code_rows import pack_rows
+from patterndb.neighbours.codes import encode
 from patterndb.neighbours.row_distances import Layout
 from patterndb.records import SignatureRecord
 from patterndb.similarity import Criterion
 
-__all__ = ["NUM_CANDIDATES", "PREFIX", "Vectors", "enable", "is_there", "keep_vectors"]
+__all__ = ["PREFIX", "Vectors", "drop_others", "enable", "is_there", "keep_vectors"]
 
+Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
 PREFIX = "signature_vectors_"
-"""How the names of the tables begin; the layout's number follows."""
+"""How the names of all these tables begin."""
+TABLES = PREFIX + "2_"
+"""How those begin that this version makes; the layout's number follows."""
 LEAST_VERSION = (0, 7)
 """The first pgvector that compares bits."""
-PROJECTED = 512
-"""Numbers of the projection of the statistics: distances keep their order up to 3 %."""
-NUM_CANDIDATES = {"roles": 200, "names": 50, "kind": 300}
+PROJECTED = 256
+"""Numbers of the projection of the statistics: distances keep their order up to 4 %."""
+NUM_CANDIDATES: Mapping[Criterion, int] = {"weights": 400, "kind": 400}
 SEARCH_WIDTH = 400
 """How many places of a graph are kept in mind on the way (`hnsw.ef_search`)."""
+SIGNS_KEEP = 0.8
+"""Share of a correlation, in standard deviations of chance, that signs alone show: sqrt(2 / pi)."""
+LARGEST = 60_000.0
+"""Of a number of 16 bits."""
 BUILD_MEMORY = "512MB"
-OPERATORS = {"roles": ("<~>", "bit_hamming_ops"), "names": ("<~>", "bit_hamming_ops"), "kind": ("<->", "vector_l2_ops")}
 SEED = 0
 
 
@@ -63,16 +75,23 @@ def _as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
+def drop_others(connection: Connection, layout_ids: Iterable[int]) -> None:
+    """Drop the tables that another version of dna-zoo made of these layouts."""
+    for layout_id in layout_ids:
+        connection.execute(text(f"DROP TABLE IF EXISTS {PREFIX}{layout_id}"))
+
+
 class Vectors:
-    """The table of one layout, in one transaction."""
+    """The tables of one layout, in one transaction."""
 
     def __init__(self, connection: Connection, layout_id: int, layout: Layout) -> None:
-        self._connection, self._layout, self._table = connection, layout, f"{PREFIX}{layout_id}"
-        self._sizes = {part: len(layout.parts[part]) for part in ("roles", "names")}
+        self._connection, self._layout = connection, layout
+        self._signs, self.codes = f"{TABLES}{layout_id}_signs", f"{TABLES}{layout_id}_codes"
+        self._sizes = {part: max(len(layout.parts[part]), 1) for part in ("roles", "names")}
 
     @classmethod
     def find(cls, connection: Connection, layout_id: int, layout: Layout) -> "Vectors | None":
-        """The table, if it is there; pgvector's types can be named from then on."""
+        """The tables, if they are there; pgvector's types can be named from then on."""
         if not is_there(connection, layout_id):
             return None
         found = cls(connection, layout_id, layout)
@@ -80,82 +99,123 @@ class Vectors:
         return found
 
     def create(self) -> None:
-        """Make the table, empty. What is put in before `index` is faster."""
+        """Make the tables, empty. What is put in before `index` is faster."""
         self._name_types()
-        roles, names = (max(self._sizes[part], 1) for part in ("roles", "names"))
-        self._connection.execute(
-            text(
-                f"CREATE TABLE {self._table} (pattern_id INTEGER PRIMARY KEY REFERENCES signatures ON DELETE CASCADE,"
-                f" roles bit({roles}), names bit({names}), kind vector({PROJECTED}))"
-            )
-        )
+        key = "pattern_id INTEGER PRIMARY KEY REFERENCES signatures ON DELETE CASCADE"
+        roles, names = (f"{part} {kind}({self._sizes[part]}) NOT NULL" for part, kind in VECTORS.items())
+        codes = (f"{by} bytea STORAGE EXTERNAL NOT NULL" for by in NUM_CANDIDATES)
+        for statement in (
+            f"CREATE TABLE {self._signs} ({key}, {roles}, {names})",
+            f"CREATE TABLE {self.codes} ({key}, projected halfvec({PROJECTED}) NOT NULL, {', '.join(codes)})",
+        ):
+            self._connection.execute(text(statement))
 
     def index(self) -> None:
-        """Make the graphs."""
+        """Make the graph, and have the server know how large the tables are."""
         self._connection.execute(text(f"SET LOCAL maintenance_work_mem = '{BUILD_MEMORY}'"))
-        for part, (_, operators) in OPERATORS.items():
-            self._connection.execute(text(f"CREATE INDEX ON {self._table} USING hnsw ({part} {operators})"))
+        self._connection.execute(text(f"CREATE INDEX ON {self.codes} USING hnsw (projected halfvec_l2_ops)"))
+        for table in (self._signs, self.codes):
+            self._connection.execute(text(f"ANALYZE {table}"))
 
-    def put(self, ids: Sequence[int], values: Vector) -> None:
+    def put(self, ids: Ids, values: Vector) -> None:
         """Keep the vectors of these patterns, (patterns, D)."""
         if not len(ids):
             return
-        columns = (ids, *self._columns(ids, values))
-        rows = [dict(zip(("pattern_id", *OPERATORS), row, strict=True)) for row in zip(*columns, strict=True)]
-        casts = f"CAST(:roles AS {self._bits('roles')}), CAST(:names AS {self._bits('names')}), CAST(:kind AS vector)"
-        self._connection.execute(text(f"INSERT INTO {self._table} VALUES (:pattern_id, {casts})"), rows)
+        coded = encode(self._layout, ids, np.zeros_like(ids), values)
+        key = Field(name="pattern_id", values=[int(each).to_bytes(4, "big") for each in ids])
+        roles, names = self._signs_of(values, seed=int(ids[0])), self._names_of(values)
+        copy_rows(self._connection, self._signs, (key, _bits("roles", roles), _halves("names", names)))
+        codes = (Field(name=by, values=pack_rows(self._layout, coded, by)) for by in NUM_CANDIDATES)
+        copy_rows(self._connection, self.codes, (key, _halves("projected", self._projected(values)), *codes))
 
-    def candidates(self, pattern_id: int, values: Vector, by: Criterion) -> npt.NDArray[np.int64]:
-        """Patterns that may be among the nearest to these values (D,)."""
-        found: list[int] = []
-        columns = zip(OPERATORS.items(), self._columns([pattern_id], values[None]), strict=True)
-        self._connection.execute(text(f"SET LOCAL hnsw.ef_search = {SEARCH_WIDTH}"))
-        for (part, (operator, _)), (own,) in columns:
-            if (part == "kind") != (by == "kind"):
-                continue
-            kind = "vector" if part == "kind" else self._bits(part)
-            query = text(
-                f"SELECT pattern_id FROM {self._table} ORDER BY {part} {operator} CAST(:own AS {kind}) LIMIT :count"
-            )
-            if own is not None:
-                found += self._connection.scalars(query, {"own": own, "count": NUM_CANDIDATES[part]})
-        return np.unique(np.array(found, dtype=np.int64))
+    def candidates(self, values: Vector, by: Criterion) -> list[int]:
+        """Patterns that may be among the nearest to these values (D,), some of them not current."""
+        if by == "kind":
+            self._connection.execute(text(f"SET LOCAL hnsw.ef_search = {SEARCH_WIDTH}"))
+            table, order = self.codes, f"projected <-> CAST(:own AS halfvec({PROJECTED}))"
+            given: dict[str, Any] = {"own": _as_text(self._projected(values[None])[0])}
+        else:
+            table, (order, given) = self._signs, self._unlikeness(values)
+        query = text(f"SELECT pattern_id FROM {table} ORDER BY {order} LIMIT {NUM_CANDIDATES[by]}")
+        return list(self._connection.scalars(query, given)) if order else []
+
+    def _unlikeness(self, values: Vector) -> tuple[str, dict[str, Any]]:
+        """In SQL, how far below chance the likeness is, by the nearer of the two parts; empty without any."""
+        terms, given = [], {}
+        roles, names = self._sizes["roles"], self._sizes["names"]
+        if np.isfinite(values[self._layout.parts["roles"]]).any():
+            # Of `roles` signs as many differ, by chance, as agree; sqrt(roles) is two standard deviations.
+            unit = 2 / (SIGNS_KEEP * np.sqrt(roles))
+            terms.append(f"(roles <~> CAST(:roles AS bit({roles}))) * {unit} - {unit * roles / 2}")
+            given["roles"] = (self._signs_of(values[None], seed=0)[0] + ord("0")).tobytes().decode()
+        if np.isfinite(values[self._layout.parts["names"]]).any():
+            terms.append(f"(names <#> CAST(:names AS halfvec({names}))) * {np.sqrt(names)}")
+            given["names"] = _as_text(self._names_of(values[None])[0])
+        return (f"LEAST({', '.join(terms)})" if terms else ""), given
 
     def _name_types(self) -> None:
-        schema = _schema_of_extension(self._connection)
         path = "concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(:schema))"
+        schema = _schema_of_extension(self._connection)
         self._connection.execute(text(f"SELECT set_config('search_path', {path}, true)"), {"schema": schema})
 
-    def _bits(self, part: str) -> str:
-        return f"bit({max(self._sizes[part], 1)})"
+    def _signs_of(self, values: Vector, *, seed: int) -> npt.NDArray[np.uint8]:
+        """Of the fingerprint by role. What is missing is drawn: it agrees with half of anything."""
+        own = values[:, self._layout.parts["roles"]]
+        drawn = np.random.default_rng((SEED, seed)).random(own.shape, dtype=np.float32) < 0.5
+        found: npt.NDArray[np.uint8] = _padded(np.where(np.isfinite(own), own > 0, drawn).astype(np.uint8))
+        return found
 
-    def _columns(self, ids: Sequence[int], values: Vector) -> Iterator[list[str | None]]:
-        """The vectors as PostgreSQL reads them; None where a model has nothing of the kind."""
-        for part in ("roles", "names"):
-            own = values[:, self._layout.parts[part]]
-            # What is missing is drawn: it agrees with half of anything.
-            drawn = np.stack(
-                [np.random.default_rng((SEED, pattern_id)).random(own.shape[1]) < 0.5 for pattern_id in ids]
-            )
-            present = np.isfinite(own)
-            bits = np.where(present, own > 0, drawn)
-            texts = [(row + ord("0")).tobytes().decode() for row in bits.astype(np.uint8)]
-            yield [bits if count else None for bits, count in zip(texts, present.sum(axis=1), strict=True)]
+    def _names_of(self, values: Vector) -> Vector:
+        """Unit vectors, or nothing."""
+        own = values[:, self._layout.parts["names"]]
+        filled = np.where(np.isfinite(own), own, 0.0)
+        largest = np.abs(filled).max(axis=1, initial=0.0, keepdims=True)
+        scaled = filled / np.where(largest > 0, largest, 1.0)
+        lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+        found: Vector = _padded(scaled / np.where(lengths > 0, lengths, 1.0))
+        return found
+
+    def _projected(self, values: Vector) -> Vector:
         own = values[:, self._layout.parts["statistics"]]
-        projected = np.where(np.isfinite(own), own, 0.0) @ _projection(own.shape[1])
-        yield [f"[{','.join(map('{:.6g}'.format, row))}]" for row in np.clip(projected, -1e30, 1e30).tolist()]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.where(np.isfinite(own), own, 0.0) @ _projection(own.shape[1])
+        return np.clip(np.nan_to_num(found), -LARGEST, LARGEST)
+
+
+VECTORS = {"roles": "bit", "names": "halfvec"}
+
+
+def _padded(values: Any) -> Any:
+    """With one column where there is none: a vector has at least one number."""
+    return values if values.shape[1] else np.zeros((len(values), 1), dtype=values.dtype)
+
+
+def _bits(name: str, values: npt.NDArray[np.uint8]) -> Field:
+    """As PostgreSQL sends and takes bits: how many, and their bytes."""
+    head = np.array([values.shape[1]], dtype=">i4").tobytes()
+    return Field(name=name, values=[head + row.tobytes() for row in np.packbits(values, axis=1)])
+
+
+def _halves(name: str, values: Vector) -> Field:
+    """As pgvector does: how many, nothing, and the numbers."""
+    head = np.array([values.shape[1], 0], dtype=">i2").tobytes()
+    return Field(name=name, values=[head + row.tobytes() for row in values.astype(">f2")])
+
+
+def _as_text(values: Vector) -> str:
+    return f"[{','.join(map('{:.5g}'.format, values.tolist()))}]"
 
 
 def keep_vectors(connection: Connection, pattern_id: int, layout_id: int, signature: SignatureRecord) -> None:
-    """Put in a signature that was just saved, where its layout has a table; what stood there is gone with it."""
+    """Put in a signature that was just saved, where its layout has tables; what stood there is gone with it."""
     found = Vectors.find(connection, layout_id, Layout(signature.names))
     if found is not None:
-        found.put([pattern_id], np.array([signature.values], dtype=np.float64))
+        found.put(np.array([pattern_id]), np.array([signature.values], dtype=np.float64))
 
 
 def is_there(connection: Connection, layout_id: int) -> bool:
-    """Whether the layout has a table."""
-    name = {"name": f"{PREFIX}{layout_id}"}
+    """Whether the layout has its tables."""
+    name = {"name": f"{TABLES}{layout_id}_codes"}
     is_postgres = connection.dialect.name == "postgresql"
     return is_postgres and bool(connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), name))
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.bulk import fill
 from dna_zoo.errors import NotMinedError, SettingsError
+from patterndb.exports import pairs
 from patterndb.exports import store as exports
 from patterndb.exports.catalog import roles_frame
 from patterndb.exports.columns import COLUMNS, TABLES
@@ -17,6 +19,7 @@ from patterndb.exports.files import write_pieces, write_table
 from patterndb.records import Statistic
 from patterndb.store import PatternDatabase
 from tests.support.patterns import make_pattern, save_patterns
+from tests.support.signatures import NAMES
 
 KEYS = ("alpha", "beta", "gamma", "delta", "epsilon")
 
@@ -87,6 +90,41 @@ def test_memory_does_not_grow_with_the_number_of_models(small: PatternDatabase, 
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows_of_a_catalog(
+    migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MODELS_PER_PIECE", dict.fromkeys(TABLES, 50))
+    monkeypatch.setattr(exports, "IDS_PER_QUERY", 50)
+    peaks = []
+    for number in (100, 1_000):
+        shutil.copy(migrated_sqlite, tmp_path / f"{number}.sqlite")
+        with PatternDatabase.open(f"sqlite:///{tmp_path / f'{number}.sqlite'}") as database:
+            fill(database, NAMES[:16], number)
+            next(iter(database.export_pieces()))  # What is loaded once is not counted.
+            tracemalloc.start()
+            rows = write_pieces(database.export_pieces(), tmp_path / "x.csv", table="catalog", force=True)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert rows == number
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_distances_in_blocks_are_those_of_all_pairs_at_once(
+    small: PatternDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(small, NAMES, 40)
+    order = ["a", "b"]
+    whole = small.export_catalog("distances").sort_values(order, ignore_index=True)
+    monkeypatch.setattr(pairs, "EXACT_MODELS", 20)
+    monkeypatch.setattr(pairs, "ROWS", 7)
+    monkeypatch.setattr(pairs, "COLUMNS", 9)
+    blocks = list(small.export_pieces("distances"))
+    assert len(blocks) > 10 and max(map(len, blocks)) <= 63
+    found = pd.concat(blocks).sort_values(order, ignore_index=True)
+    pd.testing.assert_frame_equal(found, whole, rtol=1e-9, atol=1e-12)
 
 
 def test_only_the_models_that_are_asked_for_are_there(filled: PatternDatabase) -> None:

@@ -1,10 +1,12 @@
 """Bounds by codes, and distances row by row, against the distances themselves."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from patterndb.neighbours.code_rows import pack_rows, unpack_rows
 from patterndb.neighbours.codes import Query, encode
 from patterndb.neighbours.row_distances import Layout, row_distances
 from patterndb.similarity import kind_distance, weights_distance
@@ -30,6 +32,19 @@ def bounds(values: np.ndarray, own: int) -> tuple[np.ndarray, np.ndarray]:
     coded = encode(LAYOUT, np.arange(len(values)), np.zeros(len(values), dtype=np.int64), values)
     query = Query(LAYOUT, values[own])
     return query.weights(coded), query.kind(coded)
+
+
+def test_the_first_byte_of_statistics_gives_a_bound_too_and_rows_survive_as_bytes() -> None:
+    coded = encode(LAYOUT, np.arange(120), np.zeros(120, dtype=np.int64), VALUES)
+    first = replace(coded, codes={part: codes for part, codes in coded.codes.items() if part != "fine"})
+    query, exact = Query(LAYOUT, VALUES[3]), row_distances(LAYOUT, VALUES[3:4], VALUES).kind
+    rough, close = query.kind(first), query.kind(coded)
+    known = np.isfinite(exact)
+    assert (rough[known] <= exact[known]).all() and (rough != close).any()
+    assert np.nanmax(exact[known] - close[known]) < np.nanmax(exact[known] - rough[known]) < 0.1
+    for by, measure in (("weights", query.weights), ("kind", query.kind)):
+        again = unpack_rows(LAYOUT, pack_rows(LAYOUT, coded, by), by)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(measure(again), measure(coded))
 
 
 @pytest.mark.parametrize("own", [0, 50, 119])

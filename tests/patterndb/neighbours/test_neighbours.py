@@ -2,16 +2,19 @@
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
+from benchmarks.bulk import fill
+from benchmarks.drawn_models import draw_models
 from patterndb import schema
 from patterndb.neighbours import code_files, pair_sample, search, vectors
+from patterndb.neighbours.row_distances import Layout, row_distances
 from patterndb.neighbours.vectors import PREFIX
 from patterndb.patterns import _write_pattern
 from patterndb.records import RELATED, SignatureRecord
@@ -23,6 +26,7 @@ from tests.support.signatures import NAMES, DrawnModel, draw_short
 pytestmark = pytest.mark.slow
 
 COUNT = 140
+MANY = 3_000
 MODELS = draw_short(COUNT)
 ASKED = ("model-000000", "model-000033", "model-000139")
 
@@ -226,7 +230,7 @@ class TestVectors:
         self, indexed: PatternDatabase, by: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Fewer than there are models, so that others can be missed.
-        monkeypatch.setattr(vectors, "NUM_CANDIDATES", {"roles": 30, "names": 20, "kind": 50})
+        monkeypatch.setattr(vectors, "NUM_CANDIDATES", {"weights": 40, "kind": 50})
         found = [
             len({*by_all_pairs(indexed, model.key, by, 10)} & {each.model for each in near})
             for model in MODELS[::9]
@@ -234,22 +238,60 @@ class TestVectors:
         ]
         assert np.mean(found) / 10 >= 0.99
 
-    def test_a_graph_is_asked_and_not_all_rows(self, indexed: PatternDatabase) -> None:
+    def test_every_model_is_in_both_tables_and_statistics_have_a_graph(self, indexed: PatternDatabase) -> None:
         with indexed._reading() as connection:
-            name = connection.scalar(
-                text(f"SELECT relname FROM pg_class WHERE relname LIKE '{PREFIX}%' AND relkind = 'r'")
-            )
-            count = connection.scalar(text(f"SELECT count(*) FROM {name}"))
-            graphs = connection.scalars(text(f"SELECT indexdef FROM pg_indexes WHERE tablename = '{name}'")).all()
-        assert count == COUNT and sum("hnsw" in each for each in graphs) == 3
+            names = tables_of_vectors(connection)
+            counts = [connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in names]
+            graphs = [
+                graph
+                for name in names
+                for graph in connection.scalars(text(f"SELECT indexdef FROM pg_indexes WHERE tablename = '{name}'"))
+            ]
+        assert counts == [COUNT, COUNT] and sum("hnsw" in each for each in graphs) == 1
 
     def test_the_schema_is_still_as_declared(self, indexed: PatternDatabase, postgres_url: str) -> None:
         assert schema.check(postgres_url) == ()
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["weights", "kind"])
+def test_ten_nearest_of_thousands_are_found_through_pgvector(large: PatternDatabase, by: str) -> None:
+    """Of lineages of all sizes, by distances from each of some models to all."""
+    values = np.stack([model.values for model in draw_models(NAMES, MANY)]).astype(np.float64)
+    found = []
+    for own in range(0, MANY, MANY // 30):
+        distances = row_distances(Layout(NAMES), values[own : own + 1], values)
+        rank = distances.kind if by == "kind" else np.where(distances.weights <= RELATED, distances.weights, np.inf)
+        if by == "weights":
+            rank = np.where(np.isfinite(rank), rank, 1 + distances.kind)
+        rank[own] = np.nan
+        nearest = {f"model-{place:06}" for place in np.argsort(rank)[:10]}
+        near = large.get_similar_models(f"model-{own:06}", 10, by=by)  # type: ignore[arg-type]
+        found.append(len(nearest & {each.model for each in near}) / 10)
+    assert np.mean(found) >= 0.99
+
+
+@pytest.fixture(scope="module")
+def large(create_postgres: Callable[[], str]) -> Iterator[PatternDatabase]:
+    with pytest.MonkeyPatch.context() as patched, PatternDatabase.open(create_postgres()) as database:
+        # A small part of them, so that many can be missed.
+        patched.setattr(vectors, "NUM_CANDIDATES", {"weights": MANY // 10, "kind": MANY // 10})
+        fill(database, NAMES, MANY)
+        if not database.index():
+            pytest.skip("The server has no pgvector.")
+        yield database
+
+
+def tables_of_vectors(connection: Connection) -> list[str]:
+    query = text(
+        f"SELECT relname FROM pg_class WHERE relname LIKE '{PREFIX}%' AND relkind = 'r'"
+        " AND relnamespace = current_schema()::regnamespace ORDER BY relname"
+    )
+    return list(connection.scalars(query))
+
+
 def drop_vectors(database: PatternDatabase) -> None:
     with database._writing() as connection:
-        for name in connection.scalars(
-            text(f"SELECT relname FROM pg_class WHERE relname LIKE '{PREFIX}%' AND relkind = 'r'")
-        ):
+        for name in tables_of_vectors(connection):
             connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
