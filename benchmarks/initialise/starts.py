@@ -71,8 +71,10 @@ def make_starts(problem: Problem, sources: Sources) -> dict[str, Start]:
         "unit scale": lambda model, seed: None,
         "selected weights": lambda model, seed: select_(model, sources.first),
     }
+    if problem.name in ("cnn", "convnext"):
+        del starts["closed form"]
     if problem.name == "cnn":
-        del starts["closed form"], starts["transformers"], starts["unit scale"]
+        del starts["transformers"], starts["unit scale"]
     if not any(part.is_used for part in sources.pattern.parts.values()):
         # Nothing of it would be used: it is the default start.
         del starts["pattern"], starts["shuffled pattern"]
