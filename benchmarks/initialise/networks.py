@@ -19,8 +19,8 @@ def _convnext() -> PreTrainedConfig:
         image_size=16,
         patch_size=2,
         num_stages=1,
-        hidden_sizes=[48],
-        depths=[4],
+        hidden_sizes=[32],
+        depths=[3],
         # Without the factors of 1e-6 that let very deep networks start as the identity.
         layer_scale_init_value=0.0,
         drop_path_rate=0.0,
@@ -40,7 +40,7 @@ NETWORKS: Mapping[str, Architecture] = {
         steps=400,
         learning_rate=4e-3,
         image_side=16,
-        half_width={"hidden_sizes": [24]},
+        half_width={"hidden_sizes": [16]},
         half_depth={"depths": [2]},
     ),
 }
