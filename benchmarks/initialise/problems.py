@@ -102,10 +102,10 @@ PROBLEMS: Mapping[str, Problem] = {
             architecture="bert",
             changes={"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2},
             sizes=(30_000, 500_000),
-            steps=500,
+            steps=300,
             learning_rate=3e-3,
             weight_decay=0.1,
-            source_steps=1500,
+            source_steps=600,
         ),
         Problem(
             name="gpt2",
