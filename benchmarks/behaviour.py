@@ -86,9 +86,7 @@ def evaluations(name: str, home: Path, options: argparse.Namespace) -> list[Eval
     inputs = None if name == MINILM else own_inputs(SPECIMENS / name)
     with PatternDatabase.open(f"sqlite:///{home / 'dna-zoo.db'}") as database:
         for budget in options.budgets:
-            settings = MineSettings(
-                fit=preset("quick", budget=budget, max_parameters=10**9), analysis=AnalysisSettings(num_nulls=0)
-            )
+            settings = MineSettings(fit=preset("quick", budget=budget), analysis=AnalysisSettings(num_nulls=0))
             request = ModelRequest(name=name if name == MINILM else str(SPECIMENS / name))
             run = mine([request], settings, database=database, home=home)
             assert run.exit_code == 0, run
