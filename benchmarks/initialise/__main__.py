@@ -7,6 +7,8 @@ takes some minutes.
 Prints the table; with `--out` it keeps all in `benchmarks/results/OUT.json`, after each start, and draws the
 curves to `OUT.svg`. `--add` goes on with what is kept there: training sets that are done are not run again. `--page`
 puts the table into docs/using.md.
+With `--population FOLDER` the sources are the roots that `benchmarks.population` made: other lineages, which learned the
+same data as the small models.
 """
 
 import argparse
@@ -20,7 +22,15 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.initialise.problems import PROBLEMS, Problem, new_target
 from benchmarks.initialise.report import compare, draw, page_table, table
-from benchmarks.initialise.starts import RANGES, Sources, make_sources, make_starts
+from benchmarks.initialise.starts import (
+    RANGES,
+    WITHOUT_SOURCES,
+    Sources,
+    make_sources,
+    make_starts,
+    population_sources,
+    trained_sources,
+)
 from benchmarks.initialise.training import Curve, train
 from benchmarks.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 
@@ -41,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sources", type=int, default=5, help="larger models that are mined")
     parser.add_argument("--draws", type=int, default=19, help="shuffled copies of each")
     parser.add_argument("--max-steps", type=int, help="cut every training short, to try the script out")
+    parser.add_argument("--population", type=Path, metavar="FOLDER", help="take the sources from there")
     parser.add_argument("--add", action="store_true", help="to what is kept under this name")
     parser.add_argument("--page", action="store_true", help="put the table into docs/using.md")
     options = parser.parse_args(arguments)
@@ -49,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept = read_results(options.out) if options.add else {}
     kept = {"options": {}, "patterns": {}, "done": [], "curves": {}, **kept}
     for name in options.only:
-        sizes = [s for s in options.sizes or PROBLEMS[name].sizes if [name, s] not in kept["done"]]
+        sizes = [s for s in options.sizes or PROBLEMS[name].sizes if [_title(name, options), s] not in kept["done"]]
         if sizes:
             _run_problem(name, sizes, options, kept)
     rows = compare(kept["curves"])
@@ -62,24 +73,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run_problem(name: str, sizes: Sequence[int], options: argparse.Namespace, kept: dict[str, Any]) -> None:
     """Every start on every training set; kept after each."""
-    problem, first = PROBLEMS[name].shortened(options.max_steps), options.first_seed
-    sources = make_sources(
-        problem,
-        count=options.sources,
-        num_draws=options.draws,
-        seed=TRIAL_SOURCE_SEED if first >= FIRST_TRIAL_SEED else SOURCE_SEED,
+    problem, first, title = PROBLEMS[name].shortened(options.max_steps), options.first_seed, _title(name, options)
+    seed = TRIAL_SOURCE_SEED if first >= FIRST_TRIAL_SEED else SOURCE_SEED
+    models = (
+        population_sources(problem, options.population)
+        if options.population
+        else trained_sources(problem, count=options.sources, seed=seed)
     )
-    print(f"{name}: {sources.pattern.verdict}", flush=True)
-    kept["options"][name] = vars(options)
-    kept["patterns"][name] = _about(sources)
+    sources = make_sources(problem, models, num_draws=options.draws, seed=seed)
+    print(f"{title}: {sources.pattern.verdict}", flush=True)
+    kept["options"][title] = vars(options)
+    kept["patterns"][title] = _about(sources)
     for size in sizes:
         found: dict[str, Any] = {}
-        kept["curves"].setdefault(name, {})[str(size)] = found
+        known = kept["curves"].get(name, {}).get(str(size), {})
+        kept["curves"].setdefault(title, {})[str(size)] = found
         for start in make_starts(problem, sources):
-            found[start] = _run(problem, sources, start, size, range(first, first + options.seeds))
+            if start in WITHOUT_SOURCES and len(known.get(start, {}).get("loss", [])) == options.seeds:
+                found[start] = known[start]
+            else:
+                found[start] = _run(problem, sources, start, size, range(first, first + options.seeds))
             _keep(options, kept)
-        kept["done"].append([name, size])
+        kept["done"].append([title, size])
     _keep(options, kept)
+
+
+def _title(name: str, options: argparse.Namespace) -> str:
+    return f"{name}, population" if options.population else name
 
 
 def _keep(options: argparse.Namespace, kept: dict[str, Any]) -> None:

@@ -164,7 +164,7 @@ def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) ->
                 panel.fill_between(
                     curves["steps"], bands[:, 0] - bands[:, 1], bands[:, 0] + bands[:, 1], color=colour, alpha=0.15
                 )
-            unit = "characters" if PROBLEMS[problem].is_text else "pictures"
+            unit = "characters" if PROBLEMS[problem.split(",")[0]].is_text else "pictures"
             panel.set(title=f"{problem}, {int(size):,} {unit}", xlabel="steps", ylabel="test loss", yscale="log")
     axes[0][0].legend(fontsize=6)
     chart.tight_layout()
