@@ -7,8 +7,8 @@ takes some minutes.
 Prints the table; with `--out` it keeps all in `benchmarks/results/OUT.json`, after each start, and draws the
 curves to `OUT.svg`. `--add` goes on with what is kept there: training sets that are done are not run again. `--page`
 puts the table into docs/using.md.
-With `--population FOLDER` the sources are the roots that `benchmarks.population` made: other lineages, which learned the
-same data as the small models.
+With `--population FOLDER` the sources are the roots that `benchmarks.population` made: other lineages, which learned
+the same data as the small models.
 """
 
 import argparse
