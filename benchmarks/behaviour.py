@@ -9,21 +9,22 @@ accuracy on digits. MiniLM-L6 runs on graded pairs of sentences that were writte
 DNA, with its numbers at 8 bits; `--residual-bits` adds to the DNA of the first budget what it leaves, rounded to so
 many bits a weight. Beside each stand truncated SVD, plain rounding, means and the DNA of shuffled weights with as many
 bits.
-Prints tables, writes `benchmarks/results/OUT.json`, and draws a figure beside it where matplotlib is installed.
+Prints tables, writes `benchmarks/results/OUT.json` after each model, and draws a figure beside it where matplotlib is
+installed. `--add` goes on with what is kept there; `--page` puts the table into docs/using.md.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
 from library.evaluate.inputs import Batch, Inputs
 from library.evaluate.pictures import pixel_inputs
@@ -39,20 +40,29 @@ MINILM = "minilm-l6"
 TASK = {"masked-lm": "loss", "decoder": "perplexity", "classifier": "accuracy", "encoder": "spearman"}
 """The figure of a kind of model that needs no other model: how good it is at its task."""
 NUM_WINDOWS = 256
+PAGE = Path(__file__).parents[1] / "docs" / "using.md"
+COLUMNS = ("dna", "svd", "rounding", "means", "shuffled")
+"""Of the table in the page."""
 
 
 def main() -> None:
     """Every model, at every budget and residual."""
     options = parse()
-    rows: list[dict[str, Any]] = []
+    torch.set_num_threads(options.threads)
+    kept: dict[str, Any] = {"options": {}, "evaluations": [], **(read_results(options.out) if options.add else {})}
+    done = {row["model"] for row in kept["evaluations"]}
     with tempfile.TemporaryDirectory() as scratch:
         home = options.home or Path(scratch)
-        for name in options.models:
-            for found in evaluations(name, home, options):
-                show(found)
-                rows.append(asdict(found))
-                path = write_results(options.out, {"options": vars(options), "evaluations": rows})
-    draw(rows, path.with_suffix(".svg"))
+        for name in (each for each in options.models if each not in done):
+            found = evaluations(name, home, options)
+            for each in found:
+                show(each)
+            kept["options"][name] = vars(options)
+            kept["evaluations"] += [asdict(each) for each in found]
+            write_results(options.out, kept)
+    draw(kept["evaluations"], RESULTS / f"{options.out}.svg")
+    if options.page:
+        write_figures(PAGE, "python -m benchmarks.behaviour --page", page_table(kept["evaluations"]))
 
 
 def parse() -> argparse.Namespace:
@@ -64,6 +74,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--residual-bits", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--home", type=Path)
     parser.add_argument("--no-shuffled", action="store_true")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--add", action="store_true", help="models to what is kept under this name")
+    parser.add_argument("--page", action="store_true", help="put the table into docs/using.md")
     return parser.parse_args()
 
 
@@ -73,9 +86,7 @@ def evaluations(name: str, home: Path, options: argparse.Namespace) -> list[Eval
     inputs = None if name == MINILM else own_inputs(SPECIMENS / name)
     with PatternDatabase.open(f"sqlite:///{home / 'dna-zoo.db'}") as database:
         for budget in options.budgets:
-            settings = MineSettings(
-                fit=preset("quick", budget=budget, max_parameters=10**9), analysis=AnalysisSettings(num_nulls=0)
-            )
+            settings = MineSettings(fit=preset("quick", budget=budget), analysis=AnalysisSettings(num_nulls=0))
             request = ModelRequest(name=name if name == MINILM else str(SPECIMENS / name))
             run = mine([request], settings, database=database, home=home)
             assert run.exit_code == 0, run
@@ -129,6 +140,29 @@ def show(found: Evaluation) -> None:
             figures = "".join(f"{each.figures.get(name, float('nan')):>11.3f}" for name in names)
             size = f"{each.bits_per_weight:>8.3f}{each.r2:>8.3f}"
             print(f"{point.budget:>8g}  {CODES[each.code]:<24}{size}{figures}", flush=True)
+
+
+def page_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Markdown: how good the model is at its task with each code, and how far its predictions are from the
+    original's; one row for each budget and residual."""
+    words = ["DNA", "SVD", "rounding", "means", "shuffled"]
+    heads = ("model", "task", "original", "residual", "bits a weight", "R²", *words, *(f"KL: {each}" for each in words))
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for row in rows:
+        task = TASK[row["kind"]]
+        for point in row["points"]:
+            found = {each["code"]: each for each in point["measured"]}
+            dna, residual = found["dna"], row["residual_bits"]
+            about = (row["model"], task, f"{row['original'][task]:.3g}", f"{residual} bits" if residual else "–")
+            size = (f"{dna['bits_per_weight']:.3f}", f"{dna['r2']:.3f}")
+            figures = [_figure(found, code, name) for name in (task, "kl") for code in COLUMNS]
+            yield f"| {' | '.join((*about, *size, *figures))} |"
+
+
+def _figure(found: Mapping[str, Any], code: str, name: str) -> str:
+    value = found[code]["figures"].get(name) if code in found else None
+    return "–" if value is None else f"{value:.3g}"
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -11,7 +11,8 @@ another order, in the root itself. Losses are held out. *Beyond random*: by how 
 fine-tune is below that of the random layer, with the 95 % interval of Student's t over hosts: above 0, the layer helps.
 Pairs of four roots share models, so that the barriers have a range and no interval.
 
-Prints the tables and writes them to `benchmarks/results/OUT.json`; `--page` puts them into docs/using.md.
+Prints the tables and writes them to `benchmarks/results/OUT.json` after each architecture; `--add` goes on with what is
+kept there; `--page` puts them into docs/using.md.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from scipy.stats import t as student
 
 from benchmarks.population.architectures import ARCHITECTURES
 from benchmarks.population.symmetries import permutation
-from benchmarks.scaffold import make_parser, write_figures, write_results
+from benchmarks.scaffold import make_parser, read_results, write_figures, write_results
 from library.surgery import Loaded, Task, combine, open_model, transplant
 from library.surgery.layers import layers_of
 from library.surgery.tasks import specimen_task
@@ -42,8 +43,10 @@ def main() -> None:
     """One architecture after the other; what is done is kept at once."""
     options = parse()
     torch.set_num_threads(1)
-    rows: dict[str, list[dict[str, Any]]] = {"combine": [], "transplant": []}
-    for kind in options.kinds:
+    kept = read_results(options.out) if options.add else {}
+    rows: dict[str, list[dict[str, Any]]] = {name: kept.get(name, []) for name in ("combine", "transplant")}
+    done = {row["kind"] for row in rows["transplant"]}
+    for kind in (each for each in options.kinds if each not in done):
         rows["combine"] += combined(kind, options)
         rows["transplant"] += transplanted(kind, options)
         write_results(options.out, {"steps": options.steps, "seed": options.seed, **rows})
@@ -60,7 +63,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--steps", type=int, default=50, help="of a fine-tune")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--add", action="store_true", help="architectures to what is kept under this name")
+    parser.add_argument("--page", action="store_true", help="put the tables into docs/using.md")
     return parser.parse_args()
 
 

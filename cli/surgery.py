@@ -15,7 +15,8 @@ __all__ = ["donor_dna", "opened"]
 
 def opened(session: Session, *names: str) -> "list[Loaded]":
     """The models of these keys or folders. The database is opened only if a name is no folder."""
-    from library.surgery.models import folder_of, open_model
+    from library.models import open_model
+    from library.surgery.folders import folder_of
 
     if all(Path(name).expanduser().is_dir() for name in names):
         folders = [folder_of(name, None, home=session.home) for name in names]

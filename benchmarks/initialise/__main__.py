@@ -2,26 +2,43 @@
 
 Trains larger models of each kind from several seeds (the sources), builds the pattern that they share, and trains small
 models of another width and depth from each start with equal budgets. Nothing was chosen on these seeds: the design was
-tried on seeds from 100, these are below. An hour or two of one idle core; `--only vit --sizes 100` takes some minutes.
-Prints the table; with `--out` it keeps all in `benchmarks/results/OUT.json`, and draws the curves to `OUT.svg`.
+tried on seeds from 100 and on other sources, these are below. An hour or two of one idle core; `--only vit --sizes 100`
+takes some minutes.
+Prints the table; with `--out` it keeps all in `benchmarks/results/OUT.json`, after each start, and draws the
+curves to `OUT.svg`. `--add` goes on with what is kept there: training sets that are done are not run again. `--page`
+puts the table into docs/using.md.
+With `--population FOLDER` the sources are the roots that `benchmarks.population` made: other lineages, which learned
+the same data as the small models.
 """
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.initialise.problems import PROBLEMS, Problem, new_target
-from benchmarks.initialise.report import compare, draw, table
-from benchmarks.initialise.starts import RANGES, Sources, make_sources, make_starts
+from benchmarks.initialise.report import compare, draw, page_table, table
+from benchmarks.initialise.starts import (
+    RANGES,
+    WITHOUT_SOURCES,
+    Sources,
+    make_sources,
+    make_starts,
+    population_sources,
+    trained_sources,
+)
 from benchmarks.initialise.training import Curve, train
-from benchmarks.scaffold import RESULTS, make_parser, write_results
+from benchmarks.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 
 __all__ = ["main"]
 
-SOURCE_SEED = 10_000
+SOURCE_SEED, TRIAL_SOURCE_SEED = 10_000, 20_000
+FIRST_TRIAL_SEED = 100
+PAGE = Path(__file__).parents[2] / "docs" / "using.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,40 +51,73 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sources", type=int, default=5, help="larger models that are mined")
     parser.add_argument("--draws", type=int, default=19, help="shuffled copies of each")
     parser.add_argument("--max-steps", type=int, help="cut every training short, to try the script out")
+    parser.add_argument("--population", type=Path, metavar="FOLDER", help="take the sources from there")
+    parser.add_argument("--add", action="store_true", help="to what is kept under this name")
+    parser.add_argument("--page", action="store_true", help="put the table into docs/using.md")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()
-    found: dict[str, Any] = {}
-    patterns: dict[str, Any] = {}
+    kept = read_results(options.out) if options.add else {}
+    kept = {"options": {}, "patterns": {}, "done": [], "curves": {}, **kept}
     for name in options.only:
-        problem = PROBLEMS[name].shortened(options.max_steps)
-        sources = make_sources(problem, count=options.sources, num_draws=options.draws, seed=SOURCE_SEED)
-        patterns[name] = _about(sources)
-        print(f"{name}: {sources.pattern.verdict}", flush=True)
-        seeds = range(options.first_seed, options.first_seed + options.seeds)
-        found[name] = {str(size): _run_all(problem, sources, size, seeds) for size in options.sizes or problem.sizes}
-    rows = compare(found)
+        sizes = [s for s in options.sizes or PROBLEMS[name].sizes if [_title(name, options), s] not in kept["done"]]
+        if sizes:
+            _run_problem(name, sizes, options, kept)
+    rows = compare(kept["curves"])
     print("\n".join(table(rows)))
     if options.out:
-        kept = {"options": vars(options), "patterns": patterns, "rows": [asdict(row) for row in rows], "curves": found}
-        write_results(options.out, kept)
-        draw(found, RESULTS / f"{options.out}.svg")
+        draw(kept["curves"], RESULTS / f"{options.out}.svg")
+    if options.page:
+        write_figures(PAGE, "python -m benchmarks.initialise --out initialise --page", page_table(rows))
 
 
-def _run_all(problem: Problem, sources: Sources, size: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """The curves of every start."""
-    found = {}
-    for name, start in make_starts(problem, sources).items():
-        curves = []
-        for seed in seeds:
-            model = new_target(problem, seed=seed, initialiser_range=RANGES.get(name))
-            start(model, seed)
-            curves.append(train(problem, model, seed=seed, size=size))
-        found[name] = _plain(curves)
-        last = [curve.last for curve in curves]
-        loss, accuracy = (sum(values) / len(last) for values in zip(*((s.loss, s.accuracy) for s in last), strict=True))
-        print(f"{problem.name} {size:,} {name}: loss {loss:.3f}, accuracy {accuracy:.3f}", flush=True)
-    return found
+def _run_problem(name: str, sizes: Sequence[int], options: argparse.Namespace, kept: dict[str, Any]) -> None:
+    """Every start on every training set; kept after each."""
+    problem, first, title = PROBLEMS[name].shortened(options.max_steps), options.first_seed, _title(name, options)
+    seed = TRIAL_SOURCE_SEED if first >= FIRST_TRIAL_SEED else SOURCE_SEED
+    models = (
+        population_sources(problem, options.population)
+        if options.population
+        else trained_sources(problem, count=options.sources, seed=seed)
+    )
+    sources = make_sources(problem, models, num_draws=options.draws, seed=seed)
+    print(f"{title}: {sources.pattern.verdict}", flush=True)
+    kept["options"][title] = vars(options)
+    kept["patterns"][title] = _about(sources)
+    for size in sizes:
+        found: dict[str, Any] = {}
+        known = kept["curves"].get(name, {}).get(str(size), {})
+        kept["curves"].setdefault(title, {})[str(size)] = found
+        for start in make_starts(problem, sources):
+            if start in WITHOUT_SOURCES and len(known.get(start, {}).get("loss", [])) == options.seeds:
+                found[start] = known[start]
+            else:
+                found[start] = _run(problem, sources, start, size, range(first, first + options.seeds))
+            _keep(options, kept)
+        kept["done"].append([title, size])
+    _keep(options, kept)
+
+
+def _title(name: str, options: argparse.Namespace) -> str:
+    return f"{name}, population" if options.population else name
+
+
+def _keep(options: argparse.Namespace, kept: dict[str, Any]) -> None:
+    if options.out:
+        write_results(options.out, {**kept, "rows": [asdict(row) for row in compare(kept["curves"])]})
+
+
+def _run(problem: Problem, sources: Sources, name: str, size: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """The curves of one start."""
+    curves = []
+    for seed in seeds:
+        model = new_target(problem, seed=seed, initialiser_range=RANGES.get(name))
+        make_starts(problem, sources)[name](model, seed)
+        curves.append(train(problem, model, seed=seed, size=size))
+    last = [curve.last for curve in curves]
+    loss, accuracy = (sum(values) / len(last) for values in zip(*((s.loss, s.accuracy) for s in last), strict=True))
+    print(f"{problem.name} {size:,} {name}: loss {loss:.3f}, accuracy {accuracy:.3f}", flush=True)
+    return _plain(curves)
 
 
 def _plain(curves: Sequence[Curve]) -> dict[str, Any]:

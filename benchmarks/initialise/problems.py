@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from benchmarks.population.architectures import ARCHITECTURES, CONTEXT, new_model
+from benchmarks.initialise.networks import NETWORKS
+from benchmarks.population.architectures import CONTEXT, new_model
 from data.specimens.corpora import MASK, Corpus, licence_texts, python_source
 from data.specimens.digits import Images, digits, shifted
 
@@ -29,7 +30,7 @@ class Problem:
 
     name: str
     architecture: str
-    """In `benchmarks.population`; the sources have its sizes."""
+    """In `NETWORKS`; the sources have its sizes."""
     changes: Mapping[str, object]
     """Of the configuration, for the target."""
     sizes: tuple[int, ...]
@@ -38,11 +39,13 @@ class Problem:
     learning_rate: float
     weight_decay: float
     source_steps: int
+    source_range: float | None = None
+    """Standard deviation of a source's weights before its training, where it is not the target's."""
     batch_size: int = 32
 
     @property
     def is_text(self) -> bool:
-        return ARCHITECTURES[self.architecture].is_text
+        return NETWORKS[self.architecture].is_text
 
     def shortened(self, steps: int | None) -> "Problem":
         """With trainings of so many steps at most."""
@@ -83,14 +86,26 @@ PROBLEMS: Mapping[str, Problem] = {
             source_steps=400,
         ),
         Problem(
+            name="convnext",
+            architecture="convnext",
+            changes={"hidden_sizes": [20], "depths": [2]},
+            sizes=(100, 300, 1397),
+            steps=100,
+            learning_rate=4e-3,
+            weight_decay=0.1,
+            source_steps=250,
+            # Of kernels that start at 0.1 most is their random start, however long they are trained here.
+            source_range=0.02,
+        ),
+        Problem(
             name="bert",
             architecture="bert",
             changes={"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2},
             sizes=(30_000, 500_000),
-            steps=500,
+            steps=300,
             learning_rate=3e-3,
             weight_decay=0.1,
-            source_steps=1500,
+            source_steps=600,
         ),
         Problem(
             name="gpt2",
@@ -108,14 +123,20 @@ PROBLEMS: Mapping[str, Problem] = {
 
 def new_source(problem: Problem, *, seed: int) -> PreTrainedModel:
     """One of the larger models before its training."""
-    return new_model(ARCHITECTURES[problem.architecture], seed=seed)
+    return _new(problem, {}, problem.source_range, seed)
 
 
 def new_target(problem: Problem, *, seed: int, initialiser_range: float | None = None) -> PreTrainedModel:
     """The small model with random weights."""
-    architecture = ARCHITECTURES[problem.architecture]
+    return _new(problem, problem.changes, initialiser_range, seed)
+
+
+def _new(
+    problem: Problem, changes: Mapping[str, object], initialiser_range: float | None, seed: int
+) -> PreTrainedModel:
+    architecture = NETWORKS[problem.architecture]
     config: PreTrainedConfig = architecture.config()
-    config.update(dict(problem.changes))
+    config.update(dict(changes))
     if initialiser_range is not None:
         config.update({"initializer_range": initialiser_range})
     return new_model(architecture, seed=seed, config=config)
@@ -129,7 +150,7 @@ def draw_batch(problem: Problem, *, is_source: bool, size: int | None, seed: int
         start = int(torch.randint(len(text) - length, (1,), generator=torch.Generator().manual_seed(seed)))
         part = text[start : start + length]
         return lambda generator: _text_batch(part, problem, generator)
-    images = _images("digits-rotated" if is_source else "digits", ARCHITECTURES[problem.architecture].image_side)
+    images = _images("digits-rotated" if is_source else "digits", NETWORKS[problem.architecture].image_side)
     order = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(seed))[:size]
     pixels, labels = images.train[order], images.train_labels[order]
 
@@ -151,7 +172,7 @@ def score(problem: Problem, model: PreTrainedModel) -> Score:
         if problem.architecture == "gpt2":
             logits, labels = logits[:, :-1], labels[:, 1:]
     else:
-        images = _images("digits", ARCHITECTURES[problem.architecture].image_side)
+        images = _images("digits", NETWORKS[problem.architecture].image_side)
         logits, labels = model(pixel_values=images.held_out).logits, images.held_out_labels
     logits, labels = logits.flatten(0, -2), labels.flatten()
     is_asked = labels != -100

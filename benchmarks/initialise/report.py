@@ -11,9 +11,9 @@ from scipy.stats import t
 
 from benchmarks.initialise.problems import PROBLEMS
 
-__all__ = ["Comparison", "compare", "draw", "table"]
+__all__ = ["Comparison", "compare", "draw", "page_table", "table"]
 
-BASE = "default"
+BASE, PATTERN, CONTROL = "default", "pattern", "shuffled pattern"
 OKABE_ITO = ("#000000", "#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
 Float64 = npt.NDArray[np.float64]
 Curves = Mapping[str, Any]
@@ -27,6 +27,7 @@ class Comparison:
     problem: str
     size: int
     start: str
+    seeds: int
     loss: float
     accuracy: float
     gain: float
@@ -34,6 +35,9 @@ class Comparison:
     interval: float
     accuracy_gain: float
     accuracy_interval: float
+    beyond: float | None = None
+    """Of the pattern: how far its test loss at the end is below that of the pattern of shuffled models."""
+    beyond_interval: float | None = None
     steps: int | None
     """Until the mean test loss is at most the default's at the end; None where it never is."""
 
@@ -49,16 +53,19 @@ class Comparison:
 def compare(found: Mapping[str, Mapping[str, Mapping[str, Curves]]]) -> list[Comparison]:
     """Every start of every problem and size: `found[problem][size][start]`."""
     return [
-        _comparison(problem, int(size), start, curves, starts[BASE])
+        _comparison(problem, int(size), start, curves, starts)
         for problem, sizes in found.items()
         for size, starts in sizes.items()
         for start, curves in starts.items()
     ]
 
 
-def _comparison(problem: str, size: int, start: str, curves: Curves, base: Curves) -> Comparison:
+def _comparison(problem: str, size: int, start: str, curves: Curves, starts: Mapping[str, Curves]) -> Comparison:
     loss, accuracy = np.array(curves["loss"]), np.array(curves["accuracy"])
+    base = starts[BASE]
     base_loss = np.array(base["loss"])
+    has_control = start == PATTERN and CONTROL in starts
+    beyond = _paired(np.array(starts[CONTROL]["loss"])[:, -1] - loss[:, -1]) if has_control else (None, None)
     gain, interval = _paired(base_loss[:, -1] - loss[:, -1])
     accuracy_gain, accuracy_interval = _paired(accuracy[:, -1] - np.array(base["accuracy"])[:, -1])
     reached = np.flatnonzero(loss.mean(axis=0) <= base_loss[:, -1].mean())
@@ -66,12 +73,15 @@ def _comparison(problem: str, size: int, start: str, curves: Curves, base: Curve
         problem=problem,
         size=size,
         start=start,
+        seeds=len(loss),
         loss=float(loss[:, -1].mean()),
         accuracy=float(accuracy[:, -1].mean()),
         gain=gain,
         interval=interval,
         accuracy_gain=accuracy_gain,
         accuracy_interval=accuracy_interval,
+        beyond=beyond[0],
+        beyond_interval=beyond[1],
         steps=int(curves["steps"][reached[0]]) if len(reached) else None,
     )
 
@@ -95,6 +105,7 @@ def table(rows: Sequence[Comparison]) -> Iterator[str]:
         "gain",
         "steps to its loss",
         "verdict",
+        "beyond shuffled",
     )
     yield f"| {' | '.join(headings)} |"
     yield "|---" * len(headings) + "|"
@@ -105,7 +116,31 @@ def table(rows: Sequence[Comparison]) -> Iterator[str]:
         )  # fmt: skip
         steps = "never" if row.steps is None else str(row.steps)
         figures = (f"{row.loss:.3f}", gains[0], f"{row.accuracy:.3f}", gains[1], steps)
-        yield f"| {' | '.join((row.problem, f'{row.size:,}', row.start, *figures, row.verdict))} |"
+        beyond = "" if row.beyond is None else f"{row.beyond:+.3f} ± {row.beyond_interval:.3f}"
+        yield f"| {' | '.join((row.problem, f'{row.size:,}', row.start, *figures, row.verdict, beyond))} |"
+
+
+def page_table(rows: Sequence[Comparison]) -> Iterator[str]:
+    """Markdown, one row for each training set: gains of the test loss over the default start; bold where the interval
+    is on one side of 0."""
+    starts = list(dict.fromkeys(row.start for row in rows if row.start != BASE))
+    headings = ("model", "training set", "seeds", "default's loss", *starts, "pattern beyond shuffled")
+    yield f"| {' | '.join(headings)} |"
+    yield "|---" * len(headings) + "|"
+    for problem, size in dict.fromkeys((row.problem, row.size) for row in rows):
+        own = {row.start: row for row in rows if (row.problem, row.size) == (problem, size)}
+        pattern = own.get(PATTERN)
+        beyond = _gain(pattern.beyond, pattern.beyond_interval) if pattern else "–"
+        gains = [_gain(own[start].gain, own[start].interval) if start in own else "–" for start in starts]
+        cells = (problem, f"{size:,}", str(own[BASE].seeds), f"{own[BASE].loss:.3f}", *gains, beyond)
+        yield f"| {' | '.join(cells)} |"
+
+
+def _gain(gain: float | None, interval: float | None) -> str:
+    if gain is None or interval is None:
+        return "–"
+    text = f"{gain:+.3f} ± {interval:.3f}"
+    return f"**{text}**" if abs(gain) > interval else text
 
 
 def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) -> None:
@@ -129,7 +164,7 @@ def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) ->
                 panel.fill_between(
                     curves["steps"], bands[:, 0] - bands[:, 1], bands[:, 0] + bands[:, 1], color=colour, alpha=0.15
                 )
-            unit = "characters" if PROBLEMS[problem].is_text else "pictures"
+            unit = "characters" if PROBLEMS[problem.split(",")[0]].is_text else "pictures"
             panel.set(title=f"{problem}, {int(size):,} {unit}", xlabel="steps", ylabel="test loss", yscale="log")
     axes[0][0].legend(fontsize=6)
     chart.tight_layout()

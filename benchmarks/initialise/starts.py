@@ -1,7 +1,8 @@
 """The starts that are compared. Each changes a model with default random weights in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,12 +12,24 @@ from benchmarks.initialise.problems import Problem, new_source
 from benchmarks.initialise.training import train
 from library.initialise import initialise_
 from library.live import LiveTensors
+from library.models import open_model
 from library.patterns.build import build_pattern
 from library.patterns.measure import measure_model, num_heads_of
 from library.patterns.records import Lineage, SharedPattern
 from library.patterns.terms.products import find_pairs
 
-__all__ = ["RANGES", "Sources", "make_sources", "make_starts"]
+__all__ = [
+    "RANGES",
+    "WITHOUT_SOURCES",
+    "Sources",
+    "make_sources",
+    "make_starts",
+    "population_sources",
+    "trained_sources",
+]
+
+WITHOUT_SOURCES = ("default", "closed form", "transformers", "unit scale")
+"""Starts that are the same whatever the sources are."""
 
 RANGES = {"transformers": 0.02, "unit scale": 32**-0.5}
 """Start -> `initializer_range` of a target (they are 32 wide) where it is another than the default."""
@@ -38,13 +51,25 @@ class Sources:
     """Of shuffled copies of all of them; its vectors and scales are those of the pattern."""
 
 
-def make_sources(problem: Problem, *, count: int, num_draws: int, seed: int) -> Sources:
-    """Train `count` larger models from different seeds and build both patterns."""
+def trained_sources(problem: Problem, *, count: int, seed: int) -> list[PreTrainedModel]:
+    """`count` larger models from different seeds."""
     models = []
     for number in range(count):
         model = new_source(problem, seed=seed + number)
         train(problem, model, seed=seed + number, is_source=True)
         models.append(model)
+    return models
+
+
+def population_sources(problem: Problem, folder: Path) -> list[PreTrainedModel]:
+    """The roots of the architecture that `benchmarks.population` left in a folder."""
+    roots = [path for path in sorted(folder.glob(f"{problem.architecture}-?")) if path.is_dir()]
+    return [open_model(path).model for path in roots]
+
+
+def make_sources(problem: Problem, models: Sequence[PreTrainedModel], *, num_draws: int, seed: int) -> Sources:
+    """Build both patterns of these models, each a lineage of its own."""
+    count = len(models)
     tensors = [LiveTensors(model).tensors for model in models]
     lineages = [Lineage(name=f"{problem.name}-{i}", models=(f"{problem.name}-{i}",)) for i in range(count)]
     measured = [measure_model(each) for each in tensors]
@@ -71,8 +96,10 @@ def make_starts(problem: Problem, sources: Sources) -> dict[str, Start]:
         "unit scale": lambda model, seed: None,
         "selected weights": lambda model, seed: select_(model, sources.first),
     }
+    if problem.name in ("cnn", "convnext"):
+        del starts["closed form"]
     if problem.name == "cnn":
-        del starts["closed form"], starts["transformers"], starts["unit scale"]
+        del starts["transformers"], starts["unit scale"]
     if not any(part.is_used for part in sources.pattern.parts.values()):
         # Nothing of it would be used: it is the default start.
         del starts["pattern"], starts["shuffled pattern"]

@@ -12,7 +12,7 @@ __all__ = ["Curve", "train"]
 
 WARM_UP_STEPS = 30
 MAX_GRADIENT_NORM = 1.0
-NUM_POINTS = 20
+NUM_POINTS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

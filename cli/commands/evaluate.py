@@ -79,7 +79,7 @@ def evaluate(
     """Compare a rebuilt model with the original, beside SVD, rounding, means and shuffled weights at as many bits."""
     from library.evaluate.choice import GivenInputs
     from library.evaluate.evaluate import evaluate as measure
-    from library.evaluate.models import require_transformers
+    from library.models import require_transformers
     from library.rebuild.matrices import Request
     from library.rebuild.source import all_budgets, find_model
 

@@ -23,6 +23,8 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["Code", "Means", "Spent", "TruncatedSvd"]
 
+FIRST_RANKS = 32
+"""Of a matrix that are measured before it is known how many the bits of a model buy."""
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Loader = Callable[[TensorSpec], Float32]
@@ -73,11 +75,12 @@ class _Form:
         return matrix - self.plus(np.zeros((1, 1), dtype=np.float32))
 
 
-def _forms(matrix: Float32) -> list[_Form]:
+def _forms(matrix: Float32, *, only_mean: bool = False) -> list[_Form]:
     """The matrix less its mean, and less those sets of means that pay for themselves, alone and together."""
-    moments, model = moments_of(matrix), additive_model(matrix)
-    pays = paying(model, moments.std**2 * matrix.size)
-    sets = [MeanSets(), MeanSets(rows=pays.rows), MeanSets(cols=pays.cols), pays]
+    moments, sets = moments_of(matrix), [MeanSets()]
+    if not only_mean:
+        pays = paying(additive_model(matrix), moments.std**2 * matrix.size)
+        sets += [MeanSets(rows=pays.rows), MeanSets(cols=pays.cols), pays]
     found = []
     for chosen in dict.fromkeys(sets):
         units = units_of(matrix, chosen, moments.mean, moments.std)
@@ -94,7 +97,7 @@ class Means(Code):
     ) -> None:
         self.name = name
         self._specs = specs
-        self._forms = [_forms(load(spec))[: 1 if only_mean else None] for spec in specs]
+        self._forms = [_forms(load(spec), only_mean=only_mean) for spec in specs]
 
     def spend(self, budget: float) -> Spent:
         bits = _padded([[form.bits for form in forms] for forms in self._forms])
@@ -121,9 +124,16 @@ class TruncatedSvd(Code):
     name = "svd"
 
     def __init__(self, specs: Sequence[TensorSpec], load: Loader, *, most_bits: float) -> None:
-        """- `most_bits`: the largest budget that will be asked for."""
+        """- `most_bits`: the largest budget that will be asked for.
+
+        A model's bits buy few ranks of each matrix. So few are measured, and more where the largest budget takes all.
+        """
         self._specs, self._load = specs, load
-        self._tables = [_svd_table(load(spec), most_bits) for spec in specs]
+        self._tables = [_svd_table(load(spec), most_bits, FIRST_RANKS) for spec in specs]
+        while exhausted := self._exhausted(most_bits):
+            for index in exhausted:
+                ranks = 2 * max(each.shape[1] for each in self._tables[index].vectors)
+                self._tables[index] = _svd_table(load(specs[index]), most_bits, ranks)
 
     def spend(self, budget: float) -> Spent:
         plans = {width: self._plan(width, budget) for width in SVD_WIDTHS}
@@ -138,6 +148,16 @@ class TruncatedSvd(Code):
         return Spent(
             name=self.name, bits=bits, matrices=matrices, detail=f"{width} bits a number, {ranks} ranks in all"
         )
+
+    def _exhausted(self, budget: float) -> list[int]:
+        """The matrices of which a plan takes all ranks that were measured, where there are more."""
+        found = set()
+        for width in SVD_WIDTHS:
+            for index, code in enumerate(self._plan(width, budget)[0]):
+                _, vectors, rank = self._tables[index].pick(int(code))
+                if rank == vectors.shape[1] < self._tables[index].most_ranks:
+                    found.add(index)
+        return sorted(found)
 
     def _plan(self, width: int, budget: float) -> tuple[npt.NDArray[np.intp], float, float]:
         """The code of each matrix, the error and the bits of all."""
@@ -157,6 +177,8 @@ class _SvdTable:
     """Of each form the leading singular vectors along the shorter axis."""
     errors: Mapping[int, Sequence[float]]
     """Width -> what is left, code by code."""
+    most_ranks: int
+    """That the largest budget could buy of this matrix alone."""
 
     def bits(self, spec: TensorSpec, width: int) -> list[float]:
         price = price_of_rank(spec.rows, spec.cols, width)
@@ -175,9 +197,10 @@ class _SvdTable:
         raise IndexError(code)
 
 
-def _svd_table(matrix: Float32, most_bits: float) -> _SvdTable:
+def _svd_table(matrix: Float32, most_bits: float, ranks: int) -> _SvdTable:
     num_rows, num_cols = matrix.shape
     affordable = int(most_bits // price_of_rank(num_rows, num_cols, min(SVD_WIDTHS)))
+    most_ranks = min(affordable, num_rows, num_cols)
     # Of the forms the two that matter: without means that pay, and with all of them.
     forms = _forms(matrix)
     forms = forms[:1] if len(forms) == 1 else [forms[0], forms[-1]]
@@ -185,12 +208,12 @@ def _svd_table(matrix: Float32, most_bits: float) -> _SvdTable:
     errors: dict[int, list[float]] = {width: [] for width in SVD_WIDTHS}
     for form in forms:
         rest = form.rest(matrix)
-        leading = singular_directions(rest)[1][:, : min(affordable, num_rows, num_cols)]
+        leading = singular_directions(rest)[1][:, : min(ranks, most_ranks)]
         vectors.append(leading)
         for width in SVD_WIDTHS:
             gained = np.cumsum(rounded_energies(rest, leading, width)) if leading.shape[1] else np.zeros(0)
             errors[width] += [form.error, *(form.error - gained).tolist()]
-    return _SvdTable(forms=tuple(forms), vectors=tuple(vectors), errors=errors)
+    return _SvdTable(forms=tuple(forms), vectors=tuple(vectors), errors=errors, most_ranks=most_ranks)
 
 
 def _truncated(rest: Float32, vectors: Float64, width: int) -> Float32:

@@ -30,8 +30,8 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 8)
 WIDTH_BITS = 3
 """Which of `WIDTHS` a group has, or none."""
 LEAST_GROUP = 32
-PIECE = 1 << 22
-"""Weights that are coded at a time."""
+PIECE = 1 << 16
+"""Weights that are coded at a time: few enough for the processor's own memory."""
 TINY = 1e-30
 GAUSSIAN_STEPS = {1: 1.596, 2: 0.996, 3: 0.586, 4: 0.335, 5: 0.188, 6: 0.104, 7: 0.0569, 8: 0.0308}
 """Best step for a normal variable of variance 1 and 2^k even levels (Max 1960, "Quantizing for minimum distortion")."""

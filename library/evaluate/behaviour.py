@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from library.evaluate.inputs import Batch, Inputs
 from library.evaluate.measures import agreement, cosine, divergence, linear_cka, rank_correlation
-from library.evaluate.models import Kind, kind_of
+from library.models import Kind, kind_of
 
 __all__ = ["Behaviour", "compare", "run"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from dna_zoo.errors import SettingsError
 from library.evaluate.inputs import Inputs, graded_pairs, read_texts, shipped_texts, text_inputs
-from library.evaluate.models import Kind, kind_of
 from library.evaluate.pictures import digit_pictures, picture_inputs, read_pictures
 from library.evaluate.sounds import read_sounds, sound_inputs, synthetic_sounds
+from library.models import Kind, kind_of
 
 __all__ = ["GivenInputs", "choose_inputs", "load_tokenizer"]
 

@@ -15,9 +15,9 @@ from library.codes.rounding import PlainRounding
 from library.evaluate.behaviour import Behaviour, compare, run
 from library.evaluate.choice import GivenInputs, choose_inputs
 from library.evaluate.inputs import Inputs
-from library.evaluate.models import Builder, Kind
 from library.evaluate.peak import peak_bytes
 from library.evaluate.shuffled import fit_shuffled
+from library.models import Builder, Kind
 from library.rebuild.matrices import RebuiltMatrices, Request
 from library.rebuild.source import MinedModel
 from library.rebuild.stored import StoredModel, parts_of

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dna_zoo.errors import SettingsError
-from library.evaluate.models import Kind
+from library.models import Kind
 
 __all__ = ["Batch", "Inputs", "graded_pairs", "read_texts", "shipped_texts", "text_inputs"]
 

@@ -5,9 +5,9 @@ another (`transplant`), each with the loss that it reaches and what that is held
 Not here: which axes of a network move together (`zoo.tracing`), whether two models are related (`pipeline.lineage`).
 """
 
+from library.models import Loaded, open_model
 from library.surgery.alignment import Alignment, align
 from library.surgery.combination import Combination, combine
-from library.surgery.models import Loaded, open_model
 from library.surgery.tasks import Task, task_of
 from library.surgery.transplantation import Transplant, transplant
 

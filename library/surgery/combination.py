@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dna_zoo.errors import JoinError
+from library.models import Loaded
 from library.surgery.alignment import Alignment, align, values_of
 from library.surgery.layers import require_same_settings
-from library.surgery.models import Loaded
 from library.surgery.tasks import Score, Task, estimate_statistics, score
 
 if TYPE_CHECKING:

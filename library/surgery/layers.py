@@ -7,8 +7,8 @@ from itertools import takewhile
 from torch import Tensor
 
 from dna_zoo.errors import JoinError
+from library.models import Loaded
 from library.surgery.alignment import values_of
-from library.surgery.models import Loaded
 from zoo.blocks import place_tensors
 
 __all__ = ["SETTINGS", "Layer", "layers_of", "parse_layers", "renamed", "require_same_layers", "require_same_settings"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dna_zoo.errors import JoinError
-from library.surgery.models import Loaded
+from library.models import Loaded
 from library.surgery.transplantation import Resample
 from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna, DnaTensor

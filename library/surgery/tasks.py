@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError, JoinError
-from library.surgery.models import Loaded, read_json
+from library.evaluate.choice import load_tokenizer
+from library.models import Loaded, kind_of
+from library.surgery.folders import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -191,13 +193,13 @@ def _as_batch(ids: Tensor, objective: Objective, mask: int | None, generator: to
 
 
 def _given_text(loaded: Loaded, texts: Path) -> Task:
-    kind = type(loaded.model).__name__
-    objective: Objective = "masked-lm" if "MaskedLM" in kind or "PreTraining" in kind else "causal-lm"
-    if objective == "causal-lm" and not ("CausalLM" in kind or "LMHead" in kind):
+    kind = kind_of(loaded.model)
+    if kind not in ("masked-lm", "decoder"):
         raise JoinError(
-            f"{loaded.name!r} is a {kind}, which predicts no tokens.",
+            f"{loaded.name!r} is a {type(loaded.model).__name__}, which predicts no tokens by itself.",
             hint="Give a model with a language-model head; or leave `--texts` out.",
         )
+    objective: Objective = "masked-lm" if kind == "masked-lm" else "causal-lm"
     try:
         text = texts.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -216,18 +218,7 @@ def _tokens(loaded: Loaded, text: str) -> tuple[Tensor, int | None]:
     if (loaded.folder / "specimen.json").is_file():
         characters = _specimen_module("corpora")
         return characters.encode(text), int(characters.MASK)
-    from transformers import AutoTokenizer
-
-    try:
-        # Without files, some classes make a tokenizer that knows no token.
-        if not any(found for pattern in ("tokenizer*", "vocab*", "*.model") for found in loaded.folder.glob(pattern)):
-            raise OSError("no files")
-        tokenizer = AutoTokenizer.from_pretrained(loaded.folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise JoinError(
-            f"{loaded.name!r} has no tokenizer beside its weights, so that no text can be given to it.",
-            hint="Put its tokenizer's files into its folder.",
-        ) from error
+    tokenizer = load_tokenizer(loaded.folder)
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     return torch.tensor(ids, dtype=torch.int64), tokenizer.mask_token_id
 

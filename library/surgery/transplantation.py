@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dna_zoo.errors import JoinError
+from library.models import Loaded
 from library.surgery.alignment import Alignment, align, values_of
 from library.surgery.layers import Layer, layers_of, renamed, require_same_layers
-from library.surgery.models import Loaded
 from library.surgery.tasks import Score, Task, fine_tune, score
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM
 
-from dna_zoo.errors import LibraryError
+from dna_zoo.errors import DnaZooError, LibraryError
 from library.initialise import initialise_
 from library.live import LiveTensors
 from library.new_model import make_model
@@ -137,8 +137,13 @@ def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path, encoder
     before = sorted(tmp_path.iterdir())
     pattern = pattern_of({PRODUCT: [0.4, 0.0]})
     for source, out, message in attempts:
-        with pytest.raises(LibraryError, match=message):
+        with pytest.raises(DnaZooError, match=message) as caught:
             make_model(source, pattern, out)
+        assert caught.value.hint
+    (tmp_path / "out" / "notes.txt").write_text("no model")
+    with pytest.raises(DnaZooError, match="not a model's folder"):
+        make_model(tmp_path / "source", pattern, tmp_path / "out", force=True)
+    (tmp_path / "out" / "notes.txt").unlink()
     assert sorted(tmp_path.iterdir()) == before
     make_model(tmp_path / "source", pattern, tmp_path / "out", force=True)
     assert (tmp_path / "out" / "model.safetensors").exists()

@@ -12,8 +12,8 @@ from dna_zoo.errors import SettingsError, UnbuildableModelError
 from library.evaluate.behaviour import compare, run
 from library.evaluate.choice import GivenInputs, choose_inputs
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
-from library.evaluate.models import Builder, kind_of
 from library.evaluate.shuffled import fit_shuffled
+from library.models import Builder, kind_of
 from library.rebuild.matrices import Request
 from library.rebuild.source import MinedModel
 from pipeline.weights.reader import WeightReader

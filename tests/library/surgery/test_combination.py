@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dna_zoo.errors import JoinError
+from dna_zoo.errors import JoinError, SettingsError, UnbuildableModelError
 from library.surgery import Loaded, combine, open_model, task_of
 from library.surgery.alignment import values_of
 from library.surgery.tasks import score
@@ -95,7 +95,7 @@ def test_model_without_a_task_asks_for_a_text(tmp_path: Path) -> None:
     with pytest.raises(JoinError, match="Nothing is known to judge 'gpt2' by") as raised:
         task_of(loaded)
     assert "--texts" in raised.value.hint
-    with pytest.raises(JoinError, match="no tokenizer"):
+    with pytest.raises(SettingsError, match="no tokenizer"):
         task_of(loaded, texts=Path(__file__))
 
 
@@ -110,5 +110,5 @@ def test_given_text_holds_out_its_end() -> None:
 def test_folders_that_are_no_model_are_refused(tmp_path: Path) -> None:
     shutil.copytree(SPECIMENS / "bert-a", tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(JoinError, match="transformers cannot build 'broken'"):
+    with pytest.raises(UnbuildableModelError, match="transformers cannot build 'broken'"):
         open_model(tmp_path / "broken")

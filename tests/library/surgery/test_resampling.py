@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from library.models import open_model
 from library.surgery.alignment import values_of
 from library.surgery.layers import layers_of
-from library.surgery.models import open_model
 from library.surgery.resampling import resampler
 from pipeline.dna.dna import Dna
 from tests.support.mining import database_of, mine_into, request

@@ -1,9 +1,14 @@
-"""Models of transformers made of a configuration and of tensors; no code of a repository is run, nothing is fetched."""
+"""Models of transformers: made of a configuration and of tensors, of a configuration alone, or of a folder.
+
+No code of a repository is run, and nothing is fetched.
+"""
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +16,10 @@ from torch import Tensor, nn
 from dna_zoo.errors import SettingsError, UnbuildableModelError
 from zoo.config import text_in
 
-__all__ = ["Builder", "Kind", "kind_of", "require_transformers"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["Builder", "Kind", "Loaded", "kind_of", "open_model", "read_config", "require_transformers"]
 
 Kind = Literal["encoder", "masked-lm", "decoder", "classifier", "seq2seq"]
 """What a model gives, and so what is compared: vectors, predictions of masked tokens, of next tokens, labels, or next
@@ -43,7 +51,7 @@ class Builder:
             known = f"{model_type!r} is not known to it" if model_type else "its config.json names no model type"
             raise UnbuildableModelError(
                 f"transformers cannot build {key!r}: {known if isinstance(error, ValueError) else error}.",
-                hint="Evaluate a model whose class is in transformers; DNA and weights can be looked at without it.",
+                hint="Give a model whose class is in transformers; DNA and weights can be looked at without it.",
             ) from error
         return cls(key=key, model_class=_class_of(key, transformers, plain, made), config=made)
 
@@ -60,13 +68,44 @@ class Builder:
                     None, config=self.config, state_dict=tensors, output_loading_info=True, dtype=torch.float32
                 )
             except Exception as error:
-                raise self._refusal(
-                    f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                ) from error
+                raise self._refusal(_first_line(error)) from error
         lost = {name for name in info["missing_keys"] if not name.endswith(("position_ids", "token_type_ids"))}
         if len(lost) >= len(list(model.parameters())) / 2:
             raise self._refusal("its class does not know the names of the tensors")
         found: nn.Module = model.eval()
+        return found
+
+    def fresh(self) -> "PreTrainedModel":
+        """The model with its default start, in evaluation mode; what is random comes from torch's own generator."""
+        try:
+            found: PreTrainedModel = self.model_class(self.config)
+        except Exception as error:
+            raise self._refusal(_first_line(error)) from error
+        return found.eval()
+
+    def opened(self, folder: Path) -> "PreTrainedModel":
+        """The model in a folder, float32, in evaluation mode, in plain operations, so that each can be followed.
+
+        Raises `UnbuildableModelError` for files that cannot be read, or that lack tensors of the class.
+        """
+        with _quiet():
+            try:
+                model, report = self.model_class.from_pretrained(
+                    folder,
+                    config=self.config,
+                    local_files_only=True,
+                    attn_implementation="eager",
+                    output_loading_info=True,
+                    dtype=torch.float32,
+                )
+            except Exception as error:
+                raise self._refusal(_first_line(error)) from error
+        if missing := [*report["missing_keys"], *report["mismatched_keys"]]:
+            raise UnbuildableModelError(
+                f"The weights of {self.key!r} lack {len(missing)} tensors of its class, {missing[0]!r} among them.",
+                hint="Give a folder whose config.json names the class that was saved.",
+            )
+        found: PreTrainedModel = model.eval()
         return found
 
     def _refusal(self, reason: str) -> UnbuildableModelError:
@@ -74,6 +113,50 @@ class Builder:
             f"transformers cannot build {self.key!r} as {self.model_class.__name__} ({reason.rstrip('.: ')}).",
             hint="Check that config.json and weights are of one model, and that transformers is as new as they are.",
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model in memory, float32, in evaluation mode, and the folder it comes from."""
+
+    name: str
+    folder: Path
+    model: "PreTrainedModel"
+
+    @property
+    def config(self) -> Any:
+        """Its configuration."""
+        return self.model.config
+
+
+def open_model(folder: Path, *, name: str | None = None) -> Loaded:
+    """The model in a folder, of the class that its configuration names.
+
+    Raises `UnbuildableModelError` for a model that transformers cannot build whole.
+    """
+    name = name or folder.name
+    return Loaded(name=name, folder=folder, model=Builder.of(name, read_config(folder, name)).opened(folder))
+
+
+def read_config(source: Path, name: str) -> dict[str, Any]:
+    """A `config.json`, or that of a folder. Raises `UnbuildableModelError` where there is none that can be read."""
+    path = source / "config.json" if source.is_dir() else source
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        found = error
+    if not isinstance(found, dict):
+        reason = "is no JSON object" if not isinstance(found, OSError) else f"cannot be read ({found.strerror})"
+        raise UnbuildableModelError(
+            f"transformers cannot build {name!r}: {str(path)!r} {reason}.",
+            hint="Give a `config.json`, or a folder with one, of an architecture that transformers knows.",
+        )
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
 
 
 def _class_of(key: str, transformers: Any, config: Mapping[str, Any], made: Any) -> Any:
@@ -90,7 +173,7 @@ def _class_of(key: str, transformers: Any, config: Mapping[str, Any], made: Any)
         return found[0] if isinstance(found, tuple) else found
     raise UnbuildableModelError(
         f"transformers cannot build {key!r}: it has no class {', '.join(map(repr, names or ['']))}.",
-        hint="Evaluate a model whose class is in transformers; code of a repository is never run.",
+        hint="Give a model whose class is in transformers; code of a repository is never run.",
     )
 
 
