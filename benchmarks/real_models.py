@@ -7,12 +7,12 @@
 Settings are those of `dna-zoo mine`, frozen; MiniLM-L6, on which they were chosen, stands beside the others. Every
 line is of the matrices in the blocks, pooled. `R2` and `gain` behind SVD are the DNA's over that of truncated SVD with
 as many parameters; `gain beyond means` is what is held beyond the row and column means and beyond chance; at 8 bits,
-SVD has its best width and as many bits. Results are written after each model; those that are there are not
-measured again.
+SVD has its best width and as many bits. Results are written after each seed of each model, with the number of nulls
+that it had; those that are there, of this budget and version of the fit, are not measured again.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from benchmarks.fidelity import Setup, fit_all
 from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, read_results, write_results
 from patterndb.records import FitRecord
 from pipeline.fit.report import report
-from pipeline.settings import preset
+from pipeline.fit.stage import fit_version
+from pipeline.settings import FitSettings, preset
 
 SPECIMENS = Path(__file__).parents[1] / "data" / "specimens"
 WHEELS = {
@@ -51,14 +52,25 @@ COLUMNS: Mapping[str, str] = {
 def main() -> None:
     """Every model, every seed."""
     options = parse()
-    asked = {"nulls": options.nulls, "budget": options.budget, "seeds": options.seeds}
+    asked = {"budget": options.budget, "fit_version": fit_version(settings_of(options))}
     kept = read_results(options.out)
     rows = [row for row in kept.get("rows", ()) if kept.get("options") == asked and row["model"] not in options.again]
     for model in options.models:
-        if not any(row["model"] == model for row in rows):
-            rows += measure(model, options)
+        seeds = [seed for seed in options.seeds if not is_among(rows, model, seed, options.nulls)]
+        for row in measure(model, seeds, options) if seeds else ():
+            rows = [other for other in rows if (other["model"], other["seed"]) != (model, row["seed"])] + [row]
             write_results(options.out, {"options": asked, "rows": rows})
     print_table(rows)
+
+
+def settings_of(options: argparse.Namespace) -> FitSettings:
+    """Those of `dna-zoo mine`, but for what is measured here."""
+    return preset("quick", budget=options.budget, num_nulls=options.nulls)
+
+
+def is_among(rows: Sequence[Mapping[str, Any]], model: str, seed: int, nulls: int) -> bool:
+    """Whether a model has been measured with this seed and number of nulls."""
+    return any((row["model"], row["seed"], row["nulls"]) == (model, seed, nulls) for row in rows)
 
 
 def parse() -> argparse.Namespace:
@@ -73,19 +85,17 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(model: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(model: str, seeds: Sequence[int], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row a seed: the blocks' report and the ratios to SVD."""
     by_spec = read_matrices(str(place_of(model, options.wheels)), lambda spec: True)
     specs, matrices = list(by_spec), {spec.name: matrix for spec, matrix in by_spec.items()}
     inner = {spec.name for spec in inner_tensors(specs)}
-    settings = preset("quick", budget=options.budget, num_nulls=options.nulls)
-    rows = []
-    for seed in options.seeds:
+    settings = settings_of(options)
+    for seed in seeds:
         result = fit_all(specs, matrices, Setup(settings=settings, order="seriated", seed=seed))
         pooled = report([item for item in result.tensors if item.name in inner], settings, result.cost)
-        rows.append({"model": model, "seed": seed} | asdict(pooled) | ratios(pooled))
         print(f"{model} seed {seed}: R2 {pooled.r2:.4f}, {result.cost.seconds:.0f} s", flush=True)
-    return rows
+        yield {"model": model, "seed": seed, "nulls": options.nulls} | asdict(pooled) | ratios(pooled)
 
 
 def place_of(model: str, wheels: Path | None) -> str | Path:
