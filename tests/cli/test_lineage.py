@@ -65,7 +65,7 @@ def test_similar_draws_verdict_z_and_distance(invoke: Invoke) -> None:
         "Weights",
         "Kind",
     ]
-    assert lines[2].split()[:6] == ["beta", "same", "lineage", "+41.0", "0.750", "0.300"]
+    assert lines[2].split()[:5] == ["beta", "same", "lineage", "+41.0", "0.750"]
     assert not any(lines[2 + len(MODELS) - 1].split())
 
 
