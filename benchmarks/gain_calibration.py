@@ -129,7 +129,7 @@ def main() -> None:
     """Fit, print, keep."""
     options = parse()
     settings = preset("quick", budget=BUDGET, num_nulls=NULLS, epochs=options.epochs)
-    found = []
+    found: list[dict[str, Any]] = []
     for kind in options.kinds:
         fits = fits_of(kind, options.matrices, settings, options.seed)
         found += rows(kind, fits, keep_means=KINDS[kind])

@@ -6,10 +6,11 @@
     python -m benchmarks.real_models --page                  # what is kept, as the table in README.md
 
 Settings are those of `dna-zoo mine`, frozen; MiniLM-L6, on which they were chosen, stands beside the others. Every
-line is of the matrices in the blocks, pooled. `R2` and `gain` behind SVD are the DNA's over that of truncated SVD with
-as many parameters; `gain beyond means` is what is held beyond the row and column means and beyond chance; at 8 bits,
-SVD has its best width and as many bits. Results are written after each seed of each model, with the number of nulls
-that it had; those that are there, of this budget and version of the fit, are not measured again.
+line is of the matrices in the blocks, pooled, and of all matrices of a model without blocks: they share one budget.
+`R2` and `gain` behind SVD are the DNA's over that of truncated SVD with as many parameters; `gain beyond means` is what
+is held beyond the row and column means and beyond chance; at 8 bits, SVD has its best width and as many bits. Results
+are written after each seed of each model, with the number of nulls that it had; those that are there, of this budget
+and version of the fit, are not measured again.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fidelity import Setup, fit_all
-from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, read_results, write_figures, write_results
+from benchmarks.scaffold import make_parser, read_matrices, read_results, write_figures, write_results
 from patterndb.records import FitRecord
 from pipeline.fit.report import report
 from pipeline.fit.stage import fit_version
@@ -40,7 +41,8 @@ REAL = ("minilm-l6", *WHEELS)
 MODELS = (*REAL, *TRAINED)
 PAGE = Path(__file__).parents[1] / "README.md"
 COMMAND = "python -m benchmarks.real_models --page"
-PAGE_COLUMNS: Mapping[str, str] = {
+COLUMNS: Mapping[str, str] = {
+    "size, %": "size",
     "R²": "r2",
     "null R²": "null_r2",
     "gain beyond means": "gain_beyond_means",
@@ -49,24 +51,14 @@ PAGE_COLUMNS: Mapping[str, str] = {
     "in bits: R² / SVD's": "bits_r2_to_svd",
     "in bits: gain / SVD's": "bits_gain_to_svd",
 }
-COLUMNS: Mapping[str, str] = {
-    "R2": "r2",
-    "null": "null_r2",
-    "gain": "gain",
-    "beyond means": "gain_beyond_means",
-    "R2 / SVD": "r2_to_svd",
-    "gain / SVD": "gain_to_svd",
-    "8 bits R2": "r2_8bit",
-    "R2/SVD's": "bits_r2_to_svd",
-    "gain/SVD's": "bits_gain_to_svd",
-}
+"""Heading -> field of a row; `size`: parameters for each hundred weights."""
 
 
 def main() -> None:
     """Every model, every seed."""
     options = parse()
     if options.page:
-        write_figures(PAGE, COMMAND, page_lines(read_results(options.out)["rows"]))
+        write_figures(PAGE, COMMAND, table(read_results(options.out)["rows"]))
         return
     asked = {"budget": options.budget, "fit_version": fit_version(settings_of(options))}
     kept = read_results(options.out)
@@ -76,7 +68,7 @@ def main() -> None:
         for row in measure(model, seeds, options) if seeds else ():
             rows = [other for other in rows if (other["model"], other["seed"]) != (model, row["seed"])] + [row]
             write_results(options.out, {"options": asked, "rows": rows})
-    print_table(rows)
+    print("\n".join(table(rows)))
 
 
 def settings_of(options: argparse.Namespace) -> FitSettings:
@@ -106,7 +98,7 @@ def measure(model: str, seeds: Sequence[int], options: argparse.Namespace) -> It
     """A row a seed: the blocks' report and the ratios to SVD."""
     by_spec = read_matrices(str(place_of(model, options.wheels)), lambda spec: True)
     specs, matrices = list(by_spec), {spec.name: matrix for spec, matrix in by_spec.items()}
-    inner = {spec.name for spec in inner_tensors(specs)}
+    inner = {spec.name for spec in specs if spec.block is not None} or {spec.name for spec in specs}
     settings = settings_of(options)
     for seed in seeds:
         result = fit_all(specs, matrices, Setup(settings=settings, order="seriated", seed=seed))
@@ -150,28 +142,36 @@ def over(a: float | None, b: float | None) -> float | None:
     return a / b if a is not None and b is not None and b > 0 else None
 
 
-def page_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line a model, as Markdown: the median over seeds, and the range where there are several."""
-    yield f"| model | weights | seeds, nulls | {' | '.join(PAGE_COLUMNS)} |"
-    yield "|---" * (3 + len(PAGE_COLUMNS)) + "|"
+    yield f"| model | weights | seeds, nulls | {' | '.join(COLUMNS)} |"
+    yield "|---" * (3 + len(COLUMNS)) + "|"
     for model in [model for model in MODELS if any(row["model"] == model for row in rows)]:
         own = [row for row in rows if row["model"] == model]
-        cells = [spread([row[key] for row in own if row[key] is not None], key) for key in PAGE_COLUMNS.values()]
+        cells = [spread(values_of(rows, model, key), key) for key in COLUMNS.values()]
         yield f"| {model} | {own[0]['num_weights']:,} | {len(own)}, {own[0]['nulls']} | {' | '.join(cells)} |"
     for name, models in (("real models", REAL), ("all", MODELS)):
-        cells = [f"{middle(rows, models, key):.{digits(key)}f}" for key in PAGE_COLUMNS.values()]
+        cells = [f"{middle(rows, models, key):.{digits(key)}f}" for key in COLUMNS.values()]
         yield f"| **median, {name}** | | | {' | '.join(cells)} |"
+
+
+def values_of(rows: Sequence[Mapping[str, Any]], model: str, key: str) -> list[float]:
+    """A figure of a model, for every seed that has it."""
+    own = [row for row in rows if row["model"] == model]
+    if key == "size":
+        return [100 * row["parameters"] / row["num_weights"] for row in own]
+    return [row[key] for row in own if row[key] is not None]
 
 
 def middle(rows: Sequence[Mapping[str, Any]], models: Sequence[str], key: str) -> float:
     """The median over the models' medians."""
-    own = [[row[key] for row in rows if row["model"] == model and row[key] is not None] for model in models]
-    return float(np.median([np.median(values) for values in own if values]))
+    found = [values_of(rows, model, key) for model in models]
+    return float(np.median([np.median(values) for values in found if values]))
 
 
 def digits(key: str) -> int:
-    """Ratios have fewer."""
-    return 2 if key.endswith("_to_svd") else 3
+    """Sizes and ratios have fewer."""
+    return 2 if key == "size" or key.endswith("_to_svd") else 3
 
 
 def spread(values: Sequence[float], key: str) -> str:
@@ -180,22 +180,6 @@ def spread(values: Sequence[float], key: str) -> str:
         return "–"
     median, low, high = (f"{value:.{digits(key)}f}" for value in (np.median(values), min(values), max(values)))
     return median if low == high else f"{median} ({low}-{high})"
-
-
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line a model, median with least and most; then the median over the models' medians."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    print(f"\n{'model':18}" + "".join(f"{name:>22}" for name in COLUMNS))
-    medians: dict[str, list[float]] = {key: [] for key in COLUMNS.values()}
-    for model in models:
-        cells = []
-        for key in COLUMNS.values():
-            values = [row[key] for row in rows if row["model"] == model and row[key] is not None]
-            cells.append(f"{np.median(values):.3f} ({min(values):.3f} {max(values):.3f})" if values else "-")
-            medians[key] += [float(np.median(values))] if values else []
-        print(f"{model:18}" + "".join(f"{cell:>22}" for cell in cells))
-    found = [np.median(values) if values else np.nan for values in medians.values()]
-    print(f"{'median':18}" + "".join(f"{each:>22.3f}" for each in found))
 
 
 if __name__ == "__main__":
