@@ -118,7 +118,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, out=None)
-    parser.add_argument("--matrices", type=int, default=400, help="of each kind")
+    parser.add_argument("--matrices", type=int, default=160, help="of each kind")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
     parser.add_argument("--seed", type=int, default=0)
@@ -133,9 +133,9 @@ def main() -> None:
     for kind in options.kinds:
         fits = fits_of(kind, options.matrices, settings, options.seed)
         found += rows(kind, fits, keep_means=KINDS[kind])
+        if options.out:
+            write_results(options.out, {"options": vars(options), "budget": BUDGET, "nulls": NULLS, "rows": found})
     print(table(found))
-    if options.out:
-        write_results(options.out, {"options": vars(options), "budget": BUDGET, "nulls": NULLS, "rows": found})
 
 
 if __name__ == "__main__":
