@@ -14,7 +14,8 @@ and version of the fit, are not measured again.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,17 @@ def parse() -> argparse.Namespace:
 
 
 def measure(model: str, seeds: Sequence[int], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A row a seed: the blocks' report and the ratios to SVD."""
-    by_spec = read_matrices(str(place_of(model, options.wheels)), lambda spec: True)
+    """A row a seed: the report of what is fitted, and the ratios to SVD.
+
+    Blocks share a budget of their own, so the other matrices of such a model need not be fitted.
+    """
+    place = str(place_of(model, options.wheels))
+    by_spec = read_matrices(place, lambda spec: spec.block is not None) or read_matrices(place, lambda spec: True)
     specs, matrices = list(by_spec), {spec.name: matrix for spec, matrix in by_spec.items()}
-    inner = {spec.name for spec in specs if spec.block is not None} or {spec.name for spec in specs}
     settings = settings_of(options)
     for seed in seeds:
         result = fit_all(specs, matrices, Setup(settings=settings, order="seriated", seed=seed))
-        pooled = report([item for item in result.tensors if item.name in inner], settings, result.cost)
+        pooled = report(result.tensors, settings, result.cost)
         print(f"{model} seed {seed}: R2 {pooled.r2:.4f}, {result.cost.seconds:.0f} s", flush=True)
         yield {"model": model, "seed": seed, "nulls": options.nulls} | asdict(pooled) | ratios(pooled)
 
@@ -150,7 +154,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         own = [row for row in rows if row["model"] == model]
         cells = [spread(values_of(rows, model, key), key) for key in COLUMNS.values()]
         yield f"| {model} | {own[0]['num_weights']:,} | {len(own)}, {own[0]['nulls']} | {' | '.join(cells)} |"
-    for name, models in (("real models", REAL), ("all", MODELS)):
+    measured = {row["model"] for row in rows}
+    for name, models in (("real models", measured & {*REAL}), ("all", measured)):
         cells = [f"{middle(rows, models, key):.{digits(key)}f}" for key in COLUMNS.values()]
         yield f"| **median, {name}** | | | {' | '.join(cells)} |"
 
@@ -163,10 +168,11 @@ def values_of(rows: Sequence[Mapping[str, Any]], model: str, key: str) -> list[f
     return [row[key] for row in own if row[key] is not None]
 
 
-def middle(rows: Sequence[Mapping[str, Any]], models: Sequence[str], key: str) -> float:
-    """The median over the models' medians."""
+def middle(rows: Sequence[Mapping[str, Any]], models: Iterable[str], key: str) -> float:
+    """The median over the models' medians; NaN where none has it."""
     found = [values_of(rows, model, key) for model in models]
-    return float(np.median([np.median(values) for values in found if values]))
+    medians = [np.median(values) for values in found if values]
+    return float(np.median(medians)) if medians else math.nan
 
 
 def digits(key: str) -> int:
