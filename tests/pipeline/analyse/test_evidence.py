@@ -115,7 +115,7 @@ def test_one_common_row_is_no_cluster() -> None:
 
 @pytest.mark.parametrize("has_heavy_tails", [True, False])
 def test_heavy_tails_are_taken_for_clusters_as_the_pages_say(has_heavy_tails: bool) -> None:
-    """A turned matrix has normal tails. With a null of clusters that kept them this would fail: shorten the pages then."""
+    """A turned matrix has normal tails. With a null of clusters that kept heavy ones the pages would have to change."""
     p_values = []
     for seed in range(20):
         rng = np.random.default_rng([17, seed])
