@@ -49,10 +49,11 @@ COLUMNS: Mapping[str, str] = {
     "gain beyond means": "gain_beyond_means",
     "R² / SVD's": "r2_to_svd",
     "gain / SVD's": "gain_to_svd",
+    "gain / DCT's": "gain_to_dct",
     "in bits: R² / SVD's": "bits_r2_to_svd",
     "in bits: gain / SVD's": "bits_gain_to_svd",
 }
-"""Heading -> field of a row; `size`: parameters for each hundred weights."""
+"""Heading -> field of a row; `size`: parameters for each hundred weights; `gain_to_dct`: at as many parameters."""
 
 
 def main() -> None:
@@ -148,12 +149,13 @@ def over(a: float | None, b: float | None) -> float | None:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line a model, as Markdown: the median over seeds, and the range where there are several."""
-    yield f"| model | weights | seeds, nulls | {' | '.join(COLUMNS)} |"
+    yield f"| model | weights | seeds, each of so many nulls | {' | '.join(COLUMNS)} |"
     yield "|---" * (3 + len(COLUMNS)) + "|"
     for model in [model for model in MODELS if any(row["model"] == model for row in rows)]:
         own = [row for row in rows if row["model"] == model]
         cells = [spread(values_of(rows, model, key), key) for key in COLUMNS.values()]
-        yield f"| {model} | {own[0]['num_weights']:,} | {len(own)}, {own[0]['nulls']} | {' | '.join(cells)} |"
+        nulls = ", ".join(dict.fromkeys(str(row["nulls"]) for row in sorted(own, key=lambda row: row["seed"])))
+        yield f"| {model} | {own[0]['num_weights']:,} | {len(own)} of {nulls} | {' | '.join(cells)} |"
     measured = {row["model"] for row in rows}
     for name, models in (("real models", measured & {*REAL}), ("all", measured)):
         cells = [f"{middle(rows, models, key):.{digits(key)}f}" for key in COLUMNS.values()]
@@ -165,6 +167,8 @@ def values_of(rows: Sequence[Mapping[str, Any]], model: str, key: str) -> list[f
     own = [row for row in rows if row["model"] == model]
     if key == "size":
         return [100 * row["parameters"] / row["num_weights"] for row in own]
+    if key == "gain_to_dct":
+        return [row["gain"] / (row["dct_r2"] - row["dct_null_r2"]) for row in own if row["gain"] is not None]
     return [row[key] for row in own if row[key] is not None]
 
 
@@ -177,7 +181,7 @@ def middle(rows: Sequence[Mapping[str, Any]], models: Iterable[str], key: str) -
 
 def digits(key: str) -> int:
     """Sizes and ratios have fewer."""
-    return 2 if key == "size" or key.endswith("_to_svd") else 3
+    return 2 if key == "size" or "_to_" in key else 3
 
 
 def spread(values: Sequence[float], key: str) -> str:
