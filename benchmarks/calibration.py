@@ -132,10 +132,12 @@ def shares(p_values: Sequence[float], levels: Sequence[float]) -> list[Share]:
     return [Share(level=a, hits=sum(p <= a + 1e-9 for p in p_values), repeats=len(p_values)) for a in levels]
 
 
-def measure(kinds: Sequence[str], repeats: int, num_nulls: int) -> dict[str, dict[tuple[str, str, str], list[float]]]:
+def measure(
+    kinds: Sequence[str], repeats: int, num_nulls: int, num_processes: int | None = None
+) -> dict[str, dict[tuple[str, str, str], list[float]]]:
     """Kind -> figure -> its p-values."""
     found: dict[str, dict[tuple[str, str, str], list[float]]] = {}
-    with ProcessPoolExecutor() as pool_of_processes:
+    with ProcessPoolExecutor(num_processes) as pool_of_processes:
         for kind in kinds:
             own = found.setdefault(kind, defaultdict(list))
             for each in pool_of_processes.map(partial(one_repeat, kind, num_nulls), range(repeats), chunksize=8):
@@ -229,9 +231,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=400, help="models of each kind (default: 400)")
     parser.add_argument("--nulls", type=int, default=8)
     parser.add_argument("--kinds", nargs="*", default=list(MATRICES), choices=list(MATRICES))
+    parser.add_argument("--processes", type=int, help="at a time; one for each core if not given")
     parser.add_argument("--out", metavar="NAME", help="keep the table as results/NAME.json and the figure beside it")
     options = parser.parse_args()
-    found = measure(options.kinds, options.repeats, options.nulls)
+    found = measure(options.kinds, options.repeats, options.nulls, options.processes)
     lines = list(rows(found))
     print(table(lines))
     if options.out:

@@ -227,9 +227,9 @@ def power(kind: str) -> Iterator[dict[str, Any]]:
         yield {"kind": kind, "strength": strength, "shares": shares, "noisy": noisy}
 
 
-def rows(kinds: Sequence[str]) -> list[dict[str, Any]]:
+def rows(kinds: Sequence[str], num_processes: int | None) -> list[dict[str, Any]]:
     """For every kind the power curve of each statistic."""
-    with ProcessPoolExecutor() as processes:
+    with ProcessPoolExecutor(num_processes) as processes:
         return [row for found in processes.map(partial(_listed), kinds) for row in found]
 
 
@@ -257,9 +257,10 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(GALLERY), choices=list(GALLERY), metavar="KIND")
+    parser.add_argument("--processes", type=int, help="at a time; one for each core if not given")
     parser.add_argument("--out", metavar="NAME", help="keep the power curves as results/NAME.json")
     options = parser.parse_args()
-    found = rows(options.only)
+    found = rows(options.only, options.processes)
     print(table(found))
     if options.out:
         (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -3,7 +3,7 @@
     python -m benchmarks.questions                                # simulated catalogs: minutes of one core
     python -m benchmarks.population --out /tmp/population --only bert gpt2 vit resnet --num-roots 7 \\
         --relations root fine-tuned distilled shuffled            # once, some minutes
-    python -m benchmarks.questions --population /tmp/population   # small trained models as well
+    python -m benchmarks.questions --population /tmp/population   # small trained models as well: those of these kinds
 
 Power is the share of catalogs in which the test of a question has p <= 0.05. Beside it stand the two tests that it
 replaces: an analysis of variance of distances over all dimensions (Anderson 2001), and the nearest neighbour of another
@@ -126,8 +126,15 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
 }
 """What is true of the families, by facet; a CNN is neither an encoder nor a decoder."""
 FACETS = ("architecture", "modality", "objective", "distillation", "specialisation")
-TRIED = (3, 5, 7)
-"""Lineages of each family."""
+RELATIONS = ("root", "fine-tuned", "distilled", "shuffled")
+"""Kinds of models that are taken; a merge of two roots would belong to two lineages."""
+TRIED = (3, 4, 5, 7)
+"""Lineages of each family, as far as the population has so many."""
+
+
+def is_taken(member: Member) -> bool:
+    """Whether its family and its kind are among those that are asked about."""
+    return member.architecture in FAMILIES and member.relation in RELATIONS
 
 
 def label_of(member: Member, facet: str) -> str | None:
@@ -142,9 +149,10 @@ def label_of(member: Member, facet: str) -> str | None:
 def trained_power(members: Sequence[Member], values: Float64, repeats: int) -> Iterator[Row]:
     """For each question, with and without shuffled copies, as lineages of their own, and each number of lineages."""
     origins = sorted({member.origin for member in members})
+    most = min(sum(origin.startswith(f"{family}-") for origin in origins) for family in FAMILIES)
     for facet in FACETS:
         for shuffled in (False, True):
-            for count in TRIED:
+            for count in (count for count in TRIED if count <= most):
                 found = []
                 for seed in range(repeats):
                     chosen = choose(np.random.default_rng([seed, count]), members, origins, count, shuffled=shuffled)
@@ -173,7 +181,7 @@ def choose(
     kept: set[str] = set()
     for family in FAMILIES:
         own = [origin for origin in origins if origin.startswith(f"{family}-")]
-        kept |= set(rng.choice(own, size=min(count, len(own)), replace=False).tolist())
+        kept |= set(rng.choice(own, size=count, replace=False).tolist())
     return [
         index
         for index, member in enumerate(members)
@@ -254,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "simulated_nulls": lambda: simulated_nulls(6 * options.repeats),
     }
     if options.population:
-        members = [member for member in read_members(options.population) if member.architecture in FAMILIES]
+        members = [member for member in read_members(options.population) if is_taken(member)]
         home = options.home or options.population.with_name(f"{options.population.name}-mined")
         values = signatures(members, home)
         parts["trained_power"] = lambda: trained_power(members, values, options.repeats)

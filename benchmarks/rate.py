@@ -5,7 +5,8 @@
 
 Each budget is trained once; its weights are then rounded to each width, and so are those of its null. SVD has factors
 of 8, 6, 4 and 3 bits, and spends what the DNA's order costs on ranks, bought where they explain most over all tensors.
-`best` is the width at which SVD's R2 is largest; `R2` and `gain` behind it are the DNA's over SVD's there, pooled. The
+`best` is the width at which SVD's R2 is largest, `free` what SVD has there with the bits of the networks alone, as if
+the order cost the DNA nothing; `R2` and `gain` behind it are the DNA's over SVD's there, pooled. The
 results also have `ratio`, the median over the tensors of the DNA's R2 over SVD's, each tensor with its own bits.
 Prints the table, writes it to `benchmarks/results/OUT.json`, and draws it to `benchmarks/results/OUT.svg` (by
 matplotlib, which the `test` extra brings).
@@ -111,7 +112,10 @@ def fit_all(
 def measure(result: FitResult, settings: FitSettings) -> list[dict[str, Any]]:
     """A line for each width, printed, of all tensors and (not printed) of each role."""
     print(f"\n{settings.order} order, budget {settings.budget:.2%}, {result.cost.seconds:.0f} s")
-    heading = "".join(f"{f'SVD {width}':>8}{'gain':>7}" for width in SVD_WIDTHS) + f"{'best':>5}{'R2':>6}{'gain':>6}"
+    heading = (
+        "".join(f"{f'SVD {width}':>8}{'gain':>7}" for width in SVD_WIDTHS)
+        + f"{'best':>5}{'R2':>6}{'gain':>6}{'free':>8}{'gain':>7}"
+    )
     print(f"{'width':>5}{'bits/w':>8}{'R2':>8}{'null':>8}{'gain':>8}{heading}{'bound':>8}{'most lost':>10}")
     roles = {item.role for item in result.tensors}
     rows = []
@@ -142,7 +146,14 @@ def point_of(fits: Sequence[TensorFit], width: int, settings: FitSettings, resul
             f"svd_{svd_width}bit_ratio": float(np.median(ratios)),
         }
     best = max(SVD_WIDTHS, key=lambda svd_width: row[f"svd_{svd_width}bit_r2"])
-    pooled = {"r2_ratio": row["r2"] / row[f"svd_{best}bit_r2"]}
+    networks = point.network_bits - sum(fit.order_bits for fit in fits)
+    free, free_null = svd_r2(fits, best, networks)
+    pooled = {
+        "r2_ratio": row["r2"] / row[f"svd_{best}bit_r2"],
+        "svd_free_r2": free,
+        "svd_free_gain": free - free_null,
+        "order_share": 1 - networks / point.network_bits,
+    }
     if row["gain"] is not None:
         pooled["gain_ratio"] = row["gain"] / row[f"svd_{best}bit_gain"]
     return row | {"svd_best_width": best, **pooled, "most_lost": max(losses)}
@@ -178,6 +189,7 @@ def line(row: Mapping[str, Any]) -> str:
     """One line of the table."""
     svd = "".join(f"{row[f'svd_{w}bit_r2']:8.4f}{row[f'svd_{w}bit_gain']:7.4f}" for w in SVD_WIDTHS)
     svd += f"{row['svd_best_width']:5}{row['r2_ratio']:6.2f}{row.get('gain_ratio', 0):6.2f}"
+    svd += f"{row['svd_free_r2']:8.4f}{row['svd_free_gain']:7.4f}"
     null = f"{row['null_r2'] or 0:8.4f}{row['gain'] or 0:8.4f}"
     start = f"{row['width']:5}{row['bits_per_weight']:8.4f}{row['r2']:8.4f}{null}"
     return f"{start}{svd}{row['ceiling_r2']:8.4f}{row['most_lost']:10.4f}"

@@ -41,6 +41,11 @@ FARTHEST = 6
 BYTES = re.compile(r"[\d,]+ bytes ")
 """How notes begin that say what became of bytes."""
 BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
+TAILS_OF_CLUSTERS = (
+    "[dim]The null of clusters has normal tails: heavy-tailed weights are far from it without any cluster. Read it"
+    " beside distribution.kurtosis.[/dim]"
+)
+"""Where a figure of clusters is among the farthest from chance."""
 
 
 def draw_pattern(pattern: PatternRecord, whereabouts: Whereabouts) -> Iterator[RenderableType]:
@@ -323,6 +328,9 @@ def _draw_signature(signature: SignatureRecord, num_nulls: int) -> Iterator[Rend
         ),
     )
     yield ""
+    if any("/clusters." in name for _, _, name, *_ in judged[:FARTHEST]):
+        yield TAILS_OF_CLUSTERS
+        yield ""
     yield from _what_no_tensor_reaches(num_nulls)
 
 

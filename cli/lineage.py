@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from cli.findings import draw_partial, marked
-from cli.numbers import count, fixed, p_value, z_score
+from cli.numbers import count, fixed, z_score
 from cli.tables import Column, Table, escaped, make_table
 from patterndb.records import Neighbour
 
@@ -23,8 +23,8 @@ def lineage_in_a_line(lineage: "Lineage") -> str:
         return f"{verdict}: {escaped(lineage.reason)}"
     z = z_score(lineage.z, lineage.num_nulls)
     return (
-        f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {z},"
-        f" p {p_value(lineage.p)} against {count(lineage.num_nulls)} wrong alignments{_direction(lineage)}"
+        f"{verdict}: {escaped(lineage.reason)}; correlation {fixed(lineage.correlation)}, z {z}"
+        f" against {count(lineage.num_nulls)} wrong alignments{_direction(lineage)}"
     )
 
 
@@ -68,7 +68,6 @@ def draw_relatives(
         Column(f"By lineage with {escaped(model)}", shrinks=True),
         Column("Verdict"),
         Column("z", right=True),
-        Column("p", right=True),
         Column("Correlation", right=True, optional=2),
         Column("Weights", right=True, optional=1),
         Column("Kind", right=True, optional=3),
@@ -90,7 +89,6 @@ def _row(neighbour: Neighbour, lineage: "Lineage", partial: Collection[str]) -> 
         marked(neighbour.model, partial),
         lineage.verdict,
         z_score(lineage.z, lineage.num_nulls),
-        p_value(lineage.p),
         fixed(lineage.correlation),
         fixed(neighbour.weights),
         fixed(neighbour.kind),

@@ -13,6 +13,7 @@ import benchmarks
 from benchmarks.bench import PARTS, Goal, kept, tell
 from benchmarks.peak_memory import PeakMemory
 from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
+from benchmarks.real_models import COMMAND, PAGE, is_among, table
 from benchmarks.scaffold import read_results, write_figures, write_results
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
@@ -94,6 +95,17 @@ def test_results_have_no_nan(tmp_path: Path) -> None:
     write_results("x", {"a": math.nan, "b": [1.0, math.inf]}, folder=tmp_path)
     assert read_results("x", folder=tmp_path) == {"a": None, "b": [1.0, None]}
     assert read_results("y", folder=tmp_path) == {}
+
+
+def test_the_readme_has_the_kept_results_of_real_models() -> None:
+    lines = "\n".join(table(read_results("real-models")["rows"]))
+    assert f"<!-- figures: {COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in PAGE.read_text()
+
+
+def test_a_seed_of_a_real_model_is_measured_once() -> None:
+    rows = [{"model": "bert-a", "seed": 0, "nulls": 8}]
+    assert is_among(rows, "bert-a", 0, 8)
+    assert not any(is_among(rows, *other) for other in (("bert-b", 0, 8), ("bert-a", 1, 8), ("bert-a", 0, 2)))
 
 
 def test_every_benchmark_can_be_imported_and_says_what_it_measures() -> None:

@@ -26,7 +26,7 @@ Verdict = Literal["the same file", "the same weights", "same lineage", "no evide
 Side = Literal["a", "b"]
 CANNOT_SAY: Verdict = "cannot say"
 SAME_LINEAGE: Verdict = "same lineage"
-LINEAGE_VERSION = "7"
+LINEAGE_VERSION = "8"
 """Raised with every change of the results."""
 
 
@@ -65,7 +65,8 @@ class Lineage:
     """Over all held-out weights, each tensor centred along both axes; None where nothing could be tested."""
     z: float | None = None
     p: float | None = None
-    """(k + 1) / (n + 1), with k of n wrong alignments at this correlation or above: one-sided."""
+    """(k + 1) / (n + 1), with k of n wrong alignments at this correlation or above: one-sided. Of chance alone: models
+    of a kind that share no weights have smaller ones than that (docs/lineage.md), so no page shows it."""
     num_nulls: int = 0
     tensors: int = 0
     """Tensors tested, of the first model."""

@@ -2,13 +2,14 @@
 
 import datetime as dt
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from cli.findings import draw_pattern
 from cli.whereabouts import Whereabouts
-from patterndb.records import Statistic
+from patterndb.records import PatternRecord, SignatureRecord, Statistic
 from tests.support.patterns import make_pattern
 
 NOWHERE = Whereabouts(found=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), command=None, source=None, folder=None, files=())
@@ -22,8 +23,12 @@ def of_null(name: str, value: float, null_mean: float, p: float) -> Statistic:
 
 
 def shown(*statistics: Statistic) -> str:
+    return page_of(make_pattern(statistics=statistics))
+
+
+def page_of(pattern: PatternRecord) -> str:
     console = Console(file=io.StringIO(), width=80)
-    for part in draw_pattern(make_pattern(statistics=statistics), NOWHERE):
+    for part in draw_pattern(pattern, NOWHERE):
         console.print(part)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
@@ -41,3 +46,10 @@ def test_what_is_not_in_the_signature_is_shown_with_its_null_and_q() -> None:
     line = next(each for each in page.splitlines() if "products" in each)
     assert line.split() == ["products.output_value_trace_size", "0.210", "0.020", "+19.0", "0.001", "0.002"]
     assert "alpha" not in "".join(each for each in page.splitlines() if "0.002" in each and "products" not in each)
+
+
+@pytest.mark.parametrize("name", ["clusters.separation", "dimension.participation"])
+def test_what_the_null_of_clusters_lacks_is_said_where_one_is_shown(name: str) -> None:
+    signature = SignatureRecord(version="9", names=(f"ffn_in/all/{name}",), values=(0.3,), z=(9.0,), p=(0.0002,))
+    page = " ".join(page_of(replace(make_pattern(), signature=signature)).split())
+    assert ("heavy-tailed weights are far from it without any cluster" in page) == name.startswith("clusters")

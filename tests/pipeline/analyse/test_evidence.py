@@ -113,6 +113,19 @@ def test_one_common_row_is_no_cluster() -> None:
     assert_calibrated(np.array(p_values), (2 / 9, 4 / 9))
 
 
+@pytest.mark.parametrize("has_heavy_tails", [True, False])
+def test_heavy_tails_are_taken_for_clusters_as_the_pages_say(has_heavy_tails: bool) -> None:
+    """A turned matrix has normal tails. With a null of clusters that kept heavy ones the pages would have to change."""
+    p_values = []
+    for seed in range(20):
+        rng = np.random.default_rng([17, seed])
+        draw = rng.standard_t(1.5, (48, 32)) if has_heavy_tails else rng.standard_normal((48, 32))
+        matrix = draw.astype(np.float32)
+        draws = [measure_clusters(rotate(matrix, rng))["clusters.explained"] for _ in range(8)]
+        p_values.append(rank_p(measure_clusters(matrix)["clusters.explained"], draws))
+    assert (np.mean(np.array(p_values) < 0.23) >= 0.6) == has_heavy_tails
+
+
 MEANS = {"a mean row": (0.0, 2.0), "row means": (2.0, 0.0), "both": (2.0, 2.0)}
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.scaffold import read_results
 from benchmarks.unknown_networks import Network, new_network, weights_of
 from pipeline.lineage.compare import compare_weights
-from pipeline.lineage.direction import find_older
+from pipeline.lineage.direction import HELD_OUT, WRONG_AT_MOST, find_older
 from pipeline.lineage.records import Matrix
 
 Change = Callable[[Matrix], Matrix]
@@ -95,7 +96,13 @@ def test_the_comparison_says_which_came_first_and_how_sure_that_is() -> None:
     a, b = weights_of(ORIGINAL), weights_of(changed(ORIGINAL, rounded(4)))
     found = compare_weights(a, b, num_nulls=39)
     assert (found.verdict, found.older) == ("same lineage", "a")
-    assert found.direction_error is not None and found.direction_error < 0.2
+    assert found.direction_error == WRONG_AT_MOST
     child = compare_weights(a, weights_of(changed(ORIGINAL, noised(0.1))), num_nulls=39)
     assert (child.older, child.direction) == (None, "the weights do not tell which came first")
     assert compare_weights(a, weights_of(new_network(1)), num_nulls=39).direction is None
+
+
+def test_the_error_that_is_printed_is_that_of_the_kept_result() -> None:
+    kept = next(row for row in read_results("direction")["answers"] if row["half"] == "held-out" and "answers" in row)
+    assert (kept["answers"], kept["wrong"]) == (HELD_OUT, 0)
+    assert pytest.approx(kept["interval"][1]) == WRONG_AT_MOST
