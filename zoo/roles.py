@@ -19,6 +19,7 @@ from zoo.rules import (
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
 from zoo.tensors import EMBEDDINGS, FLOATING, Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
+from zoo.tracing.agreement import resolved
 from zoo.tracing.traced import TracedTensor, TracedWiring
 
 __all__ = ["describe_tensors"]
@@ -58,7 +59,8 @@ def describe_tensors(
     - `headers`: all tensors of the checkpoint, of all its shards: blocks are counted and copies found among them.
     - `config`: the model's `config.json`. Without it names and shapes decide alone.
     - `shared`: name -> first name of the same storage, where the reader can tell (`.bin`); wins over names.
-    - `wiring`: of the architecture, traced from its code; it speaks where names say nothing of a matrix.
+    - `wiring`: of the architecture, traced from its code. It speaks where names say nothing of a matrix, and decides
+      where they say otherwise (`zoo.tracing.agreement`).
 
     What neither knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
     """
@@ -78,13 +80,14 @@ def describe_tensors(
 
 
 def _describe(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
-    """By its name; by the trace where that says nothing of a matrix."""
+    """By its name and the trace: that speaks alone where the name says nothing of a matrix."""
     specs = _describe_by_name(header, checkpoint)
     traced = checkpoint.traced.get(header.name)
     if traced is not None and len(specs) == 1 and specs[0].kind is TensorKind.WEIGHT:
         if specs[0].role is Role.OTHER and min(specs[0].rows, specs[0].cols) > 1:
             return _by_tracing(specs[0], traced)
-    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
+    named = tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
+    return named if traced is None else tuple(resolved(spec, traced) for spec in named)
 
 
 def _by_tracing(spec: TensorSpec, traced: TracedTensor) -> tuple[TensorSpec, ...]:
@@ -105,7 +108,11 @@ def _by_tracing(spec: TensorSpec, traced: TracedTensor) -> tuple[TensorSpec, ...
     if rest or traced.parts == 1:
         return (found,)
     parts = (Part(traced.role, str(i), i * size, (i + 1) * size) for i in range(traced.parts))
-    return tuple(replace(_part(found, part), row_axis=traced.row_axis) for part in parts)
+    free = traced.free_parts or (traced.free_row_signs,) * traced.parts
+    return tuple(
+        replace(_part(found, part), row_axis=traced.row_axis, free_row_signs=is_free)
+        for part, is_free in zip(parts, free, strict=True)
+    )
 
 
 def _describe_by_name(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
