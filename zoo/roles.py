@@ -24,10 +24,12 @@ from zoo.tracing.traced import TracedTensor, TracedWiring
 
 __all__ = ["describe_tensors"]
 
-_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder"})
 _GAINS = frozenset({"weight", "gamma"})
 """What the multiplying vector of a norm is called; `gamma` in checkpoints from before 2019."""
 
+COLOURS, MOST_COLOURS = 3, 12
+"""Channels of a picture, and of one from a satellite."""
 _AnyRule = TypeVar("_AnyRule", Rule, FusedRule, BufferRule)
 
 
@@ -178,7 +180,8 @@ def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpe
         spec = replace(spec, depth=0.0)
     if spec.block is None and rule.role is Role.HEAD:
         spec = replace(spec, depth=1.0)
-    if rule.transposed or (rule.conv1d and checkpoint.has_conv1d):
+    # A head of tokens has more rows than columns; RemBERT has a map of this name, stored as usual.
+    if (rule.transposed and spec.cols > spec.rows) or (rule.conv1d and checkpoint.has_conv1d):
         spec = replace(spec, rows=spec.cols, cols=spec.rows, transposed=True)
     return spec
 
@@ -186,7 +189,9 @@ def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpe
 def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
     """A convolution: by name where it reads an image, else by the shape (out, in per group, kernel...)."""
     rule = _first_match(KERNEL_RULES, header.name)
-    if rule is not None:
+    is_image = len(header.shape) > 3
+    # Between stages are kernels of the same names that read channels.
+    if rule is not None and not (is_image and header.shape[1] > MOST_COLOURS):
         return replace(spec, role=rule.role, row_axis=rule.row_axis, col_axis=rule.col_axis)
     spec = replace(spec, row_axis=Axis.CHANNEL, col_axis=Axis.CHANNEL)
     if prod(header.shape[2:]) == 1:
@@ -194,7 +199,8 @@ def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
     if header.shape[1] == 1:
         # One input channel a group: the columns are the positions of the kernel and nothing else.
         return replace(spec, role=Role.DEPTHWISE_CONVOLUTION, col_axis=Axis.POSITION)
-    return replace(spec, role=Role.CONVOLUTION)
+    reads_pixels = is_image and header.shape[1] == COLOURS
+    return replace(spec, role=Role.CONVOLUTION, col_axis=Axis.POSITION if reads_pixels else Axis.CHANNEL)
 
 
 def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
@@ -228,7 +234,8 @@ def _has_conv1d(headers: Sequence[TensorHeader], config: Mapping[str, Any]) -> b
 
 
 def _vector_role(name: str, checkpoint: _Checkpoint) -> Role:
-    is_bias = _parameter(name) in {"bias", "beta"} or name.endswith("_bias")
+    parameter = _parameter(name)
+    is_bias = parameter in {"bias", "beta"} or parameter.endswith("_bias") or parameter.startswith("bias_")
     return Role.BIAS if is_bias and _module(name) not in checkpoint.norms else Role.NORM
 
 

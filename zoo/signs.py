@@ -39,7 +39,7 @@ _LAYER_SCALE = re.compile(
 )
 """The block that a scale for each channel belongs to, and whether it is behind the first module of it or the second."""
 _READS_CODES = re.compile(r"(?:^|\.)project_q\.weight$")
-_SQUEEZED = re.compile(r"(?:^|\.)(?:squeeze_excite|squeeze_excitation|se_module|se)\.")
+_SQUEEZED = re.compile(r"(?:^|\.)(?:\w*squeeze_excit\w*|se_module|se)\.")
 """Convolutions that weigh channels: an activation behind each, and no norm."""
 _MIXER_KERNEL = re.compile(r"(?:^|\.)\w*conv_?1d\.weight$")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from zoo.config import HEADS, Config, number_in, text_in
-from zoo.tensors import CONVOLUTIONS, EMBEDDINGS, Role, TensorKind, TensorSpec
+from zoo.tensors import CONVOLUTIONS, EMBEDDINGS, Axis, Role, TensorKind, TensorSpec
 from zoo.tracing.traced import TracedTensor, TracedWiring
 
 __all__ = ["NAMES_STAND", "Disagreement", "disagreements", "heads_disagree", "resolved"]
@@ -124,19 +124,23 @@ NAMES_STAND: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 
 def resolved(spec: TensorSpec, traced: TracedTensor) -> TensorSpec:
     """What names say of a tensor, but for what the tracing decides."""
-    found = {each.about: each for each in _disagreements(spec, traced) if not each.explanation}
-    if "role" in found:
-        spec = _turned(replace(spec, role=traced.role, row_axis=traced.row_axis, col_axis=traced.col_axis), traced)
-        return replace(spec, free_row_signs=_free_rows(spec, traced), free_col_signs=traced.free_col_signs)
-    if "order of axes" in found:
+    decided = {each.about for each in _disagreements(spec, traced) if not each.explanation}
+    if "role" in decided:
+        spec = replace(_turned(spec, traced), role=traced.role)
+        decided = {"rows", "cols", "signs of rows", "signs of cols"}
+    if "order of axes" in decided:
         spec = _turned(spec, traced)
-    return replace(
-        spec,
-        row_axis=traced.row_axis if "rows" in found else spec.row_axis,
-        col_axis=traced.col_axis if "cols" in found else spec.col_axis,
-        free_row_signs=_free_rows(spec, traced) if "signs of rows" in found else spec.free_row_signs,
-        free_col_signs=traced.free_col_signs if "signs of cols" in found else spec.free_col_signs,
-    )
+    rows = _side("rows", decided, (spec.row_axis, spec.free_row_signs), (traced.row_axis, _free_rows(spec, traced)))
+    cols = _side("cols", decided, (spec.col_axis, spec.free_col_signs), (traced.col_axis, traced.free_col_signs))
+    return replace(spec, row_axis=rows[0], free_row_signs=rows[1], col_axis=cols[0], free_col_signs=cols[1])
+
+
+def _side(side: str, decided: set[str], named: tuple[Axis, bool], traced: tuple[Axis, bool]) -> tuple[Axis, bool]:
+    """The axis along one side and whether its signs are free, each by who decides it."""
+    if side in decided:
+        keeps_signs = f"signs of {side}" not in decided and _is_free(*named) != _is_free(*traced)
+        return traced[0], _is_free(*named) if keeps_signs else traced[1]
+    return named[0], _is_free(*traced) if f"signs of {side}" in decided else named[1]
 
 
 def disagreements(specs: Iterable[TensorSpec], traced: Mapping[str, TracedTensor]) -> list[Disagreement]:
@@ -162,7 +166,9 @@ def _differences(spec: TensorSpec, other: TracedTensor) -> Iterator[tuple[str, s
         if spec.row_slice is not None and other.ndim == 2:
             yield from _sign_differences(spec, other, ("cols",))
         return
-    if spec.role is not other.role and spec.role is not Role.OTHER:
+    if spec.role is Role.OTHER:
+        return  # Names do not speak.
+    if spec.role is not other.role:
         yield "role", spec.role, other.role
     if not spec.is_matrix:
         return
@@ -173,8 +179,12 @@ def _differences(spec: TensorSpec, other: TracedTensor) -> Iterator[tuple[str, s
             yield "rows", spec.row_axis, other.row_axis
         if spec.col_axis is not other.col_axis:
             yield "cols", spec.col_axis, other.col_axis
-    if spec.role is other.role or {spec.role, other.role}.isdisjoint((*CONVOLUTIONS, *EMBEDDINGS)):
+    if spec.role is other.role:
         yield from _sign_differences(spec, other, ("rows", "cols"))
+    elif {spec.role, other.role}.isdisjoint((*CONVOLUTIONS, *EMBEDDINGS)):
+        # Under the word of names the signs are those of the tracing, but for axes that are free in every network.
+        sides = (("rows", spec.row_axis), ("cols", spec.col_axis))
+        yield from _sign_differences(spec, other, tuple(side for side, axis in sides if not axis.is_sign_free))
 
 
 def _sign_differences(spec: TensorSpec, other: TracedTensor, sides: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
@@ -184,9 +194,13 @@ def _sign_differences(spec: TensorSpec, other: TracedTensor, sides: tuple[str, .
     }
     for side in sides:
         axis, other_axis, by_name, by_tracing = known[side]
-        is_free, other_is_free = axis.is_sign_free or by_name, other_axis.is_sign_free or by_tracing
+        is_free, other_is_free = _is_free(axis, by_name), _is_free(other_axis, by_tracing)
         if is_free != other_is_free:
             yield f"signs of {side}", _signs(is_free), _signs(other_is_free)
+
+
+def _is_free(axis: Axis, is_free: bool) -> bool:
+    return axis.is_sign_free or is_free
 
 
 def _free_rows(spec: TensorSpec, traced: TracedTensor) -> bool:

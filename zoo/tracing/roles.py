@@ -234,8 +234,11 @@ class _Reading:
 
 
 def _with_shifts(tensors: Mapping[str, TracedTensor]) -> dict[str, TracedTensor]:
-    """A shift beside a gain is a norm's: both are called so."""
-    norms = {name.rpartition(".")[0] for name, tensor in tensors.items() if tensor.role is Role.NORM}
+    """A shift beside a gain, and nothing else, is a norm's: both are called so."""
+    beside: dict[str, list[Role]] = {}
+    for name, tensor in tensors.items():
+        beside.setdefault(name.rpartition(".")[0], []).append(tensor.role)
+    norms = {module for module, roles in beside.items() if sorted(roles) == [Role.BIAS, Role.NORM]}
     return {
         name: replace(tensor, role=Role.NORM)
         if tensor.role is Role.BIAS and name.rpartition(".")[0] in norms

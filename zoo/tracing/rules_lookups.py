@@ -13,6 +13,9 @@ from zoo.tracing.trace import Rule, Trace
 
 __all__ = ["LOOKUP_RULES"]
 
+LARGEST = 2
+"""How `embedding_bag` calls the largest of its rows, where others are added."""
+
 
 def _embedding(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     table, index = trace.value(args[0]), trace.value(args[1])
@@ -26,6 +29,29 @@ def _embedding(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
     if table.parameter:
         is_kind = index.index_of is not None or len(args[1].unique()) == 1
         trace.use(table.parameter, "tokens" if is_kind else "positions")
+
+
+def _embedding_bag(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """Weighted sums of rows of a table: their order is real."""
+    table = trace.value(args[0])
+    for tensor in args[1:3]:
+        for node in trace.value(tensor).dims:
+            trace.axes.fix(node)
+    trace.axes.fix(table.dims[0])
+    trace.ledger.nothing(table, [0])
+    is_linear = (args[4] if len(args) > 4 else 0) != LARGEST
+    dims = [trace.axes.atom(out[0].shape[0], fixed=True), table.dims[1]]
+    after = trace.put(out[0], dims, sources=table.sources)
+    trace.ledger.nothing(after, [0])
+    if is_linear:
+        trace.ledger.same(Spot(table, 1), Spot(after, 1))
+    else:
+        trace.ledger.nothing(after)
+        trace.ledger.nothing(table)
+    for other in out[1:]:
+        trace.put(other, [trace.axes.atom(size, fixed=True) for size in other.shape])
+    if table.parameter:
+        trace.use(table.parameter, "positions")
 
 
 def _look_up(trace: Trace, table: Value, dim: int, index: Value) -> None:
@@ -207,6 +233,7 @@ def _varies_along(mask: Tensor, dim: int) -> bool:
 
 LOOKUP_RULES: Mapping[str, Rule] = {
     "embedding": _embedding,
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _embedding_bag),
     "index_select": _index_select,
     "index": _index,
     "gather": _gather,

@@ -34,6 +34,8 @@ def _pointwise(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
     own = [value for value in activations if value.parameter is None] or activations
     note = next((value.note for value in own if value.note), ())
     sources = frozenset[str]().union(*(value.sources for value in own))
+    if name in SUMS and note[:1] == ("context",) and len({value.sources for value in own}) > 1:
+        note = ()  # What attention gives out has joined a stream.
     only = (
         activations[0]
         if len(activations) == 1 and (name in LINEAR | SUMS or (name == "mul" and len(values) == 1))

@@ -11,6 +11,9 @@ from zoo.tracing.trace import AttentionCall, Rule, Trace
 
 __all__ = ["PRODUCT_RULES"]
 
+MOST_SHARED = 2
+"""Matrices that keys and values may have in common; what weighs more roads than that is a sum of streams."""
+
 
 def _product(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     """Matrix products, some with a term that is added."""
@@ -56,6 +59,9 @@ def _tell_product(trace: Trace, left: Value, right: Value, dims: Sequence[Node])
     for weights, other, inner in ((left, right, left.dims[-1]), (right, left, right.dims[max(-2, -len(right.dims))])):
         if weights.note[:1] == ("weights",):
             call = trace.attentions[weights.note[1]]
+            if other.sources == call.key and len(call.key) > MOST_SHARED:
+                call.clear()
+                return {"sources": other.sources}
             call.value |= other.sources
             call.within |= {node for node in other.dims[-2:] if trace.axes.find(node) != trace.axes.find(inner)}
             return {"note": ("context", weights.note[1])}

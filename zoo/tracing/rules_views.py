@@ -177,13 +177,30 @@ def _complex(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
 
 
 def _restride(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """Other strides along axes of one place, as pooling leaves them, change nothing."""
-    value = trace.value(args[0])
-    kept = [(size, stride) for size, stride in zip(out.shape, out.stride(), strict=True) if size > 1]
-    steps = [size * stride for size, stride in kept[1:]]
-    if [trace.axes.size(node) for node in value.dims] != list(out.shape) or steps != [s for _, s in kept[:-1]]:
+    """Other strides: axes that keep theirs are the same, and those that windows run along have a real order."""
+    value, old = trace.value(args[0]), args[0]
+    if out.storage_offset() != old.storage_offset() or [trace.axes.size(node) for node in value.dims] != [*old.shape]:
         raise NotImplementedError("strides of another shape")
-    _copy(trace, name, args, kwargs, out)
+    same = {(old.shape[d], old.stride(d)): d for d in range(old.ndim) if old.shape[d] > 1}
+    moved = {d: same[out.shape[d], out.stride(d)] for d in range(out.ndim) if (out.shape[d], out.stride(d)) in same}
+    loose = [d for d in range(out.ndim) if out.shape[d] > 1 and d not in moved]
+    moved = {new: d for new, d in moved.items() if not any(_crosses(out, each, old, d) for each in loose)}
+    fixed = [d for d in range(old.ndim) if d not in moved.values()]
+    for d in fixed:
+        trace.axes.fix(value.dims[d])
+    trace.ledger.nothing(value, fixed)
+    nodes = [value.dims[moved[d]] if d in moved else trace.axes.atom(out.shape[d], fixed=True) for d in range(out.ndim)]
+    after = trace.put(out, nodes, parameter=None if loose else value.parameter, **keep(value))
+    for d in range(out.ndim):
+        trace.ledger.same(Spot(value, moved[d]), Spot(after, d)) if d in moved else trace.ledger.nothing(after, [d])
+
+
+def _crosses(out: Tensor, window: int, old: Tensor, dim: int) -> bool:
+    """Whether steps along an axis of windows change the index along an axis of what they are taken from."""
+    stride, extent = old.stride(dim), old.stride(dim) * old.shape[dim]
+    reach = sum((out.shape[d] - 1) * out.stride(d) for d in range(out.ndim) if out.stride(d) < stride)
+    is_inside = out.stride(window) < stride and reach < stride
+    return not (is_inside or out.stride(window) % extent == 0)
 
 
 def _unfold(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
