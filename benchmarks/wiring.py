@@ -67,8 +67,10 @@ def main() -> None:
         known = rows.get(model_type, {})
         if options.go_on and known.get("status") == "proven" and known.get("code") == code:
             continue
-        again = in_process(model_type, options.seconds, proves=options.only != "disagreeing")
-        rows[model_type] = {**known, **again["held"]} if "held" in again else {**again, "code": code}
+        if options.only == "disagreeing":
+            rows[model_type] = known | in_process(model_type, options.seconds, proves=False).get("held", {})
+        else:
+            rows[model_type] = {**in_process(model_type, options.seconds), "code": code}
         print(line(rows[model_type]), flush=True)
         done = [rows[name] for name in sorted(rows)]
         write_results(options.out, summary(done, options.seconds))
