@@ -28,6 +28,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import time
 import warnings
 from collections import Counter
@@ -37,8 +38,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scaffold import make_parser, read_results, write_results
+from benchmarks.wiring_page import write_page
 
-SECONDS = 40
+SECONDS = 120
+"""Of the processor, so that what else the machine does changes no answer."""
+PATIENCE = 20
+"""Seconds on the clock for each of these, at the most."""
 MOST_UNUSED = 0.1
 """Share of the parameters that a run may leave aside."""
 BYTES = 6 << 30
@@ -58,6 +63,9 @@ PARTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
 def main() -> None:
     """One type after the other; what is done is printed and kept at once."""
     options = parse()
+    if options.page:
+        write_page()
+        return
     code = version()
     keeps = options.go_on or options.types or options.only in PARTS
     kept = read_results(options.out) if keeps else {}
@@ -83,7 +91,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--types", nargs="+", metavar="TYPE")
     parser.add_argument("--only", choices=["zoo", *PARTS])
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="every Nth type, from I")
-    parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="of the processor, for one type")
+    parser.add_argument("--page", action="store_true", help="write the tables of docs/wiring.md")
     parser.add_argument("--go-on", action="store_true", help="keep what the same code has proven")
     return parser.parse_args()
 
@@ -116,26 +125,26 @@ def in_process(model_type: str, seconds: int, *, proves: bool = True) -> dict[st
     """Try one type in a fork of this process, so that nothing is imported twice; or only hold its names again."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(model_type, there, proves))
+    process = context.Process(target=_send, args=(model_type, there, proves, seconds))
     started = time.perf_counter()
     process.start()
     there.close()
-    row: dict[str, Any] = {"status": "no time" if not here.poll(seconds) else "crashed"}
-    if row["status"] == "crashed":
-        try:
-            row = here.recv()
-        except EOFError:
-            pass
+    try:
+        row: dict[str, Any] = here.recv() if here.poll(PATIENCE * seconds) else {"status": "no time"}
+    except EOFError:
+        process.join()
+        row = {"status": "no time" if process.exitcode == -signal.SIGXCPU else "crashed"}
     process.kill()
     process.join()
     return {"type": model_type, **row, "seconds": round(time.perf_counter() - started, 1)}
 
 
-def _send(model_type: str, connection: Connection, proves: bool) -> None:
+def _send(model_type: str, connection: Connection, proves: bool, seconds: int) -> None:
     warnings.simplefilter("ignore")
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     connection.send(tried(model_type) if proves else held_again(model_type))
 
 
