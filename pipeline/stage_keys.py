@@ -10,6 +10,7 @@ from pipeline.order import ORDER_VERSION
 from pipeline.settings import MineSettings
 from pipeline.stages import content_key
 from pipeline.weights.files import WeightFiles
+from zoo.tracing.held import wiring_version
 
 __all__ = ["EXTRACT_VERSION", "StageKeys", "stage_keys"]
 
@@ -29,7 +30,7 @@ class StageKeys:
 def stage_keys(files: WeightFiles, settings: MineSettings) -> StageKeys:
     """The keys under which the stages of these files are done with these settings, whose device is resolved."""
     allowed = (settings.allow_nonfinite, settings.allow_partial)
-    extract = content_key(EXTRACT_VERSION, files.digest, dict(files.config), *allowed)
+    extract = content_key(EXTRACT_VERSION, files.digest, dict(files.config), *allowed, *wiring_version(files.config))
     order = content_key(ORDER_VERSION, extract)
     device = device_key(settings.device)
     fit_parts = (order, asdict(settings.fit), device, settings.seed)

@@ -19,14 +19,17 @@ from zoo.rules import (
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
 from zoo.tensors import EMBEDDINGS, FLOATING, Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
+from zoo.tracing.agreement import resolved
 from zoo.tracing.traced import TracedTensor, TracedWiring
 
 __all__ = ["describe_tensors"]
 
-_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+_CONV1D_TYPES = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder"})
 _GAINS = frozenset({"weight", "gamma"})
 """What the multiplying vector of a norm is called; `gamma` in checkpoints from before 2019."""
 
+COLOURS, MOST_COLOURS = 3, 12
+"""Channels of a picture, and of one from a satellite."""
 _AnyRule = TypeVar("_AnyRule", Rule, FusedRule, BufferRule)
 
 
@@ -58,7 +61,8 @@ def describe_tensors(
     - `headers`: all tensors of the checkpoint, of all its shards: blocks are counted and copies found among them.
     - `config`: the model's `config.json`. Without it names and shapes decide alone.
     - `shared`: name -> first name of the same storage, where the reader can tell (`.bin`); wins over names.
-    - `wiring`: of the architecture, traced from its code; it speaks where names say nothing of a matrix.
+    - `wiring`: of the architecture, traced from its code. It speaks where names say nothing of a matrix, and decides
+      where they say otherwise (`zoo.tracing.agreement`).
 
     What neither knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
     """
@@ -78,13 +82,14 @@ def describe_tensors(
 
 
 def _describe(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
-    """By its name; by the trace where that says nothing of a matrix."""
+    """By its name and the trace: that speaks alone where the name says nothing of a matrix."""
     specs = _describe_by_name(header, checkpoint)
     traced = checkpoint.traced.get(header.name)
     if traced is not None and len(specs) == 1 and specs[0].kind is TensorKind.WEIGHT:
         if specs[0].role is Role.OTHER and min(specs[0].rows, specs[0].cols) > 1:
             return _by_tracing(specs[0], traced)
-    return tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
+    named = tuple(with_free_signs(spec, checkpoint.signs) for spec in specs)
+    return named if traced is None else tuple(resolved(spec, traced) for spec in named)
 
 
 def _by_tracing(spec: TensorSpec, traced: TracedTensor) -> tuple[TensorSpec, ...]:
@@ -105,7 +110,11 @@ def _by_tracing(spec: TensorSpec, traced: TracedTensor) -> tuple[TensorSpec, ...
     if rest or traced.parts == 1:
         return (found,)
     parts = (Part(traced.role, str(i), i * size, (i + 1) * size) for i in range(traced.parts))
-    return tuple(replace(_part(found, part), row_axis=traced.row_axis) for part in parts)
+    free = traced.free_parts or (traced.free_row_signs,) * traced.parts
+    return tuple(
+        replace(_part(found, part), row_axis=traced.row_axis, free_row_signs=is_free)
+        for part, is_free in zip(parts, free, strict=True)
+    )
 
 
 def _describe_by_name(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
@@ -171,7 +180,8 @@ def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpe
         spec = replace(spec, depth=0.0)
     if spec.block is None and rule.role is Role.HEAD:
         spec = replace(spec, depth=1.0)
-    if rule.transposed or (rule.conv1d and checkpoint.has_conv1d):
+    # A head of tokens has more rows than columns; RemBERT has a map of this name, stored as usual.
+    if (rule.transposed and spec.cols > spec.rows) or (rule.conv1d and checkpoint.has_conv1d):
         spec = replace(spec, rows=spec.cols, cols=spec.rows, transposed=True)
     return spec
 
@@ -179,7 +189,9 @@ def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpe
 def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
     """A convolution: by name where it reads an image, else by the shape (out, in per group, kernel...)."""
     rule = _first_match(KERNEL_RULES, header.name)
-    if rule is not None:
+    is_image = len(header.shape) > 3
+    # Between stages are kernels of the same names that read channels.
+    if rule is not None and not (is_image and header.shape[1] > MOST_COLOURS):
         return replace(spec, role=rule.role, row_axis=rule.row_axis, col_axis=rule.col_axis)
     spec = replace(spec, row_axis=Axis.CHANNEL, col_axis=Axis.CHANNEL)
     if prod(header.shape[2:]) == 1:
@@ -187,7 +199,8 @@ def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
     if header.shape[1] == 1:
         # One input channel a group: the columns are the positions of the kernel and nothing else.
         return replace(spec, role=Role.DEPTHWISE_CONVOLUTION, col_axis=Axis.POSITION)
-    return replace(spec, role=Role.CONVOLUTION)
+    reads_pixels = is_image and header.shape[1] == COLOURS
+    return replace(spec, role=Role.CONVOLUTION, col_axis=Axis.POSITION if reads_pixels else Axis.CHANNEL)
 
 
 def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tuple[TensorSpec, ...]:
@@ -221,7 +234,8 @@ def _has_conv1d(headers: Sequence[TensorHeader], config: Mapping[str, Any]) -> b
 
 
 def _vector_role(name: str, checkpoint: _Checkpoint) -> Role:
-    is_bias = _parameter(name) in {"bias", "beta"} or name.endswith("_bias")
+    parameter = _parameter(name)
+    is_bias = parameter in {"bias", "beta"} or parameter.endswith("_bias") or parameter.startswith("bias_")
     return Role.BIAS if is_bias and _module(name) not in checkpoint.norms else Role.NORM
 
 

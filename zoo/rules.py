@@ -82,7 +82,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(
         r"predictions\.transform\.dense|vocab_transform|(?:lm_head|\w*predictions|head|classifier)\.dense"
-        r"|pooler(?:\.dense)?|pre_classifier|(?:text|visual)_projection|project_(?:hid|q)",
+        r"|pooler(?:\.dense)?|pre_classifier|(?:text|visual)_projection|(?<!attention\.)project_(?:hid|q)",
         Role.HEAD,
         _RESIDUAL,
         _RESIDUAL,
@@ -90,7 +90,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     # The codebook that wav2vec 2 was trained against, and what chooses in it.
     _rule(r"quantizer\.(?:weight_proj|codevectors)", Role.HEAD, _VOCABULARY, _RESIDUAL),
     _rule(
-        r"seq_relationship|\w*classifier(?:\.classifier|\.out_proj|\.\d+)?|\w*predictions\.(?:dense_prediction|classifier)"
+        r"seq_relationship|(?<!router\.)\w*classifier(?:\.classifier|\.out_proj|\.\d+)?|\w*predictions\.(?:dense_prediction|classifier)"
         r"|qa_outputs|score|heads?\.head",
         Role.HEAD,
         _LABEL,
@@ -124,7 +124,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
         _HIDDEN,
     ),
     _rule(r"downsample\.reduction", Role.BOTTLENECK, _RESIDUAL, _RESIDUAL),
-    _rule(r"mixer\.out_proj", Role.OTHER, _RESIDUAL, _HIDDEN),  # A state space model's, not attention's.
+    _rule(r"(?:mixer|mamba)\.out_proj", Role.OTHER, _RESIDUAL, _HIDDEN),  # A state space model's, not attention's.
     # Where there are experts (`zoo.roles` looks), what chooses them.
     _rule(
         r"\w*router(?:\.(?:layer|classifier|weight|proj))?|(?:\w*mlp|\w*moe|feed_forward|ffn)\.(?:w?gate|gate\.wg)|ffn_gate_inp",
@@ -139,7 +139,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     _rule(r"value(?:_proj)?|v_proj|v_lin|linear_v|to_v|attn_v|wv|v", _VALUE, _ATTENTION, _RESIDUAL),
     _rule(r"\w*attn\.c_proj|\w*attention\.c_proj", Role.ATTENTION_OUTPUT, _RESIDUAL, _ATTENTION, conv1d=True),
     _rule(
-        r"\w*[Aa]ttention\.(?:output\.dense|dense|o|wo)|\w*attn\.(?:dense|proj(?:ection)?|Wo)"
+        r"\w*(?:[Aa]ttention|_att)\.(?:output\.dense|dense|o|wo)|\w*attn\.(?:dense|proj(?:ection)?|Wo)"
         r"|out_proj|o_proj|attn_output|out_lin|linear_out|to_out(?:\.0)?",
         Role.ATTENTION_OUTPUT,
         _RESIDUAL,
@@ -167,7 +167,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
 
 KERNEL_RULES: tuple[Rule, ...] = (
     _rule(
-        r"patch_embed\w*(?:\.\d+)?(?:\.proj(?:ection)?)?|conv_proj|visual\.conv1",
+        r"patch_embed\w*(?:\.\d+)?(?:\.proj(?:ection)?)?|embeddings\.proj(?:ection)?|patch_conv|conv_proj|visual\.conv1",
         Role.PATCH_EMBEDDING,
         _RESIDUAL,
         _POSITION,
@@ -177,13 +177,18 @@ KERNEL_RULES: tuple[Rule, ...] = (
     _rule(
         r"conv_stem(?:\.first_conv)?(?:\.convolution)?|(?:embedder(?:\.embedder)?|embeddings)\.convolution"
         r"|stem\.(?:0|conv1?)"
-        r"|features\.(?:0|0\.0|conv0)|conv_layers\.0\.conv",
+        r"|features\.(?:0|0\.0|conv0)|(?<!predictor\.)conv_layers\.0\.conv",
         Role.CONVOLUTION,
         _CHANNEL,
         _POSITION,
     ),
     # Whisper's first one reads bands of sound, whose order is as real.
-    Rule(re.compile(r"^(?:\w+\.)?conv1$|(?:^|\.)encoder\.conv1$"), Role.CONVOLUTION, _CHANNEL, _POSITION),
+    Rule(
+        re.compile(r"^(?:(?!decoder|embedder)\w+\.)?conv1$|(?:^|\.)(?:encoder|audio_tower)\.conv1$"),
+        Role.CONVOLUTION,
+        _CHANNEL,
+        _POSITION,
+    ),
 )
 """For convolution kernels; the shape decides for those that match no rule."""
 

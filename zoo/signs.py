@@ -4,7 +4,8 @@ Inner axes of attention have arbitrary signs in every network (`Axis.is_sign_fre
 between two matrices. The sign of a unit may be flipped
 
 - under a batch norm, with the norm's running mean and gain, since it divides by a deviation, which has no sign;
-- along the whole residual stream where norms subtract no mean (RMS norm), and gains stay as they are;
+- along the residual stream of a stack of layers whose norms subtract no mean (RMS norm), and gains stay as they are;
+  outside of stacks that of a tower;
 - along the residual streams of MobileBERT, whose norms only scale and shift, with the shifts;
 - in the up projection of a gated feed-forward module, whose units are multiplied with the gate's, with the columns of
   the down projection;
@@ -35,11 +36,12 @@ _UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up|Wi)\.weight$|\[up\]$")
 _HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
 _LAYER_SCALE = re.compile(
-    r"^(.*?)(?:layer_scale_parameter|layer_scale([12])\.lambda1|ls([12])\.gamma|(?:gamma|lambda)_([12])|gamma)$"
+    r"^(.*?)(?:layer_scale_parameter|layer_scale([12])\.lambda1|ls([12])\.gamma|(?:gamma|lambda|layer_scale)_([12])|gamma"
+    r"|(self_attn|mlp)_layer_scale\.scale)$"
 )
 """The block that a scale for each channel belongs to, and whether it is behind the first module of it or the second."""
 _READS_CODES = re.compile(r"(?:^|\.)project_q\.weight$")
-_SQUEEZED = re.compile(r"(?:^|\.)(?:squeeze_excite|squeeze_excitation|se_module|se)\.")
+_SQUEEZED = re.compile(r"(?:^|\.)(?:\w*squeeze_excit\w*|se_module|se)\.")
 """Convolutions that weigh channels: an activation behind each, and no norm."""
 _MIXER_KERNEL = re.compile(r"(?:^|\.)\w*conv_?1d\.weight$")
 
@@ -53,6 +55,8 @@ class FreeSigns:
     residual: frozenset[str]
     """Towers along whose residual stream they are: no norm subtracts a mean, since all are linear or none has a shift
     (RMS norm). What has no tower's name is in the tower with the empty name."""
+    stacks: Mapping[str, bool]
+    """The same of a stack of layers, by the path above its numbers, for those that have norms of their own."""
     linear_norms: bool
     """Norms only scale and shift."""
     narrow: bool
@@ -68,13 +72,15 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
 
     - `norms`: modules whose `weight` is a vector.
     """
-    shifted = {_module(header.name) for header in headers if header.name.endswith((".bias", ".beta"))}
+    shifts = {_module(header.name) for header in headers if header.name.endswith((".bias", ".beta"))}
     batch_norms = frozenset(_module(h.name) for h in headers if h.name.endswith(".running_mean"))
     is_linear = config.get("model_type") == "mobilebert" and config.get("normalization_type", "no_norm") == "no_norm"
     has_depthwise = any(len(h.shape) == 4 and h.shape[1] == 1 < h.shape[0] for h in headers)
+    shifted = frozenset[str]() if is_linear else frozenset(shifts)
     return FreeSigns(
         batch_norms=batch_norms,
-        residual=_free_towers({tower_of(h.name) for h in headers}, norms, frozenset() if is_linear else shifted),
+        residual=_free_towers({tower_of(h.name) for h in headers}, norms, shifted),
+        stacks=_free_stacks(norms, shifted),
         linear_norms=is_linear,
         narrow=bool(batch_norms) and has_depthwise,
         gated=_gated_modules(headers),
@@ -88,6 +94,19 @@ def _free_towers(towers: set[str], norms: frozenset[str], shifted: Collection[st
     held = {tower_of(norm) for norm in own if norm in shifted}
     known = {tower_of(norm) for norm in own}
     return frozenset(known - held | (towers - known if known - held else set[str]()))
+
+
+def _free_stacks(norms: frozenset[str], shifted: Collection[str]) -> dict[str, bool]:
+    """Path of a stack -> whether none of the norms in its layers has a shift: what is outside may be another stream."""
+    own = [norm for norm in norms if _stack_of(norm) and not _HEAD_NORM.search(norm)]
+    held = {_stack_of(norm) for norm in own if norm in shifted}
+    return {stack: stack not in held for stack in map(_stack_of, own)}
+
+
+def _stack_of(name: str) -> str:
+    """The path above the first number; empty without one."""
+    before, *rest = re.split(r"\.\d+\.", name, maxsplit=1)
+    return before if rest else ""
 
 
 def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
@@ -108,7 +127,7 @@ def _scaled_projections(headers: Sequence[TensorHeader]) -> Iterator[tuple[str, 
         found = _LAYER_SCALE.match(header.name) if len(header.shape) == 1 else None
         if found and found[1].endswith("."):
             place = next((number for number in found.groups()[1:] if number), None)
-            yield found[1][:-1], Role.ATTENTION_OUTPUT if place == "1" else Role.FFN_OUT
+            yield found[1][:-1], Role.ATTENTION_OUTPUT if place in ("1", "self_attn") else Role.FFN_OUT
 
 
 def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
@@ -147,7 +166,9 @@ def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
 def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
     # The narrow side of a bottleneck is a residual stream too.
     is_residual = axis is Axis.RESIDUAL or (axis is Axis.HIDDEN and spec.role is Role.BOTTLENECK)
-    return tower_of(spec.name) in found.residual and spec.is_matrix and is_residual
+    if not (is_residual and spec.is_matrix):
+        return False
+    return found.stacks.get(_stack_of(spec.name), tower_of(spec.name) in found.residual)
 
 
 def _modules_above(name: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dna_zoo.errors import ExtractError, NonFiniteWeightsError, PartialModelError
 from pipeline.events import Event, OnEvent, ignore
@@ -11,8 +12,10 @@ from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import CONSIDERABLE, Tracer, share_without_role, without_role
 from pipeline.weights.values import ValueRange, value_notes, value_range
+from zoo.config import text_in
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
+from zoo.tracing.held import may_differ
 from zoo.tracing.traced import TracedWiring
 
 __all__ = ["NAMES", "TRACED", "Inventory", "extract", "take_inventory"]
@@ -37,7 +40,7 @@ class Inventory:
     account: Account = field(default_factory=Account)
     """What became of every byte."""
     wiring_source: str = NAMES
-    """What says roles and axes: names alone, or names and, where they say nothing, the code of the architecture."""
+    """What says roles and axes: names alone, or names and the code of the architecture, which decides where both do."""
 
     @property
     def is_partial(self) -> bool:
@@ -74,7 +77,8 @@ def take_inventory(
 ) -> Inventory:
     """Describe every tensor and look through every trained one for NaN and infinity.
 
-    - `tracer`: asked for the wiring where names tell the role of too few weights; None leaves it at the names.
+    - `tracer`: asked for the wiring where names tell the role of too few weights, or may say otherwise than the code;
+      None leaves it at the names.
 
     Raises `NonFiniteWeightsError` for those, unless `allow_nonfinite`: then their tensors are left out and listed.
     Raises `PartialModelError` where a considerable share of the weights cannot be read, unless `allow_partial`.
@@ -126,23 +130,28 @@ def take_inventory(
 
 
 def _traced(reader: WeightReader, tracer: Tracer | None) -> tuple[TracedWiring | None, tuple[str, ...]]:
-    """The traced wiring of a model whose names tell too little, and a sentence about it; None where names suffice."""
+    """The traced wiring of a model whose names do not suffice, and a sentence about it; None where they do."""
     if tracer is None:
         return None, ()
     config = reader.files.config
     before = describe_tensors(reader.headers, config)
     share = share_without_role(before)
-    if share <= CONSIDERABLE:
+    tells_little = share > CONSIDERABLE
+    if not tells_little and not may_differ(config):
         return None, ()
-    start = f"Names tell no role of {share:.0%} of the weights"
+    start = f"Names tell no role of {share:.0%} of the weights" if tells_little else _not_held(config)
     try:
         wiring = tracer.wiring(config)
     except ValueError as reason:
         return None, (f"{start}, and the code of the architecture could not be traced: {reason}.",)
     found = wiring.find(reader.headers)
-    if not any(spec.tensor in found for spec in without_role(before)):
+    if not any(spec.tensor in found for spec in (without_role(before) if tells_little else before)):
         return None, (f"{start}, and {wiring.model} of transformers has no tensors of such names.",)
     return wiring, (f"{start}: roles and axes are traced from the code of {wiring.model}.",)
+
+
+def _not_held(config: Mapping[str, Any]) -> str:
+    return f"Names of the type {text_in(config, 'model_type')!r} may say otherwise than its code"
 
 
 def _role_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""The wiring of a checkpoint whose names tell too little, traced from the code of its architecture.
+"""The wiring of a checkpoint whose names do not suffice, traced from the code of its architecture.
 
-Names decide first. Where they leave a considerable share of the weights without a role, and the checkpoint has a
-`config.json`, the wiring is taken from what comes with the zoo, from the home folder, or from a process that builds a
-tiny model of the architecture and traces it (`zoo.tracing.of_config`). That process has a limit on time and on memory,
-and whatever happens to it, this one goes on with the names.
+Names suffice where they tell the role of nearly all weights, and the type that `config.json` names is one whose names
+were held against its code and agree with it (`zoo.tracing.held`). Else the wiring is taken from what comes with the
+zoo, from the home folder, or from a process that builds a tiny model of the architecture and traces it
+(`zoo.tracing.of_config`). That process has a limit on time and on memory, and whatever happens to it, this one goes on
+with the names.
 """
 
 import json

@@ -217,13 +217,10 @@ def _new(model_class: Any, config: Any) -> nn.Module:
 
 def randomise(model: nn.Module, generator: torch.Generator) -> None:
     """Away from what is special: biases of nought, gains of one, equal rows."""
+    statistics = {name: buffer for name, buffer in model.named_buffers() if "running" in name}
     with torch.no_grad():
-        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            if (
-                not tensor.numel()
-                or not tensor.dtype.is_floating_point
-                or (name not in dict(model.named_parameters()) and "running" not in name)
-            ):
+        for name, tensor in {**dict(model.named_parameters()), **statistics}.items():
+            if not tensor.numel() or not tensor.dtype.is_floating_point:
                 continue
             noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
             if name.endswith("running_var"):

@@ -14,7 +14,7 @@ from zoo.tensors import Role
 from zoo.tracing.axes import Axes, Block, Node
 from zoo.tracing.freedom import Scheme, find_schemes
 from zoo.tracing.ledger import Field, Value
-from zoo.tracing.rules_products import RULES
+from zoo.tracing.operations import RULES
 from zoo.tracing.trace import AttentionCall, Trace, Use
 
 __all__ = ["Derivation", "Group", "Kind", "Member", "derive", "followed", "output_tensors"]

@@ -110,6 +110,7 @@ class _Reading:
             )
             words = row_word, col_word
         row_axis, col_axis = self._named(role, words)
+        parts = self._parts(name, rows) if role is Role.FFN_IN else 1
         return TracedTensor(
             role=role,
             ndim=len(sizes),
@@ -118,7 +119,8 @@ class _Reading:
             transposed=transposed,
             free_row_signs=self._is_free(name, rows),
             free_col_signs=self._is_free(name, cols),
-            parts=self._parts(name, rows) if role is Role.FFN_IN else 1,
+            parts=parts,
+            free_parts=self._free_parts(name, rows, parts) if parts > 1 else (),
         )
 
     def _sizes(self, name: str) -> list[int]:
@@ -216,6 +218,13 @@ class _Reading:
         schemes = (scheme for group in self.on.get((name, axis), []) for scheme in group.signs)
         return any(spot[:2] == (number, axis) for scheme in schemes for spot in scheme)
 
+    def _free_parts(self, name: str, axis: int, parts: int) -> tuple[bool, ...]:
+        """The same for each run along the axis: a gate keeps its signs where what it gates does not."""
+        number, size = self.found.parameters[name].number, self._sizes(name)[axis] // parts
+        schemes = [scheme for group in self.on.get((name, axis), []) for scheme in group.signs]
+        starts = {spot[2] for scheme in schemes for spot in scheme if spot[:2] == (number, axis)}
+        return tuple(part * size in starts for part in range(parts))
+
     def _parts(self, name: str, axis: int) -> int:
         """How many runs of equal size the axis consists of, all along the same units."""
         group = max(self.on[name, axis], key=lambda each: each.size)
@@ -225,8 +234,11 @@ class _Reading:
 
 
 def _with_shifts(tensors: Mapping[str, TracedTensor]) -> dict[str, TracedTensor]:
-    """A shift beside a gain is a norm's: both are called so."""
-    norms = {name.rpartition(".")[0] for name, tensor in tensors.items() if tensor.role is Role.NORM}
+    """A shift beside a gain, and nothing else, is a norm's: both are called so."""
+    beside: dict[str, list[Role]] = {}
+    for name, tensor in tensors.items():
+        beside.setdefault(name.rpartition(".")[0], []).append(tensor.role)
+    norms = {module for module, roles in beside.items() if sorted(roles) == [Role.BIAS, Role.NORM]}
     return {
         name: replace(tensor, role=Role.NORM)
         if tensor.role is Role.BIAS and name.rpartition(".")[0] in norms

@@ -1,16 +1,15 @@
-"""Operations that move entries and compute nothing: reshapes, slices, concatenations, look-ups."""
+"""Operations that move entries and compute nothing: reshapes, slices, copies, other orders."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zoo.tracing.axes import Node
 from zoo.tracing.ledger import Spot, Value, Window
 from zoo.tracing.trace import Rule, Trace
 
-__all__ = ["VIEW_RULES", "keep"]
+__all__ = ["VIEW_RULES", "keep", "pieces"]
 
 
 def keep(value: Value) -> dict[str, Any]:
@@ -66,10 +65,10 @@ def _slice(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, An
     given = dict(enumerate(args))
     dim = given.get(1, 0)
     start, stop, step = slice(given.get(2), given.get(3), given.get(4, 1)).indices(args[0].shape[dim])
-    _pieces(trace, args[0], dim, [out], [list(range(start, max(stop, start), step))])
+    pieces(trace, args[0], dim, [out], [list(range(start, max(stop, start), step))])
 
 
-def _pieces(trace: Trace, whole: Tensor, dim: int, outs: Sequence[Tensor], indices: Sequence[Sequence[int]]) -> None:
+def pieces(trace: Trace, whole: Tensor, dim: int, outs: Sequence[Tensor], indices: Sequence[Sequence[int]]) -> None:
     """Each of `outs` holds these indices of an axis; runs are cut out, other choices fix the order."""
     value = trace.value(whole)
     dim %= whole.ndim
@@ -99,7 +98,7 @@ def _split(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, An
     for piece in out:
         indices.append(range(start, start + piece.shape[dim]))
         start += piece.shape[dim]
-    _pieces(trace, args[0], dim, out, indices)
+    pieces(trace, args[0], dim, out, indices)
 
 
 def _select(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -126,50 +125,6 @@ def _squeeze(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     after = trace.put(out, dims, parameter=value.parameter, **keep(value))
     for d, o in moved.items():
         trace.ledger.same(Spot(value, o), Spot(after, d))
-
-
-def _cat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    tensors = [tensor for tensor in args[0] if tensor.numel() or tensor.ndim == out.ndim]
-    dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    values = [trace.value(tensor) for tensor in tensors]
-    dims = [values[0].dims[d] if d != dim else trace.axes.sum([v.dims[d] for v in values]) for d in range(out.ndim)]
-    sources = frozenset[str]().union(*(value.sources for value in values))
-    note = next((v.note for v in values if v.note), ())
-    after = trace.put(out, dims, sources=sources, note=note, index_of=_common_index(trace, values))
-    start = 0
-    for value in values:
-        for d in range(out.ndim):
-            if d != dim:
-                trace.axes.unify(value.dims[d], dims[d])
-                trace.ledger.same(Spot(value, d), Spot(after, d))
-        length = trace.axes.size(value.dims[dim])
-        window = Window(Spot(value, dim), 0, length), Window(Spot(after, dim), start, length)
-        if not value.is_zero:
-            trace.ledger.windows.append(window)
-        start += length
-
-
-def _common_index(trace: Trace, values: Sequence[Value]) -> Node | None:
-    """The axis whose indices all these hold; where they are not all of one, the order of each is real."""
-    found = {trace.axes.find(value.index_of) for value in values if value.index_of is not None}
-    if len(found) == 1 and all(value.index_of is not None for value in values):
-        return found.pop()
-    for node in sorted(found):
-        trace.axes.fix(node)
-    return None
-
-
-def _stack(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    values = [trace.value(tensor) for tensor in args[0]]
-    new = trace.axes.sum([trace.axes.atom(1) for _ in values])
-    dims = [*values[0].dims[:dim], new, *values[0].dims[dim:]]
-    sources = frozenset[str]().union(*(value.sources for value in values))
-    after = trace.put(out, dims, sources=sources, index_of=_common_index(trace, values))
-    for value in values:
-        for d, node in enumerate(value.dims):
-            trace.axes.unify(node, dims[d + (d >= dim)])
-            trace.ledger.same(Spot(value, d), Spot(after, d + (d >= dim)))
 
 
 def _reorder(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -206,197 +161,6 @@ def _fixing(trace: Trace, tensor: Tensor, value: Value, fixed: Sequence[int], ou
             trace.ledger.same(Spot(value, dim), Spot(after, dim))
 
 
-def _embedding(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    table, index = trace.value(args[0]), trace.value(args[1])
-    _look_up(trace, table, 0, index)
-    dims = [*index.dims, *table.dims[1:]]
-    for dim in index.dims:
-        trace.axes.fix(dim)
-    after = trace.put(out, dims, sources=table.sources)
-    trace.ledger.nothing(after, range(len(index.dims)))
-    trace.ledger.same(Spot(table, 1), Spot(after, len(index.dims)))
-    if table.parameter:
-        is_kind = index.index_of is not None or len(args[1].unique()) == 1
-        trace.use(table.parameter, "tokens" if is_kind else "positions")
-
-
-def _look_up(trace: Trace, table: Value, dim: int, index: Value) -> None:
-    """Entries of `index` choose along an axis of `table`: they are its indices, or the order there is real."""
-    trace.ledger.nothing(table, [dim])
-    size = trace.axes.size(table.dims[dim])
-    if index.index_of is None or trace.axes.size(index.index_of) != size:
-        trace.axes.fix(table.dims[dim])
-        if index.index_of is not None:
-            trace.axes.fix(index.index_of)
-    else:
-        trace.axes.unify(table.dims[dim], index.index_of)
-
-
-def _index_select(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    table, index = trace.value(args[0]), trace.value(args[2])
-    dim = args[1] % args[0].ndim
-    chosen = args[2].reshape(-1).tolist()
-    if index.is_constant and index.index_of is None and chosen == list(range(chosen[0], chosen[0] + len(chosen))):
-        _pieces(trace, args[0], dim, [out], [chosen])
-        return
-    _look_up(trace, table, dim, index)
-    node = trace.axes.atom(out.shape[dim], fixed=True)
-    for each in index.dims:
-        trace.axes.fix(each)
-    after = trace.put(out, [*table.dims[:dim], node, *table.dims[dim + 1 :]], **keep(table))
-    for d in range(out.ndim):
-        trace.ledger.same(Spot(table, d), Spot(after, d)) if d != dim else trace.ledger.nothing(after, [d])
-
-
-def _index(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """`table[i, :, j]`: axes that are chosen from, and those that come out of it, have a real order."""
-    table = trace.value(args[0])
-    indexed = [d for d, index in enumerate(args[1]) if index is not None]
-    values = [trace.value(args[1][d]) for d in indexed]
-    is_mask = any(args[1][d].dtype == torch.bool for d in indexed)
-    for value in values:
-        for node in value.dims:
-            trace.axes.fix(node)
-    lead = 0
-    if is_mask:
-        covered = sum(args[1][d].ndim if args[1][d].dtype == torch.bool else 1 for d in indexed)
-        chosen = list(range(indexed[0], indexed[0] + covered))
-    else:
-        chosen = indexed
-    for d in chosen:
-        if is_mask or len(chosen) > 1:
-            trace.axes.fix(table.dims[d])
-            trace.ledger.nothing(table, [d])
-        else:
-            _look_up(trace, table, d, values[0])
-    others = [d for d in range(args[0].ndim) if d not in chosen]
-    width = out.ndim - len(others)
-    lead = chosen[0] if chosen == list(range(chosen[0], chosen[0] + len(chosen))) else 0
-    fresh = [trace.axes.atom(size, fixed=True) for size in out.shape[lead : lead + width]]
-    kept = [table.dims[d] for d in others]
-    after = trace.put(out, [*kept[:lead], *fresh, *kept[lead:]], **keep(table))
-    trace.ledger.nothing(after, range(lead, lead + width))
-    for place, d in enumerate(others):
-        trace.ledger.same(Spot(table, d), Spot(after, place if place < lead else place + width))
-
-
-def _gather(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    table, index = trace.value(args[0]), trace.value(args[2])
-    dim = args[1] % args[0].ndim
-    _look_up(trace, table, dim, index)
-    dims = list(index.dims)
-    for d in range(out.ndim):
-        if d == dim:
-            continue
-        if args[0].shape[d] == out.shape[d]:
-            trace.axes.unify(table.dims[d], dims[d])
-        else:
-            trace.axes.fix(table.dims[d])
-    after = trace.put(out, dims, **keep(table))
-    trace.ledger.nothing(after)
-    trace.ledger.nothing(table)
-
-
-def _scatter(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """`scatter(base, dim, index, source)`: rows of one axis are chosen; nothing changes sign."""
-    base, index = trace.value(args[0]), trace.value(args[2])
-    dim = args[1] % args[0].ndim
-    _look_up(trace, base, dim, index)
-    operands = [index, *([trace.value(args[3])] if len(args) > 3 and isinstance(args[3], Tensor) else [])]
-    for operand in operands:
-        for d in range(out.ndim):
-            if d != dim:
-                _unify_or_fix(trace, base.dims[d], operand.dims[d])
-        if operand is not index:
-            _unify_or_fix(trace, index.dims[dim], operand.dims[dim])
-        trace.ledger.nothing(operand)
-    trace.ledger.nothing(base)
-    trace.ledger.nothing(trace.put(out, base.dims))
-
-
-def _unify_or_fix(trace: Trace, first: Node, second: Node) -> None:
-    if trace.axes.size(first) == trace.axes.size(second):
-        trace.axes.unify(first, second)
-    else:
-        trace.axes.fix(first)
-        trace.axes.fix(second)
-
-
-def _index_add(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """`base[index] += source` along one axis, of which the order is real then."""
-    base, source = trace.value(args[0]), trace.value(args[3])
-    dim = args[1] % args[0].ndim
-    trace.axes.fix(base.dims[dim])
-    trace.axes.fix(source.dims[dim])
-    for each in trace.value(args[2]).dims:
-        trace.axes.fix(each)
-    after = trace.put(out, base.dims)
-    trace.ledger.nothing(after, [dim])
-    for d in range(out.ndim):
-        if d != dim:
-            trace.axes.unify(base.dims[d], source.dims[d])
-            trace.ledger.same(Spot(base, d), Spot(after, d))
-            trace.ledger.same(Spot(source, d), Spot(after, d))
-
-
-def _index_put(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """`base[:, indices] = source`: chosen axes keep their order, those before and behind them are the source's."""
-    base, source = trace.value(args[0]), trace.value(args[2])
-    before = next(d for d, index in enumerate(args[1]) if index is not None)
-    indices = [index for index in args[1][before:] if index is not None]
-    if before + len(indices) != len(args[1]):
-        raise NotImplementedError("index_put around a free axis")
-    covered = before + sum(index.ndim if index.dtype == torch.bool else 1 for index in indices)
-    for dim in base.dims[before:covered]:
-        trace.axes.fix(dim)
-    after = trace.put(out, base.dims)
-    trace.ledger.nothing(base, range(before, covered))
-    trace.ledger.nothing(after, range(before, covered))
-    lead = len(source.dims) - (out.ndim - covered)
-    trace.ledger.nothing(source, range(before, max(before, lead)))
-    for d in range(out.ndim):
-        if before <= d < covered:
-            continue
-        place = d if d < before else d - out.ndim + len(source.dims)
-        if d < before and lead < before:
-            place = -1
-        trace.ledger.same(Spot(base, d), Spot(after, d))
-        if 0 <= place and trace.axes.size(source.dims[place]) == out.shape[d]:
-            trace.axes.unify(base.dims[d], source.dims[place])
-            trace.ledger.same(Spot(source, place), Spot(after, d))
-        elif not source.is_zero:
-            trace.ledger.nothing(after, [d])
-    for dim in source.dims[before : max(before, lead)]:
-        trace.axes.fix(dim)
-
-
-def _masked_scatter(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """Rows of `source`, in their order, where the mask is true. Axes along which the mask is the same are the rows'."""
-    base, mask, source = (trace.value(arg) for arg in args[:3])
-    after = trace.put(out, base.dims, sources=base.sources | source.sources)
-    is_row = True
-    for back in range(1, out.ndim + 1):
-        d = out.ndim - back
-        free = len(mask.dims) < back or args[1].shape[-back] == 1 or not _varies_along(args[1], -back)
-        wide = len(source.dims) >= back and trace.axes.size(source.dims[-back]) == out.shape[d]
-        is_row = is_row and free and wide
-        if is_row:
-            trace.axes.unify(base.dims[d], source.dims[-back])
-            trace.ledger.same(Spot(base, d), Spot(after, d))
-            trace.ledger.same(Spot(source, len(source.dims) - back), Spot(after, d))
-            continue
-        trace.axes.fix(base.dims[d])
-        trace.ledger.nothing(base, [d])
-        trace.ledger.nothing(after, [d])
-        if len(source.dims) >= back:
-            trace.axes.fix(source.dims[-back])
-            trace.ledger.nothing(source, [len(source.dims) - back])
-
-
-def _varies_along(mask: Tensor, dim: int) -> bool:
-    return bool((mask != mask.narrow(dim, 0, 1)).any())
-
-
 def _complex(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     """Real and imaginary parts are a last axis of two, or are one number."""
     value = trace.value(args[0])
@@ -413,13 +177,30 @@ def _complex(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
 
 
 def _restride(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    """Other strides along axes of one place, as pooling leaves them, change nothing."""
-    value = trace.value(args[0])
-    kept = [(size, stride) for size, stride in zip(out.shape, out.stride(), strict=True) if size > 1]
-    steps = [size * stride for size, stride in kept[1:]]
-    if [trace.axes.size(node) for node in value.dims] != list(out.shape) or steps != [s for _, s in kept[:-1]]:
+    """Other strides: axes that keep theirs are the same, and those that windows run along have a real order."""
+    value, old = trace.value(args[0]), args[0]
+    if out.storage_offset() != old.storage_offset() or [trace.axes.size(node) for node in value.dims] != [*old.shape]:
         raise NotImplementedError("strides of another shape")
-    _copy(trace, name, args, kwargs, out)
+    same = {(old.shape[d], old.stride(d)): d for d in range(old.ndim) if old.shape[d] > 1}
+    moved = {d: same[out.shape[d], out.stride(d)] for d in range(out.ndim) if (out.shape[d], out.stride(d)) in same}
+    loose = [d for d in range(out.ndim) if out.shape[d] > 1 and d not in moved]
+    moved = {new: d for new, d in moved.items() if not any(_crosses(out, each, old, d) for each in loose)}
+    fixed = [d for d in range(old.ndim) if d not in moved.values()]
+    for d in fixed:
+        trace.axes.fix(value.dims[d])
+    trace.ledger.nothing(value, fixed)
+    nodes = [value.dims[moved[d]] if d in moved else trace.axes.atom(out.shape[d], fixed=True) for d in range(out.ndim)]
+    after = trace.put(out, nodes, parameter=None if loose else value.parameter, **keep(value))
+    for d in range(out.ndim):
+        trace.ledger.same(Spot(value, moved[d]), Spot(after, d)) if d in moved else trace.ledger.nothing(after, [d])
+
+
+def _crosses(out: Tensor, window: int, old: Tensor, dim: int) -> bool:
+    """Whether steps along an axis of windows change the index along an axis of what they are taken from."""
+    stride, extent = old.stride(dim), old.stride(dim) * old.shape[dim]
+    reach = sum((out.shape[d] - 1) * out.stride(d) for d in range(out.ndim) if out.stride(d) < stride)
+    is_inside = out.stride(window) < stride and reach < stride
+    return not (is_inside or out.stride(window) % extent == 0)
 
 
 def _unfold(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -453,19 +234,6 @@ def _repeat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, A
             trace.ledger.nothing(value, [d - lead])
 
 
-def _copy_into(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    before = trace.value(args[0])
-    source = trace.value(args[1])
-    after = trace.put(out, before.dims, **keep(source))
-    lead = out.ndim - args[1].ndim
-    for d in range(out.ndim):
-        if d >= lead and args[1].shape[d - lead] == out.shape[d]:
-            trace.axes.unify(before.dims[d], source.dims[d - lead])
-            trace.ledger.same(Spot(source, d - lead), Spot(after, d))
-        elif not source.is_zero:
-            trace.ledger.nothing(after, [d])
-
-
 def _diagonal(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     value = trace.value(args[0])
     for node in value.dims:
@@ -490,7 +258,6 @@ VIEW_RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         ("roll", "flip", "constant_pad_nd", "tril", "triu", "reflection_pad2d", "replication_pad2d"), _reorder
     ),
-    **dict.fromkeys(("scatter", "scatter_add", "scatter_reduce"), _scatter),
     **dict.fromkeys(
         (
             "zero",
@@ -510,20 +277,9 @@ VIEW_RULES: Mapping[str, Rule] = {
     ),
     "expand": _expand,
     "slice": _slice,
-    "cat": _cat,
-    "stack": _stack,
-    "embedding": _embedding,
-    "index_select": _index_select,
-    "index": _index,
-    "gather": _gather,
-    "index_add": _index_add,
-    "index_put": _index_put,
-    "_index_put_impl": _index_put,
     "unfold": _unfold,
     "repeat": _repeat,
-    "copy": _copy_into,
     "diagonal": _diagonal,
-    "masked_scatter": _masked_scatter,
     **dict.fromkeys(("view_as_real", "view_as_complex"), _complex),
     "as_strided": _restride,
 }

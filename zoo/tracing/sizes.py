@@ -242,6 +242,8 @@ def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[A
         return _varied(value)
     if name.endswith(("pinpoints", "resolutions")):
         return [[IMAGE, IMAGE]] if how < Shrink.DEPTH else value[:1]
+    if name.startswith("image_size") and how <= Shrink.NUMBERS and all(type(v) is int for v in value):
+        return [IMAGE] * len(value)
     if how > Shrink.PLAIN:
         return value
     if name in ("depths", "num_blocks", "layers", "num_layers"):
@@ -249,8 +251,6 @@ def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[A
     if name in ("num_heads", "num_attention_heads", "encoder_num_heads") and all(isinstance(v, int) for v in value):
         return [2] * len(value)
     if all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        if name.startswith("image_size"):
-            return [IMAGE] * len(value)
         if max(value) >= 64 and name not in ("out_indices",) and not name.endswith(("kernel", "stride", "ids")):
             return [16 * max(1, min(4, round(v / max(1, min(value))))) for v in value]
     return value

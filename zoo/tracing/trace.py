@@ -38,6 +38,11 @@ class AttentionCall:
     heads: set[Node] = field(default_factory=set)
     within: set[Node] = field(default_factory=set)
 
+    def clear(self) -> None:
+        """Say that it is none: what is weighed are no projections."""
+        self.query = self.key = self.value = self.output = frozenset()
+        self.heads, self.within = set(), set()
+
 
 @dataclass(slots=True)
 class Use:

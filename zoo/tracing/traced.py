@@ -31,6 +31,8 @@ class TracedTensor:
     free_col_signs: bool = False
     parts: int = 1
     """Parts of equal size along the rows, one behind the other, which meet the same units (gate and up)."""
+    free_parts: tuple[bool, ...] = ()
+    """Whether signs are free along the rows of each part; empty for a matrix of one."""
 
     @property
     def is_known(self) -> bool:
@@ -39,12 +41,13 @@ class TracedTensor:
     def as_row(self) -> list[Any]:
         """Plain JSON."""
         signs = f"{int(self.free_row_signs)}{int(self.free_col_signs)}"
-        return [self.role, self.ndim, self.row_axis, self.col_axis, self.transposed, signs, self.parts]
+        parts = "".join(str(int(is_free)) for is_free in self.free_parts)
+        return [self.role, self.ndim, self.row_axis, self.col_axis, self.transposed, signs, self.parts, parts]
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Self:
         """From `as_row`."""
-        role, ndim, row_axis, col_axis, transposed, signs, parts = row
+        role, ndim, row_axis, col_axis, transposed, signs, parts, free_parts = row
         return cls(
             role=Role(role),
             ndim=ndim,
@@ -54,6 +57,7 @@ class TracedTensor:
             free_row_signs=signs[0] == "1",
             free_col_signs=signs[1] == "1",
             parts=parts,
+            free_parts=tuple(sign == "1" for sign in free_parts),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CTRLConfig, CTRLLMHeadModel
+from transformers import CohereConfig, CohereForCausalLM, CTRLConfig, CTRLLMHeadModel
 
 from pipeline.weights import traced
 from pipeline.weights.files import WeightFiles, read_config
@@ -65,6 +65,43 @@ def test_roles_and_axes_come_from_the_code(tmp_path: Path) -> None:
 def test_names_that_suffice_ask_nothing(tmp_path: Path) -> None:
     files = files_of(make_tiny_checkpoint("minilm-l6", tmp_path, 0), config={"model_type": "bert"})
     assert extract(files, tracer=Never()).wiring_source == NAMES
+
+
+def test_a_type_whose_names_may_say_otherwise_is_asked_though_they_suffice(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 90, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "num_key_value_heads": 4}  # fmt: skip
+    model = CohereForCausalLM(CohereConfig(**sizes))
+    model.save_pretrained(tmp_path)
+    files = files_of(tmp_path / "model.safetensors", config=model.config.to_dict())
+    name = "model.layers.1.self_attn.o_proj.weight"
+    inventory = extract(files, tracer=InThisProcess())
+    by_names, asked = ({spec.name: spec for spec in found.specs}[name] for found in (extract(files), inventory))
+    # Its norms have no shift and subtract the mean: names take them as free, which costs odd moments.
+    assert by_names.free_row_signs and not asked.free_row_signs
+    assert inventory.wiring_source == TRACED
+    assert any(
+        note.startswith("Names of the type 'cohere' may say otherwise than its code: ") for note in inventory.notes
+    )
+
+
+def test_a_fused_projection_of_unknown_layout_stays_whole_and_says_so(tmp_path: Path) -> None:
+    torch.save(
+        {"h.0.attn.query_key_value.weight": torch.randn(96, 32), "n.weight": torch.randn(32)}, tmp_path / "a.bin"
+    )
+    inventory = extract(files_of(tmp_path / "a.bin"), tracer=Tracer())
+    (whole,) = inventory.matrices
+    assert (whole.role, whole.rows, whole.row_slice) == (Role.OTHER, 96, None)
+    assert (
+        "are in 1 matrices of no role that is known, such as 'h.0.attn.query_key_value.weight'" in inventory.notes[-1]
+    )
+
+
+def test_a_stack_of_experts_under_names_of_its_own_stays_whole_and_says_so(tmp_path: Path) -> None:
+    torch.save({"h.0.specialists.w": torch.randn(4, 12, 10), "n.weight": torch.randn(32)}, tmp_path / "a.bin")
+    inventory = extract(files_of(tmp_path / "a.bin"), tracer=Tracer())
+    (whole,) = inventory.matrices
+    assert (whole.role, whole.rows, whole.cols) == (Role.OTHER, 4, 120)
+    assert "no role that is known, such as 'h.0.specialists.w'" in inventory.notes[-1]
 
 
 def test_without_a_configuration_the_rest_is_named(tmp_path: Path) -> None:
