@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert
 
 from benchmarks.drawn_models import DrawnModel, draw_models
 from patterndb import rows
+from patterndb.digests import keep_digests
 from patterndb.engine import find_or_insert
 from patterndb.floats import pack_array
 from patterndb.records import ModelRecord, SignatureRecord
@@ -41,6 +42,7 @@ def fill(database: PatternDatabase, names: Sequence[str], count: int) -> None:
             connection.execute(insert(PATTERNS), [_pattern(i, run_id) for i in ids])
             _copy_signatures(connection, [_signature(i, layout_id, m) for i, m in zip(ids, some, strict=True)])
             connection.execute(insert(METRICS), [row for i in ids for row in _metrics(i)])
+            keep_digests(connection, ids)
         number += len(some)
 
 

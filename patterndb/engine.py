@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
+from dna_zoo.errors import ConnectionLostError, DamagedRowsError, DnaZooError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
 from patterndb.retry import Patience
 
@@ -37,6 +37,7 @@ __all__ = [
     "BUSY_SECONDS",
     "CONNECT_SECONDS",
     "IMMEDIATE",
+    "UNREADABLE",
     "Transactions",
     "file_of",
     "find_or_insert",
@@ -44,6 +45,7 @@ __all__ = [
     "masked",
     "parse_url",
     "translate",
+    "unreadable",
     "upsert",
     "without_password",
 ]
@@ -57,6 +59,8 @@ IMMEDIATE = "dna_zoo_immediate"
 cannot wait for another writer: it fails at once, whatever the busy timeout says."""
 # PostgreSQL's default would show each query what was committed before it.
 READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises of a value that is no value of its column, as in a damaged file."""
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
 SHOWN = {
     "application_name",
@@ -77,6 +81,7 @@ DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
+    "Could not decode": DAMAGED,
     "locked": ("is busy", "Try again when the other process has finished."),
     "is full": ("has no room", "Free some space on its disk and run the same command again."),
     "readonly": ("cannot be written", "Give yourself write access to the file and its directory."),
@@ -234,6 +239,10 @@ class Transactions:
                 yield connection
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error
+        except UNREADABLE as error:
+            if path is None or isinstance(error, DnaZooError):
+                raise
+            raise unreadable(error, self._engine.url) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -285,6 +294,14 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
             return StoreError(f"{where} {message}: {reason}.", hint=hint)
     hint = "Run `dna-zoo db check`; nothing of the operation was kept."
     return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
+
+
+def unreadable(error: Exception, url: URL) -> StoreError:
+    """The error for a row that holds what no column of its kind holds."""
+    return DamagedRowsError(
+        f"A row of {masked(url)} cannot be read ({type(error).__name__}).",
+        hint="Restore the database from a backup; `dna-zoo db check` names all damage. If it finds none, this is a bug.",
+    )
 
 
 def _is_lost(error: SQLAlchemyError) -> bool:

@@ -1,6 +1,6 @@
 """The models of the database as a person keeps them: listed, filtered, tagged, renamed, taken away."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,10 @@ from sqlalchemy import (
 from dna_zoo.errors import SettingsError, did_you_mean
 from dna_zoo.text import is_printable, printable
 from patterndb import rows
+from patterndb.batches import batches
+from patterndb.digests import MODEL_FIT, SUMMARY, keep_digests, read_parts, require_row
 from patterndb.engine import Transactions, find_or_insert, upsert
-from patterndb.patterns import DESCRIPTION, NEWEST_FIRST, chosen_columns, chosen_settings, not_mined, ranked
+from patterndb.patterns import NEWEST_FIRST, chosen_columns, chosen_settings, not_mined, ranked
 from patterndb.records import ArtifactRecord, ModelEntry, StageCost
 from patterndb.retry import survives_restarts
 from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
@@ -86,11 +88,9 @@ ORDERS: Mapping[str, ColumnElement[Any]] = {
 """What models can be sorted by."""
 
 COLUMNS = (
-    *DESCRIPTION,
-    PATTERNS.c.pattern_key,
-    PATTERNS.c.confirmed_at,
-    PATTERNS.c.pattern_class,
-    PATTERNS.c.class_margin,
+    PATTERNS.c.id,
+    PATTERNS.c.digests,
+    *SUMMARY.columns,
     *CHOSEN.values(),
     DEVICE,
     FITS.c.r2.label("fit_r2"),
@@ -213,11 +213,13 @@ class ModelStore(Transactions):
             if connection.scalar(select(exists().where(MODELS.c.key == new))):
                 hint = "Give another name, or take that model away first with `dna-zoo models rm`."
                 raise SettingsError(f"There is a model {new!r} already.", hint=hint)
+            ids = _require_undamaged(connection, old)
             _rename_patterns(connection, old, new)
             for row in connection.execute(select(MODELS).where(MODELS.c.key == old)).mappings().all():
                 model = rows.model_row(rows.model_record({**row, "key": new}))  # type: ignore[arg-type]
                 change = {"key": new, "digest": model["digest"]}
                 connection.execute(update(MODELS).where(MODELS.c.id == row["id"]).values(change))
+            keep_digests(connection, ids, [SUMMARY])
             for table in (MODEL_TAGS, MODEL_NOTES):
                 connection.execute(delete(table).where(table.c.key == new))
                 connection.execute(update(table).where(table.c.key == old).values(key=new))
@@ -287,6 +289,10 @@ def _conditions(which: ModelFilter) -> list[ColumnElement[bool]]:
 
 def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[ModelEntry, ...]:
     """The records of rows of `COLUMNS`, with two queries for what else belongs to their keys."""
+    for row in found:
+        require_row(connection, SUMMARY, row)
+    for some in batches([row["id"] for row in found], MOST_NAMED):
+        deque(read_parts(connection, [MODEL_FIT], some), maxlen=0)  # Raises for what is damaged.
     keys = list(dict.fromkeys(row["key"] for row in found))
     tags, counts = _read_tags(connection, keys), _count_versions(connection, keys)
     return tuple(
@@ -339,6 +345,12 @@ def _require_tag(tag: str) -> None:
     if not 0 < len(tag) <= LONGEST_TAG or not is_printable(tag) or any(sign.isspace() or sign == "," for sign in tag):
         hint = f"Give 1 to {LONGEST_TAG} characters without spaces and commas."
         raise SettingsError(f"{printable(tag, longest=LONGEST_TAG)!r} cannot be a tag.", hint=hint)
+
+
+def _require_undamaged(connection: Connection, key: str) -> tuple[int, ...]:
+    """The patterns of the key; raises `DamagedRowsError` where what is said of one is not as it was written."""
+    own = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.key == key)
+    return tuple(pattern_id for pattern_id, _ in read_parts(connection, [SUMMARY], own))
 
 
 def _rename_patterns(connection: Connection, old: str, new: str) -> None:

@@ -4,6 +4,7 @@ Up to `search.EXACT_MODELS` models all pairs are computed. Beyond, a model is he
 percentiles are among a sample of pairs that the database keeps.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Text, func, select, type_coerce
 
 from dna_zoo.errors import StoreError
 from patterndb.comparison import Comparison, compare
+from patterndb.digests import SIGNATURE, read_parts, require_layout
 from patterndb.engine import upsert
 from patterndb.floats import pack_array, unpack_array
 from patterndb.neighbours import pair_sample, search
@@ -225,7 +227,8 @@ class NeighbourStore(PatternStore):
 class _Layout:
     """A layout as the database has it."""
 
-    def __init__(self, row: Any) -> None:
+    def __init__(self, connection: Connection, row: Any) -> None:
+        require_layout(connection, row)
         self.id, self.version, self.digest = int(row.id), str(row.version), str(row.digest)
         self.dimensions = Layout(tuple(row.names))
 
@@ -235,7 +238,7 @@ def _layouts_of(version: str) -> Any:
 
 
 def _read_layouts(connection: Connection) -> dict[int, _Layout]:
-    return {row.id: _Layout(row) for row in connection.execute(select(SIGNATURE_LAYOUTS))}
+    return {row.id: _Layout(connection, row) for row in connection.execute(select(SIGNATURE_LAYOUTS))}
 
 
 def _read_own(connection: Connection, name: str) -> Any:
@@ -262,10 +265,10 @@ def _read_values(
     connection: Connection, layouts: Mapping[int, _Layout], wanted: Layout, ids: Sequence[int]
 ) -> dict[int, Vector]:
     """Pattern -> its signature as values of one layout; NaN for what is missing."""
-    query = select(SIGNATURES.c.pattern_id, SIGNATURES.c.layout_id, SIGNATURES.c.packed_values)
-    found = {}
-    for pattern_id, layout_id, packed in connection.execute(query.where(SIGNATURES.c.pattern_id.in_(ids))):
-        names = layouts[layout_id].dimensions.names
+    by_digest, found = {each.digest: each for each in layouts.values()}, {}
+    for pattern_id, (own,) in read_parts(connection, [SIGNATURE], ids):
+        ((_, layout, packed),) = own
+        names = by_digest[layout].dimensions.names
         found[pattern_id] = wanted.take(names, unpack_array(packed, len(names)))
     return found
 
@@ -370,7 +373,7 @@ def _count_signatures(connection: Connection, version: str) -> int:
 
 def _read_sample(connection: Connection, version: str) -> PairSample | None:
     row = connection.execute(select(PAIR_SAMPLES).where(PAIR_SAMPLES.c.version == version)).first()
-    if row is None or row.seed != pair_sample.SEED:
+    if row is None or row.seed != pair_sample.SEED or row.digest != _digest_of_sample(row._asdict()):
         return None
     weights, kind = (unpack_array(packed, pair_sample.NUM_PAIRS) for packed in (row.packed_weights, row.packed_kind))
     return PairSample(num_models=row.num_models, weights=weights, kind=kind)
@@ -384,7 +387,12 @@ def _write_sample(connection: Connection, version: str, sample: PairSample) -> N
         "packed_weights": pack_array(sample.weights),
         "packed_kind": pack_array(sample.kind),
     }
-    upsert(connection, PAIR_SAMPLES, row, key=("version",))
+    upsert(connection, PAIR_SAMPLES, row | {"digest": _digest_of_sample(row)}, key=("version",))
+
+
+def _digest_of_sample(row: Mapping[str, Any]) -> str:
+    packed = (row["packed_weights"], row["packed_kind"])
+    return hashlib.sha256(repr(row["num_models"]).encode() + b"".join(map(bytes, packed))).hexdigest()
 
 
 def _draw_sample(connection: Connection, version: str, count: int) -> PairSample:
