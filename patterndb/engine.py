@@ -300,7 +300,7 @@ def unreadable(error: Exception, url: URL) -> StoreError:
     """The error for a row that holds what no column of its kind holds."""
     return DamagedRowsError(
         f"A row of {masked(url)} cannot be read ({type(error).__name__}).",
-        hint="Restore the database from a backup; `dna-zoo db check` names all damage. If it finds none, this is a bug.",
+        hint="Restore the database from a backup; `dna-zoo db check` names all damage. If it finds none: a bug.",
     )
 
 
