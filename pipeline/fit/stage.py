@@ -4,7 +4,6 @@ Tensors of one shape, and their nulls, are trained as one stack. A stack that is
 leaves a checkpoint, so a killed fit goes on where it was.
 """
 
-import json
 import logging
 import math
 import threading
@@ -34,16 +33,17 @@ from pipeline.fit.report import Errors, FitCost, Quantised, TensorFit
 from pipeline.fit.sizing import MOMENTS, NetworkSize, choose_size, step_size
 from pipeline.fit.slots import FIT_NULLS, Slot
 from pipeline.fit.split import split_budget
-from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
+from pipeline.fit.trainer import Trainer, TrainResult
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.fit.versions import Measured, bought_means
 from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
+from pipeline.sealed import load_json, load_tensors, save_json, save_tensors
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = [
+    "SPLIT_FILE",
     "FitResult",
     "Stack",
     "clear_networks",
@@ -64,6 +64,8 @@ SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
 WIDEST = 1e6
 """Standard deviation of a tensor from which on, and below the reciprocal of which, errors are taken in float64."""
+SPLIT_FILE = "split.json"
+"""How the budget was split, in the folder of a fit."""
 STACK_BYTES = 256 << 20
 """Tensors of one shape are trained together up to this much float32, nulls included."""
 
@@ -212,10 +214,11 @@ def _levels(
     is_shared_out = (settings.split, settings.dna_type, settings.scope) == ("gain", "separable", "tensor")
     if not is_shared_out or settings.hidden_dim or settings.rank:
         return {}
-    path = directory / "split.json"
-    if not path.exists():
-        write_json(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
-    return structure(json.loads(path.read_text()), dict[str, float])
+    kept = load_json(directory / SPLIT_FILE)
+    if kept is None:
+        kept = split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought)
+        save_json(directory / SPLIT_FILE, kept)
+    return structure(kept, dict[str, float])
 
 
 def plan_stacks(
@@ -335,14 +338,15 @@ class _Work:
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""
         path, networks_path = (self.directory / f"{stack.name}.{end}" for end in ("json", "pt"))
-        if not (path.exists() and networks_path.exists()):
+        kept = load_json(path)
+        if kept is None or load_tensors(networks_path, "cpu") is None:
             result, networks = self._train(stack, on_step)
             save_tensors(networks, networks_path)
-            write_json(path, result)
+            save_json(path, result)
+            kept = load_json(path)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
-        result = json.loads(path.read_text())
-        assert isinstance(result, dict)
-        return result
+        assert isinstance(kept, dict)
+        return kept
 
     def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         started = time.perf_counter()
@@ -560,7 +564,7 @@ def _gather(
     device: str,
 ) -> FitResult:
     """All stacks together."""
-    networks = tuple(torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks)
+    networks = tuple(load_tensors(directory / f"{stack.name}.pt") for stack in stacks)
     fits = [structure(data, TensorFit) for result in results for data in result["tensors"]]
     cost = FitCost(
         device=torch.device(device).type,

@@ -95,7 +95,8 @@ def test_the_result_is_written_last(tmp_path: Path) -> None:
         return "done"
 
     finished = StageStore(tmp_path).run("order", "k" * 32, compute)
-    assert sorted(path.name for path in finished.directory.iterdir()) == ["cost.json", "order.bin", "result.json"]
+    names = sorted(path.name for path in finished.directory.iterdir())
+    assert names == ["cost.json", "digests.json", "order.bin", "result.json"]
 
 
 def test_what_a_killed_attempt_left_is_there_for_the_next(tmp_path: Path) -> None:
