@@ -1,6 +1,6 @@
 """The models of the database as a person keeps them: listed, filtered, tagged, renamed, taken away."""
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,10 +93,6 @@ COLUMNS = (
     *SUMMARY.columns,
     *CHOSEN.values(),
     DEVICE,
-    FITS.c.r2.label("fit_r2"),
-    NULL_R2.label("fit_null_r2"),
-    GAIN.label("fit_gain"),
-    FITS.c.bits_per_weight.label("fit_bits"),
     MODEL_NOTES.c.note,
 )
 
@@ -291,8 +287,7 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
     """The records of rows of `COLUMNS`, with two queries for what else belongs to their keys."""
     for row in found:
         require_row(connection, SUMMARY, row)
-    for some in batches([row["id"] for row in found], MOST_NAMED):
-        deque(read_parts(connection, [MODEL_FIT], some), maxlen=0)  # Raises for what is damaged.
+    fits = _read_fits(connection, [row["id"] for row in found])
     keys = list(dict.fromkeys(row["key"] for row in found))
     tags, counts = _read_tags(connection, keys), _count_versions(connection, keys)
     return tuple(
@@ -302,10 +297,7 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
             is_current=row["place"] == 1,
             chosen=chosen_settings(row),
             device=row["device"],
-            r2=row["fit_r2"],
-            null_r2=row["fit_null_r2"],
-            gain=row["fit_gain"],
-            bits_per_weight=row["fit_bits"],
+            **fits[row["id"]],
             patterns=counts[row["key"]][0],
             versions=counts[row["key"]][1],
             tags=tags[row["key"]],
@@ -313,6 +305,22 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
         )
         for row in found
     )
+
+
+def _read_fits(connection: Connection, ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+    """Of each pattern what a `ModelEntry` holds of its fit, None without one."""
+    names = [column.name for column in MODEL_FIT.columns]
+    found: dict[int, Mapping[str, Any]] = {}
+    for some in batches(ids, MOST_NAMED):
+        for pattern_id, (own,) in read_parts(connection, [MODEL_FIT], some):
+            fit = defaultdict(lambda: None, dict(zip(names, own[0][1:], strict=True)) if own else {})
+            found[pattern_id] = {
+                "r2": fit["r2"],
+                "null_r2": fit["null_r2"] if fit["means_null_r2"] is None else fit["means_null_r2"],
+                "gain": fit["gain"] if fit["gain_beyond_means"] is None else fit["gain_beyond_means"],
+                "bits_per_weight": fit["bits_per_weight"],
+            }
+    return found
 
 
 def _read_tags(connection: Connection, keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

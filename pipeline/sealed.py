@@ -34,7 +34,7 @@ def save_tensors(value: Any, path: Path) -> None:
         file.write(hashlib.sha256(content.getbuffer()).digest())
 
 
-def load_tensors(path: Path, device: torch.device | str | None = None) -> Any | None:
+def load_tensors(path: Path, device: torch.device | str | None = None) -> Any:
     """What `save_tensors` wrote; None where it is not there, or not as it was written."""
     try:
         data = memoryview(path.read_bytes())
@@ -42,7 +42,8 @@ def load_tensors(path: Path, device: torch.device | str | None = None) -> Any | 
         return None
     content, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
     if hashlib.sha256(content).digest() != bytes(seal):
-        return _given_up(path)
+        _give_up(path)
+        return None
     return torch.load(io.BytesIO(content), weights_only=True, map_location=device)
 
 
@@ -53,7 +54,7 @@ def save_json(path: Path, value: Any) -> None:
         made.write_text(json.dumps({"sha256": _digest(value), "value": value}) + "\n")
 
 
-def load_json(path: Path) -> Any | None:
+def load_json(path: Path) -> Any:
     """What `save_json` wrote; None where it is not there, or not as it was written."""
     try:
         data = json.loads(path.read_bytes())
@@ -64,12 +65,13 @@ def load_json(path: Path) -> Any | None:
         return None
     except (ValueError, LookupError, TypeError):
         pass
-    return _given_up(path)
+    _give_up(path)
+    return None
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _given_up(path: Path) -> None:
+def _give_up(path: Path) -> None:
     log.warning("%s is not as it was written: what was in it is computed again.", path)
