@@ -195,14 +195,18 @@ PARTS = (
 """In the order of their digests: new ones come last."""
 
 
-def read_parts(connection: Connection, parts: Sequence[Part], ids: Ids) -> Iterator[tuple[int, tuple[Rows, ...]]]:
+def read_parts(
+    connection: Connection, parts: Sequence[Part], ids: Ids, *, kept: Mapping[int, Any] | None = None
+) -> Iterator[tuple[int, tuple[Rows, ...]]]:
     """Pattern by pattern the rows of these parts of one table, in the order of the record, as they were written.
+
+    - `kept`: pattern -> its digests, where the caller has read them.
 
     Raises `DamagedRowsError` for rows that are not.
     """
-    for pattern_id, kept, found in _read(connection, parts, ids):
+    for pattern_id, digests, found in _read(connection, parts, ids, kept):
         for part, some in zip(parts, found, strict=True):
-            if not _is_as_written(part, some, kept):
+            if not _is_as_written(part, some, digests):
                 raise damaged(connection, pattern_id, part)
         yield pattern_id, found
 
@@ -233,18 +237,20 @@ def damaged(connection: Connection, pattern_id: int, part: Part) -> DamagedRowsE
     )
 
 
-def damaged_parts(connection: Connection, ids: Sequence[int] | None = None) -> Iterator[tuple[str, str]]:
-    """Model key and part for whatever is not as it was written, of these patterns or of all."""
+def damaged_parts(
+    connection: Connection, ids: Sequence[int] | None = None, parts: Sequence[Part] = ()
+) -> Iterator[tuple[str, str]]:
+    """Model key and part for whatever is not as it was written, of these patterns or of all, and these parts or all."""
     if ids is None:
         ids = connection.scalars(select(PATTERNS.c.id).order_by(PATTERNS.c.id)).all()
     for some in batches(ids, PATTERNS_AT_A_TIME):
-        for parts in _by_table():
+        for of_table in _by_table(parts or PARTS):
             try:
-                found = {pattern_id: (kept, groups) for pattern_id, kept, groups in _read(connection, parts, some)}
+                found = {pattern_id: (kept, groups) for pattern_id, kept, groups in _read(connection, of_table, some)}
             except UNREADABLE:  # Of one of them; which one is found by asking for each.
                 found = {}
             for pattern_id in some:
-                for part in _damaged_of(connection, parts, pattern_id, found.get(pattern_id)):
+                for part in _damaged_of(connection, of_table, pattern_id, found.get(pattern_id)):
                     yield _key_of(connection, pattern_id), part.name
 
 
@@ -263,12 +269,12 @@ def _damaged_of(
 def keep_digests(connection: Connection, ids: Sequence[int], parts: Sequence[Part] = ()) -> None:
     """Keep the digests of these parts of the patterns, or of all, as they are in the database now."""
     for some in batches(ids, PATTERNS_AT_A_TIME):
+        kept = {pattern_id: before for pattern_id, before in connection.execute(_kept(some))}
         digests = {
-            pattern_id: bytearray((kept or b"").ljust(NUM_BYTES * len(PARTS), b"\0"))
-            for pattern_id, kept in connection.execute(_kept(some))
+            each: bytearray((before or b"").ljust(NUM_BYTES * len(PARTS), b"\0")) for each, before in kept.items()
         }
         for table in _by_table(parts or PARTS):
-            for pattern_id, _, found in _read(connection, table, some):
+            for pattern_id, _, found in _read(connection, table, some, kept):
                 for part, own in zip(table, found, strict=True):
                     digests[pattern_id][part.place] = _digest_of(part, own)
         change = update(PATTERNS).where(PATTERNS.c.id == bindparam("pattern")).values(digests=bindparam("made"))
@@ -282,9 +288,9 @@ def fill_digests(connection: Connection) -> None:
     keep_digests(connection, ids)
 
 
-def _by_table(parts: Sequence[Part] | None = None) -> list[list[Part]]:
+def _by_table(parts: Sequence[Part]) -> list[list[Part]]:
     """The parts, those of one table together."""
-    return [list(each) for _, each in groupby(parts or PARTS, key=lambda part: part.source)]
+    return [list(each) for _, each in groupby(parts, key=lambda part: part.source)]
 
 
 def _kept(ids: Ids) -> Select[Any]:
@@ -292,9 +298,12 @@ def _kept(ids: Ids) -> Select[Any]:
     return query.order_by(PATTERNS.c.id)
 
 
-def _read(connection: Connection, parts: Sequence[Part], ids: Ids) -> Iterator[tuple[int, Any, tuple[Rows, ...]]]:
+def _read(
+    connection: Connection, parts: Sequence[Part], ids: Ids, known: Mapping[int, Any] | None = None
+) -> Iterator[tuple[int, Any, tuple[Rows, ...]]]:
     """Pattern by pattern its digests, and the rows of these parts of one table; those without any come last."""
-    kept = {pattern_id: digests for pattern_id, digests in connection.execute(_kept(ids))}
+    found_digests = connection.execute(_kept(ids)).all() if known is None else known.items()
+    kept = {pattern_id: digests for pattern_id, digests in found_digests}
     for pattern_id, found in groupby(connection.execute(_query(parts, ids)), key=itemgetter(0)):
         if pattern_id in kept:  # Each comes once, unless an index is damaged.
             yield pattern_id, kept.pop(pattern_id), _split(parts, list(found))

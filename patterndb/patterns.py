@@ -167,6 +167,9 @@ DESCRIPTION = (*_columns(MODELS, rows.MODEL_FIELDS), RUNS.c.run)
 # Without provenance and clusters: JSON that would be parsed for every pattern and thrown away.
 SUMMARY_COLUMNS = (PATTERNS.c.id, PATTERNS.c.digests, *SUMMARY.columns)
 PATTERN_COLUMNS = (*SUMMARY_COLUMNS, *FINDINGS.columns)
+FITS_OF = (MODEL_FIT, ROLE_FITS, TENSOR_FITS)
+STATISTICS = (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)
+"""Of the model, of its roles, of its tensors."""
 
 
 class PatternStore(Transactions):
@@ -210,14 +213,17 @@ class PatternStore(Transactions):
 
     @survives_restarts
     def current_key(self, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
-        """Key and files of the current pattern of the model key `name`, None if there is none, or if a row of it is
-        damaged: then it is to be written again."""
-        query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).select_from(PATTERNS.join(MODELS))
+        """Key and files of the current pattern of the model key `name`; nothing else is read.
+
+        None if there is none, or if these rows of it are damaged: then it is to be written again.
+        """
+        columns = (PATTERNS.c.id, PATTERNS.c.pattern_key, PATTERNS.c.digests)
+        query = select(*columns).select_from(PATTERNS.join(MODELS))
         with self._reading() as connection:
             found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
-            if found is None or any(damaged_parts(connection, [found.id])):
+            if found is None or any(damaged_parts(connection, [found.id], (SUMMARY, ARTIFACT_ROWS))):
                 return None
-            return found.pattern_key, _read_artifacts(connection, found.id)
+            return found.pattern_key, _read_artifacts(connection, {found.id: found.digests})
 
     @survives_restarts
     def patterns_in(self, folder: str) -> frozenset[str]:
@@ -291,7 +297,8 @@ class PatternStore(Transactions):
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
         with self._reading() as connection:
-            return read_tensors(connection, _read_statistics(connection, [TENSOR_STATISTICS], CURRENT))
+            kept = {row["id"]: row["digests"] for row in read_labels(connection, CURRENT).values()}
+            return read_tensors(connection, _read_statistics(connection, [TENSOR_STATISTICS], CURRENT, kept))
 
 
 def is_among(column: ColumnElement[int], ids: Sequence[int] | None) -> ColumnElement[bool]:
@@ -403,20 +410,24 @@ def read_tensors(
 ) -> tuple[TensorEntry, ...]:
     """The tensors of these patterns, or of every key's current one, by key, with these statistics."""
     which = CURRENT if ids is None else ids
-    fits, labels = _read_fits(connection, [TENSOR_FITS], which), read_labels(connection, which)
+    labels = read_labels(connection, which)
+    kept = {row["id"]: row["digests"] for row in labels.values()}
+    fits = _read_fits(connection, [TENSOR_FITS], which, kept)
     return tuple(
         TensorEntry(model=label["key"], pattern_key=label["pattern_key"], tensor=tensor, chosen=chosen_settings(label))
-        for label, tensors in _labelled(_read_tensor_records(connection, which, fits, statistics), labels)
+        for label, tensors in _labelled(_read_tensor_records(connection, which, kept, fits, statistics), labels)
         for tensor in tensors
     )
 
 
 def read_roles(connection: Connection, ids: Ids) -> tuple[RoleEntry, ...]:
     """The roles of these patterns, by key, without statistics."""
-    fits, labels = _read_fits(connection, [ROLE_FITS], ids), read_labels(connection, ids)
+    labels = read_labels(connection, ids)
+    kept = {row["id"]: row["digests"] for row in labels.values()}
+    fits = _read_fits(connection, [ROLE_FITS], ids, kept)
     return tuple(
         RoleEntry(model=label["key"], pattern_key=label["pattern_key"], role=role, chosen=chosen_settings(label))
-        for label, roles in _labelled(_read_role_records(connection, ids, fits, {}), labels)
+        for label, roles in _labelled(_read_role_records(connection, ids, kept, fits, {}), labels)
         for role in roles
     )
 
@@ -465,11 +476,13 @@ def _of_run(connection: Connection, run: str) -> ColumnElement[bool]:
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:
     """The record from its header: one query for each table of parts."""
-    pattern_id, own = header["id"], [header["id"]]
+    pattern_id, own = header["id"], {header["id"]: header["digests"]}
     owners = 3 if with_tensors else 2
-    statistics = _read_statistics(connection, (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)[:owners], own)
-    fits = _read_fits(connection, (MODEL_FIT, ROLE_FITS, TENSOR_FITS)[:owners], own)
-    tensors = _read_tensor_records(connection, own, fits, statistics)[pattern_id] if with_tensors else ()
+    statistics = _read_statistics(
+        connection, (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)[:owners], list(own), own
+    )
+    fits = _read_fits(connection, (MODEL_FIT, ROLE_FITS, TENSOR_FITS)[:owners], list(own), own)
+    tensors = _read_tensor_records(connection, [pattern_id], own, fits, statistics)[pattern_id] if with_tensors else ()
     return PatternRecord(
         model=rows.model_record(header),
         pattern_key=header["pattern_key"],
@@ -480,27 +493,29 @@ def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool)
         class_scores=header["class_scores"],
         class_margin=_class_margin(header),
         fit=fits.get((pattern_id, None, None)),
-        roles=_read_role_records(connection, own, fits, statistics)[pattern_id],
+        roles=_read_role_records(connection, [pattern_id], own, fits, statistics)[pattern_id],
         tensors=tensors,
         signature=_read_signature(connection, pattern_id),
         statistics=tuple(statistics.get((pattern_id, None, None), ())),
         clusters=header["clusters"],
         frequency_profile=header["frequency_profile"],
-        artifacts=_read_artifacts(connection, pattern_id),
+        artifacts=_read_artifacts(connection, own),
     )
 
 
+Kept = Mapping[int, Any]
+"""Patterns and their digests."""
 Fits = Mapping[Owner, FitRecord]
 Statistics = Mapping[Owner, Sequence[Statistic]]
 
 
-def _read_artifacts(connection: Connection, pattern_id: int) -> tuple[ArtifactRecord, ...]:
-    ((_, (found,)),) = read_parts(connection, [ARTIFACT_ROWS], [pattern_id])
+def _read_artifacts(connection: Connection, own: Kept) -> tuple[ArtifactRecord, ...]:
+    ((_, (found,)),) = read_parts(connection, [ARTIFACT_ROWS], list(own), kept=own)
     return tuple(ArtifactRecord(**dict(zip(rows.ARTIFACT_FIELDS, row[2:], strict=True))) for row in found)
 
 
 def _read_role_records(
-    connection: Connection, ids: Ids, fits: Fits, statistics: Statistics
+    connection: Connection, ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
 ) -> Mapping[int, tuple[RoleRecord, ...]]:
     """Pattern -> its roles in their order, with what belongs to them."""
 
@@ -510,12 +525,12 @@ def _read_role_records(
 
     return {
         pattern_id: tuple(record((pattern_id, position, None), values) for _, position, *values in found)
-        for pattern_id, (found,) in read_parts(connection, [ROLES], ids)
+        for pattern_id, (found,) in read_parts(connection, [ROLES], ids, kept=kept)
     }
 
 
 def _read_tensor_records(
-    connection: Connection, ids: Ids, fits: Fits, statistics: Statistics
+    connection: Connection, ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
 ) -> Mapping[int, tuple[TensorRecord, ...]]:
     """Pattern -> its tensors in their order, with what belongs to them."""
 
@@ -525,7 +540,7 @@ def _read_tensor_records(
 
     return {
         pattern_id: tuple(record((pattern_id, None, position), values) for _, position, *values in found)
-        for pattern_id, (found,) in read_parts(connection, [TENSORS], ids)
+        for pattern_id, (found,) in read_parts(connection, [TENSORS], ids, kept=kept)
     }
 
 
@@ -535,20 +550,20 @@ def _class_margin(header: RowMapping) -> float:
     return margin
 
 
-def _read_fits(connection: Connection, parts: Sequence[Part], ids: Ids) -> Fits:
+def _read_fits(connection: Connection, parts: Sequence[Part], ids: Ids, kept: Kept | None = None) -> Fits:
     """Fits by what they belong to."""
     return {
         (pattern_id, role, tensor): rows.fit_record(values)
-        for pattern_id, split in read_parts(connection, parts, ids)
+        for pattern_id, split in read_parts(connection, parts, ids, kept=kept)
         for found in split
         for _, _, role, tensor, *values in found
     }
 
 
-def _read_statistics(connection: Connection, parts: Sequence[Part], ids: Ids) -> Statistics:
+def _read_statistics(connection: Connection, parts: Sequence[Part], ids: Ids, kept: Kept | None = None) -> Statistics:
     """Statistics by what they belong to, in the order of the record. There are thousands: rows stay tuples."""
     collected: dict[Owner, list[Statistic]] = defaultdict(list)
-    for pattern_id, split in read_parts(connection, parts, ids):
+    for pattern_id, split in read_parts(connection, parts, ids, kept=kept):
         for found in split:
             for _, _, role, tensor, *values in found:
                 collected[pattern_id, role, tensor].append(rows.statistic(values))
