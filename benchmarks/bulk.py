@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, text
 
 from benchmarks.drawn_models import DrawnModel, draw_models
 from patterndb import rows
+from patterndb.digests import keep_digests
 from patterndb.engine import find_or_insert
 from patterndb.floats import pack_array
 from patterndb.records import ModelRecord, SignatureRecord
@@ -43,6 +44,7 @@ def fill(database: PatternDatabase, names: Sequence[str], count: int) -> None:
             write_many(connection, PATTERNS, [_pattern(i, run_id) for i, _ in pairs])
             write_many(connection, SIGNATURES, [_signature(i, layout_id, model) for i, model in pairs])
             write_many(connection, METRICS, list(_metrics(range(number, number + len(some)))))
+            keep_digests(connection, range(number, number + len(some)))
         number += len(some)
     with database._writing() as connection:
         connection.execute(text("ANALYZE"))

@@ -27,6 +27,7 @@
     ├── LibraryError
     └── StoreError
         ├── ConnectionLostError
+        ├── DamagedRowsError
         ├── NotMinedError (LookupError)
         ├── RecordRefusedError
         └── SchemaVersionError
@@ -41,6 +42,7 @@ __all__ = [
     "ArtifactError",
     "ConnectionLostError",
     "DamagedFileError",
+    "DamagedRowsError",
     "DiskFullError",
     "DnaFileError",
     "DnaZooError",
@@ -183,6 +185,10 @@ class StoreError(DnaZooError):
 
 class ConnectionLostError(StoreError):
     """The database's server does not answer, or ended the connection; what was asked may be asked again."""
+
+
+class DamagedRowsError(StoreError):
+    """Rows of the database are not as they were written."""
 
 
 class NotMinedError(StoreError, LookupError):

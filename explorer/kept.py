@@ -9,6 +9,7 @@ from cattrs import structure
 from dna_zoo.errors import DnaFileError
 from explorer.source import Source
 from patterndb.records import PatternRecord
+from pipeline.artifacts import artifact_file
 from pipeline.fit.report import TensorFit
 from pipeline.stages import StageStore
 
@@ -43,12 +44,13 @@ def kept_fits(source: Source, model: str) -> tuple[TensorFit, ...]:
 def kept_history(source: Source, model: str) -> Sequence[Mapping[str, Any]]:
     """A record for each stack of tensors that were trained together: `tensors`, `steps`, `stopped_early`, `points`.
 
-    Raises what `fitted_pattern` does, and `DnaFileError` where the file is not in this home any more.
+    Raises what `fitted_pattern` does, `DnaFileError` where the file is not in this home any more, and `ArtifactError`
+    where it is damaged.
     """
     pattern = fitted_pattern(source, model, with_tensors=False)
     kept = next((each for each in pattern.artifacts if each.kind == "training_history"), None)
     try:
-        found = json.loads((source.home / kept.path).read_text()) if kept else None
+        found = json.loads(artifact_file(kept, source.home).read_text()) if kept else None
     except (OSError, ValueError):
         found = None
     if not isinstance(found, list):

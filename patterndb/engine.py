@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
+from dna_zoo.errors import ConnectionLostError, DamagedRowsError, DnaZooError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
 from patterndb.places import NO_ROOM, UNWRITABLE, explain, require_disk, unchanged, way_to_open
 from patterndb.retry import Patience
@@ -38,6 +38,7 @@ __all__ = [
     "BUSY_SECONDS",
     "CONNECT_SECONDS",
     "IMMEDIATE",
+    "UNREADABLE",
     "Transactions",
     "file_of",
     "find_or_insert",
@@ -45,6 +46,7 @@ __all__ = [
     "masked",
     "parse_url",
     "translate",
+    "unreadable",
     "upsert",
     "without_password",
 ]
@@ -58,6 +60,8 @@ IMMEDIATE = "dna_zoo_immediate"
 cannot wait for another writer: it fails at once, whatever the busy timeout says."""
 # PostgreSQL's default would show each query what was committed before it.
 READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises of a value that is no value of its column, as in a damaged file."""
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
 SHOWN = {
     "application_name",
@@ -78,6 +82,7 @@ DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
+    "Could not decode": DAMAGED,
     "locked": ("is busy", "Try again when the other process has finished."),
     "is full": NO_ROOM,
     "readonly": UNWRITABLE,
@@ -243,9 +248,14 @@ class Transactions:
         with unchanged(path):
             try:
                 with engine.connect() as connection:
+                    self.is_known_to_answer = True
                     yield connection
             except SQLAlchemyError as error:
                 raise translate(error, self._engine.url) from error
+            except UNREADABLE as error:
+                if path is None or isinstance(error, DnaZooError):
+                    raise
+                raise unreadable(error, self._engine.url) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -298,6 +308,14 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
             return StoreError(f"{where} {message} ({reason}).", hint=hint)
     hint = "Run `dna-zoo db check`; nothing of the operation was kept."
     return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
+
+
+def unreadable(error: Exception, url: URL) -> StoreError:
+    """The error for a row that holds what no column of its kind holds."""
+    return DamagedRowsError(
+        f"A row of {masked(url)} cannot be read ({type(error).__name__}).",
+        hint="Restore the database from a backup; `dna-zoo db check` names all damage. If it finds none: a bug.",
+    )
 
 
 def _is_lost(error: SQLAlchemyError) -> bool:

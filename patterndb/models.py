@@ -23,8 +23,10 @@ from sqlalchemy import (
 from dna_zoo.errors import SettingsError, did_you_mean
 from dna_zoo.text import is_printable, printable
 from patterndb import rows
+from patterndb.batches import batches
+from patterndb.digests import MODEL_FIT, SUMMARY, keep_digests, read_parts, require_row
 from patterndb.engine import Transactions, find_or_insert, upsert
-from patterndb.patterns import DESCRIPTION, NEWEST_FIRST, chosen_columns, chosen_settings, not_mined, ranked
+from patterndb.patterns import NEWEST_FIRST, chosen_columns, chosen_settings, not_mined, ranked
 from patterndb.records import ArtifactRecord, ModelEntry, StageCost
 from patterndb.retry import survives_restarts
 from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
@@ -86,17 +88,11 @@ ORDERS: Mapping[str, ColumnElement[Any]] = {
 """What models can be sorted by."""
 
 COLUMNS = (
-    *DESCRIPTION,
-    PATTERNS.c.pattern_key,
-    PATTERNS.c.confirmed_at,
-    PATTERNS.c.pattern_class,
-    PATTERNS.c.class_margin,
+    PATTERNS.c.id,
+    PATTERNS.c.digests,
+    *SUMMARY.columns,
     *CHOSEN.values(),
     DEVICE,
-    FITS.c.r2.label("fit_r2"),
-    NULL_R2.label("fit_null_r2"),
-    GAIN.label("fit_gain"),
-    FITS.c.bits_per_weight.label("fit_bits"),
     MODEL_NOTES.c.note,
 )
 
@@ -213,11 +209,13 @@ class ModelStore(Transactions):
             if connection.scalar(select(exists().where(MODELS.c.key == new))):
                 hint = "Give another name, or take that model away first with `dna-zoo models rm`."
                 raise SettingsError(f"There is a model {new!r} already.", hint=hint)
+            ids = _require_undamaged(connection, old)
             _rename_patterns(connection, old, new)
             for row in connection.execute(select(MODELS).where(MODELS.c.key == old)).mappings().all():
                 model = rows.model_row(rows.model_record({**row, "key": new}))  # type: ignore[arg-type]
                 change = {"key": new, "digest": model["digest"]}
                 connection.execute(update(MODELS).where(MODELS.c.id == row["id"]).values(change))
+            keep_digests(connection, ids, [SUMMARY])
             for table in (MODEL_TAGS, MODEL_NOTES):
                 connection.execute(delete(table).where(table.c.key == new))
                 connection.execute(update(table).where(table.c.key == old).values(key=new))
@@ -287,6 +285,9 @@ def _conditions(which: ModelFilter) -> list[ColumnElement[bool]]:
 
 def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[ModelEntry, ...]:
     """The records of rows of `COLUMNS`, with two queries for what else belongs to their keys."""
+    for row in found:
+        require_row(connection, SUMMARY, row)
+    fits = _read_fits(connection, [row["id"] for row in found])
     keys = list(dict.fromkeys(row["key"] for row in found))
     tags, counts = _read_tags(connection, keys), _count_versions(connection, keys)
     return tuple(
@@ -296,10 +297,7 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
             is_current=row["place"] == 1,
             chosen=chosen_settings(row),
             device=row["device"],
-            r2=row["fit_r2"],
-            null_r2=row["fit_null_r2"],
-            gain=row["fit_gain"],
-            bits_per_weight=row["fit_bits"],
+            **fits[row["id"]],
             patterns=counts[row["key"]][0],
             versions=counts[row["key"]][1],
             tags=tags[row["key"]],
@@ -307,6 +305,22 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
         )
         for row in found
     )
+
+
+def _read_fits(connection: Connection, ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+    """Of each pattern what a `ModelEntry` holds of its fit, None without one."""
+    names = [column.name for column in MODEL_FIT.columns]
+    found: dict[int, Mapping[str, Any]] = {}
+    for some in batches(ids, MOST_NAMED):
+        for pattern_id, (own,) in read_parts(connection, [MODEL_FIT], some):
+            fit = defaultdict(lambda: None, dict(zip(names, own[0][1:], strict=True)) if own else {})
+            found[pattern_id] = {
+                "r2": fit["r2"],
+                "null_r2": fit["null_r2"] if fit["means_null_r2"] is None else fit["means_null_r2"],
+                "gain": fit["gain"] if fit["gain_beyond_means"] is None else fit["gain_beyond_means"],
+                "bits_per_weight": fit["bits_per_weight"],
+            }
+    return found
 
 
 def _read_tags(connection: Connection, keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
@@ -339,6 +353,12 @@ def _require_tag(tag: str) -> None:
     if not 0 < len(tag) <= LONGEST_TAG or not is_printable(tag) or any(sign.isspace() or sign == "," for sign in tag):
         hint = f"Give 1 to {LONGEST_TAG} characters without spaces and commas."
         raise SettingsError(f"{printable(tag, longest=LONGEST_TAG)!r} cannot be a tag.", hint=hint)
+
+
+def _require_undamaged(connection: Connection, key: str) -> tuple[int, ...]:
+    """The patterns of the key; raises `DamagedRowsError` where what is said of one is not as it was written."""
+    own = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.key == key)
+    return tuple(pattern_id for pattern_id, _ in read_parts(connection, [SUMMARY], own))
 
 
 def _rename_patterns(connection: Connection, old: str, new: str) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, func, select
+from sqlalchemy import func, select
 
-from patterndb import rows
 from patterndb.engine import Transactions
-from patterndb.patterns import CURRENT
+from patterndb.patterns import CURRENT, read_labels, read_roles
 from patterndb.records import RoleRecord
 from patterndb.retry import survives_restarts
-from patterndb.tables import FITS, MODELS, PATTERNS, ROLE_PATTERNS, RUN_MODELS, RUNS, STAGES
+from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["DatabaseState", "OverviewStore"]
 
@@ -50,35 +49,17 @@ class OverviewStore(Transactions):
     @survives_restarts
     def settings(self) -> Mapping[str, Mapping[str, Any]]:
         """Model key -> settings of its current pattern."""
-        query = select(MODELS.c.key, PATTERNS.c.settings).select_from(PATTERNS.join(MODELS))
         with self._reading() as connection:
-            return {key: settings for key, settings in connection.execute(query.where(PATTERNS.c.id.in_(CURRENT)))}
+            return {row["key"]: row["settings"] for row in read_labels(connection, CURRENT).values()}
 
     @survives_restarts
     def roles(self) -> Mapping[str, tuple[RoleRecord, ...]]:
         """Model key -> its roles in the order of its current pattern, with their fits and without statistics."""
-        fits = select(FITS.c.pattern_id, FITS.c.role, *(FITS.c[name] for name in rows.FIT_COLUMNS))
-        query = (
-            select(MODELS.c.key, ROLE_PATTERNS.c.pattern_id, ROLE_PATTERNS.c.position, *_role_columns())
-            .select_from(ROLE_PATTERNS.join(PATTERNS).join(MODELS))
-            .where(PATTERNS.c.id.in_(CURRENT))
-            .order_by(ROLE_PATTERNS.c.pattern_id, ROLE_PATTERNS.c.position)
-        )
-        of_roles = (FITS.c.pattern_id.in_(CURRENT), FITS.c.role.is_not(None))
         found: dict[str, list[RoleRecord]] = defaultdict(list)
         with self._reading() as connection:
-            fit_of = {
-                (pattern, role): rows.fit_record(values)
-                for pattern, role, *values in connection.execute(fits.where(*of_roles))
-            }
-            for row in connection.execute(query).mappings():
-                fit = fit_of.get((row["pattern_id"], row["position"]))
-                found[row["key"]].append(rows.role_record(row, fit, ()))
+            for entry in read_roles(connection, CURRENT):
+                found[entry.model].append(entry.role)
         return {key: tuple(roles) for key, roles in found.items()}
-
-
-def _role_columns() -> list[Column[Any]]:
-    return [ROLE_PATTERNS.c[name] for name in rows.ROLE_FIELDS]
 
 
 def _digest(found: Any) -> str:

@@ -1,14 +1,15 @@
 """Patterns and their rows, both ways.
 
-As many statements for a large pattern as for a small one, and for many patterns as for one. Callers take
-`PatternStore` by way of `patterndb.store`.
+As many statements for a large pattern as for a small one, and for many patterns as for one. Whatever is read of a
+pattern is held against its digests (`patterndb.digests`). Callers take `PatternStore` by way of `patterndb.store`.
 """
 
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Literal
+from operator import itemgetter
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -28,6 +29,30 @@ from sqlalchemy import (
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb import rows
+from patterndb.digests import (
+    ARTIFACT_ROWS,
+    DESCRIBED,
+    FINDINGS,
+    MODEL_FIT,
+    MODEL_STATISTICS,
+    NULLS,
+    ROLE_FITS,
+    ROLE_STATISTICS,
+    ROLES,
+    SIGNATURE,
+    SUMMARY,
+    TENSOR_FITS,
+    TENSOR_STATISTICS,
+    TENSORS,
+    Ids,
+    Part,
+    damaged,
+    damaged_parts,
+    keep_digests,
+    read_parts,
+    require_layout,
+    require_row,
+)
 from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.floats import join_special
 from patterndb.neighbours.vectors import keep_vectors
@@ -39,6 +64,7 @@ from patterndb.records import (
     PatternRecord,
     PatternSummary,
     RoleEntry,
+    RoleRecord,
     SignatureEntry,
     SignatureRecord,
     Statistic,
@@ -75,6 +101,7 @@ __all__ = [
     "not_mined",
     "ranked",
     "read_entries",
+    "read_labels",
     "read_part_statistics",
     "read_roles",
     "read_summaries",
@@ -97,7 +124,6 @@ def _columns(table: Table, names: Sequence[str]) -> list[Column[Any]]:
 
 PARTS = (FITS, METRICS, ROLE_PATTERNS, TENSOR_PATTERNS, SIGNATURES, ARTIFACTS)
 """Tables of a pattern's parts, those that refer to others first."""
-DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
 SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
 SHORTEST_TIME = dt.timedelta(microseconds=1)
 NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
@@ -138,20 +164,12 @@ def chosen_settings(row: RowMapping) -> ChosenSettings:
 
 
 DESCRIPTION = (*_columns(MODELS, rows.MODEL_FIELDS), RUNS.c.run)
-PATTERN_COLUMNS = _columns(
-    PATTERNS,
-    ("id", "pattern_key", "settings", "provenance", "pattern_class", "class_scores", "class_margin", "special",
-     "clusters", "frequency_profile"),
-)  # fmt: skip
-# Without settings, provenance and clusters: JSON that would be parsed for every pattern and thrown away.
-SUMMARY_COLUMNS = _columns(
-    PATTERNS, ("id", "pattern_key", "confirmed_at", "pattern_class", "class_scores", "class_margin", "special")
-)
-ROLE_COLUMNS = _columns(ROLE_PATTERNS, ("position", *rows.ROLE_FIELDS))
-TENSOR_COLUMNS = _columns(TENSOR_PATTERNS, ("pattern_id", "position", *rows.TENSOR_FIELDS))
-FIT_COLUMNS = _columns(FITS, ("pattern_id", "role", "tensor", *rows.FIT_COLUMNS))
-STATISTIC_COLUMNS = _columns(METRICS, ("pattern_id", "role", "tensor", *rows.STATISTIC_COLUMNS))
-ARTIFACT_COLUMNS = _columns(ARTIFACTS, rows.ARTIFACT_FIELDS)
+# Without provenance and clusters: JSON that would be parsed for every pattern and thrown away.
+SUMMARY_COLUMNS = (PATTERNS.c.id, PATTERNS.c.digests, *SUMMARY.columns)
+PATTERN_COLUMNS = (*SUMMARY_COLUMNS, *FINDINGS.columns)
+FITS_OF = (MODEL_FIT, ROLE_FITS, TENSOR_FITS)
+STATISTICS = (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)
+"""Of the model, of its roles, of its tensors."""
 
 
 class PatternStore(Transactions):
@@ -182,22 +200,30 @@ class PatternStore(Transactions):
         Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
         Raises `NotMinedError` if there is none.
         """
-        query = select(*DESCRIPTION, *PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
+        query = select(*PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
         with self._reading() as connection:
             if run is not None:
                 query = query.where(_of_run(connection, run))
             found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
             if found is None:
                 raise _not_mined(name, run, _read_keys(connection))
+            require_row(connection, SUMMARY, found)
+            require_row(connection, FINDINGS, found)
             return _assemble(connection, found, with_tensors=with_tensors)
 
     @survives_restarts
     def current_key(self, name: str) -> tuple[str, tuple[ArtifactRecord, ...]] | None:
-        """Key and files of the current pattern of the model key `name`, None if there is none; nothing else is read."""
-        query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).select_from(PATTERNS.join(MODELS))
+        """Key and files of the current pattern of the model key `name`; nothing else is read.
+
+        None if there is none, or if these rows of it are damaged: then it is to be written again.
+        """
+        columns = (PATTERNS.c.id, PATTERNS.c.pattern_key, PATTERNS.c.digests)
+        query = select(*columns).select_from(PATTERNS.join(MODELS))
         with self._reading() as connection:
             found = connection.execute(query.where(MODELS.c.key == name).order_by(*NEWEST_FIRST).limit(1)).first()
-            return None if found is None else (found.pattern_key, _read_artifacts(connection, found.id))
+            if found is None or any(damaged_parts(connection, [found.id], (SUMMARY, ARTIFACT_ROWS))):
+                return None
+            return found.pattern_key, _read_artifacts(connection, {found.id: found.digests})
 
     @survives_restarts
     def patterns_in(self, folder: str) -> frozenset[str]:
@@ -224,9 +250,11 @@ class PatternStore(Transactions):
     @survives_restarts
     def current_models(self) -> tuple[ModelRecord, ...]:
         """What every mined model is, by key, and nothing of what was found in it."""
-        query = select(*_columns(MODELS, rows.MODEL_FIELDS)).select_from(PATTERNS.join(MODELS))
+        query = select(*SUMMARY_COLUMNS).select_from(DESCRIBED)
         with self._reading() as connection:
-            found = connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings()
+            found = connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings().all()
+            for row in found:
+                require_row(connection, SUMMARY, row)
             return tuple(sorted(map(rows.model_record, found), key=lambda model: model.key))
 
     @survives_restarts
@@ -258,18 +286,19 @@ class PatternStore(Transactions):
         """Pattern key -> statistics of the model as a whole, for every model key's current pattern, or for these."""
         with self._reading() as connection:
             if pattern_keys is None:
-                return _read_model_statistics(connection, PATTERNS.c.id.in_(CURRENT))
+                return _read_model_statistics(connection, CURRENT)
             found: dict[str, tuple[Statistic, ...]] = {}
             for some in _batched(sorted(set(pattern_keys)), KEYS_AT_A_TIME):
-                found |= _read_model_statistics(connection, PATTERNS.c.pattern_key.in_(some))
+                chosen = select(PATTERNS.c.id).where(PATTERNS.c.pattern_key.in_(some))
+                found |= _read_model_statistics(connection, chosen)
             return found
 
     @survives_restarts
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
         with self._reading() as connection:
-            of_tensors = (METRICS.c.pattern_id.in_(CURRENT), METRICS.c.tensor.is_not(None))
-            return read_tensors(connection, _read_statistics(connection, *of_tensors))
+            kept = {row["id"]: row["digests"] for row in read_labels(connection, CURRENT).values()}
+            return read_tensors(connection, _read_statistics(connection, [TENSOR_STATISTICS], CURRENT, kept))
 
 
 def is_among(column: ColumnElement[int], ids: Sequence[int] | None) -> ColumnElement[bool]:
@@ -290,13 +319,15 @@ def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> 
     """Patterns in short, by model key, the newest of a key first: these, or all."""
     own = select(MODELS.c.key).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.id.in_(ids or ()))
     places = ranked(None if ids is None else own)
-    columns = (*DESCRIPTION, *SUMMARY_COLUMNS, *chosen_columns().values(), SIGNATURE_LAYOUTS.c.version, places.c.place)
+    columns = (*SUMMARY_COLUMNS, *chosen_columns().values(), SIGNATURE_LAYOUTS.c.version, places.c.place)
     query = select(*columns).select_from(SIGNED.join(places, places.c.id == PATTERNS.c.id))
-    of_models = [FITS.c.position == 0]
     if ids is not None:
-        query, of_models = query.where(PATTERNS.c.id.in_(ids)), [*of_models, FITS.c.pattern_id.in_(ids)]
-    fits = _read_fits(connection, *of_models)
-    found = sorted(connection.execute(query).mappings(), key=lambda row: (row["key"], row["place"]))
+        query = query.where(PATTERNS.c.id.in_(ids))
+    fits = _read_fits(connection, [MODEL_FIT], select(PATTERNS.c.id) if ids is None else ids)
+    found = connection.execute(query).mappings().all()
+    for row in found:
+        require_row(connection, SUMMARY, row)
+    found = sorted(found, key=lambda row: (row["key"], row["place"]))
     return tuple(
         PatternSummary(
             model=rows.model_record(row),
@@ -319,18 +350,19 @@ def read_entries(
     connection: Connection, *which: ColumnElement[bool], with_nulls: bool = False
 ) -> tuple[SignatureEntry, ...]:
     """The signatures of these patterns, by model key."""
-    packed = ("packed_values", "packed_z", "packed_p") if with_nulls else ("packed_values",)
+    parts = (SUMMARY, SIGNATURE, NULLS) if with_nulls else (SUMMARY, SIGNATURE)
     query = select(
-        *DESCRIPTION,
-        PATTERNS.c.pattern_key,
-        PATTERNS.c.pattern_class,
+        PATTERNS.c.id,
+        PATTERNS.c.digests,
+        *(column for part in parts for column in part.columns),
         SIGNATURES.c.layout_id,
         SIGNATURE_LAYOUTS.c.version,
-        *_columns(SIGNATURES, packed),
     ).select_from(SIGNED)
-    # Names are read once for each layout.
-    layouts = connection.execute(select(SIGNATURE_LAYOUTS.c.id, SIGNATURE_LAYOUTS.c.names))
-    names_of = {layout_id: tuple(names) for layout_id, names in layouts}
+    names_of = _read_names(connection)
+    found = connection.execute(query.where(*which)).mappings().all()
+    for row in found:
+        for part in parts:
+            require_row(connection, part, row)
     entries = (
         SignatureEntry(
             model=rows.model_record(row),
@@ -338,9 +370,17 @@ def read_entries(
             pattern_class=row["pattern_class"],
             signature=rows.signature_record(row, names_of[row["layout_id"]]),
         )
-        for row in connection.execute(query.where(*which)).mappings()
+        for row in found
     )
     return tuple(sorted(entries, key=lambda entry: entry.model.key))
+
+
+def _read_names(connection: Connection) -> Mapping[int, tuple[str, ...]]:
+    """The names of each layout, which are read once for all signatures that have it."""
+    found = connection.execute(select(SIGNATURE_LAYOUTS)).all()
+    for row in found:
+        require_layout(connection, row)
+    return {row.id: tuple(row.names) for row in found}
 
 
 def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -348,82 +388,82 @@ def _batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _read_model_statistics(connection: Connection, which: ColumnElement[bool]) -> dict[str, tuple[Statistic, ...]]:
+def _read_model_statistics(connection: Connection, ids: Ids) -> dict[str, tuple[Statistic, ...]]:
     """Pattern key -> statistics of the model as a whole, of these patterns."""
-    chosen = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(which)
+    chosen = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(ids))
     keys = {pattern_id: key for pattern_id, key in connection.execute(chosen)}
-    of_models = (METRICS.c.role.is_(None), METRICS.c.tensor.is_(None))
-    found = _read_statistics(connection, METRICS.c.pattern_id.in_(select(PATTERNS.c.id).where(which)), *of_models)
+    found = _read_statistics(connection, [MODEL_STATISTICS], ids)
     return {keys[pattern_id]: tuple(statistics) for (pattern_id, _, _), statistics in found.items()}
+
+
+def read_labels(connection: Connection, ids: Ids) -> Mapping[int, RowMapping]:
+    """Of each pattern what is said of every one of its parts: its model's key, its own, and `chosen_columns`."""
+    query = select(*SUMMARY_COLUMNS, *chosen_columns().values()).select_from(DESCRIBED)
+    found = {row["id"]: row for row in connection.execute(query.where(PATTERNS.c.id.in_(ids))).mappings()}
+    for row in found.values():
+        require_row(connection, SUMMARY, row)
+    return found
 
 
 def read_tensors(
     connection: Connection, statistics: Mapping[Owner, Sequence[Statistic]], ids: Sequence[int] | None = None
 ) -> tuple[TensorEntry, ...]:
     """The tensors of these patterns, or of every key's current one, by key, with these statistics."""
-    fits = _read_fits(connection, is_among(FITS.c.pattern_id, ids), FITS.c.tensor.is_not(None))
-    query = (
-        select(*TENSOR_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key, *chosen_columns().values())
-        .select_from(TENSOR_PATTERNS.join(PATTERNS).join(MODELS))
-        .where(is_among(PATTERNS.c.id, ids))
-        .order_by(TENSOR_PATTERNS.c.position)
-    )
+    which = CURRENT if ids is None else ids
+    labels = read_labels(connection, which)
+    kept = {row["id"]: row["digests"] for row in labels.values()}
+    fits = _read_fits(connection, [TENSOR_FITS], which, kept)
     return tuple(
-        TensorEntry(
-            model=row["key"],
-            pattern_key=row["pattern_key"],
-            tensor=_tensor(row, fits, statistics),
-            chosen=chosen_settings(row),
-        )
-        for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
+        TensorEntry(model=label["key"], pattern_key=label["pattern_key"], tensor=tensor, chosen=chosen_settings(label))
+        for label, tensors in _labelled(_read_tensor_records(connection, which, kept, fits, statistics), labels)
+        for tensor in tensors
     )
 
 
-def read_roles(connection: Connection, ids: Sequence[int]) -> tuple[RoleEntry, ...]:
+def read_roles(connection: Connection, ids: Ids) -> tuple[RoleEntry, ...]:
     """The roles of these patterns, by key, without statistics."""
-    fits = _read_fits(connection, FITS.c.pattern_id.in_(ids), FITS.c.role.is_not(None))
-    columns = (ROLE_PATTERNS.c.pattern_id, *ROLE_COLUMNS, MODELS.c.key, PATTERNS.c.pattern_key)
-    query = (
-        select(*columns, *chosen_columns().values())
-        .select_from(ROLE_PATTERNS.join(PATTERNS).join(MODELS))
-        .where(PATTERNS.c.id.in_(ids))
-        .order_by(ROLE_PATTERNS.c.position)
-    )
+    labels = read_labels(connection, ids)
+    kept = {row["id"]: row["digests"] for row in labels.values()}
+    fits = _read_fits(connection, [ROLE_FITS], ids, kept)
     return tuple(
-        RoleEntry(
-            model=row["key"],
-            pattern_key=row["pattern_key"],
-            role=rows.role_record(row, fits.get((row["pattern_id"], row["position"], None)), ()),
-            chosen=chosen_settings(row),
-        )
-        for row in sorted(connection.execute(query).mappings(), key=lambda row: str(row["key"]))
+        RoleEntry(model=label["key"], pattern_key=label["pattern_key"], role=role, chosen=chosen_settings(label))
+        for label, roles in _labelled(_read_role_records(connection, ids, kept, fits, {}), labels)
+        for role in roles
     )
 
 
-Part = Literal["tensor", "role"]
-"""What statistics are of."""
+Record = TypeVar("Record")
+
+
+def _labelled(
+    found: Mapping[int, Sequence[Record]], labels: Mapping[int, RowMapping]
+) -> Iterator[tuple[RowMapping, Sequence[Record]]]:
+    """The records of each pattern with its label, by model key."""
+    for label in sorted(labels.values(), key=lambda row: str(row["key"])):
+        yield label, found[label["id"]]
 
 
 def read_part_statistics(
-    connection: Connection, part: Part, ids: Sequence[int] | None = None
+    connection: Connection, part: Literal["tensor", "role"], ids: Sequence[int] | None = None
 ) -> Iterator[tuple[Any, ...]]:
     """The statistics of tensors or roles of these patterns, or of every key's current one, as bare rows.
 
     There are too many for records. Each is the pattern's key, the position of the part, the name, then
     `rows.STATISTIC_FLOATS`; pattern by pattern.
     """
+    which = CURRENT if ids is None else ids
+    query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(which))
+    keys = {pattern_id: key for pattern_id, key in connection.execute(query)}
+    kept = TENSOR_STATISTICS if part == "tensor" else ROLE_STATISTICS
     names = (part, "name", *rows.STATISTIC_FLOATS, "special")
-    query = (
-        select(PATTERNS.c.pattern_key, *_columns(METRICS, names))
-        .select_from(METRICS.join(PATTERNS))
-        .where(is_among(METRICS.c.pattern_id, ids), METRICS.c[part].is_not(None))
-        .order_by(METRICS.c.pattern_id, METRICS.c.position)
-    )
-    for row in connection.execute(query):
-        if row[-1] is None:  # As in nearly every row.
-            yield row[:-1]
-        else:
-            yield row[0], *join_special(dict(zip(names, row[1:], strict=True))).values()
+    places = itemgetter(*(1 + kept.columns.index(column) for column in _columns(METRICS, names)))
+    for pattern_id, (found,) in read_parts(connection, [kept], which):
+        key = keys[pattern_id]
+        for values in map(places, found):
+            if values[-1] is None:  # As in nearly every row.
+                yield key, *values[:-1]
+            else:
+                yield key, *join_special(dict(zip(names, values, strict=True))).values()
 
 
 def _of_run(connection: Connection, run: str) -> ColumnElement[bool]:
@@ -436,10 +476,13 @@ def _of_run(connection: Connection, run: str) -> ColumnElement[bool]:
 
 def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:
     """The record from its header: one query for each table of parts."""
-    pattern_id = header["id"]
-    statistics = _read_statistics(connection, *_of_pattern(METRICS, pattern_id, with_tensors=with_tensors))
-    fits = _read_fits(connection, *_of_pattern(FITS, pattern_id, with_tensors=with_tensors))
-    tensors = _read_part(connection, TENSOR_COLUMNS, pattern_id) if with_tensors else ()
+    pattern_id, own = header["id"], {header["id"]: header["digests"]}
+    owners = 3 if with_tensors else 2
+    statistics = _read_statistics(
+        connection, (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)[:owners], list(own), own
+    )
+    fits = _read_fits(connection, (MODEL_FIT, ROLE_FITS, TENSOR_FITS)[:owners], list(own), own)
+    tensors = _read_tensor_records(connection, [pattern_id], own, fits, statistics)[pattern_id] if with_tensors else ()
     return PatternRecord(
         model=rows.model_record(header),
         pattern_key=header["pattern_key"],
@@ -450,43 +493,55 @@ def _assemble(connection: Connection, header: RowMapping, *, with_tensors: bool)
         class_scores=header["class_scores"],
         class_margin=_class_margin(header),
         fit=fits.get((pattern_id, None, None)),
-        roles=tuple(
-            rows.role_record(row, fits.get(owner), statistics.get(owner, ()))
-            for row in _read_part(connection, ROLE_COLUMNS, pattern_id)
-            for owner in [(pattern_id, row["position"], None)]
-        ),
-        tensors=tuple(_tensor(row, fits, statistics) for row in tensors),
+        roles=_read_role_records(connection, [pattern_id], own, fits, statistics)[pattern_id],
+        tensors=tensors,
         signature=_read_signature(connection, pattern_id),
         statistics=tuple(statistics.get((pattern_id, None, None), ())),
         clusters=header["clusters"],
         frequency_profile=header["frequency_profile"],
-        artifacts=_read_artifacts(connection, pattern_id),
+        artifacts=_read_artifacts(connection, own),
     )
 
 
-def _of_pattern(table: Table, pattern_id: int, *, with_tensors: bool) -> Sequence[ColumnElement[bool]]:
-    """Which rows of `FITS` or `METRICS` are the pattern's."""
-    own = table.c.pattern_id == pattern_id
-    return (own,) if with_tensors else (own, table.c.tensor.is_(None))
+Kept = Mapping[int, Any]
+"""Patterns and their digests."""
+Fits = Mapping[Owner, FitRecord]
+Statistics = Mapping[Owner, Sequence[Statistic]]
 
 
-def _read_part(connection: Connection, columns: Sequence[Column[Any]], pattern_id: int) -> Sequence[RowMapping]:
-    """A pattern's rows of the columns' table, in the order of the record."""
-    part = columns[0].table
-    query = select(*columns).where(part.c.pattern_id == pattern_id).order_by(part.c.position)
-    return connection.execute(query).mappings().all()
+def _read_artifacts(connection: Connection, own: Kept) -> tuple[ArtifactRecord, ...]:
+    ((_, (found,)),) = read_parts(connection, [ARTIFACT_ROWS], list(own), kept=own)
+    return tuple(ArtifactRecord(**dict(zip(rows.ARTIFACT_FIELDS, row[2:], strict=True))) for row in found)
 
 
-def _read_artifacts(connection: Connection, pattern_id: int) -> tuple[ArtifactRecord, ...]:
-    return tuple(ArtifactRecord(**row) for row in _read_part(connection, ARTIFACT_COLUMNS, pattern_id))
+def _read_role_records(
+    connection: Connection, ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
+) -> Mapping[int, tuple[RoleRecord, ...]]:
+    """Pattern -> its roles in their order, with what belongs to them."""
+
+    def record(owner: Owner, values: Sequence[Any]) -> RoleRecord:
+        row = dict(zip(rows.ROLE_FIELDS, values, strict=True))
+        return rows.role_record(row, fits.get(owner), statistics.get(owner, ()))
+
+    return {
+        pattern_id: tuple(record((pattern_id, position, None), values) for _, position, *values in found)
+        for pattern_id, (found,) in read_parts(connection, [ROLES], ids, kept=kept)
+    }
 
 
-def _tensor(
-    row: RowMapping, fits: Mapping[Owner, FitRecord], statistics: Mapping[Owner, Sequence[Statistic]]
-) -> TensorRecord:
-    """A tensor with what belongs to it."""
-    owner = (row["pattern_id"], None, row["position"])
-    return rows.tensor_record(row, fits.get(owner), statistics.get(owner, ()))
+def _read_tensor_records(
+    connection: Connection, ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
+) -> Mapping[int, tuple[TensorRecord, ...]]:
+    """Pattern -> its tensors in their order, with what belongs to them."""
+
+    def record(owner: Owner, values: Sequence[Any]) -> TensorRecord:
+        row = dict(zip(rows.TENSOR_FIELDS, values, strict=True))
+        return rows.tensor_record(row, fits.get(owner), statistics.get(owner, ()))
+
+    return {
+        pattern_id: tuple(record((pattern_id, None, position), values) for _, position, *values in found)
+        for pattern_id, (found,) in read_parts(connection, [TENSORS], ids, kept=kept)
+    }
 
 
 def _class_margin(header: RowMapping) -> float:
@@ -495,31 +550,45 @@ def _class_margin(header: RowMapping) -> float:
     return margin
 
 
-def _read_fits(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, FitRecord]:
+def _read_fits(connection: Connection, parts: Sequence[Part], ids: Ids, kept: Kept | None = None) -> Fits:
     """Fits by what they belong to."""
     return {
         (pattern_id, role, tensor): rows.fit_record(values)
-        for pattern_id, role, tensor, *values in connection.execute(select(*FIT_COLUMNS).where(*which))
+        for pattern_id, split in read_parts(connection, parts, ids, kept=kept)
+        for found in split
+        for _, _, role, tensor, *values in found
     }
 
 
-def _read_statistics(connection: Connection, *which: ColumnElement[bool]) -> Mapping[Owner, Sequence[Statistic]]:
+def _read_statistics(connection: Connection, parts: Sequence[Part], ids: Ids, kept: Kept | None = None) -> Statistics:
     """Statistics by what they belong to, in the order of the record. There are thousands: rows stay tuples."""
-    query = select(*STATISTIC_COLUMNS).where(*which).order_by(METRICS.c.pattern_id, METRICS.c.position)
-    found: dict[Owner, list[Statistic]] = defaultdict(list)
-    for pattern_id, role, tensor, *values in connection.execute(query):
-        found[pattern_id, role, tensor].append(rows.statistic(values))
-    return found
+    collected: dict[Owner, list[Statistic]] = defaultdict(list)
+    for pattern_id, split in read_parts(connection, parts, ids, kept=kept):
+        for found in split:
+            for _, _, role, tensor, *values in found:
+                collected[pattern_id, role, tensor].append(rows.statistic(values))
+    return collected
 
 
 def _read_signature(connection: Connection, pattern_id: int) -> SignatureRecord:
     """The pattern's signature."""
     query = (
-        select(SIGNATURES, SIGNATURE_LAYOUTS.c.version, SIGNATURE_LAYOUTS.c.names)
-        .select_from(SIGNATURES.join(SIGNATURE_LAYOUTS))
-        .where(SIGNATURES.c.pattern_id == pattern_id)
+        select(
+            PATTERNS.c.id,
+            PATTERNS.c.digests,
+            *SIGNATURE.columns,
+            *NULLS.columns,
+            *_columns(SIGNATURE_LAYOUTS, ("version", "names")),
+        )
+        .select_from(SIGNED)
+        .where(PATTERNS.c.id == pattern_id)
     )
-    row = connection.execute(query).mappings().one()
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise damaged(connection, pattern_id, SIGNATURE)
+    for part in (SIGNATURE, NULLS):
+        require_row(connection, part, row)
+    require_layout(connection, row)
     return rows.signature_record(row, tuple(row["names"]))
 
 
@@ -559,6 +628,7 @@ def _write_pattern(connection: Connection, pattern: PatternRecord, on_step: Call
         if values:
             connection.execute(insert(table), values)
         on_step(step)
+    keep_digests(connection, [pattern_id])
     keep_vectors(connection, pattern_id, layout_id, pattern.signature)
 
 
@@ -571,7 +641,8 @@ def _upsert_pattern(connection: Connection, pattern: PatternRecord) -> int:
             hint="Call `start_run` before `save_pattern`.",
         )
     row = rows.pattern_row(pattern) | {
-        "model_id": find_or_insert(connection, MODELS, rows.model_row(pattern.model), key=("digest",)),
+        # Written over, since the row that is there may be damaged.
+        "model_id": upsert(connection, MODELS, rows.model_row(pattern.model), key=("digest",)),
         "run_id": run_id,
         "confirmed_at": newest_time(connection, pattern.model.key),
     }

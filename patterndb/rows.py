@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -140,13 +140,13 @@ def statistic(values: Sequence[Any]) -> Statistic:
     return Statistic(**join_special(dict(zip(STATISTIC_COLUMNS, values, strict=True))))
 
 
-def role_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
+def role_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
     """The inverse of `part_rows` for one row, with what belongs to the role."""
     values = {name: row[name] for name in ROLE_FIELDS}
     return RoleRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
-def tensor_record(row: RowMapping, fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
+def tensor_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
     """The inverse of `part_rows` for one row, with what belongs to the tensor."""
     values = {name: row[name] for name in TENSOR_FIELDS}
     return TensorRecord(**values, fit=fit, statistics=tuple(statistics))

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from dna_zoo.errors import SchemaVersionError, StoreError
-from patterndb.engine import IMMEDIATE, Transactions, file_of, make_engine, masked, parse_url, translate
+from dna_zoo.errors import DnaZooError, SchemaVersionError, StoreError
+from patterndb.engine import (
+    IMMEDIATE,
+    UNREADABLE,
+    Transactions,
+    file_of,
+    make_engine,
+    masked,
+    parse_url,
+    translate,
+    unreadable,
+)
 from patterndb.neighbours.vectors import PREFIX
 
 if TYPE_CHECKING:
@@ -117,6 +127,10 @@ def prepare(engine: Engine) -> None:
                     require_head(connection)
         except SQLAlchemyError as error:
             raise translate(error, engine.url) from error
+        except UNREADABLE as error:
+            if path is None or isinstance(error, DnaZooError):
+                raise
+            raise unreadable(error, engine.url) from error
     if is_empty:
         with migration_connection(engine.url) as connection:
             _migrate(connection)
@@ -172,6 +186,8 @@ def _migrate(connection: Connection) -> None:
     """Run the migrations up to `head()`, then look for rows that they orphaned."""
     from alembic import command
 
+    from patterndb.digests import fill_digests
+
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
     revision = _read_revision(connection)
@@ -182,6 +198,7 @@ def _migrate(connection: Connection) -> None:
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    fill_digests(connection)
     broken = _foreign_key_violations(connection)
     if broken:
         raise StoreError(

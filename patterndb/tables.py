@@ -236,6 +236,8 @@ PATTERNS = Table(
     *_optional(Text(), "special"),
     *_required(JSON(), "clusters"),
     *_required(FloatsJson(), "frequency_profile"),
+    # Of all rows of the pattern, by `patterndb.digests`.
+    *_optional(LargeBinary(), "digests"),
     CheckConstraint("class_margin IS NOT NULL OR special IS NOT NULL", name="margin_or_special"),
     Index(None, "model_id", "confirmed_at"),
 )
@@ -354,6 +356,8 @@ PAIR_SAMPLES = Table(
     Column("version", Text(), nullable=False, unique=True),
     *_required(Integer(), "num_models", "seed"),
     *_required(LargeBinary(), "packed_weights", "packed_kind"),
+    # sha256 of both; a sample that has another is drawn again.
+    *_optional(Text(), "digest"),
 )
 
 # A file that the run left behind.

@@ -112,14 +112,20 @@ def bring(url: str, target: Path, *, sha256: str) -> None:
 
 
 def artifact_file(artifact: ArtifactRecord, home: Path) -> Path:
-    """Where the file is in this home folder, brought from its URL if it is not here yet.
+    """Where the file is in this home folder, brought from its URL if it is not here yet, or not as it was written.
 
     A file that is neither here nor elsewhere is at a path that does not exist. Raises `ArtifactError` if it should be
-    elsewhere and cannot be had.
+    elsewhere and cannot be had, and if it is damaged here and nowhere else.
     """
     path = home / artifact.path
-    if artifact.url is None or path.exists():
+    is_right = path.is_file() and _sha256(path) == artifact.sha256
+    if is_right or (artifact.url is None and not path.is_file()):
         return path
+    if artifact.url is None:
+        raise ArtifactError(
+            f"{printable(str(path), longest=LONGEST)!r} is damaged: it is not as it was written.",
+            hint="Mine the model again with `--force`; `dna-zoo db check --files` names all such files.",
+        )
     if not path.resolve().is_relative_to(home.resolve()):
         raise ArtifactError(
             f"The database says that a file is at {printable(artifact.path, longest=LONGEST)!r}, outside the home.",
@@ -197,5 +203,9 @@ def _read(url: str, target: Path) -> str:
         raise FileNotFoundError("it is not there")
     system, path = _opened(url)
     system.get_file(path, str(target))
-    with target.open("rb") as copy:
-        return hashlib.file_digest(copy, "sha256").hexdigest()
+    return _sha256(target)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

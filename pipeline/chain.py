@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from cattrs import Converter
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from dna_zoo.files import remove_unfinished
 from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageRecord
@@ -32,7 +33,7 @@ from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.stage import analyse_model
 from pipeline.artifacts import ArtifactStore
 from pipeline.dna.contents import DnaContents
-from pipeline.dna.file import DNA_FILE, write_dna
+from pipeline.dna.file import DNA_FILE, is_whole, write_dna
 from pipeline.dna.format_2 import OLD_FILE, read_networks
 from pipeline.dna.make import dna_contents
 from pipeline.events import Event, OnEvent
@@ -58,7 +59,7 @@ from pipeline.persist import PERSIST_VERSION, are_intact, persist
 from pipeline.provenance import versions
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import StageKeys, stage_keys
-from pipeline.stages import Finished, StageStore, content_key
+from pipeline.stages import DIGESTS, Finished, StageStore, content_key
 from pipeline.weights.contradictions import contradictions
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory, take_inventory
@@ -108,7 +109,7 @@ class Chain:
             for note in notes:
                 self.tell("note", "extract", message=note)
             ordered = self._order(reader, inventory)
-            orders = read_orders(ordered.directory / ORDER_FILE, inventory.matrices) if inventory.matrices else {}
+            orders = self._orders(ordered, reader, inventory)
             fitted = self._fit(reader, inventory, orders)
             analysed = self._analyse(reader, inventory, orders)
             return self._persist(model_record(files, inventory), _reading(inventory, notes), fitted, analysed)
@@ -152,7 +153,7 @@ class Chain:
 
         return self._stage("extract", self._keys(reader).extract, compute)
 
-    def _order(self, reader: WeightReader, inventory: Inventory) -> Finished:
+    def _order(self, reader: WeightReader, inventory: Inventory, *, force: bool = False) -> Finished:
         def compute(directory: Path) -> Any:
             orders: dict[str, CanonicalOrder] = {}
             for done, spec in enumerate(inventory.matrices):
@@ -161,7 +162,17 @@ class Chain:
             write_orders(directory / ORDER_FILE, orders)
             return {"matrices": len(inventory.matrices)}
 
-        return self._stage("order", self._keys(reader).order, compute)
+        return self._stage("order", self._keys(reader).order, compute, files=(ORDER_FILE,), force=force)
+
+    def _orders(self, ordered: Finished, reader: WeightReader, inventory: Inventory) -> Orders:
+        """The orders that the stage left; older versions kept no digest of them, so they may be damaged."""
+        if not inventory.matrices:
+            return {}
+        try:
+            return read_orders(ordered.directory / ORDER_FILE, inventory.matrices)
+        except (OSError, LookupError, ValueError, SafetensorError):
+            again = self._order(reader, inventory, force=True)
+            return read_orders(again.directory / ORDER_FILE, inventory.matrices)
 
     def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, device, seed = self.settings.fit, self.settings.device, self.settings.seed
@@ -186,9 +197,14 @@ class Chain:
             write_dna(directory / DNA_FILE, contents)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
-        fitted = self._stage("fit", self._keys(reader).fit, compute)
+        fitted = self._stage("fit", self._keys(reader).fit, compute, files=(DNA_FILE,))
         clear_networks(fitted.directory)
         self._renew(fitted, reader, inventory, orders)
+        # Older versions kept no digest of the file, which has one of its own.
+        is_unsure = fitted.is_reused and fitted.result and not (fitted.directory / DIGESTS).exists()
+        if is_unsure and not is_whole(fitted.directory / DNA_FILE):
+            fitted = self._stage("fit", self._keys(reader).fit, compute, files=(DNA_FILE,), force=True)
+            clear_networks(fitted.directory)
         return fitted
 
     def _dna(
@@ -308,13 +324,15 @@ class Chain:
 
     # What each of them goes through.
 
-    def _stage(self, name: str, key: str, compute: Callable[[Path], Any]) -> Finished:
+    def _stage(
+        self, name: str, key: str, compute: Callable[[Path], Any], *, files: Sequence[str] = (), force: bool = False
+    ) -> Finished:
         """The finished stage: as it was kept, or computed now."""
         self.tell("start", name)
         with self._failure_recorded(name, key):
             store = StageStore(self.home)
             remove_unfinished(store.directory(name, key))
-            finished = store.run(name, key, compute, force=self.force)
+            finished = store.run(name, key, compute, files=files, force=self.force or force)
         give_back()
         self._record(name, key, finished.seconds, is_reused=finished.is_reused)
         log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)

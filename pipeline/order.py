@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load, save
 
+from dna_zoo.files import whole_file
 from pipeline.decomposition import Spectrum, decompose
 from zoo.tensors import Axis, TensorSpec
 
@@ -101,7 +102,8 @@ def write_orders(path: Path, orders: Mapping[str, CanonicalOrder]) -> None:
         if (values := getattr(order, part)) is not None
     }
     # `save_file` would hide a full disk behind an error of its own.
-    path.write_bytes(save(arrays))
+    with whole_file(path) as made:
+        made.write_bytes(save(arrays))
 
 
 def read_orders(path: Path, specs: Iterable[TensorSpec]) -> dict[str, CanonicalOrder]:

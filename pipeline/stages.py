@@ -1,14 +1,16 @@
 """Where finished stages are kept: a folder a stage and key, with `result.json` written last.
 
 A key is a hash of everything the result depends on: what came before, the settings, the seed, the version of the stage.
-A folder without `result.json` is work in progress, which the stage may go on with.
+A folder without `result.json` is work in progress, which the stage may go on with. `digests.json` holds the sha256 of
+the result and of the files that belong to it: a stage that is not as it was written is done again.
 """
 
 import hashlib
 import json
+import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,14 @@ from typing import Any
 from dna_zoo.files import whole_file
 from pipeline.memory import measured_peak
 
-__all__ = ["COST", "Finished", "StageStore", "content_key", "write_json"]
+__all__ = ["COST", "DIGESTS", "RESULT", "Finished", "StageStore", "content_key", "write_json"]
 
+log = logging.getLogger(__name__)
 KEY_LENGTH = 32
 COST = "cost.json"
+RESULT = "result.json"
+DIGESTS = "digests.json"
+"""Of the result and the files of a stage; stages of older versions have none, and are taken as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +51,28 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     """The file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as made:
-        made.write_text(json.dumps(value, indent=indent) + "\n")
+        made.write_bytes(_as_json(value, indent=indent))
+
+
+def _as_json(value: Any, *, indent: int | None = None) -> bytes:
+    return (json.dumps(value, indent=indent) + "\n").encode()
+
+
+def _is_as_written(directory: Path, result: bytes) -> bool:
+    """Whether result and files are those of `digests.json`. Raises `ValueError` or `TypeError` if that is damaged."""
+    try:
+        kept = json.loads((directory / DIGESTS).read_bytes())
+    except FileNotFoundError:
+        return True
+    files = {name: digest for name, digest in dict(kept).items() if name != RESULT}
+    return kept.get(RESULT) == hashlib.sha256(result).hexdigest() and all(
+        (directory / name).is_file() and _digest_of(directory / name) == digest for name, digest in files.items()
+    )
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class StageStore:
@@ -58,17 +85,32 @@ class StageStore:
         return self._root / stage / key[:2] / key
 
     def find(self, stage: str, key: str) -> Finished | None:
-        """The finished stage of that key, if there is one."""
+        """The finished stage of that key, if there is one, and if it is as it was written."""
         directory = self.directory(stage, key)
         try:
-            data = json.loads((directory / "result.json").read_text())
+            content = (directory / RESULT).read_bytes()
+            if not _is_as_written(directory, content):
+                log.warning("%s is not as it was written: it is done again.", directory)
+                return None
+            data = json.loads(content)
             result, seconds = data["result"], data["seconds"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):  # Absent, or damaged: then it is done again.
             return None
         return Finished(key=key, directory=directory, result=result, seconds=seconds, is_reused=True)
 
-    def run(self, stage: str, key: str, compute: Callable[[Path], Any], *, force: bool = False) -> Finished:
-        """The finished stage, computed now unless it is there; `force` throws away what is there first."""
+    def run(
+        self,
+        stage: str,
+        key: str,
+        compute: Callable[[Path], Any],
+        *,
+        files: Sequence[str] = (),
+        force: bool = False,
+    ) -> Finished:
+        """The finished stage, computed now unless it is there; `force` throws away what is there first.
+
+        - `files`: what `compute` may leave in the folder that belongs to the result.
+        """
         directory = self.directory(stage, key)
         if force:
             shutil.rmtree(directory, ignore_errors=True)
@@ -83,5 +125,9 @@ class StageStore:
         # Beside the result, which may be large: whoever estimates reads the costs of many stages.
         cost = {"seconds": seconds, "memory_bytes": peak.memory_bytes, "gpu_bytes": peak.gpu_bytes}
         write_json(directory / COST, cost)
-        write_json(directory / "result.json", {"seconds": seconds, "result": result})
+        content = _as_json({"seconds": seconds, "result": result})
+        left = {name: _digest_of(directory / name) for name in files if (directory / name).is_file()}
+        write_json(directory / DIGESTS, {**left, RESULT: hashlib.sha256(content).hexdigest()})
+        with whole_file(directory / RESULT) as made:
+            made.write_bytes(content)
         return Finished(key=key, directory=directory, result=result, seconds=seconds, is_reused=False)

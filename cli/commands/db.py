@@ -80,25 +80,35 @@ def check(
     ] = False,
     output_format: FormatOption = Format.TABLE,
 ) -> int:
-    """Compare the database's tables with those this version needs; exit code 1 if they differ."""
+    """Compare the database's tables with those this version needs, and every row with its digest; exit code 1 if
+    anything differs."""
     from patterndb import schema
+    from patterndb.checking import damages
 
     session = session_of(context)
     output = session.output(output_format)
     differences = schema.check(session.database_url)
+    rows = tuple(damages(session.database_url))
     damaged = _damaged(session) if files else ()
+    lines = (*differences, *rows, *damaged)
     output.result(
-        lambda: {"head": schema.head(), "differences": list(differences), "files": list(damaged)},
-        bare=(*differences, *damaged),
-        draw=lambda: [escaped(text) for text in (*differences, *damaged)],
-    )
+        lambda: {
+            "head": schema.head(), "differences": list(differences), "damage": list(rows), "files": list(damaged)
+        },
+        bare=lines,
+        draw=lambda: [escaped(text) for text in lines],
+    )  # fmt: skip
     if not differences:
         output.note(f"The database is as schema {schema.head()} declares it.")
+    if rows:
+        output.hint("Restore the database from a backup, or mine those models again with --force.")
+    else:
+        output.note("Every row is as it was written.")
     if files and not damaged:
         output.note("Every file is as it was written.")
     if damaged:
         output.hint("Mine those models again with --force, or name the home that they were mined in.")
-    return errors.FAILED if differences or damaged else errors.DONE
+    return errors.FAILED if lines else errors.DONE
 
 
 def _damaged(session: Session) -> tuple[str, ...]:

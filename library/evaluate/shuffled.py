@@ -6,7 +6,6 @@ they are fitted once more, and kept in the home. What such a DNA says is carried
 is as good a code of the weights as a DNA is where there is nothing to find.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,8 +24,9 @@ from pipeline.events import OnEvent, ignore
 from pipeline.fit.prepare import draw_null, ordinals_of
 from pipeline.fit.sizing import choose_size
 from pipeline.fit.split import LEVELS
-from pipeline.fit.stage import clear_networks, fit, fit_version
+from pipeline.fit.stage import SPLIT_FILE, clear_networks, fit, fit_version
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
+from pipeline.sealed import save_json
 from pipeline.settings import FitSettings
 from pipeline.stages import StageStore, content_key
 from pipeline.weights.reader import WeightReader
@@ -37,7 +37,6 @@ __all__ = ["ShuffledMatrices", "fit_shuffled"]
 
 STAGE = "shuffled-fit"
 VERSION = "1"
-SPLIT_FILE = "split.json"
 """Where a fit looks for how its budget is shared out."""
 
 Float32 = npt.NDArray[np.float32]
@@ -84,7 +83,7 @@ def fit_shuffled(
 
     def compute(directory: Path) -> Any:
         levels = _levels(model.dna)
-        (directory / SPLIT_FILE).write_text(json.dumps(levels))
+        save_json(directory / SPLIT_FILE, levels)
         result = fit(
             specs,
             drawn.ordered,
@@ -113,7 +112,7 @@ def fit_shuffled(
         return {"matrices": len(specs)}
 
     key = content_key(VERSION, fit_version(settings), model.files.digest, asdict(settings), device, seed)
-    finished = StageStore(model.home).run(STAGE, key, compute)
+    finished = StageStore(model.home).run(STAGE, key, compute, files=(DNA_FILE,))
     dna = Dna.load(finished.directory / DNA_FILE)
     places = {spec.name: drawn.places(spec) for spec in specs if spec.name in names}
     return ShuffledMatrices(dna if bits is None else rounded_dna(dna, bits), names, places)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dna_zoo.errors import DnaZooError, LibraryError
+from dna_zoo.files import whole_file
 from library.patterns.build import build_pattern
 from library.patterns.measure import MEASURE_VERSION, Measures, ModelTensors, measure_model
 from library.patterns.records import Key, Lineage, SharedPattern
@@ -127,7 +128,9 @@ class _Reader:
     def _measured(self, pattern: PatternSummary) -> tuple[Measures, list[Measures]]:
         """Values of the model and of its shuffled copies."""
         key = content_key(MEASURE_VERSION, ORDER_VERSION, pattern.model.sha256, self.num_draws, self.seed)
-        finished = StageStore(self.home).run(STAGE, key, lambda directory: self._measure(pattern, directory))
+        finished = StageStore(self.home).run(
+            STAGE, key, lambda directory: self._measure(pattern, directory), files=(VALUES,)
+        )
         return _unflat(finished, self.num_draws)
 
     def _measure(self, pattern: PatternSummary, directory: Path) -> Any:
@@ -140,7 +143,8 @@ class _Reader:
             for draw in range(self.num_draws):
                 drawn.append(measure_model(tensors, draw=draw, seed=self.seed))
                 self._tell(pattern.model.key, draw + 1)
-        np.savez(directory / VALUES, **_flat(values, drawn))
+        with whole_file(directory / VALUES) as made:
+            np.savez(made, **_flat(values, drawn))
         return {"parts": len(values)}
 
     def _tell(self, model: str, done: int) -> None:

@@ -1,4 +1,5 @@
-"""Signatures as arrays, read by pattern: which layouts there are, which patterns are the current ones.
+"""Signatures as arrays, read by pattern and held against their digests: which layouts there are, which patterns are the
+current ones.
 
 Names are read once for a layout and process: there are thousands, and a layout never changes.
 """
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Select, Text, event, func, select, type_coerce
 
+from patterndb.digests import SIGNATURE, read_parts, require_layout
 from patterndb.floats import unpack_array
 from patterndb.neighbours.row_distances import Layout
 from patterndb.tables import MODELS, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
@@ -56,8 +58,10 @@ def read_layouts(connection: Connection) -> dict[int, StoredLayout]:
     found = connection.execute(select(columns.id, columns.version, columns.digest)).all()
     new = [each.id for each in found if each.digest not in known_layouts]
     if new:
-        named = select(columns.digest, columns.names).where(columns.id.in_(new))
-        known_layouts.update((digest, Layout(tuple(names))) for digest, names in connection.execute(named))
+        named = select(columns.digest, columns.version, columns.names).where(columns.id.in_(new))
+        for row in connection.execute(named).all():
+            require_layout(connection, row)
+            known_layouts[row.digest] = Layout(tuple(row.names))
     return {
         each.id: StoredLayout(
             id=each.id, version=each.version, digest=each.digest, dimensions=known_layouts[each.digest]
@@ -87,11 +91,12 @@ def read_values(
     connection: Connection, layouts: Mapping[int, StoredLayout], wanted: Layout, ids: Sequence[int]
 ) -> dict[int, Vector]:
     """Pattern -> its signature as values of one layout; NaN for what is missing."""
-    query = select(SIGNATURES.c.pattern_id, SIGNATURES.c.layout_id, SIGNATURES.c.packed_values)
+    names_of, found = {each.digest: each.dimensions.names for each in layouts.values()}, {}
     with as_bytes(connection):
-        packed = connection.execute(query.where(SIGNATURES.c.pattern_id.in_(ids))).all()
-    named = ((pattern_id, layouts[layout_id].dimensions.names, values) for pattern_id, layout_id, values in packed)
-    return {pattern_id: wanted.take(names, unpack_array(values, len(names))) for pattern_id, names, values in named}
+        for pattern_id, (own,) in read_parts(connection, [SIGNATURE], ids):
+            ((_, digest, packed),) = own
+            found[pattern_id] = wanted.take(names_of[digest], unpack_array(packed, len(names_of[digest])))
+    return found
 
 
 def read_current(connection: Connection, layout_id: int) -> tuple[Ids, Ids]:

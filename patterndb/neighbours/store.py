@@ -4,6 +4,7 @@ Up to `search.EXACT_MODELS` models all pairs are computed. Beyond, a model is he
 percentiles are among a sample of pairs that the database keeps.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from sqlalchemy import Connection, Integer, LargeBinary, column, func, select, t
 from dna_zoo.errors import StoreError
 from patterndb.batches import batches
 from patterndb.comparison import Comparison, compare
+from patterndb.digests import SIGNATURE, read_parts
 from patterndb.engine import upsert
 from patterndb.floats import pack_array, unpack_array, unpack_arrays
 from patterndb.neighbours import pair_sample, search
@@ -325,12 +327,13 @@ def _encoded(connection: Connection, layout: StoredLayout, ids: Ids, stamps: Ids
 
 def _packed(connection: Connection, ids: Ids, stamps: Ids) -> Iterator[tuple[Ids, Ids, Sequence[bytes]]]:
     """The signatures of these patterns, sorted, as they are kept, some at a time."""
-    query = select(SIGNATURES.c.packed_values).order_by(SIGNATURES.c.pattern_id)
     for start in range(0, len(ids), search.AT_A_TIME):
         some = slice(start, start + search.AT_A_TIME)
         with as_bytes(connection):
-            packed = connection.scalars(query.where(SIGNATURES.c.pattern_id.in_(ids[some].tolist()))).all()
-        yield ids[some], stamps[some], packed
+            found = {
+                pattern_id: rows for pattern_id, (rows,) in read_parts(connection, [SIGNATURE], ids[some].tolist())
+            }
+        yield ids[some], stamps[some], [found[pattern_id][0][-1] for pattern_id in ids[some].tolist()]
 
 
 def _index_vectors(connection: Connection, layout: StoredLayout) -> int:
@@ -413,7 +416,7 @@ def _measure(connection: Connection, version: str, newest: int | None) -> _Size:
 
 def _read_sample(connection: Connection, version: str) -> PairSample | None:
     row = connection.execute(select(PAIR_SAMPLES).where(PAIR_SAMPLES.c.version == version)).first()
-    if row is None or row.seed != pair_sample.SEED:
+    if row is None or row.seed != pair_sample.SEED or row.digest != _digest_of_sample(row._asdict()):
         return None
     weights, kind = (unpack_array(packed, pair_sample.NUM_PAIRS) for packed in (row.packed_weights, row.packed_kind))
     return PairSample(num_models=row.num_models, weights=weights, kind=kind)
@@ -427,7 +430,12 @@ def _write_sample(connection: Connection, version: str, sample: PairSample) -> N
         "packed_weights": pack_array(sample.weights),
         "packed_kind": pack_array(sample.kind),
     }
-    upsert(connection, PAIR_SAMPLES, row, key=("version",))
+    upsert(connection, PAIR_SAMPLES, row | {"digest": _digest_of_sample(row)}, key=("version",))
+
+
+def _digest_of_sample(row: Mapping[str, Any]) -> str:
+    packed = (row["packed_weights"], row["packed_kind"])
+    return hashlib.sha256(repr(row["num_models"]).encode() + b"".join(map(bytes, packed))).hexdigest()
 
 
 def _draw_sample(connection: Connection, version: str, count: int) -> PairSample:

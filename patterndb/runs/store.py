@@ -1,7 +1,7 @@
 """Runs: what was asked, how far each model came, how it ended. Three queries read them, however many there are."""
 
 import datetime as dt
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, func, select, update
 
 from dna_zoo.errors import NotMinedError, StoreError
+from patterndb.digests import SUMMARY, keep_digests, read_parts
 from patterndb.engine import Transactions, find_or_insert, upsert
 from patterndb.patterns import newest_time
 from patterndb.records import Activity, Invocation, RunModelRecord, RunRecord, StageRecord
@@ -279,12 +280,14 @@ def _update_model(connection: Connection, run_model_id: int, **values: Any) -> N
 
 def _confirm_pattern(connection: Connection, pattern_key: str) -> None:
     """Make the pattern that a model ended with its current one; one never saved is a mistake of the caller."""
-    owner = select(MODELS.c.key).select_from(PATTERNS.join(MODELS)).where(PATTERNS.c.pattern_key == pattern_key)
-    key = connection.scalar(owner)
-    if key is None:
+    owner = select(PATTERNS.c.id, MODELS.c.key).select_from(PATTERNS.join(MODELS))
+    found = connection.execute(owner.where(PATTERNS.c.pattern_key == pattern_key)).first()
+    if found is None:
         raise StoreError(f"Pattern {pattern_key!r} is not in this database.", hint="Save it before the model's end.")
-    change = update(PATTERNS).where(PATTERNS.c.pattern_key == pattern_key)
-    connection.execute(change.values(confirmed_at=newest_time(connection, key)))
+    deque(read_parts(connection, [SUMMARY], [found.id]), maxlen=0)  # Raises for what is damaged.
+    change = update(PATTERNS).where(PATTERNS.c.id == found.id)
+    connection.execute(change.values(confirmed_at=newest_time(connection, found.key)))
+    keep_digests(connection, [found.id], [SUMMARY])
 
 
 def _keep_stage(connection: Connection, run_model_id: int, stage: StageRecord) -> None:

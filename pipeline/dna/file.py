@@ -31,7 +31,7 @@ from pipeline.settings import FitSettings
 from zoo.layout import Layout
 from zoo.tensors import TensorSpec
 
-__all__ = ["DNA_FILE", "FORMAT", "read_dna", "write_dna"]
+__all__ = ["DNA_FILE", "FORMAT", "is_whole", "read_dna", "write_dna"]
 
 DNA_FILE = "dna.safetensors"
 FORMAT = 3
@@ -68,6 +68,15 @@ def read_dna(path: Path) -> DnaContents:
     except (SafetensorError, ValueError, TypeError) as error:
         raise DnaFileError(f"{str(path)!r} is damaged, or no file of DNA ({error}).", hint=AGAIN) from error
     return _contents_of(path, metadata, arrays)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file is there, and agrees with its own digest."""
+    try:
+        read_dna(path)
+    except DnaFileError:
+        return False
+    return True
 
 
 def _contents_of(path: Path, metadata: Mapping[str, str], arrays: Arrays) -> DnaContents:

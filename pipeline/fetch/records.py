@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.stages import write_json
+from pipeline.stages import content_key, write_json
 
 __all__ = [
     "FileState",
@@ -60,7 +60,8 @@ def load_sha256(home: Path, file: FileState) -> str | None:
 
 def store_sha256(home: Path, file: FileState, sha256: str) -> None:
     """Keep the sha256 of a file that was in this state before it was read and found to be right."""
-    write_json(_sha256_path(home, file), {**file, "sha256": sha256})
+    record = {**file, "sha256": sha256}
+    write_json(_sha256_path(home, file), record | {"check": content_key(record)})
 
 
 def _sha256_path(home: Path, file: FileState) -> Path:
@@ -116,4 +117,8 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        return {}
+    # A digest that is slightly another would make another model of the file. Older versions kept none of the record.
+    check = record.pop("check", None)
+    return record if check is None or check == content_key(record) else {}

@@ -4,7 +4,6 @@ Tensors of one shape, and their nulls, are trained as one stack. A stack that is
 leaves a checkpoint, so a killed fit goes on where it was.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,11 +24,11 @@ from pipeline.fit.stacks import Stack, plan_stacks
 from pipeline.fit.training import Trained, Work
 from pipeline.fit.versions import bought_means
 from pipeline.parallel import num_cores, run_parallel
+from pipeline.sealed import load_json, load_tensors, save_json
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
-__all__ = ["FitResult", "clear_networks", "fit", "fit_version", "resolve_precision"]
+__all__ = ["SPLIT_FILE", "FitResult", "clear_networks", "fit", "fit_version", "resolve_precision"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,8 @@ COMPILED_VERSION = "7.3"
 MOST_WORKERS = 8
 SHARED_FROM = 1e8
 """A stack of fewer weights times steps than this is done before a second thread would be of use."""
+SPLIT_FILE = "split.json"
+"""How the budget was split, in the folder of a fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +158,11 @@ def _levels(
     is_shared_out = (settings.split, settings.dna_type, settings.scope) == ("gain", "separable", "tensor")
     if not is_shared_out or settings.hidden_dim or settings.rank:
         return {}
-    path = directory / "split.json"
-    if not path.exists():
-        write_json(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
-    return structure(json.loads(path.read_text()), dict[str, float])
+    kept = load_json(directory / SPLIT_FILE)
+    if kept is None:
+        kept = split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought)
+        save_json(directory / SPLIT_FILE, kept)
+    return structure(kept, dict[str, float])
 
 
 def _gather(
@@ -170,7 +172,7 @@ def _gather(
     device: str,
 ) -> FitResult:
     """All stacks together."""
-    networks = tuple(torch.load(directory / f"{stack.name}.pt", weights_only=True) for stack in stacks)
+    networks = tuple(load_tensors(directory / f"{stack.name}.pt") for stack in stacks)
     fits = [structure(data, TensorFit) for result in results for data in result["tensors"]]
     cost = FitCost(
         device=torch.device(device).type,

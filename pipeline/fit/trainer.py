@@ -9,13 +9,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError
-from dna_zoo.files import whole_file
 from pipeline.fit.capturing import CudaRecorder, Graphs, Recorder, side_stream
 from pipeline.fit.draws import DeviceDraws, Draws, HostDraws
 from pipeline.fit.notes import GRADIENT, LOSS, ROWS, Notes
@@ -23,9 +22,10 @@ from pipeline.fit.optimisers import make_optimisers
 from pipeline.fit.pace import Pace, pace_of
 from pipeline.fit.problem import Permutable, Problem
 from pipeline.fit.schedules import Plateau, learning_rate_at, learning_rates
+from pipeline.sealed import load_tensors, save_tensors
 from pipeline.settings import FitSettings
 
-__all__ = ["Measure", "TrainResult", "Trainer", "save_tensors"]
+__all__ = ["Measure", "TrainResult", "Trainer"]
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +59,6 @@ class TrainResult:
     """Some 200 to 400 points: `step`, `epoch`, `learning_rate`, `loss` (mean over the tensors, standardised),
     `null_loss` (mean over their nulls), `r2`, `null_r2`, and what the trainer was given to measure. A step is a batch.
     With `plateau` the rate is the mean over the tensors' networks."""
-
-
-def save_tensors(value: Any, path: Path) -> None:
-    """`torch.save` that is there whole or not at all; only tensors and plain containers, so `weights_only` loads it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as made, made.open("wb") as file:  # Given a path, torch writes its name into the file.
-        torch.save(value, file)
 
 
 class Trainer:
@@ -376,9 +369,9 @@ class Trainer:
         return {name: p.grad for name, p in self.net.named_parameters() if p.grad is not None}
 
     def _resume(self) -> None:
-        if self.checkpoint is None or not self.checkpoint.exists():
+        state = None if self.checkpoint is None else load_tensors(self.checkpoint, self.device)
+        if self.checkpoint is None or state is None:
             return
-        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.net.load_state_dict(state["net"])
         for optimizer, known in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(known)

@@ -1,6 +1,5 @@
 """Stacks trained: each once, kept when it is done, and halved where the device has too little memory for it."""
 
-import json
 import logging
 import threading
 import time
@@ -22,10 +21,10 @@ from pipeline.fit.sizing import step_size
 from pipeline.fit.slots import Slot
 from pipeline.fit.stacks import Stack
 from pipeline.fit.trained import TrainedStack
-from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
+from pipeline.fit.trainer import Trainer, TrainResult
 from pipeline.fit.training_metrics import TrainingMetrics
+from pipeline.sealed import load_json, load_tensors, save_json, save_tensors
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = ["Trained", "Work"]
@@ -90,14 +89,15 @@ class Work:
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""
         path, networks_path = (self.directory / f"{stack.name}.{end}" for end in ("json", "pt"))
-        if not (path.exists() and networks_path.exists()):
+        kept = load_json(path)
+        if kept is None or load_tensors(networks_path, "cpu") is None:
             result, networks = self._train(stack, on_step)
             save_tensors(networks, networks_path)
-            write_json(path, result)
+            save_json(path, result)
+            kept = load_json(path)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
-        result = json.loads(path.read_text())
-        assert isinstance(result, dict)
-        return result
+        assert isinstance(kept, dict)
+        return kept
 
     def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         started = time.perf_counter()

@@ -202,7 +202,8 @@ class TestPatterns:
             database.save_pattern(make_pattern("small", num_blocks=1))
         with counting_queries(database) as large:
             database.save_pattern(make_pattern("large", num_blocks=12))
-        assert len(small) == len(large) <= 22
+        # Half of them for the digests of what was written.
+        assert len(small) == len(large) <= 34
 
     @pytest.mark.parametrize("method", ["patterns", "signatures", "tensors", "runs"])
     def test_lists_take_the_same_queries_however_long(self, database: PatternDatabase, method: str) -> None:
@@ -213,7 +214,7 @@ class TestPatterns:
         save_patterns(database, *(make_pattern(key, run=key) for key in "bcde"))
         with counting_queries(database) as long:
             ask()
-        assert len(short) == len(long) <= 5
+        assert len(short) == len(long) <= 6
 
     def test_signatures_are_those_of_current_patterns(self, database: PatternDatabase) -> None:
         patterns = [make_pattern("b"), make_pattern("a", seed=1), make_pattern("a", seed=2)]

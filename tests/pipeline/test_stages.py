@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stages import KEY_LENGTH, StageStore, content_key, write_json
+from tests.support.damage import DAMAGES
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -95,7 +97,8 @@ def test_the_result_is_written_last(tmp_path: Path) -> None:
         return "done"
 
     finished = StageStore(tmp_path).run("order", "k" * 32, compute)
-    assert sorted(path.name for path in finished.directory.iterdir()) == ["cost.json", "order.bin", "result.json"]
+    names = sorted(path.name for path in finished.directory.iterdir())
+    assert names == ["cost.json", "digests.json", "order.bin", "result.json"]
 
 
 def test_what_a_killed_attempt_left_is_there_for_the_next(tmp_path: Path) -> None:
@@ -121,6 +124,43 @@ def test_a_damaged_result_is_no_result(content: str, tmp_path: Path) -> None:
     (store.run("fit", "k" * 32, lambda directory: 1).directory / "result.json").write_text(content)
     assert store.find("fit", "k" * 32) is None
     assert store.run("fit", "k" * 32, lambda directory: 2).result == 2
+
+
+@pytest.mark.parametrize("name", ["result.json", "digests.json", "order.bin"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_stage_that_is_not_as_it_was_written_is_done_again(
+    damage: Callable[[bytes], bytes], name: str, tmp_path: Path
+) -> None:
+    def compute(directory: Path) -> list[float]:
+        (directory / "order.bin").write_bytes(bytes(range(1, 200)))
+        return [number / 7 for number in range(50)]
+
+    store = StageStore(tmp_path)
+    path = store.run("order", "k" * 32, compute, files=["order.bin"]).directory / name
+    assert store.find("order", "k" * 32) is not None
+    path.write_bytes(damage(path.read_bytes()))
+    assert store.find("order", "k" * 32) is None
+    again = store.run("order", "k" * 32, compute, files=["order.bin"])
+    assert not again.is_reused and store.find("order", "k" * 32) is not None
+
+
+def test_a_lost_file_of_a_stage_is_made_again_and_work_in_progress_does_not_matter(tmp_path: Path) -> None:
+    def compute(directory: Path) -> None:
+        (directory / "order.bin").write_bytes(b"values")
+        (directory / "passing.bin").write_bytes(b"values")
+
+    store = StageStore(tmp_path)
+    folder = store.run("order", "k" * 32, compute, files=["order.bin", "never.bin"]).directory
+    (folder / "passing.bin").unlink()
+    assert store.find("order", "k" * 32) is not None
+    (folder / "order.bin").unlink()
+    assert store.find("order", "k" * 32) is None
+
+
+def test_a_stage_of_an_older_version_has_no_digests_and_is_taken_as_it_is(tmp_path: Path) -> None:
+    store = StageStore(tmp_path)
+    (store.run("fit", "k" * 32, lambda directory: 1).directory / "digests.json").unlink()
+    assert store.run("fit", "k" * 32, refuse).result == 1
 
 
 # Files.

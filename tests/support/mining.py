@@ -17,8 +17,8 @@ FAST = MineSettings(
     analysis=AnalysisSettings(num_nulls=2),
 )
 STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")
-TIMES = {"seconds", "confirmed_at", "run_id"}
-"""Columns that tell when something was done, in which run, and how long it took."""
+TIMES = {"seconds", "confirmed_at", "run_id", "digests"}
+"""Columns that tell when something was done, in which run, and how long it took, or hold a digest of that too."""
 HISTORY = ("runs", "run_models", "stages")
 """Tables of what was done, of which every run adds to."""
 

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,8 @@ def _other_cluster(address: str) -> Iterator[dict[str, Any]]:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():  # Where nobody listens, Ray would try for minutes, and say so on the terminal.
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    if address.startswith("ray://") and find_spec("grpc") is None:  # Ray says so in an error that may be any other.
+        raise ImportError("grpc")
     yield {"address": address}
 
 

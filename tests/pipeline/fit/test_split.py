@@ -1,6 +1,5 @@
 """The budget of a model goes where it gains, within what even shares would spend, and the same way after a kill."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pipeline.fit import split as split_module
 from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.split import LEVELS, split_budget
 from pipeline.fit.stacks import plan_stacks
+from pipeline.sealed import save_json
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick
 from tests.support.small_models import matrix_spec
@@ -86,7 +86,7 @@ def test_tensors_of_one_shape_and_level_train_together() -> None:
 
 def test_a_fit_that_goes_on_has_the_split_it_began_with(tmp_path: Path) -> None:
     kept = {"0.noise": 4.0, "1.planted": 0.5, "2.noise": 1.0, "table": 1.0}
-    (tmp_path / "split.json").write_text(json.dumps(kept))
+    save_json(tmp_path / "split.json", kept)
     found = {
         item.name: item.parameters for item in fit_matrices(model(), quick(budget=0.04, epochs=2), tmp_path).tensors
     }

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pipeline.fit.report import FitCost, TensorFit, report
 from pipeline.fit.stacks import plan_stacks
 from pipeline.fit.stage import FitResult, fit, resolve_precision
 from pipeline.settings import DnaType, FitSettings, Scope
+from tests.support.damage import DAMAGES
 from tests.support.fitting import (
     Float32,
     fit_matrices,
@@ -293,6 +294,22 @@ def test_a_killed_fit_ends_with_the_files_of_an_undisturbed_one(kind: DnaType, c
     expected = fit_matrices(model(), settings, tmp_path / "undisturbed")
     with pytest.raises(Killed):
         fit_matrices(model(), settings, tmp_path / "killed", on_event=killed_after(count).append)
+    resumed = fit_matrices(model(), settings, tmp_path / "killed")
+    assert resumed.tensors == expected.tensors and resumed.history == expected.history
+    assert dna_bytes(tmp_path / "killed") == dna_bytes(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_a_killed_fit_left_damaged_is_computed_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    settings = quick(checkpoint_every=3)
+    expected = fit_matrices(model(), settings, tmp_path / "undisturbed")
+    with pytest.raises(Killed):
+        fit_matrices(model(), settings, tmp_path / "killed", on_event=killed_after(32).append)
+    left = {path.name: path for path in (tmp_path / "killed").iterdir()}
+    # One stack is done, the other was in training.
+    assert sorted(left) == ["split.json", "stack-000.json", "stack-000.pt", "stack-001.train.pt"]
+    for path in left.values():
+        path.write_bytes(damage(path.read_bytes()))
     resumed = fit_matrices(model(), settings, tmp_path / "killed")
     assert resumed.tensors == expected.tensors and resumed.history == expected.history
     assert dna_bytes(tmp_path / "killed") == dna_bytes(tmp_path / "undisturbed")

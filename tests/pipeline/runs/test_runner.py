@@ -22,8 +22,8 @@ from pipeline.dna.dna import Dna
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import clear_networks
-from pipeline.fit.trainer import save_tensors
 from pipeline.runs.runner import mine, request_key
+from pipeline.sealed import save_tensors
 from pipeline.settings import MineSettings
 from tests.support.mining import (
     FAST,
@@ -356,7 +356,7 @@ def test_a_device_that_is_not_there_is_refused_before_the_run(tmp_path: Path, ch
 
 FULL = {
     "extract": f".result.{os.getpid()}.json",
-    "order": "order.safetensors",
+    "order": f".order.{os.getpid()}.safetensors",
     "fit": f".stack-000.train.{os.getpid()}.pt",
     "analyse": f".result.{os.getpid()}.json",
 }

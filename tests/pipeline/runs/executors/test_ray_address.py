@@ -1,0 +1,97 @@
+"""A Ray cluster of two nodes that runs already, as `--on HOST:PORT` joins it: the same rows as one process finds, and a
+node that is gone costs the stage it was at."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dna_zoo.errors import SettingsError
+from patterndb.store import PatternDatabase
+from pipeline.fetch.request import ModelRequest
+from pipeline.runs.executors.ray_start import joined
+from pipeline.settings import make_settings
+from tests.support.mining import mine_into
+from tests.support.tiny_models import make_tiny_checkpoint
+from tests.support.workers import rows_of, start_mining, wait_for
+
+EPOCHS = 200
+NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20, "memory": 4 * 2**30}
+SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+"""How often a cluster looks whether its nodes live: its own, of 3 s five times, would be most of the test."""
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A node with a core, that neither this process nor dna-zoo has joined, and room for more of them."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    # Sockets lie far below it, and their paths may have 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="zoo-", dir="/tmp"))
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        found = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SOON})
+        stack.callback(found.shutdown)
+        yield found
+
+
+def stages_of(url: str, key: str) -> set[str]:
+    with PatternDatabase.open(url) as database:
+        models = [each for run in database.runs() for each in run.models]
+        return {stage.stage for each in models if each.key == key for stage in each.stages}
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_cluster_that_runs_finds_what_one_process_finds_though_it_loses_a_node(
+    cluster: Any, postgres_url: str, tmp_path: Path
+) -> None:
+    folders = [
+        make_tiny_checkpoint(kind, tmp_path / name, seed).parent
+        for seed, (name, kind) in enumerate({"bert": "minilm-l6", "gpt": "distilgpt2"}.items())
+    ]
+    second = cluster.add_node(**{name: NODE[name] for name in ("num_cpus", "object_store_memory", "memory")})
+    home, options = tmp_path / "home", ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu"]
+    process = start_mining(folders, home, postgres_url, *options, "--epochs", str(EPOCHS), "--on", cluster.address)
+    # A core each: one model is on each node.
+    wait_for(lambda: all("order" in stages_of(postgres_url, key) for key in ("bert", "gpt")))
+    cluster.remove_node(second, allow_graceful=False)
+    code, out, err = ended(process)
+    assert (code, set(out.split())) == (0, {"bert", "gpt"}), err
+    assert "note: its worker was lost" in err and "Traceback" not in err
+
+    log = "".join(path.read_text() for path in (home / "runs").rglob("run.log"))
+    for key in ("bert", "gpt"):
+        assert [log.count(f"{key}: {stage} done") for stage in ("extract", "order", "fit", "analyse")] == [1] * 4
+    assert log.count("order reused") >= 1
+
+    alone = tmp_path / "alone"
+    asked = [ModelRequest(name=str(folder), weights=folder, key=folder.name) for folder in folders]
+    same = make_settings("quick", nulls=1, device="cpu", seed=0, hidden_dim=4, rank=2, epochs=EPOCHS)
+    assert mine_into(alone, asked, same).exit_code == 0
+    assert rows_of(postgres_url) == rows_of(f"sqlite:///{alone / 'dna-zoo.db'}")
+
+
+def test_rays_client_that_is_not_installed_is_told_in_two_sentences() -> None:
+    try:
+        import grpc  # noqa: F401
+    except ImportError:
+        pass
+    else:
+        pytest.skip("Ray's client is installed.")
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(SettingsError) as found:
+        with joined(f"ray://127.0.0.1:{server.getsockname()[1]}"):
+            pass
+    assert "client" in found.value.message and "ray[client]" in found.value.hint

@@ -1,0 +1,136 @@
+"""A home after a power cut or on a bad disk: what is damaged in it is computed again, or refused in two sentences."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dna_zoo.errors import ArtifactError, DnaFileError
+from explorer.kept import kept_history
+from explorer.source import Source
+from library.rebuild.source import find_model
+from pipeline.dna.mined import mined_dna
+from pipeline.events import Event
+from pipeline.fetch.records import file_state, load_sha256
+from tests.support.damage import DAMAGES
+from tests.support.mining import database_of, endings, mine_into, request, run_files, tables
+from tests.support.tiny_models import make_tiny_checkpoint
+
+pytestmark = pytest.mark.slow
+Damage = Callable[[bytes], bytes]
+damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
+
+
+@pytest.fixture(scope="module")
+def mined_home(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where it was mined once; leave it as it is."""
+    home = tmp_path_factory.mktemp("home")
+    assert mine_into(home, [request(checkpoint)]).exit_code == 0
+    return home
+
+
+@pytest.fixture
+def home(mined_home: Path, tmp_path: Path) -> Path:
+    """A copy of it to work on."""
+    subprocess.run(["cp", "-a", mined_home, tmp_path / "home"], check=True)
+    return tmp_path / "home"
+
+
+def spoil(damage: Damage, *paths: Path) -> None:
+    for path in paths:
+        content = damage(path.read_bytes())
+        path.unlink()  # A file of a run may be a link to that of its stage.
+        path.write_bytes(content)
+
+
+KINDS = {
+    "stages/extract": "result.json",
+    "stages/order": "order.safetensors",
+    "stages/fit": "dna.safetensors",
+    "stages/analyse": "result.json",
+}
+"""Where a stage is -> the file that is spoilt."""
+
+
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        ("stages/extract", "a bit in the middle"),
+        ("stages/order", "a third"),
+        ("stages/order", "zeros"),
+        ("stages/order", "a bit near the end"),
+        ("stages/fit", "all but the last bytes"),
+        ("stages/fit", "a bit in the middle"),
+        ("stages/analyse", "a bit in the middle"),
+    ],
+)
+def test_a_damaged_stage_is_done_again_and_no_other(place: str, damage: str, home: Path, checkpoint: Path) -> None:
+    rows, files, events = tables(home), run_files(home), list[Event]()
+    (path,) = (home / place).rglob(KINDS[place])
+    spoil(DAMAGES[damage], path)
+    assert mine_into(home, [request(checkpoint)], on_event=events.append).exit_code == 0
+    done = {stage for stage, kind in endings(events).items() if kind == "done"}
+    assert done == {place.removeprefix("stages/")}
+    assert tables(home) == rows and run_files(home) == files
+
+
+@pytest.mark.parametrize("damage", ["empty", "zeros", "a bit in the middle"])
+def test_a_home_in_which_every_file_is_damaged_is_mined_anew(damage: str, home: Path, checkpoint: Path) -> None:
+    rows, files = tables(home), run_files(home)
+    spoil(
+        DAMAGES[damage], *(path for path in home.rglob("*") if path.is_file() and path.stat().st_size and is_kept(path))
+    )
+    assert mine_into(home, [request(checkpoint)]).exit_code == 0
+    assert tables(home) == rows and run_files(home) == files
+
+
+def is_kept(path: Path) -> bool:
+    return path.is_file() and path.suffix in (".json", ".safetensors")
+
+
+@pytest.mark.parametrize("damage", ["empty", "a third", "zeros"])
+def test_an_order_of_an_older_version_that_cannot_be_read_is_made_again(
+    damage: str, home: Path, checkpoint: Path
+) -> None:
+    rows, events = tables(home), list[Event]()
+    for path in (home / "stages").rglob("digests.json"):
+        path.unlink()
+    (order,) = (home / "stages").rglob("order.safetensors")
+    spoil(DAMAGES[damage], order)
+    assert mine_into(home, [request(checkpoint)], on_event=events.append).exit_code == 0
+    assert endings(events)["order"] == "done" and tables(home) == rows
+
+
+@damages
+def test_a_damaged_dna_is_read_by_nobody(damage: Damage, home: Path) -> None:
+    (path,) = (home / "runs").rglob("dna.safetensors")
+    spoil(damage, path)
+    with database_of(home) as database:
+        pattern = database.load_pattern("tiny")
+        for read in (lambda: mined_dna(pattern, database, home), lambda: find_model(database, "tiny", home=home)):
+            with pytest.raises((ArtifactError, DnaFileError), match="damaged") as found:
+                read()
+            assert "dna-zoo mine" in found.value.hint or "--force" in found.value.hint
+
+
+@damages
+def test_a_damaged_history_is_drawn_by_nobody(damage: Damage, home: Path) -> None:
+    (path,) = (home / "runs").rglob("training_history.json")
+    spoil(damage, path)
+    with database_of(home) as database, pytest.raises(ArtifactError, match="damaged"):
+        kept_history(Source(database=database, home=home), "tiny")
+
+
+@damages
+def test_a_damaged_note_of_a_files_digest_is_not_believed(damage: Damage, home: Path, checkpoint: Path) -> None:
+    state = file_state(checkpoint / "model.safetensors")
+    right = load_sha256(home, state)
+    (path,) = (home / "fetch" / "sha256").iterdir()
+    spoil(damage, path)
+    assert right is not None and load_sha256(home, state) in (None, right)
