@@ -1,0 +1,49 @@
+"""The kinds of hostile input, by name: what each generator is called in the table, and how many there are of it."""
+
+from collections.abc import Mapping
+
+from benchmarks.hostile.kinds import databases, exports, files, headers, models, pickles, secrets, servers, words
+from benchmarks.hostile.place import Kind
+
+__all__ = ["KINDS"]
+
+KINDS: Mapping[str, Kind] = {
+    "names of tensors": Kind(make=models.odd_names, share=2),
+    "names like parts": Kind(make=models.part_names),
+    "long names": Kind(make=headers.long_names),
+    "settings of a config": Kind(make=models.config_values, share=2),
+    "bytes of a config": Kind(make=models.config_bytes, share=1.5),
+    "model cards": Kind(make=models.front_matter, share=1.5),
+    "FIFOs, devices, links": Kind(make=models.special_file),
+    "indexes of shards": Kind(make=models.odd_index),
+    "adapters": Kind(make=models.adapters),
+    "values of a header": Kind(make=headers.header_values, share=2),
+    "bytes of a header": Kind(make=headers.header_bytes, share=2),
+    "shapes": Kind(make=headers.odd_shapes, share=1.5),
+    "number formats": Kind(make=headers.number_formats),
+    "many tensors": Kind(make=headers.many_tensors, share=0.25, is_quick=False),
+    "bytes of weights": Kind(make=models.damaged_values, share=2),
+    "extreme values": Kind(make=models.extreme_values),
+    "sparse files": Kind(make=models.sparse_file, share=0.5),
+    "pickles that call": Kind(make=pickles.pickle_calls, share=2),
+    "instructions of pickles": Kind(make=pickles.pickle_opcodes, share=2),
+    "fields of archives": Kind(make=pickles.archive_fields, share=2),
+    "archives packed again": Kind(make=pickles.repacked_archive),
+    "archives that grow": Kind(make=pickles.zip_bomb, share=0.5),
+    "the older format": Kind(make=pickles.old_format),
+    "tensors of torch": Kind(make=models.expanded_tensors, share=1.5),
+    "GGUF files": Kind(make=files.damaged_gguf, share=1.5),
+    "DNA files": Kind(make=files.damaged_dna, share=1.5),
+    "library files": Kind(make=files.damaged_pattern, share=1.5),
+    "damaged databases": Kind(make=databases.damaged_database, share=4.5),
+    "odd cells of databases": Kind(make=databases.odd_rows, share=1.5),
+    "files of a home": Kind(make=databases.damaged_home, share=0.5, is_quick=False),
+    "cells of exports": Kind(make=exports.strange_cells, share=1.5),
+    "targets of exports": Kind(make=exports.export_targets),
+    "passwords in URLs": Kind(make=secrets.passwords, share=2.5),
+    "texts with passwords": Kind(make=secrets.passwords_kept),
+    "hubs": Kind(make=servers.hub_answers, share=0.5, is_quick=False),
+    "silent databases": Kind(make=servers.silent_database, share=0.25, is_quick=False),
+    "names of folders": Kind(make=words.folder_names),
+    "words of commands": Kind(make=words.command_words, share=2),
+}
