@@ -2,15 +2,25 @@
 
 import re
 
-__all__ = ["is_printable", "printable", "without_secrets"]
+__all__ = ["is_printable", "plain_address", "printable", "without_secrets"]
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1 controls: escape sequences, NUL, line breaks.
     "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"  # Line breaks of Unicode, and what turns text round.
     "\ud800-\udfff]"  # Halves of a pair, which no encoding can write.
 )
-_SECRETS = re.compile(r"//[^\s'\"]*@|\b\w*(?:pass|pwd|secret|token|key)\w*=('[^']*'|[^&;\s]*)", re.IGNORECASE)
-"""An authority with a user, and parameters whose names say that they are secret."""
+_SHOWN = "application_name|connect_timeout|dbname|host|mode|port|sslmode|target_session_attrs|user"
+_SECRETS = re.compile(
+    r"(?P<authority>//).*@"
+    r"|(?P<user>:)\S*@"
+    rf"|(?P<parameter>[?&;#](?!(?:{_SHOWN})=)[^\s=&;?]+=)(?:'[^']*'|[^&;\s]*)"
+    r"|(?P<word>\b[\w%-]*(?:pass|pwd|secret|token|key|auth|cred|sig)[\w%-]*\s*=\s*)(?:'[^']*'|[^&;\s]*)",
+    re.IGNORECASE,
+)
+"""An authority with a user, parameters of a URL but for those that are harmless, and words that say that they are
+secret. A password may hold whatever cuts a URL in two: rather too much is hidden than too little."""
+_ADDRESS = re.compile(r"[a-z]+://(?:[\w.-]+|\[[\da-f:]+\])(?::\d{1,5})?(?:/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
+"""An address in which nothing can be a password: a scheme, a host, a port and a path."""
 
 
 def is_printable(text: str) -> bool:
@@ -34,6 +44,18 @@ def _escape(character: str) -> str:
 
 def without_secrets(text: str) -> str:
     """The text of others, such as a driver's message or a traceback, without what may be a password."""
-    return _SECRETS.sub(
-        lambda found: "//***@" if found[0].startswith("//") else f"{found[0].partition('=')[0]}=***", text
-    )
+    return _SECRETS.sub(_hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    if found["authority"] or found["user"]:
+        return f"{found['authority'] or found['user']}***@"
+    return f"{found['parameter'] or found['word']}***"
+
+
+def plain_address(url: str) -> str:
+    """The address of a server as it may be shown: as it is where no part of it can be a password, else hidden."""
+    if _ADDRESS.fullmatch(url):
+        return url
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9]*(?=://)", url)
+    return f"{scheme[0]}://***" if scheme else "***"

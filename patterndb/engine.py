@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sqlite3
+import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
+from dna_zoo.errors import ConnectionLostError, DnaZooError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
 from patterndb.retry import Patience
 
@@ -74,6 +75,8 @@ LOST = ("08", "57P", "40001", "40P01", "53300")
 """How SQLSTATE begins where the same again may well succeed: no connection, a server that stops or starts, a
 transaction that gave way to another one, too many connections."""
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What turning the values of a row into a record raises where they are not as they were written."""
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
@@ -234,6 +237,13 @@ class Transactions:
                 yield connection
         except SQLAlchemyError as error:
             raise translate(error, self._engine.url) from error
+        except DnaZooError:
+            raise
+        except UNREADABLE as error:
+            raise StoreError(
+                f"{self.url} holds a row that dna-zoo did not write like this ({type(error).__name__}).",
+                hint="Its file may be damaged: run `dna-zoo db check`, or restore it from a copy.",
+            ) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -117,10 +117,11 @@ def table(found: Sequence[Found]) -> Iterator[str]:
     """Lines of the counts: kinds, and what came of them."""
     counts = Counter((each["kind"], each["verdict"]) for each in found)
     verdicts = verdicts_of(verdict for _, verdict in counts)
-    yield f"{'kind':26}{'inputs':>8}" + "".join(f"{verdict:>14}" for verdict in verdicts) + f"{'longest s':>12}"
+    yield f"{'kind':26}{'inputs':>8}" + "".join(f"{verdict:>14}" for verdict in verdicts) + f"{'mean s':>9}{'longest s':>11}"
     for kind, each in by_kind(found).items():
         numbers = "".join(f"{counts[kind, verdict]:>14,}" for verdict in verdicts)
-        yield f"{kind:26}{len(each):>8,}{numbers}{max(one['s'] for one in each):>12.1f}"
+        seconds = [one["s"] for one in each]
+        yield f"{kind:26}{len(each):>8,}{numbers}{sum(seconds) / len(each):>9.2f}{max(seconds):>11.1f}"
 
 
 def verdicts_of(found: Iterator[str]) -> list[str]:

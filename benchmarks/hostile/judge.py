@@ -29,7 +29,11 @@ def judge(kind: str, seed: int, number: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name:
         place = Place(root=Path(name), is_whole=number % WHOLE == WHOLE - 1)
         place.model.mkdir()
-        trial = KINDS[kind].make(place, rng)
+        try:
+            trial = KINDS[kind].make(place, rng)
+        except Exception as error:  # The generator's own fault.
+            reason = "".join(traceback.format_exception(error))[-3000:]
+            return {"kind": kind, "number": number, "verdict": "unmade", "reason": reason, "s": 0.0, "mib": 0.0}
         size, listed = _size(place.model), _names(place.model)
         reset_peak()
         before, start = peak_mib(), time.monotonic()

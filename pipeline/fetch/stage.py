@@ -138,7 +138,7 @@ def _progress(planned: FetchPlan, on_event: OnEvent) -> Callable[[int], None]:
     """Announces the download; what it gives adds up the bytes of all the files of one model."""
     total = planned.download_bytes
     names = " + ".join(file.name for file in planned.missing)
-    source = f"{hub.endpoint()}/{planned.repo} at {(planned.revision or '')[:12]}"
+    source = f"{hub.shown_endpoint()}/{planned.repo} at {(planned.revision or '')[:12]}"
     message = f"{names} ({total / 1e6:,.1f} MB) from {source}"
     start = Event(kind="start", model=planned.key, stage="fetch", total=total, unit="B", message=message)
     on_event(start)

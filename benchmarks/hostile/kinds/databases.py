@@ -1,5 +1,6 @@
 """Databases and homes with bytes changed: an answer is the undamaged one's, or there is none."""
 
+import re
 import shutil
 import sqlite3
 from functools import cache
@@ -60,7 +61,7 @@ def _answer(home: Path, words: tuple[str, ...]) -> str | None:
     text = said.out + "".join(path.read_text(encoding="utf-8") for path in found)
     for path in found:
         path.unlink()
-    return None if said.code else text.replace(str(home), "HOME")
+    return None if said.code else re.sub(" +", " ", text.replace(str(home), "HOME"))
 
 
 def damaged_database(place: Place, rng: np.random.Generator) -> Trial:

@@ -118,7 +118,9 @@ QUANTISED: tuple[Any, ...] = (
 def config_values(place: Place, rng: np.random.Generator) -> Trial:
     """Settings of any kind in a config that is JSON."""
     found = tensors(rng)
-    config: dict[str, Any] = dict(BASIC) | {"quantization_config": pick(rng, QUANTISED)} * bool(rng.integers(5) == 0)
+    config: dict[str, Any] = dict(BASIC)
+    if rng.integers(5) == 0:
+        config["quantization_config"] = pick(rng, QUANTISED)
     for name in rng.choice(SETTINGS, size=rng.integers(1, 5), replace=False):
         config[str(name)] = odd_value(rng)
     if rng.integers(3) == 0:

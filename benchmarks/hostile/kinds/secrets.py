@@ -47,7 +47,7 @@ SIGNS = (
 )
 NAMES = (
     "password", "pwd", "passwd", "PASSWORD", "sslpassword", "passfile", "secret", "token", "api_key", "key", "access_token",
-    "sslkey", "Pass_Word", "auth", "credentials", "pass%77ord", "passphrase", "AccountKey", "sig", "p",
+    "sslkey", "Pass_Word", "auth", "credentials", "pass%77ord", "passphrase", "AccountKey", "sig",
 )  # fmt: skip
 
 
