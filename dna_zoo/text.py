@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["is_printable", "plain_address", "printable", "without_secrets"]
+__all__ = ["is_printable", "plain_address", "printable", "printable_json", "without_secrets"]
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1 controls: escape sequences, NUL, line breaks.
@@ -11,14 +11,17 @@ _UNSAFE = re.compile(
 )
 _SHOWN = "application_name|connect_timeout|dbname|host|mode|port|sslmode|target_session_attrs|user"
 _SECRETS = re.compile(
-    r"(?P<authority>//).*@"
-    r"|(?P<user>:)\S*@"
-    rf"|(?P<parameter>[?&;#](?!(?:{_SHOWN})=)[^\s=&;?]+=)(?:'[^']*'|[^&;\s]*)"
-    r"|(?P<word>\b[\w%-]*(?:pass|pwd|secret|token|key|auth|cred|sig)[\w%-]*\s*=\s*)(?:'[^']*'|[^&;\s]*)",
+    r"(?P<authority>//).{0,500}@"
+    r"|(?P<user>:)\S{0,500}@"
+    # What follows a colon in an authority, unless it is a port.
+    r"|(?P<colon>//[^\n/?#'\"@\[]{0,200}:)(?!\d{1,5}(?:[/?#\s'\",;.)]|$))\S+"
+    rf"|(?P<parameter>[?&;#](?!(?:{_SHOWN})=)[^\s=&;?]{1,100}=)(?:'[^']*'|[^&;\s]*)"
+    r"|(?P<word>\b[\w%-]{0,30}(?:pass|pwd|secret|token|key|auth|cred|sig)[\w%-]{0,30}\s{0,9}=\s{0,9})(?:'[^']*'|[^&;\s]*)",
     re.IGNORECASE,
 )
 """An authority with a user, parameters of a URL but for those that are harmless, and words that say that they are
-secret. A password may hold whatever cuts a URL in two: rather too much is hidden than too little."""
+secret. A password may hold whatever cuts a URL in two: rather too much is hidden than too little. Each repetition has
+an end, so that a long text costs no square of its length."""
 _ADDRESS = re.compile(r"[a-z]+://(?:[\w.-]+|\[[\da-f:]+\])(?::\d{1,5})?(?:/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
 """An address in which nothing can be a password: a scheme, a host, a port and a path."""
 
@@ -38,6 +41,11 @@ def printable(text: str, *, longest: int | None = None, keep: str = "") -> str:
     return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 
+def printable_json(text: str) -> str:
+    r"""JSON with each unsafe character in its texts as JSON's own escape (`\u009b`), which means the same."""
+    return _UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+
+
 def _escape(character: str) -> str:
     return character.encode("ascii", "backslashreplace").decode() if character > "\x7f" else f"\\x{ord(character):02x}"
 
@@ -50,7 +58,7 @@ def without_secrets(text: str) -> str:
 def _hidden(found: re.Match[str]) -> str:
     if found["authority"] or found["user"]:
         return f"{found['authority'] or found['user']}***@"
-    return f"{found['parameter'] or found['word']}***"
+    return f"{found['colon'] or found['parameter'] or found['word']}***"
 
 
 def plain_address(url: str) -> str:

@@ -59,6 +59,9 @@ cannot wait for another writer: it fails at once, whatever the busy timeout says
 # PostgreSQL's default would show each query what was committed before it.
 READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+CUT_HINT = f"{URL_HINT[:-1]}; in a password, write signs such as @, / and # as %40, %2F and %23."
+CUTS = re.compile("[@;#=&?\\s]")
+"""Signs that neither a host nor the name of a database has: a URL that has them there was cut in two by a password."""
 SHOWN = {
     "application_name",
     "connect_timeout",
@@ -100,6 +103,8 @@ def parse_url(text: str) -> URL:
         # Not chained: the cause may quote a part of the password.
         raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=URL_HINT) from None
     backend = url.drivername.lower().partition("+")[0]
+    if _is_cut(url) or (backend == "sqlite" and (url.host or url.username or url.password or url.port)):
+        raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=CUT_HINT)
     if backend in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg", host=url.host and unquote(url.host))
     if backend != "sqlite":
@@ -134,11 +139,17 @@ def masked(url: URL) -> str:
     """The URL as it may be shown: no password, and of the parameters only values that are none."""
     query = {name: value if name.lower() in SHOWN else "***" for name, value in url.query.items()}
     if (path := file_of(url)) is not None:
-        return f"{url.drivername}:///{path}" + "".join(f"?{name}={value}" for name, value in query.items())
-    if "@" in (url.host or "") or any(sign in (url.database or "") for sign in "@;"):
+        return f"{url.drivername}:///{without_secrets(str(path))}" + "".join(f"?{name}={value}" for name, value in query.items())
+    if _is_cut(url):
         return f"{url.drivername.partition('+')[0]}:***"  # The password had a character that cuts a URL in two.
     shown = url.set(query=query).render_as_string().replace("%2A%2A%2A", "***")
     return shown.replace("postgresql+psycopg:", "postgresql:", 1)
+
+
+def _is_cut(url: URL) -> bool:
+    """Whether a sign in the password made a part of it the host or the database, as far as that shows."""
+    database = "" if url.get_backend_name() == "sqlite" else url.database or ""
+    return any(CUTS.search(part) is not None for part in (url.host or "", database))
 
 
 def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:

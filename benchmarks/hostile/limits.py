@@ -20,8 +20,8 @@ SPARE_MIB = 500
 HARD_MIB = 6_000
 """Private memory at which the system says no, so that an input costs its worker and not the machine."""
 HARMLESS = ("/dev/null", "/dev/tty", "/dev/urandom", "/proc/self/")
-PASSING = os.path.join(tempfile.gettempdir(), "dna-zoo-")
-"""How the product's own folders begin that are gone when a command ends."""
+PASSING = tuple(os.path.join(tempfile.gettempdir(), each) for each in ("dna-zoo-", "torchinductor_"))
+"""How folders begin that are gone when a command ends, and torch's own for what it compiles."""
 OWN_MODULE = "zoo.tracing.of_config"
 """What the product starts a process for: a model's class is built in it, by the code of transformers alone."""
 
@@ -129,7 +129,7 @@ def _forbidden(event: str, arguments: tuple[Any, ...]) -> str:
 
 def _may_write(path: Any) -> bool:
     text = os.fsdecode(path)
-    if text.startswith((*HARMLESS, PASSING)):
+    if text.startswith((*HARMLESS, *PASSING)):
         return True
     real = os.path.realpath(text)
     return real.startswith(HARMLESS) or any(real == each or real.startswith(f"{each}/") for each in _WATCHED.allowed)

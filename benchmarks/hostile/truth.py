@@ -20,6 +20,8 @@ from benchmarks.hostile.place import Truth
 __all__ = ["in_archive", "in_safetensors"]
 
 Array = npt.NDArray[Any]
+MOST_VALUES = 1 << 22
+"""Of a tensor, and of a file: larger ones are not read a second time."""
 STORED = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U8": "u1", "BOOL": "?",
@@ -63,8 +65,13 @@ class _Storage:
         self.dtype, self.values = dtype, np.frombuffer(data, STORED[dtype])
 
 
-def _rebuild(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Array:
+def _rebuild(
+    storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any
+) -> Array:
     """A tensor of a storage, by the numbers in the pickle."""
+    if prod(size) > MOST_VALUES:
+        raise MemoryError
+    is_negated = len(rest) > 2 and bool(rest[2]) and rest[2].get("neg")
     if prod(size) == 0:
         return np.empty(size, np.float32)
     places = np.full(size, offset, dtype=np.int64)
@@ -73,7 +80,8 @@ def _rebuild(storage: _Storage, offset: int, size: tuple[int, ...], stride: tupl
         places = places + step * steps
     if places.min() < 0:
         raise IndexError
-    return _floats(storage.values[places], storage.dtype)
+    values = _floats(storage.values[places], storage.dtype)
+    return -values if is_negated else values
 
 
 class _Reader(pickle.Unpickler):
@@ -104,7 +112,7 @@ def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(entry)
 
 
-def in_archive(path: Path, most_values: int = 1 << 22) -> Truth:
+def in_archive(path: Path) -> Truth:
     """Of a `.bin` in the format of today whose pickle is one mapping of tensors."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -112,7 +120,7 @@ def in_archive(path: Path, most_values: int = 1 << 22) -> Truth:
             found = _Reader(archive, folder).load()
         if not all(isinstance(each, np.ndarray) for each in found.values()):
             return None
-        if sum(each.size for each in found.values()) > most_values:
+        if sum(each.size for each in found.values()) > MOST_VALUES:
             return None
         return {str(name): each for name, each in found.items()}
     except (Exception, MemoryError):

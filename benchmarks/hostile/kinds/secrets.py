@@ -17,7 +17,7 @@ __all__ = ["passwords", "passwords_kept"]
 Rng = np.random.Generator
 HOSTS = ("127.0.0.1:1", "localhost:1", "[::1]:1", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "")
 SCHEMES = (
-    "postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+none", "mysql", "sqlite", "jdbc:postgresql",
+    "postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+none", "mysql", "sqlite", "sqlite+none", "jdbc:postgresql",
     "POSTGRESQL", "postgresql ", "http", "https", "ftp", "s3", "mongodb", "redis", "", "postgresql+", "1postgresql",
 )  # fmt: skip
 SIGNS = (
@@ -73,7 +73,6 @@ def _spelling(rng: Rng, secret: str) -> str:
         f"{scheme}:{user}:{one}@{host}{tail}",
         f"{scheme}:///{user}:{one}@{host}{tail}",
         f"{user}:{one}@{host}{tail}",
-        f"{scheme}://{one}@{host}{tail}",
         f"{scheme}://:{one}@{host}{tail}",
         f"{scheme}://{host}/d?user={user}&{name}={one}",
         f"{scheme}://{host}/d;{name}={one};user={user}",
