@@ -2,7 +2,7 @@
 
     python -m benchmarks.hostile                          # 10,000 inputs: three quarters of an hour of one core
     python -m benchmarks.hostile --inputs 500 --out ''    # and keep nothing
-    python -m benchmarks.hostile --kinds shapes 'GGUF files' --seed 3
+    python -m benchmarks.hostile --kinds shapes 'GGUF files'        # those of the 10,000 alone, in place of what is kept
     python -m benchmarks.hostile --page                   # the table of the last run, into docs/hostile.md
 
 An input is right if it is answered as an independent reading or the undamaged file says, or refused in two sentences.
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,8 @@ def main() -> None:
         write_figures(PAGE, COMMAND, page_lines(read_results(options.out)))
         return
     kinds = options.kinds or list(KINDS)
-    tasks = [
-        (kind, options.seed, number)
-        for kind, count in shared_out(options.inputs, kinds).items()
-        for number in range(count)
-    ]
+    counts = shared_out(options.inputs)
+    tasks = [(kind, options.seed, number) for kind in kinds for number in range(counts[kind])]
     started = time.monotonic()
     shares = [tasks[start :: options.jobs] for start in range(options.jobs)]
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -62,15 +59,16 @@ def main() -> None:
         print(f"\n{each['kind']} {each['number']}: {each['verdict']}\n{each['reason'][-1500:]}")
     print(f"\n{len(found):,} inputs, {len(wrong):,} wrong, {time.monotonic() - started:,.0f} s")
     if options.out:
-        write_results(options.out, kept(found, wrong, options.seed))
+        before = read_results(options.out) if options.kinds else {}
+        write_results(options.out, merged(before, kept(found, wrong, options.seed)))
     sys.exit(bool(wrong))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, out="hostile")
-    parser.add_argument("--inputs", type=int, default=10_000)
-    parser.add_argument("--kinds", nargs="*", choices=KINDS)
+    parser.add_argument("--inputs", type=int, default=10_000, help="of all kinds together")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, help="judge those of these kinds alone")
     parser.add_argument("--jobs", type=int, default=1, help="workers")
     parser.add_argument("--show", type=int, default=3, help="wrong inputs of each kind that are printed with reasons")
     parser.add_argument("--seed", type=int, default=0)
@@ -78,10 +76,10 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def shared_out(inputs: int, kinds: Sequence[str]) -> dict[str, int]:
+def shared_out(inputs: int) -> dict[str, int]:
     """How many inputs of each kind make at least so many, by their shares; one of each at least."""
-    total = sum(KINDS[kind].share for kind in kinds)
-    return {kind: max(1, -int(-inputs * KINDS[kind].share // total)) for kind in kinds}
+    total = sum(kind.share for kind in KINDS.values())
+    return {name: max(1, -int(-inputs * kind.share // total)) for name, kind in KINDS.items()}
 
 
 def judged(tasks: Sequence[tuple[str, int, int]]) -> Iterator[Found]:
@@ -124,11 +122,13 @@ def table(found: Sequence[Found]) -> Iterator[str]:
         yield f"{kind:26}{len(each):>8,}{numbers}{sum(seconds) / len(each):>9.2f}{max(seconds):>11.1f}"
 
 
-def verdicts_of(found: Iterator[str]) -> list[str]:
+def verdicts_of(found: Iterable[str]) -> list[str]:
+    """What came of inputs, the right first."""
     return [*RIGHT, *sorted({verdict for verdict in found if verdict not in RIGHT})]
 
 
 def by_kind(found: Sequence[Found]) -> dict[str, list[Found]]:
+    """The inputs of each kind, in the order of the table of kinds."""
     grouped: dict[str, list[Found]] = defaultdict(list)
     for each in found:
         grouped[each["kind"]].append(each)
@@ -158,6 +158,17 @@ def kept(found: Sequence[Found], wrong: Sequence[Found], seed: int) -> dict[str,
     ]
     short = [{**each, "reason": each["reason"][-400:]} for each in wrong]
     return {"seed": seed, "inputs": len(found), "wrong": short, "rows": rows}
+
+
+def merged(before: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The results with those of other kinds that were kept before, where they are of the same seed."""
+    if before.get("seed") != found["seed"]:
+        return found
+    own = {row["kind"] for row in found["rows"]}
+    rows = {row["kind"]: row for row in (*before["rows"], *found["rows"])}
+    wrong = [*(each for each in before["wrong"] if each["kind"] not in own), *found["wrong"]]
+    ordered = [rows[kind] for kind in KINDS if kind in rows]
+    return {**found, "inputs": sum(row["inputs"] for row in ordered), "wrong": wrong, "rows": ordered}
 
 
 def page_lines(results: Mapping[str, Any]) -> Iterator[str]:

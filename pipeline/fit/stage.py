@@ -4,7 +4,6 @@ Tensors of one shape, and their nulls, are trained as one stack. A stack that is
 leaves a checkpoint, so a killed fit goes on where it was.
 """
 
-import json
 import logging
 import math
 import threading
@@ -34,13 +33,13 @@ from pipeline.fit.report import Errors, FitCost, Quantised, TensorFit
 from pipeline.fit.sizing import MOMENTS, NetworkSize, choose_size, step_size
 from pipeline.fit.slots import FIT_NULLS, Slot
 from pipeline.fit.split import split_budget
-from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
+from pipeline.fit.trainer import Trainer, TrainResult, load_tensors, save_tensors
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.fit.versions import Measured, bought_means
 from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
+from pipeline.stages import read_checked, write_checked
 from zoo.tensors import TensorSpec
 
 __all__ = [
@@ -213,9 +212,11 @@ def _levels(
     if not is_shared_out or settings.hidden_dim or settings.rank:
         return {}
     path = directory / "split.json"
-    if not path.exists():
-        write_json(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
-    return structure(json.loads(path.read_text()), dict[str, float])
+    kept = read_checked(path)
+    if kept is None or "split" not in kept:
+        found = split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought)
+        write_checked(path, kept := {"split": found})
+    return structure(kept["split"], dict[str, float])
 
 
 def plan_stacks(
@@ -335,14 +336,14 @@ class _Work:
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""
         path, networks_path = (self.directory / f"{stack.name}.{end}" for end in ("json", "pt"))
-        if not (path.exists() and networks_path.exists()):
+        if read_checked(path) is None or load_tensors(networks_path) is None:
             result, networks = self._train(stack, on_step)
             save_tensors(networks, networks_path)
-            write_json(path, result)
+            write_checked(path, result)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
-        result = json.loads(path.read_text())
-        assert isinstance(result, dict)
-        return result
+        kept = read_checked(path)
+        assert kept is not None
+        return kept
 
     def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         started = time.perf_counter()
