@@ -10,7 +10,7 @@ It is wrong if it ends in another exception, takes more than ten seconds of work
 MiB, leaves its run `running`, starts a process, opens a connection or a file beside the home, has values read that are
 not in the file or other figures told, sends control characters to the terminal, or tells a password. Workers are
 processes that judge one input after the other; each is started anew after an input that ended it. Of the models one in
-twenty is mined and shown, the others are read. Exit code 1 if anything was wrong.
+fifty is mined and shown, the others are read. Exit code 1 if anything was wrong.
 """
 
 import argparse
@@ -92,6 +92,8 @@ def judged(tasks: Sequence[tuple[str, int, int]]) -> Iterator[Found]:
         worker.stdin.flush()
         line = worker.stdout.readline() if select.select([worker.stdout], [], [], PATIENCE)[0] else None
         found = json.loads(line) if line else None
+        if found and found["verdict"] not in RIGHT:
+            print(f"{kind} {number}: {found['verdict']}", file=sys.stderr, flush=True)
         if found and found["verdict"] not in ("memory", "hung"):
             yield found
             continue

@@ -18,7 +18,7 @@ from benchmarks.hostile.place import Place, Wrong
 
 __all__ = ["WHOLE", "judge"]
 
-WHOLE = 20
+WHOLE = 50
 """One of so many models is mined and shown; the others are read."""
 
 
