@@ -71,6 +71,9 @@ __all__ = [
     "did_you_mean",
 ]
 
+LONGEST_NAME = 200
+"""Characters of what somebody may have meant to type."""
+
 
 class DnaZooError(Exception):
     """What happened, in one sentence, and what to do about it (`hint`), in another."""
@@ -200,8 +203,11 @@ class SchemaVersionError(StoreError):
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`Did you mean 'a' or 'b'?` of up to three names that look like `name`, the closest first; else nothing.
 
-    Of a Hub id, the part after the slash is recognised too: people type it alone.
+    Of a Hub id, the part after the slash is recognised too: people type it alone. Nothing is like a very long text,
+    which would take the square of its length to find.
     """
+    if len(name) > LONGEST_NAME:
+        return ""
     spellings: dict[str, str] = {}
     for each in names:
         spellings.setdefault(each.lower(), each)

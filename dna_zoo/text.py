@@ -12,10 +12,10 @@ _UNSAFE = re.compile(
 _SHOWN = "application_name|connect_timeout|dbname|host|mode|port|sslmode|target_session_attrs|user"
 _SECRETS = re.compile(
     r"(?P<authority>//).{0,500}@"
-    r"|(?P<user>:)\S{0,500}@"
+    r"|(?P<user>:)(?=\S).{0,500}@"
     # What follows a colon in an authority, unless it is a port.
-    r"|(?P<colon>//[^\n/?#'\"@\[]{0,200}:)(?!\d{1,5}(?:[/?#\s'\",;.)]|$))\S+"
-    rf"|(?P<parameter>[?&;#](?!(?:{_SHOWN})=)[^\s=&;?]{1,100}=)(?:'[^']*'|[^&;\s]*)"
+    r"|(?P<colon>//[^\n/?#'\"@\[;=&]{0,200}?:)(?!\d{1,5}(?:[/?#\s'\",;.)]|$))\S+"
+    rf"|(?P<parameter>[?&;#](?!(?:{_SHOWN})=)[^\s=&;?]{{1,100}}=)(?:'[^']*'|[^&;\s]*)"
     r"|(?P<word>\b[\w%-]{0,30}(?:pass|pwd|secret|token|key|auth|cred|sig)[\w%-]{0,30}\s{0,9}=\s{0,9})(?:'[^']*'|[^&;\s]*)",
     re.IGNORECASE,
 )

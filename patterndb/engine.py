@@ -62,6 +62,8 @@ URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
 CUT_HINT = f"{URL_HINT[:-1]}; in a password, write signs such as @, / and # as %40, %2F and %23."
 CUTS = re.compile("[@;#=&?\\s]")
 """Signs that neither a host nor the name of a database has: a URL that has them there was cut in two by a password."""
+CUTTING = re.compile("[/?#;&=]")
+"""Signs of a password with which nobody can tell where it ends."""
 SHOWN = {
     "application_name",
     "connect_timeout",
@@ -139,8 +141,10 @@ def masked(url: URL) -> str:
     """The URL as it may be shown: no password, and of the parameters only values that are none."""
     query = {name: value if name.lower() in SHOWN else "***" for name, value in url.query.items()}
     if (path := file_of(url)) is not None:
-        return f"{url.drivername}:///{without_secrets(str(path))}" + "".join(f"?{name}={value}" for name, value in query.items())
-    if _is_cut(url):
+        return f"{url.drivername}:///{without_secrets(str(path))}" + "".join(
+            f"?{name}={value}" for name, value in query.items()
+        )
+    if _is_cut(url) or any(CUTTING.search(part) for part in (url.username or "", url.password or "")):
         return f"{url.drivername.partition('+')[0]}:***"  # The password had a character that cuts a URL in two.
     shown = url.set(query=query).render_as_string().replace("%2A%2A%2A", "***")
     return shown.replace("postgresql+psycopg:", "postgresql:", 1)

@@ -32,7 +32,7 @@ from benchmarks.scaffold import make_parser, read_results, write_figures, write_
 __all__ = ["RIGHT", "judged", "shared_out"]
 
 RIGHT = ("answered", "refused")
-PATIENCE = 12 * SECONDS
+PATIENCE = 30 * SECONDS
 """Seconds on the clock after which a worker that says nothing is killed."""
 ROOT = Path(__file__).parents[2]
 PAGE, COMMAND = ROOT / "docs" / "hostile.md", "python -m benchmarks.hostile --page"
@@ -117,7 +117,11 @@ def table(found: Sequence[Found]) -> Iterator[str]:
     """Lines of the counts: kinds, and what came of them."""
     counts = Counter((each["kind"], each["verdict"]) for each in found)
     verdicts = verdicts_of(verdict for _, verdict in counts)
-    yield f"{'kind':26}{'inputs':>8}" + "".join(f"{verdict:>14}" for verdict in verdicts) + f"{'mean s':>9}{'longest s':>11}"
+    yield (
+        f"{'kind':26}{'inputs':>8}"
+        + "".join(f"{verdict:>14}" for verdict in verdicts)
+        + f"{'mean s':>9}{'longest s':>11}"
+    )
     for kind, each in by_kind(found).items():
         numbers = "".join(f"{counts[kind, verdict]:>14,}" for verdict in verdicts)
         seconds = [one["s"] for one in each]

@@ -32,16 +32,26 @@ class Hung(BaseException):
 
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise `Hung` after so many seconds of this process's work, or six times as many on the clock."""
+    """Raise `Hung` after so many seconds of this process's work, or twelve times as many on the clock."""
+
+    fired: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
+        fired.append(number)
         raise Hung
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGALRM, signal.SIGPROF)}
-    signal.setitimer(signal.ITIMER_REAL, 6 * seconds)
+    signal.setitimer(signal.ITIMER_REAL, 12 * seconds)
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
+        # Whatever was on the way may have taken it for Ctrl-C.
+        if fired:
+            raise Hung
+    except Exception:
+        if fired:
+            raise Hung from None
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)

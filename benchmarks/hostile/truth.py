@@ -65,9 +65,7 @@ class _Storage:
         self.dtype, self.values = dtype, np.frombuffer(data, STORED[dtype])
 
 
-def _rebuild(
-    storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any
-) -> Array:
+def _rebuild(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Array:
     """A tensor of a storage, by the numbers in the pickle."""
     if prod(size) > MOST_VALUES:
         raise MemoryError
