@@ -141,9 +141,9 @@ def masked(url: URL) -> str:
     """The URL as it may be shown: no password, and of the parameters only values that are none."""
     query = {name: value if name.lower() in SHOWN else "***" for name, value in url.query.items()}
     if (path := file_of(url)) is not None:
-        return f"{url.drivername}:///{without_secrets(str(path))}" + "".join(
-            f"?{name}={value}" for name, value in query.items()
-        )
+        # A path that looks like a URL with a secret shows nothing of itself.
+        shown = str(path) if without_secrets(str(path)) == str(path) else "***"
+        return f"{url.drivername}:///{shown}" + "".join(f"?{name}={value}" for name, value in query.items())
     if _is_cut(url) or any(CUTTING.search(part) for part in (url.username or "", url.password or "")):
         return f"{url.drivername.partition('+')[0]}:***"  # The password had a character that cuts a URL in two.
     shown = url.set(query=query).render_as_string().replace("%2A%2A%2A", "***")

@@ -1,4 +1,4 @@
-"""What strangers send: an answer that is right, or two sentences; nothing run, nothing beside the home, nothing told."""
+"""What strangers send: a right answer or two sentences; nothing run, nothing beside the home, nothing told."""
 
 import os
 import subprocess

@@ -1,15 +1,15 @@
 """What becomes of what strangers send: generated inputs, each given to the product, and what came of them.
 
-    python -m benchmarks.hostile                          # 10,000 inputs: three quarters of an hour of one core
+    python -m benchmarks.hostile                          # 10,000 inputs; kept kind by kind
     python -m benchmarks.hostile --inputs 500 --out ''    # and keep nothing
-    python -m benchmarks.hostile --kinds shapes 'GGUF files'        # those of the 10,000 alone, in place of what is kept
+    python -m benchmarks.hostile --kinds shapes 'GGUF files'    # those alone, in place of what is kept of them
     python -m benchmarks.hostile --page                   # the table of the last run, into docs/hostile.md
 
 An input is right if it is answered as an independent reading or the undamaged file says, or refused in two sentences.
 It is wrong if it ends in another exception, takes more than ten seconds of work or memory beyond twice the file and 500
 MiB, leaves its run `running`, starts a process, opens a connection or a file beside the home, has values read that are
-not in the file or other figures told, sends control characters to the terminal, or tells a password. Workers are
-processes that judge one input after the other; each is started anew after an input that ended it. Of the models one in
+not in the file or other figures told, sends control characters to the terminal, or tells a password. A worker is a
+process that judges one input after the other; a new one is started after an input that ended it. Of the models one in
 fifty is mined and shown, the others are read. Exit code 1 if anything was wrong.
 """
 
@@ -21,7 +21,6 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,16 @@ def main() -> None:
     kinds = options.kinds or list(KINDS)
     counts = shared_out(options.inputs)
     tasks = [(kind, options.seed, number) for kind in kinds for number in range(counts[kind])]
-    started = time.monotonic()
-    shares = [tasks[start :: options.jobs] for start in range(options.jobs)]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        found = [each for share in pool.map(lambda share: list(judged(share)), shares) for each in share]
-    wrong = [each for each in found if each["verdict"] not in RIGHT]
+    started, found, before = time.monotonic(), list[Found](), read_results(options.out) if options.kinds else {}
+    for each in judged(tasks):
+        found.append(each)
+        if options.out and len(found) == sum(counts[kind] for kind in by_kind(found)):  # The last one of a kind.
+            write_results(options.out, merged(before, kept(found, options.seed)))
+    wrong = wrong_of(found)
     print("\n".join(table(found)))
     for each in sample_of(wrong, options.show):
         print(f"\n{each['kind']} {each['number']}: {each['verdict']}\n{each['reason'][-1500:]}")
     print(f"\n{len(found):,} inputs, {len(wrong):,} wrong, {time.monotonic() - started:,.0f} s")
-    if options.out:
-        before = read_results(options.out) if options.kinds else {}
-        write_results(options.out, merged(before, kept(found, wrong, options.seed)))
     sys.exit(bool(wrong))
 
 
@@ -69,7 +66,6 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__, out="hostile")
     parser.add_argument("--inputs", type=int, default=10_000, help="of all kinds together")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, help="judge those of these kinds alone")
-    parser.add_argument("--jobs", type=int, default=1, help="workers")
     parser.add_argument("--show", type=int, default=3, help="wrong inputs of each kind that are printed with reasons")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", action="store_true", help="write the table of the kept results into docs/hostile.md")
@@ -128,6 +124,11 @@ def table(found: Sequence[Found]) -> Iterator[str]:
         yield f"{kind:26}{len(each):>8,}{numbers}{sum(seconds) / len(each):>9.2f}{max(seconds):>11.1f}"
 
 
+def wrong_of(found: Iterable[Found]) -> list[Found]:
+    """The inputs that were neither answered rightly nor refused."""
+    return [each for each in found if each["verdict"] not in RIGHT]
+
+
 def verdicts_of(found: Iterable[str]) -> list[str]:
     """What came of inputs, the right first."""
     return [*RIGHT, *sorted({verdict for verdict in found if verdict not in RIGHT})]
@@ -150,7 +151,7 @@ def sample_of(wrong: Sequence[Found], count: int) -> Iterator[Found]:
             yield each
 
 
-def kept(found: Sequence[Found], wrong: Sequence[Found], seed: int) -> dict[str, Any]:
+def kept(found: Sequence[Found], seed: int) -> dict[str, Any]:
     """The counts by kind, and every wrong input with the end of its reason."""
     rows = [
         {
@@ -162,7 +163,7 @@ def kept(found: Sequence[Found], wrong: Sequence[Found], seed: int) -> dict[str,
         }
         for kind, each in by_kind(found).items()
     ]
-    short = [{**each, "reason": each["reason"][-400:]} for each in wrong]
+    short = [{**each, "reason": each["reason"][-400:]} for each in wrong_of(found)]
     return {"seed": seed, "inputs": len(found), "wrong": short, "rows": rows}
 
 

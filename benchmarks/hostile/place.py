@@ -1,4 +1,4 @@
-"""What a kind of hostile input is: a maker that writes one into a folder of its own, and a trial of what comes of it."""
+"""What a kind of hostile input is: a maker that writes one into its own folder, and a trial of what comes of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

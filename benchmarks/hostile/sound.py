@@ -1,4 +1,4 @@
-"""What is sound, to be damaged: a home with three small models mined, a DNA, a shared pattern, a GGUF file. Made once."""
+"""What is sound, to be damaged: a home of three small models, a DNA, a shared pattern, a GGUF file. Made once."""
 
 import shutil
 import tempfile

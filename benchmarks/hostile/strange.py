@@ -12,7 +12,7 @@ Rng = np.random.Generator
 ODD_TEXTS = (
     "\x1b[31mred", "\x1b]8;;http://x\x07link", "\x9b2J", "a\x00b", "\ud800", "two\nlines", "\r", "\u202eabc", "[/x]",
     "\\[/x]", "\\[link=http://x]y", "=1+1", "@sum", "+1", "-1", "\ttab", "<script>", "a\\|b", "x" * 100_000, "[query]",
-    "../../up", "C:\\x", "\ufeffbom", "e\u0301", "\u2028", "", " ", "=HYPERLINK(\"http://x\")", "-2+3+cmd|' /C calc'!A0",
+    "../../up", "C:\\x", "\ufeffbom", "e\u0301", "\u2028", "", " ", "=HYPERLINK(1)", "-2+3+cmd|' /C calc'!A0",
     "[x](javascript:alert(1))", "<img src=x onerror=alert(1)>", "![x](http://x)", "| a | b |", "`code`", "\\input{x}",
     "\\write18{x}", "%", "$x$", "{", "}", "&", "#", "~", "^", "_", "[h]", "\u200b", "\u200f", "\x7f", "\x85",
     "%s%n", "{0}", "${HOME}", "$(touch x)", "`touch x`", "; rm -rf x", "'; DROP TABLE models; --", "\"", "'", "\\",

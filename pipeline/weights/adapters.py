@@ -140,7 +140,7 @@ def _scale(module: str, rank: int, config: Mapping[str, Any]) -> float:
 def _of_module(module: str, patterns: Mapping[str, Any], default: Any) -> Any:
     """The value of the first pattern that the module's name ends in.
 
-    To peft a pattern is a regular expression. Those are strangers' here, and may take for ever: only names are followed.
+    To peft a pattern is a regular expression. A stranger's may take for ever: only names are followed.
     """
     for key, value in patterns.items():
         name = key.removeprefix("^").removesuffix("$").replace("\\.", ".")

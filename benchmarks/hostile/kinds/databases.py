@@ -16,12 +16,23 @@ from benchmarks.hostile.strange import damaged, odd_value, pick
 __all__ = ["damaged_database", "damaged_home", "odd_rows"]
 
 READINGS = (
-    ("show", "one", "--format", "json"), ("show", "two"), ("models", "--format", "json"), ("runs", "--format", "json"),
-    ("similar", "one", "--format", "json"), ("compare", "one", "two", "--format", "json"), ("models", "versions", "one"),
-    ("taxonomy", "--format", "json"), ("questions", "--format", "json"), ("db", "current"), ("db", "check"),
-    ("export", "{}.csv"), ("export", "{}.jsonl", "--table", "tensors"), ("export", "{}.csv", "--table", "signatures"),
-    ("export", "{}.tex", "--table", "roles"), ("export", "{}.md", "--table", "distances"),
-)  # fmt: skip
+    ("show", "one", "--format", "json"),
+    ("show", "two"),
+    ("models", "--format", "json"),
+    ("runs", "--format", "json"),
+    ("similar", "one", "--format", "json"),
+    ("compare", "one", "two", "--format", "json"),
+    ("models", "versions", "one"),
+    ("taxonomy", "--format", "json"),
+    ("questions", "--format", "json"),
+    ("db", "current"),
+    ("db", "check"),
+    ("export", "{}.csv"),
+    ("export", "{}.jsonl", "--table", "tensors"),
+    ("export", "{}.csv", "--table", "signatures"),
+    ("export", "{}.tex", "--table", "roles"),
+    ("export", "{}.md", "--table", "distances"),
+)
 DATABASE = "dna-zoo.db"
 
 

@@ -53,8 +53,19 @@ def strange_cells(place: Place, rng: np.random.Generator) -> Trial:
             pass
     table, suffix = pick(rng, TABLES), pick(rng, SUFFIXES)
     file = place.home / f"x{suffix}"
-    listing = pick(rng, (("models",), ("models", "--format", "quiet"), ("similar", "two"), ("taxonomy",), ("questions",),
-                         ("show", texts[0] or "k"), ("compare", "two", texts[0] or "k"), ("models", "--text", texts[2])))  # fmt: skip
+    listing = pick(
+        rng,
+        (
+            ("models",),
+            ("models", "--format", "quiet"),
+            ("similar", "two"),
+            ("taxonomy",),
+            ("questions",),
+            ("show", texts[0] or "k"),
+            ("compare", "two", texts[0] or "k"),
+            ("models", "--text", texts[2]),
+        ),
+    )
 
     def trial() -> str:
         if not any("\x00" in word or "\ud800" <= word <= "\udfff" for word in listing):
@@ -130,12 +141,17 @@ def _check_parquet(path: Path) -> None:
         raise Wrong("wrong", "the Parquet file holds nothing")
 
 
-CHECKS = {".csv": _check_csv, ".md": _check_markdown, ".tex": _check_latex, ".jsonl": _check_lines,
-          ".parquet": _check_parquet}  # fmt: skip
+CHECKS = {
+    ".csv": _check_csv,
+    ".md": _check_markdown,
+    ".tex": _check_latex,
+    ".jsonl": _check_lines,
+    ".parquet": _check_parquet,
+}
 
 
 def export_targets(place: Place, rng: np.random.Generator) -> Trial:
-    """A table, a report or a picture for a place where something is: a file, a pipe, a socket, a folder, the database."""
+    """A table for a place where something is: a file, a pipe, a socket, a folder, the database."""
     shutil.copytree(sound_home(), place.home)
     suffix = pick(rng, (*SUFFIXES, "", ".txt", ".db", ".CSV"))
     path = place.home / f"there{suffix}"

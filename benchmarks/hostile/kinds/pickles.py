@@ -93,7 +93,7 @@ def _rewritten(data: bytes, change: Callable[[str, bytes], bytes], method: int =
 
 
 def pickle_opcodes(place: Place, rng: np.random.Generator) -> Trial:
-    """A file of today with its pickle's instructions changed, doubled, cut or put elsewhere; its checksums are right."""
+    """A file of today with its pickle's instructions changed, doubled, cut or moved; its checksums are right."""
 
     def change(name: str, data: bytes) -> bytes:
         return _other_opcodes(data, rng) if name.endswith("data.pkl") else data
@@ -129,8 +129,29 @@ def _other_opcodes(data: bytes, rng: np.random.Generator) -> bytes:
 
 def _number(rng: np.random.Generator) -> bytes:
     """An instruction that pushes a number, a text or a mark."""
-    return bytes(pick(rng, (b"K\x00", b"M\xff\xff", b"J\xff\xff\xff\x7f", b"\x8a\x09" + b"\xff" * 8 + b"\x7f", b"(", b"N",
-                            b"\x88", b"]", b"}", b")", b"X\x01\x00\x00\x00a", b"0", b"2", b"R", b"Q", b"b")))  # fmt: skip
+    return bytes(
+        pick(
+            rng,
+            (
+                b"K\x00",
+                b"M\xff\xff",
+                b"J\xff\xff\xff\x7f",
+                b"\x8a\x09" + b"\xff" * 8 + b"\x7f",
+                b"(",
+                b"N",
+                b"\x88",
+                b"]",
+                b"}",
+                b")",
+                b"X\x01\x00\x00\x00a",
+                b"0",
+                b"2",
+                b"R",
+                b"Q",
+                b"b",
+            ),
+        )
+    )
 
 
 def archive_fields(place: Place, rng: np.random.Generator) -> Trial:

@@ -17,9 +17,27 @@ __all__ = ["passwords", "passwords_kept"]
 Rng = np.random.Generator
 HOSTS = ("127.0.0.1:1", "localhost:1", "[::1]:1", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "")
 SCHEMES = (
-    "postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+none", "mysql", "sqlite", "sqlite+none", "jdbc:postgresql",
-    "POSTGRESQL", "postgresql ", "http", "https", "ftp", "s3", "mongodb", "redis", "", "postgresql+", "1postgresql",
-)  # fmt: skip
+    "postgresql",
+    "postgres",
+    "postgresql+psycopg",
+    "postgresql+psycopg2",
+    "postgresql+none",
+    "mysql",
+    "sqlite",
+    "sqlite+none",
+    "jdbc:postgresql",
+    "POSTGRESQL",
+    "postgresql ",
+    "http",
+    "https",
+    "ftp",
+    "s3",
+    "mongodb",
+    "redis",
+    "",
+    "postgresql+",
+    "1postgresql",
+)
 SIGNS = (
     "@",
     "/",
@@ -46,9 +64,26 @@ SIGNS = (
     ",",
 )
 NAMES = (
-    "password", "pwd", "passwd", "PASSWORD", "sslpassword", "passfile", "secret", "token", "api_key", "key", "access_token",
-    "sslkey", "Pass_Word", "auth", "credentials", "pass%77ord", "passphrase", "AccountKey", "sig",
-)  # fmt: skip
+    "password",
+    "pwd",
+    "passwd",
+    "PASSWORD",
+    "sslpassword",
+    "passfile",
+    "secret",
+    "token",
+    "api_key",
+    "key",
+    "access_token",
+    "sslkey",
+    "Pass_Word",
+    "auth",
+    "credentials",
+    "pass%77ord",
+    "passphrase",
+    "AccountKey",
+    "sig",
+)
 
 
 def _secret(rng: Rng) -> tuple[str, tuple[str, ...]]:

@@ -105,7 +105,7 @@ def hub_answers(place: Place, rng: np.random.Generator) -> Trial:
         _answer(_http("200 OK", {"Content-Type": "application/json"}, b"[" * 100_000)),
         _answer(_http("200 OK", {"Content-Type": "text/html"}, b"<html>" * 1000)),
         _answer(_http("200 OK", {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08" + rng.bytes(100))),
-    )  # fmt: skip
+    )
     talk, asked = (
         pick(rng, talks),
         pick(rng, (("fetch", "org/model"), ("mine", "org/model"), ("mine", "--dry-run", "a/b"))),
@@ -128,9 +128,18 @@ def hub_answers(place: Place, rng: np.random.Generator) -> Trial:
 
 def silent_database(place: Place, rng: np.random.Generator) -> Trial:
     """A server that is no PostgreSQL, or says nothing."""
-    talks: tuple[Talk, ...] = (_silent, _answer(b"N"), _answer(b"S"), _answer(b"E\x00\x00\x00\x08oops"),
-                               _answer(rng.bytes(500)), _answer(b""), _answer(b"\x00" * 9), _answer(b"HTTP/1.1 200\r\n\r\n"),
-                               _answer(b"R\x7f\xff\xff\xff"), _answer(b"R\x00\x00\x00\x08\x00\x00\x00\x63"))  # fmt: skip
+    talks: tuple[Talk, ...] = (
+        _silent,
+        _answer(b"N"),
+        _answer(b"S"),
+        _answer(b"E\x00\x00\x00\x08oops"),
+        _answer(rng.bytes(500)),
+        _answer(b""),
+        _answer(b"\x00" * 9),
+        _answer(b"HTTP/1.1 200\r\n\r\n"),
+        _answer(b"R\x7f\xff\xff\xff"),
+        _answer(b"R\x00\x00\x00\x08\x00\x00\x00\x63"),
+    )
     talk = talks[0] if rng.integers(20) == 0 else pick(rng, talks[1:])
     asked = pick(rng, (("models",), ("db", "check"), ("db", "upgrade"), ("show", "x")))
 
