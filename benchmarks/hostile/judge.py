@@ -18,8 +18,8 @@ from benchmarks.hostile.place import Place, Wrong
 
 __all__ = ["WHOLE", "judge"]
 
-WHOLE = 50
-"""One of so many models is mined and shown; the others are read."""
+WHOLE = 200
+"""One of so many models of a kind is mined and shown; the others are read."""
 
 
 def judge(kind: str, seed: int, number: int) -> dict[str, Any]:
