@@ -17,23 +17,16 @@ from benchmarks.hostile.place import Kind, Place, Trial, Wrong
 from benchmarks.hostile.strange import changed, damaged, odd_text
 
 INPUTS, SEED = 500, 1
-MINED = ("names of tensors", "settings of a config", "model cards", "shapes", "extreme values", "names of folders")
-"""Of which one is mined and shown, too."""
+CHEAP = ("values of a header", "bytes of a header", "shapes", "fields of archives", "instructions of pickles")
+"""Of which there are as many more as make `INPUTS`."""
 
 
 def tasks() -> list[tuple[str, int, int]]:
-    """As many as `INPUTS` of the kinds that take no seconds, by their shares, and some that are mined."""
-    quick = {name: count for name, count in shared_out(INPUTS).items() if KINDS[name].is_quick}
-    short = INPUTS - sum(quick.values())
-    cheap = [name for name in quick if name in CHEAP]
-    more = {name: -(-short // len(cheap)) for name in cheap}
-    counted = {name: count + more.get(name, 0) for name, count in quick.items()}
-    read = [(name, SEED, number) for name, count in counted.items() for number in range(count)]
-    slow = [(name, SEED, 0) for name, kind in KINDS.items() if not kind.is_quick]
-    return [*read, *slow, *((name, SEED, judging.WHOLE - 1) for name in MINED)]
-
-
-CHEAP = ("values of a header", "bytes of a header", "shapes", "fields of archives", "instructions of pickles")
+    """Inputs of all kinds: of those that take seconds one each, of the others by their shares."""
+    counts = {name: count if KINDS[name].is_quick else 1 for name, count in shared_out(INPUTS // 2).items()}
+    more = -(-(INPUTS - sum(counts.values())) // len(CHEAP))
+    counts |= {name: counts[name] + more for name in CHEAP}
+    return [(name, SEED, number) for name, count in counts.items() for number in range(count)]
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ An input is right if it is answered as an independent reading or the undamaged f
 It is wrong if it ends in another exception, takes more than ten seconds of work or memory beyond twice the file and 500
 MiB, leaves its run `running`, starts a process, opens a connection or a file beside the home, has values read that are
 not in the file or other figures told, sends control characters to the terminal, or tells a password. A worker is a
-process that judges one input after the other; a new one is started after an input that ended it. Of the models one in
-two hundred is mined and shown, the others are read. Exit code 1 if anything was wrong.
+process that judges one input after the other; a new one is started after an input that ended it. Models are
+read; those of the last kind are mined and shown. Exit code 1 if anything was wrong.
 """
 
 import argparse

@@ -16,10 +16,7 @@ from benchmarks.hostile.kinds import KINDS
 from benchmarks.hostile.limits import SECONDS, SPARE_MIB, Hung, limit_memory, limited, peak_mib, reset_peak, watched
 from benchmarks.hostile.place import Place, Wrong
 
-__all__ = ["WHOLE", "judge"]
-
-WHOLE = 200
-"""One of so many models of a kind is mined and shown; the others are read."""
+__all__ = ["judge"]
 
 
 def judge(kind: str, seed: int, number: int) -> dict[str, Any]:
@@ -27,7 +24,7 @@ def judge(kind: str, seed: int, number: int) -> dict[str, Any]:
     # By its name: a kind that is added leaves the inputs of the others as they were.
     rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), number])
     with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name:
-        place = Place(root=Path(name), is_whole=number % WHOLE == WHOLE - 1)
+        place = Place(root=Path(name))
         place.model.mkdir()
         try:
             trial = KINDS[kind].make(place, rng)

@@ -21,7 +21,7 @@ class Place:
     """Where one input is: a folder that is removed afterwards."""
 
     root: Path
-    is_whole: bool
+    is_whole: bool = False
     """Whether models are mined and shown, which costs a second, or read alone."""
 
     @property

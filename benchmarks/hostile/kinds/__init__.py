@@ -1,11 +1,26 @@
 """The kinds of hostile input, by name: what each generator is called in the table, and how many there are of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
 
 from benchmarks.hostile.kinds import databases, exports, files, headers, models, pickles, secrets, servers, words
-from benchmarks.hostile.place import Kind
+from benchmarks.hostile.place import Kind, Place, Trial
+from benchmarks.hostile.strange import pick
 
 __all__ = ["KINDS"]
+
+
+def _mined(place: Place, rng: np.random.Generator) -> Trial:
+    """A model of any of the kinds before, mined, shown and exported in place of read alone."""
+    makers = (
+        models.odd_names, models.part_names, models.config_values, models.front_matter, models.special_file,
+        models.damaged_values, models.extreme_values, models.expanded_tensors, headers.long_names, headers.odd_shapes,
+        headers.number_formats, headers.header_values, pickles.pickle_calls, pickles.archive_fields, files.damaged_gguf,
+    )  # fmt: skip
+    return pick(rng, makers)(replace(place, is_whole=True), rng)  # type: ignore[no-any-return]
+
 
 KINDS: Mapping[str, Kind] = {
     "names of tensors": Kind(make=models.odd_names, share=3),
@@ -46,4 +61,5 @@ KINDS: Mapping[str, Kind] = {
     "silent databases": Kind(make=servers.silent_database, share=0.15, is_quick=False),
     "names of folders": Kind(make=words.folder_names, share=0.4),
     "words of commands": Kind(make=words.command_words, share=0.5),
+    "models that are mined": Kind(make=_mined, share=0.1, is_quick=False),
 }
