@@ -69,7 +69,7 @@ def save_tensors(value: Any, path: Path) -> None:
         torch.save(value, file)
 
 
-def load_tensors(path: Path, device: str = "cpu") -> Any:
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     """What `save_tensors` kept; None where nothing is there, or what is there is not as it was written.
 
     The archive holds a checksum of every tensor, which torch itself does not look at.
