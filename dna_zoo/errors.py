@@ -71,17 +71,23 @@ __all__ = [
     "did_you_mean",
 ]
 
+LONGEST = 2_000
+"""Characters of a sentence: names in it may be strangers', and as long as a book."""
 LONGEST_NAME = 200
 """Characters of what somebody may have meant to type."""
+
+
+def _short(text: str) -> str:
+    """The text without its middle where it is longer than a sentence can be."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 4 :]}"
 
 
 class DnaZooError(Exception):
     """What happened, in one sentence, and what to do about it (`hint`), in another."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _short(message), _short(hint)
+        super().__init__(self.message)
 
 
 class UnknownModelError(DnaZooError, LookupError):

@@ -76,6 +76,8 @@ SHOWN = {
     "user",
 }
 """Parameters of a URL whose values are shown; those of all others may be secret."""
+NAMED = SHOWN | {"options", "passfile", "password", "pwd", "service", "sslcert", "sslkey", "sslpassword", "sslrootcert"}
+"""Parameters whose names are shown: what has another name may be a piece of a password."""
 LOST = ("08", "57P", "40001", "40P01", "53300")
 """How SQLSTATE begins where the same again may well succeed: no connection, a server that stops or starts, a
 transaction that gave way to another one, too many connections."""
@@ -139,7 +141,10 @@ def without_password(url: str) -> str:
 
 def masked(url: URL) -> str:
     """The URL as it may be shown: no password, and of the parameters only values that are none."""
-    query = {name: value if name.lower() in SHOWN else "***" for name, value in url.query.items()}
+    query = {
+        name if name.lower() in NAMED else "***": value if name.lower() in SHOWN else "***"
+        for name, value in url.query.items()
+    }
     if (path := file_of(url)) is not None:
         # A path that looks like a URL with a secret shows nothing of itself.
         shown = str(path) if without_secrets(str(path)) == str(path) else "***"

@@ -117,7 +117,8 @@ def _spelling(rng: Rng, secret: str) -> str:
         f"host={host} user={user} {name}={one} dbname=d",
         f"host={host} {name} = '{one}'",
         f"Server={host};Database=d;{name}={one}",
-        f"{scheme}://{user}:{one}",
+        # Written as it is, what stands behind an @ in it would be a host to anybody.
+        f"{scheme}://{user}:{quote(secret, safe='')}",
         f"{scheme}//{user}:{one}@{host}{tail}",
         f" {scheme}://{user}:{one}@{host}{tail} ",
         f"'{scheme}://{user}:{one}@{host}{tail}'",
