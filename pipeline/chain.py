@@ -160,7 +160,7 @@ class Chain:
             write_orders(directory / ORDER_FILE, orders)
             return {"matrices": len(inventory.matrices)}
 
-        return self._stage("order", self._keys(reader).order, compute, keeps=(ORDER_FILE,))
+        return self._stage("order", self._keys(reader).order, compute)
 
     def _fit(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, device, seed = self.settings.fit, self.settings.device, self.settings.seed
@@ -185,7 +185,7 @@ class Chain:
             write_dna(directory / DNA_FILE, contents)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
-        fitted = self._stage("fit", self._keys(reader).fit, compute, keeps=(DNA_FILE,))
+        fitted = self._stage("fit", self._keys(reader).fit, compute)
         clear_networks(fitted.directory)
         self._renew(fitted, reader, inventory, orders)
         return fitted
@@ -306,11 +306,11 @@ class Chain:
 
     # What each of them goes through.
 
-    def _stage(self, name: str, key: str, compute: Callable[[Path], Any], keeps: Sequence[str] = ()) -> Finished:
+    def _stage(self, name: str, key: str, compute: Callable[[Path], Any]) -> Finished:
         """The finished stage: as it was kept, or computed now."""
         self.tell("start", name)
         with self._failure_recorded(name, key):
-            finished = StageStore(self.home).run(name, key, compute, force=self.force, keeps=keeps)
+            finished = StageStore(self.home).run(name, key, compute, force=self.force)
         give_back()
         self._record(name, key, finished.seconds, is_reused=finished.is_reused)
         log.info("%s: %s %s (%s).", self.key, name, "reused" if finished.is_reused else "done", key)

@@ -113,7 +113,7 @@ def fit_shuffled(
         return {"matrices": len(specs)}
 
     key = content_key(VERSION, fit_version(settings), model.files.digest, asdict(settings), device, seed)
-    finished = StageStore(model.home).run(STAGE, key, compute, keeps=(DNA_FILE,))
+    finished = StageStore(model.home).run(STAGE, key, compute)
     dna = Dna.load(finished.directory / DNA_FILE)
     places = {spec.name: drawn.places(spec) for spec in specs if spec.name in names}
     return ShuffledMatrices(dna if bits is None else rounded_dna(dna, bits), names, places)

@@ -127,9 +127,7 @@ class _Reader:
     def _measured(self, pattern: PatternSummary) -> tuple[Measures, list[Measures]]:
         """Values of the model and of its shuffled copies."""
         key = content_key(MEASURE_VERSION, ORDER_VERSION, pattern.model.sha256, self.num_draws, self.seed)
-        finished = StageStore(self.home).run(
-            STAGE, key, lambda directory: self._measure(pattern, directory), keeps=(VALUES,)
-        )
+        finished = StageStore(self.home).run(STAGE, key, lambda directory: self._measure(pattern, directory))
         return _unflat(finished, self.num_draws)
 
     def _measure(self, pattern: PatternSummary, directory: Path) -> Any:

@@ -4,6 +4,7 @@ Tensors of one shape, and their nulls, are trained as one stack. A stack that is
 leaves a checkpoint, so a killed fit goes on where it was.
 """
 
+import json
 import logging
 import math
 import threading
@@ -33,13 +34,13 @@ from pipeline.fit.report import Errors, FitCost, Quantised, TensorFit
 from pipeline.fit.sizing import MOMENTS, NetworkSize, choose_size, step_size
 from pipeline.fit.slots import FIT_NULLS, Slot
 from pipeline.fit.split import split_budget
-from pipeline.fit.trainer import Trainer, TrainResult, load_tensors, save_tensors
+from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.fit.versions import Measured, bought_means
 from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
-from pipeline.stages import read_checked, write_checked
+from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = [
@@ -212,11 +213,9 @@ def _levels(
     if not is_shared_out or settings.hidden_dim or settings.rank:
         return {}
     path = directory / "split.json"
-    kept = read_checked(path)
-    if kept is None or "split" not in kept:
-        found = split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought)
-        write_checked(path, kept := {"split": found})
-    return structure(kept["split"], dict[str, float])
+    if not path.exists():
+        write_json(path, split_budget(matrices, load, settings, seed=seed, ordinals=ordinals, bought=bought))
+    return structure(json.loads(path.read_text()), dict[str, float])
 
 
 def plan_stacks(
@@ -336,14 +335,14 @@ class _Work:
     def result(self, stack: Stack, on_step: Any) -> dict[str, Any]:
         """Train and measure the stack, or read what an earlier attempt left."""
         path, networks_path = (self.directory / f"{stack.name}.{end}" for end in ("json", "pt"))
-        if read_checked(path) is None or load_tensors(networks_path) is None:
+        if not (path.exists() and networks_path.exists()):
             result, networks = self._train(stack, on_step)
             save_tensors(networks, networks_path)
-            write_checked(path, result)
+            write_json(path, result)
         (self.directory / f"{stack.name}.train.pt").unlink(missing_ok=True)
-        kept = read_checked(path)
-        assert kept is not None
-        return kept
+        result = json.loads(path.read_text())
+        assert isinstance(result, dict)
+        return result
 
     def _train(self, stack: Stack, on_step: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         started = time.perf_counter()

@@ -26,7 +26,7 @@ from pipeline.fit.problem import Permutable, Problem
 from pipeline.fit.schedules import Plateau, learning_rate_at, learning_rates
 from pipeline.settings import FitSettings
 
-__all__ = ["Measure", "TrainResult", "Trainer", "load_tensors", "save_tensors"]
+__all__ = ["Measure", "TrainResult", "Trainer", "save_tensors"]
 
 log = logging.getLogger(__name__)
 
@@ -67,23 +67,6 @@ def save_tensors(value: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as made, made.open("wb") as file:  # Given a path, torch writes its name into the file.
         torch.save(value, file)
-
-
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What `save_tensors` kept; None where nothing is there, or what is there is not as it was written.
-
-    The archive holds a checksum of every tensor, which torch itself does not look at.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile(path.name)
-        return torch.load(path, weights_only=True, map_location=device)
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # Of a damaged archive, zipfile and torch raise whatever they stumble over.
-        log.warning("%s is damaged, and is made anew (%s).", path.name, type(error).__name__)
-        return None
 
 
 class Trainer:
@@ -394,9 +377,9 @@ class Trainer:
         return {name: p.grad for name, p in self.net.named_parameters() if p.grad is not None}
 
     def _resume(self) -> None:
-        state = None if self.checkpoint is None else load_tensors(self.checkpoint, self.device)
-        if self.checkpoint is None or state is None:
+        if self.checkpoint is None or not self.checkpoint.exists():
             return
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.net.load_state_dict(state["net"])
         for optimizer, known in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(known)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,43 +121,6 @@ def test_a_damaged_result_is_no_result(content: str, tmp_path: Path) -> None:
     (store.run("fit", "k" * 32, lambda directory: 1).directory / "result.json").write_text(content)
     assert store.find("fit", "k" * 32) is None
     assert store.run("fit", "k" * 32, lambda directory: 2).result == 2
-
-
-def _spoil(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def test_a_result_that_is_json_and_not_what_was_written_is_no_result(tmp_path: Path) -> None:
-    store = StageStore(tmp_path)
-    path = store.run("fit", "k" * 32, lambda directory: {"r2": 0.125}).directory / "result.json"
-    path.write_text(path.read_text().replace("0.125", "0.625"))
-    assert store.find("fit", "k" * 32) is None
-
-
-@pytest.mark.parametrize("harm", [_spoil, Path.unlink])
-def test_a_stage_whose_kept_file_is_not_as_it_was_written_is_done_again(
-    harm: Callable[[Path], object], tmp_path: Path
-) -> None:
-    store = StageStore(tmp_path)
-
-    def compute(directory: Path) -> int:
-        (directory / "order.bin").write_bytes(b"permutation")
-        return 1
-
-    harm(store.run("order", "k" * 32, compute, keeps=("order.bin",)).directory / "order.bin")
-    again = store.run("order", "k" * 32, compute, keeps=("order.bin",))
-    assert not again.is_reused and (again.directory / "order.bin").read_bytes() == b"permutation"
-    assert store.run("order", "k" * 32, compute, keeps=("order.bin",)).is_reused
-
-
-def test_a_result_of_an_older_version_is_one(tmp_path: Path) -> None:
-    path = StageStore(tmp_path).directory("fit", "k" * 32) / "result.json"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"seconds": 1.0, "result": 7}\n')
-    found = StageStore(tmp_path).run("fit", "k" * 32, lambda directory: 8)
-    assert found.result == 7 and found.is_reused
 
 
 # Files.
