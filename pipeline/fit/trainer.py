@@ -6,7 +6,6 @@ history, is noted on the device (`pipeline.fit.notes`) and read at a check, ever
 
 import logging
 import math
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
