@@ -8,7 +8,6 @@ import typer
 from cli.output import print_error
 from dna_zoo.errors import DnaZooError, SettingsError
 from dna_zoo.files import NO_ROOM
-from dna_zoo.text import without_secrets
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "SOME_FAILED", "USAGE", "exit_code", "report"]
 
@@ -33,7 +32,7 @@ def report(error: BaseException, *, program: str, debug: bool) -> int:
     """Show the error on stderr, with its traceback if `debug`, and return the exit code."""
     verdict = _judge(error, program)
     if debug:
-        print_error(without_secrets("".join(traceback.format_exception(error)).rstrip()), is_plain=True)
+        print_error("".join(traceback.format_exception(error)).rstrip(), is_plain=True)
     print_error(verdict.message, verdict.hint)
     return verdict.code
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from rich.console import Console, RenderableType
 
 from cli.tables import Table
-from dna_zoo.text import printable
+from dna_zoo.text import printable, printable_json, without_secrets
 
 __all__ = ["Format", "Output", "make_console", "plain_json", "print_error"]
 
@@ -55,9 +55,10 @@ class Output:
         Only what the format takes is made.
         """
         if self._format is Format.JSON:
-            print(json.dumps(plain_json(document()), indent=2, ensure_ascii=False, allow_nan=False))
+            found = json.dumps(plain_json(document()), indent=2, ensure_ascii=False, allow_nan=False)
+            print(printable_json(found))
         elif self._format is Format.QUIET:
-            print("".join(f"{item}\n" for item in bare), end="")
+            print("".join(f"{printable(str(item))}\n" for item in bare), end="")
         else:
             self._draw(draw())
 
@@ -123,7 +124,11 @@ def _is_bounded(stream: TextIO) -> bool:
 
 
 def print_error(message: str, hint: str = "", *, is_plain: bool = False) -> None:
-    """Two sentences on stderr: what happened, in red, and what to do."""
+    """Two sentences on stderr: what happened, in red, and what to do.
+
+    What was typed may be told in the first, and be a URL in the wrong place: what may be a password is hidden.
+    """
+    message = without_secrets(message)
     console = make_console(stderr=True)
     style = "" if is_plain else "bold red"
     console.print(printable(message, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True)

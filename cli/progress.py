@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.numbers import byte_size, duration
 from cli.output import make_console
-from dna_zoo.text import printable
+from dna_zoo.text import printable, without_secrets
 from pipeline.events import Event, OnEvent, ignore
 
 __all__ = ["Bars", "make_bars", "progress"]
@@ -107,7 +107,7 @@ def _describe(event: Event) -> str:
     what = {"done": "done", "reused": "already done", "failed": "failed", "note": "note"}.get(event.kind, event.kind)
     stage = "" if event.stage == WHOLE_MODEL else f" {event.stage}"
     ending = f": {event.message}" if event.message else ""
-    return printable(f"{event.model}{stage} {what}{ending}")
+    return printable(without_secrets(f"{event.model}{stage} {what}{ending}"))
 
 
 class _Amount(ProgressColumn):

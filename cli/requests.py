@@ -9,6 +9,7 @@ from typing import Any
 from cli.output import print_error
 from cli.session import Session
 from dna_zoo.errors import DnaZooError, SettingsError
+from dna_zoo.text import without_secrets
 from pipeline.fetch.plan import require_known
 from pipeline.fetch.request import ModelRequest
 from zoo.registry import CARDS, select_cards
@@ -32,8 +33,13 @@ def model_requests(
     - `local`, `local_names`: pairs, a path and what to call it.
     - `how`: fields of `ModelRequest` that hold for all of them.
 
-    Raises `SettingsError` if nothing is asked for, or a pair is incomplete.
+    Raises `SettingsError` if nothing is asked for, a pair is incomplete, or a name holds what may be a password: runs
+    keep what they were asked for.
     """
+    parts = (part for pair in weights for part in pair.split("=", 1))
+    if any(without_secrets(each) != each for each in (*names, *parts, *map(str, local), *local_names)):
+        hint = "Give keys, Hub ids or paths; the URL of a database belongs behind `--db`."
+        raise SettingsError("What is given as a model looks like a URL or a text that holds a password.", hint=hint)
     paths = dict(_split_pair(pair) for pair in weights)
     chosen = [*names, *_chosen_keys(tier, everything), *paths]
     requests = [ModelRequest(name=name, weights=paths.get(name)) for name in dict.fromkeys(chosen)]

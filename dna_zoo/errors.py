@@ -73,14 +73,23 @@ __all__ = [
     "did_you_mean",
 ]
 
+LONGEST = 2_000
+"""Characters of a sentence: names in it may be strangers', and as long as a book."""
+LONGEST_NAME = 200
+"""Characters of what somebody may have meant to type."""
+
+
+def _short(text: str) -> str:
+    """The text without its middle where it is longer than a sentence can be."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 4 :]}"
+
 
 class DnaZooError(Exception):
     """What happened, in one sentence, and what to do about it (`hint`), in another."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _short(message), _short(hint)
+        super().__init__(self.message)
 
 
 class UnknownModelError(DnaZooError, LookupError):
@@ -206,8 +215,11 @@ class SchemaVersionError(StoreError):
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`Did you mean 'a' or 'b'?` of up to three names that look like `name`, the closest first; else nothing.
 
-    Of a Hub id, the part after the slash is recognised too: people type it alone.
+    Of a Hub id, the part after the slash is recognised too: people type it alone. Nothing is like a very long text,
+    which would take the square of its length to find.
     """
+    if len(name) > LONGEST_NAME:
+        return ""
     spellings: dict[str, str] = {}
     for each in names:
         spellings.setdefault(each.lower(), each)

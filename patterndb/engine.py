@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sqlite3
+import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -60,9 +61,12 @@ IMMEDIATE = "dna_zoo_immediate"
 cannot wait for another writer: it fails at once, whatever the busy timeout says."""
 # PostgreSQL's default would show each query what was committed before it.
 READ_ONLY = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What Python raises of a value that is no value of its column, as in a damaged file."""
 URL_HINT = "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
+CUT_HINT = f"{URL_HINT[:-1]}; in a password, write signs such as @, / and # as %40, %2F and %23."
+CUTS = re.compile("[@;#=&?\\s]")
+"""Signs that neither a host nor the name of a database has: a URL that has them there was cut in two by a password."""
+CUTTING = re.compile("[/?#;&=]")
+"""Signs of a password with which nobody can tell where it ends."""
 SHOWN = {
     "application_name",
     "connect_timeout",
@@ -75,10 +79,14 @@ SHOWN = {
     "user",
 }
 """Parameters of a URL whose values are shown; those of all others may be secret."""
+NAMED = SHOWN | {"options", "passfile", "password", "pwd", "service", "sslcert", "sslkey", "sslpassword", "sslrootcert"}
+"""Parameters whose names are shown: what has another name may be a piece of a password."""
 LOST = ("08", "57P", "40001", "40P01", "53300")
 """How SQLSTATE begins where the same again may well succeed: no connection, a server that stops or starts, a
 transaction that gave way to another one, too many connections."""
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What turning the values of a row into a record raises where they are not as they were written."""
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
@@ -105,6 +113,8 @@ def parse_url(text: str) -> URL:
         # Not chained: the cause may quote a part of the password.
         raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=URL_HINT) from None
     backend = url.drivername.lower().partition("+")[0]
+    if _is_cut(url) or (backend == "sqlite" and (url.host or url.username or url.password or url.port)):
+        raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=CUT_HINT)
     if backend in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg", host=url.host and unquote(url.host))
     if backend != "sqlite":
@@ -137,13 +147,24 @@ def without_password(url: str) -> str:
 
 def masked(url: URL) -> str:
     """The URL as it may be shown: no password, and of the parameters only values that are none."""
-    query = {name: value if name.lower() in SHOWN else "***" for name, value in url.query.items()}
+    query = {
+        name if name.lower() in NAMED else "***": value if name.lower() in SHOWN else "***"
+        for name, value in url.query.items()
+    }
     if (path := file_of(url)) is not None:
-        return f"{url.drivername}:///{path}" + "".join(f"?{name}={value}" for name, value in query.items())
-    if "@" in (url.host or "") or any(sign in (url.database or "") for sign in "@;"):
+        # A path that looks like a URL with a secret shows nothing of itself.
+        shown = str(path) if without_secrets(str(path)) == str(path) else "***"
+        return f"{url.drivername}:///{shown}" + "".join(f"?{name}={value}" for name, value in query.items())
+    if _is_cut(url) or any(CUTTING.search(part) for part in (url.username or "", url.password or "")):
         return f"{url.drivername.partition('+')[0]}:***"  # The password had a character that cuts a URL in two.
     shown = url.set(query=query).render_as_string().replace("%2A%2A%2A", "***")
     return shown.replace("postgresql+psycopg:", "postgresql:", 1)
+
+
+def _is_cut(url: URL) -> bool:
+    """Whether a sign in the password made a part of it the host or the database, as far as that shows."""
+    database = "" if url.get_backend_name() == "sqlite" else url.database or ""
+    return any(CUTS.search(part) is not None for part in (url.host or "", database))
 
 
 def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:

@@ -33,7 +33,11 @@ def store_url(given: str) -> str:
     """The URL of a store, or the folder as one. Raises `SettingsError` for what cannot be one, or holds a secret."""
     if "://" not in given:
         if not given or "::" in given or not is_printable(given):
-            raise SettingsError(f"`--artifacts` is {printable(given, longest=60)!r}.", hint="Give a folder or a URL.")
+            shown = printable(without_secrets(given), longest=60)
+            raise SettingsError(f"`--artifacts` is {shown!r}.", hint="Give a folder or a URL.")
+        if without_secrets(given) != given:
+            hint = "Write PROTOCOL://PLACE/PATH, and give credentials by the environment; or name another folder."
+            raise SettingsError("What `--artifacts` names looks like a URL that holds a password.", hint=hint)
         return LOCAL + str(Path(given).expanduser().absolute())
     url = _require_plain(given).rstrip("/")
     _file_system(url)

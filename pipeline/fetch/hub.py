@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dna_zoo.errors import DiskFullError, FetchError, IncompleteDownloadError
+from dna_zoo.text import plain_address
 from pipeline.fetch.errors import client_errors, rate_limit_error
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "is_repo_id",
     "list_files",
     "require_space",
+    "shown_endpoint",
 ]
 
 _TRUE = {"1", "ON", "YES", "TRUE"}
@@ -57,6 +59,11 @@ class HubFile:
 def endpoint() -> str:
     """Address of the Hub: `HF_ENDPOINT`, or huggingface.co."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def shown_endpoint() -> str:
+    """`endpoint` as it may be shown: it may hold a password."""
+    return plain_address(endpoint())
 
 
 def cache_dir() -> Path:
@@ -97,7 +104,7 @@ def head(repo: str, name: str, revision: str | None) -> HubFile | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    with client_errors(repo, revision, endpoint()):
+    with client_errors(repo, revision, shown_endpoint()):
         url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint())
         try:
             metadata = get_hf_file_metadata(url, endpoint=endpoint(), timeout=SILENCE)
@@ -107,7 +114,7 @@ def head(repo: str, name: str, revision: str | None) -> HubFile | None:
             raise
     if metadata.commit_hash is None or metadata.etag is None:
         raise FetchError(
-            f"{endpoint()} does not answer like a Hugging Face Hub.",
+            f"{shown_endpoint()} does not answer like a Hugging Face Hub.",
             hint="Check HF_ENDPOINT, or the proxy between here and the hub.",
         )
     return HubFile(repo=repo, name=name, revision=metadata.commit_hash, etag=metadata.etag, num_bytes=metadata.size)
@@ -117,7 +124,7 @@ def list_files(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
     """Ask for the names of all files of a commit; the commit, 40 hex, and the names."""
     from huggingface_hub import HfApi
 
-    with client_errors(repo, revision, endpoint()):
+    with client_errors(repo, revision, shown_endpoint()):
         info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision or "main", timeout=SILENCE)
     return str(info.sha), tuple(file.rfilename for file in info.siblings or ())
 
@@ -131,7 +138,7 @@ def download(repo: str, name: str, revision: str, on_bytes: Callable[[int], None
     """Bring the file into the cache and say where it is; nothing half-written stays behind when that fails."""
     from huggingface_hub import hf_hub_download
 
-    with client_errors(repo, revision, endpoint(), downloading=name), _no_waiting_out_of_rate_limits():
+    with client_errors(repo, revision, shown_endpoint(), downloading=name), _no_waiting_out_of_rate_limits():
         path = hf_hub_download(
             repo,
             name,
@@ -203,7 +210,7 @@ def _no_waiting_out_of_rate_limits() -> Iterator[None]:
 
     def refuse(response: Any) -> None:
         if response.status_code == 429:
-            raise rate_limit_error(response, endpoint())
+            raise rate_limit_error(response, shown_endpoint())
 
     client = get_session()
     hooks = client.event_hooks

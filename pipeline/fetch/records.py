@@ -6,6 +6,7 @@ reader never sees half of a file. A record that cannot be read counts as none.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def store_sha256(home: Path, file: FileState, sha256: str) -> None:
 
 
 def _sha256_path(home: Path, file: FileState) -> Path:
-    return home / "fetch" / "sha256" / f"{hashlib.sha256(file['path'].encode()).hexdigest()[:32]}.json"
+    return home / "fetch" / "sha256" / f"{hashlib.sha256(os.fsencode(file['path'])).hexdigest()[:32]}.json"
 
 
 def is_complete(home: Path, repo: str, revision: str) -> bool:

@@ -6,6 +6,7 @@ The package and the cache cost no request. Weights stay where they are; nothing 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from zoo.config import text_in
 
 __all__ = ["FetchPlan", "ModelRequest", "PlannedFile", "WeightFiles", "fetch", "find_fetched", "plan"]
 
+MOST_ADAPTERS = 4
+"""That lie on each other."""
+
 
 def fetch(
     request: ModelRequest,
@@ -38,6 +42,7 @@ def fetch(
     on_event: OnEvent = ignore,
     offline: bool | None = None,
     recheck: bool = False,
+    num_adapters: int = 0,
 ) -> WeightFiles:
     """Fetch the model's weights and verify them; what is here already is verified only.
 
@@ -53,7 +58,8 @@ def fetch(
     files = replace(_of_state_dict(files, request.state_dict), adapter_use=request.adapter)
     if planned.adapter:
         config = read_config(_path_of(planned, planned.adapter, fresh))
-        files = _of_adapter(files, config, request, home=home, on_event=on_event, offline=offline)
+        base = partial(fetch, home=home, on_event=on_event, offline=offline, num_adapters=num_adapters + 1)
+        files = _of_adapter(files, config, request, base if num_adapters < MOST_ADAPTERS else None)
     message = f"{files.paths[0]} ({files.num_bytes / 1e6:,.1f} MB, {files.origin})"
     on_event(Event(kind="done" if fresh else "reused", model=files.key, stage="fetch", message=message))
     return files
@@ -138,7 +144,7 @@ def _progress(planned: FetchPlan, on_event: OnEvent) -> Callable[[int], None]:
     """Announces the download; what it gives adds up the bytes of all the files of one model."""
     total = planned.download_bytes
     names = " + ".join(file.name for file in planned.missing)
-    source = f"{hub.endpoint()}/{planned.repo} at {(planned.revision or '')[:12]}"
+    source = f"{hub.shown_endpoint()}/{planned.repo} at {(planned.revision or '')[:12]}"
     message = f"{names} ({total / 1e6:,.1f} MB) from {source}"
     start = Event(kind="start", model=planned.key, stage="fetch", total=total, unit="B", message=message)
     on_event(start)
@@ -198,18 +204,20 @@ def _of_adapter(
     files: WeightFiles,
     config: Mapping[str, Any],
     request: ModelRequest,
-    *,
-    home: Path,
-    on_event: OnEvent,
-    offline: bool | None,
+    fetch_base: Callable[[ModelRequest], WeightFiles] | None,
 ) -> WeightFiles:
     """An adapter's files with its configuration and, unless the updates alone are asked for, its base's."""
     if request.adapter == "delta":
         digest = hashlib.sha256(f"{files.digest}delta".encode()).hexdigest()
         return replace(files, adapter=config, digest=digest)
     name = request.base or text_in(config, "base_model_name_or_path")
+    if fetch_base is None:
+        raise FetchError(
+            f"{files.key!r} is an adapter of an adapter, and so on, more than {MOST_ADAPTERS} times.",
+            hint="Correct `base_model_name_or_path` in its configuration: it may name the adapter itself.",
+        )
     try:
-        base = fetch(ModelRequest(name=name), home=home, on_event=on_event, offline=offline)
+        base = fetch_base(ModelRequest(name=name))
     except DnaZooError as error:
         message = f"{files.key!r} is an adapter of {name!r}, and that model is not to be had: {error.message}"
         hint = "Give its base with --base PATH, or mine its updates alone with --adapter delta."

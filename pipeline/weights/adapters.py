@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
+from dna_zoo.text import printable
 from pipeline.weights.assembly import Recipe, Tensor, Tensors, assemble
 from zoo.config import flag_in, part_of, text_in
 
@@ -24,6 +25,7 @@ Array = npt.NDArray[Any]
 PREFIX = "base_model.model."
 DOWN = re.compile(r"\.lora_(?:embedding_)?A(?:\.\w+)?(?:\.weight)?$")
 MAGNITUDE = re.compile(r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?$")
+PLAIN = re.compile(r"[\w.-]+")
 SAVED = re.compile(r"\.modules_to_save(?:\.default)?\.")
 
 
@@ -70,6 +72,11 @@ def _updates(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
             )
         module = DOWN.sub("", name).removeprefix(PREFIX)
         down, up = (known[each].header.shape for each in (name, other))
+        if min(len(down), len(up)) < 2 or down[0] != up[1] or down[0] == 0:
+            raise ExtractError(
+                f"{name!r} of shape {list(down)} and its partner of shape {list(up)} are no two factors of an update.",
+                hint="The adapter is not whole: save it with `save_pretrained` of peft.",
+            )
         is_turned = _is_turned(DOWN.sub("", name), known, config)
         shape = (*((down[1], up[0]) if is_turned else (up[0], down[1])), *down[2:])
         make = partial(_update, scale=_scale(module, down[0], config), is_turned=is_turned)
@@ -131,8 +138,20 @@ def _scale(module: str, rank: int, config: Mapping[str, Any]) -> float:
 
 
 def _of_module(module: str, patterns: Mapping[str, Any], default: Any) -> Any:
-    """The value of the first pattern that the module's name ends in."""
-    return next((value for key, value in patterns.items() if re.search(rf"(?:^|\.){key}$", module)), default)
+    """The value of the first pattern that the module's name ends in.
+
+    To peft a pattern is a regular expression. A stranger's may take for ever: only names are followed.
+    """
+    for key, value in patterns.items():
+        name = key.removeprefix("^").removesuffix("$").replace("\\.", ".")
+        if not PLAIN.fullmatch(name):
+            raise ExtractError(
+                f"A pattern of the adapter's configuration is no name of a module: {printable(key, longest=60)!r}.",
+                hint="Write a pattern for each module by its name.",
+            )
+        if module == name or (not key.startswith("^") and module.endswith(f".{name}")):
+            return value
+    return default
 
 
 def _require_lora(config: Mapping[str, Any]) -> None:

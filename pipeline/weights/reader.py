@@ -35,6 +35,8 @@ PIECE = 1 << 18
 """Values that are read at a time, so that a tensor is never here in two precisions."""
 LONGEST_NAME = 1_000
 """Characters of a tensor's name."""
+MOST_AXES = 64
+"""Axes of an array of numpy."""
 
 Float32 = npt.NDArray[np.float32]
 
@@ -60,6 +62,15 @@ def _require_name(name: str, path: Path) -> None:
         raise DamagedFileError(
             f"{str(path)!r} has a tensor whose name is empty, too long or no text: {printable(name, longest=60)!r}.",
             hint=f"Save the model with names of at most {LONGEST_NAME:,} characters, without control characters.",
+        )
+
+
+def _require_shape(header: TensorHeader, path: Path) -> None:
+    """Raise `DamagedFileError` for more axes than numpy counts."""
+    if len(header.shape) > MOST_AXES:
+        raise DamagedFileError(
+            f"{str(path)!r} has a tensor of {len(header.shape)} axes, {header.name!r}; {MOST_AXES} are the most.",
+            hint="Save the model with axes of length 1 left out.",
         )
 
 
@@ -131,6 +142,7 @@ class WeightReader:
             self._opened.append(file := _open(path, self.files.state_dict))
             for header in file.headers:
                 _require_name(header.name, path)
+                _require_shape(header, path)
                 key = slice_key(header.name, number) if sliced else header.name
                 scheme = file.schemes.get(header.name)
                 tensor = StoredTensor(header=header, file=file, scheme=scheme, key=key)

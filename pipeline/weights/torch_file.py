@@ -138,6 +138,8 @@ def _refused_wish(text: str) -> str | None:
 
 
 def _header(name: str, tensor: Any) -> TensorHeader:
+    if tensor.is_nested:  # Of tensors of several shapes; it has none itself.
+        return TensorHeader(name=name, shape=(tensor.numel(),), dtype="nested")
     dtype = _not_stored(tensor) or str(tensor.dtype).removeprefix("torch.")
     return TensorHeader(name=name, shape=tuple(tensor.shape), dtype=_DTYPES.get(dtype, dtype))
 
@@ -161,7 +163,7 @@ def _shared(tensors: Mapping[str, Any]) -> dict[str, str]:
     first: dict[Any, str] = {}
     shared = {}
     for name, tensor in tensors.items():
-        if tensor.layout is not torch.strided or tensor.numel() == 0:
+        if tensor.is_nested or tensor.layout is not torch.strided or tensor.numel() == 0:
             continue
         original = first.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype), name)
         if original != name:

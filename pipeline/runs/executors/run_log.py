@@ -5,13 +5,16 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from dna_zoo.text import printable
+from dna_zoo.text import printable, without_secrets
 
 __all__ = ["logged_to"]
 
 
 class _OneLine(logging.Formatter):
-    """A message is one line, whatever names are in it; a traceback below it has its own."""
+    """A message is one line, whatever names are in it, a traceback below it has its own; in neither is a password."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message)

@@ -314,6 +314,15 @@ def test_network_out_of_reach_fails_at_once(
     assert_clean(tmp_path)
 
 
+def test_a_password_in_the_address_of_the_hub_is_not_told(
+    server: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:hunter2@127.0.0.1:9")
+    with pytest.raises(OfflineError) as caught:
+        fetch(REQUEST, home=tmp_path / "home")
+    assert "hunter2" not in caught.value.message + caught.value.hint and "http://***" in caught.value.message
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate"])
 def test_damaged_cache_is_found_and_named(server: LoopbackHub, home: Path, damage: str) -> None:
     blob = fetch(REQUEST, home=home).paths[0].resolve()

@@ -114,6 +114,35 @@ def test_what_is_no_plain_lora_is_refused_by_name(
 # Files without a configuration.
 
 
+@pytest.mark.parametrize("pattern", ["(a+)+$", "[", ".*query", "(?P<x>"])
+def test_a_pattern_that_is_a_regular_expression_is_not_followed(pattern: str, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    save_adapter(folder, QUERY | {"peft_type": "LORA", "alpha_pattern": {pattern: 3}})
+    with pytest.raises(ExtractError, match="is no name of a module"):
+        extract(fetch(ModelRequest(name=str(folder), adapter="delta"), home=tmp_path / "home"))
+
+
+def test_an_adapter_of_itself_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    save_adapter(folder, QUERY | {"peft_type": "LORA", "base_model_name_or_path": str(folder)})
+    with pytest.raises(FetchError, match="an adapter of an adapter"):
+        fetch(ModelRequest(name=str(folder)), home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(("down", "up"), [((0, 4), (8, 0)), ((2, 4), (8, 3)), ((2,), (8, 2))])
+def test_matrices_that_are_no_two_factors_are_refused(
+    down: tuple[int, ...], up: tuple[int, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "adapter"
+    save_adapter(folder, QUERY | {"peft_type": "LORA"})
+    name = "base_model.model.encoder.layer.0.attention.self.query.lora_"
+    save_file(
+        {f"{name}A.weight": torch.zeros(down), f"{name}B.weight": torch.zeros(up)}, folder / "adapter_model.safetensors"
+    )
+    with pytest.raises(ExtractError, match="no two factors"):
+        extract(fetch(ModelRequest(name=str(folder), adapter="delta"), home=tmp_path / "home"))
+
+
 def factors(down: str, up: str, *, rank: int = 2, alpha: str | None = None) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     found = {down: torch.randn(rank, 6, generator=generator), up: torch.randn(8, rank, generator=generator)}
