@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
+from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
 from library.evaluate.inputs import Batch, Inputs
 from library.evaluate.pictures import pixel_inputs

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, text
 
-from benchmarks.catalogs import mined_pattern
 from benchmarks.database import empty, engines
-from benchmarks.drawn_models import draw_models
-from benchmarks.scaffold import make_parser, write_results
-from patterndb.batches import batches
+from benchmarks.parts.catalogs import mined_pattern
+from benchmarks.parts.drawn_models import draw_models
+from benchmarks.parts.scaffold import make_parser, write_results
 from patterndb.bulk import Field, copy_rows
+from patterndb.connection.batches import batches
 from patterndb.neighbours.row_distances import Layout
 from patterndb.neighbours.vectors import enable
 from patterndb.records import RELATED

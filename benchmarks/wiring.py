@@ -37,7 +37,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import make_parser, read_results, write_results
+from benchmarks.parts.scaffold import make_parser, read_results, write_results
 from benchmarks.wiring_page import write_page
 
 SECONDS = 120

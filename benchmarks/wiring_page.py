@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import read_results, write_figures
+from benchmarks.parts.scaffold import read_results, write_figures
 from zoo.tracing.agreement import NAMES_STAND
 
 __all__ = ["GROUPS", "WORDS", "group_of", "write_page"]

@@ -2,13 +2,13 @@
 
 from typing import Self
 
-from patterndb import schema
+from patterndb.connection import schema
+from patterndb.connection.retry import survives_restarts
 from patterndb.exports.store import ExportStore
 from patterndb.models import ModelStore
 from patterndb.needs import NeedStore
 from patterndb.neighbours.store import NeighbourStore
 from patterndb.overviews import OverviewStore
-from patterndb.retry import survives_restarts
 from patterndb.runs.store import RunStore
 
 __all__ = ["PatternDatabase"]

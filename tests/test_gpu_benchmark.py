@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_analysis
-from benchmarks.scaffold import read_results
+from benchmarks.parts.scaffold import read_results
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import matrix_spec
 

@@ -28,7 +28,7 @@ from benchmarks.faults.kinds import KINDS
 from benchmarks.faults.page import write_page
 from benchmarks.faults.subject import mine_words, write_tiny_model
 from benchmarks.faults.trial import Place, Trial, Unavailable
-from benchmarks.scaffold import RESULTS, make_parser, read_results, write_results
+from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_results
 
 
 def main() -> int:

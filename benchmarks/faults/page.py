@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import write_figures
+from benchmarks.parts.scaffold import write_figures
 
 __all__ = ["write_page"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import make_url, text
 
-from patterndb.engine import make_engine, parse_url
+from patterndb.connection.engine import make_engine, parse_url
 
 __all__ = ["Server", "server"]
 

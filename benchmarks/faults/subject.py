@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Table, select
 
 from benchmarks.faults.commands import Ended
-from benchmarks.random_models import RandomModel, write_model
-from patterndb.engine import make_engine, parse_url
+from benchmarks.parts.random_models import RandomModel, write_model
+from patterndb.connection.engine import make_engine, parse_url
 from patterndb.tables import METADATA
 from zoo.tensors import TensorHeader
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.hostile.kinds import KINDS
 from benchmarks.hostile.limits import SECONDS
-from benchmarks.scaffold import make_parser, read_results, write_figures, write_results
+from benchmarks.parts.scaffold import make_parser, read_results, write_figures, write_results
 
 __all__ = ["RIGHT", "judged", "shared_out"]
 

@@ -32,7 +32,7 @@ from benchmarks.initialise.starts import (
     trained_sources,
 )
 from benchmarks.initialise.training import Curve, train
-from benchmarks.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
+from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 
 __all__ = ["main"]
 

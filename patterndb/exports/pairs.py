@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, RowMapping, select
 
-from patterndb.batches import batches
+from patterndb.connection.batches import batches
 from patterndb.exports import catalog
 from patterndb.neighbours.reading import read_layouts, read_values
 from patterndb.neighbours.row_distances import Layout
 from patterndb.neighbours.search import EXACT_MODELS
-from patterndb.patterns import read_entries
+from patterndb.patterns.reading import read_entries
 from patterndb.similarity import Distances, kind_distances, weights_distances
 from patterndb.tables import MODELS, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, Text, cast, or_, select
 
-from patterndb.batches import batches
+from patterndb.connection.batches import batches
+from patterndb.connection.retry import survives_restarts
 from patterndb.exports.columns import WITH_STATISTICS, require_columns, require_table
-from patterndb.patterns import (
-    NEWEST_FIRST,
-    PatternStore,
-    read_entries,
-    read_part_statistics,
-    read_roles,
-    read_summaries,
-    read_tensors,
-)
-from patterndb.retry import survives_restarts
+from patterndb.patterns.reading import read_entries, read_part_statistics, read_roles, read_summaries, read_tensors
+from patterndb.patterns.store import PatternStore
+from patterndb.patterns.which import NEWEST_FIRST
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUN_MODELS, RUNS
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Select, Text, event, func, select, type_coerce
 
-from patterndb.digests import SIGNATURE, read_parts, require_layout
-from patterndb.floats import unpack_array
+from patterndb.connection.floats import unpack_array
 from patterndb.neighbours.row_distances import Layout
+from patterndb.patterns.digests import SIGNATURE, read_parts, require_layout
 from patterndb.tables import MODELS, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 
 __all__ = [

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Integer, LargeBinary, column, func, select, table
 
 from dna_zoo.errors import StoreError
-from patterndb.batches import batches
 from patterndb.comparison import Comparison, compare
-from patterndb.digests import SIGNATURE, read_parts
-from patterndb.engine import upsert
-from patterndb.floats import pack_array, unpack_array, unpack_arrays
+from patterndb.connection.batches import batches
+from patterndb.connection.engine import upsert
+from patterndb.connection.floats import pack_array, unpack_array, unpack_arrays
+from patterndb.connection.retry import survives_restarts
 from patterndb.neighbours import pair_sample, search
 from patterndb.neighbours.code_files import CodeFiles
 from patterndb.neighbours.code_rows import unpack_rows
@@ -51,9 +51,11 @@ from patterndb.neighbours.search import (
     find_nearest,
 )
 from patterndb.neighbours.vectors import Vectors, drop_others, enable, is_there
-from patterndb.patterns import CURRENT, IS_CURRENT, SIGNED, PatternStore, read_entries
+from patterndb.patterns.digests import SIGNATURE, read_parts
+from patterndb.patterns.reading import read_entries
+from patterndb.patterns.store import PatternStore
+from patterndb.patterns.which import CURRENT, IS_CURRENT, SIGNED
 from patterndb.records import Neighbour, PairDistances, SignatureEntry, SignatureRecord
-from patterndb.retry import survives_restarts
 from patterndb.similarity import Criterion, Distances, align, all_distances, nearest, place
 from patterndb.tables import MODELS, PAIR_SAMPLES, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 

@@ -23,8 +23,8 @@ from pipeline.fit.split import split_budget
 from pipeline.fit.stacks import Stack, plan_stacks
 from pipeline.fit.training import Trained, Work
 from pipeline.fit.versions import bought_means
+from pipeline.kept.sealed import load_json, load_tensors, save_json
 from pipeline.parallel import num_cores, run_parallel
-from pipeline.sealed import load_json, load_tensors, save_json
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 

@@ -23,7 +23,7 @@ from pipeline.fit.stacks import Stack
 from pipeline.fit.trained import TrainedStack
 from pipeline.fit.trainer import Trainer, TrainResult
 from pipeline.fit.training_metrics import TrainingMetrics
-from pipeline.sealed import load_json, load_tensors, save_json, save_tensors
+from pipeline.kept.sealed import load_json, load_tensors, save_json, save_tensors
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 

@@ -10,9 +10,9 @@ import torch
 from pipeline import stage_keys as module
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION
+from pipeline.kept.stages import content_key
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import EXTRACT_VERSION, stage_keys
-from pipeline.stages import content_key
 from pipeline.weights.files import WeightFiles
 from tests.support.weight_files import files_of
 

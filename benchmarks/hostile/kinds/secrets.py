@@ -172,7 +172,7 @@ def passwords(place: Place, rng: Rng) -> Trial:
     environment = {name: value.replace("\x00", "") for name, value in environment.items()}
 
     def trial() -> str:
-        from patterndb.retry import Patience  # noqa: F401  # Loaded before the clock runs.
+        from patterndb.connection.retry import Patience  # noqa: F401  # Loaded before the clock runs.
 
         said = _hidden(command(place.home, *debug, *words, **environment), parts, url, place.home)
         if not debug:
@@ -185,7 +185,7 @@ def passwords(place: Place, rng: Rng) -> Trial:
 def passwords_kept(place: Place, rng: Rng) -> Trial:
     """Texts of others in which a URL stands: what masks them, and what the log and the run keep of a command line."""
     from dna_zoo.text import without_secrets
-    from patterndb.engine import without_password
+    from patterndb.connection.engine import without_password
 
     found = []
     for _ in range(20):
