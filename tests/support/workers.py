@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from patterndb.engine import make_engine, parse_url
+from patterndb.connection.engine import make_engine, parse_url
 from patterndb.tables import METADATA
 from tests.support.mining import HISTORY
 
