@@ -9,9 +9,9 @@ from cattrs import structure
 from dna_zoo.errors import DnaFileError
 from explorer.source import Source
 from patterndb.records import PatternRecord
-from pipeline.artifacts import artifact_file
 from pipeline.fit.report import TensorFit
-from pipeline.stages import StageStore
+from pipeline.kept.artifacts import artifact_file
+from pipeline.kept.stages import StageStore
 
 __all__ = ["fitted_pattern", "kept_fits", "kept_history"]
 

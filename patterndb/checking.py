@@ -6,8 +6,8 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dna_zoo.errors import DamagedRowsError
-from patterndb.digests import damaged_parts, require_layout
-from patterndb.engine import UNREADABLE, Transactions
+from patterndb.connection.engine import UNREADABLE, Transactions
+from patterndb.patterns.digests import damaged_parts, require_layout
 from patterndb.tables import METADATA, SIGNATURE_LAYOUTS
 
 __all__ = ["damages"]

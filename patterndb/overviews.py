@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from patterndb.engine import Transactions
-from patterndb.patterns import CURRENT, read_labels, read_roles
+from patterndb.connection.engine import Transactions
+from patterndb.connection.retry import survives_restarts
+from patterndb.patterns.reading import read_labels, read_roles
+from patterndb.patterns.which import CURRENT
 from patterndb.records import RoleRecord
-from patterndb.retry import survives_restarts
 from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["DatabaseState", "OverviewStore"]

@@ -25,10 +25,10 @@ from pipeline.fit.prepare import draw_null, ordinals_of
 from pipeline.fit.sizing import choose_size
 from pipeline.fit.split import LEVELS
 from pipeline.fit.stage import SPLIT_FILE, clear_networks, fit, fit_version
+from pipeline.kept.sealed import save_json
+from pipeline.kept.stages import StageStore, content_key
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
-from pipeline.sealed import save_json
 from pipeline.settings import FitSettings
-from pipeline.stages import StageStore, content_key
 from pipeline.weights.reader import WeightReader
 from zoo.layout import Layout
 from zoo.tensors import TensorSpec

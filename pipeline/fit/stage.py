@@ -36,9 +36,9 @@ from pipeline.fit.split import split_budget
 from pipeline.fit.trainer import Trainer, TrainResult
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.fit.versions import Measured, bought_means
+from pipeline.kept.sealed import load_json, load_tensors, save_json, save_tensors
 from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
-from pipeline.sealed import load_json, load_tensors, save_json, save_tensors
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 

@@ -22,7 +22,7 @@ from pipeline.fit.optimisers import make_optimisers
 from pipeline.fit.pace import Pace, pace_of
 from pipeline.fit.problem import Permutable, Problem
 from pipeline.fit.schedules import Plateau, learning_rate_at, learning_rates
-from pipeline.sealed import load_tensors, save_tensors
+from pipeline.kept.sealed import load_tensors, save_tensors
 from pipeline.settings import FitSettings
 
 __all__ = ["Measure", "TrainResult", "Trainer"]

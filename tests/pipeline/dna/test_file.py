@@ -102,7 +102,7 @@ def test_a_dna_that_another_program_wrote_badly_is_refused(fitted: Fitted, tmp_p
 
 def old_file(fitted: Fitted, directory: Path) -> Path:
     """As versions before format 3 left it, from a fit that is still in its folder."""
-    from pipeline.sealed import save_tensors
+    from pipeline.kept.sealed import save_tensors
 
     data = {"format": 2, "settings": {**vars_of(BRIEF)}, "networks": list(fitted.result.networks)}
     save_tensors(data, directory / "dna.pt")

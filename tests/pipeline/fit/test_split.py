@@ -10,7 +10,7 @@ from pipeline.fit import split as split_module
 from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.split import LEVELS, split_budget
 from pipeline.fit.stage import plan_stacks
-from pipeline.sealed import save_json
+from pipeline.kept.sealed import save_json
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick
 from tests.support.small_models import matrix_spec

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dna_zoo.errors import FitDivergedError
 from pipeline.fit.trainer import HISTORY_POINTS, Trainer, TrainResult
-from pipeline.sealed import save_tensors
+from pipeline.kept.sealed import save_tensors
 from pipeline.settings import DnaType, Optimizer, Schedule
 from tests.support.fitting import gaussian, low_rank, quick, shuffled
 from tests.support.training import Killed, assert_same, draw, kill_at, killed_and_resumed, state, trainer, wave

@@ -22,8 +22,8 @@ from pipeline.dna.dna import Dna
 from pipeline.events import Event
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import clear_networks
+from pipeline.kept.sealed import save_tensors
 from pipeline.runs.runner import mine, request_key
-from pipeline.sealed import save_tensors
 from pipeline.settings import MineSettings
 from tests.support.mining import (
     FAST,
