@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -25,7 +25,6 @@ from sqlalchemy import (
     Connection,
     Double,
     FromClause,
-    Integer,
     LargeBinary,
     RowMapping,
     Select,
@@ -84,13 +83,14 @@ __all__ = [
 NUM_BYTES = 8
 """Of a digest: damage that goes unseen once in 2^64 times."""
 PATTERNS_AT_A_TIME = 50
+ROWS_AT_A_TIME = 1_000
 DAMAGE_HINT = (
     "Restore the database from a backup, or mine the model again with `--force`; `dna-zoo db check` names all damage."
 )
 Ids = Sequence[int] | Select[tuple[int]]
 Rows = Sequence[Sequence[Any]]
 """Of each row its pattern, then the columns of the part."""
-KINDS = {Double: "floats", Integer: "integers", LargeBinary: "bytes"}
+KINDS = {Double: "floats", LargeBinary: "bytes"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,39 +111,39 @@ class Part:
         return slice(start, start + NUM_BYTES)
 
     @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """What its columns are called in a row."""
+        return tuple(column.key for column in self.columns)
+
+    @cached_property
     def _kinds(self) -> Mapping[str, list[tuple[int, str]]]:
-        """Numbers and names of the columns that are packed, and of those that are written as JSON, by name."""
-        found: dict[str, list[tuple[int, str]]] = {"floats": [], "integers": [], "bytes": [], "json": []}
+        """Numbers and names of the columns by how their values are written, by name."""
+        found: dict[str, list[tuple[int, str]]] = {"floats": [], "bytes": [], "json": []}
         for number, column in sorted(enumerate(self.columns), key=lambda each: each[1].name):
-            kind = column.type
-            is_bytes, is_float = isinstance(kind, LargeBinary), isinstance(kind, Double)
-            name = (
-                "bytes" if is_bytes else "floats" if is_float else "integers" if isinstance(kind, Integer) else "json"
-            )
-            found[name].append((number, column.name))
+            kind = next((name for kind, name in KINDS.items() if isinstance(column.type, kind)), "json")
+            found[kind].append((number, column.name))
         return found
 
     def digest(self, columns: Sequence[Sequence[Any]]) -> bytes:
         """Of the values of each column, row by row, in the order of `self.columns`; none without rows.
 
-        Raises one of `UNREADABLE` for a value that is none of its column.
+        What is no float and no bytes is written as JSON, floats by their bits. Raises one of `UNREADABLE` for a value
+        that is none of its column.
         """
-        kinds, plain = self._kinds, {}
-        for number, name in kinds["integers"] if columns else ():
-            values = columns[number]
-            if any(value is not None for value in values):
-                plain[name] = [None if value is None else int(value) for value in values]
-        for number, name in kinds["json"] if columns else ():
-            if any(value is not None for value in columns[number]):
-                plain[name] = list(columns[number])
-        found = hashlib.sha256(json.dumps(plain, sort_keys=True, default=_plain).encode())
-        for number, name in kinds["floats"] if columns else ():
-            if any(value is not None for value in columns[number]):
-                found.update(name.encode() + pack_array(np.array(columns[number], dtype=np.float64)))
-        for number, name in kinds["bytes"] if columns else ():
-            for value in columns[number]:
-                if value is not None:
-                    found.update(f"{name}{len(value)}".encode() + value)
+        # A column in which nothing is counts for nothing.
+        is_filled = [values.count(None) < len(values) for values in columns]
+        filled = {
+            kind: {name: columns[number] for number, name in known if is_filled[number]}
+            for kind, known in self._kinds.items()
+            if columns
+        }
+        floats = filled.get("floats", {})
+        found = hashlib.sha256(ENCODE([filled.get("json", {}), list(floats)]).encode())
+        if floats:
+            found.update(pack_array(np.array(list(chain.from_iterable(floats.values())), dtype=np.float64)))
+        for name, values in filled.get("bytes", {}).items():
+            for value in values:
+                found.update(b"-" if value is None else f"{name}{len(value)}".encode() + value)
         return found.digest()[:NUM_BYTES]
 
 
@@ -152,6 +152,9 @@ def _plain(value: Any) -> str:
     if not isinstance(value, dt.datetime):
         raise TypeError(f"{type(value).__name__} is not a value of a column.")
     return value.astimezone(dt.UTC).isoformat()
+
+
+ENCODE = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
 
 
 WITH_SIGNATURES = PATTERNS.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
@@ -206,11 +209,11 @@ def read_parts(
 
 
 def require_row(connection: Connection, part: Part, row: RowMapping) -> None:
-    """Raise `DamagedRowsError` unless a row that has `PATTERNS.c.id`, `PATTERNS.c.digests` and the columns of this part
+    """Raise `DamagedRowsError` unless a row that has `id` and `digests` of a pattern and the columns of this part
     is as it was written."""
-    values = (row[PATTERNS.c.id], *(row[column] for column in part.columns))
-    if not _is_as_written(part, [values], row[PATTERNS.c.digests]):
-        raise damaged(connection, row[PATTERNS.c.id], part)
+    values = (row["id"], *(row[key] for key in part.keys))
+    if not _is_as_written(part, [values], row["digests"]):
+        raise damaged(connection, row["id"], part)
 
 
 def require_layout(connection: Connection, row: Any) -> None:
@@ -298,11 +301,16 @@ def _read(
     """Pattern by pattern its digests, and the rows of these parts of one table; those without any come last."""
     found_digests = connection.execute(_kept(ids)).all() if known is None else known.items()
     kept = {pattern_id: digests for pattern_id, digests in found_digests}
-    for pattern_id, found in groupby(connection.execute(_query(parts, ids)), key=itemgetter(0)):
+    for pattern_id, found in groupby(_streamed(connection, _query(parts, ids)), key=itemgetter(0)):
         if pattern_id in kept:  # Each comes once, unless an index is damaged.
             yield pattern_id, kept.pop(pattern_id), _split(parts, list(found))
     for pattern_id, digests in kept.items():
         yield pattern_id, digests, ((),) * len(parts)
+
+
+def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
+    """The rows, fetched many at a time and never all at once."""
+    return chain.from_iterable(connection.execute(query).partitions(ROWS_AT_A_TIME))
 
 
 def _query(parts: Sequence[Part], ids: Ids) -> Select[Any]:
