@@ -129,7 +129,7 @@ def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tm
 
 
 def test_every_released_schema_is_kept() -> None:
-    assert [path.stem for path in RELEASED] == [f"{number:04}" for number in range(1, 12)]
+    assert [path.stem for path in RELEASED] == [f"{number:04}" for number in range(1, 13)]
 
 
 def test_statistics_of_older_schemas_have_no_interval(empty_url: str, tmp_path: Path) -> None:
