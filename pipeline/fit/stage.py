@@ -24,9 +24,9 @@ from pipeline.fit.split import split_budget
 from pipeline.fit.stacks import Stack, plan_stacks
 from pipeline.fit.training import Trained, Work
 from pipeline.fit.versions import bought_means
+from pipeline.kept.stages import write_json
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = ["FitResult", "clear_networks", "fit", "fit_version", "resolve_precision"]

@@ -24,8 +24,8 @@ from pipeline.fit.stacks import Stack
 from pipeline.fit.trained import TrainedStack
 from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
 from pipeline.fit.training_metrics import TrainingMetrics
+from pipeline.kept.stages import write_json
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = ["Trained", "Work"]

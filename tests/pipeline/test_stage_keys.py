@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION
+from pipeline.kept.stages import content_key
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import stage_keys
-from pipeline.stages import content_key
 from pipeline.weights.files import WeightFiles
 
 FILES = WeightFiles(
