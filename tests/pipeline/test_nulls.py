@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.additive import additive_model
-from pipeline.nulls import NULLS, means, null_rng, singular_values_about_mean
+from pipeline.nulls import NULLS, less_medians, means, null_rng, singular_values_about_mean
 
 MATRIX = np.random.default_rng(0).standard_t(4, (40, 25)).astype(np.float32) + np.float32(0.5)
 
@@ -31,6 +31,15 @@ def test_means_keeps_the_means_of_rows_and_columns_and_the_energy_beyond_them() 
     assert null.var(dtype=np.float64) == pytest.approx(matrix.var(dtype=np.float64), rel=1e-5)
     beyond, own = (additive_model(each).residual(each).ravel() for each in (matrix, null))
     assert abs(np.corrcoef(beyond, own)[0, 1]) < 0.1
+
+
+def test_medians_that_are_taken_once_give_the_same_bits() -> None:
+    for rows, cols in ((True, True), (True, False), (False, False)):
+        kept = {"rows": rows, "cols": cols}
+        once = less_medians(MATRIX, **kept)
+        for seed in (0, 1):
+            null = means(MATRIX, np.random.default_rng(seed), **kept, beyond_medians=once)
+            np.testing.assert_array_equal(null, means(MATRIX, np.random.default_rng(seed), **kept))
 
 
 def test_means_that_say_nothing_are_not_kept() -> None:
