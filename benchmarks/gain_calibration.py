@@ -20,7 +20,7 @@ from scipy.stats import t as student
 
 from benchmarks.calibration import MATRICES, POOLED, Float32
 from benchmarks.fidelity import Setup, fit_all
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import make_parser, write_results
 from pipeline.analyse.evidence import rank_p
 from pipeline.fit.report import TensorFit
 from pipeline.settings import FitSettings, preset

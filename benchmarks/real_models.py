@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fidelity import Setup, fit_all
-from benchmarks.scaffold import make_parser, read_matrices, read_results, write_figures, write_results
+from benchmarks.parts.scaffold import make_parser, read_matrices, read_results, write_figures, write_results
 from patterndb.records import FitRecord
 from pipeline.fit.report import report
 from pipeline.fit.stage import fit_version

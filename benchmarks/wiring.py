@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import make_parser, read_results, write_results
+from benchmarks.parts.scaffold import make_parser, read_results, write_results
 
 SECONDS = 40
 MOST_UNUSED = 0.1
