@@ -149,13 +149,14 @@ def over(a: float | None, b: float | None) -> float | None:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line a model, as Markdown: the median over seeds, and the range where there are several."""
-    yield f"| model | weights | seeds, each of so many nulls | {' | '.join(COLUMNS)} |"
+    yield f"| model | weights | seeds; nulls of each | {' | '.join(COLUMNS)} |"
     yield "|---" * (3 + len(COLUMNS)) + "|"
     for model in [model for model in MODELS if any(row["model"] == model for row in rows)]:
         own = [row for row in rows if row["model"] == model]
         cells = [spread(values_of(rows, model, key), key) for key in COLUMNS.values()]
-        nulls = ", ".join(dict.fromkeys(str(row["nulls"]) for row in sorted(own, key=lambda row: row["seed"])))
-        yield f"| {model} | {own[0]['num_weights']:,} | {len(own)} of {nulls} | {' | '.join(cells)} |"
+        nulls = [str(row["nulls"]) for row in sorted(own, key=lambda row: row["seed"])]
+        drawn = nulls[0] if len({*nulls}) == 1 else ", ".join(nulls)
+        yield f"| {model} | {own[0]['num_weights']:,} | {len(own)}; {drawn} | {' | '.join(cells)} |"
     measured = {row["model"] for row in rows}
     for name, models in (("real models", measured & {*REAL}), ("all", measured)):
         cells = [f"{middle(rows, models, key):.{digits(key)}f}" for key in COLUMNS.values()]
