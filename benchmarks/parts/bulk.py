@@ -46,8 +46,10 @@ def fill(database: PatternDatabase, names: Sequence[str], count: int) -> None:
             write_many(connection, METRICS, list(_metrics(range(number, number + len(some)))))
             keep_digests(connection, range(number, number + len(some)))
         number += len(some)
-    with database._writing() as connection:
-        connection.execute(text("ANALYZE"))
+    if database.path is None:
+        # As a server does by itself when it has the time.
+        with database._writing() as connection:
+            connection.execute(text("ANALYZE"))
 
 
 def write_many(connection: Connection, table: Table, found: list[Row]) -> None:

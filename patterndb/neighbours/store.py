@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Integer, LargeBinary, column, func, select, table
+from sqlalchemy import ARRAY, Connection, Integer, LargeBinary, column, func, literal, select, table
 
 from dna_zoo.errors import StoreError
 from patterndb.comparison import Comparison, compare
@@ -308,7 +308,9 @@ def _candidates(
     named = {*vectors.candidates(values, by), *own.same_file} - {own.pattern_id}
     codes = table(vectors.codes, column("pattern_id", Integer), column(by, LargeBinary))
     joined = codes.join(PATTERNS, PATTERNS.c.id == codes.c.pattern_id).join(MODELS, MODELS.c.id == PATTERNS.c.model_id)
-    query = select(codes.c[by]).select_from(joined).where(codes.c.pattern_id.in_(sorted(named)), IS_CURRENT)
+    # One value, not one for each pattern: the driver reads a statement sign by sign.
+    is_named = codes.c.pattern_id == func.any(literal(sorted(named), ARRAY(Integer)))
+    query = select(codes.c[by]).select_from(joined).where(is_named, IS_CURRENT)
     with as_bytes(connection):
         packed = connection.scalars(query).all()
     return unpack_rows(layout, packed, by) if packed else None

@@ -2,7 +2,7 @@
 
 Of each layout there are two tables beside the signatures. One is narrow and read through: the signs of the fingerprint
 by role, and the fingerprint by name. Fingerprints of unrelated models are independent numbers, in which no graph shows
-the way to the few that are related (`python -m benchmarks.database`), and a whole row of theirs takes 0.9 kB. The other
+the way to the few that are related (`python -m benchmarks.graphs`), and a whole row of theirs takes 0.9 kB. The other
 has a random projection of the statistics with a graph (HNSW), and the signatures in codes.
 
 What is found are candidates. Their codes leave out most of them, and exact distances rank the rest. The tables are
