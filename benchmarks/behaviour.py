@@ -57,7 +57,7 @@ def main() -> None:
             found = evaluations(name, home, options)
             for each in found:
                 show(each)
-            kept["options"][name] = vars(options)
+            kept["options"][name] = {key: value for key, value in vars(options).items() if key != "home"}
             kept["evaluations"] += [asdict(each) for each in found]
             write_results(options.out, kept)
     draw(kept["evaluations"], RESULTS / f"{options.out}.svg")

@@ -78,10 +78,11 @@ class Builder:
     def fresh(self) -> "PreTrainedModel":
         """The model with its default start, in evaluation mode; what is random comes from torch's own generator."""
         try:
-            found: PreTrainedModel = self.model_class(self.config)
+            model = self.model_class(self.config)
         except Exception as error:
             raise self._refusal(_first_line(error)) from error
-        return found.eval()
+        found: PreTrainedModel = model.eval()
+        return found
 
     def opened(self, folder: Path) -> "PreTrainedModel":
         """The model in a folder, float32, in evaluation mode, in plain operations, so that each can be followed.

@@ -82,7 +82,7 @@ def _run_problem(name: str, sizes: Sequence[int], options: argparse.Namespace, k
     )
     sources = make_sources(problem, models, num_draws=options.draws, seed=seed)
     print(f"{title}: {sources.pattern.verdict}", flush=True)
-    kept["options"][title] = vars(options)
+    kept["options"][title] = {key: value for key, value in vars(options).items() if key != "population"}
     kept["patterns"][title] = _about(sources)
     for size in sizes:
         found: dict[str, Any] = {}
