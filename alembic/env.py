@@ -1,4 +1,4 @@
-"""Where alembic starts: with the connection that `patterndb.schema` hands it, or, for a developer's
+"""Where alembic starts: with the connection that `patterndb.connection.schema` hands it, or, for a developer's
 `alembic revision --autogenerate`, with the database of `DNA_ZOO_DB`."""
 
 import os
@@ -6,8 +6,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from patterndb.engine import parse_url
-from patterndb.schema import AUTOGENERATE_PLUGINS, migration_connection
+from patterndb.connection.engine import parse_url
+from patterndb.connection.schema import AUTOGENERATE_PLUGINS, migration_connection
 from patterndb.tables import METADATA
 
 

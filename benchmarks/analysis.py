@@ -32,8 +32,8 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.random_models import write_model, zoo_model
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.random_models import write_model, zoo_model
+from benchmarks.parts.scaffold import make_parser, write_results
 from pipeline.analyse.stage import NUM_THREADS, analyse_model
 from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm

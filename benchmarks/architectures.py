@@ -25,9 +25,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.one_model import STAGES
-from benchmarks.random_models import write_model, zoo_model
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.one_model import STAGES
+from benchmarks.parts.random_models import write_model, zoo_model
+from benchmarks.parts.scaffold import make_parser, write_results
 from zoo.registry import CARDS
 
 GOAL_MIB = 1024.0
@@ -96,7 +96,7 @@ def mined(key: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
         "--analysis-nulls": options.analysis_nulls,
     }
     arguments = [str(part) for pair in settings.items() for part in pair]
-    command = [sys.executable, "-m", "benchmarks.one_model", key, *arguments]
+    command = [sys.executable, "-m", "benchmarks.parts.one_model", key, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import make_parser, write_results
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
 from library.evaluate.inputs import Batch, Inputs
 from library.evaluate.pictures import pixel_inputs

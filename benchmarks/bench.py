@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import RESULTS, read_results, write_results
+from benchmarks.parts.scaffold import RESULTS, read_results, write_results
 
 ROOT = Path(__file__).parents[1]
 FOLDER = "bench"

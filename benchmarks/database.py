@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bulk import fill
-from benchmarks.database_commands import COMMANDS, ONCE, seconds_of
-from benchmarks.database_page import write_page
-from benchmarks.growth import slope
-from benchmarks.scaffold import make_parser, read_results, write_results
+from benchmarks.parts.bulk import fill
+from benchmarks.parts.database_commands import COMMANDS, ONCE, seconds_of
+from benchmarks.parts.database_page import write_page
+from benchmarks.parts.growth import slope
+from benchmarks.parts.scaffold import make_parser, read_results, write_results
 from patterndb.store import PatternDatabase
 from pipeline.analyse.representatives import MOST_MODELS
 
@@ -52,7 +52,7 @@ def main() -> None:
         return
     found = read_results(options.out) or {"models": {}, "rows": {}, "recall": {}}
     found["note"] = options.note
-    from benchmarks.catalogs import mined_pattern  # Not in the processes that are measured: it needs torch.
+    from benchmarks.parts.catalogs import mined_pattern  # Not in the processes that are measured: it needs torch.
 
     names = mined_pattern(layers=1).signature.names
     with engines(options.engines) as urls:
@@ -125,7 +125,7 @@ def empty(url: str | None, folder: Path) -> Iterator[str]:
         return
     from sqlalchemy import text
 
-    from patterndb.engine import make_engine, parse_url
+    from patterndb.connection.engine import make_engine, parse_url
 
     engine = make_engine(parse_url(url))
     with engine.begin() as connection:
@@ -141,7 +141,7 @@ def empty(url: str | None, folder: Path) -> Iterator[str]:
 
 def in_a_process(command: str, url: str) -> dict[str, float]:
     """What `measure` gives."""
-    arguments = [sys.executable, "-m", "benchmarks.database_commands", command, url]
+    arguments = [sys.executable, "-m", "benchmarks.parts.database_commands", command, url]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
 from benchmarks.population.storage import read_facts
 from benchmarks.relatedness.gallery import Member, read_members
 from benchmarks.relatedness.lineage import every_pair, exact_interval, members_weights
-from benchmarks.scaffold import RESULTS, make_parser, write_results
 from pipeline.lineage import ModelWeights
 from pipeline.lineage.direction import find_older
 from pipeline.lineage.records import Matrix

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, write_results
-from benchmarks.shared_order import shared_orders
+from benchmarks.parts.scaffold import inner_tensors, make_parser, read_matrices, write_results
+from benchmarks.parts.shared_order import shared_orders
 from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.report import TensorFit, report
 from pipeline.fit.stage import FitResult, fit

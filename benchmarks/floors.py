@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.random_models import write_model, zoo_model
-from benchmarks.scaffold import make_parser, read_results, write_figures, write_results
+from benchmarks.parts.random_models import write_model, zoo_model
+from benchmarks.parts.scaffold import make_parser, read_results, write_figures, write_results
 from patterndb.store import PatternDatabase
 from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.fetch.request import ModelRequest

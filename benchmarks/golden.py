@@ -28,10 +28,10 @@ from safetensors.numpy import load_file
 from patterndb.records import PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
+from pipeline.kept.stages import StageStore
 from pipeline.lineage.mined import MinedLineage
 from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
-from pipeline.stages import StageStore
 
 __all__ = ["GOLDEN", "OTHER_KINDS", "SPECIMENS", "Difference", "compare", "flatten", "read", "sections_of", "take"]
 

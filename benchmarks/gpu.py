@@ -32,8 +32,8 @@ from typing import Any
 import torch
 
 from benchmarks.floors import H100, pointwise_step
-from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
-from benchmarks.scaffold import RESULTS, make_parser, write_results
+from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
+from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scaffold import make_parser, read_matrices, write_results
+from benchmarks.parts.scaffold import make_parser, read_matrices, write_results
 from pipeline.decomposition import singular_values
 from pipeline.fit.baselines import Part, explained
 from pipeline.nulls import shuffle

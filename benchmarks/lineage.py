@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.lineage_cost import bert_base_pairs, measure, opened
+from benchmarks.parts.lineage_cost import bert_base_pairs, measure, opened
+from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_results
 from benchmarks.relatedness.gallery import Member, read_members
 from benchmarks.relatedness.lineage import LineageScores, every_pair, lineage_of, score_lineage
-from benchmarks.scaffold import RESULTS, make_parser, read_results, write_results
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.records import CANNOT_SAY, Matrix

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibration import Float32, shares
-from benchmarks.lineage_cost import opened
-from benchmarks.scaffold import RESULTS, make_parser, write_results
-from benchmarks.unknown_networks import new_network, trained, weights_of
+from benchmarks.parts.lineage_cost import opened
+from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
+from benchmarks.parts.unknown_networks import new_network, trained, weights_of
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.by_name import compare_by_name
 from pipeline.lineage.compare import compare_by_role

@@ -20,7 +20,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scaffold import make_parser, read_matrices, write_results
+from benchmarks.parts.scaffold import make_parser, read_matrices, write_results
 from dna_zoo.errors import FitDivergedError
 from pipeline.fit.report import report
 from pipeline.fit.stage import fit, resolve_precision

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peak_memory import PeakMemory
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.peak_memory import PeakMemory
+from benchmarks.parts.scaffold import make_parser, write_results
 from pipeline.order import seriate
 from zoo.tensors import Axis
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import make_parser, write_results
 from dna_zoo.home import home_folder
 from explorer.kinds import KINDS
 

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from benchmarks.parts.scaffold import make_parser, write_results
 from benchmarks.relatedness.gallery import Member, read_members, signature_of
-from benchmarks.scaffold import make_parser, write_results
 from patterndb.similarity import align
 from pipeline.analyse.lineage_groups import leave_out_fingerprint
 from pipeline.analyse.permutation_tests import deal_labels

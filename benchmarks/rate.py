@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, write_results
+from benchmarks.parts.scaffold import inner_tensors, make_parser, read_matrices, write_results
 from pipeline.fit.baselines import SVD_WIDTHS, Baseline, explained
 from pipeline.fit.report import RatePoint, TensorFit, rate_point, report
 from pipeline.fit.sizing import MOMENTS

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fidelity import Setup, fit_all
-from benchmarks.scaffold import inner_tensors, make_parser, read_matrices, read_results, write_results
+from benchmarks.parts.scaffold import inner_tensors, make_parser, read_matrices, read_results, write_results
 from patterndb.records import FitRecord
 from pipeline.fit.report import report
 from pipeline.settings import preset

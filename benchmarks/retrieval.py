@@ -17,12 +17,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
 from benchmarks.relatedness.baselines import BASELINES, Weights
 from benchmarks.relatedness.gallery import Member, read_members, signature_of, weight_files
 from benchmarks.relatedness.lineage import choose_pairs, lineage_of, score_lineage
 from benchmarks.relatedness.scoring import evaluate, rates_within
 from benchmarks.relatedness.tables import by_architecture, by_cell, by_relation, lineage_table, rates_table, summary
-from benchmarks.scaffold import RESULTS, make_parser, write_results
 from patterndb.records import RELATED
 from patterndb.similarity import Distances, align, kind_distances, weights_distances
 from pipeline.analyse.signature import SIGNATURE_VERSION

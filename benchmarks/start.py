@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalogs import mined_pattern, save_copies
-from patterndb.engine import without_password
+from benchmarks.parts.catalogs import mined_pattern, save_copies
+from patterndb.connection.engine import without_password
 from patterndb.store import PatternDatabase
 
 RESULTS = Path(__file__).parent / "results"

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
+from benchmarks.parts.scaffold import make_parser, write_figures, write_results
 from benchmarks.population.architectures import ARCHITECTURES
 from benchmarks.population.symmetries import permutation
-from benchmarks.scaffold import make_parser, write_figures, write_results
 from library.surgery import Loaded, Task, combine, open_model, transplant
 from library.surgery.layers import layers_of
 from library.surgery.tasks import specimen_task

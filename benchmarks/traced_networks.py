@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import make_parser, write_results
 from pipeline.analyse.signature import make_signature
 from pipeline.fingerprint.fingerprint import measure_fingerprint
 from pipeline.fingerprint.named_tensors import measure_named_tensors

@@ -66,7 +66,7 @@ class Session:
     @property
     def command_line(self) -> str:
         """The command as it was typed, without what may be a password."""
-        from patterndb.engine import without_password
+        from patterndb.connection.engine import without_password
 
         words = []
         for before, word in zip(("", *self.arguments), self.arguments, strict=False):
@@ -108,7 +108,7 @@ class Session:
     @contextmanager
     def database_if_there(self) -> Iterator["PatternDatabase | None"]:
         """The database; None where its SQLite file is not there yet."""
-        from patterndb.engine import file_of, parse_url
+        from patterndb.connection.engine import file_of, parse_url
 
         path = file_of(parse_url(self.database_url))
         if path is not None and not path.exists():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dna_zoo.home import DATABASE_NAME, database_url, home_folder
 from dna_zoo.pattern import Pattern
 from patterndb.comparison import Comparison
-from patterndb.engine import without_password
+from patterndb.connection.engine import without_password
 from patterndb.similarity import Criterion
 from patterndb.store import PatternDatabase
 

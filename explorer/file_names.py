@@ -1,6 +1,6 @@
 """Names from outside as names of files."""
 
-from pipeline.stages import content_key
+from pipeline.kept.stages import content_key
 
 __all__ = ["file_name"]
 

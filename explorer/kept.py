@@ -10,7 +10,7 @@ from dna_zoo.errors import DnaFileError
 from explorer.source import Source
 from patterndb.records import PatternRecord
 from pipeline.fit.report import TensorFit
-from pipeline.stages import StageStore
+from pipeline.kept.stages import StageStore
 
 __all__ = ["fitted_pattern", "kept_fits", "kept_history"]
 

@@ -13,7 +13,7 @@ from explorer.file_names import file_name
 from explorer.plotting import Look, Plotted, default_tensor, make_view, write_view
 from explorer.source import Source
 from patterndb.records import PatternRecord
-from pipeline.stages import write_json
+from pipeline.kept.stages import write_json
 
 __all__ = ["draw_run_folder", "draw_run_folders"]
 

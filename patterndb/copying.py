@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, func, insert, select, text, tuple_
 
 from dna_zoo.errors import StoreError
 from dna_zoo.files import whole_file
-from patterndb.engine import Transactions, masked, parse_url
+from patterndb.connection.engine import Transactions, masked, parse_url
 from patterndb.store import PatternDatabase
 from patterndb.tables import METADATA
 

@@ -22,11 +22,12 @@ from sqlalchemy import (
 
 from dna_zoo.errors import SettingsError, did_you_mean
 from dna_zoo.text import is_printable, printable
-from patterndb import rows
-from patterndb.engine import Transactions, find_or_insert, upsert
-from patterndb.patterns import DESCRIPTION, NEWEST_FIRST, chosen_columns, chosen_settings, not_mined, ranked
+from patterndb.connection.engine import Transactions, find_or_insert, upsert
+from patterndb.connection.retry import survives_restarts
+from patterndb.patterns import rows
+from patterndb.patterns.reading import DESCRIPTION, chosen_columns, chosen_settings
+from patterndb.patterns.which import NEWEST_FIRST, not_mined, ranked
 from patterndb.records import ArtifactRecord, ModelEntry, StageCost
-from patterndb.retry import survives_restarts
 from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["ORDERS", "ModelFilter", "ModelStore", "Removed"]

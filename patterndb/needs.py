@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 
 from sqlalchemy import and_, exists, func, or_, select
 
-from patterndb.engine import Transactions
+from patterndb.connection.engine import Transactions
+from patterndb.connection.retry import survives_restarts
 from patterndb.records import ArtifactRecord
-from patterndb.retry import survives_restarts
 from patterndb.tables import ARTIFACTS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["NeedStore", "Needs"]

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Column, func, select
 
-from patterndb import rows
-from patterndb.engine import Transactions
-from patterndb.patterns import CURRENT
+from patterndb.connection.engine import Transactions
+from patterndb.connection.retry import survives_restarts
+from patterndb.patterns import rows
+from patterndb.patterns.which import CURRENT
 from patterndb.records import RoleRecord
-from patterndb.retry import survives_restarts
 from patterndb.tables import FITS, MODELS, PATTERNS, ROLE_PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["DatabaseState", "OverviewStore"]

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import StoreError
-from patterndb.all_pairs import cosine_distances, mean_squares
+from patterndb.neighbours.all_pairs import cosine_distances, mean_squares
 from patterndb.neighbours.pair_sample import PairSample, count_below
 from patterndb.records import Neighbour, PairDistances, PatternRecord, SignatureEntry, SignatureRecord
 

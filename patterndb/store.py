@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from patterndb import schema
+from patterndb.connection import schema
 from patterndb.exports.store import ExportStore
 from patterndb.models import ModelStore
 from patterndb.needs import NeedStore

@@ -30,8 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from patterndb.connection.floats import from_json, to_json
 from patterndb.fields import describe
-from patterndb.floats import from_json, to_json
 from patterndb.records import FitRecord, ModelRecord, RoleRecord, Statistic, TensorRecord
 
 __all__ = [
@@ -334,7 +334,7 @@ SIGNATURE_LAYOUTS = Table(
     CheckConstraint("length >= 0", name="length"),
 )
 
-# A model's vector, packed by `patterndb.floats.pack`; `z` and `p` are NULL where the signature has none.
+# A model's vector, packed by `patterndb.connection.floats.pack`; `z` and `p` are NULL where the signature has none.
 SIGNATURES = Table(
     "signatures",
     METADATA,
@@ -346,7 +346,7 @@ SIGNATURES = Table(
     CheckConstraint("length(packed_p) = length(packed_values)", name="p_length"),
 )
 
-# Distances of random pairs of models whose signatures have one version, packed by `patterndb.floats.pack`.
+# Distances of random pairs of models whose signatures have one version, packed by `patterndb.connection.floats.pack`.
 PAIR_SAMPLES = Table(
     "pair_samples",
     METADATA,

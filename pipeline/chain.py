@@ -29,7 +29,6 @@ from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageR
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.stage import analyse_model
-from pipeline.artifacts import ArtifactStore
 from pipeline.dna.contents import DnaContents
 from pipeline.dna.file import DNA_FILE, write_dna
 from pipeline.dna.format_2 import OLD_FILE, read_networks
@@ -42,6 +41,9 @@ from pipeline.fetch.stage import fetch
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
 from pipeline.fit.stage import clear_networks, fit
+from pipeline.kept.artifacts import ArtifactStore
+from pipeline.kept.provenance import versions
+from pipeline.kept.stages import Finished, StageStore, content_key
 from pipeline.memory import give_back
 from pipeline.order import (
     ORDER_FILE,
@@ -54,10 +56,8 @@ from pipeline.order import (
     write_orders,
 )
 from pipeline.persist import PERSIST_VERSION, are_intact, persist
-from pipeline.provenance import versions
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import StageKeys, stage_keys
-from pipeline.stages import Finished, StageStore, content_key
 from pipeline.weights.contradictions import contradictions
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import Inventory, take_inventory

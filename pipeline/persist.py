@@ -16,8 +16,8 @@ from typing import Any
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.artifacts import ArtifactStore
-from pipeline.stages import content_key, write_json
+from pipeline.kept.artifacts import ArtifactStore
+from pipeline.kept.stages import content_key, write_json
 
 __all__ = ["PERSIST_VERSION", "are_intact", "damaged_files", "persist", "summary_of", "write_run_folder"]
 

@@ -6,9 +6,9 @@ from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION
 from pipeline.fit.devices import device_key
 from pipeline.fit.stage import fit_version
+from pipeline.kept.stages import content_key
 from pipeline.order import ORDER_VERSION
 from pipeline.settings import MineSettings
-from pipeline.stages import content_key
 from pipeline.weights.files import WeightFiles
 from zoo.tracing.held import wiring_version
 

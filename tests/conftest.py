@@ -70,7 +70,7 @@ def create_postgres(postgres_server: str) -> Iterator[Callable[[], str]]:
     """Create an empty namespace on the server, as good as a database and far cheaper; returns its URL."""
     from sqlalchemy import text
 
-    from patterndb.engine import make_engine, parse_url
+    from patterndb.connection.engine import make_engine, parse_url
 
     url = parse_url(postgres_server)
     engine = make_engine(url)
@@ -93,7 +93,7 @@ def create_postgres(postgres_server: str) -> Iterator[Callable[[], str]]:
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the schema; tests work on copies."""
-    from patterndb.schema import upgrade
+    from patterndb.connection.schema import upgrade
 
     path = tmp_path_factory.mktemp("sqlite") / "migrated.sqlite"
     upgrade(f"sqlite:///{path}")
@@ -103,7 +103,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def migrated_postgres(create_postgres: Callable[[], str]) -> str:
     """URL of a database with our schema, which tests share one after the other."""
-    from patterndb.schema import upgrade
+    from patterndb.connection.schema import upgrade
 
     url = create_postgres()
     upgrade(url)
@@ -143,7 +143,7 @@ def mined_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def empty_tables(url: str) -> None:
     """Delete every row but the schema's revision."""
-    from patterndb.engine import make_engine, parse_url
+    from patterndb.connection.engine import make_engine, parse_url
     from patterndb.tables import METADATA
 
     engine = make_engine(parse_url(url))

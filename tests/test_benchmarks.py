@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 import benchmarks
 from benchmarks.bench import PARTS, Goal, kept, tell
-from benchmarks.peak_memory import PeakMemory
-from benchmarks.random_models import RandomModel, bert_model, write_model, zoo_model
-from benchmarks.scaffold import read_results, write_figures, write_results
+from benchmarks.parts.peak_memory import PeakMemory
+from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
+from benchmarks.parts.scaffold import read_results, write_figures, write_results
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.weights.inventory import extract

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu
-from benchmarks.scaffold import read_results
+from benchmarks.parts.scaffold import read_results
 
 PARTS = {"kinds", "reads", "equality", "default", "reference"}
 

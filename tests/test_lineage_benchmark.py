@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import direction, lineage, lineage_calibration
-from benchmarks.lineage_cost import measure
+from benchmarks.parts.lineage_cost import measure
 from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import RELATIONS, Relation, plan
 from benchmarks.relatedness.gallery import Member

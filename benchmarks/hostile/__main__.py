@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.hostile.cases import CASES
 from benchmarks.hostile.judge import SECONDS
-from benchmarks.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import make_parser, write_results
 
 RIGHT = ("answered", "refused")
 PATIENCE = 10 * SECONDS

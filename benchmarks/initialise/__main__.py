@@ -17,7 +17,7 @@ from benchmarks.initialise.problems import PROBLEMS, Problem, new_target
 from benchmarks.initialise.report import compare, draw, table
 from benchmarks.initialise.starts import RANGES, Sources, make_sources, make_starts
 from benchmarks.initialise.training import Curve, train
-from benchmarks.scaffold import RESULTS, make_parser, write_results
+from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
 
 __all__ = ["main"]
 

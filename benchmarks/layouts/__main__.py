@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.layouts import LAYOUTS
 from benchmarks.layouts.layout import Outcome, try_layout
-from benchmarks.scaffold import write_figures
+from benchmarks.parts.scaffold import write_figures
 
 PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 COMMAND = "python -m benchmarks.layouts --page"

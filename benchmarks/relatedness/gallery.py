@@ -22,9 +22,9 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fingerprint.fingerprint import measure_fingerprint
 from pipeline.fingerprint.named_tensors import measure_named_tensors
+from pipeline.kept.stages import StageStore, content_key
 from pipeline.order import ORDER_VERSION, Rows, canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
-from pipeline.stages import StageStore, content_key
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader

@@ -20,9 +20,9 @@ from benchmarks.population.members import RELATIONS
 from benchmarks.relatedness.gallery import Member, weight_files
 from benchmarks.relatedness.metrics import area_under_curve, rates_at, threshold_at
 from benchmarks.relatedness.scoring import FALSE_POSITIVE_RATE
+from pipeline.kept.stages import StageStore, content_key
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.compare import compare_weights
-from pipeline.stages import StageStore, content_key
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import TensorKind

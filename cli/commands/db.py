@@ -36,7 +36,7 @@ def db(context: typer.Context) -> None:
 
 def upgrade(context: typer.Context) -> None:
     """Upgrade the database to this version's schema, or create it if there is none."""
-    from patterndb import schema
+    from patterndb.connection import schema
 
     session = session_of(context)
     if session.db is None:
@@ -61,7 +61,7 @@ def _index(session: Session) -> str:
 
 def current(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:
     """Show which schema the database has, and which one this version needs."""
-    from patterndb import schema
+    from patterndb.connection import schema
 
     session = session_of(context)
     found = schema.current(session.database_url)
@@ -81,7 +81,7 @@ def check(
     output_format: FormatOption = Format.TABLE,
 ) -> int:
     """Compare the database's tables with those this version needs; exit code 1 if they differ."""
-    from patterndb import schema
+    from patterndb.connection import schema
 
     session = session_of(context)
     output = session.output(output_format)

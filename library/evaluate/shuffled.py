@@ -26,9 +26,9 @@ from pipeline.fit.prepare import draw_null, ordinals_of
 from pipeline.fit.sizing import choose_size
 from pipeline.fit.split import LEVELS
 from pipeline.fit.stage import clear_networks, fit, fit_version
+from pipeline.kept.stages import StageStore, content_key
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings
-from pipeline.stages import StageStore, content_key
 from pipeline.weights.reader import WeightReader
 from zoo.layout import Layout
 from zoo.tensors import TensorSpec

@@ -17,9 +17,9 @@ from patterndb.similarity import align
 from patterndb.store import PatternDatabase
 from pipeline.analyse.lineage_groups import find_related, group_lineages
 from pipeline.events import Event, OnEvent, ignore
+from pipeline.kept.stages import Finished, StageStore, content_key
 from pipeline.lineage.mined import find_weights
 from pipeline.order import ORDER_VERSION
-from pipeline.stages import Finished, StageStore, content_key
 from pipeline.weights.inventory import take_inventory
 from pipeline.weights.reader import WeightReader
 

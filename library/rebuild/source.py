@@ -7,8 +7,8 @@ from pathlib import Path
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError
 from patterndb.records import FitRecord, PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna
+from pipeline.kept.artifacts import artifact_file
 from pipeline.lineage.mined import find_weights
 from pipeline.weights.files import WeightFiles
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from dna_zoo.errors import JoinError
 from library.surgery.models import Loaded
 from library.surgery.transplantation import Resample
-from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna, DnaTensor
+from pipeline.kept.artifacts import artifact_file
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from patterndb.batches import batches
+from patterndb.connection.batches import batches
 from patterndb.exports.columns import COLUMNS, STATISTIC_SUFFIXES
 from patterndb.multiplicity import q_values
+from patterndb.patterns.rows import STATISTIC_FLOATS
 from patterndb.records import (
     PatternRecord,
     PatternSummary,
@@ -20,7 +21,6 @@ from patterndb.records import (
     TensorEntry,
     TensorRecord,
 )
-from patterndb.rows import STATISTIC_FLOATS
 from patterndb.similarity import all_distances
 
 __all__ = [

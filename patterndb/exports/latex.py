@@ -20,8 +20,11 @@ TEXT_WIDTH = 12.1
 MOST_ROWS = 40
 """A table with more rows goes over several pages."""
 POINTS_PER_CM = 72.27 / 2.54
-SIZES = (("normalsize", 10, 6), ("small", 9, 5), ("footnotesize", 8, 4), ("scriptsize", 7, 3))
-"""Font size: its command, its points, and the points left and right of a column."""
+SIZES = (("normalsize", 10.0, 6), ("small", 9.25, 5), ("footnotesize", 8.5, 4), ("scriptsize", 7.97, 3))
+"""Font size: its command, how wide its letters are, and the points left and right of a column.
+
+Small fonts of Computer Modern are wider than their points say: a digit is half the size of cmr10, and 0.569 of the size
+of cmr7. The second number is 20 times the width of a digit of cmr10, cmr9, cmr8, cmr7, in points."""
 NARROWEST = 5.0
 """Widths of an M that a broken text gets at least."""
 NARROW, WIDE = set("ijltf.,:;|!'()[]{} "), set("mwMW@%")

@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Text, cast, or_, select
 
-from patterndb.batches import batches
+from patterndb.connection.batches import batches
+from patterndb.connection.retry import survives_restarts
 from patterndb.exports.columns import WITH_STATISTICS, require_columns, require_table
-from patterndb.patterns import (
-    NEWEST_FIRST,
-    PatternStore,
-    ranked,
-    read_part_statistics,
-    read_roles,
-    read_summaries,
-    read_tensors,
-)
-from patterndb.retry import survives_restarts
+from patterndb.patterns.reading import read_part_statistics, read_roles, read_summaries, read_tensors
+from patterndb.patterns.store import PatternStore
+from patterndb.patterns.which import NEWEST_FIRST, ranked
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUN_MODELS, RUNS
 
 if TYPE_CHECKING:

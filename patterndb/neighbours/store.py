@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Text, func, select, type_coerce
 
 from dna_zoo.errors import StoreError
 from patterndb.comparison import Comparison, compare
-from patterndb.engine import upsert
-from patterndb.floats import pack_array, unpack_array
+from patterndb.connection.engine import upsert
+from patterndb.connection.floats import pack_array, unpack_array
+from patterndb.connection.retry import survives_restarts
 from patterndb.neighbours import pair_sample, search
 from patterndb.neighbours.code_files import CodeFiles
 from patterndb.neighbours.codes import Coded, Query, encode
@@ -26,9 +27,10 @@ from patterndb.neighbours.pair_sample import PairSample, draw_pairs
 from patterndb.neighbours.row_distances import Layout, row_distances
 from patterndb.neighbours.search import Bounds, CodedBounds, ExactBounds, Found, Own, find_nearest
 from patterndb.neighbours.vectors import Vectors, enable, is_there
-from patterndb.patterns import CURRENT, IS_CURRENT, NEWEST_FIRST, SIGNED, PatternStore, read_entries
+from patterndb.patterns.reading import read_entries
+from patterndb.patterns.store import PatternStore
+from patterndb.patterns.which import CURRENT, IS_CURRENT, NEWEST_FIRST, SIGNED
 from patterndb.records import Neighbour, SignatureEntry, SignatureRecord
-from patterndb.retry import survives_restarts
 from patterndb.similarity import Criterion, Distances, align, all_distances, nearest, pair_distances
 from patterndb.tables import MODELS, PAIR_SAMPLES, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 

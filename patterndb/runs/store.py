@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, func, select, update
 
 from dna_zoo.errors import NotMinedError, StoreError
-from patterndb.engine import Transactions, find_or_insert, upsert
-from patterndb.patterns import newest_time
+from patterndb.connection.engine import Transactions, find_or_insert, upsert
+from patterndb.connection.retry import survives_restarts
+from patterndb.patterns.writing import newest_time
 from patterndb.records import Activity, Invocation, RunModelRecord, RunRecord, StageRecord
-from patterndb.retry import survives_restarts
 from patterndb.runs.processes import is_gone
 from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 

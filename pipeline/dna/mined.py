@@ -5,10 +5,10 @@ from pathlib import Path
 from dna_zoo.errors import DnaFileError
 from patterndb.records import PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.artifacts import artifact_file
 from pipeline.dna.dna import Dna
+from pipeline.kept.artifacts import artifact_file
+from pipeline.kept.stages import StageStore
 from pipeline.order import ORDER_FILE
-from pipeline.stages import StageStore
 
 __all__ = ["mined_dna"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.stages import write_json
+from pipeline.kept.stages import write_json
 
 __all__ = [
     "FileState",

@@ -37,10 +37,10 @@ from pipeline.fit.split import split_budget
 from pipeline.fit.trainer import Trainer, TrainResult, save_tensors
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.fit.versions import Measured, bought_means
+from pipeline.kept.stages import write_json
 from pipeline.nulls import NullKind
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
-from pipeline.stages import write_json
 from zoo.tensors import TensorSpec
 
 __all__ = [

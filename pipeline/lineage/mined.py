@@ -17,8 +17,8 @@ from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
+from pipeline.kept.stages import StageStore, content_key
 from pipeline.lineage.records import CANNOT_SAY, LINEAGE_VERSION, Lineage, ModelWeights
-from pipeline.stages import StageStore, content_key
 from pipeline.weights.files import WeightFiles
 
 __all__ = ["NUM_NULLS", "MinedLineage", "find_weights"]

@@ -27,9 +27,9 @@ from pipeline.fetch.request import FetchPlan, ModelRequest
 from pipeline.fetch.stage import find_fetched
 from pipeline.fit.devices import device_key, resolve_device
 from pipeline.fit.stage import resolve_precision
+from pipeline.kept.stages import COST, StageStore
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import stage_keys
-from pipeline.stages import COST, StageStore
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from zoo.roles import describe_tensors

@@ -16,8 +16,8 @@ from typing import Self
 
 from dna_zoo.errors import ConnectionLostError, StoreError
 from dna_zoo.text import printable
+from patterndb.connection.retry import Patience
 from patterndb.records import Activity
-from patterndb.retry import Patience
 from patterndb.runs.processes import HEARTBEAT
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent

@@ -14,19 +14,19 @@ from dna_zoo.errors import SettingsError
 from patterndb.records import RunRecord
 from patterndb.runs.processes import this_process
 from patterndb.store import PatternDatabase
-from pipeline.artifacts import store_url
 from pipeline.events import OnEvent, ignore
 from pipeline.fetch.naming import Mined
 from pipeline.fetch.plan import expand_all, key_of
 from pipeline.fetch.request import ModelRequest
 from pipeline.fit.stage import resolve_precision
-from pipeline.provenance import versions
+from pipeline.kept.artifacts import store_url
+from pipeline.kept.provenance import versions
+from pipeline.kept.stages import content_key
 from pipeline.runs.executors.here import InThisProcess
 from pipeline.runs.executors.run_log import logged_to
 from pipeline.runs.executors.work import Executor, PlannedModel, Work
 from pipeline.runs.invocation import LiveRun, new_run_name
 from pipeline.settings import MineSettings
-from pipeline.stages import content_key
 from zoo.registry import ALL_CARDS
 
 __all__ = ["mine", "models_of", "request_key"]

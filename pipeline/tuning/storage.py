@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from patterndb.engine import make_engine, parse_url, translate
+from patterndb.connection.engine import make_engine, parse_url, translate
 
 __all__ = ["SCHEMA", "open_storage", "storage_url"]
 

@@ -27,9 +27,9 @@ from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.devices import resolve_device
+from pipeline.kept.stages import content_key
 from pipeline.order import canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings
-from pipeline.stages import content_key
 from pipeline.tuning.space import space_of, values_of
 from pipeline.tuning.storage import open_storage
 from pipeline.tuning.worker import Job, Outcome, run_job

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.stages import StageStore
+from pipeline.kept.stages import StageStore
 from zoo.config import text_in
 from zoo.tensors import Role, TensorKind, TensorSpec
 from zoo.tracing.traced import TracedWiring

@@ -21,9 +21,9 @@ from library.patterns.records import Lineage as SharedLineage
 from library.patterns.store import Library
 from patterndb.records import RunModelRecord, StageRecord
 from patterndb.store import PatternDatabase
+from pipeline.kept.stages import StageStore, content_key
 from pipeline.lineage import LINEAGE_VERSION, Lineage, RoleEvidence
 from pipeline.lineage.mined import NUM_NULLS
-from pipeline.stages import StageStore, content_key
 from tests.support.patterns import make_pattern, save_patterns
 
 MODELS = ("alpha", "beta", "gamma", "delta", "epsilon")

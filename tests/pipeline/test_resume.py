@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from patterndb.patterns import SAVE_STEPS
+from patterndb.patterns.writing import SAVE_STEPS
 from tests.support.killing import NEVER
 from tests.support.mining import FAST, database_of, run_files, tables
 from tests.support.tiny_models import make_tiny_checkpoint

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pipeline import stage_keys as module
+from pipeline.kept.stages import content_key
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import EXTRACT_VERSION, stage_keys
-from pipeline.stages import content_key
 from tests.support.weight_files import files_of
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo.tracing
-from benchmarks.scaffold import read_results
+from benchmarks.parts.scaffold import read_results
 from zoo.tracing.held import HELD
 
 __all__ = ["PAGE", "held"]

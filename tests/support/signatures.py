@@ -1,6 +1,6 @@
-"""A short layout for signatures as `benchmarks.drawn_models` draws them: enough for every part to say something."""
+"""A short layout for signatures as `drawn_models` of the benchmarks draws them: enough for every part."""
 
-from benchmarks.drawn_models import DrawnModel, draw_models
+from benchmarks.parts.drawn_models import DrawnModel, draw_models
 
 __all__ = ["NAMES", "DrawnModel", "draw_short"]
 

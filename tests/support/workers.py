@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from patterndb.engine import make_engine, parse_url
+from patterndb.connection.engine import make_engine, parse_url
 from patterndb.tables import METADATA
 from tests.support.mining import HISTORY
 
@@ -18,6 +18,14 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from cli.main import app; app()"]
 NO_ROWS = {"id", "seconds", "started", "finished", "confirmed_at"}
 """Columns that tell when a row was written, and after which others."""
+REFERENCES = (
+    ("model_id", "models", "digest"),
+    ("run_id", "runs", "request_key"),
+    ("pattern_id", "patterns", "pattern_key"),
+    ("layout_id", "signature_layouts", "digest"),
+)
+"""Columns that hold the number of another row, whose it is, and what that row is told by: numbers depend on what was
+written before."""
 
 
 def environment() -> dict[str, str]:
@@ -55,10 +63,8 @@ def rows_of(url: str) -> dict[str, list[str]]:
     engine = make_engine(parse_url(url))
     with engine.connect() as connection:
         names = {
-            f"{table[:-1]}_id": {
-                row["id"]: row[column] for row in connection.execute(select(METADATA.tables[table])).mappings()
-            }
-            for table, column in (("models", "digest"), ("runs", "request_key"), ("patterns", "pattern_key"))
+            name: {row["id"]: row[column] for row in connection.execute(select(METADATA.tables[table])).mappings()}
+            for name, table, column in REFERENCES
         }
         found = {
             table.name: sorted(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scaffold import read_results
+from benchmarks.parts.scaffold import read_results
 from benchmarks.wiring import held_against_names
 from tests.support.make_held import PAGE, held
 from tests.support.make_wirings import traced

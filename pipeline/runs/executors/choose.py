@@ -1,7 +1,7 @@
 """Which executor a request means."""
 
 from dna_zoo.errors import SettingsError
-from patterndb.engine import file_of, parse_url
+from patterndb.connection.engine import file_of, parse_url
 from pipeline.runs.executors.here import InThisProcess
 from pipeline.runs.executors.processes import Processes
 from pipeline.runs.executors.shares import visible_gpus

@@ -14,7 +14,7 @@ from typing import Any
 
 from dna_zoo.errors import DnaZooError, SettingsError
 from dna_zoo.text import printable, without_secrets
-from patterndb.engine import file_of, parse_url
+from patterndb.connection.engine import file_of, parse_url
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent
 from pipeline.parallel import num_cores

@@ -36,7 +36,7 @@ class Work:
     settings: MineSettings
     home: Path
     artifacts: str | None = None
-    """URL of the store of artifacts (`pipeline.artifacts`); None for the home folder alone."""
+    """URL of the store of artifacts (`pipeline.kept.artifacts`); None for the home folder alone."""
     force: bool = False
     database_url: str = field(default="", repr=False)
     """Where a worker opens the database, password and all; empty where there are no workers."""

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sqlalchemy import event, text
 
-from patterndb import schema
+from patterndb.connection import schema
 from patterndb.neighbours import code_files, pair_sample, search, vectors
 from patterndb.neighbours.vectors import PREFIX
-from patterndb.patterns import _write_pattern
+from patterndb.patterns.writing import write_pattern
 from patterndb.records import RELATED, SignatureRecord
 from patterndb.similarity import Distances, all_distances
 from patterndb.store import PatternDatabase
@@ -42,7 +42,7 @@ def save(database: PatternDatabase, *models: DrawnModel, run: str = "run") -> No
             sha256 = f"file of {model.lineage if model.key.endswith('7') else key}"
             record = replace(bare.model, key=model.key, sha256=sha256)
             pattern = replace(bare, model=record, pattern_key=key, signature=signature(model))
-            _write_pattern(connection, pattern, lambda step: None)
+            write_pattern(connection, pattern, lambda step: None)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dna_zoo.errors import NotMinedError
-from patterndb import patterns
+from patterndb.patterns import writing
 from patterndb.records import Activity, Invocation, RunModelRecord, StageRecord
 from patterndb.runs import store as runs
 from patterndb.runs.processes import LOST_AFTER, this_process
@@ -120,7 +120,7 @@ def test_a_pattern_found_after_the_clock_jumped_back_is_current(
             return dt.datetime.now(zone) - dt.timedelta(days=1)
 
     clock = SimpleNamespace(datetime=Yesterday, UTC=dt.UTC, timedelta=dt.timedelta)
-    monkeypatch.setattr(patterns, "dt", clock)
+    monkeypatch.setattr(writing, "dt", clock)
     save_patterns(database, new)
     assert database.load_pattern("alpha") == new
     save_patterns(database, old)

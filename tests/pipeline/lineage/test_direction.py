@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.unknown_networks import Network, new_network, weights_of
+from benchmarks.parts.unknown_networks import Network, new_network, weights_of
 from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.direction import find_older
 from pipeline.lineage.records import Matrix

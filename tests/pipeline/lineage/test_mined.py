@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 from dna_zoo.errors import FetchError, NotMinedError, WeightsChangedError
 from patterndb.store import PatternDatabase
 from pipeline.events import Event
+from pipeline.kept.stages import StageStore
 from pipeline.lineage.mined import MinedLineage, find_weights
-from pipeline.stages import StageStore
 from tests.support.lineages import SPECIMENS, save_as_mined
 
 NAMES = ("bert-a", "bert-a-permuted", "bert-b")

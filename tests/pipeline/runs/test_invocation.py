@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dna_zoo.errors import ConnectionLostError
+from patterndb.connection.retry import Patience
 from patterndb.records import RunRecord
-from patterndb.retry import Patience
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, ignore
 from pipeline.runs.invocation import LiveRun, new_run_name

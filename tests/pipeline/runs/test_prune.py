@@ -12,8 +12,8 @@ from dna_zoo.errors import StoreError
 from patterndb.records import ArtifactRecord
 from patterndb.store import PatternDatabase
 from pipeline.events import Event
+from pipeline.kept.stages import StageStore
 from pipeline.runs.prune import delete, delete_artifacts, find_unneeded
-from pipeline.stages import StageStore
 from tests.support.mining import STAGES, database_of, endings, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 

@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 from sqlalchemy import create_engine, inspect
 
 from dna_zoo.errors import SettingsError, StoreError
-from patterndb.engine import parse_url
-from patterndb.schema import current
+from patterndb.connection.engine import parse_url
+from patterndb.connection.schema import current
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.settings import RATE_BESIDE_ADAM, FitSettings, Optimizer, preset

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from patterndb import all_pairs
-from patterndb.all_pairs import cosine_distances, mean_squares
+from patterndb.neighbours import all_pairs
+from patterndb.neighbours.all_pairs import cosine_distances, mean_squares
 
 NAN = np.nan
 ACCURACY = 1e-10

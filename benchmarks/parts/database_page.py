@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.growth import slope
-from benchmarks.scaffold import read_results, write_figures
+from benchmarks.parts.growth import slope
+from benchmarks.parts.scaffold import read_results, write_figures
 
 __all__ = ["write_page"]
 
-PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
+PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 COMMAND = "python -m benchmarks.database --page"
 TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL with pgvector"}
 Found = Mapping[str, Any]

@@ -19,7 +19,7 @@ from zoo.tensors import Role, TensorSpec
 
 __all__ = ["RESULTS", "inner_tensors", "make_parser", "read_matrices", "read_results", "write_figures", "write_results"]
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 END = "<!-- end of figures -->"
 OUTER = (Role.TOKEN_EMBEDDING, Role.POSITION_EMBEDDING, Role.PATCH_EMBEDDING, Role.HEAD)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from patterndb.connection.floats import join_special, pack, split_special, unpack
 from patterndb.fields import describe
-from patterndb.floats import join_special, pack, split_special, unpack
 from patterndb.records import (
     ArtifactRecord,
     FitRecord,

@@ -18,7 +18,7 @@ from zoo.tensors import TensorHeader
 
 __all__ = ["RandomModel", "bert_model", "write_model", "zoo_model"]
 
-HEADERS = Path(__file__).parent.parent / "tests" / "data" / "tensor_headers"
+HEADERS = Path(__file__).parents[2] / "tests" / "data" / "tensor_headers"
 DTYPES = {"F32": "<f4", "F16": "<f2", "I64": "<i8"}
 STD = 0.02
 CHUNK = 1 << 20

@@ -18,14 +18,14 @@ from sqlalchemy import CheckConstraint, MetaData, event, insert, select, text, u
 from sqlalchemy.exc import IntegrityError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
-from patterndb import schema
-from patterndb.engine import make_engine, masked, parse_url
-from patterndb.rows import digest, layout_row
+from patterndb.connection import schema
+from patterndb.connection.engine import make_engine, masked, parse_url
+from patterndb.patterns.rows import digest, layout_row
 from patterndb.store import PatternDatabase
 from patterndb.tables import METADATA, SIGNATURE_LAYOUTS
 from tests.support.patterns import make_pattern, save_patterns
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 RELEASED = sorted((ROOT / "tests" / "data" / "schema").glob("*.sqlite"))
 
 
@@ -443,9 +443,7 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_brings_its_migrations(unpacked_wheel: Path, tmp_path: Path) -> None:
-    script = (
-        f"from patterndb import schema; print(schema.migrations_path(), schema.upgrade('sqlite:///{tmp_path}/x.db'))"
-    )
+    script = f"from patterndb.connection import schema; print(schema.migrations_path(), schema.upgrade('sqlite:///{tmp_path}/x.db'))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(unpacked_wheel)}, capture_output=True, text=True, check=True

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dna_zoo.errors import SchemaVersionError, StoreError
-from patterndb.engine import IMMEDIATE, Transactions, file_of, make_engine, masked, parse_url, translate
+from patterndb.connection.engine import IMMEDIATE, Transactions, file_of, make_engine, masked, parse_url, translate
 from patterndb.neighbours.vectors import PREFIX
 
 if TYPE_CHECKING:
@@ -142,8 +142,9 @@ def head() -> str:
 
 def migrations_path() -> Path:
     """The folder of migrations: next to this module in a wheel, at the top level in a checkout."""
-    installed = Path(__file__).parent / "_alembic"
-    return installed if installed.exists() else Path(__file__).parent.parent / "alembic"
+    package = Path(__file__).parents[1]
+    installed = package / "_alembic"
+    return installed if installed.exists() else package.parent / "alembic"
 
 
 def alembic_config() -> "Config":

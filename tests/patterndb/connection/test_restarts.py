@@ -12,10 +12,10 @@ from sqlalchemy import event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from dna_zoo.errors import ConnectionLostError, StoreError
-from patterndb.engine import parse_url
-from patterndb.patterns import SAVE_STEPS
+from patterndb.connection.engine import parse_url
+from patterndb.connection.retry import Patience
+from patterndb.patterns.writing import SAVE_STEPS
 from patterndb.records import RunModelRecord, StageRecord
-from patterndb.retry import Patience
 from patterndb.store import PatternDatabase
 from tests.support.patterns import make_pattern, save_patterns
 from tests.support.servers import OwnServer, own_server

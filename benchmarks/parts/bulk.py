@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, insert
 
-from benchmarks.drawn_models import DrawnModel, draw_models
-from patterndb import rows
-from patterndb.engine import find_or_insert
-from patterndb.floats import pack_array
+from benchmarks.parts.drawn_models import DrawnModel, draw_models
+from patterndb.connection.engine import find_or_insert
+from patterndb.connection.floats import pack_array
+from patterndb.patterns import rows
 from patterndb.records import ModelRecord, SignatureRecord
 from patterndb.store import PatternDatabase
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUNS, SIGNATURE_LAYOUTS, SIGNATURES

@@ -11,8 +11,8 @@ import pytest
 
 from dna_zoo.errors import ArtifactError, DnaFileError, SettingsError
 from patterndb.records import ArtifactRecord
-from pipeline.artifacts import ArtifactStore, artifact_file, bring, store_url
 from pipeline.dna.mined import mined_dna
+from pipeline.kept.artifacts import ArtifactStore, artifact_file, bring, store_url
 from pipeline.runs.runner import mine
 from tests.support.ftp_server import ftp_server
 from tests.support.mining import FAST, database_of, request
@@ -88,7 +88,7 @@ def test_nothing_is_left_in_a_folder_when_the_disk_is_full(tmp_path: Path, monke
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.artifacts.shutil.copyfile", full)
+    monkeypatch.setattr("pipeline.kept.artifacts.shutil.copyfile", full)
     with pytest.raises(ArtifactError, match="No space left"):
         store.put(tmp_path / "x", artifact)
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []

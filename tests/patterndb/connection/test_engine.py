@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import delete, func, insert, make_url, select, text
 
 from dna_zoo.errors import StoreError
-from patterndb import engine
-from patterndb.engine import masked, parse_url, without_password
+from patterndb.connection import engine
+from patterndb.connection.engine import masked, parse_url, without_password
 from patterndb.store import PatternDatabase
 from patterndb.tables import RUNS
 from tests.support.patterns import make_pattern, save_patterns

@@ -1,6 +1,6 @@
 """What comparing two models costs: seconds and peak memory, each pair in a process of its own.
 
-    python -m benchmarks.lineage_cost PATH PATH    # one pair: JSON
+    python -m benchmarks.parts.lineage_cost PATH PATH    # one pair: JSON
 
 `benchmarks.lineage --cost` runs it on every pair it wants measured. Everything that `dna-zoo compare` does for the
 weights is in the time: digests, a look for NaN, the comparison.
@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peak_memory import resident_mib
+from benchmarks.parts.peak_memory import resident_mib
 from benchmarks.population.symmetries import permutation
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bert_base_pairs", "measure", "opened"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOISE = 0.5
 """Of each tensor's standard deviation: the copies correlate with 0.89."""
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 def measure(first: str, second: str) -> dict[str, Any]:
     """What one comparison took, in a new process."""
-    command = [sys.executable, "-m", "benchmarks.lineage_cost", first, second]
+    command = [sys.executable, "-m", "benchmarks.parts.lineage_cost", first, second]
     found: dict[str, Any] = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     return found
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import read_results, write_figures
+from benchmarks.parts.scaffold import read_results, write_figures
 from zoo.tracing.agreement import NAMES_STAND
 
 __all__ = ["GROUPS", "WORDS", "group_of", "write_page"]
 
-PAGE = Path(__file__).parent.parent / "docs" / "wiring.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "wiring.md"
 COMMAND = "python -m benchmarks.wiring --page"
 Found = Mapping[str, Any]
 GROUPS: tuple[tuple[str, re.Pattern[str], str, str], ...] = tuple(

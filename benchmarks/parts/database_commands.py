@@ -1,4 +1,4 @@
-"""One command on one database, measured in this process: `python -m benchmarks.database_commands COMMAND URL`.
+"""One command on one database, measured in this process: `python -m benchmarks.parts.database_commands COMMAND URL`.
 
 Started by `benchmarks.database`; nothing is imported that the command itself does not need.
 """
@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from benchmarks.peak_memory import resident_mib
+from benchmarks.parts.peak_memory import resident_mib
 from patterndb.store import PatternDatabase
 
 __all__ = ["COMMANDS", "ONCE", "seconds_of"]

@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import event
 
 from dna_zoo.errors import NotMinedError, StoreError
-from patterndb.patterns import SAVE_STEPS
+from patterndb.patterns.writing import SAVE_STEPS
 from patterndb.records import PatternRecord, RoleRecord, RunModelRecord, SignatureRecord, StageRecord, Statistic
 from patterndb.store import PatternDatabase
 from tests.support.patterns import make_fit, make_pattern, save_patterns
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.random_models import bert_model, write_model
+from benchmarks.parts.random_models import bert_model, write_model
 from patterndb.records import PatternRecord, RunModelRecord, SignatureRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest

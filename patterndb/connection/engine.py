@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 
 from dna_zoo.errors import ConnectionLostError, RecordRefusedError, StoreError
 from dna_zoo.text import without_secrets
-from patterndb.retry import Patience
+from patterndb.connection.retry import Patience
 
 if TYPE_CHECKING:
     from types import TracebackType

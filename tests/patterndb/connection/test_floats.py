@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from patterndb.floats import pack, unpack
+from patterndb.connection.floats import pack, unpack
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 64, 1001])

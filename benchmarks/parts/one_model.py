@@ -1,6 +1,6 @@
 """One model through the product's stages in a process of its own: seconds and peak memory of each, as JSON.
 
-    python -m benchmarks.one_model tinybert --folder /tmp/tinybert --epochs 20 --fit-nulls 0 --analysis-nulls 1
+    python -m benchmarks.parts.one_model tinybert --folder /tmp/tinybert --epochs 20 --fit-nulls 0 --analysis-nulls 1
 
 `benchmarks/architectures.py` starts it. Nothing but torch is imported before the memory that torch takes by itself is
 known; the stages are those of `dna-zoo mine`, told apart by the events that it sends.
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peak_memory import PeakMemory, resident_mib
+from benchmarks.parts.peak_memory import PeakMemory, resident_mib
 
 if TYPE_CHECKING:
     from pipeline.events import Event

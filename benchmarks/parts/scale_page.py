@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaffold import read_results, write_figures
+from benchmarks.parts.scaffold import read_results, write_figures
 from zoo.registry import CARDS
 
 __all__ = ["write_page"]
 
-PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
+PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 COMMAND = "python -m benchmarks.scaling --page"
 MODELS = 100_000
 PRICE = 0.04
