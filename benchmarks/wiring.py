@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.scaffold import make_parser, read_results, write_results
-from benchmarks.wiring_page import write_page
+from benchmarks.parts.wiring_page import write_page
 
 SECONDS = 120
 """Of the processor, so that what else the machine does changes no answer."""

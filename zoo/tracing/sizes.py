@@ -70,7 +70,7 @@ SIZES: tuple[tuple[int, str], ...] = (
     (
         2,
         "num_key_value_heads num_experts_per_tok linear_num_key_heads top_k moe_topk n_shared_experts "
-        "num_kv_heads moe_k n_kv_heads",
+        "num_kv_heads moe_k n_kv_heads sinkhorn_iterations",
     ),
     (
         1,
@@ -240,6 +240,8 @@ def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[A
         return [min(v, 8) for v in value]
     if layers > LAYERS and len(value) == layers and how <= Shrink.DEPTH:
         return _varied(value)
+    if name == "gnn_layers_types" and how <= Shrink.DEPTH:
+        return value[:LAYERS]
     if name.endswith(("pinpoints", "resolutions")):
         return [[IMAGE, IMAGE]] if how < Shrink.DEPTH else value[:1]
     if name.startswith("image_size") and how <= Shrink.NUMBERS and all(type(v) is int for v in value):

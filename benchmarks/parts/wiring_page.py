@@ -14,7 +14,7 @@ from zoo.tracing.agreement import NAMES_STAND
 
 __all__ = ["GROUPS", "WORDS", "group_of", "write_page"]
 
-PAGE = Path(__file__).parent.parent / "docs" / "wiring.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "wiring.md"
 COMMAND = "python -m benchmarks.wiring --page"
 Found = Mapping[str, Any]
 GROUPS: tuple[tuple[str, re.Pattern[str], str, str], ...] = tuple(
