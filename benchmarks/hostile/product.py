@@ -39,7 +39,13 @@ def command(home: Path, *words: str, **environment: str) -> Said:
     from cli.main import app
 
     out, err = io.StringIO(), io.StringIO()
-    own = {"DNA_ZOO_HOME": str(home), "COLUMNS": "150", "HF_HUB_OFFLINE": "1", "HF_HOME": str(home / "hub")}
+    own = {
+        "DNA_ZOO_HOME": str(home),
+        "COLUMNS": "150",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(home / "hub"),
+        "MPLCONFIGDIR": str(home),
+    }
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _environment(own | environment):
         try:
             app(list(words), standalone_mode=True)

@@ -82,8 +82,11 @@ def _rebuild(storage: _Storage, offset: int, size: tuple[int, ...], stride: tupl
     return -values if is_negated else values
 
 
-class _Reader(pickle.Unpickler):
-    """Follows what a pickle of tensors consists of, and nothing else."""
+class _Reader(pickle._Unpickler):
+    """Follows what a pickle of tensors consists of, and nothing else.
+
+    The reader in Python: the memo of the one in C is an array as long as any number in the file says.
+    """
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(io.BytesIO(_stored(archive, f"{folder}/data.pkl")))

@@ -164,7 +164,7 @@ def masked(url: URL) -> str:
 def _is_cut(url: URL) -> bool:
     """Whether a sign in the password made a part of it the host or the database, as far as that shows."""
     database = "" if url.get_backend_name() == "sqlite" else url.database or ""
-    return any(CUTS.search(part) is not None for part in (url.host or "", database))
+    return ":" in database or any(CUTS.search(part) is not None for part in (url.host or "", database))
 
 
 def make_engine(url: URL, *, for_migrations: bool = False) -> Engine:

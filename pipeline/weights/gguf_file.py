@@ -70,7 +70,11 @@ def gguf_config(path: Path) -> dict[str, Any]:
     """What the file says of the model, under the names of a `config.json`; empty for other formats."""
     if path.suffix != ".gguf":
         return {}
-    fields = {name: field.contents() for name, field in _open(path).fields.items()}
+    opened = _open(path)
+    try:
+        fields = {name: field.contents() for name, field in opened.fields.items()}
+    except Exception as error:  # Of a text that is none, or a number that is not where it should be.
+        raise _damaged(path, error) from error
     kind = fields.get("general.architecture")
     known = {ours: fields.get(f"{kind}.{theirs}") for ours, theirs in _CONFIG.items()}
     return {"model_type": kind} | {name: value for name, value in known.items() if value is not None}
@@ -87,10 +91,14 @@ def _open(path: Path) -> Any:
     try:
         return GGUFReader(path)
     except Exception as error:  # Whatever a damaged header makes of it: ValueError, KeyError, IndexError and more.
-        raise DamagedFileError(
-            f"{str(path)!r} ({path.stat().st_size:,} bytes) cannot be read as a GGUF file ({type(error).__name__}).",
-            hint="Compare its size with the original's: it may have been cut short, or be of a newer format.",
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DamagedFileError:
+    return DamagedFileError(
+        f"{str(path)!r} ({path.stat().st_size:,} bytes) cannot be read as a GGUF file ({type(error).__name__}).",
+        hint="Compare its size with the original's: it may have been cut short, or be of a newer format.",
+    )
 
 
 def _header(name: str, tensor: Any) -> TensorHeader:

@@ -104,6 +104,12 @@ def _load(path: Path) -> Any:
             f"{str(path)!r} is an archive whose entries are compressed; torch saves them as they are.",
             hint="Save it again with `torch.save(torch.load(FILE, weights_only=True), FILE)`.",
         )
+    if len({entry.filename for entry in entries}) < len(entries):
+        # Which of two is the tensor's, every reader would decide for itself.
+        raise DamagedFileError(
+            f"{str(path)!r} is an archive that holds two entries of one name.",
+            hint="Save it again with `torch.save(torch.load(FILE, weights_only=True), FILE)`.",
+        )
     try:
         with warnings.catch_warnings():
             # About pickle protocols and storages of old; nothing a reader of weights could do about them.

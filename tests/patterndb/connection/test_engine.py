@@ -131,6 +131,11 @@ SECRET_URLS = [
     "postgresql://me:hunter2@127.0.0.1:port/d",
     "postgresql://me:hunter2@[::1/d",
     "mysql://me:hunter2@127.0.0.1/d",
+    "postgresql:///me:hunter2?x@127.0.0.1/d",
+    "postgresql://127.0.0.1:1/d#pwd=hunter2",
+    "postgresql://127.0.0.1:1/d?pwd=a@hunter2",
+    "sqlite://127.0.0.1/d;token=hunter2",
+    "sqlite:///d#pwd=a&hunter2",
 ]
 
 
