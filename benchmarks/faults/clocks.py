@@ -69,7 +69,7 @@ def try_clocks(place: Place) -> Iterator[Trial]:
     for case, jump in islice(cycle(JUMPS.items()), place.count):
         home = place.fresh("home")
         began = time.monotonic()
-        before = partial(set_clock, partial(_after, int(place.rng.integers(0, 12)), jump))
+        before = partial(set_clock, partial(_after, int(place.rng.integers(0, 45)), jump))
         ended = run(*mine_words(model), home=home, before=before)
         took = time.monotonic() - began
         wrong = f"exit code {ended.code}: {ended.said[-500:]}" if ended.code else difference(kept_in(home), expected)
