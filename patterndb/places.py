@@ -100,11 +100,14 @@ def _is_frozen(path: Path) -> bool:
     Raises `StoreError` where something is.
     """
     folder = path.absolute().parent
-    if not _is_in_wal(path) or (may_be_written(folder) and not _is_full(folder)):
+    if may_be_written(folder) and not _is_full(folder):
         return False
     log, index = _beside(path, "wal"), _beside(path, "shm")
     if log.exists() and index.exists():
         return False  # SQLite reads along with whoever writes, or has written.
+    # Not before here: to close a file takes away all locks that this process has on it.
+    if not _is_in_wal(path):
+        return False
     if log.exists() and log.stat().st_size:
         where = "on a full disk" if may_be_written(folder) else "in a read-only folder"
         raise StoreError(
