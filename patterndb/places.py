@@ -119,6 +119,8 @@ def _is_frozen(path: Path) -> bool:
 
 def _is_full(folder: Path) -> bool:
     """Whether the disk has no room for the index of a write-ahead log."""
+    if not hasattr(os, "statvfs"):  # Another system; SQLite says so itself.
+        return False
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize < INDEX
 
