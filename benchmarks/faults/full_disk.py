@@ -85,9 +85,13 @@ MOST = 0.97
 def try_full_disks(place: Place) -> Iterator[Trial]:
     """Each scene at so many sizes of room, on each file system."""
     model = write_tiny_model(place.fresh("model"), seed=1)
-    for system, cases in SYSTEMS.items():
-        for case in cases:
-            yield from _at_sizes(place, system, f"{system}: {case}", partial(SCENES[case], model))
+    at_sizes = [
+        _at_sizes(place, system, f"{system}: {case}", partial(SCENES[case], model))
+        for system, cases in SYSTEMS.items()
+        for case in cases
+    ]
+    for one_of_each in zip(*at_sizes, strict=True):
+        yield from one_of_each
 
 
 def _at_sizes(place: Place, system: str, case: str, make: Callable[[Path, Path], Scene]) -> Iterator[Trial]:
@@ -95,14 +99,15 @@ def _at_sizes(place: Place, system: str, case: str, make: Callable[[Path, Path],
     with _fresh(large), small_disk(place.folder / "small", system) as disk:
         before, scene = disk.used, make(disk.folder, large)
         expected, needed = _undisturbed(scene), disk.used - before
-    for room in (np.arange(place.count) + 0.5) / place.count * MOST * needed:
+    for room in place.rng.permutation((np.arange(place.count) + 0.5) / place.count * MOST * needed):
         with _fresh(large), small_disk(place.folder / "small", system) as disk:
             scene = make(disk.folder, large)
             held = disk.used - before
             disk.leave(max(0, int(room) - held) // PAGE * PAGE)
             full = run(*scene.words, home=scene.home)
             disk.make_room()
-            yield _repeated(case, scene, full, expected, FULL)
+            trial = _repeated(case, scene, full, expected, FULL)
+        yield trial
 
 
 def _undisturbed(scene: Scene) -> Kept:
@@ -141,7 +146,7 @@ def try_limits(place: Place) -> Iterator[Trial]:
         scene = _both(model, large, large)
         expected = _undisturbed(scene)
         largest = (scene.home / "dna-zoo.db").stat().st_size
-    for size in np.linspace(SMALLEST, MOST * largest, place.count):
+    for size in place.rng.permutation(np.linspace(SMALLEST, MOST * largest, place.count)):
         with _fresh(large):
             scene = _both(model, large, large)
             limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (int(size), int(size)))
