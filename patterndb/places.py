@@ -24,8 +24,10 @@ LIMITED: Sentences = (
     "Raise the limit (`ulimit -f`) and run the same command again.",
 )
 INDEX = 1 << 16
-"""Bytes that the index of a write-ahead log needs on the disk, and some more. SQLite maps it into memory: where its
-blocks cannot be had, on disks with small ones, the system ends the process (SIGBUS)."""
+"""Bytes that the index of a write-ahead log needs on the disk, and some more."""
+SMALL_BLOCKS, MUCH = 1 << 12, 1 << 22
+"""SQLite maps that index into memory, and asks for one byte of each 4 KiB of it. On a disk with smaller blocks the others
+may be gone when they are needed, and the system ends the process (SIGBUS): there must be room for whole transactions."""
 IN_WAL = b"\x02\x02"
 """Bytes 18 and 19 of a SQLite file that is used with a write-ahead log."""
 
@@ -122,7 +124,7 @@ def _is_full(folder: Path) -> bool:
     if not hasattr(os, "statvfs"):  # Another system; SQLite says so itself.
         return False
     found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize < INDEX
+    return found.f_bavail * found.f_frsize < (INDEX if found.f_frsize >= SMALL_BLOCKS else MUCH)
 
 
 def _is_in_wal(path: Path) -> bool:
