@@ -26,8 +26,9 @@ LIMITED: Sentences = (
 INDEX = 1 << 16
 """Bytes that the index of a write-ahead log needs on the disk, and some more."""
 SMALL_BLOCKS, MUCH = 1 << 12, 1 << 22
-"""SQLite maps that index into memory, and asks for one byte of each 4 KiB of it. On a disk with smaller blocks the others
-may be gone when they are needed, and the system ends the process (SIGBUS): there must be room for whole transactions."""
+"""SQLite maps that index into memory, and asks for one byte of each 4 KiB of it. On a disk with smaller blocks the
+others may be gone when they are needed, and the system ends the process (SIGBUS): there must be room for whole
+transactions."""
 IN_WAL = b"\x02\x02"
 """Bytes 18 and 19 of a SQLite file that is used with a write-ahead log."""
 
