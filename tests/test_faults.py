@@ -33,4 +33,5 @@ def test_kills_full_disks_closed_ones_jumps_of_the_clock_and_writers_at_once_los
 @pytest.mark.postgres
 def test_a_server_that_is_killed_and_back_is_waited_for_and_takes_eight_writers(tmp_path: Path) -> None:
     found = tried(tmp_path, "servers", "server-writers")
-    assert found["killed (immediate)"] == found["restarted (fast)"] == 1
+    at_once = found.pop("PostgreSQL, different models, one home")
+    assert at_once == 1 and sum(found.values()) == 2

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,12 @@ def main() -> int:
         import_everything(run(*mine_words(write_tiny_model(folder / "first", 0)), home=folder / "home"))
         for kind in options.kinds or KINDS:
             count = options.count or (KINDS[kind].small if options.small else KINDS[kind].full)
-            found = tried(kind, folder / kind, count, options.seed)
+            for found in tried(kind, folder / kind, count, options.seed):
+                if options.out:  # What is broken off is kept as far as it came.
+                    kept = read_results(options.out, folder=options.folder)
+                    write_results(options.out, kept | {kind: found}, folder=options.folder)
+            tell(kind, found)
             wrong += sum(row["wrong"] for row in found["rows"])
-            if options.out:
-                kept = read_results(options.out, folder=options.folder)
-                write_results(options.out, kept | {kind: found}, folder=options.folder)
     print(f"\n{wrong} not survived as they must be")
     return min(wrong, 1)
 
@@ -67,29 +68,35 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tried(kind: str, folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """The counts of a kind, printed as they come."""
+def tried(kind: str, folder: Path, count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The counts of a kind so far, after each trial, and in the end."""
     folder.mkdir()
     folder.chmod(0o755)
-    began, trials = time.monotonic(), []
+    began, trials = time.monotonic(), list[Trial]()
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
+
+    def found(**more: Any) -> dict[str, Any]:
+        rows = [row_of(case, trials) for case in cases(trials)]
+        return {"count": count, "seed": seed, "seconds": round(time.monotonic() - began), **more, "rows": rows}
+
     try:
         for trial in KINDS[kind].tries(Place(folder=folder, count=count, rng=rng)):
             trials.append(trial)
             if trial.wrong:
                 print(f"{kind}: {trial.case}: WRONG: {trial.wrong}", flush=True)
+            yield found(broken_off=True)
+        yield found()
     except Unavailable as reason:
-        print(f"{kind}: left out: {reason}", flush=True)
-        return {
-            "count": count,
-            "seed": seed,
-            "left_out": str(reason),
-            "rows": [row_of(each, trials) for each in cases(trials)],
-        }
-    rows = [row_of(case, trials) for case in cases(trials)]
-    for row in rows:
-        print(f"{kind:10}  {row['case']:58}{row['tried']:6}{row['wrong']:6} wrong  {told(row['numbers'])}", flush=True)
-    return {"count": count, "seed": seed, "seconds": round(time.monotonic() - began), "rows": rows}
+        yield found(left_out=str(reason))
+
+
+def tell(kind: str, found: Mapping[str, Any]) -> None:
+    """Print the counts of a kind."""
+    if "left_out" in found:
+        print(f"{kind}: left out: {found['left_out']}", flush=True)
+    for row in found["rows"]:
+        numbers = ", ".join(f"{number:,} {name}" for name, number in row["numbers"].items())
+        print(f"{kind:10}  {row['case']:58}{row['tried']:6}{row['wrong']:6} wrong  {numbers}", flush=True)
 
 
 def cases(trials: list[Trial]) -> list[str]:
@@ -109,10 +116,6 @@ def row_of(case: str, trials: list[Trial]) -> dict[str, Any]:
         "case": case, "tried": len(ours), "wrong": len(wrong), "numbers": dict(numbers),
         "said": dict(said.most_common(20)), "reasons": wrong[:5],
     }  # fmt: skip
-
-
-def told(numbers: Mapping[str, float]) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in numbers.items())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def set_clock(jump: Callable[[int], float]) -> None:
     """Give this process another clock, for good: `jump` is how far it is off, when it is asked for the nth time."""
     clock, real = _Clock(jump), dt.datetime
 
-    class Datetime(real):
+    class Datetime(real):  # type: ignore[valid-type,misc]
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
             return real.fromtimestamp(clock.time(), tz)
@@ -69,7 +69,7 @@ def try_clocks(place: Place) -> Iterator[Trial]:
     for case, jump in islice(cycle(JUMPS.items()), place.count):
         home = place.fresh("home")
         began = time.monotonic()
-        before = partial(set_clock, partial(_after, int(place.rng.integers(0, 12)), jump))
+        before = partial(set_clock, partial(_after, int(place.rng.integers(0, 45)), jump))
         ended = run(*mine_words(model), home=home, before=before)
         took = time.monotonic() - began
         wrong = f"exit code {ended.code}: {ended.said[-500:]}" if ended.code else difference(kept_in(home), expected)
@@ -91,9 +91,8 @@ def _wrong_order(home: Path, model: Path, jump: float) -> str:
     """Mine again with other settings, the clock set as it was after the jump, then where it was before: each time the
     newest run comes first, and its pattern is the current one."""
     for seed, off in (("7", jump), ("8", 0.0)):
-        ended = run(
-            *mine_words(model), "--seed", seed, home=home, before=partial(set_clock, lambda asked, off=off: off)
-        )
+        before = partial(set_clock, partial(_after, 0, off))
+        ended = run(*mine_words(model), "--seed", seed, home=home, before=before)
         if ended.code:
             return f"exit code {ended.code}: {ended.said[-500:]}"
         with PatternDatabase.open(url_of(home), create=False) as database:

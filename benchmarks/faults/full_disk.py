@@ -3,15 +3,16 @@
 import resource
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.faults.commands import run
+from benchmarks.faults.commands import Ended, run
 from benchmarks.faults.disks import KIB, small_disk
-from benchmarks.faults.subject import difference, kept_in, mine_words, said_wrongly, write_tiny_model
+from benchmarks.faults.subject import Kept, difference, kept_in, mine_words, said_wrongly, write_tiny_model
 from benchmarks.faults.trial import Place, Trial
 
 __all__ = ["try_full_disks", "try_limits"]
@@ -84,45 +85,56 @@ MOST = 0.97
 def try_full_disks(place: Place) -> Iterator[Trial]:
     """Each scene at so many sizes of room, on each file system."""
     model = write_tiny_model(place.fresh("model"), seed=1)
-    for system, cases in SYSTEMS.items():
-        for case in cases:
-            yield from _at_sizes(place, system, f"{system}: {case}", partial(SCENES[case], model))
+    at_sizes = [
+        _at_sizes(place, system, f"{system}: {case}", partial(SCENES[case], model))
+        for system, cases in SYSTEMS.items()
+        for case in cases
+    ]
+    for one_of_each in zip(*at_sizes, strict=True):
+        yield from one_of_each
 
 
 def _at_sizes(place: Place, system: str, case: str, make: Callable[[Path, Path], Scene]) -> Iterator[Trial]:
     large = place.folder / "large"
     with _fresh(large), small_disk(place.folder / "small", system) as disk:
         before, scene = disk.used, make(disk.folder, large)
-        ended = run(*scene.words, home=scene.home)
-        assert ended.code == 0, ended.err
-        expected, needed = kept_in(scene.home, scene.url), disk.used - before
-    for room in (np.arange(place.count) + 0.5) / place.count * MOST * needed:
+        expected, needed = _undisturbed(scene), disk.used - before
+    for room in place.rng.permutation((np.arange(place.count) + 0.5) / place.count * MOST * needed):
         with _fresh(large), small_disk(place.folder / "small", system) as disk:
             scene = make(disk.folder, large)
             held = disk.used - before
             disk.leave(max(0, int(room) - held) // PAGE * PAGE)
             full = run(*scene.words, home=scene.home)
             disk.make_room()
-            again = run(*scene.words, home=scene.home)
-            wrong = said_wrongly(full, *FULL) if full.code else ""
-            if again.code:
-                wrong += f" then exit code {again.code}: {again.said[-600:]}"
-            else:
-                wrong += difference(kept_in(scene.home, scene.url), expected)
-            yield Trial(case=case, wrong=wrong, numbers={"had room": int(full.code == 0)}, said=full.said)
+            trial = _repeated(case, scene, full, expected, FULL)
+        yield trial
 
 
-class _fresh:
-    """A folder, empty at first and gone at the end."""
+def _undisturbed(scene: Scene) -> Kept:
+    ended = run(*scene.words, home=scene.home)
+    assert ended.code == 0, ended.err
+    return kept_in(scene.home, scene.url)
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
 
-    def __enter__(self) -> None:
-        self._folder.mkdir()
+def _repeated(case: str, scene: Scene, full: Ended, expected: Kept, words: Sequence[str]) -> Trial:
+    """Repeat the command, now that there is room, and judge what it said without."""
+    again = run(*scene.words, home=scene.home)
+    wrong = said_wrongly(full, *words) if full.code else ""
+    if again.code:
+        wrong += f" then exit code {again.code}: {again.said[-600:]}"
+    else:
+        wrong += difference(kept_in(scene.home, scene.url), expected)
+    return Trial(case=case, wrong=wrong, numbers={"had room": int(full.code == 0)}, said=full.said)
 
-    def __exit__(self, *raised: object) -> None:
-        shutil.rmtree(self._folder)
+
+@contextmanager
+def _fresh(folder: Path) -> Iterator[None]:
+    """The folder is empty at first and gone at the end."""
+    folder.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
 
 
 def try_limits(place: Place) -> Iterator[Trial]:
@@ -132,23 +144,11 @@ def try_limits(place: Place) -> Iterator[Trial]:
     large = place.folder / "large"
     with _fresh(large):
         scene = _both(model, large, large)
-        assert run(*scene.words, home=scene.home).code == 0
-        expected = kept_in(scene.home, scene.url)
+        expected = _undisturbed(scene)
         largest = (scene.home / "dna-zoo.db").stat().st_size
-    for size in np.linspace(SMALLEST, MOST * largest, place.count):
+    for size in place.rng.permutation(np.linspace(SMALLEST, MOST * largest, place.count)):
         with _fresh(large):
             scene = _both(model, large, large)
             limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (int(size), int(size)))
             full = run(*scene.words, home=scene.home, before=limited)
-            again = run(*scene.words, home=scene.home)
-            wrong = said_wrongly(full, "run the same command again") if full.code else ""
-            if again.code:
-                wrong += f" then exit code {again.code}: {again.said[-600:]}"
-            else:
-                wrong += difference(kept_in(scene.home, scene.url), expected)
-            yield Trial(
-                case="a limit on the size of files",
-                wrong=wrong,
-                numbers={"had room": int(full.code == 0)},
-                said=full.said,
-            )
+            yield _repeated("a limit on the size of files", scene, full, expected, ("run the same command again",))

@@ -28,7 +28,8 @@ def _table(found: Found) -> Iterator[str]:
     if "left_out" in found:
         yield f"| left out: {found['left_out']} | | | |"
     yield ""
-    yield f"Seed {found['seed']}, {_duration(found.get('seconds', 0))}."
+    broken_off = ", broken off there" if found.get("broken_off") else ""
+    yield f"Seed {found['seed']}, {_duration(found.get('seconds', 0))}{broken_off}."
 
 
 def _duration(seconds: float) -> str:

