@@ -1,6 +1,6 @@
 """Keep digests of a pattern's rows and of a sample of pairs.
 
-They are NULL here: `patterndb.schema` makes those of patterns when all migrations are done, and a sample without one is
+They are NULL here: `schema` makes those of patterns when all migrations are done, and a sample without one is
 drawn again.
 """
 
