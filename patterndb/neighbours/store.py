@@ -175,7 +175,7 @@ class NeighbourStore(PatternStore):
     def _entries(self, version: str) -> tuple[SignatureEntry, ...]:
         """The current signatures of this version."""
         with self._reading() as connection:
-            return read_entries(connection, PATTERNS.c.id.in_(CURRENT), SIGNATURE_LAYOUTS.c.version == version)
+            return read_entries(connection, PATTERNS.c.id.in_(CURRENT), version=version)
 
     def _require_one_version(self, signature: SignatureRecord) -> None:
         """Raise `StoreError` if there are signatures of other versions."""

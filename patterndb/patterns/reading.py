@@ -119,6 +119,7 @@ def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> 
     if ids is not None:
         query = query.where(PATTERNS.c.id.in_(ids))
     fits = _read_fits(connection, [MODEL_FIT], select(PATTERNS.c.id) if ids is None else ids)
+    _require_signatures(connection, *(() if ids is None else (PATTERNS.c.id.in_(ids),)))
     found = connection.execute(query).mappings().all()
     for row in found:
         require_row(connection, SUMMARY, row)
@@ -142,9 +143,11 @@ def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> 
 
 
 def read_entries(
-    connection: Connection, *which: ColumnElement[bool], with_nulls: bool = False
+    connection: Connection, *which: ColumnElement[bool], version: str | None = None, with_nulls: bool = False
 ) -> tuple[SignatureEntry, ...]:
-    """The signatures of these patterns, by model key."""
+    """The signatures of these patterns, by model key; `version`: only those that have this one."""
+    _require_signatures(connection, *which)
+    of_version = () if version is None else (SIGNATURE_LAYOUTS.c.version == version,)
     parts = (SUMMARY, SIGNATURE, NULLS) if with_nulls else (SUMMARY, SIGNATURE)
     query = select(
         PATTERNS.c.id,
@@ -154,7 +157,7 @@ def read_entries(
         SIGNATURE_LAYOUTS.c.version,
     ).select_from(SIGNED)
     names_of = _read_names(connection)
-    found = connection.execute(query.where(*which)).mappings().all()
+    found = connection.execute(query.where(*which, *of_version)).mappings().all()
     for row in found:
         for part in parts:
             require_row(connection, part, row)
@@ -168,6 +171,15 @@ def read_entries(
         for row in found
     )
     return tuple(sorted(entries, key=lambda entry: entry.model.key))
+
+
+def _require_signatures(connection: Connection, *which: ColumnElement[bool]) -> None:
+    """Raise `DamagedRowsError` where one of these patterns has no signature any more: lists would leave it out."""
+    joined = PATTERNS.join(MODELS).outerjoin(SIGNATURES).outerjoin(SIGNATURE_LAYOUTS)
+    query = select(PATTERNS.c.id).select_from(joined).where(*which, SIGNATURE_LAYOUTS.c.id.is_(None)).limit(1)
+    lost = connection.scalar(query)
+    if lost is not None:
+        raise damaged(connection, lost, SIGNATURE)
 
 
 def _read_names(connection: Connection) -> Mapping[int, tuple[str, ...]]:

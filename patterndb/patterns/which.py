@@ -34,7 +34,8 @@ def columns_of(table: Table, names: Sequence[str]) -> list[Column[Any]]:
 
 
 DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
-SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS)
+# Plus 0: else SQLite goes by way of the index on `layout_id`, and where that is damaged, models are missing unseen.
+SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS, SIGNATURES.c.layout_id + 0 == SIGNATURE_LAYOUTS.c.id)
 NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
 RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("place")
 """1 for the current pattern of a model key."""
