@@ -80,8 +80,7 @@ def check(
     ] = False,
     output_format: FormatOption = Format.TABLE,
 ) -> int:
-    """Compare the database's tables with those this version needs, and every row with its digest; exit code 1 if
-    anything differs."""
+    """Compare tables with those of this version, and every row with its digest; exit code 1 if anything differs."""
     from patterndb.checking import damages
     from patterndb.connection import schema
 
