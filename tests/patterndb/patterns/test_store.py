@@ -360,6 +360,7 @@ class TestQuestions:
 
     def test_similar_to_each_is_similar_to_one_after_the_other(self, database: PatternDatabase) -> None:
         save_patterns(database, make_pattern("new", version="2"))
+        database.get_similar_to_each(["alpha", "new"])  # What a session remembers is read.
         with counting_queries(database) as statements:
             found = database.get_similar_to_each(["alpha", "new", "beta"], top_k=2)
         assert {key: database.get_similar_models(key, top_k=2) for key in ("alpha", "beta")} | {"new": ()} == found
