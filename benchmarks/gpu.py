@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.gpu_analysis import compare_analyses
-from benchmarks.gpu_watch import peak_bytes, reset_peak, tell_waits, timed, waits_of
 
 from benchmarks.floors import H100, pointwise_step
+from benchmarks.parts.gpu_analysis import compare_analyses
+from benchmarks.parts.gpu_watch import peak_bytes, reset_peak, tell_waits, timed, waits_of
 from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
 from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
 from patterndb.store import PatternDatabase

@@ -82,9 +82,9 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "the null of the frequencies is not put into order",
-        "pipeline/analyse/stage.py",
-        "_measure_positions(*_put_in_order(matrix, spec))",
-        "_measure_positions(matrix, singular_values(matrix))",
+        "pipeline/analyse/measures/host.py",
+        "matrix, singular = put_in_order(matrix, spec)",
+        "singular = singular_values(matrix)",
         _ANALYSIS,
     ),
     Mutation(
@@ -215,7 +215,7 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "places keep their order under the null",
-        "pipeline/analyse/stage.py",
+        "pipeline/analyse/tensor.py",
         "measure_places(vectors[:, rng.permutation(size)])",
         "measure_places(vectors)",
         _REORDER,
@@ -223,7 +223,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the means null is a shuffle",
         "pipeline/nulls.py",
-        "return model.plus(permuted * np.float32((energy / left) ** 0.5 if left else 1.0))",
+        "return model.plus(permuted * np.float32((energy / kept) ** 0.5 if kept else 1.0))",
         "return shuffle(matrix, rng)",
         _MEANS,
     ),

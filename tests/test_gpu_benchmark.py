@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_analysis
+from benchmarks import gpu
+from benchmarks.parts import gpu_analysis
 from benchmarks.parts.scaffold import read_results
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import matrix_spec

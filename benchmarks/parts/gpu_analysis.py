@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from benchmarks.gpu_watch import peak_bytes, reset_peak, tell_waits, waits_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.parts.gpu_watch import peak_bytes, reset_peak, tell_waits, waits_of
 from benchmarks.parts.random_models import RandomModel, write_model
 from pipeline.analyse.measures.device import OnDevice, numbers_of
 from pipeline.analyse.measures.host import OnHost

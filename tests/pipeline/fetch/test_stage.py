@@ -9,6 +9,7 @@ import pytest
 
 from dna_zoo.errors import DamagedFileError, FetchError, NoWeightsError, SettingsError, UnknownModelError
 from pipeline.events import Event
+from pipeline.fetch.records import file_state, store_sha256
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch, plan
 from zoo.registry import find_card
@@ -87,8 +88,7 @@ def test_one_file_of_another_name_is_found(model: Path, home: Path) -> None:
 def test_digest_is_computed_once_and_again_when_the_file_changes(model: Path, home: Path) -> None:
     request = ModelRequest(name=str(model))
     fetch(request, home=home)
-    record = next((home / "fetch" / "sha256").iterdir())
-    record.write_text(record.read_text().replace(DIGEST, "a" * 64))
+    store_sha256(home, file_state(model / "model.safetensors"), "a" * 64)
     assert fetch(request, home=home).digest == "a" * 64
     assert fetch(request, home=home, recheck=True).digest == DIGEST
     (model / "model.safetensors").write_bytes(CONTENT + b"!")

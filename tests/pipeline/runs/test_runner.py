@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,8 @@ def test_the_dna_of_an_older_version_becomes_a_file_of_todays(checkpoint: Path, 
         mine_into(tmp_path, [request(checkpoint)])
     before, folder = run_files(tmp_path), stage_folder(tmp_path, "fit")
     save_tensors({"format": 2, "settings": asdict(FAST.fit), "networks": networks}, folder / "dna.pt")
-    (folder / "dna.safetensors").unlink()
+    for name in ("dna.safetensors", "digests.json"):  # Older versions had neither.
+        (folder / name).unlink()
     next((tmp_path / "runs").rglob("dna.safetensors")).unlink()
     events: list[Event] = []
     mine_into(tmp_path, [request(checkpoint)], on_event=events.append)
@@ -364,24 +365,26 @@ FULL = {
 
 
 @pytest.fixture
-def undone(home: Path) -> Iterator[Callable[[str], Path]]:
-    """Makes a stage unfinished and gives its folder."""
+def filled(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes a stage unfinished, and its disk full when it writes, and gives its folder."""
+    # It would take the trap away with what killed processes leave.
+    monkeypatch.setattr(chain_module, "remove_unfinished", lambda folder: None)
 
-    def undo(stage: str) -> Path:
+    def fill(stage: str) -> Path:
         folder = stage_folder(home, stage)
         for path in folder.iterdir():
             path.unlink()
+        (folder / FULL[stage]).symlink_to("/dev/full")
         return folder
 
-    yield undo
+    return fill
 
 
 @pytest.mark.parametrize("stage", FULL)
 def test_a_full_disk_fails_the_model_and_says_so(
-    stage: str, home: Path, checkpoint: Path, undone: Callable[[str], Path]
+    stage: str, home: Path, checkpoint: Path, filled: Callable[[str], Path]
 ) -> None:
-    folder = undone(stage)
-    (folder / FULL[stage]).symlink_to("/dev/full")
+    folder = filled(stage)
     message, hint = error_of(mine_into(home, [request(checkpoint)]))
     assert "disk" in message and "full" in message and "download" not in message
     assert "space" in hint and "bug" not in hint
@@ -389,10 +392,10 @@ def test_a_full_disk_fails_the_model_and_says_so(
 
 
 def test_with_room_again_the_same_command_ends_the_run(
-    home: Path, checkpoint: Path, undone: Callable[[str], Path]
+    home: Path, checkpoint: Path, filled: Callable[[str], Path]
 ) -> None:
     rows = tables(home)
-    (undone("order") / "order.safetensors").symlink_to("/dev/full")
+    filled("order")
     assert mine_into(home, [request(checkpoint)]).exit_code == 1
     (stage_folder(home, "extract").parents[2] / "order").rename(home / "full")
     assert mine_into(home, [request(checkpoint)]).exit_code == 0
