@@ -120,6 +120,7 @@ def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> 
         query = query.where(PATTERNS.c.id.in_(ids))
     fits = _read_fits(connection, [MODEL_FIT], select(PATTERNS.c.id) if ids is None else ids)
     _require_signatures(connection, *(() if ids is None else (PATTERNS.c.id.in_(ids),)))
+    _read_names(connection)  # They are held against the digest of their layout, and with them its version.
     found = connection.execute(query).mappings().all()
     for row in found:
         require_row(connection, SUMMARY, row)
