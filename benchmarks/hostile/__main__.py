@@ -94,12 +94,13 @@ def judged(tasks: Sequence[tuple[str, int, int]]) -> Iterator[Found]:
             yield found
             continue
         worker.kill()
-        reason = f"the process ended with {worker.wait()}" if line == "" else "nothing was said"
+        with worker:  # Closes its pipes.
+            reason = f"the process ended with {worker.wait()}" if line == "" else "nothing was said"
         worker = None
         yield found or {"kind": kind, "number": number, "verdict": "died", "reason": reason, "s": 0.0, "mib": 0.0}
     if worker:
-        worker.stdin.close()  # type: ignore[union-attr]  # It ends, and removes what it made.
-        worker.wait()
+        with worker:  # Nothing more comes through its pipe, so it ends, and removes what it made.
+            pass
 
 
 def start() -> "subprocess.Popen[str]":
