@@ -49,7 +49,7 @@ class Output:
         """Print the command's data.
 
         - `document`: makes what `--format json` prints, see `plain_json`.
-        - `bare`: what `--format quiet` prints, one a line.
+        - `bare`: what `--format quiet` prints, one a line; of a tuple the parts, with tabs between.
         - `draw`: makes what `--format table` shows.
 
         Only what the format takes is made.
@@ -58,7 +58,7 @@ class Output:
             found = json.dumps(plain_json(document()), indent=2, ensure_ascii=False, allow_nan=False)
             print(printable_json(found))
         elif self._format is Format.QUIET:
-            print("".join(f"{printable(str(item))}\n" for item in bare), end="")
+            print("".join(f"{_bare(item)}\n" for item in bare), end="")
         else:
             self._draw(draw())
 
@@ -116,6 +116,12 @@ def make_console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if _is_bounded(stream) else FULL_WIDTH
     return Console(file=stream, width=width, highlight=False, emoji=False)
+
+
+def _bare(item: object) -> str:
+    """The item as one line of a pipe."""
+    parts = item if isinstance(item, tuple) else (item,)
+    return "\t".join(printable(str(part)) for part in parts)
 
 
 def _is_bounded(stream: TextIO) -> bool:

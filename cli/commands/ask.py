@@ -85,12 +85,12 @@ def _place(text: str) -> tuple[float, float, float | None]:
     return row, col, depth[0] if depth else None
 
 
-def _bare(found: "Answers") -> Iterator[str]:
+def _bare(found: "Answers") -> Iterator[tuple[str, ...]]:
     """Names and bare numbers for pipes."""
     for pair in found.pairs:
-        yield f"{pair.a}\t{pair.b}\t{pair.correlation:.6g}"
+        yield pair.a, pair.b, f"{pair.correlation:.6g}"
     for place in (*found.peaks, *found.places):
-        yield f"{place.tensor}\t{place.row:.6g}\t{place.col:.6g}\t{place.value:.6g}"
+        yield place.tensor, *(f"{number:.6g}" for number in (place.row, place.col, place.value))
 
 
 def _verdict(found: "Answers") -> str:
