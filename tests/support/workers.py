@@ -1,6 +1,7 @@
 """`dna-zoo mine` as a process of its own with workers below it, for tests that watch, kill and interrupt it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +45,14 @@ def start_mining(folders: Sequence[Path], home: Path, url: str, *options: str) -
         env=environment(),
         cwd=home.parent,
         start_new_session=True,
+        preexec_fn=_hear_signals,
     )
+
+
+def _hear_signals() -> None:
+    """As a terminal starts it: below `nohup`, or in the background of a script, it would ignore what is sent to it."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 200) -> Any:
