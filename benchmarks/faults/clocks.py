@@ -45,7 +45,13 @@ def set_clock(jump: Callable[[int], float]) -> None:
     """Give this process another clock, for good: `jump` is how far it is off, when it is asked for the nth time."""
     clock, real = _Clock(jump), dt.datetime
 
-    class Datetime(real):  # type: ignore[valid-type,misc]
+    class OfTheSameKind(type):
+        """Times that were made before, or by others, are such times too."""
+
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, real)
+
+    class Datetime(real, metaclass=OfTheSameKind):  # type: ignore[valid-type,misc]
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
             return real.fromtimestamp(clock.time(), tz)

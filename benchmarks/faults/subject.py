@@ -33,8 +33,8 @@ FAST = (
 """Settings of a mine that takes a moment, most of it spread over the stages."""
 HISTORY = ("runs", "run_models", "stages")
 """Tables of what was done when, to which every run adds."""
-OF_THE_MOMENT = {"id", "run_id", "seconds", "confirmed_at"}
-"""Columns that tell when a row was written, by which run, and after how many others."""
+OF_THE_MOMENT = {"id", "run_id", "seconds", "confirmed_at", "digests"}
+"""Columns that tell when a row was written, by which run, and after how many others, and what is made of those."""
 
 
 def write_tiny_model(folder: Path, seed: int) -> Path:
