@@ -4,15 +4,15 @@ current ones.
 Names are read once for a layout and process: there are thousands, and a layout never changes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, Text, event, func, select, type_coerce
+from sqlalchemy import Connection, Select, Text, func, select, type_coerce
 
+from patterndb.connection.binary import as_bytes
 from patterndb.connection.floats import unpack_array
 from patterndb.neighbours.row_distances import Layout
 from patterndb.patterns.digests import SIGNATURE, read_parts, require_layout
@@ -20,7 +20,6 @@ from patterndb.tables import MODELS, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
 
 __all__ = [
     "StoredLayout",
-    "as_bytes",
     "layouts_of",
     "read_current",
     "read_layouts",
@@ -68,23 +67,6 @@ def read_layouts(connection: Connection) -> dict[int, StoredLayout]:
         )
         for each in found
     }
-
-
-@contextmanager
-def as_bytes(connection: Connection) -> Iterator[None]:
-    """Have PostgreSQL send values as they are and not as text, which is twice as long and has to be parsed."""
-    if connection.dialect.name != "postgresql":
-        yield
-        return
-    event.listen(connection, "before_cursor_execute", _set_binary)
-    try:
-        yield
-    finally:
-        event.remove(connection, "before_cursor_execute", _set_binary)
-
-
-def _set_binary(connection: Connection, cursor: Any, *rest: object) -> None:
-    cursor.format = 1
 
 
 def read_values(

@@ -21,6 +21,7 @@ from sqlalchemy import ARRAY, Connection, Integer, LargeBinary, column, func, li
 from dna_zoo.errors import StoreError
 from patterndb.comparison import Comparison, compare
 from patterndb.connection.batches import batches
+from patterndb.connection.binary import as_bytes
 from patterndb.connection.engine import upsert
 from patterndb.connection.floats import pack_array, unpack_array, unpack_arrays
 from patterndb.connection.retry import survives_restarts
@@ -31,7 +32,6 @@ from patterndb.neighbours.codes import Coded, Query, encode
 from patterndb.neighbours.pair_sample import PairSample, draw_pairs
 from patterndb.neighbours.reading import (
     StoredLayout,
-    as_bytes,
     layouts_of,
     read_current,
     read_layouts,

@@ -36,6 +36,7 @@ from sqlalchemy import (
 
 from dna_zoo.errors import DamagedRowsError
 from patterndb.connection.batches import batches
+from patterndb.connection.binary import as_bytes
 from patterndb.connection.engine import UNREADABLE, masked
 from patterndb.connection.floats import pack_array
 from patterndb.patterns import rows
@@ -310,7 +311,9 @@ def _read(
 
 def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Any]:
     """The rows, fetched many at a time and never all at once."""
-    return chain.from_iterable(connection.execute(query).partitions(ROWS_AT_A_TIME))
+    with as_bytes(connection):
+        found = connection.execute(query)
+    return chain.from_iterable(found.partitions(ROWS_AT_A_TIME))
 
 
 def _query(parts: Sequence[Part], ids: Ids) -> Select[Any]:
