@@ -12,7 +12,7 @@ __all__ = ["as_bytes"]
 @contextmanager
 def as_bytes(connection: Connection) -> Iterator[None]:
     """Have PostgreSQL send values as they are and not as text, which is twice as long and has to be parsed."""
-    if connection.dialect.name != "postgresql":
+    if connection.dialect.name != "postgresql" or event.contains(connection, "before_cursor_execute", _set_binary):
         yield
         return
     event.listen(connection, "before_cursor_execute", _set_binary)
