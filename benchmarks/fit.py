@@ -91,7 +91,9 @@ def main() -> None:
     found["step"] = step(spec, matrix)
     found["compile"] = compile_auto(spec, matrix, options)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.out}.json").write_text(json.dumps(found, indent=1) + "\n")
+    path = RESULTS / f"{options.out}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
