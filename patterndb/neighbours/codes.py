@@ -96,7 +96,8 @@ def encode(layout: Layout, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.in
     coarse = (both + np.int16(128)) >> 8
     _note(rows, "coarse", units / np.float32(256), coarse.astype(np.float32), 256 * scale)
     codes |= {"coarse": coarse.astype(np.int8), "fine": (both - (coarse << 8)).astype(np.int8)}
-    return Coded(rows=rows, masks=masks, keys=values[:, layout.run("keys")], codes=codes)
+    # A copy: who keeps the keys must not keep all values with them.
+    return Coded(rows=rows, masks=masks, keys=values[:, layout.run("keys")].copy(), codes=codes)
 
 
 def _scaled(own: Numbers, largest: int) -> tuple[Numbers, Vector]:

@@ -77,3 +77,11 @@ def test_values_that_rounding_swallows_only_make_the_bound_lower() -> None:
                     strict=True,
                 ):
                     assert exact is None or low <= exact
+
+
+def test_codes_do_not_keep_the_values_that_they_were_made_of() -> None:
+    values = VALUES.copy()
+    ids = np.arange(len(values))
+    coded = encode(LAYOUT, ids, ids, values)
+    kept = [coded.rows, coded.masks, coded.keys, *coded.codes.values()]
+    assert not any(np.shares_memory(each, values) for each in kept)
