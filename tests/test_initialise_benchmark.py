@@ -1,7 +1,21 @@
-"""What the benchmark of starts says of curves whose differences are known."""
+"""What the benchmark of starts says of curves whose differences are known, and what its confirmation changes."""
 
-from benchmarks.initialise.problems import PROBLEMS, new_source, new_target
-from benchmarks.initialise.report import compare, page_table
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.initialise.problems import CONFIRMATION, FOUND, PROBLEMS, new_source, new_target
+from benchmarks.initialise.report import compare, page_lines, page_table
+from benchmarks.initialise.starts import trained_sources
+from benchmarks.parts.scaffold import read_results
+from benchmarks.population.__main__ import make_all
+from benchmarks.population.architectures import ARCHITECTURES
+from benchmarks.population.lessons import text_called
+from benchmarks.population.members import plan
+from benchmarks.population.storage import load
+from data.specimens.corpora import python_source
 
 
 def curves(*last: float) -> dict[str, object]:
@@ -9,7 +23,7 @@ def curves(*last: float) -> dict[str, object]:
     return {"steps": [0, 10], "loss": [[2.0, each] for each in last], "accuracy": [[0.1, 0.5] for _ in last]}
 
 
-FOUND = {
+SEEN = {
     "convnext": {
         "100": {
             "default": curves(1.0, 1.2, 1.1),
@@ -22,7 +36,7 @@ FOUND = {
 
 
 def test_gains_are_paired_by_seed_and_held_against_the_shuffled_pattern() -> None:
-    rows = {(row.problem, row.start): row for row in compare(FOUND)}
+    rows = {(row.problem, row.start): row for row in compare(SEEN)}
     pattern = rows["convnext", "pattern"]
     assert abs(pattern.gain - 0.89 / 3) < 1e-12 and pattern.interval < 0.03 and pattern.verdict == "better"
     assert pattern.steps == 10 and pattern.seeds == 3
@@ -32,7 +46,7 @@ def test_gains_are_paired_by_seed_and_held_against_the_shuffled_pattern() -> Non
 
 
 def test_the_page_has_one_row_for_a_training_set_and_marks_what_the_interval_leaves_no_doubt_of() -> None:
-    heading, _, first, second = page_table(compare(FOUND))
+    heading, _, first, second = page_table(compare(SEEN))
     names = [cell.strip() for cell in heading.strip("| ").split("|")]
     cells = [dict(zip(names, (c.strip() for c in row.strip("| ").split("|")), strict=True)) for row in (first, second)]
     assert cells[0]["pattern"].startswith("**+0.297") and "**" not in cells[0]["pattern beyond shuffled"]
@@ -43,3 +57,72 @@ def test_targets_are_narrower_and_shallower_than_their_sources() -> None:
     for problem in PROBLEMS.values():
         source, target = new_source(problem, seed=0), new_target(problem, seed=0)
         assert sum(p.numel() for p in target.parameters()) < 0.6 * sum(p.numel() for p in source.parameters())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shuffled", "says"),
+    [
+        (curves(0.7, 0.91, 0.8), curves(1.0, 1.2, 1.1), ("confirms the finding", "structure is seen to help")),
+        (curves(0.7, 0.91, 0.8), curves(0.71, 0.9, 0.8), ("confirms the finding", "structure is not seen to help")),
+        (curves(1.0, 1.1, 1.2), curves(1.0, 1.2, 1.1), ("does not confirm the finding", "not seen to help")),
+    ],
+)
+def test_the_page_says_how_the_confirmation_ended(
+    pattern: dict[str, object], shuffled: dict[str, object], says: tuple[str, str]
+) -> None:
+    starts = {"default": curves(1.0, 1.2, 1.1), "pattern": pattern, "shuffled pattern": shuffled}
+    said = " ".join(page_lines(compare({**SEEN, CONFIRMATION: {"500000": starts}}), {}))
+    assert all(words in said for words in says)
+
+
+def test_without_the_confirmation_the_page_says_that_it_was_not_run() -> None:
+    assert "was not run yet" in list(page_lines(compare(SEEN), {}))[-1]
+
+
+def test_the_page_has_the_kept_results() -> None:
+    found = read_results("initialise")
+    lines = "\n".join(page_lines(compare(found["curves"]), found.get("texts", {})))
+    assert lines in (Path(__file__).parents[1] / "docs" / "using.md").read_text()
+
+
+def test_the_confirmation_has_the_small_model_and_the_budgets_of_the_finding() -> None:
+    found, confirmation = PROBLEMS[FOUND], PROBLEMS[CONFIRMATION]
+    assert confirmation == replace(
+        found,
+        name=CONFIRMATION,
+        sizes=(500_000,),
+        num_sources=4,
+        first_seed=200,
+        text="scipy-docstrings",
+        source_text="scipy-docstrings",
+        has_population_sources=True,
+    )
+    assert confirmation.source_steps == ARCHITECTURES["bert"].steps and 500_000 in found.sizes
+
+
+def test_the_sources_of_the_confirmation_are_trained_as_the_roots_of_the_population(tmp_path: Path) -> None:
+    (member,) = (member for member in plan(("bert",), num_roots=1) if member.relation == "root")
+    make_all([member], tmp_path, max_steps=2)
+    root = load(tmp_path / member.name, ARCHITECTURES["bert"]).state_dict()
+    problem = replace(PROBLEMS[CONFIRMATION], source_text="python-source", source_steps=2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    (source,) = trained_sources(problem, count=1, seed=member.seed)
+    torch.set_num_threads(threads)
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in root.items())
+
+
+def test_the_text_of_the_confirmation_is_long_enough_and_another() -> None:
+    text = text_called("scipy-docstrings")
+    assert len(text.train) > 2 * 500_000 and len(text.held_out) > 50_000
+    other = python_source()
+    assert not torch.equal(text.train[:1000], other.train[:1000])
+
+
+def test_no_docstring_that_is_held_out_is_learnt() -> None:
+    text = text_called("scipy-docstrings")
+    learnt = text.train.numpy().astype("uint8").tobytes()
+    held_out = text.held_out.numpy().astype("uint8").tobytes()
+    stretches = [held_out[start : start + 400] for start in range(0, len(held_out) - 400, 400)]
+    repeated = sum(stretch in learnt for stretch in stretches)
+    assert repeated < 0.02 * len(stretches)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from benchmarks.initialise.problems import PROBLEMS
+from benchmarks.initialise.problems import CONFIRMATION, PROBLEMS
 
-__all__ = ["Comparison", "compare", "draw", "page_table", "table"]
+__all__ = ["Comparison", "compare", "draw", "page_lines", "page_table", "table"]
 
 BASE, PATTERN, CONTROL = "default", "pattern", "shuffled pattern"
 OKABE_ITO = ("#000000", "#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
@@ -134,6 +134,32 @@ def page_table(rows: Sequence[Comparison]) -> Iterator[str]:
         gains = [_gain(own[start].gain, own[start].interval) if start in own else "–" for start in starts]
         cells = (problem, f"{size:,}", str(own[BASE].seeds), f"{own[BASE].loss:.3f}", *gains, beyond)
         yield f"| {' | '.join(cells)} |"
+
+
+def page_lines(rows: Sequence[Comparison], texts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What stands in docs/using.md: the table, the sizes of the texts, and how the confirmation ended."""
+    yield from page_table(rows)
+    yield ""
+    for name, text in texts.items():
+        length = f"{text['train']:,} characters to learn from, {text['held_out']:,} held out"
+        yield f"Text *{name}* ({text['source']}): {length}; by the frequency of"
+        yield f"characters alone the loss is {text['blind']:.3f}."
+        yield ""
+    yield from _confirmation({row.problem: row for row in rows if row.start == PATTERN})
+
+
+def _confirmation(patterns: Mapping[str, Comparison]) -> Iterator[str]:
+    """What is said of the text that no trial used, by one rule whichever way it ended."""
+    row = patterns.get(CONFIRMATION)
+    if row is None:
+        yield f"**The confirmation on another text (*{CONFIRMATION}*) was not run yet.**"
+        return
+    has_structure = row.beyond is not None and row.beyond_interval is not None and row.beyond > row.beyond_interval
+    gain, beyond = _gain(row.gain, row.interval), _gain(row.beyond, row.beyond_interval)
+    ends = "confirms the finding" if row.gain > row.interval else "does not confirm the finding"
+    yield f"**The confirmation on another text (*{CONFIRMATION}*) {ends}**: over the default start the pattern gains"
+    yield f"{gain} nats. Over the pattern of shuffled models it gains {beyond}, so that structure is"
+    yield f"{'' if has_structure else 'not '}seen to help."
 
 
 def _gain(gain: float | None, interval: float | None) -> str:

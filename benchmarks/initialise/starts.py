@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from benchmarks.initialise.networks import NETWORKS
 from benchmarks.initialise.problems import Problem, new_source
 from benchmarks.initialise.training import train
+from benchmarks.population import lessons
 from library.initialise import initialise_
 from library.live import LiveTensors
 from library.models import open_model
@@ -56,9 +58,25 @@ def trained_sources(problem: Problem, *, count: int, seed: int) -> list[PreTrain
     models = []
     for number in range(count):
         model = new_source(problem, seed=seed + number)
-        train(problem, model, seed=seed + number, is_source=True)
+        if problem.has_population_sources:
+            _train_as_root(problem, model, seed=seed + number)
+        else:
+            train(problem, model, seed=seed + number, is_source=True)
         models.append(model)
     return models
+
+
+def _train_as_root(problem: Problem, model: PreTrainedModel, *, seed: int) -> None:
+    """As `benchmarks.population` trains a root, on the text of the problem's sources."""
+    architecture = NETWORKS[problem.architecture]
+    lessons.train(
+        model,
+        lessons.draw_from(architecture, problem.source_text),
+        steps=problem.source_steps,
+        learning_rate=architecture.learning_rate,
+        weight_decay=architecture.weight_decay,
+        seed=seed,
+    )
 
 
 def population_sources(problem: Problem, folder: Path) -> list[PreTrainedModel]:

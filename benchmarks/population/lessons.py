@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from benchmarks.population.architectures import CONTEXT, Architecture
-from data.specimens.corpora import MASK, licence_texts, python_source
+from data.specimens.corpora import MASK, Corpus, licence_texts, python_source, scipy_docstrings
 from data.specimens.digits import Images, digits, shifted
 
-__all__ = ["Batch", "DrawBatch", "distil", "draw_from", "fixed_batch", "mean_loss", "train"]
+__all__ = ["Batch", "DrawBatch", "distil", "draw_from", "fixed_batch", "mean_loss", "text_called", "train"]
 
 MASKED_SHARE = 0.3
 TEMPERATURE = 2.0
@@ -32,7 +32,7 @@ def draw_from(architecture: Architecture, data: str, vocabulary: torch.Tensor | 
     if not architecture.is_text:
         images = _images(data, architecture.image_side)
         return lambda generator: _image_batch(images, architecture.batch_size, generator)
-    text, mask = _text(data), MASK
+    text, mask = text_called(data).train, MASK
     if vocabulary is not None:
         text, mask = vocabulary[text], int(vocabulary[-1])
     return lambda generator: _text_batch(text, mask, architecture, generator)
@@ -122,8 +122,10 @@ def _rate(step: int, steps: int) -> float:
 
 
 @cache
-def _text(data: str) -> torch.Tensor:
-    return {"python-source": python_source, "licence-texts": licence_texts}[data]().train
+def text_called(data: str) -> Corpus:
+    """The text with this name, read once."""
+    texts = {"python-source": python_source, "licence-texts": licence_texts, "scipy-docstrings": scipy_docstrings}
+    return texts[data]()
 
 
 @cache
