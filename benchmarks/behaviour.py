@@ -10,7 +10,9 @@ DNA, with its numbers at 8 bits; `--residual-bits` adds to the DNA of the first 
 many bits a weight. Beside each stand truncated SVD, plain rounding, means and the DNA of shuffled weights with as many
 bits.
 Prints tables, writes `benchmarks/results/OUT.json` after each model, and draws a figure beside it where matplotlib is
-installed. `--add` goes on with what is kept there; `--page` puts the table into docs/using.md.
+installed: solid lines over budgets, dashed ones over residuals. `--add` goes on with what is kept there: a model that
+was run with the same budgets and residuals is left as it is, one that was run with others is run again. `--page` puts
+the smallest and the largest budget and the residual of 2 bits into docs/using.md.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -35,6 +37,9 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.runs.runner import mine
 from pipeline.settings import AnalysisSettings, MineSettings, preset
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SPECIMENS = Path(__file__).parent.parent / "data" / "specimens"
 MINILM = "minilm-l6"
 TASK = {"masked-lm": "loss", "decoder": "perplexity", "classifier": "accuracy", "encoder": "spearman"}
@@ -43,6 +48,8 @@ NUM_WINDOWS = 256
 PAGE = Path(__file__).parents[1] / "docs" / "using.md"
 COLUMNS = ("dna", "svd", "rounding", "means", "shuffled")
 """Of the table in the page."""
+PAGE_RESIDUAL = 2
+"""Bits of the residual that the page shows."""
 
 
 def main() -> None:
@@ -50,15 +57,14 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     kept: dict[str, Any] = {"options": {}, "evaluations": [], **(read_results(options.out) if options.add else {})}
-    done = {row["model"] for row in kept["evaluations"]}
     with tempfile.TemporaryDirectory() as scratch:
         home = options.home or Path(scratch)
-        for name in (each for each in options.models if each not in done):
+        for name in (each for each in options.models if not is_done(kept["options"].get(each, {}), options)):
             found = evaluations(name, home, options)
             for each in found:
                 show(each)
             kept["options"][name] = {key: value for key, value in vars(options).items() if key != "home"}
-            kept["evaluations"] += [asdict(each) for each in found]
+            kept["evaluations"] = replaced(kept["evaluations"], name, [asdict(each) for each in found])
             write_results(options.out, kept)
     draw(kept["evaluations"], RESULTS / f"{options.out}.svg")
     if options.page:
@@ -68,8 +74,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, out="behaviour")
-    specimens = sorted(path.parent.name for path in SPECIMENS.glob("*/specimen.json"))
-    parser.add_argument("--models", nargs="+", default=[*specimens, MINILM])
+    parser.add_argument("--models", nargs="+", default=everything())
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.01, 0.045, 0.15, 0.4])
     parser.add_argument("--residual-bits", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--home", type=Path)
@@ -78,6 +83,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--add", action="store_true", help="models to what is kept under this name")
     parser.add_argument("--page", action="store_true", help="put the table into docs/using.md")
     return parser.parse_args()
+
+
+def everything() -> list[str]:
+    """Every model that is run, in the order of the tables."""
+    return [*sorted(path.parent.name for path in SPECIMENS.glob("*/specimen.json")), MINILM]
+
+
+def is_done(kept: Mapping[str, Any], options: argparse.Namespace) -> bool:
+    """Whether a model was run with these budgets, residuals and controls."""
+    return all(kept.get(name) == getattr(options, name) for name in ("budgets", "residual_bits", "no_shuffled"))
+
+
+def replaced(
+    rows: Sequence[Mapping[str, Any]], name: str, found: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The evaluations with those of one model in place of its earlier ones, in the order of `everything`."""
+    order = {model: place for place, model in enumerate(everything())}
+    return sorted(
+        [*(row for row in rows if row["model"] != name), *found], key=lambda row: order.get(row["model"], len(order))
+    )
 
 
 def evaluations(name: str, home: Path, options: argparse.Namespace) -> list[Evaluation]:
@@ -143,19 +168,20 @@ def show(found: Evaluation) -> None:
 
 
 def page_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Markdown: how good the model is at its task with each code, and how far its predictions are from the
-    original's; one row for each budget and residual."""
+    """Markdown: how good the model is at its task with each code, and how far its predictions are from the original's;
+    the smallest and the largest budget, and the residual of the page."""
     words = ["DNA", "SVD", "rounding", "means", "shuffled"]
     heads = ("model", "task", "original", "residual", "bits a weight", "R²", *words, *(f"KL: {each}" for each in words))
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for row in rows:
-        task = TASK[row["kind"]]
-        for point in row["points"]:
+        task, residual = TASK[row["kind"]], row["residual_bits"]
+        if residual not in (None, PAGE_RESIDUAL):
+            continue
+        for point in [row["points"][0], *row["points"][1:][-1:]]:
             found = {each["code"]: each for each in point["measured"]}
-            dna, residual = found["dna"], row["residual_bits"]
             about = (row["model"], task, f"{row['original'][task]:.3g}", f"{residual} bits" if residual else "–")
-            size = (f"{dna['bits_per_weight']:.3f}", f"{dna['r2']:.3f}")
+            size = (f"{found['dna']['bits_per_weight']:.3f}", f"{found['dna']['r2']:.3f}")
             figures = [_figure(found, code, name) for name in (task, "kl") for code in COLUMNS]
             yield f"| {' | '.join((*about, *size, *figures))} |"
 
@@ -174,25 +200,44 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
+    pyplot.rcParams["svg.hashsalt"] = "behaviour"
     models = list(dict.fromkeys(row["model"] for row in rows))
     figure, axes = pyplot.subplots(len(models), 2, figsize=(9, 2.6 * len(models)), squeeze=False)
     for (left, right), model in zip(axes, models, strict=True):
-        points = [
-            each for row in rows if row["model"] == model for point in row["points"] for each in point["measured"]
-        ]
-        is_predicting = "kl" in points[0]["figures"]
-        for code, words in CODES.items():
-            own = sorted((p for p in points if p["code"] == code), key=lambda p: p["bits_per_weight"])
-            harm = [p["figures"]["kl"] if is_predicting else 1 - p["figures"].get("cka", 0.0) for p in own]
-            for axis, name in ((left, "bits_per_weight"), (right, "r2")):
-                axis.plot([p[name] for p in own], harm, marker=".", label=words)
+        own = [row for row in rows if row["model"] == model]
+        _draw_curves(left, right, own)
         left.set_xscale("log")
-        left.set_ylabel(f"{model}\n{'KL, nats' if is_predicting else '1 - CKA'}")
+        left.set_ylabel(f"{model}\n{'KL, nats' if 'kl' in _measured(own)[0]['figures'] else '1 - CKA'}")
         left.set_xlabel("bits per weight")
         right.set_xlabel("R² of the weights")
     axes[0, 0].legend(fontsize=6)
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+
+
+def _draw_curves(left: "Axes", right: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
+    """A colour for each code: solid over budgets, dashed over residuals."""
+    for has_residual, style in ((False, "-"), (True, "--")):
+        points = _measured([row for row in rows if (row["residual_bits"] is not None) == has_residual])
+        for colour, (code, words) in enumerate(CODES.items()):
+            own = sorted((each for each in points if each["code"] == code), key=lambda each: each["bits_per_weight"])
+            harm = [_harm(each["figures"]) for each in own]
+            for axis, name in ((left, "bits_per_weight"), (right, "r2")):
+                label = None if has_residual else words
+                axis.plot(
+                    [each[name] for each in own], harm, marker=".", linestyle=style, color=f"C{colour}", label=label
+                )
+
+
+def _harm(figures: Mapping[str, float | None]) -> float:
+    """NaN where a figure could not be had."""
+    found = figures["kl"] if "kl" in figures else figures.get("cka")
+    return float("nan") if found is None else found if "kl" in figures else 1 - found
+
+
+def _measured(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [each for row in rows for point in row["points"] for each in point["measured"]]
 
 
 if __name__ == "__main__":
