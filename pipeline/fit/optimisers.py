@@ -49,14 +49,14 @@ def _made(net: nn.Module, settings: FitSettings, *, on_device: bool) -> tuple[to
             forms = {"foreach": True, "capturable": True} if on_device else {}
             return (SkippingRMSprop(parameters, lr=rate, momentum=momentum, weight_decay=decay, **forms),)
         case "adam":
-            return (torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True),)
+            return (torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True, capturable=on_device),)
         case "adamw":
-            return (torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True),)
+            return (torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True, capturable=on_device),)
         case "muon":
             matrices = hidden_matrices(net)
             taken = {id(parameter) for parameter in matrices}
             others = [parameter for parameter in parameters if id(parameter) not in taken]
-            adam = torch.optim.AdamW(others, lr=rate, weight_decay=decay, fused=True)
+            adam = torch.optim.AdamW(others, lr=rate, weight_decay=decay, fused=True, capturable=on_device)
             return (
                 (StackedMuon(matrices, lr=rate, weight_decay=decay, momentum=momentum), adam) if matrices else (adam,)
             )

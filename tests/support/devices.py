@@ -7,6 +7,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,34 +16,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.parts.host_reads import READS, HostReads
+
+__all__ = ["META", "HostReads", "allow_capturable", "capturing", "meta_device", "recorder"]
+
 META = torch.device("meta")
-READS = {
-    torch.ops.aten._local_scalar_dense.default: "a value is read",
-    torch.ops.aten.equal.default: "tensors are compared",
-    torch.ops.aten.nonzero.default: "a size depends on values",
-    torch.ops.aten.masked_select.default: "a size depends on values",
-}
-
-
-class HostReads(TorchDispatchMode):
-    """Lists operations after which the host knows a value of the device, and copies from one device to another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func in READS:
-            self.found.append(f"{func}: {READS[func]}")
-        if func is torch.ops.aten.index.Tensor and any(
-            each is not None and each.dtype == torch.bool for each in args[1]
-        ):
-            self.found.append(f"{func}: a size depends on values")
-        devices = {leaf.device for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)}
-        if len(devices) > 1 and func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
-            self.found.append(f"{func}: from one device to another")
-        return out
 
 
 class _Recording(TorchDispatchMode):
@@ -62,7 +40,7 @@ def recorder(work: Callable[[], None]) -> Callable[[], None]:
     number of the host stays what it was when it was recorded. The recording itself leaves no trace on known tensors."""
     recording = _Recording()
     known = _Untouched()
-    with known, recording:
+    with capturing(), known, recording:
         work()
     known.put_back()
 
@@ -117,6 +95,16 @@ def meta_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
         for kernel in ("_fused_adam_", "_fused_adamw_", "_fused_sgd_"):
             patch.setattr(torch, kernel, lambda *given, **options: None)
         yield META
+
+
+@contextlib.contextmanager
+def capturing() -> Iterator[None]:
+    """As if CUDA were there and recorded a graph: PyTorch's optimisers then refuse a step that a graph cannot hold."""
+    stream = SimpleNamespace(is_capturing=lambda: True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+        patch.setattr(torch.accelerator, "current_stream", lambda: stream)
+        yield
 
 
 def allow_capturable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,8 @@ def test_the_host_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         fit = work(WAYS["spectral"], replace(HOST), device=device)
         fit._one_step()
         assert "from one device to another" in reads_of(fit._one_step)[0]
+        known = torch.zeros(3, device=device)
+        assert len(reads_of(lambda: torch.where(known > 0, known, torch.tensor(1.0)))) == 1
 
 
 # What comes out is what a look at each step would have given.
