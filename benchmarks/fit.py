@@ -57,7 +57,14 @@ LONG_TURNS = 3
 """At most, of what takes a quarter of a minute or more."""
 OUR_STEPS = 5
 """For each of the reference's: turns of either take as long, and what disturbs a machine is as likely to hit both."""
-REFERENCE = replace(PRESETS["reference"], schedule="constant", num_nulls=0, clip_norm=1e9, checkpoint_every=10**6)
+REFERENCE = replace(
+    PRESETS["reference"],
+    precision="fp32",
+    schedule="constant",
+    num_nulls=0,
+    clip_norm=1e9,
+    checkpoint_every=10**6,
+)
 KINDS: tuple[DnaType, ...] = ("hierarchical", "spectral", "adaptive")
 SIZE = NetworkSize(hidden_dim=256, num_layers=5)
 Array = np.ndarray[Any, np.dtype[np.float32]]

@@ -7,10 +7,20 @@ import torch
 
 from dna_zoo.errors import SettingsError
 
-__all__ = ["SHARE_OF_FREE", "device_key", "exact_products", "free_bytes", "give_back_cached", "resolve_device"]
+__all__ = [
+    "SHARE_OF_FREE",
+    "device_key",
+    "exact_products",
+    "free_bytes",
+    "give_back_cached",
+    "has_bf16",
+    "resolve_device",
+]
 
 DEVICE_VERSION = "2"
 """Of fits and analyses on a device other than the CPU; raised where they change and the CPU's do not."""
+FIRST_WITH_BF16 = (8, 0)
+"""Compute capability of the first CUDA devices that multiply bfloat16; older ones only imitate it."""
 SHARE_OF_FREE = 0.8
 """Of what a device has free, the part that is asked for: what is kept for later and the device's own come on top."""
 
@@ -36,6 +46,15 @@ def device_key(name: str) -> str:
     """What a result depends on of the device that made it: its kind, and the version of what that kind computes."""
     kind = torch.device(name).type
     return kind if kind == "cpu" else f"{kind}/{DEVICE_VERSION}"
+
+
+def has_bf16(name: str) -> bool:
+    """Whether the device multiplies bfloat16 by itself: a CPU with instructions for it, CUDA from compute capability
+    8.0 on. CUDA that this machine lacks, as it may when a cluster mines, is taken to be of that kind."""
+    device = torch.device(name)
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability(device) >= FIRST_WITH_BF16
 
 
 def free_bytes(device: torch.device) -> int | None:

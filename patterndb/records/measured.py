@@ -45,7 +45,7 @@ class FitRecord:
     dna_type: Annotated[str, "Kind of DNA: separable, spectral, hierarchical or adaptive."]
     scope: Annotated[str, "tensor: one DNA for each tensor; model: one for all."]
     order: Annotated[str, "Order of rows and columns in the fit: raw (as in the file) or seriated (canonical)."]
-    precision: Annotated[str, "Arithmetic of the fit: fp32, bf16 or fp16."]
+    precision: Annotated[str, "Arithmetic that the fit was trained in: fp32, bf16 or fp16."]
     device: Annotated[str, "Device of the fit."]
     num_weights: Annotated[int, "Weights that the fit stands for."]
     parameters: Annotated[int, "Parameters of the DNA: of its networks, and the mean and scale of each tensor."]

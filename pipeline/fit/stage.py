@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from cattrs import structure
 
-from pipeline.devices import exact_products, free_bytes
+from pipeline.devices import exact_products, free_bytes, has_bf16
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit.baselines import ROUNDED_BITS
 from pipeline.fit.prepare import Loader, allowance_of, ordinals_of
@@ -63,11 +63,14 @@ def fit_version(settings: FitSettings) -> str:
 
 
 def resolve_precision(settings: FitSettings, device: str) -> FitSettings:
-    """`settings`, with `auto` made definite: bf16 for a pointwise kind where the device has it, else fp32."""
-    if settings.precision != "auto":
+    """`settings` with a precision that the device decides made definite.
+
+    `auto` is bf16 for a pointwise kind where the device has it, else fp32; `bf16-on-cuda` is fp32 on every CPU, too.
+    """
+    if settings.precision not in ("auto", "bf16-on-cuda"):
         return settings
-    is_fast = not device.startswith("cpu") or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return replace(settings, precision="bf16" if is_fast and settings.dna_type != "separable" else "fp32")
+    may_be = settings.dna_type != "separable" and (settings.precision == "auto" or not device.startswith("cpu"))
+    return replace(settings, precision="bf16" if may_be and has_bf16(device) else "fp32")
 
 
 def fit(
@@ -98,6 +101,7 @@ def fit(
     if not matrices:
         return None
     settings = resolve_precision(settings, device)
+    log.info("DNAs are trained in %s on %s; sums of products are in fp32, and TF32 is off.", settings.precision, device)
     directory.mkdir(parents=True, exist_ok=True)
     bought = {spec.name: bought_means(load(spec), allowance_of(spec, matrices, settings)) for spec in matrices}
     ordinals, reading = ordinals_of(matrices), threading.Lock()

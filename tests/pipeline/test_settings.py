@@ -88,6 +88,7 @@ def test_the_reference_preset_is_the_idea_as_it_was_born() -> None:
         5,
     )
     assert (settings.learning_rate, settings.batch_size, settings.epochs) == (1e-4, 8192, 100)
+    assert settings.precision == "bf16-on-cuda"
 
 
 def test_a_pointwise_kind_is_not_trained_like_a_separable_one() -> None:

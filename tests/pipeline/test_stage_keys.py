@@ -10,8 +10,9 @@ import torch
 from pipeline import stage_keys as module
 from pipeline.analyse.signature import SIGNATURE_VERSION
 from pipeline.analyse.stage import ANALYSE_VERSION
+from pipeline.fit.stage import resolve_precision
 from pipeline.kept.stages import content_key
-from pipeline.settings import MineSettings
+from pipeline.settings import MineSettings, preset
 from pipeline.stage_keys import EXTRACT_VERSION, stage_keys
 from pipeline.weights.files import WeightFiles
 from tests.support.weight_files import files_of
@@ -32,6 +33,16 @@ def test_an_analysis_kept_before_a_gpu_could_take_one_is_still_found() -> None:
     settings = MineSettings()
     kept = (ANALYSE_VERSION, SIGNATURE_VERSION, CPU.order, {"num_nulls": 8, "max_rows": 4096}, settings.seed)
     assert CPU.analyse == content_key(*kept)
+
+
+def test_what_the_device_decides_of_the_preset_reference_changes_no_key_of_a_cpu() -> None:
+    """Keys are made of settings whose precision is resolved, as `mine` makes them."""
+    asked = preset("reference")
+    keys = [
+        stage_keys(FILES, MineSettings(preset="reference", fit=each))
+        for each in (resolve_precision(asked, "cpu"), replace(asked, precision="fp32"))
+    ]
+    assert keys[0] == keys[1]
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,26 @@
 """Names of devices, what is there, and a device with too little memory."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from dna_zoo.errors import SettingsError
-from pipeline.devices import device_key, exact_products, resolve_device
+from pipeline.devices import device_key, exact_products, has_bf16, resolve_device
 from pipeline.fit.footprint import slot_bytes, stack_bytes
 from pipeline.fit.stacks import plan_stacks
+from pipeline.fit.stage import resolve_precision
 from pipeline.fit.trainer import Trainer
-from pipeline.settings import DnaType, MineSettings, preset
+from pipeline.settings import PRESETS, DnaType, MineSettings, preset
 from tests.support.fitting import fit_matrices, gaussian, quick
 from tests.support.memory import peak_of_fit
 from tests.support.small_models import matrix_spec
 from zoo.tensors import Role
+
+KINDS = get_args(DnaType)
 
 # Names.
 
@@ -52,6 +56,15 @@ def test_a_gpu_is_taken_if_it_is_there() -> None:
     assert raised.value.hint == "Use one of: cuda:0, cuda:1."
 
 
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_that_only_imitates_bf16_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    capabilities = {0: (7, 5), 1: (8, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capabilities[device.index or 0])
+    assert [has_bf16(name) for name in ("cuda", "cuda:0", "cuda:1")] == [False, False, True]
+    asked = preset("reference")
+    assert [resolve_precision(asked, name).precision for name in ("cuda", "cuda:1")] == ["fp32", "bf16"]
+
+
 def test_without_a_gpu_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == "cpu"
@@ -62,6 +75,31 @@ def test_without_a_gpu_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_gpus_of_a_machine_have_one_key_and_the_cpu_its_old_one() -> None:
     assert device_key("cuda:1") == device_key("cuda") != "cuda"
     assert device_key("cpu") == "cpu"
+
+
+# The arithmetic of a preset.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains_pointwise_kinds_in_bf16_on_a_gpu(name: str, kind: DnaType) -> None:
+    expected = "fp32" if kind == "separable" else "bf16"
+    assert resolve_precision(preset(name, dna_type=kind), "cuda").precision == expected
+    assert resolve_precision(preset(name, dna_type=kind, precision="fp32"), "cuda").precision == "fp32"
+
+
+@pytest.mark.parametrize("kind", ["spectral", "hierarchical", "adaptive"])
+def test_on_a_cpu_the_preset_reference_is_what_it_was(kind: DnaType) -> None:
+    before = replace(preset("reference", dna_type=kind), precision="fp32")
+    assert resolve_precision(preset("reference", dna_type=kind), "cpu") == before
+
+
+def test_the_log_says_in_what_a_fit_is_trained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = replace(preset("reference", epochs=1, hidden_dim=8, num_layers=2), num_nulls=0)
+    with caplog.at_level(logging.INFO):
+        found = fit_matrices({matrix_spec("a", 12, 10): gaussian(12, 10)}, settings, tmp_path)
+    assert "DNAs are trained in fp32 on cpu; sums of products are in fp32, and TF32 is off." in caplog.messages
+    assert len(found.tensors) == 1
 
 
 # Products.
