@@ -4,22 +4,27 @@
     python -m benchmarks.gpu --device cuda:1
     python -m benchmarks.gpu --device cpu --short   # a trial of every part, on the smallest sizes
 
-1. `kinds`: steps and samples a second of each kind, 256x5 on a TinyBERT of random weights, as `dna-zoo mine --precision
-   auto` trains it (bfloat16, compiled, captured; `separable` in float32), beside the same network trained operation by
-   operation in float32 on weights that are on the device already. They take turns. With the share of the device's peak,
-   and the most memory at once.
-2. `reads`: how often a step makes the host wait, by `torch.cuda.set_sync_debug_mode`.
-3. `equality`: losses after the same steps on the CPU and on the device, in float32.
+1. `kinds`: steps and samples a second of each kind, 256x5 on a TinyBERT of random weights, as `dna-zoo mine` trains it
+   there (bfloat16, compiled, captured; `separable` in float32), beside the same network trained operation by operation
+   in float32 on weights that are on the device already. They take turns. With the share of an H100's peak, and the
+   most memory at once.
+2. `reads`: what a step of each kind and a check read back or copy, operation by operation, on any device; and how often
+   a step makes the host wait, by `torch.cuda.set_sync_debug_mode`.
+3. `equality`: losses of each kind after the same steps on the CPU and on the device, in float32.
 4. `analysis`: every statistic of a MiniLM-L6 of random weights with 8 nulls, by the CPU and by the device: seconds, the
    largest difference of each statistic, whether classes are equal, the most memory, and waits in a stack.
 5. `default`: the same model mined by the default settings, end to end; its analysis is the device's, too.
 6. `reference`: the preset `reference` in bfloat16, without nulls, on the TinyBERT; if 100 epochs would take longer than
-   `--most-seconds`, as many as fit, and the time of all is worked out from theirs.
+   its part of the time, as many as fit, and the time of all is worked out from theirs. With its null it is worked out
+   from a few steps.
 
-What is found is kept after each part. A part that fails says why, and the next one runs.
+What is found is kept after each part, and after each kind of the first three. A part that fails says why, and the next
+one runs. So does one that takes longer than its share of `--limit`, to which time comes that those before it left; and
+what never comes back is ended soon after it, with the parts before it kept.
 """
 
 import argparse
+import functools
 import math
 import re
 import statistics
@@ -36,13 +41,17 @@ import torch
 from benchmarks.floors import H100, pointwise_step
 from benchmarks.parts.gpu_analysis import compare_analyses
 from benchmarks.parts.gpu_watch import peak_bytes, reset_peak, tell_waits, timed, waits_of
+from benchmarks.parts.host_reads import HostReads
 from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
 from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
+from benchmarks.parts.time_limit import OutOfTimeError, end_after, time_limit
 from patterndb.store import PatternDatabase
-from pipeline.devices import exact_products
+from pipeline.devices import exact_products, resolve_device
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
+from pipeline.fit.capturing import side_stream
 from pipeline.fit.pace import DEVICE, Pace
+from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.prepare import ordinals_of, prepare
 from pipeline.fit.problem import generator_for
 from pipeline.fit.sizing import NetworkSize
@@ -55,6 +64,12 @@ from zoo.tensors import TensorSpec
 
 GOALS = {"ratio": 3.0, "reference_seconds": (60.0, 30.0), "default_seconds": 15.0, "reads": 0, "difference": 1e-3}
 KINDS = ("spectral", "hierarchical", "adaptive", "separable")
+LIMIT = 570.0
+"""Seconds, so that a run with its start ends in ten minutes."""
+AFTER_LIMIT = 20.0
+"""Seconds until a process that does not come back is ended."""
+SECONDS = {"kinds": 40.0, "reads": 10.0, "equality": 30.0, "analysis": 60.0, "default": 40.0, "reference": 150.0}
+"""Shares of the limit: of each kind where a part goes kind by kind, of the whole part elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,19 +114,49 @@ class Bench:
         size = NetworkSize(
             hidden_dim=self.options.hidden_dim, num_layers=self.options.num_layers, rank=16, num_branches=3
         )
-        net = problem.build(size, settings, [generator_for(0)]).to(device)
+        slots = range(problem.num_slots)
+        net = problem.build(size, settings, [generator_for(0, slot) for slot in slots]).to(device)
         total = steps or settings.epochs * problem.steps_per_epoch
-        given = {"pace": self.pace} | more
-        return Trainer(problem, net, settings, seed=0, labels=["the model"], num_real=1, total_steps=total, **given)
+        given = {"pace": self.pace, "labels": [f"slot {slot}" for slot in slots], "num_real": 1} | more
+        return Trainer(problem, net, settings, seed=0, total_steps=total, **given)
 
 
-def main(arguments: Sequence[str] | None = None, *, folder: Path = RESULTS) -> dict[str, Any]:
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part, or what it does with one kind."""
+
+    name: str
+    kind: str | None
+    work: Callable[[Bench], Found]
+    until: float
+    """Share of all the time that is over when it has to be done."""
+
+
+def parts() -> list[Part]:
+    """All of them, in their order."""
+    by_kind = {"kinds": speeds, "reads": reads, "equality": equality}
+    whole = {"analysis": analysis, "default": default, "reference": reference}
+    todo: list[tuple[str, str | None, Callable[[Bench], Found]]] = [
+        (name, kind, functools.partial(work, kind=kind)) for name, work in by_kind.items() for kind in KINDS
+    ]
+    todo += [(name, None, work) for name, work in whole.items()]
+    total, ends, made = sum(SECONDS[name] for name, _, _ in todo), 0.0, []
+    for name, kind, work in todo:
+        ends += SECONDS[name] / total
+        made.append(Part(name=name, kind=kind, work=work, until=ends))
+    return made
+
+
+def main(arguments: Sequence[str] | None = None, *, folder: Path = RESULTS) -> Found:
     """All parts; the result is kept under the device's name."""
-    options = parse(arguments)
-    device = torch.device(options.device)
+    started, options = time.perf_counter(), parse(arguments)
+    device = torch.device(resolve_device(options.device))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     print(f"{name}, torch {torch.__version__}, CUDA {torch.version.cuda}")
-    found: dict[str, Any] = {"device": name, "torch": torch.__version__, "options": vars(options), "goals": GOALS}
+    found: Found = {"device": name, "torch": torch.__version__, "options": vars(options), "goals": GOALS}
     out = options.out or f"gpu-{re.sub(r'[^a-z0-9]+', '-', name.lower())}"
     model = bert_model("tiny", width=8, layers=2, vocabulary=16) if options.short else zoo_model("tinybert")
     with tempfile.TemporaryDirectory(prefix="dna-zoo-bench-") as home:
@@ -120,9 +165,11 @@ def main(arguments: Sequence[str] | None = None, *, folder: Path = RESULTS) -> d
         specs = [spec for spec in extract(files).specs if spec.is_matrix]
         with WeightReader(files) as reader, exact_products():
             bench = Bench(device=device, specs=specs, reader=reader, options=options)
-            for part in (kinds, reads, equality, analysis, default, reference):
-                found[part.__name__] = attempt(part, bench)
+            for part in parts():
+                told = attempt(part, bench, seconds=started + part.until * options.limit - time.perf_counter())
+                found |= {part.name: found.get(part.name, {}) | {part.kind: told} if part.kind else told}
                 write_results(out, found, folder=folder)
+    print(f"\n{time.perf_counter() - started:.0f} s in all, of {options.limit:.0f}")
     return found
 
 
@@ -133,7 +180,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="the smallest sizes: whether every part runs")
     parser.add_argument("--steps", type=int, help="in each turn; default: 300, or 6 if short")
     parser.add_argument("--turns", type=int, help="default: 5, or 1 if short")
-    parser.add_argument("--most-seconds", type=float, default=150.0, help="of the part `reference`")
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help="of all parts together")
     options = parser.parse_args(arguments)
     small = options.short
     options.batch_size, options.hidden_dim, options.num_layers = (64, 8, 3) if small else (8192, 256, 5)
@@ -141,26 +188,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def attempt(part: Callable[[Bench], dict[str, Any]], bench: Bench) -> dict[str, Any]:
-    """What a part finds, or why it failed."""
-    print(f"\n{part.__name__}")
+def attempt(part: Part, bench: Bench, *, seconds: float) -> Found:
+    """What a part finds in this time, or why it found nothing."""
+    if part.kind in (None, KINDS[0]):
+        print(f"\n{part.name}")
     started = time.perf_counter()
     try:
-        found = part(bench)
-    except Exception as error:  # The next part may work; a person reads this one's reason.
-        print(f"  failed: {type(error).__name__}: {error}")
+        with time_limit(seconds), side_stream(bench.device):  # As the fit does: nothing is recorded on CUDA's own.
+            found = part.work(bench)
+    except (Exception, OutOfTimeError) as error:  # The next part may work; a person reads this one's reason.
+        print(f"  {part.kind or ''} failed: {type(error).__name__}: {error}")
         found = {"failed": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     return found | {"seconds_of_part": time.perf_counter() - started}
 
 
-def kinds(bench: Bench) -> dict[str, Any]:
-    """Steps a second of each kind, ours beside eager float32; a kind that fails leaves the others."""
-    print(f"  {'':14}{'steps/s':>9}{'samples/s':>14}  {'beside eager float32':24}{'of peak':>9}{'GB':>7}")
-    return {kind: attempt(lambda bench, kind=kind: one_kind(bench, kind), bench) for kind in KINDS}  # type: ignore[misc]
-
-
-def one_kind(bench: Bench, kind: str) -> dict[str, Any]:
-    """Both ways in turns."""
+def speeds(bench: Bench, kind: str) -> Found:
+    """Steps a second of a kind, ours beside eager float32, in turns."""
+    if kind == KINDS[0]:
+        print(f"  {'':14}{'steps/s':>9}{'samples/s':>14}  {'beside eager float32':24}{'of peak':>9}{'GB':>7}")
     options = bench.options
     eager = replace(bench.pace, captures=False)
     ways = {
@@ -169,30 +214,41 @@ def one_kind(bench: Bench, kind: str) -> dict[str, Any]:
     }
     for trainer in ways.values():
         take_steps(trainer, 8)  # Compiles, warms up, records.
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[float]] = {name: [] for name in ways}
     reset_peak(bench.device)
     for _ in range(options.turns):
         for name, trainer in ways.items():
             seconds = timed(lambda trainer=trainer: take_steps(trainer, options.steps), bench.device)  # type: ignore[misc]
-            speeds[name].append(options.steps / seconds)
-    ratios = [ours / theirs for ours, theirs in zip(speeds["ours"], speeds["eager float32"], strict=True)]
-    ours, samples = statistics.median(speeds["ours"]), None
-    share = None
+            found[name].append(options.steps / seconds)
+    return tell_speeds(bench, kind, ways["ours"], found, peak_bytes(bench.device))
+
+
+def tell_speeds(bench: Bench, kind: str, ours: Trainer, speeds: dict[str, list[float]], peak: int | None) -> Found:
+    """What was timed as it is kept, after a line of the table."""
+    ratios = [mine / theirs for mine, theirs in zip(speeds["ours"], speeds["eager float32"], strict=True)]
+    steps, share = statistics.median(speeds["ours"]), None
+    samples = steps * weights_of_a_step(ours)
     if kind != "separable":
-        samples = ours * ways["ours"].problem.batch_size  # type: ignore[attr-defined]
-        work = pointwise_step(kind, options.hidden_dim, options.num_layers, options.batch_size)
-        share = work.half * ours / H100.half
-    found = {
-        "steps_per_second": speeds, "samples_per_second": samples, "ratios": ratios, "share_of_h100_peak": share,
-        "captured": bool(ways["ours"].graphs.replays), "peak_bytes": peak_bytes(bench.device),
-    }  # fmt: skip
+        work = pointwise_step(kind, bench.options.hidden_dim, bench.options.num_layers, bench.options.batch_size)
+        share = work.half * steps / H100.half
+    is_captured = bool(ours.graphs.replays)
     spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}; goal 3)"
-    shown = f"{samples:14,.0f}" if samples else f"{'':14}"
     print(
-        f"  {kind:14}{ours:9,.0f}{shown}  {spread:24}{'' if share is None else f'{share:9.1%}':>9}"
-        f"{(found['peak_bytes'] or math.nan) / 1e9:7.2f}{'' if found['captured'] else '  not captured'}"
+        f"  {kind:14}{steps:9,.0f}{samples:14,.0f}  {spread:24}{'' if share is None else f'{share:9.1%}':>9}"
+        f"{(peak or math.nan) / 1e9:7.2f}{'' if is_captured else '  not captured'}"
     )
-    return found
+    return {
+        "steps_per_second": speeds, "samples_per_second": samples, "ratios": ratios, "share_of_h100_peak": share,
+        "captured": is_captured, "peak_bytes": peak,
+    }  # fmt: skip
+
+
+def weights_of_a_step(trainer: Trainer) -> float:
+    """How many a step sees: a batch, or all matrices, long axes shared out over the steps of an epoch."""
+    problem = trainer.problem
+    if isinstance(problem, PointwiseProblem):
+        return problem.batch_size
+    return sum(problem.part_size(part) for part in range(problem.num_parts)) / problem.steps_per_epoch
 
 
 def take_steps(trainer: Trainer, count: int) -> None:
@@ -203,37 +259,43 @@ def take_steps(trainer: Trainer, count: int) -> None:
             trainer._check()
 
 
-def reads(bench: Bench) -> dict[str, Any]:
-    """Waits of the host in a step of each kind, by torch's own count; checks are left out."""
+def reads(bench: Bench, kind: str) -> Found:
+    """What steps and a check of a kind read back or copy; on CUDA also the waits in steps, by torch's own count."""
+    eager, steps = replace(bench.pace, captures=False), 6 if bench.options.short else 50
+    trainer = bench.trainer(replace(bench.fast(kind), compile="off"), 10**6, pace=eager)
+    if isinstance(trainer.problem, PointwiseProblem):
+        trainer.problem.is_sharded = False  # A CPU's threads would not be seen, and a device has none.
+    take_steps(trainer, 8)
+    with HostReads() as seen:
+        for _ in range(steps):
+            trainer._one_step()
+    with HostReads() as at_check:
+        trainer._check()
+    found: Found = {"steps": steps, "reads": seen.found, "reads_of_a_check": at_check.found}
+    print(f"  {kind:14}{len(seen.found)} reads in {steps} steps (goal 0), {len(at_check.found)} in a check")
     if bench.device.type != "cuda":
-        return {"left_out": "Only CUDA counts them."}
-    found = {}
-    for kind in KINDS:
-        trainer = bench.trainer(bench.fast(kind), 10**6, pace=replace(bench.pace, captures=False))
-        take_steps(trainer, 8)
-        found[kind] = {"steps": 50} | waits_of(lambda trainer=trainer: [trainer._one_step() for _ in range(50)])  # type: ignore[misc]
-        tell_waits(kind, found[kind], "50 steps")
-    return found
+        return found | {"left_out": "Only CUDA counts waits."}
+    compiled = bench.trainer(bench.fast(kind), 10**6, pace=eager)
+    take_steps(compiled, 8)
+    waits = waits_of(lambda: [compiled._one_step() for _ in range(steps)])
+    tell_waits(kind, waits, f"{steps} steps")
+    return found | waits
 
 
-def equality(bench: Bench) -> dict[str, Any]:
+def equality(bench: Bench, kind: str) -> Found:
     """Largest relative difference of the losses of a short fit, float32; both draw the same batches."""
-    found: dict[str, Any] = {}
-    steps = 6 if bench.options.short else 60
-    pace = replace(bench.pace, captures=False)
-    for kind in KINDS:
-        settings = bench.settings(kind, precision="fp32", compile="off")
-        losses = [
-            bench.trainer(settings, steps, device=device, pace=way).run().losses
-            for device, way in ((torch.device("cpu"), pace), (bench.device, bench.pace))
-        ]
-        gaps = [abs(ours - theirs) / abs(theirs) for ours, theirs in zip(losses[1], losses[0], strict=True)]
-        found[kind] = {"steps": steps, "difference": max(gaps), "is_within": max(gaps) <= GOALS["difference"]}
-        print(f"  {kind:14}{max(gaps):.1e} after {steps} steps (at most {GOALS['difference']:.0e})")
-    return found
+    steps, pace = 6 if bench.options.short else 60, replace(bench.pace, captures=False)
+    settings = bench.settings(kind, precision="fp32", compile="off")
+    theirs, ours = (
+        bench.trainer(settings, steps, device=device, pace=way).run().losses
+        for device, way in ((torch.device("cpu"), pace), (bench.device, bench.pace))
+    )
+    gap = max(abs(mine - cpu) / abs(cpu) for mine, cpu in zip(ours, theirs, strict=True))
+    print(f"  {kind:14}{gap:.1e} after {steps} steps (at most {GOALS['difference']:.0e})")
+    return {"steps": steps, "difference": gap, "is_within": gap <= GOALS["difference"]}
 
 
-def analysis(bench: Bench) -> dict[str, Any]:
+def analysis(bench: Bench) -> Found:
     """The statistics of one model by both."""
     return compare_analyses(small_model(bench), bench.device, num_nulls=2 if bench.options.short else 8)
 
@@ -243,7 +305,7 @@ def small_model(bench: Bench) -> RandomModel:
     return bert_model("tiny", width=8, layers=2, vocabulary=16) if bench.options.short else zoo_model("minilm-l6")
 
 
-def default(bench: Bench) -> dict[str, Any]:
+def default(bench: Bench) -> Found:
     """Seconds of `mine` by stage."""
     model = small_model(bench)
     fit = preset("quick", epochs=2 if bench.options.short else None)
@@ -263,27 +325,36 @@ def default(bench: Bench) -> dict[str, Any]:
     return {"seconds": seconds, "stages": stages, "peak_bytes": peak_bytes(bench.device)}
 
 
-def reference(bench: Bench) -> dict[str, Any]:
+def reference(bench: Bench) -> Found:
     """Seconds of all epochs, or as worked out from those that fit into the time."""
     settings = bench.fast()
-    trial = bench.trainer(settings, 10**6)
-    take_steps(trial, 8)
-    a_step = timed(lambda: take_steps(trial, bench.options.steps), bench.device) / bench.options.steps
-    an_epoch = a_step * trial.problem.steps_per_epoch
-    epochs = 2 if bench.options.short else max(min(settings.epochs, int(bench.options.most_seconds / an_epoch)), 1)
+    an_epoch, _ = trial_epoch(bench, settings)
+    with_nulls, networks = trial_epoch(bench, replace(settings, num_nulls=preset("reference").num_nulls))
+    most = 0.7 * bench.options.limit * SECONDS["reference"] / LIMIT
+    epochs = 2 if bench.options.short else max(min(settings.epochs, int(most / an_epoch)), 1)
     trainer = bench.trainer(replace(settings, epochs=epochs))
     reset_peak(bench.device)
     seconds = timed(trainer.run, bench.device)
-    whole = seconds * settings.epochs / epochs
+    whole, whole_with_nulls = seconds * settings.epochs / epochs, with_nulls * settings.epochs
     found = {
         "epochs": epochs, "steps": trainer.total_steps, "seconds": seconds, "seconds_of_100_epochs": whole,
         "milliseconds_of_a_step": 1e3 * seconds / trainer.total_steps, "captured": bool(trainer.graphs.replays),
         "peak_bytes": peak_bytes(bench.device), "is_worked_out": epochs < settings.epochs,
+        "with_nulls": {"networks": networks, "seconds_of_100_epochs": whole_with_nulls},
     }  # fmt: skip
     told = f"{epochs} of {settings.epochs} epochs in {seconds:.1f} s, {found['milliseconds_of_a_step']:.3f} ms a step"
-    print(f"  {told}; all: {whole:.1f} s (goal 60, then 30)")
+    print(f"  {told}; all: {whole:.1f} s (goal 60, then 30); with nulls, worked out: {whole_with_nulls:.1f} s")
     return found
 
 
+def trial_epoch(bench: Bench, settings: FitSettings) -> tuple[float, int]:
+    """Seconds of an epoch, by some of its steps once what is made once is made; and how many networks it trains."""
+    trial = bench.trainer(settings, 10**6)
+    take_steps(trial, 8)
+    a_step = timed(lambda: take_steps(trial, bench.options.steps), bench.device) / bench.options.steps
+    return a_step * trial.problem.steps_per_epoch, trial.problem.num_slots
+
+
 if __name__ == "__main__":
-    main()
+    with end_after(parse(None).limit + AFTER_LIMIT):
+        main()

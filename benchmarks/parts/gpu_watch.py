@@ -1,11 +1,14 @@
 """What is watched of a GPU: seconds, memory, and how often the host waits for it."""
 
+import gc
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from pipeline.devices import give_back_cached
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -19,8 +22,10 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Count from here."""
+    """Count from here, without what nothing holds any more."""
     if device.type == "cuda":
+        gc.collect()
+        give_back_cached(device)
         torch.cuda.reset_peak_memory_stats(device)
 
 
