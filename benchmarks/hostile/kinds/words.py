@@ -1,5 +1,6 @@
 """Names of folders, and what is given on the command line: keys, tags, notes, filters and paths."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -52,6 +53,82 @@ NAMES = (
     b";",
 )
 
+COMMANDS = (
+    "show {text}",
+    "show one --run {text}",
+    "models rename one {text}",
+    "models tag one {text}",
+    "models tag one {text} {other} --remove",
+    "models note one {text}",
+    "models rm {text}",
+    "models versions {text}",
+    "models --tag {text}",
+    "models --family {text}",
+    "models --columns {text}",
+    "models --sort {text}",
+    "models --limit {number}",
+    "models --class {text}",
+    "models --text {text}",
+    "models prune --days {number}",
+    "compare one {text}",
+    "compare {text} {other}",
+    "similar {text}",
+    "similar one --limit {number}",
+    "runs {text}",
+    "runs --diff {text} {other}",
+    "runs --limit {number}",
+    "runs --since {text}",
+    "runs --since {number}",
+    "runs --status {text}",
+    "rerun {text}",
+    "export {text}",
+    "export {other}.csv --columns {text}",
+    "export x.csv --where {text}",
+    "export x.csv --model {text}",
+    "export x.csv --table {text}",
+    "export x.tex --width {number}",
+    "ask {text}",
+    "questions {text}",
+    "taxonomy {text}",
+    "library show {text}",
+    "library import {text}",
+    "library build {text} --where {other}",
+    "library export x {text}",
+    "init {text}",
+    "fetch {text}",
+    "rebuild {text}",
+    "evaluate {text}",
+    "zoo show {text}",
+    "zoo {text}",
+    "mine {text} --dry-run",
+    "mine --local {text} --name {other}",
+    "mine --local {model} --name {text} --dry-run",
+    "mine one --weights {text}",
+    "mine one --epochs {number}",
+    "mine one --nulls {number}",
+    "mine one --seed {number}",
+    "mine one --device {text}",
+    "mine one --jobs {number}",
+    "mine one --preset {text}",
+    "mine one --state-dict {text} --dry-run",
+    "tune {text}",
+    "{text}",
+    "report {text}",
+    "plot {text} one",
+    "combine {text} {other}",
+    "transplant {text} {other}",
+    "{text} {other}",
+    "db copy {text} {other}",
+    "db backup {text}",
+    "db {text}",
+    "explore {text}",
+    "--home {text} models",
+    "models --db sqlite:///{text}",
+    "models --db {text}",
+    "models --format {text}",
+)
+"""What is called. `{text}` and `{other}` stand for anything, `{number}` for what may be none, `{model}` for a model."""
+
 
 def folder_names(place: Place, rng: np.random.Generator) -> Trial:
     """A sound model in a folder whose name is odd, beside one of the same name or below several of them."""
@@ -85,93 +162,21 @@ def folder_names(place: Place, rng: np.random.Generator) -> Trial:
 def command_words(place: Place, rng: np.random.Generator) -> Trial:
     """Anything in the place of a key, a tag, a note, a filter, a column, a number or a path."""
     shutil.copytree(sound_home(), place.home)
-    text, other = odd_text(rng)[:3_000], odd_text(rng)[:100]
-    number = pick(rng, ("-1", "0", "1e999", "nan", "9" * 400, "1.5", text, "", "inf", "0x10", "１"))
-    commands: tuple[tuple[str, ...], ...] = (
-        ("show", text),
-        ("show", "one", "--run", text),
-        ("models", "rename", "one", text),
-        ("models", "tag", "one", text),
-        ("models", "tag", "one", text, other, "--remove"),
-        ("models", "note", "one", text),
-        ("models", "rm", text),
-        ("models", "versions", text),
-        ("models", "--tag", text),
-        ("models", "--family", text),
-        ("models", "--columns", text),
-        ("models", "--sort", text),
-        ("models", "--limit", number),
-        ("models", "--class", text),
-        ("models", "--text", text),
-        ("models", "prune", "--days", number),
-        ("compare", "one", text),
-        ("compare", text, other),
-        ("similar", text),
-        ("similar", "one", "--limit", number),
-        ("runs", text),
-        ("runs", "--diff", text, other),
-        ("runs", "--limit", number),
-        ("runs", "--since", text),
-        ("runs", "--since", number),
-        ("runs", "--status", text),
-        ("rerun", text),
-        ("export", text),
-        ("export", f"{other}.csv", "--columns", text),
-        ("export", "x.csv", "--where", text),
-        ("export", "x.csv", "--model", text),
-        ("export", "x.csv", "--table", text),
-        ("export", "x.tex", "--width", number),
-        ("ask", text),
-        ("questions", text),
-        ("taxonomy", text),
-        ("library", "show", text),
-        ("library", "import", text),
-        ("library", "build", text, "--where", other),
-        ("library", "export", "x", text),
-        ("init", text),
-        ("fetch", text),
-        ("rebuild", text),
-        ("evaluate", text),
-        ("zoo", "show", text),
-        ("zoo", text),
-        ("mine", text, "--dry-run"),
-        ("mine", "--local", text, "--name", other),
-        ("mine", "--local", str(place.model), "--name", text, "--dry-run"),
-        ("mine", "one", "--weights", text),
-        ("mine", "one", "--epochs", number),
-        ("mine", "one", "--nulls", number),
-        ("mine", "one", "--seed", number),
-        ("mine", "one", "--device", text),
-        ("mine", "one", "--jobs", number),
-        ("mine", "one", "--preset", text),
-        ("mine", "one", "--state-dict", text, "--dry-run"),
-        ("tune", text),
-        (text,),
-        ("report", text),
-        ("plot", text, "one"),
-        ("combine", text, other),
-        ("transplant", text, other),
-        (text, other),
-        ("db", "copy", text, other),
-        ("db", "backup", text),
-        ("db", text),
-        ("explore", text),
-        ("--home", text, "models"),
-        ("models", "--db", f"sqlite:///{text}"),
-        ("models", "--db", text),
-        ("models", "--format", text),
-    )
+    given = _given(place, rng)
     write(place.model, tensors(rng))
-    words = tuple(word.replace("\x00", "") for word in pick(rng, commands))
+    words = [word.format(**given).replace("\x00", "") for word in pick(rng, COMMANDS).split()]
 
     def trial() -> str:
-        here = os.getcwd()
-        os.chdir(place.home)
-        try:
+        with contextlib.chdir(place.home):
             said = checked(command(place.home, *words), codes=(0, 1, 2, 3))
             checked(command(place.home, "models"), codes=(0,))
-        finally:
-            os.chdir(here)
         return "refused" if said.code else "answered"
 
     return trial
+
+
+def _given(place: Place, rng: np.random.Generator) -> dict[str, str]:
+    """What stands in the places of `COMMANDS`."""
+    text, other = odd_text(rng)[:3_000], odd_text(rng)[:100]
+    number = pick(rng, ("-1", "0", "1e999", "nan", "9" * 400, "1.5", text, "", "inf", "0x10", "１"))
+    return {"text": text, "other": other, "number": number, "model": str(place.model)}
