@@ -10,6 +10,7 @@ neither can be had, the tests that need PostgreSQL are skipped, or fail where `C
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -139,6 +140,32 @@ def mined_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = mine_into(home, [request(SPECIMENS / key, key) for key in ("gpt2-a", "vit-a", "cnn-a")], settings)
     assert run.exit_code == 0
     return home
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny BERT; leave it as it is."""
+    from tests.support.tiny_models import make_tiny_checkpoint
+
+    return make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
+
+
+@pytest.fixture(scope="session")
+def tiny_home(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder in which it was mined once, as `tiny`. To be read alone."""
+    from tests.support.mining import mine_into, request
+
+    home = tmp_path_factory.mktemp("home")
+    assert mine_into(home, [request(checkpoint)]).exit_code == 0
+    return home
+
+
+@pytest.fixture
+def home(tiny_home: Path, tmp_path: Path) -> Path:
+    """A copy of it to work on."""
+    # As `cp` does it: a file of a run stays a link to that of its stage.
+    subprocess.run(["cp", "-a", tiny_home, tmp_path / "home"], check=True)
+    return tmp_path / "home"
 
 
 def empty_tables(url: str) -> None:

@@ -1,6 +1,5 @@
 """A home after a power cut or on a bad disk: what is damaged in it is computed again, or refused in two sentences."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,30 +15,9 @@ from pipeline.fetch.records import file_state, load_sha256
 from pipeline.runs.runner import mine
 from tests.support.damage import DAMAGES
 from tests.support.mining import FAST, database_of, endings, mine_into, request, run_files, tables
-from tests.support.tiny_models import make_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
 Damage = Callable[[bytes], bytes]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
-
-
-@pytest.fixture(scope="module")
-def mined_home(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home where it was mined once; leave it as it is."""
-    home = tmp_path_factory.mktemp("home")
-    assert mine_into(home, [request(checkpoint)]).exit_code == 0
-    return home
-
-
-@pytest.fixture
-def home(mined_home: Path, tmp_path: Path) -> Path:
-    """A copy of it to work on."""
-    subprocess.run(["cp", "-a", mined_home, tmp_path / "home"], check=True)
-    return tmp_path / "home"
 
 
 def spoil(damage: Damage, *paths: Path) -> None:

@@ -16,12 +16,6 @@ from pipeline.runs.invocation import LiveRun, new_run_name
 from pipeline.runs.runner import mine
 from tests.support.mining import FAST, STAGES, database_of, mine_into, request
 from tests.support.servers import OwnServer, own_server
-from tests.support.tiny_models import make_tiny_checkpoint
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
 
 
 def event(kind: str, stage: str = "fit", **more: float) -> Event:

@@ -17,11 +17,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
-
-
-@pytest.fixture(scope="module")
 def mined(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRecord]:
     home = tmp_path_factory.mktemp("home")
     return home, mine_into(home, [request(checkpoint), request(checkpoint / "nowhere", "nowhere")])

@@ -41,27 +41,6 @@ from tests.support.tiny_models import make_tiny_checkpoint
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a tiny BERT."""
-    return make_tiny_checkpoint("minilm-l6", tmp_path_factory.mktemp("tiny"), 0).parent
-
-
-@pytest.fixture(scope="module")
-def mined_home(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home where it was mined once; leave it as it is."""
-    home = tmp_path_factory.mktemp("home")
-    assert mine_into(home, [request(checkpoint)]).exit_code == 0
-    return home
-
-
-@pytest.fixture
-def home(mined_home: Path, tmp_path: Path) -> Path:
-    """A copy of it to work on."""
-    subprocess.run(["cp", "-a", mined_home, tmp_path / "home"], check=True)
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     (tmp_path / "broken").mkdir()
@@ -83,8 +62,8 @@ def error_of(run: RunRecord, key: str = "tiny") -> tuple[str, str]:
 # A run that goes well.
 
 
-def test_a_run_that_goes_well_ends_with_0_and_knows_its_stages(mined_home: Path, checkpoint: Path) -> None:
-    with database_of(mined_home) as database:
+def test_a_run_that_goes_well_ends_with_0_and_knows_its_stages(tiny_home: Path, checkpoint: Path) -> None:
+    with database_of(tiny_home) as database:
         run = database.run(request_key([request(checkpoint)], FAST))
     assert (run.status, run.exit_code) == ("done", 0)
     assert [stage.stage for stage in run.models[0].stages] == list(STAGES)
@@ -92,8 +71,8 @@ def test_a_run_that_goes_well_ends_with_0_and_knows_its_stages(mined_home: Path,
     assert run.finished is not None and run.finished >= run.started
 
 
-def test_the_pattern_is_complete(mined_home: Path) -> None:
-    with database_of(mined_home) as database:
+def test_the_pattern_is_complete(tiny_home: Path) -> None:
+    with database_of(tiny_home) as database:
         pattern = database.load_pattern("tiny")
     assert pattern.fit is not None and pattern.fit.num_weights == sum(
         tensor.num_weights for tensor in pattern.tensors if tensor.fit
@@ -102,10 +81,10 @@ def test_the_pattern_is_complete(mined_home: Path) -> None:
     assert {tensor.role for tensor in pattern.tensors} == {role.role for role in pattern.roles}
 
 
-def test_the_runs_folder_holds_summary_history_checkpoint_and_log(mined_home: Path, checkpoint: Path) -> None:
-    with database_of(mined_home) as database:
+def test_the_runs_folder_holds_summary_history_checkpoint_and_log(tiny_home: Path, checkpoint: Path) -> None:
+    with database_of(tiny_home) as database:
         pattern = database.load_pattern("tiny")
-    folder = mined_home / "runs" / request_key([request(checkpoint)], FAST)
+    folder = tiny_home / "runs" / request_key([request(checkpoint)], FAST)
     summary = json.loads((folder / "tiny" / "summary.json").read_text())
     history = json.loads((folder / "tiny" / "training_history.json").read_text())
     dna = Dna.load(folder / "tiny" / "checkpoints" / "dna.safetensors")
@@ -113,7 +92,7 @@ def test_the_runs_folder_holds_summary_history_checkpoint_and_log(mined_home: Pa
     assert (dna.model, dna.digest) == ("tiny", pattern.model.sha256)
     assert len(history) == len(dna.contents.networks) > 1 and history[0]["points"][-1]["step"] == FAST.fit.epochs
     assert "tiny: fit done" in (folder / "run.log").read_text()
-    assert (mined_home / pattern.artifacts[0].path).is_file()
+    assert (tiny_home / pattern.artifacts[0].path).is_file()
 
 
 def test_a_request_has_one_key_however_often_it_is_made(checkpoint: Path) -> None:
@@ -411,9 +390,9 @@ def test_any_stage_may_meet_a_full_disk(home: Path, checkpoint: Path, monkeypatc
 # What the order stage keeps.
 
 
-def test_the_orders_on_disk_are_permutations_of_every_matrix(mined_home: Path) -> None:
-    arrays = load_file(stage_folder(mined_home, "order") / "order.safetensors")
-    with database_of(mined_home) as database:
+def test_the_orders_on_disk_are_permutations_of_every_matrix(tiny_home: Path) -> None:
+    arrays = load_file(stage_folder(tiny_home, "order") / "order.safetensors")
+    with database_of(tiny_home) as database:
         fitted = {tensor.name: tensor for tensor in database.load_pattern("tiny").tensors if tensor.fit}
     assert {name.rsplit("/", 1)[0] for name in arrays} == set(fitted)
     for name, tensor in fitted.items():
@@ -424,7 +403,7 @@ def test_the_orders_on_disk_are_permutations_of_every_matrix(mined_home: Path) -
 # Two at once.
 
 
-def test_two_processes_may_mine_the_same_model_at_once(tmp_path: Path, checkpoint: Path, mined_home: Path) -> None:
+def test_two_processes_may_mine_the_same_model_at_once(tmp_path: Path, checkpoint: Path, tiny_home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.support.mining import *;"
         "print(mine_into(Path(sys.argv[1]), [request(Path(sys.argv[2]))]).exit_code)"
@@ -435,11 +414,11 @@ def test_two_processes_may_mine_the_same_model_at_once(tmp_path: Path, checkpoin
         for _ in range(2)
     ]
     assert [worker.communicate(timeout=120)[0].strip() for worker in workers] == ["0", "0"]
-    assert tables(tmp_path) == tables(mined_home)
+    assert tables(tmp_path) == tables(tiny_home)
 
 
-def test_settings_of_a_run_are_in_its_request(mined_home: Path) -> None:
-    with database_of(mined_home) as database:
+def test_settings_of_a_run_are_in_its_request(tiny_home: Path) -> None:
+    with database_of(tiny_home) as database:
         (run,) = database.runs()
     assert run.request["settings"] == json.loads(json.dumps(MineSettings.as_dict(FAST)))
     assert run.request["models"][0]["key"] == "tiny"
