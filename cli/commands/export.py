@@ -92,6 +92,9 @@ def export(
 
 def _chosen(database: "PatternDatabase", models: Sequence[str], where: str) -> list[str] | None:
     """Keys of the models that are asked for; None for all. Raises `NotMinedError` where none is left."""
+    if not where:
+        return list(models) or None
+    # Labels come with the statistics of questions, half a second that no other export needs.
     from library.patterns.selections import describes, parse_where
 
     labels = parse_where(where)
