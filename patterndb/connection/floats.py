@@ -8,7 +8,7 @@ nearly every row, means that NULL is None and nothing else.
 import math
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 __all__ = [
     "from_json",
     "join_special",
+    "join_special_columns",
     "pack",
     "pack_array",
     "split_special",
@@ -54,11 +55,24 @@ def split_special(values: Mapping[str, float | None]) -> dict[str, float | str |
 
 def join_special(row: dict[str, Any]) -> dict[str, Any]:
     """The inverse of `split_special`: the row without `special`, its values put back where they belong."""
-    special = row.pop("special")
+    for name, value in _specials(row.pop("special")):
+        row[name] = value
+    return row
+
+
+def join_special_columns(columns: Mapping[str, list[float | None]], special: Sequence[str | None]) -> None:
+    """`join_special` of many rows at once: of each column its values, of each row what was in `special`."""
+    for number, each in enumerate(special):
+        if each is not None:  # As in few rows.
+            for name, value in _specials(each):
+                columns[name][number] = value
+
+
+def _specials(special: str | None) -> Iterator[tuple[str, float]]:
+    """Column and value of each special value of a row."""
     for item in special.split(",") if special else ():
         name, _, kind = item.partition("=")
-        row[name] = NAMES[kind]
-    return row
+        yield name, NAMES[kind]
 
 
 def to_json(value: Any) -> Any:

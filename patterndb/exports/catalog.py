@@ -1,5 +1,6 @@
 """The database as frames of pandas. What the columns mean: `patterndb.exports.columns.COLUMN_MEANINGS`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -10,7 +11,8 @@ import pandas as pd
 
 from patterndb.connection.batches import batches
 from patterndb.exports.columns import COLUMNS, STATISTIC_SUFFIXES
-from patterndb.multiplicity import q_values
+from patterndb.multiplicity import q_values, q_values_of
+from patterndb.patterns.reading import Columns
 from patterndb.patterns.rows import STATISTIC_FLOATS
 from patterndb.records import (
     PatternRecord,
@@ -38,6 +40,10 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+Statistics = tuple[str, Columns]
+"""The key of a pattern, and what its tensors or roles have."""
+Places = dict[tuple[str, int], int]
+"""The key of a pattern and the position of a tensor or role there -> the number of its row."""
 
 
 def _frame(table: str, rows: Iterable[Row], *more: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +73,7 @@ def _catalog_row(pattern: PatternSummary) -> Row:
 
 
 def tensors_frame(
-    entries: Sequence[TensorEntry], statistics: Iterable[tuple[Any, ...]], names: Sequence[str] | None = None
+    entries: Sequence[TensorEntry], statistics: Iterable[Statistics], names: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """One row for each tensor of the patterns, with a few columns for each statistic.
 
@@ -79,16 +85,20 @@ def tensors_frame(
 
 
 def all_roles_frame(
-    entries: Sequence[RoleEntry], statistics: Iterable[tuple[Any, ...]], names: Sequence[str] | None = None
+    entries: Sequence[RoleEntry], statistics: Iterable[Statistics], names: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """One row for each role of the patterns, likewise; its statistics are pooled over the tensors of the role."""
     return _frame("roles", map(_role_entry_row, entries), _statistic_columns(statistics, _places(entries), names))
 
 
-def _places(entries: Sequence[TensorEntry] | Sequence[RoleEntry]) -> pd.MultiIndex:
-    """Of each entry, the key of its pattern and its position there."""
-    keys = [entry.pattern_key for entry in entries]
-    return pd.MultiIndex.from_arrays([keys, pd.Series(keys, dtype="string").groupby(keys).cumcount()])
+def _places(entries: Sequence[TensorEntry] | Sequence[RoleEntry]) -> Places:
+    """The number of the row of each entry."""
+    counts: Counter[str] = Counter()
+    places: Places = {}
+    for number, entry in enumerate(entries):
+        places[entry.pattern_key, counts[entry.pattern_key]] = number
+        counts[entry.pattern_key] += 1
+    return places
 
 
 def _role_entry_row(entry: RoleEntry) -> Row:
@@ -101,24 +111,31 @@ def _tensor_row(entry: TensorEntry) -> Row:
 
 
 def _statistic_columns(
-    statistics: Iterable[tuple[Any, ...]], rows: pd.MultiIndex, known: Sequence[str] | None = None
+    statistics: Iterable[Statistics], places: Places, known: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The columns of every statistic, float64, NaN for a tensor that lacks it.
+    """The columns of every statistic, float64, NaN for a tensor that lacks it: a row for each of the places.
 
-    - `rows`: of each row, the key of its pattern and its position there.
     - `known`: the statistics; None for those that are there.
 
     q is of the family of all tests of one model, so that no other model changes it.
     """
-    measured = [suffix for suffix in STATISTIC_SUFFIXES if suffix != ".q"]
-    tests = pd.DataFrame(statistics, columns=["pattern", "tensor", "name", *measured])
-    tests[measured] = tests[measured].astype("float64")
-    tests[".q"] = tests.groupby("pattern")[".p"].transform(lambda p: np.array(q_values(p.tolist()), dtype=float))
-    wide = tests.pivot(index=["pattern", "tensor"], columns="name", values=list(STATISTIC_SUFFIXES)).reindex(rows)
-    shown = sorted(tests["name"].unique() if known is None else known)
-    names = [(suffix, name) for name in shown for suffix in STATISTIC_SUFFIXES]
-    wide = wide.reindex(columns=pd.MultiIndex.from_tuples(names)) if names else wide[names]
-    return wide.astype("float64").set_axis([f"{name}{suffix}" for suffix, name in names], axis=1).reset_index(drop=True)
+    found = list(statistics)
+    names = sorted({name for _, columns in found for name in columns["name"]} if known is None else known)
+    numbers = {name: number for number, name in enumerate(names)}
+    values = np.full((len(places), len(names), len(STATISTIC_SUFFIXES)), np.nan)
+    for pattern_key, columns in found:
+        rows = [places[pattern_key, position] for position in columns["position"]]
+        values[rows, [numbers[name] for name in columns["name"]]] = _measured(columns)
+    shown = [f"{name}{suffix}" for name in names for suffix in STATISTIC_SUFFIXES]
+    return pd.DataFrame(values.reshape(len(places), len(shown)), columns=shown)
+
+
+def _measured(columns: Columns) -> npt.NDArray[np.float64]:
+    """The values of `STATISTIC_SUFFIXES` of each statistic of a pattern, (statistics, suffixes)."""
+    floats = {name: np.array(columns[name], dtype=np.float64) for name in STATISTIC_FLOATS}
+    by_suffix = {"": floats["value"], ".q": q_values_of(floats["p"])}
+    by_suffix |= {f".{name}": values for name, values in floats.items() if name != "value"}
+    return np.stack([by_suffix[suffix] for suffix in STATISTIC_SUFFIXES], axis=1)
 
 
 def signatures_frame(entries: Sequence[SignatureEntry]) -> pd.DataFrame:
@@ -181,15 +198,15 @@ def pattern_tensors_frame(pattern: PatternRecord) -> pd.DataFrame:
     """The tensors of one pattern, by name: the columns of `tensors_frame` without the model's."""
     key = pattern.pattern_key
     entries = [TensorEntry(model=pattern.model.key, pattern_key=key, tensor=tensor) for tensor in pattern.tensors]
-    frame = tensors_frame(entries, _bare_statistics(key, [tensor.statistics for tensor in pattern.tensors]))
+    frame = tensors_frame(entries, [_bare_statistics(key, [tensor.statistics for tensor in pattern.tensors])])
     return frame.drop(columns=["model", "pattern_key"]).set_index("tensor")
 
 
 def roles_frame(pattern: PatternRecord) -> pd.DataFrame:
     """One row for each role of a pattern, by name: counts, class, fit, and its pooled statistics."""
     key, roles = pattern.pattern_key, pattern.roles
-    rows = pd.MultiIndex.from_arrays([[key] * len(roles), range(len(roles))])
-    statistics = _statistic_columns(_bare_statistics(key, [role.statistics for role in roles]), rows)
+    places = {(key, position): position for position in range(len(roles))}
+    statistics = _statistic_columns([_bare_statistics(key, [role.statistics for role in roles])], places)
     known = pd.DataFrame([_role_row(role) for role in roles])
     return pd.concat([known, statistics], axis=1).set_index("role") if roles else known
 
@@ -213,11 +230,11 @@ def signature_frame(pattern: PatternRecord) -> pd.DataFrame:
     return signatures_frame([entry]).drop(columns=["model", "pattern_key", "version"]).set_index("dimension")
 
 
-def _bare_statistics(pattern_key: str, owners: Sequence[Sequence[Statistic]]) -> Iterator[tuple[Any, ...]]:
+def _bare_statistics(pattern_key: str, owners: Sequence[Sequence[Statistic]]) -> Statistics:
     """As `patterndb.patterns.read_part_statistics` gives them, of the owners in their order."""
-    for position, statistics in enumerate(owners):
-        for each in statistics:
-            yield (pattern_key, position, each.name, *(getattr(each, name) for name in STATISTIC_FLOATS))
+    found = [(position, each) for position, statistics in enumerate(owners) for each in statistics]
+    columns = {name: [getattr(each, name) for _, each in found] for name in ("name", *STATISTIC_FLOATS)}
+    return pattern_key, {"position": [position for position, _ in found], **columns}
 
 
 def _role_row(role: RoleRecord) -> Row:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportStore"]
 
-MODELS_PER_PIECE: Mapping[str, int] = {"catalog": 500, "tensors": 4, "roles": 50, "signatures": 50}
+MODELS_PER_PIECE: Mapping[str, int] = {"catalog": 500, "tensors": 8, "roles": 50, "signatures": 50}
 PAIRS_PER_PIECE = 50_000
 IDS_PER_QUERY = 500
 NO_FINDINGS = ("preset", "device", "allow_nonfinite", "allow_partial", "fit.compile", "fit.checkpoint_every")

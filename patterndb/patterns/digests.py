@@ -334,7 +334,7 @@ def _is_owned(table: Any, owner: str | None) -> Any:
 
 def _split(parts: Sequence[Part], found: Rows) -> tuple[Rows, ...]:
     """The rows of a table among its parts."""
-    if parts[0].owner is None:
+    if len(parts) == 1:
         return (found,)
     split: dict[str | None, list[Sequence[Any]]] = {part.owner: [] for part in parts}
     for row in found:

@@ -7,12 +7,11 @@ held against its digests (`patterndb.patterns.digests`).
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
-from patterndb.connection.floats import join_special
+from patterndb.connection.floats import join_special, join_special_columns
 from patterndb.patterns import rows
 from patterndb.patterns.digests import (
     ARTIFACT_ROWS,
@@ -51,7 +50,6 @@ from patterndb.records import (
     TensorRecord,
 )
 from patterndb.tables import (
-    METRICS,
     MODELS,
     PATTERNS,
     SIGNATURE_LAYOUTS,
@@ -61,6 +59,7 @@ from patterndb.tables import (
 __all__ = [
     "PATTERN_COLUMNS",
     "SUMMARY_COLUMNS",
+    "Columns",
     "Kept",
     "Owner",
     "assemble",
@@ -106,6 +105,8 @@ STATISTICS = (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)
 """Of the model, of its roles, of its tensors."""
 Kept = Mapping[int, Any]
 """Patterns and their digests."""
+Columns = Mapping[str, Sequence[Any]]
+"""Values by the name of their column."""
 Fits = Mapping[Owner, FitRecord]
 Statistics = Mapping[Owner, Sequence[Statistic]]
 
@@ -248,25 +249,24 @@ def _labelled(
 
 def read_part_statistics(
     connection: Connection, part: Literal["tensor", "role"], ids: Sequence[int] | None = None
-) -> Iterator[tuple[Any, ...]]:
-    """The statistics of tensors or roles of these patterns, or of every key's current one, as bare rows.
+) -> Iterator[tuple[str, Columns]]:
+    """The statistics of tensors or roles of these patterns, or of every key's current one: there are too many for
+    records.
 
-    There are too many for records. Each is the pattern's key, the position of the part, the name, then
-    `rows.STATISTIC_FLOATS`; pattern by pattern.
+    Of each pattern that has any its key and, in the order of the record, its columns: the `position` of the part, the
+    `name`, and `rows.STATISTIC_FLOATS`.
     """
     which = CURRENT if ids is None else ids
     query = select(PATTERNS.c.id, PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(which))
     keys = {pattern_id: key for pattern_id, key in connection.execute(query)}
     kept = TENSOR_STATISTICS if part == "tensor" else ROLE_STATISTICS
-    names = (part, "name", *rows.STATISTIC_FLOATS, "special")
-    places = itemgetter(*(1 + kept.columns.index(column) for column in columns_of(METRICS, names)))
+    names = {column.name: 1 + number for number, column in enumerate(kept.columns)}
     for pattern_id, (found,) in read_parts(connection, [kept], which):
-        key = keys[pattern_id]
-        for values in map(places, found):
-            if values[-1] is None:  # As in nearly every row.
-                yield key, *values[:-1]
-            else:
-                yield key, *join_special(dict(zip(names, values, strict=True))).values()
+        if found:
+            columns = list(zip(*found, strict=True))
+            floats = {name: list(columns[names[name]]) for name in rows.STATISTIC_FLOATS}
+            join_special_columns(floats, columns[names["special"]])
+            yield keys[pattern_id], {"position": columns[names[part]], "name": columns[names["name"]], **floats}
 
 
 def assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) -> PatternRecord:

@@ -66,7 +66,10 @@ def test_a_table_is_the_same_in_pieces_of_one_model(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".md"])
-def test_a_file_written_in_pieces_is_the_file_of_the_whole(suffix: str, small: PatternDatabase, tmp_path: Path) -> None:
+def test_a_file_written_in_pieces_is_the_file_of_the_whole(
+    suffix: str, small: PatternDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MODELS_PER_PIECE", dict.fromkeys(TABLES, 2))
     save_patterns(small, *(make_pattern(key) for key in KEYS))
     whole = small.export_catalog("tensors")
     write_table(whole, tmp_path / f"whole{suffix}")
@@ -80,7 +83,10 @@ def test_a_file_written_in_pieces_is_the_file_of_the_whole(suffix: str, small: P
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_models(small: PatternDatabase, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_models(
+    small: PatternDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MODELS_PER_PIECE", dict.fromkeys(TABLES, 4))
     peaks = []
     for number in (4, 12):
         save_patterns(small, *(make_pattern(f"m{each}") for each in range(number)))
