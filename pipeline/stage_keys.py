@@ -2,8 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from pipeline.analyse.measures.host import ANALYSE_VERSION
 from pipeline.analyse.signature import SIGNATURE_VERSION
-from pipeline.analyse.stage import ANALYSE_VERSION
 from pipeline.devices import device_key
 from pipeline.fit.stage import fit_version
 from pipeline.kept.stages import content_key

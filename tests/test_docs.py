@@ -16,7 +16,8 @@ from explorer.kinds import KINDS
 from patterndb.records import FitRecord
 from patterndb.tables import METADATA
 from pipeline.analyse import classes
-from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE, TOLERANCES
+from pipeline.analyse.measures.host import TOLERANCES
+from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE
 from pipeline.analyse.questions import QUESTIONS, records
 from pipeline.analyse.signature import (
     BLOCK_BOUND,

@@ -16,8 +16,9 @@ from cattrs import Converter
 
 from benchmarks.population.storage import is_made, read_facts
 from patterndb.records import SignatureRecord
+from pipeline.analyse.measures.host import ANALYSE_VERSION
 from pipeline.analyse.signature import BLOCK_BOUND, BLOCK_DIMENSION, MATRIX_DIMENSIONS, make_signature
-from pipeline.analyse.stage import ANALYSE_VERSION, analyse_model
+from pipeline.analyse.stage import analyse_model
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fingerprint.fingerprint import measure_fingerprint

@@ -27,9 +27,8 @@ from pipeline.order import EVERY_ROW
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Role, TensorKind, TensorSpec
 
-__all__ = ["ANALYSE_VERSION", "ModelAnalysis", "RoleAnalysis", "analyse_model", "summarise"]
+__all__ = ["ModelAnalysis", "RoleAnalysis", "analyse_model", "summarise"]
 
-ANALYSE_VERSION = "6"
 
 Float32 = npt.NDArray[np.float32]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pipeline import stage_keys as module
+from pipeline.analyse.measures.host import ANALYSE_VERSION
 from pipeline.analyse.signature import SIGNATURE_VERSION
-from pipeline.analyse.stage import ANALYSE_VERSION
 from pipeline.fit.stage import resolve_precision
 from pipeline.kept.stages import content_key
 from pipeline.settings import MineSettings, preset

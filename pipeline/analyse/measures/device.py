@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from pipeline.analyse.aggregation import BEYOND_MEANS
-from pipeline.analyse.measures.host import measure_singular
-from pipeline.analyse.measures.of_stacks import clusters_of, residuals, sizes_of, spectra_of, values_of
-from pipeline.analyse.measures.versions import JUDGED_BEYOND_MEANS, Found, Version, which_means
+from pipeline.analyse.measures.host import JUDGED_BEYOND_MEANS, measure_singular
+from pipeline.analyse.measures.of_stacks import clusters_of, positions_of, residuals, values_of
+from pipeline.analyse.measures.versions import Found, Version, which_means
 from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.analyse.statistics.clusters import Clusters
 from pipeline.dense.ordering import in_order
@@ -132,7 +132,7 @@ def numbers_of(stack: Tensor, spec: TensorSpec, kinds: Sequence[NullKind], *, ne
     elif "shuffle" in kinds:
         found["singular"] = singular_values(stack)
     if "shuffle" in kinds:
-        found |= spectra_of(stack) | sizes_of(stack)
+        found |= positions_of(stack)
     if "rotate" in kinds:
         found |= clusters_of(stack)
     if "gaussian" in kinds:
@@ -140,7 +140,7 @@ def numbers_of(stack: Tensor, spec: TensorSpec, kinds: Sequence[NullKind], *, ne
     if "means" in kinds:
         beyond = residuals(stack, **which_means(spec))
         spectra = decompose(beyond, NUM_FEATURES)
-        positions = {"singular": spectra.singular} | spectra_of(in_order(beyond, spec, spectra))
+        positions = {"singular": spectra.singular} | positions_of(in_order(beyond, spec, spectra))
         found |= {name + BEYOND_MEANS: values for name, values in positions.items()}
     return found
 

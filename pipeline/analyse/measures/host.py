@@ -1,6 +1,6 @@
-"""Statistics with numpy and scipy, two versions at a time, each made, measured and dropped."""
+"""Which statistics there are, with numpy and scipy: two versions at a time, each made, measured and dropped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.additive import additive_model
 from pipeline.analyse.aggregation import BEYOND_MEANS
-from pipeline.analyse.measures.versions import JUDGED_BEYOND_MEANS, Found, Version, which_means
+from pipeline.analyse.measures.versions import Found, Version, which_means
 from pipeline.analyse.statistics.clusters import Clusters, clusters_and_measures
 from pipeline.analyse.statistics.dimension import measure_dimension
 from pipeline.analyse.statistics.distribution import measure_distribution
@@ -21,8 +21,51 @@ from pipeline.decomposition import decompose, singular_values
 from pipeline.order import NUM_FEATURES, canonicalise, seriate_tensor
 from zoo.tensors import TensorSpec
 
-__all__ = ["NUM_THREADS", "OnHost", "measure_singular", "measure_values", "put_in_order"]
+__all__ = [
+    "ANALYSE_VERSION",
+    "JUDGED_BEYOND_MEANS",
+    "NUM_THREADS",
+    "TOLERANCES",
+    "OnHost",
+    "measure_singular",
+    "measure_values",
+    "put_in_order",
+]
 
+ANALYSE_VERSION = "6"
+"""Of the whole analysis: it is raised when a statistic comes, goes or means something else."""
+JUDGED_BEYOND_MEANS = (
+    "spectra.low_share",
+    "spectra.centroid",
+    "dimension.participation",
+    "dimension.rank_50",
+    "dimension.rank_90",
+    "dimension.rank_99",
+    "entropy.spectral",
+    "lipschitz.log_norm",
+    "heavy_tail.alpha",
+    "heavy_tail.ks",
+    "heavy_tail.stable_rank",
+)
+"""Statistics with the null `shuffle` that are measured a second time, of the matrix less its means. Not the bands and
+the percentiles of the singular values: they draw the shape of what these say in a number."""
+TOLERANCES: Mapping[str, float] = {
+    "spectra": 1e-5,
+    "sizes": 1e-9,
+    "dimension": 1e-6,
+    "lipschitz": 1e-9,
+    "heavy_tail": 1e-6,
+    "clusters": 1e-6,
+    "distribution": 1e-6,
+    "entropy": 1e-4,
+    BEYOND_MEANS: 1e-5,
+}
+"""How far statistics taken on a device may be from those taken here, by the block of a statistic or by the end of its
+name; of the larger of the value and 1.
+
+Transforms are float32 on both sides. In `entropy`, a value at the edge of two bins may be counted in the other one.
+Beyond the means the smallest singular value is rounding, and takes part in what is measured.
+"""
 NUM_THREADS = 2
 """Versions measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
 

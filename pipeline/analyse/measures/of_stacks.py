@@ -18,10 +18,15 @@ from pipeline.analyse.statistics.spectra import LOW_SHARE, NUM_BANDS, frequency_
 from pipeline.dense.clusters import Partition, cluster, farthest_first, unit_rows
 from pipeline.dense.transforms import dct_of_matrices
 
-__all__ = ["clusters_of", "residuals", "sizes_of", "spectra_of", "values_of"]
+__all__ = ["clusters_of", "positions_of", "residuals", "sizes_of", "spectra_of", "values_of"]
 
 Numbers = dict[str, Tensor]
 """Name -> (B,), or (B, ...)."""
+
+
+def positions_of(stack: Tensor) -> Numbers:
+    """Of canonical matrices (B, R, C), but for what follows from their singular values."""
+    return spectra_of(stack) | sizes_of(stack)
 
 
 def spectra_of(stack: Tensor) -> Numbers:

@@ -5,25 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from pipeline.analyse.aggregation import BEYOND_MEANS, Measured, TensorAnalysis
+from pipeline.analyse.measures.host import TOLERANCES
 
-__all__ = ["SIGNATURE_TOLERANCE", "TOLERANCES", "largest_differences", "tolerance_of"]
+__all__ = ["SIGNATURE_TOLERANCE", "largest_differences", "tolerance_of"]
 
-TOLERANCES: Mapping[str, float] = {
-    "spectra": 1e-5,
-    "sizes": 1e-9,
-    "dimension": 1e-6,
-    "lipschitz": 1e-9,
-    "heavy_tail": 1e-6,
-    "clusters": 1e-6,
-    "distribution": 1e-6,
-    "entropy": 1e-4,
-    BEYOND_MEANS: 1e-5,
-}
-"""By the block of a statistic, or by the end of its name; of the larger of the value and 1.
-
-Transforms are float32 on both sides. In `entropy`, a value at the edge of two bins may be counted in the other one.
-Beyond the means the smallest singular value is rounding, and takes part in what is measured.
-"""
 SIGNATURE_TOLERANCE = 1e-5
 """Of each dimension."""
 

@@ -12,23 +12,7 @@ from pipeline.analyse.statistics.clusters import Clusters
 from pipeline.nulls import NullKind
 from zoo.tensors import TensorSpec
 
-__all__ = ["JUDGED_BEYOND_MEANS", "Found", "Measures", "Version", "which_means"]
-
-JUDGED_BEYOND_MEANS = (
-    "spectra.low_share",
-    "spectra.centroid",
-    "dimension.participation",
-    "dimension.rank_50",
-    "dimension.rank_90",
-    "dimension.rank_99",
-    "entropy.spectral",
-    "lipschitz.log_norm",
-    "heavy_tail.alpha",
-    "heavy_tail.ks",
-    "heavy_tail.stable_rank",
-)
-"""Statistics with the null `shuffle` that are measured a second time, of the matrix less its means. Not the bands and
-the percentiles of the singular values: they draw the shape of what these say in a number."""
+__all__ = ["Found", "Measures", "Version", "which_means"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
