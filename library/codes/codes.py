@@ -21,7 +21,7 @@ from pipeline.fit.report import STORED_BITS
 from pipeline.fit.versions import moments_of
 from zoo.tensors import TensorSpec
 
-__all__ = ["Code", "Means", "Spent", "TruncatedSvd"]
+__all__ = ["Code", "Form", "Means", "Spent", "TruncatedSvd", "forms_of"]
 
 FIRST_RANKS = 32
 """Of a matrix that are measured before it is known how many the bits of a model buy."""
@@ -54,8 +54,8 @@ class Code(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Form:
-    """A matrix less some of its means."""
+class Form:
+    """A matrix less its mean, or less more means."""
 
     units: Units
     error: float
@@ -75,17 +75,19 @@ class _Form:
         return matrix - self.plus(np.zeros((1, 1), dtype=np.float32))
 
 
-def _forms(matrix: Float32, *, only_mean: bool = False) -> list[_Form]:
+Forms = Sequence[Sequence[Form]]
+"""Of each matrix those that may be taken, the cheapest first."""
+
+
+def forms_of(matrix: Float32) -> list[Form]:
     """The matrix less its mean, and less those sets of means that pay for themselves, alone and together."""
-    moments, sets = moments_of(matrix), [MeanSets()]
-    if not only_mean:
-        pays = paying(additive_model(matrix), moments.std**2 * matrix.size)
-        sets += [MeanSets(rows=pays.rows), MeanSets(cols=pays.cols), pays]
-    found = []
+    moments = moments_of(matrix)
+    pays = paying(additive_model(matrix), moments.std**2 * matrix.size)
+    sets, found = [MeanSets(), MeanSets(rows=pays.rows), MeanSets(cols=pays.cols), pays], []
     for chosen in dict.fromkeys(sets):
         units = units_of(matrix, chosen, moments.mean, moments.std)
-        rest = _Form(units=units, error=0.0).rest(matrix)
-        found.append(_Form(units=units, error=float(np.square(rest, dtype=np.float64).sum())))
+        rest = Form(units=units, error=0.0).rest(matrix)
+        found.append(Form(units=units, error=float(np.square(rest, dtype=np.float64).sum())))
     return found
 
 
@@ -93,11 +95,18 @@ class Means(Code):
     """The mean of each matrix, and its row means and column means where these pay and can be had."""
 
     def __init__(
-        self, specs: Sequence[TensorSpec], load: Loader, *, name: str = "means", only_mean: bool = False
+        self,
+        specs: Sequence[TensorSpec],
+        load: Loader,
+        *,
+        name: str = "means",
+        only_mean: bool = False,
+        forms: Forms | None = None,
     ) -> None:
-        self.name = name
-        self._specs = specs
-        self._forms = [_forms(load(spec), only_mean=only_mean) for spec in specs]
+        """- `forms`: as for `TruncatedSvd`."""
+        known = [forms_of(load(spec)) for spec in specs] if forms is None else forms
+        self.name, self._specs = name, specs
+        self._forms = [each[:1] if only_mean else each for each in known]
 
     def spend(self, budget: float) -> Spent:
         bits = _padded([[form.bits for form in forms] for forms in self._forms])
@@ -123,17 +132,25 @@ class TruncatedSvd(Code):
 
     name = "svd"
 
-    def __init__(self, specs: Sequence[TensorSpec], load: Loader, *, most_bits: float) -> None:
-        """- `most_bits`: the largest budget that will be asked for.
+    def __init__(
+        self, specs: Sequence[TensorSpec], load: Loader, *, most_bits: float, forms: Forms | None = None
+    ) -> None:
+        """- `most_bits`: the largest budget that will be asked for;
+        - `forms`: `forms_of` each matrix, where they are known already.
 
         A model's bits buy few ranks of each matrix. So few are measured, and more where the largest budget takes all.
         """
         self._specs, self._load = specs, load
-        self._tables = [_svd_table(load(spec), most_bits, FIRST_RANKS) for spec in specs]
+        # Of the forms the two that matter: without means that pay, and with all of them.
+        known = [forms_of(load(spec)) for spec in specs] if forms is None else forms
+        ends = [each[:1] if len(each) == 1 else (each[0], each[-1]) for each in known]
+        self._tables = [
+            _svd_table(load(spec), each, most_bits, FIRST_RANKS) for spec, each in zip(specs, ends, strict=True)
+        ]
         while exhausted := self._exhausted(most_bits):
             for index in exhausted:
                 ranks = 2 * max(each.shape[1] for each in self._tables[index].vectors)
-                self._tables[index] = _svd_table(load(specs[index]), most_bits, ranks)
+                self._tables[index] = _svd_table(load(specs[index]), ends[index], most_bits, ranks)
 
     def spend(self, budget: float) -> Spent:
         plans = {width: self._plan(width, budget) for width in SVD_WIDTHS}
@@ -172,7 +189,7 @@ class TruncatedSvd(Code):
 class _SvdTable:
     """The codes of one matrix: of each form rank 0, 1, 2, ... one after the other."""
 
-    forms: tuple[_Form, ...]
+    forms: tuple[Form, ...]
     vectors: tuple[Float64, ...]
     """Of each form the leading singular vectors along the shorter axis."""
     errors: Mapping[int, Sequence[float]]
@@ -188,7 +205,7 @@ class _SvdTable:
             for rank in range(vectors.shape[1] + 1)
         ]
 
-    def pick(self, code: int) -> tuple[_Form, Float64, int]:
+    def pick(self, code: int) -> tuple[Form, Float64, int]:
         """Form, its vectors and the rank of a code."""
         for form, vectors in zip(self.forms, self.vectors, strict=True):
             if code <= vectors.shape[1]:
@@ -197,13 +214,10 @@ class _SvdTable:
         raise IndexError(code)
 
 
-def _svd_table(matrix: Float32, most_bits: float, ranks: int) -> _SvdTable:
+def _svd_table(matrix: Float32, forms: Sequence[Form], most_bits: float, ranks: int) -> _SvdTable:
     num_rows, num_cols = matrix.shape
     affordable = int(most_bits // price_of_rank(num_rows, num_cols, min(SVD_WIDTHS)))
     most_ranks = min(affordable, num_rows, num_cols)
-    # Of the forms the two that matter: without means that pay, and with all of them.
-    forms = _forms(matrix)
-    forms = forms[:1] if len(forms) == 1 else [forms[0], forms[-1]]
     vectors: list[Float64] = []
     errors: dict[int, list[float]] = {width: [] for width in SVD_WIDTHS}
     for form in forms:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from library.codes.codes import Code, Means, TruncatedSvd
+from library.codes.codes import Code, Means, TruncatedSvd, forms_of
 from library.codes.rounding import PlainRounding
 from library.evaluate.behaviour import Behaviour, compare, run
 from library.evaluate.choice import GivenInputs, choose_inputs
@@ -87,17 +87,47 @@ class Evaluation:
     """The most memory that the process had, from its start."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Bench:
     """The original, and how others are held against it."""
 
+    model: MinedModel
+    model_class: str
     builder: Builder
     stored: StoredModel
     state: Mapping[str, torch.Tensor]
     inputs: Inputs
     original: Behaviour
     specs: tuple[TensorSpec, ...]
+    """Of the matrices that are replaced."""
     energies: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, model: MinedModel, reader: WeightReader, specs: tuple[TensorSpec, ...], choose: Callable[[Any], Inputs]
+    ) -> "_Bench":
+        """Build the original and run it on the inputs that `choose` makes of it."""
+        builder = Builder.of(model.key, model.files.config)
+        stored = StoredModel(reader=reader, parts=parts_of(model.dna))
+        state = {name: stored.tensor(name) for name in stored.tensors}
+        original, fits = builder.build(state), model.fits()
+        inputs = choose(original)
+        return cls(
+            model=model,
+            model_class=type(original).__name__,
+            builder=builder,
+            stored=stored,
+            state=state,
+            inputs=inputs,
+            original=run(original, inputs),
+            specs=specs,
+            energies={spec.name: fits[spec.name].mean_mse * spec.num_weights for spec in specs},
+        )
+
+    @property
+    def weights(self) -> int:
+        """That are replaced."""
+        return sum(spec.num_weights for spec in self.specs)
 
     def measure(self, code: str, matrices: Mapping[str, Float32], bits: float, detail: str = "") -> Measured:
         """Build the model with these matrices and run it."""
@@ -108,13 +138,11 @@ class _Bench:
             error += float(np.square(difference, dtype=np.float64).sum())
         other = StoredModel(reader=self.stored.reader, parts=self.stored.parts, matrices=held)
         changed = {name: other.tensor(name) for name in other.replaced}
-        model = self.builder.build({**self.state, **changed})
-        behaviour = run(model, self.inputs)
-        weights = sum(spec.num_weights for spec in self.specs)
+        behaviour = run(self.builder.build({**self.state, **changed}), self.inputs)
         return Measured(
             code=code,
             bits=bits,
-            bits_per_weight=bits / weights,
+            bits_per_weight=bits / self.weights,
             r2=1 - error / max(sum(self.energies.values()), 1e-300),
             figures={**compare(self.original, behaviour), **behaviour.own},
             detail=detail,
@@ -141,58 +169,54 @@ def evaluate(
     """
     request, started = request or Request(bits=8), time.perf_counter()
     models = sorted(models, key=lambda each: each.budget)
-    first = models[0]
-    builder = Builder.of(first.key, first.files.config)
-    with WeightReader(first.files) as reader:
-        stored = StoredModel(reader=reader, parts=parts_of(first.dna))
-        state = {name: stored.tensor(name) for name in stored.tensors}
-        model = builder.build(state)
-        chosen = inputs(model) if inputs else choose_inputs(model, first.folder, given or GivenInputs())
-        original = run(model, chosen)
-        model_class = type(model).__name__
-        del model
+
+    def choose(model: Any) -> Inputs:
+        return inputs(model) if inputs else choose_inputs(model, models[0].folder, given or GivenInputs())
+
+    with WeightReader(models[0].files) as reader:
         replaced = [RebuiltMatrices(each, reader, request) for each in models]
-        specs, fits = replaced[0].specs, first.fits()
-        bench = _Bench(
-            builder=builder,
-            stored=stored,
-            state=state,
-            inputs=chosen,
-            original=original,
-            specs=specs,
-            energies={spec.name: fits[spec.name].mean_mse * spec.num_weights for spec in specs},
-        )
-        budgets = [matrices.bits for matrices in replaced]
-        codes = _codes(specs, reader.matrix, max(budgets))
-        total = len(models) * (len(codes) + 1 + with_shuffled)
-        progress = _Progress(on_event, first.key, total)
-        points = []
-        for each, matrices, bits in zip(models, replaced, budgets, strict=True):
-            measured = list(_measured(bench, each, matrices, bits, codes, request, with_shuffled, progress))
-            points.append(Point(budget=each.budget, run=each.pattern.run, measured=tuple(measured)))
+        bench = _Bench.of(models[0], reader, replaced[0].specs, choose)
+        points = tuple(_points(bench, models, replaced, request, with_shuffled, on_event))
     return Evaluation(
-        model=first.key,
-        kind=original.kind,
-        model_class=model_class,
-        inputs=chosen.source,
-        num_inputs=chosen.count,
-        weights=sum(spec.num_weights for spec in specs),
+        model=bench.model.key,
+        kind=bench.original.kind,
+        model_class=bench.model_class,
+        inputs=bench.inputs.source,
+        num_inputs=bench.inputs.count,
+        weights=bench.weights,
         bits=request.bits,
         residual_bits=request.residual_bits,
-        original=original.own,
-        points=tuple(points),
+        original=bench.original.own,
+        points=points,
         seconds=time.perf_counter() - started,
         peak_bytes=peak_bytes(),
     )
 
 
+def _points(
+    bench: _Bench,
+    models: Sequence[MinedModel],
+    replaced: Sequence[RebuiltMatrices],
+    request: Request,
+    with_shuffled: bool,
+    on_event: OnEvent,
+) -> Iterator[Point]:
+    """The budgets, one after the other."""
+    codes = _codes(bench.specs, bench.stored.reader.matrix, max(matrices.bits for matrices in replaced))
+    progress = _Progress(on_event, bench.model.key, len(models) * (len(codes) + 1 + with_shuffled))
+    for model, matrices in zip(models, replaced, strict=True):
+        measured = _measured(bench, model, matrices, codes, request, with_shuffled, progress)
+        yield Point(budget=model.budget, run=model.pattern.run, measured=tuple(measured))
+
+
 def _codes(specs: Sequence[TensorSpec], load: Callable[[TensorSpec], Float32], most_bits: float) -> list[Code]:
     """The codes without a network, each measured once."""
+    forms = [forms_of(load(spec)) for spec in specs]
     return [
-        TruncatedSvd(specs, load, most_bits=most_bits),
+        TruncatedSvd(specs, load, most_bits=most_bits, forms=forms),
         PlainRounding(specs, load),
-        Means(specs, load),
-        Means(specs, load, name="mean", only_mean=True),
+        Means(specs, load, forms=forms),
+        Means(specs, load, name="mean", only_mean=True, forms=forms),
     ]
 
 
@@ -200,13 +224,13 @@ def _measured(
     bench: _Bench,
     model: MinedModel,
     matrices: RebuiltMatrices,
-    bits: float,
     codes: Sequence[Code],
     request: Request,
     with_shuffled: bool,
     progress: "_Progress",
 ) -> Iterator[Measured]:
     """The DNA, then the others; one model at a time is in memory beside the original's tensors."""
+    bits = matrices.bits
     yield bench.measure("dna", matrices, bits)
     progress.step("dna")
     for code in codes:

@@ -40,12 +40,13 @@ VERSION = "1"
 """Where a fit looks for how its budget is shared out."""
 
 Float32 = npt.NDArray[np.float32]
+Places = npt.NDArray[np.signedinteger[Any]]
 
 
 class ShuffledMatrices(Mapping[str, Float32]):
     """Name of a matrix -> the DNA of its shuffled values, each where it came from; float32 (rows, cols), file order."""
 
-    def __init__(self, dna: Dna, names: tuple[str, ...], places: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    def __init__(self, dna: Dna, names: tuple[str, ...], places: Mapping[str, Places]) -> None:
         self._dna, self._names, self._places = dna, names, places
 
     def __len__(self) -> int:
@@ -119,14 +120,12 @@ def fit_shuffled(
 
 
 class _Draws:
-    """The shuffled matrices and their canonical orders."""
+    """The shuffled matrices and their canonical orders. Each is drawn once, as the places that its values come from."""
 
     def __init__(self, reader: WeightReader, settings: FitSettings, seed: int, ordinals: Mapping[str, int]) -> None:
         self._reader, self._settings, self._seed, self._ordinals = reader, settings, seed, ordinals
         self._orders: dict[str, CanonicalOrder] = {}
-
-    def _drawn(self, spec: TensorSpec, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return draw_null(values, spec, self._seed, self._ordinals[spec.name], "shuffle", 0)
+        self._places: dict[str, Places] = {}
 
     def order(self, spec: TensorSpec) -> CanonicalOrder:
         if spec.name not in self._orders:
@@ -135,16 +134,21 @@ class _Draws:
 
     def ordered(self, spec: TensorSpec) -> Float32:
         """The shuffled matrix in its order."""
-        drawn: Float32 = self._drawn(spec, self._reader.matrix(spec))
+        drawn = np.take(self._reader.matrix(spec).ravel(), self.places(spec)).reshape(spec.rows, spec.cols)
         if spec.name not in self._orders:
             is_raw = self._settings.order == "raw"
             self._orders[spec.name] = raw_order(spec.rows, spec.cols) if is_raw else seriate_tensor(drawn, spec)
         return canonicalise(drawn, self._orders[spec.name])
 
-    def places(self, spec: TensorSpec) -> npt.NDArray[np.int64]:
-        """Where in the matrix each value of the shuffled one came from, flat: the same draw, of the places."""
-        places = np.arange(spec.num_weights).reshape(spec.rows, spec.cols)
-        return np.asarray(self._drawn(spec, places)).ravel()
+    def places(self, spec: TensorSpec) -> Places:
+        """Where in the matrix each value of the shuffled one comes from, flat: what the null does to places, it does to
+        any values."""
+        if spec.name not in self._places:
+            kind = np.int32 if spec.num_weights <= np.iinfo(np.int32).max else np.int64
+            places = np.arange(spec.num_weights, dtype=kind).reshape(spec.rows, spec.cols)
+            drawn = draw_null(places, spec, self._seed, self._ordinals[spec.name], "shuffle", 0)  # type: ignore[arg-type]
+            self._places[spec.name] = drawn.ravel()  # type: ignore[assignment]
+        return self._places[spec.name]
 
 
 def _levels(dna: Dna) -> dict[str, float]:

@@ -16,6 +16,7 @@ from library.evaluate.shuffled import fit_shuffled
 from library.models import Builder, kind_of
 from library.rebuild.matrices import Request
 from library.rebuild.source import MinedModel
+from pipeline.fit.prepare import draw_null, ordinals_of
 from pipeline.weights.reader import WeightReader
 from tests.support.rebuilding import SPECIMENS, mined
 from tests.support.tiny_models import make_tiny_checkpoint
@@ -105,8 +106,13 @@ def test_shuffled_weights_are_fitted_once_and_go_back_to_their_places(model: Min
         events: list[object] = []
         second = fit_shuffled(model, reader, names, bits=None, on_event=events.append)
         assert not events and all((first[name] == second[name]).all() for name in names)
+        ordinals = ordinals_of([tensor.spec for tensor in model.dna.tensors])
         for name in names[:3]:
-            places = first._places[name]
+            spec, places = model.dna[name].spec, first._places[name]
+            drawn = draw_null(
+                reader.matrix(spec), spec, int(model.pattern.settings["seed"]), ordinals[name], "shuffle", 0
+            )
+            assert (reader.matrix(spec).ravel()[places] == drawn.ravel()).all()
             assert (torch.from_numpy(places).sort().values == torch.arange(places.size)).all()
 
 
