@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from explorer.style import ThemeName
     from explorer.view import View
+    from library.patterns.store import Library
     from pipeline.analyse.taxonomy import Taxonomy
 
 __all__ = ["Zoo", "locate", "open"]
@@ -66,6 +67,13 @@ class Zoo(Mapping[str, Pattern]):
 
     def close(self) -> None:
         self.database.close()
+
+    @property
+    def library(self) -> "Library":
+        """The shared patterns of the home: `zoo.library.names`, `zoo.library.load(name)`."""
+        from library.patterns.store import Library
+
+        return Library(self.home)
 
     def __getitem__(self, key: str) -> Pattern:
         """Raises `NotMinedError`, naming near misses, for a model that was not mined."""

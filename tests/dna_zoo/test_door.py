@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import dna_zoo
 from dna_zoo.errors import DnaFileError, DnaZooError, NotMinedError, SettingsError, StoreError
+from library.patterns.records import Key, Part, SharedPattern
 from patterndb.multiplicity import q_values
 from pipeline.events import Event
 from tests.support.dnas import SPECIMENS
@@ -48,6 +51,21 @@ def test_the_default_is_that_of_the_command_line(home: Path, monkeypatch: pytest
     done = subprocess.run([*command[:1], "-c", code], capture_output=True, text=True, check=True)
     with dna_zoo.open() as zoo:
         assert done.stdout.strip() == zoo["gpt2-a"].pattern_class
+
+
+@pytest.mark.slow
+def test_a_live_model_starts_from_a_pattern_of_the_library(zoo: dna_zoo.Zoo) -> None:
+    assert zoo.library.names == ()
+    part = Part(values=np.ones((5, 1), dtype=np.float32), lineages=3)
+    pattern = SharedPattern(name="mine", parts={Key("ffn_in", "scale"): part}, lineages=())
+    zoo.library.save(pattern, replace=False)
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=10, n_positions=8, n_embd=8, n_layer=1, n_head=2, bos_token_id=None, eos_token_id=None)
+    )
+    found = dna_zoo.initialise_(model, zoo.library.load("mine"), torch.Generator().manual_seed(0))
+    assert found.terms == {"transformer.h.0.mlp.c_fc.weight": ("scale",)}
+    size = float(model.transformer.h[0].mlp.c_fc.weight.detach().square().mean().sqrt())
+    assert size == pytest.approx(2 / 8**0.5)  # 2 to the 1, for 8 inputs.
 
 
 def test_what_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
