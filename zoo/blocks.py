@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.config import number_in
 
-__all__ = ["Place", "place_tensors", "tower_of"]
+__all__ = ["Place", "modules_above", "place_tensors", "tower_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,7 @@ class Place:
     depth: float | None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Position:
+class _Position(NamedTuple):
     """A block's place before blocks are numbered; sorts in execution order."""
 
     stack: tuple[int, str]
@@ -28,8 +27,8 @@ class _Position:
     indices: tuple[int, ...]
 
 
-_BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"(?:^|\.){pattern}\."), indices)
+_BLOCK_RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (re.compile(rf"(?:^|\.){pattern}\."), tuple(indices.split(".")))
     for pattern, indices in (
         (r"albert_layer_groups\.(\d+)\.albert_layers\.(\d+)", r"\1.\2"),
         # MobileViT nests: a stage shrinks the image and unfolds it, runs its transformer, folds and fuses.
@@ -45,7 +44,7 @@ _BLOCK_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:(?:\w+_)?layers?|h|blk|(?:res)?blocks?|stages?|features)\.(\d+)", r"\1"),
     )
 )
-"""Pattern of the path down to a block, and the numbers that order it, as a template of its groups."""
+"""Pattern of the path down to a block, and the numbers that order it: its groups, and numbers between them."""
 
 TOWER = re.compile(r"(?:^|\.)(?:visual\w*|vision\w*|image_\w+|audio_\w+|speech_\w+|text_model|language_model)(?:\.|$)")
 """Modules that are a tower of a model with several."""
@@ -69,27 +68,29 @@ def place_tensors(names: Iterable[str], config: Mapping[str, Any], stacks: Seque
     and run many times have a block and no depth.
     """
     names = tuple(names)
-    more = tuple((re.compile(rf"(?:^|\.){re.escape(path)}\.(\d+)\."), r"\1") for path in stacks)
+    more = tuple((re.compile(rf"(?:^|\.){re.escape(path)}\.(\d+)\."), (r"\1",)) for path in stacks)
     positions = {name: position for name in names if (position := _position(name, more)) is not None}
     ordered = sorted(set(positions.values()))
     blocks = {position: index for index, position in enumerate(ordered)}
     depths = _depths(ordered)
     shares_layers = _shares_layers(names, config)
+    ends = {position.stack[1]: index for index, position in enumerate(ordered, start=1)}
     places = {}
     for name in names:
         if name in positions:
             block = blocks[positions[name]]
             places[name] = Place(block, None if shares_layers else depths[positions[name]])
         else:
-            places[name] = Place(None, _depth_outside(name, ordered))
+            places[name] = Place(None, _depth_outside(name, ends, len(ordered)))
     return places
 
 
-def _position(name: str, more: Sequence[tuple[re.Pattern[str], str]]) -> _Position | None:
-    for pattern, template in (*_BLOCK_RULES, *more):
+def _position(name: str, more: Sequence[tuple[re.Pattern[str], tuple[str, ...]]]) -> _Position | None:
+    for pattern, indices in (*_BLOCK_RULES, *more):
         if match := pattern.search(name):
             stack = name[: match.start()]
-            return _Position((_stack_rank(stack), stack), tuple(int(i) for i in match.expand(template).split(".")))
+            numbers = (match[int(each[1:])] if each.startswith("\\") else each for each in indices)
+            return _Position((_stack_rank(stack), stack), tuple(map(int, numbers)))
     return None
 
 
@@ -118,13 +119,21 @@ def _stack_rank(stack: str) -> int:
     return 0 if "feature_extractor" in stack else 1
 
 
-def _depth_outside(name: str, ordered: list[_Position]) -> float:
-    """0 before the blocks, 1 behind them, and the boundary for what closes one stack before the next begins."""
+def _depth_outside(name: str, ends: Mapping[str, int], num_blocks: int) -> float:
+    """0 before the blocks, 1 behind them, and the boundary for what closes one stack before the next begins.
+
+    - `ends`: path of a stack -> how many blocks there are up to its last one.
+    """
     if _FRONT.search(name):
         return 0.0
-    stacks = [position.stack[1] for position in ordered]
-    through = [i for i, stack in enumerate(stacks, start=1) if stack and name.startswith(f"{stack}.")]
-    return max(through) / len(ordered) if through else 1.0
+    through = [ends[module] for module in modules_above(name) if module in ends]
+    return max(through) / num_blocks if through else 1.0
+
+
+def modules_above(name: str) -> Iterator[str]:
+    """The module, the one that holds it, and so on."""
+    while name := name.rpartition(".")[0]:
+        yield name
 
 
 def _shares_layers(names: tuple[str, ...], config: Mapping[str, Any]) -> bool:

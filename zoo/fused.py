@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.config import HEADS, flag_in, layer_of, number_in, part_of, text_in
-from zoo.rules import FUSED_RULES, FusedRule
+from zoo.matching import find_fused_rule
+from zoo.rules import FusedRule
 from zoo.tensors import Role
 
-__all__ = ["Part", "find_rule", "is_fused", "parts_of", "tower_config"]
+__all__ = ["Part", "is_fused", "parts_of", "tower_config"]
 
 _QUERY, _KEY, _VALUE = Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE
 BY_HEAD = frozenset({"bloom", "gpt_neox", "gpt_neox_japanese", "persimmon"})
@@ -43,14 +44,9 @@ class Part:
     period: int | None = None
 
 
-def find_rule(stem: str) -> FusedRule | None:
-    """The rule of a tensor's name without `.weight`."""
-    return next((rule for rule in FUSED_RULES if rule.pattern.search(stem)), None)
-
-
 def is_fused(stem: str) -> bool:
     """Whether the name says that it is a fused projection."""
-    return find_rule(stem) is not None
+    return find_fused_rule(stem) is not None
 
 
 def tower_config(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,19 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 from zoo.blocks import Place, place_tensors
 from zoo.config import text_in
-from zoo.fused import Part, find_rule, parts_of
-from zoo.rules import (
-    BUFFER_RULES,
-    KERNEL_RULES,
-    MATRIX_RULES,
-    BufferRule,
-    FusedRule,
-    Rule,
-)
+from zoo.fused import Part, parts_of
+from zoo.matching import find_buffer_rule, find_fused_rule, find_kernel_rule, find_matrix_rule
+from zoo.rules import BUFFER_RULES, FusedRule, Rule
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
 from zoo.tensors import EMBEDDINGS, FLOATING, Axis, Role, TensorHeader, TensorKind, TensorSpec
 from zoo.ties import find_ties
@@ -30,7 +24,6 @@ _GAINS = frozenset({"weight", "gamma"})
 
 COLOURS, MOST_COLOURS = 3, 12
 """Channels of a picture, and of one from a satellite."""
-_AnyRule = TypeVar("_AnyRule", Rule, FusedRule, BufferRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,8 @@ class _Checkpoint:
     has_experts: bool
     traced: Mapping[str, TracedTensor]
     """What the code of the architecture says, by name; empty where it was not asked."""
+    met: frozenset[int]
+    """Places among `BUFFER_RULES` of those whose `requires` some name meets."""
 
 
 def describe_tensors(
@@ -77,6 +72,7 @@ def describe_tensors(
         signs=find_free_signs(headers, config, norms),
         has_experts=any("expert" in header.name for header in headers),
         traced=wiring.find(headers) if wiring else {},
+        met=_met(headers),
     )
     return tuple(spec for header in headers for spec in _describe(header, checkpoint))
 
@@ -122,7 +118,7 @@ def _describe_by_name(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[Te
     if buffer is not None:
         rows = Axis.POSITION if buffer is Role.POSITION_EMBEDDING else Axis.RESIDUAL
         return (replace(_plain(header, checkpoint), role=buffer, row_axis=rows, kind=TensorKind.BUFFER),)
-    fused = find_rule(_stem(header.name)) if len(header.shape) == 2 else None
+    fused = find_fused_rule(_stem(header.name)) if len(header.shape) == 2 else None
     if fused is not None:
         return _split(header, fused, checkpoint)
     spec = _with_role(header, checkpoint)
@@ -137,19 +133,25 @@ def _buffer_role(header: TensorHeader, checkpoint: _Checkpoint) -> Role | None:
     """
     if header.dtype not in FLOATING:
         return Role.OTHER
-    rule = _first_match(BUFFER_RULES, header.name)
+    rule = find_buffer_rule(_stem(header.name))
     if rule is None or rule.ndim not in (None, len(header.shape)):
         return None
-    if not any(rule.requires.search(_stem(name)) for name in checkpoint.places):
-        return None
-    return rule.role
+    return rule.role if BUFFER_RULES.index(rule) in checkpoint.met else None
+
+
+def _met(headers: Sequence[TensorHeader]) -> frozenset[int]:
+    """Places among `BUFFER_RULES` of those that apply to some tensor and whose `requires` some name meets."""
+    used = {BUFFER_RULES.index(rule) for header in headers if (rule := find_buffer_rule(_stem(header.name)))}
+    return frozenset(
+        place for place in used if any(BUFFER_RULES[place].requires.search(_stem(header.name)) for header in headers)
+    )
 
 
 def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
     spec = _plain(header, checkpoint)
     if _is_kernel(header):
         return _as_kernel(spec, header)
-    rule = _first_match(MATRIX_RULES, header.name)
+    rule = find_matrix_rule(_stem(header.name))
     # A projection of three dimensions or more is stacked or split by head: its rows are not the rule's.
     if rule is not None and rule.role is Role.ROUTER and (spec.rows == 1 or not checkpoint.has_experts):
         rule = None
@@ -188,7 +190,7 @@ def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpe
 
 def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
     """A convolution: by name where it reads an image, else by the shape (out, in per group, kernel...)."""
-    rule = _first_match(KERNEL_RULES, header.name)
+    rule = find_kernel_rule(_stem(header.name))
     is_image = len(header.shape) > 3
     # Between stages are kernels of the same names that read channels.
     if rule is not None and not (is_image and header.shape[1] > MOST_COLOURS):
@@ -260,11 +262,6 @@ def _matrix_shape(header: TensorHeader) -> tuple[int, int]:
     if len(shape) > 2 and not _is_kernel(header):
         shape = tuple(size for size in shape if size != 1)
     return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
-
-
-def _first_match(rules: tuple[_AnyRule, ...], name: str) -> _AnyRule | None:
-    stem = _stem(name)
-    return next((rule for rule in rules if rule.pattern.search(stem)), None)
 
 
 def _stem(name: str) -> str:

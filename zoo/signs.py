@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoo.blocks import tower_of
+from zoo.blocks import modules_above, tower_of
 from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorHeader, TensorSpec
 
 __all__ = ["FreeSigns", "find_free_signs", "with_free_signs"]
@@ -132,7 +132,10 @@ def _scaled_projections(headers: Sequence[TensorHeader]) -> Iterator[tuple[str, 
 
 def with_free_signs(spec: TensorSpec, found: FreeSigns) -> TensorSpec:
     """`spec` with `free_row_signs` and `free_col_signs`."""
-    return replace(spec, free_row_signs=_rows_are_free(spec, found), free_col_signs=_cols_are_free(spec, found))
+    rows, cols = _rows_are_free(spec, found), _cols_are_free(spec, found)
+    if (rows, cols) == (spec.free_row_signs, spec.free_col_signs):
+        return spec
+    return replace(spec, free_row_signs=rows, free_col_signs=cols)
 
 
 def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
@@ -141,7 +144,7 @@ def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role in CONVOLUTIONS:
         is_mixers = spec.role is Role.DEPTHWISE_CONVOLUTION and _MIXER_KERNEL.search(spec.name) is not None
         return bool(found.batch_norms) or is_mixers
-    if any((module, spec.role) in found.scaled for module in _modules_above(spec.name)):
+    if found.scaled and any((module, spec.role) in found.scaled for module in modules_above(spec.name)):
         return True
     if spec.role is Role.FFN_IN and _UP.search(spec.name) and _parent(spec.tensor) in found.gated:
         return True
@@ -169,12 +172,6 @@ def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
     if not (is_residual and spec.is_matrix):
         return False
     return found.stacks.get(_stack_of(spec.name), tower_of(spec.name) in found.residual)
-
-
-def _modules_above(name: str) -> Iterator[str]:
-    """The module, the one that holds it, and so on."""
-    while name := _module(name):
-        yield name
 
 
 def _parent(name: str) -> str:

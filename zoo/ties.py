@@ -46,9 +46,9 @@ def find_ties(headers: Sequence[TensorHeader], config: Mapping[str, Any], shared
 
 
 def _ties_by_name(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    ties = {}
+    ties, tables = {}, _input_embeddings(shapes)
     for name, shape in shapes.items():
-        first = _twin(name) if _OUTPUT_EMBEDDING.search(name) is None else _input_embedding(shape, shapes)
+        first = _twin(name) if _OUTPUT_EMBEDDING.search(name) is None else tables.get(shape)
         if first is not None and shapes.get(first) == shape:
             ties[name] = first
     return ties
@@ -58,16 +58,20 @@ def _twin(name: str) -> str | None:
     return next((pattern.sub(first, name) for pattern, first in _TWINS if pattern.search(name)), None)
 
 
-def _input_embedding(shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """The table that is stored under its own right: T5's `shared` before the stacks' copies of it."""
-    candidates = [name for name in shapes if _INPUT_EMBEDDING.search(name) and shapes[name] == shape]
-    return min(candidates, key=lambda name: (_twin(name) in shapes, name), default=None)
+def _input_embeddings(shapes: Mapping[str, tuple[int, ...]]) -> dict[tuple[int, ...], str]:
+    """Shape -> the table of it that is stored under its own right: T5's `shared` before the stacks' copies of it."""
+    candidates = sorted(filter(_INPUT_EMBEDDING.search, shapes), key=lambda name: (_twin(name) in shapes, name))
+    return {shapes[name]: name for name in reversed(candidates)}
 
 
 def _ties_by_storage(shapes: Mapping[str, tuple[int, ...]], shared: Mapping[str, str]) -> dict[str, str]:
-    ties = {}
+    ties, groups = {}, dict[str, list[str]]()
+    firsts = {*shared.values()}
+    for name in shapes:
+        for first in {shared.get(name, name), name} & firsts:
+            groups.setdefault(first, []).append(name)
     for first in dict.fromkeys(shared.values()):
-        group = [name for name in shapes if name == first or shared.get(name) == first]
+        group = groups.get(first, [])
         original = min(group, key=_rank, default=first)
         ties.update({name: original for name in group if name != original and shapes[name] == shapes[original]})
     return ties

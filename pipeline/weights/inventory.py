@@ -11,7 +11,7 @@ from pipeline.weights.experts import MOST_EXPERTS, sample_experts
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import CONSIDERABLE, Tracer, share_without_role, without_role
-from pipeline.weights.values import ValueRange, value_notes, value_range
+from pipeline.weights.values import ValueRange, value_digest, value_notes, value_range
 from zoo.config import text_in
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
@@ -106,7 +106,7 @@ def take_inventory(
     nonfinite = {name: each.nonfinite for name, each in found.items() if each.nonfinite}
     if nonfinite and not allow_nonfinite:
         raise _nonfinite_error(key, nonfinite, {spec.tensor: spec.dtype for spec in trained})
-    specs = tuple(replace(spec, is_constant=_is_constant(spec, found)) for spec in specs)
+    specs = tuple(replace(spec, is_constant=True) if _is_constant(spec, found) else spec for spec in specs)
     left_out = (f"{name!r} is left out: {n:,} values are not finite." for name, n in nonfinite.items())
     return Inventory(
         specs=tuple(spec for spec in specs if spec.tensor not in nonfinite and spec.tensor not in account.reasons),
@@ -174,19 +174,22 @@ def _equal_tensors(
     reader: WeightReader, trained: Sequence[TensorSpec], found: Mapping[str, ValueRange]
 ) -> dict[str, str]:
     """Name of each matrix that repeats another value for value -> the first of them; constants repeat nothing."""
-    first: dict[object, list[str]] = {}
-    copies = {}
+    alike: dict[object, list[str]] = {}
     for spec in trained:
         values = found[spec.tensor]
         if spec.rows == 1 or spec.cols == 1 or values.is_constant or spec.row_slice is not None:
             continue
-        alike = first.setdefault((spec.rows, spec.cols, values), [])
-        original = next((name for name in alike if reader.are_equal(name, spec.tensor)), None)
-        if original is None:
-            alike.append(spec.tensor)
-        else:
-            copies[spec.tensor] = original
-    return copies
+        alike.setdefault((spec.rows, spec.cols, values), []).append(spec.tensor)
+    first: dict[tuple[tuple[int, ...], bytes], str] = {}
+    originals = {}
+    for name in (name for names in alike.values() if len(names) > 1 for name in names):
+        digest = (reader.tensors[name].header.shape, value_digest(reader.chunks(name)))
+        originals[name] = first.setdefault(digest, name)
+    return {
+        spec.tensor: originals[spec.tensor]
+        for spec in trained
+        if originals.get(spec.tensor, spec.tensor) != spec.tensor
+    }
 
 
 def _copy_notes(copies: Mapping[str, str]) -> tuple[str, ...]:

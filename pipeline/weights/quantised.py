@@ -7,6 +7,7 @@ All matrices come out as (out, in), as `Linear` has them.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import prod
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
-from pipeline.weights.assembly import Recipe, Tensors, assemble
+from pipeline.weights.assembly import Recipe, Tensor, Tensors, assemble
 from zoo.config import part_of, text_in
 
 __all__ = ["dequantise"]
@@ -53,14 +54,35 @@ def dequantise(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
             hint="Mine the model before it was quantised, or save this one dequantised.",
         )
 
+    by_name = _ByName(tensors)
+
     def find(name: str, known: Tensors) -> Recipe | None:
-        found = (scheme(name, known, declared) for scheme in SCHEMES)
+        found = (scheme(name, by_name, declared) for scheme in SCHEMES)
         return next((recipe for recipe in found if recipe is not None), None)
 
     return assemble(tensors, find)
 
 
-def _words(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
+class _ByName(dict[str, Tensor]):
+    """All tensors, which know whose names begin alike: a model may have a hundred thousand."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__(tensors)
+        self._places = {name: place for place, name in enumerate(tensors)}
+        self._sorted = sorted(tensors)
+
+    def beginning(self, *starts: str) -> tuple[str, ...]:
+        """The names that begin with one of `starts`, in the order of the files."""
+        found: set[str] = set()
+        for start in starts:
+            place = bisect_left(self._sorted, start)
+            while place < len(self._sorted) and self._sorted[place].startswith(start):
+                found.add(self._sorted[place])
+                place += 1
+        return tuple(sorted(found, key=self._places.__getitem__))
+
+
+def _words(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     """GPTQ (codes packed along the inputs) and AWQ (along the outputs): the shapes tell which."""
     stem = name.removesuffix("qweight")
     if not name.endswith(".qweight") or not {stem + "qzeros", stem + "scales"} <= tensors.keys():
@@ -115,11 +137,11 @@ def _half_bytes(words: Array) -> Array:
     return columns.reshape(len(words), -1)
 
 
-def _bitsandbytes_4bit(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
+def _bitsandbytes_4bit(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     if not BITSANDBYTES.search(name):
         return None
     weight = BITSANDBYTES.sub("", name)
-    state = tuple(other for other in tensors if other.startswith(f"{weight}."))
+    state = tensors.beginning(f"{weight}.")
     if weight not in tensors:
         raise _unknown_layout(name, tensors)
     shape = _shape_in_state(bytes(tensors[name].array().astype(np.uint8)))
@@ -144,7 +166,7 @@ def _from_bitsandbytes(keys: list[str], codes: Array, *state: Array) -> Array:
     return np.asarray(functional.dequantize_4bit(torch.from_numpy(codes), known).float().numpy())
 
 
-def _bitsandbytes_8bit(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
+def _bitsandbytes_8bit(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     """code scale / 127 of each row (Dettmers et al. 2022, LLM.int8)."""
     stem = name.removesuffix("SCB")
     if not name.endswith(".SCB") or not _is_stored(stem + "weight", tensors, "I8"):
@@ -160,14 +182,14 @@ def _bitsandbytes_8bit(name: str, tensors: Tensors, declared: Config) -> Recipe 
     )
 
 
-def _compressed_tensors(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
+def _compressed_tensors(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     """Codes packed into words of any width, int8 and fp8 with whatever scales: the library's own formats."""
     stem = next((name.removesuffix(end) for end in ("weight_packed", "weight") if name.endswith(f".{end}")), None)
     if stem is None or declared.get("quant_method") != "compressed-tensors" or stem + "weight_scale" not in tensors:
         return None
     ends = ("weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx", "weight_global_scale")
     parts = (name, *(stem + end for end in ends if stem + end in tensors))
-    drops = tuple(other for other in tensors if other.startswith((f"{stem}input_", f"{stem}output_")))
+    drops = tensors.beginning(f"{stem}input_", f"{stem}output_")
     group = _group_of(stem.removesuffix("."), declared)
     weights = part_of(group, "weights")
     shape = tensors[name].header.shape
@@ -226,7 +248,7 @@ def _as_torch(array: Array) -> Any:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _mxfp4(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
+def _mxfp4(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     """Blocks of 32 values of 4 bits with one power of two each, as gpt-oss stores its experts."""
     stem = name.removesuffix("_blocks")
     scales = f"{stem}_scales"
@@ -251,7 +273,7 @@ def _from_mxfp4(blocks: Array, scales: Array) -> Array:
     return np.asarray(values.reshape(*scales.shape[:-1], -1).swapaxes(-1, -2))
 
 
-def _scaled(name: str, tensors: Tensors, declared: Config) -> Recipe | None:
+def _scaled(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     """int8 and fp8 with one scale for all, for each row, or for each block of rows and columns."""
     if not name.endswith(SCALED) or declared.get("quant_method") == "compressed-tensors":
         return None
@@ -342,6 +364,6 @@ def _library(module: str) -> Any:
         ) from error
 
 
-Scheme = Callable[[str, Tensors, Config], Recipe | None]
+Scheme = Callable[[str, _ByName, Config], Recipe | None]
 SCHEMES: Iterable[Scheme] = (_words, _bitsandbytes_4bit, _bitsandbytes_8bit, _compressed_tensors, _mxfp4, _scaled)
 """The first that knows a name takes it."""

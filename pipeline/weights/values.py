@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from zoo.tensors import TensorSpec
 
-__all__ = ["ValueRange", "value_notes", "value_range"]
+__all__ = ["ValueRange", "value_digest", "value_notes", "value_range"]
 
 TINY = 1e-30
 """Squares of smaller values vanish in float32 (its smallest number is 1e-45)."""
@@ -55,6 +56,16 @@ def value_range(chunks: Iterable[npt.NDArray[np.float32]]) -> ValueRange:
     if low > high:
         return ValueRange(count=count, nonfinite=nonfinite)
     return ValueRange(count=count, nonfinite=nonfinite, low=low, high=high, total=total)
+
+
+def value_digest(chunks: Iterable[npt.NDArray[np.float32]]) -> bytes:
+    """The same for tensors whose values are equal, NaN to NaN and 0 to -0, and that come in pieces of one size."""
+    found = sha256()
+    for values in chunks:
+        values = values + np.float32(0)  # A copy, without -0.
+        values[np.isnan(values)] = np.nan
+        found.update(values.tobytes())
+    return found.digest()
 
 
 def value_notes(specs: Sequence[TensorSpec], found: Mapping[str, ValueRange]) -> tuple[str, ...]:
