@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dna_zoo.errors import DamagedRowsError
 from patterndb.connection.engine import UNREADABLE, Transactions
 from patterndb.patterns.digests import damaged_parts, require_layout
+from patterndb.row_digests import damaged_rows
 from patterndb.tables import METADATA, SIGNATURE_LAYOUTS
 
 __all__ = ["damages"]
@@ -25,6 +26,7 @@ def damages(url: str) -> Iterator[str]:
         yield from _of_file(connection)
         for table in METADATA.sorted_tables:
             yield from _of_table(connection, table)
+        yield from _of_single_rows(connection)
         yield from _of_layouts(connection)
         yield from _of_patterns(connection)
 
@@ -49,6 +51,13 @@ def _of_table(connection: Connection, table: Table) -> Iterator[str]:
             pass
     except (SQLAlchemyError, *UNREADABLE):
         yield f"The table {table.name}: a row cannot be read."
+
+
+def _of_single_rows(connection: Connection) -> Iterator[str]:
+    try:
+        yield from damaged_rows(connection)
+    except (SQLAlchemyError, *UNREADABLE):
+        return  # That a row of a table cannot be read is said already.
 
 
 def _of_layouts(connection: Connection) -> Iterator[str]:

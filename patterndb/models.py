@@ -30,6 +30,7 @@ from patterndb.patterns.digests import MODEL_FIT, SUMMARY, keep_digests, read_pa
 from patterndb.patterns.reading import chosen_columns, chosen_settings
 from patterndb.patterns.which import NEWEST_FIRST, not_mined, ranked
 from patterndb.records import ArtifactRecord, ModelEntry, StageCost
+from patterndb.row_digests import keep_row_digests, require_rows
 from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["ORDERS", "ModelFilter", "ModelStore", "Removed"]
@@ -94,7 +95,6 @@ COLUMNS = (
     *SUMMARY.columns,
     *CHOSEN.values(),
     DEVICE,
-    MODEL_NOTES.c.note,
 )
 
 
@@ -184,7 +184,8 @@ class ModelStore(Transactions):
                 if take_away:
                     connection.execute(delete(MODEL_TAGS).where(MODEL_TAGS.c.key == key, MODEL_TAGS.c.tag == tag))
                 else:
-                    find_or_insert(connection, MODEL_TAGS, {"key": key, "tag": tag}, key=("key", "tag"))
+                    tag_id = find_or_insert(connection, MODEL_TAGS, {"key": key, "tag": tag}, key=("key", "tag"))
+                    keep_row_digests(connection, MODEL_TAGS, MODEL_TAGS.c.id == tag_id)
             return _read_tags(connection, [key])[key]
 
     @survives_restarts
@@ -196,7 +197,8 @@ class ModelStore(Transactions):
         with self._writing() as connection:
             _require(connection, key)
             if note:
-                upsert(connection, MODEL_NOTES, {"key": key, "note": note}, key=("key",))
+                note_id = upsert(connection, MODEL_NOTES, {"key": key, "note": note}, key=("key",))
+                keep_row_digests(connection, MODEL_NOTES, MODEL_NOTES.c.id == note_id)
             else:
                 connection.execute(delete(MODEL_NOTES).where(MODEL_NOTES.c.key == key))
 
@@ -220,6 +222,7 @@ class ModelStore(Transactions):
             for table in (MODEL_TAGS, MODEL_NOTES):
                 connection.execute(delete(table).where(table.c.key == new))
                 connection.execute(update(table).where(table.c.key == old).values(key=new))
+                keep_row_digests(connection, table, table.c.key == new)
 
     def remove_model(self, key: str) -> Removed:
         """Take a model out of the database: all its versions, its tags and its note. What runs did stays told.
@@ -232,7 +235,9 @@ class ModelStore(Transactions):
             ids = tuple(connection.scalars(own))
             artifacts = _own_artifacts(connection, ids)
             keys = select(PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(ids))
-            connection.execute(update(RUN_MODELS).where(RUN_MODELS.c.pattern_key.in_(keys)).values(pattern_key=None))
+            ended = tuple(connection.scalars(select(RUN_MODELS.c.id).where(RUN_MODELS.c.pattern_key.in_(keys))))
+            connection.execute(update(RUN_MODELS).where(RUN_MODELS.c.id.in_(ended)).values(pattern_key=None))
+            keep_row_digests(connection, RUN_MODELS, RUN_MODELS.c.id.in_(ended))
             connection.execute(delete(PATTERNS).where(PATTERNS.c.id.in_(ids)))
             for table in (MODELS, MODEL_TAGS, MODEL_NOTES):
                 connection.execute(delete(table).where(table.c.key == key))
@@ -290,7 +295,7 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
         require_row(connection, SUMMARY, row)
     fits = _read_fits(connection, [row["id"] for row in found])
     keys = list(dict.fromkeys(row["key"] for row in found))
-    tags, counts = _read_tags(connection, keys), _count_versions(connection, keys)
+    tags, counts, notes = _read_tags(connection, keys), _count_versions(connection, keys), _read_notes(connection, keys)
     return tuple(
         ModelEntry(
             model=rows.model_record(row),
@@ -302,7 +307,7 @@ def _entries(connection: Connection, found: Sequence[RowMapping]) -> tuple[Model
             patterns=counts[row["key"]][0],
             versions=counts[row["key"]][1],
             tags=tags[row["key"]],
-            note=row["note"],
+            note=notes.get(row["key"]),
         )
         for row in found
     )
@@ -326,13 +331,25 @@ def _read_fits(connection: Connection, ids: Sequence[int]) -> Mapping[int, Mappi
 
 def _read_tags(connection: Connection, keys: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """Key -> its tags, sorted; keys without one have none."""
-    query = select(MODEL_TAGS.c.key, MODEL_TAGS.c.tag).order_by(MODEL_TAGS.c.tag)
+    query = select(MODEL_TAGS).order_by(MODEL_TAGS.c.tag)
     if len(keys) <= MOST_NAMED:
         query = query.where(MODEL_TAGS.c.key.in_(keys))
+    known = connection.execute(query).mappings().all()
+    require_rows(connection, MODEL_TAGS, known)
     found: dict[str, list[str]] = defaultdict(list)
-    for key, tag in connection.execute(query):
-        found[key].append(tag)
+    for row in known:
+        found[row["key"]].append(row["tag"])
     return {key: tuple(found[key]) for key in keys}
+
+
+def _read_notes(connection: Connection, keys: Sequence[str]) -> Mapping[str, str]:
+    """Key -> its note, where it has one."""
+    query = select(MODEL_NOTES)
+    if len(keys) <= MOST_NAMED:
+        query = query.where(MODEL_NOTES.c.key.in_(keys))
+    found = connection.execute(query).mappings().all()
+    require_rows(connection, MODEL_NOTES, found)
+    return {row["key"]: row["note"] for row in found}
 
 
 def _count_versions(connection: Connection, keys: Sequence[str]) -> Mapping[str, tuple[int, int]]:
@@ -371,6 +388,7 @@ def _rename_patterns(connection: Connection, old: str, new: str) -> None:
         connection.execute(update(RUN_MODELS).where(RUN_MODELS.c.id.in_(ended)).values(pattern_key=None))
         connection.execute(update(PATTERNS).where(PATTERNS.c.id == pattern_id).values(pattern_key=after))
         connection.execute(update(RUN_MODELS).where(RUN_MODELS.c.id.in_(ended)).values(pattern_key=after))
+        keep_row_digests(connection, RUN_MODELS, RUN_MODELS.c.id.in_(ended))
 
 
 def _own_artifacts(connection: Connection, ids: Sequence[int]) -> tuple[ArtifactRecord, ...]:

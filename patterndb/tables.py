@@ -141,6 +141,11 @@ def _id() -> Column[int]:
     return Column("id", Integer(), primary_key=True)
 
 
+def _digest() -> Column[str]:
+    """Of the row, by `patterndb.row_digests`."""
+    return Column("digest", Text())
+
+
 def _is_complete(*columns: str) -> str:
     """SQL: none of the columns is NULL."""
     return " AND ".join(f"{column} IS NOT NULL" for column in columns)
@@ -162,8 +167,12 @@ MODELS = Table(
 )
 
 # What people say of a model, by its key: it holds for all versions of the model.
-MODEL_TAGS = Table("model_tags", METADATA, _id(), *_required(Text(), "key", "tag"), UniqueConstraint("key", "tag"))
-MODEL_NOTES = Table("model_notes", METADATA, _id(), *_required(Text(), "key", "note"), UniqueConstraint("key"))
+MODEL_TAGS = Table(
+    "model_tags", METADATA, _id(), *_required(Text(), "key", "tag"), _digest(), UniqueConstraint("key", "tag")
+)
+MODEL_NOTES = Table(
+    "model_notes", METADATA, _id(), *_required(Text(), "key", "note"), _digest(), UniqueConstraint("key")
+)
 
 # One invocation of `mine`. Runs of the same request have the same `request_key`.
 RUNS = Table(
@@ -184,6 +193,7 @@ RUNS = Table(
     *_optional(JSON(), "versions", "at_work"),
     *_optional(UtcDateTime(), "heartbeat"),
     *_optional(Double(), "seconds"),
+    _digest(),
     CheckConstraint("status IN ('running', 'done', 'failed', 'partial', 'interrupted')", name="status"),
     CheckConstraint("(status = 'running') = (finished IS NULL)", name="finished_unless_running"),
     CheckConstraint("finished IS NOT NULL OR exit_code IS NULL", name="exit_code_when_finished"),
@@ -199,6 +209,7 @@ RUN_MODELS = Table(
     *_required(Text(), "key", "status"),
     *_optional(Text(), "error", "hint"),
     Column("pattern_key", Text(), ForeignKey("patterns.pattern_key"), index=True),
+    _digest(),
     UniqueConstraint("run_id", "key"),
     CheckConstraint("status IN ('pending', 'done', 'failed')", name="status"),
     CheckConstraint("status = 'failed' OR error IS NULL", name="error_only_if_failed"),
@@ -214,6 +225,7 @@ STAGES = Table(
     *_optional(Double(), "seconds"),
     *_optional(Text(), "error"),
     *_optional(Boolean(), "is_reused"),
+    _digest(),
     UniqueConstraint("run_model_id", "stage"),
     CheckConstraint("status IN ('done', 'failed')", name="status"),
     CheckConstraint("seconds >= 0", name="seconds"),

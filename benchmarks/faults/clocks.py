@@ -17,6 +17,7 @@ from benchmarks.faults.commands import run
 from benchmarks.faults.subject import difference, kept_in, mine_words, url_of, write_tiny_model
 from benchmarks.faults.trial import Place, Trial
 from patterndb.records import Invocation
+from patterndb.row_digests import keep_row_digests
 from patterndb.runs.processes import this_process
 from patterndb.store import PatternDatabase
 from patterndb.tables import RUNS
@@ -129,6 +130,7 @@ def _heartbeats(place: Place) -> Iterator[Trial]:
             told = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=off)
             with database._writing() as connection:
                 connection.execute(update(RUNS).values(heartbeat=told))
+                keep_row_digests(connection, RUNS)
             found = database.run("run-1").status
         wrong = "" if found == status else f"it is {found}, not {status}"
         yield Trial(case="a heartbeat from the future", wrong=wrong and f"{case}: {wrong}")

@@ -188,6 +188,7 @@ def _migrate(connection: Connection) -> None:
     from alembic import command
 
     from patterndb.patterns.digests import fill_digests
+    from patterndb.row_digests import fill_row_digests
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
@@ -200,6 +201,7 @@ def _migrate(connection: Connection) -> None:
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     fill_digests(connection)
+    fill_row_digests(connection)
     broken = _foreign_key_violations(connection)
     if broken:
         raise StoreError(

@@ -14,6 +14,7 @@ from patterndb.connection.retry import survives_restarts
 from patterndb.patterns.digests import SUMMARY, keep_digests, read_parts
 from patterndb.patterns.writing import newest_time
 from patterndb.records import Activity, Invocation, RunModelRecord, RunRecord, StageRecord
+from patterndb.row_digests import keep_row_digests, require_rows
 from patterndb.runs.processes import is_gone
 from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
@@ -62,7 +63,8 @@ class RunStore(Transactions):
                 "seconds": None, "stopped_by": None, "error": None, "at_work": None,
                 "sequence": _next_in_sequence(connection), **_invocation_row(invocation or Invocation()),
             }  # fmt: skip
-            upsert(connection, RUNS, row, key=("run",), once=("started",))
+            run_id = upsert(connection, RUNS, row, key=("run",), once=("started",))
+            keep_row_digests(connection, RUNS, RUNS.c.id == run_id)
 
     @survives_restarts
     def set_run_models(self, run: str, keys: Iterable[str]) -> None:
@@ -99,6 +101,7 @@ class RunStore(Transactions):
                 "sequence": _next_in_sequence(connection),
             }
             connection.execute(update(RUNS).where(RUNS.c.run == run, RUNS.c.status == "running").values(life))
+            keep_row_digests(connection, RUNS, RUNS.c.run == run, RUNS.c.status == "running")
 
     @survives_restarts
     def finish_run(
@@ -124,6 +127,7 @@ class RunStore(Transactions):
             }  # fmt: skip
             if not connection.execute(update(RUNS).where(RUNS.c.run == run).values(end)).rowcount:
                 raise _not_run(run)
+            keep_row_digests(connection, RUNS, RUNS.c.run == run)
 
     @survives_restarts
     def runs(
@@ -181,12 +185,12 @@ def _read_runs(
     connection: Connection, *which: ColumnElement[bool], statuses: Collection[str] = (), limit: int | None = None
 ) -> tuple[RunRecord, ...]:
     """All runs, or those meant, the latest first."""
-    query = select(RUNS.c.id, RUNS.c.sequence, RUNS.c.at_work, *RUN_COLUMNS, *INVOCATION_COLUMNS.values())
-    query = query.where(*which).order_by(*LATEST_FIRST)
+    query = select(RUNS).where(*which).order_by(*LATEST_FIRST)
     # Whether a run is lost is not known to the database.
     is_certain = not {"running", "lost"} & set(statuses)
     found = connection.execute(query.limit(limit) if is_certain else query).mappings().all()
     now = _now(connection) if any(row["status"] == "running" for row in found) else dt.datetime.now(dt.UTC)
+    require_rows(connection, RUNS, found)
     seen = [(row, status) for row in found for status in [_status(row, now)] if not statuses or status in statuses]
     models = _read_models(connection, [row for row, _ in seen[:limit]])
     return tuple(_run_record(row, status, models[row["id"]]) for row, status in seen[:limit])
@@ -199,12 +203,16 @@ def _read_models(connection: Connection, runs: Sequence[RowMapping]) -> Mapping[
     else:
         of_these = RUNS.c.sequence >= min(row["sequence"] for row in runs)
     stages: dict[int, list[StageRecord]] = defaultdict(list)
-    query = select(STAGES.c.run_model_id, *STAGE_COLUMNS).select_from(STAGES.join(RUN_MODELS).join(RUNS))
-    for row in connection.execute(query.where(of_these).order_by(STAGES.c.id)).mappings():
+    query = select(STAGES).select_from(STAGES.join(RUN_MODELS).join(RUNS))
+    found = connection.execute(query.where(of_these).order_by(STAGES.c.id)).mappings().all()
+    require_rows(connection, STAGES, found)
+    for row in found:
         stages[row["run_model_id"]].append(StageRecord(**_values(row, STAGE_COLUMNS)))
     models: dict[int, list[RunModelRecord]] = defaultdict(list)
-    query = select(RUN_MODELS.c.id, RUN_MODELS.c.run_id, *MODEL_COLUMNS).select_from(RUN_MODELS.join(RUNS))
-    for row in connection.execute(query.where(of_these).order_by(RUN_MODELS.c.position)).mappings():
+    query = select(RUN_MODELS).select_from(RUN_MODELS.join(RUNS))
+    found = connection.execute(query.where(of_these).order_by(RUN_MODELS.c.position)).mappings().all()
+    require_rows(connection, RUN_MODELS, found)
+    for row in found:
         model = RunModelRecord(**_values(row, MODEL_COLUMNS), stages=tuple(stages[row["id"]]))
         models[row["run_id"]].append(model)
     return models
@@ -270,12 +278,15 @@ def _find_or_add_model(connection: Connection, run_id: int, key: str) -> int:
     """The id of the model's row in the run; a new one comes last and is `pending`."""
     last = select(func.coalesce(func.max(RUN_MODELS.c.position), -1)).where(RUN_MODELS.c.run_id == run_id)
     row = {"run_id": run_id, "key": key, "status": "pending", "position": last.scalar_subquery() + 1}
-    return find_or_insert(connection, RUN_MODELS, row, key=("run_id", "key"))
+    run_model_id = find_or_insert(connection, RUN_MODELS, row, key=("run_id", "key"))
+    keep_row_digests(connection, RUN_MODELS, RUN_MODELS.c.id == run_model_id, RUN_MODELS.c.digest.is_(None))
+    return run_model_id
 
 
 def _update_model(connection: Connection, run_model_id: int, **values: Any) -> None:
     """Change the row of a model in a run."""
     connection.execute(update(RUN_MODELS).where(RUN_MODELS.c.id == run_model_id).values(values))
+    keep_row_digests(connection, RUN_MODELS, RUN_MODELS.c.id == run_model_id)
 
 
 def _confirm_pattern(connection: Connection, pattern_key: str) -> None:
@@ -292,4 +303,6 @@ def _confirm_pattern(connection: Connection, pattern_key: str) -> None:
 
 def _keep_stage(connection: Connection, run_model_id: int, stage: StageRecord) -> None:
     """Insert or replace the row of a stage."""
-    upsert(connection, STAGES, {"run_model_id": run_model_id} | asdict(stage), key=("run_model_id", "stage"))
+    row = {"run_model_id": run_model_id} | asdict(stage)
+    stage_id = upsert(connection, STAGES, row, key=("run_model_id", "stage"))
+    keep_row_digests(connection, STAGES, STAGES.c.id == stage_id)
