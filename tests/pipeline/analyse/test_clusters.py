@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from pipeline.analyse.statistics.clusters import cluster_rows, measure_clusters
+from pipeline.nulls import rotate
 
 
 def planted(
@@ -75,3 +76,13 @@ def test_rows_of_zeros_are_survived() -> None:
     matrix = planted()[0]
     matrix[:20] = 0
     assert np.isfinite(list(measure_clusters(matrix).values())).all()
+
+
+@pytest.mark.parametrize(("spread", "is_below"), [(0.0, False), (1.0, True)])
+def test_rows_of_different_sizes_have_fewer_clusters_than_their_null(spread: float, is_below: bool) -> None:
+    """A limit of `rotate` that docs/measurement.md names: turned, the few long rows' spectrum is everybody's."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((48, 32)) * np.exp(spread * rng.standard_normal((48, 1)))
+    matrix = rows.astype(np.float32)
+    drawn = [measure_clusters(rotate(matrix, rng))["clusters.explained"] for _ in range(8)]
+    assert (measure_clusters(matrix)["clusters.explained"] < min(drawn)) is is_below
