@@ -114,6 +114,8 @@ class Bench:
         size = NetworkSize(
             hidden_dim=self.options.hidden_dim, num_layers=self.options.num_layers, rank=16, num_branches=3
         )
+        if isinstance(problem, PointwiseProblem):
+            problem.is_sharded = False  # In no threads, which a device has not, and of which `reads` sees nothing.
         slots = range(problem.num_slots)
         net = problem.build(size, settings, [generator_for(0, slot) for slot in slots]).to(device)
         total = steps or settings.epochs * problem.steps_per_epoch
@@ -263,8 +265,6 @@ def reads(bench: Bench, kind: str) -> Found:
     """What steps and a check of a kind read back or copy; on CUDA also the waits in steps, by torch's own count."""
     eager, steps = replace(bench.pace, captures=False), 6 if bench.options.short else 50
     trainer = bench.trainer(replace(bench.fast(kind), compile="off"), 10**6, pace=eager)
-    if isinstance(trainer.problem, PointwiseProblem):
-        trainer.problem.is_sharded = False  # A CPU's threads would not be seen, and a device has none.
     take_steps(trainer, 8)
     with HostReads() as seen:
         for _ in range(steps):
