@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import benchmarks
+from benchmarks import hands
 from benchmarks.bench import PARTS, Goal, kept, tell
 from benchmarks.parts.peak_memory import PeakMemory
 from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
@@ -100,6 +101,25 @@ def test_results_have_no_nan(tmp_path: Path) -> None:
 def test_the_readme_has_the_kept_results_of_real_models() -> None:
     lines = "\n".join(table(read_results("real-models")["rows"]))
     assert f"<!-- figures: {COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in PAGE.read_text()
+
+
+def test_the_page_has_what_a_dna_costs() -> None:
+    found = read_results("hands")
+    lines = "\n".join(hands.page_table(found)) if found else "Not measured with this version yet."
+    assert f"<!-- figures: {hands.COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in hands.PAGE.read_text()
+
+
+@pytest.mark.slow
+def test_what_a_dna_costs_is_measured_and_held_against_its_goals(tmp_path: Path) -> None:
+    specimen = Path(__file__).parents[1] / "data" / "specimens" / "bert-a-distilled"
+    rows = list(hands.measured("bert-a-distilled", hands.mined(str(specimen), tmp_path)))
+    assert [row["what"].split(",")[0] for row in rows] == ["open the DNA"] * 2 + ["rebuild"] + ["evaluate"] * 2
+    assert all(0 < row["seconds"] and 10 << 20 < row["bytes"] for row in rows)
+    assert rows[0]["seconds"] < rows[1]["seconds"] and (tmp_path / "rebuilt" / "config.json").exists()
+    late = {**rows[2], "seconds": 11.0}
+    assert "not met" in hands.line_of(late) and not hands.is_met(late) and hands.is_met({**late, "seconds": 1.0})
+    _, _, line = hands.page_table({"model": "m", "cores": 2, "rows": [late]})
+    assert line.startswith("| rebuild | 11.00 | 10 |") and line.endswith("| 2048 | no |")
 
 
 def test_a_seed_of_a_real_model_is_measured_once() -> None:
