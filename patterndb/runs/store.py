@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, func, select, update
 
-from dna_zoo.errors import NotMinedError, StoreError
+from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb.connection.engine import Transactions, find_or_insert, upsert
 from patterndb.connection.retry import survives_restarts
 from patterndb.patterns.digests import SUMMARY, keep_digests, read_parts
@@ -37,6 +37,8 @@ LATEST_FIRST = (RUNS.c.sequence.desc(), RUNS.c.id.desc())
 LAST_ACTIVITY = func.coalesce(RUNS.c.finished, RUNS.c.heartbeat, RUNS.c.started)
 MOST_NAMED = 500
 """Runs that are asked for by their numbers; of more, all since the oldest are read."""
+MOST_SUGGESTED = 1_000
+"""Of the latest runs, those among which one is looked for that was meant."""
 
 
 class RunStore(Transactions):
@@ -148,7 +150,7 @@ class RunStore(Transactions):
                 connection, RUNS.c.request_key == run, limit=1
             )
         if not found:
-            raise _not_run(run)
+            raise _not_run(run, self.run_names(MOST_SUGGESTED))
         return found[0]
 
     @survives_restarts
@@ -261,9 +263,10 @@ def _values(row: RowMapping, columns: Sequence[Column[Any]]) -> dict[str, Any]:
     return {column.name: row[column.name] for column in columns}
 
 
-def _not_run(run: str) -> NotMinedError:
-    """The error for a run that is not there."""
-    return NotMinedError(f"There is no run {run!r} in this database.", hint="See `dna-zoo runs`.")
+def _not_run(run: str, known: Iterable[str] = ()) -> NotMinedError:
+    """The error for a run that is not there; those known are looked through for one that was meant."""
+    near = did_you_mean(run, known)
+    return NotMinedError(f"There is no run {run!r} in this database.", hint=near or "See `dna-zoo runs`.")
 
 
 def _find_run(connection: Connection, run: str) -> int:

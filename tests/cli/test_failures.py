@@ -99,6 +99,10 @@ def test_an_unknown_run_ends_with_1(invoke: Invoke) -> None:
     assert result.exit_code == 1 and "'nosuch'" in result.stderr and "dna-zoo runs" in result.stderr
 
 
+def test_a_run_that_is_nearly_there_is_named(invoke: Invoke) -> None:
+    assert "Did you mean 'run-partial'?" in invoke("runs", "run-parital").stderr
+
+
 @pytest.mark.parametrize("url", ["nonsense", "mysql://me@host/zoo", "sqlite:////no/such/folder/zoo.db"])
 def test_a_wrong_database_ends_with_1(url: str, invoke: Invoke) -> None:
     result = invoke("--db", url, "runs")
