@@ -1,6 +1,8 @@
 """What strangers send: a right answer or two sentences; nothing run, nothing beside the home, nothing told."""
 
+import ctypes
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -76,6 +78,24 @@ def _writes_beside(place: Place) -> str:
     return "answered"
 
 
+def _writes_where_it_is(place: Place) -> str:
+    ctypes.CDLL(None).mkdir(b"postgresql:", 0o700)  # Python tells nothing of it.
+    return "answered"
+
+
+def _opens_a_database_where_it_is(place: Place) -> str:
+    sqlite3.connect("me:secret@host").close()
+    return "answered"
+
+
+def _opens_one_in_the_home(place: Place) -> str:
+    place.home.mkdir()
+    sqlite3.connect(place.home / "x.db").close()
+    os.rename(place.home / "x.db", place.home / "y.db")
+    sqlite3.connect(f"file://{place.home}/y.db?mode=ro&immutable=1", uri=True).close()
+    return "answered"
+
+
 def _starts_a_process(place: Place) -> str:
     subprocess.run([sys.executable, "-c", ""], check=True)
     return "answered"
@@ -102,6 +122,9 @@ def _tells(place: Place) -> str:
     ("act", "verdict"),
     [
         (_writes_beside, "escaped"),
+        (_writes_where_it_is, "escaped"),
+        (_opens_a_database_where_it_is, "escaped"),
+        (_opens_one_in_the_home, "answered"),
         (_starts_a_process, "escaped"),
         (_works_for_ever, "hung"),
         (_takes_memory, "memory"),

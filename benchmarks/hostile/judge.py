@@ -1,5 +1,6 @@
 """Judge one hostile input in a process of its own: what came of it, how long it took and what it did."""
 
+import contextlib
 import json
 import os
 import sys
@@ -26,21 +27,23 @@ def judge(kind: str, seed: int, number: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as name:
         place = Place(root=Path(name))
         place.model.mkdir()
+        place.here.mkdir()
         try:
             trial = KINDS[kind].make(place, rng)
         except Exception as error:  # The generator's own fault.
             reason = "".join(traceback.format_exception(error))[-3000:]
             return {"kind": kind, "number": number, "verdict": "unmade", "reason": reason, "s": 0.0, "mib": 0.0}
-        size, listed = _size(place.model), _names(place.model)
+        size, listed = _size(place.model), _names(place)
         reset_peak()
         before, start = peak_mib(), time.monotonic()
         with watched(place.home, Path(f"/proc/{os.getpid()}")) as seen:
-            verdict, reason = _outcome(trial)
+            with contextlib.chdir(place.here):
+                verdict, reason = _outcome(trial)
         seconds, grown = time.monotonic() - start, peak_mib() - before
         if verdict in ("answered", "refused"):
             if seen.found:
                 verdict, reason = "escaped", "; ".join(seen.found)
-            elif _names(place.model) != listed or (place.root / "escaped").exists():
+            elif _names(place) != listed:
                 verdict, reason = "escaped", "a file was written beside the home"
             elif grown > SPARE_MIB + 2 * size / 2**20:
                 verdict, reason = "memory", f"{grown:.0f} MiB for {size:,} bytes"
@@ -61,8 +64,10 @@ def _outcome(trial: Any) -> tuple[str, str]:
         return "crashed", "".join(traceback.format_exception(error))[-3000:]
 
 
-def _names(folder: Path) -> set[str]:
-    return {str(path) for path in folder.rglob("*")}
+def _names(place: Place) -> set[str]:
+    """What there is beside the home: nothing may come to it."""
+    others = (each for each in place.root.iterdir() if each != place.home)
+    return {str(path) for each in others for path in (each, *each.rglob("*"))}
 
 
 def _size(folder: Path) -> int:

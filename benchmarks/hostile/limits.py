@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 __all__ = ["SECONDS", "SPARE_MIB", "Hung", "Watched", "limited", "peak_mib", "reset_peak", "watched"]
 
@@ -22,6 +23,8 @@ HARD_MIB = 6_000
 HARMLESS = ("/dev/null", "/dev/tty", "/dev/urandom", "/proc/self/")
 PASSING = tuple(os.path.join(tempfile.gettempdir(), each) for each in ("dna-zoo-", "torchinductor_"))
 """How folders begin that are gone when a command ends, and torch's own for what it compiles."""
+FONTS = "fc-list"
+"""What matplotlib asks for the fonts of the machine, where it has no list of them yet."""
 OWN_MODULE = "zoo.tracing.of_config"
 """What the product starts a process for: a model's class is built in it, by the code of transformers alone."""
 
@@ -127,7 +130,9 @@ def _forbidden(event: str, arguments: tuple[Any, ...]) -> str:
         return f"{event} {wrong[0]!r}" if wrong else ""
     if event == "subprocess.Popen":
         command = list(arguments[1]) if not isinstance(arguments[1], str) else [arguments[1]]
-        return "" if OWN_MODULE in command else f"started {command!r}"
+        return "" if OWN_MODULE in command or command[0] == FONTS else f"started {command!r}"
+    if event == "sqlite3.connect":
+        return _opened(os.fsdecode(arguments[0]))
     if event in ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn", "ctypes.dlopen"):
         return f"{event} {arguments!r}"[:200] if event != "ctypes.dlopen" else ""
     if event == "socket.connect":
@@ -135,6 +140,13 @@ def _forbidden(event: str, arguments: tuple[Any, ...]) -> str:
         is_near = not isinstance(address, tuple) or str(address[0]) in ("127.0.0.1", "::1", "localhost")
         return "" if is_near else f"connected to {address!r}"
     return ""
+
+
+def _opened(database: str) -> str:
+    """What of a database that SQLite opens must not be: it makes files that Python tells nothing of."""
+    path, _, settings = database.removeprefix("file://").partition("?")
+    is_read_alone = any(each in settings for each in ("mode=ro", "immutable=1", "mode=memory"))
+    return "" if is_read_alone or path in ("", ":memory:") or _may_write(unquote(path)) else f"opened {path!r}"
 
 
 def _may_write(path: Any) -> bool:

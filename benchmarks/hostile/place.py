@@ -30,6 +30,11 @@ class Place:
         return self.root / "model"
 
     @property
+    def here(self) -> Path:
+        """The folder that commands are given in, unless they are given in the home: nothing is written into it."""
+        return self.root / "here"
+
+    @property
     def home(self) -> Path:
         """The one folder that is written to."""
         return self.root / "home"
