@@ -10,7 +10,7 @@ from cli.numbers import UNKNOWN, byte_size, count, duration
 from cli.output import Output
 from cli.session import Session
 from cli.tables import Column, escaped, make_table
-from dna_zoo.errors import DnaZooError, SettingsError
+from dna_zoo.errors import DnaZooError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
@@ -60,7 +60,7 @@ def _try(
 
     try:
         return estimate_model(request, settings, database=database, home=session.home, table=table, force=force)
-    except SettingsError:
+    except (SettingsError, StoreError):
         raise
     except DnaZooError as error:
         output.error(f"{request.name}: {error.message}", error.hint)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cattrs import Converter
 
-from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, WeightsChangedError
+from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, StoreError, WeightsChangedError
 from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
@@ -99,7 +99,7 @@ class MinedLineage:
     def compare(self, a: str, b: str) -> Lineage:
         """The evidence on two model keys, in either order; `cannot say` where the weights are not on this machine.
 
-        Raises `NotMinedError` for a key without a pattern.
+        Raises `NotMinedError` for a key without a pattern, and `StoreError` where the database cannot be read.
         """
         # The smaller digest first, so that the result does not depend on the order of the keys.
         first, second = sorted((self._pattern(a), self._pattern(b)), key=lambda pattern: pattern.model.sha256)
@@ -126,6 +126,8 @@ class MinedLineage:
                     seed=self.seed,
                     on_progress=lambda done, total: self._tell("progress", a, b, done, total),
                 )
+        except StoreError:
+            raise  # Of the database, and not of the weights.
         except DnaZooError as error:
             return Lineage(verdict=CANNOT_SAY, reason=_clause(error))
         finally:

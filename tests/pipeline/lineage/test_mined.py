@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
+from sqlalchemy import update
 
-from dna_zoo.errors import FetchError, NotMinedError, WeightsChangedError
+from dna_zoo.errors import FetchError, NotMinedError, StoreError, WeightsChangedError
 from patterndb.store import PatternDatabase
+from patterndb.tables import RUNS
 from pipeline.events import Event
 from pipeline.kept.stages import StageStore
 from pipeline.lineage.mined import MinedLineage, find_weights
@@ -62,6 +64,13 @@ def test_a_result_is_kept_for_either_order(mined: MinedLineage, folders: list[Pa
     found = mined.compare("bert-a", "bert-a-permuted")
     shutil.rmtree(folders[0])
     assert mined.compare("bert-a-permuted", "bert-a") == found
+
+
+def test_a_database_that_cannot_be_read_is_no_verdict(mined: MinedLineage) -> None:
+    with mined.database._writing() as connection:
+        connection.execute(update(RUNS).values(command="another"))
+    with pytest.raises(StoreError, match="not as it was written"):
+        mined.compare("bert-a", "bert-b")
 
 
 def test_cannot_say_is_not_kept(mined: MinedLineage, folders: list[Path]) -> None:
