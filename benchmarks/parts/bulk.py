@@ -16,6 +16,7 @@ from patterndb.patterns import rows
 from patterndb.patterns.digests import keep_digests
 from patterndb.patterns.rows import Row
 from patterndb.records import ModelRecord, SignatureRecord
+from patterndb.row_digests import keep_row_digests
 from patterndb.store import PatternDatabase
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUNS, SIGNATURE_LAYOUTS, SIGNATURES
 
@@ -35,6 +36,7 @@ def fill(database: PatternDatabase, names: Sequence[str], count: int) -> None:
     with database._writing() as connection:
         run = {"run": "benchmark", "status": "done", "request": {}, "started": NOW, "finished": NOW, "exit_code": 0}
         run_id = find_or_insert(connection, RUNS, run, key=("run",))
+        keep_row_digests(connection, RUNS, RUNS.c.id == run_id)
         layout_id = find_or_insert(connection, SIGNATURE_LAYOUTS, layout, key=("digest",))
     number = 1
     while some := list(islice(models, AT_A_TIME)):

@@ -5,6 +5,7 @@ import logging
 import re
 import sqlite3
 import struct
+import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -87,6 +88,21 @@ transaction that gave way to another one, too many connections."""
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 """What turning the values of a row into a record raises where they are not as they were written."""
+DECODERS = (
+    "json",
+    "patterndb.connection.binary",
+    "patterndb.connection.floats",
+    "patterndb.exports.",
+    "patterndb.models",
+    "patterndb.neighbours.",
+    "patterndb.patterns.",
+    "patterndb.records",
+    "patterndb.row_digests",
+    "patterndb.runs.",
+    "patterndb.tables",
+    "sqlalchemy",
+)
+"""Modules that do so; the same error of another one is a bug."""
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
@@ -274,7 +290,7 @@ class Transactions:
             except SQLAlchemyError as error:
                 raise translate(error, self._engine.url) from error
             except UNREADABLE as error:
-                if path is None or isinstance(error, DnaZooError):
+                if path is None or isinstance(error, DnaZooError) or not is_of_a_value(error):
                     raise
                 raise unreadable(error, self._engine.url) from error
 
@@ -329,6 +345,14 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
             return StoreError(f"{where} {message} ({reason}).", hint=hint)
     hint = "Run `dna-zoo db check`; nothing of the operation was kept."
     return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
+
+
+def is_of_a_value(error: BaseException) -> bool:
+    """Whether the error comes of turning a value of a row into a record, and not of what is done with records."""
+    module = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+    return module.startswith(DECODERS)
 
 
 def unreadable(error: Exception, url: URL) -> StoreError:

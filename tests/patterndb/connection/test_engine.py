@@ -28,6 +28,11 @@ def test_one_transaction_sees_one_state(database: PatternDatabase) -> None:
         assert connection.scalar(NUM_RUNS) == 1
 
 
+def test_what_is_no_value_of_a_row_is_not_taken_for_damage(database: PatternDatabase) -> None:
+    with pytest.raises(ValueError, match="a bug"), database._reading():
+        raise ValueError("a bug")
+
+
 def test_times_of_any_zone_come_back_as_utc(database: PatternDatabase) -> None:
     noon = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=5)))
     with database._writing() as connection:
