@@ -22,6 +22,7 @@
     ├── UnbuildableModelError
     ├── JoinError
     ├── ArtifactError
+    ├── ClusterError
     ├── DnaFileError
     ├── UnknownTensorError (LookupError)
     ├── LibraryError
@@ -40,6 +41,7 @@ from difflib import get_close_matches
 
 __all__ = [
     "ArtifactError",
+    "ClusterError",
     "ConnectionLostError",
     "DamagedFileError",
     "DamagedRowsError",
@@ -174,6 +176,10 @@ class JoinError(DnaZooError):
 
 class ArtifactError(DnaZooError):
     """A file of a pattern cannot be kept at its URL, or had from there."""
+
+
+class ClusterError(DnaZooError):
+    """The machines that a run was given to cannot be reached any more."""
 
 
 class DnaFileError(DnaZooError):

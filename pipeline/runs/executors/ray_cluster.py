@@ -21,7 +21,7 @@ from pipeline.parallel import num_cores
 from pipeline.runs.executors.here import InThisProcess
 from pipeline.runs.executors.lost import LostWorkers
 from pipeline.runs.executors.mailbox import Mailbox
-from pipeline.runs.executors.ray_start import LOCAL, joined
+from pipeline.runs.executors.ray_start import LOCAL, even_if_lost, joined
 from pipeline.runs.executors.resources import Resources, resources_of
 from pipeline.runs.executors.shares import take_share
 from pipeline.runs.executors.work import Outcome, PlannedModel, Work, with_whole_paths
@@ -162,15 +162,16 @@ class _Tasks:
         try:
             self._cancel(force=False)
             until = time.monotonic() + PATIENCE
-            while self.running and time.monotonic() < until:
-                done, _ = self._ray.wait(list(self.running), timeout=max(until - time.monotonic(), 0))
-                for ref in done:
-                    del self.running[ref]
+            with even_if_lost(self._ray):
+                while self.running and time.monotonic() < until:
+                    done, _ = self._ray.wait(list(self.running), timeout=max(until - time.monotonic(), 0))
+                    for ref in done:
+                        del self.running[ref]
         finally:
             self._cancel(force=True)
 
     def _cancel(self, *, force: bool) -> None:
-        with contextlib.suppress(self._ray.exceptions.RayError):
+        with even_if_lost(self._ray):
             for ref in self.running:
                 self._ray.cancel(ref, force=force)
 

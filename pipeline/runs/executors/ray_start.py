@@ -9,16 +9,17 @@ import signal
 import socket
 import tempfile
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dna_zoo.errors import SettingsError
+from dna_zoo.errors import ClusterError, SettingsError
 from pipeline.parallel import num_cores
 
-__all__ = ["import_ray", "joined", "parse_address"]
+__all__ = ["even_if_lost", "import_ray", "joined", "parse_address"]
 
 LOCAL = "local"
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -31,6 +32,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Nothing about a run leaves the machines.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Else it warns of a change to come.
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # Else a client that lost its cluster starts one of its own.
+    "GRPC_VERBOSITY": "ERROR",  # Else it says of every process that is started what it does not do for it.
 }
 
 
@@ -63,7 +66,8 @@ def parse_address(on: str) -> str:
 def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
     """Ray, connected to the cluster at `address`; disconnected at the end, and a local cluster ended.
 
-    A cluster that this process has joined already is used as it is, and stays. Raises `SettingsError` if none answers.
+    A cluster that this process has joined already is used as it is, and stays. Raises `SettingsError` if none answers,
+    and `ClusterError` if it is lost while it is used.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -85,10 +89,58 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
             raise SettingsError(
                 f"No Ray cluster can be used at {address!r}: {_first_line(error)}.", hint=hint
             ) from error
+        stack.enter_context(_quiet_threads())
         try:
             yield ray
+        except Exception as error:
+            if not _is_of_a_lost_cluster(ray, error):
+                raise
+            raise ClusterError(
+                f"The Ray cluster at {address!r} is gone, or cannot be reached any more.",
+                hint="When it runs again (`ray status`), the same command goes on after the last finished stages.",
+            ) from error
         finally:
-            ray.shutdown()
+            with even_if_lost(ray):
+                ray.shutdown()
+
+
+@contextlib.contextmanager
+def even_if_lost(ray: Any) -> Iterator[None]:
+    """Go on behind the block where the cluster, or the way to it, is gone."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_a_lost_cluster(ray, error):
+            raise
+
+
+def _is_of_a_lost_cluster(ray: Any, error: Exception) -> bool:
+    """Whether Ray says so; its client has no type for that, or raises what the connection does."""
+    if isinstance(error, ray.exceptions.RayError | ConnectionError):
+        return True
+    if find_spec("grpc") is not None:
+        import grpc
+
+        if isinstance(error, grpc.RpcError):
+            return True
+    return type(error) is Exception and str(error).startswith("Ray Client is not connected")
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keep what ends a thread of Ray's off the terminal: the calls that wait for it raise the same."""
+    before = threading.excepthook
+
+    def tell(ended: threading.ExceptHookArgs) -> None:
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(ended.exc_traceback)]
+        if not any(module.partition(".")[0] == "ray" for module in modules):
+            before(ended)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _hush(ray: Any) -> None:

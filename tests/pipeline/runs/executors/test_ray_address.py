@@ -1,12 +1,8 @@
 """A Ray cluster of two nodes that runs already, as `--on HOST:PORT` joins it: the same rows as one process finds, and a
 node that is gone costs the stage it was at."""
 
-import contextlib
-import shutil
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +13,12 @@ from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.runs.executors.ray_start import joined
 from pipeline.settings import make_settings
+from tests.pipeline.runs.executors.conftest import NODE
 from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.workers import rows_of, start_mining, wait_for
 
 EPOCHS = 200
-NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20, "memory": 4 * 2**30}
-SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-"""How often a cluster looks whether its nodes live: its own, of 3 s five times, would be most of the test."""
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A node with a core, that neither this process nor dna-zoo has joined, and room for more of them."""
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    # Sockets lie far below it, and their paths may have 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="zoo-", dir="/tmp"))
-    monkeypatch.setenv("RAY_TMPDIR", str(folder))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        found = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SOON})
-        stack.callback(found.shutdown)
-        yield found
 
 
 def stages_of(url: str, key: str) -> set[str]:
