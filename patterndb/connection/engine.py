@@ -290,7 +290,7 @@ class Transactions:
             except SQLAlchemyError as error:
                 raise translate(error, self._engine.url) from error
             except UNREADABLE as error:
-                if path is None or isinstance(error, DnaZooError) or not is_of_a_value(error):
+                if path is None or isinstance(error, DnaZooError) or not _is_of_a_value(error):
                     raise
                 raise unreadable(error, self._engine.url) from error
 
@@ -347,7 +347,7 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     return StoreError(f"{where} refused the operation: {reason}.", hint=hint)
 
 
-def is_of_a_value(error: BaseException) -> bool:
+def _is_of_a_value(error: BaseException) -> bool:
     """Whether the error comes of turning a value of a row into a record, and not of what is done with records."""
     module = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
