@@ -4,7 +4,8 @@ Names suffice where they tell the role of nearly all weights, and the type that 
 were held against its code and agree with it (`zoo.tracing.held`). Else the wiring is taken from what comes with the
 zoo, from the home folder, or from a process that builds a tiny model of the architecture and traces it
 (`zoo.tracing.of_config`). That process has a limit on time and on memory, and whatever happens to it, this one goes on
-with the names.
+with the names. A failure is kept as a wiring is, so that its time is paid once: it is tried again with another version
+of `transformers` or of the tracing, with more time, or when its folder in `stages/wiring` is removed.
 """
 
 import json
@@ -18,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.kept.stages import StageStore
+from pipeline.kept.stages import StageStore, content_key
 from zoo.config import text_in
 from zoo.tensors import Role, TensorKind, TensorSpec
 from zoo.tracing.traced import TracedWiring
@@ -30,6 +31,8 @@ CONSIDERABLE = 0.05
 TRACE_SECONDS = 120.0
 """Most that the process may take; nearly all of it is the import of libraries."""
 STAGE = "wiring"
+PASSING = ("ImportError", "ModuleNotFoundError", "OSError")
+"""Failures that say something of the machine and not of the architecture: they are not kept."""
 log = logging.getLogger(__name__)
 
 
@@ -63,17 +66,51 @@ class Tracer:
         kept = None if store is None else store.find(STAGE, key)
         if kept is not None:
             return TracedWiring.of_json(kept.result)
-        found = _in_process(config, self.seconds)
-        if store is not None:
-            try:
-                store.run(STAGE, key, lambda directory: found)
-            except OSError as error:  # Without a writable home it is traced again next time.
-                log.warning("The wiring could not be kept: %s.", error)
+        failed = content_key("failed", key)
+        self._raise_kept(store, failed)
+        try:
+            found = _in_process(config, self.seconds)
+        except _Failure as failure:
+            _keep(store, failed, {"failed": str(failure), "seconds": failure.seconds})
+            raise
+        _keep(store, key, found)
         return TracedWiring.of_json(found)
+
+    def _raise_kept(self, store: StageStore | None, key: str) -> None:
+        """Raise the failure that is kept, unless it was one of time and there is more of it now."""
+        kept = None if store is None else store.find(STAGE, key)
+        if kept is None:
+            return
+        seconds = kept.result["seconds"]
+        if seconds is None or seconds >= self.seconds:
+            log.info("It was tried before; remove %s to try again.", kept.directory)
+            raise _Failure(kept.result["failed"], seconds)
+
+
+class _Failure(ValueError):
+    """What would come again: the architecture is the reason, or the time that it was given."""
+
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+        """What it was given, if it took too long."""
+
+
+def _keep(store: StageStore | None, key: str, result: Mapping[str, Any]) -> None:
+    """In place of what is there. Without a writable home it is traced again next time."""
+    if store is None:
+        return
+    try:
+        store.run(STAGE, key, lambda directory: dict(result), force=True)
+    except OSError as error:
+        log.warning("What the tracing found could not be kept: %s.", error)
 
 
 def _in_process(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """What `zoo.tracing.of_config` prints. Raises `ValueError` where it fails, crashes or takes too long."""
+    """What `zoo.tracing.of_config` prints. Raises `ValueError` where it fails, crashes or takes too long.
+
+    Such an error is a `_Failure` where it would be the same next time.
+    """
     paths = os.pathsep.join(path for path in sys.path if path)
     # No GPU: its driver reserves more address space than the limit leaves.
     own = {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -86,12 +123,13 @@ def _in_process(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         )
         answer: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"it took more than {seconds:.0f} s") from None
+        raise _Failure(f"it took more than {seconds:.0f} s", seconds) from None
     except (ValueError, OSError) as error:
         log.debug("The process that traces ended without an answer: %s.", error)
         raise ValueError("the process that traces ended without an answer") from None
     if "wiring" not in answer:
-        raise ValueError(str(answer.get("failed", "no reason is given")).rstrip("."))
+        reason = str(answer.get("failed", "no reason is given")).rstrip(".")
+        raise ValueError(reason) if reason.startswith(PASSING) else _Failure(reason)
     found: dict[str, Any] = answer["wiring"]
     return found
 

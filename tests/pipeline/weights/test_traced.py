@@ -1,5 +1,6 @@
 """Checkpoints whose names tell no role: traced in a process of their own, whatever happens to it."""
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.support.mining import database_of, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.weight_files import files_of
 from zoo.tensors import Axis, Role
-from zoo.tracing import of_config
+from zoo.tracing import of_config, shipped
 from zoo.tracing.derive import Derivation, derive
 from zoo.tracing.of_config import trace_config
 from zoo.tracing.traced import TracedWiring
@@ -116,7 +117,36 @@ def test_a_process_that_takes_too_long_leaves_the_names(tmp_path: Path) -> None:
     inventory = extract(save_ctrl(tmp_path), tracer=Tracer(home=tmp_path, seconds=0.05))
     assert inventory.wiring_source == NAMES
     assert "it took more than 0 s" in inventory.notes[-2]
-    assert not (tmp_path / "stages").exists()
+
+
+def no_process(*_: object, **__: object) -> None:
+    raise AssertionError("it was tried again")
+
+
+def failure_of(tracer: Tracer, config: Mapping[str, Any]) -> str:
+    with pytest.raises(ValueError) as failure:
+        tracer.wiring(config)
+    return str(failure.value)
+
+
+def test_a_trace_that_failed_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"model_type": "a-type-that-nobody-has"}
+    first = failure_of(Tracer(home=tmp_path), config)
+    assert "transformers has no model type 'a-type-that-nobody-has'" in first
+    monkeypatch.setattr(subprocess, "run", no_process)
+    assert failure_of(Tracer(home=tmp_path), config) == first
+    monkeypatch.setattr(shipped, "TRACING_VERSION", "another")
+    with pytest.raises(AssertionError, match="tried again"):
+        Tracer(home=tmp_path).wiring(config)
+
+
+def test_a_trace_without_time_is_tried_again_with_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"model_type": "ctrl"}
+    first = failure_of(Tracer(home=tmp_path, seconds=0.05), config)
+    monkeypatch.setattr(subprocess, "run", no_process)
+    assert failure_of(Tracer(home=tmp_path, seconds=0.05), config) == first
+    with pytest.raises(AssertionError, match="tried again"):
+        Tracer(home=tmp_path, seconds=1.0).wiring(config)
 
 
 def test_a_process_that_crashes_leaves_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
