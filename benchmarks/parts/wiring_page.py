@@ -17,6 +17,8 @@ __all__ = ["GROUPS", "WORDS", "group_of", "write_page"]
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wiring.md"
 COMMAND = "python -m benchmarks.wiring --page"
 Found = Mapping[str, Any]
+NOT_RUN = re.compile(r"^RuntimeError: (no inputs are known|[a-z_]+(\+[a-z_]+)*: )")
+"""Of a type that is built and was given no inputs that it takes (`zoo.tracing.build`)."""
 GROUPS: tuple[tuple[str, re.Pattern[str], str, str], ...] = tuple(
     (title, re.compile(pattern), right, bare)
     for title, pattern, right, bare in (
@@ -95,13 +97,23 @@ def write_page() -> None:
 def _counts(found: Found) -> Iterator[str]:
     counts, differ = found["counts"], found["disagreements"]
     built = sum(number for status, number in counts.items() if status != "not built")
-    yield f"Of {len(found['types'])} model types of `transformers` {built} are built from a small configuration:"
+    yield (
+        f"Of {len(found['types'])} model types of `transformers` {built} are built from a small configuration and run:"
+    )
     yield ""
     yield "| outcome | types | share |"
     yield "|---|---|---|"
     for status in ("proven", "partly", "derived", "no time", "failed", "crashed"):
         if counts.get(status):
             yield f"| {status} | {counts[status]} | {counts[status] / built:.1%} |"
+    yield ""
+    idle = sum(row["status"] == "not built" and bool(NOT_RUN.match(row["why"])) for row in found["types"])
+    yield (
+        f"{idle} more are built, and run on none of the inputs that the benchmark makes; with them {built + idle} are"
+        f" built, of which {counts['proven'] / (built + idle):.1%} are proven. The other {counts['not built'] - idle}"
+        " are not built: parts of other models, classes that want a package that is not installed, and configurations"
+        " that cannot be made small in this way."
+    )
     yield ""
     yield (
         f"Names alone say something otherwise for {differ['types']} of these types, of {differ['tensors']} kinds of"
