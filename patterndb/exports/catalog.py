@@ -91,7 +91,7 @@ def all_roles_frame(
     return _frame("roles", map(_role_entry_row, entries), _statistic_columns(statistics, _places(entries), names))
 
 
-def _places(entries: Sequence[TensorEntry] | Sequence[RoleEntry]) -> Places:
+def _places(entries: Iterable[TensorEntry | RoleEntry]) -> Places:
     """The number of the row of each entry."""
     counts: Counter[str] = Counter()
     places: Places = {}
