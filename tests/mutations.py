@@ -195,7 +195,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "only attention is free in sign",
         "zoo/signs.py",
-        "return replace(spec, free_row_signs=_rows_are_free(spec, found), free_col_signs=_cols_are_free(spec, found))",
+        "return replace(spec, free_row_signs=rows, free_col_signs=cols)",
         "return spec",
         _SIGNS,
     ),

@@ -13,12 +13,13 @@ from benchmarks.faults.commands import Ended, import_everything, nothing, run
 from benchmarks.faults.disks import only_readable
 from benchmarks.faults.subject import mine_words, said_wrongly, write_tiny_model
 from benchmarks.faults.trial import Place, Trial, Unavailable
+from patterndb.store import PatternDatabase
 
 __all__ = ["try_read_only"]
 
 NOBODY = 65534
 WRITES = (("models", "tag", "model-0", "good"), ("models", "note", "model-0", "a note"), ("models", "rm", "model-0"))
-TAG = "INSERT INTO model_tags (key, tag) VALUES ('model-1', 'left-by-a-writer')"
+TAG = "left-by-a-writer"
 
 
 def reads(out: Path) -> list[tuple[str, ...]]:
@@ -142,16 +143,24 @@ def _left_by_a_writer(
             (left / "dna-zoo.db-shm").unlink()
         with closed(left):
             found = run("models", home=left, before=before)
-        wrong = "" if found.code == 0 and "left-by-a-writer" in found.out else said_wrongly(found, "dna-zoo.db-wal")
+        wrong = "" if found.code == 0 and TAG in found.out else said_wrongly(found, "dna-zoo.db-wal")
         case = f"{way}: left by a killed writer" + ("" if is_whole else ", copied without -shm")
         yield Trial(case=case, wrong=wrong, said=found.said)
+
+
+def _tag(path: Path) -> sqlite3.Connection:
+    """What was written is in the log beside the file, as long as the connection that comes back is open."""
+    connection = sqlite3.connect(path)
+    connection.execute("SELECT count(*) FROM model_tags").fetchone()
+    with PatternDatabase.open(f"sqlite:///{path}") as database:
+        database.tag_model("model-1", [TAG])
+    return connection
 
 
 def _tag_and_die(path: Path) -> None:
     pid = os.fork()
     if not pid:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute(TAG)
+        _tag(path)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     assert Path(f"{path}-wal").stat().st_size
@@ -163,14 +172,9 @@ def _written_meanwhile(
     """Another user writes; what is committed is read at once."""
     shared = place.fresh("shared")
     shutil.copytree(home, shared)
-    connection = sqlite3.connect(shared / "dna-zoo.db", isolation_level=None)
-    connection.execute(TAG)
+    connection = _tag(shared / "dna-zoo.db")
     with closed(shared):
         found = run("models", home=shared, before=before)
     connection.close()
-    wrong = (
-        ""
-        if found.code == 0 and "left-by-a-writer" in found.out
-        else f"exit code {found.code}: {found.out[-500:]} {found.said}"
-    )
+    wrong = "" if found.code == 0 and TAG in found.out else f"exit code {found.code}: {found.out[-500:]} {found.said}"
     yield Trial(case=f"{way}: while its owner writes", wrong=wrong)
