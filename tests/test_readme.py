@@ -22,7 +22,7 @@ COMMANDS, CODE = re.findall(r"^```(?:python)?\n(.*?)^```", SECTION, flags=re.MUL
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some of what `make mine` leaves, after fewer epochs and without nulls: what the tour names, and two other kinds."""
+    """Some of what `make mine` leaves, in fewer epochs and without nulls: what the tour names, and two other kinds."""
     folder = tmp_path_factory.mktemp("home")
     settings = MineSettings(fit=preset("quick", epochs=3, num_nulls=0), analysis=AnalysisSettings(num_nulls=0))
     names = ("bert-a", "bert-b", "gpt2-a", "vit-a")
