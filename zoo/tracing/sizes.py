@@ -25,7 +25,7 @@ SIZES: tuple[tuple[int, str], ...] = (
         HEADS,
         "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads "
         "decoder_num_attention_heads num_self_attention_heads num_cross_attention_heads attention_heads "
-        "num_attention_heads_text encoder_num_attention_heads",
+        "num_attention_heads_text encoder_num_attention_heads pred_num_attention_heads",
     ),
     (
         HIDDEN,
@@ -65,7 +65,8 @@ SIZES: tuple[tuple[int, str], ...] = (
         4,
         "num_experts n_routed_experts num_local_experts index_topk num_queries linear_num_value_heads "
         "n_mels_min num_codevectors_per_group num_conv_pos_embedding_groups num_filters "
-        "index_n_heads codebook_size_min moe_num_experts num_latents num_learnable_queries norm_num_groups num_groups",
+        "index_n_heads codebook_size_min moe_num_experts num_latents num_learnable_queries norm_num_groups num_groups "
+        "mm_tokens_per_image latent_query_num",
     ),
     (
         2,
@@ -77,6 +78,9 @@ SIZES: tuple[tuple[int, str], ...] = (
         "n_group topk_group mamba_n_groups n_groups decoder_sparse_step temporal_patch_size first_k_dense_replace",
     ),
     (10, "num_labels"),
+    (3 * PATCH * PATCH, "patch_embed_hidden_size"),
+    (5, "coordinate_size"),
+    (6, "shape_size"),
     (32, "upsample_groups context_length"),
     (4, "prediction_length"),
     (1, "num_blocks"),
@@ -107,9 +111,9 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
     from transformers import PretrainedConfig
 
     settings = {name: value for name, value in vars(config).items() if not name.startswith("_")}
-    layers = next(
-        (settings[n] for n in ("num_hidden_layers", "n_layer", "num_layers") if isinstance(settings.get(n), int)), 0
-    )
+    layers = next((settings[name] for name in COUNTS if isinstance(settings.get(name), int)), 0)
+    if len(config.__dict__.get("_out_indices") or ()) > LAYERS and isinstance(settings.get("depths"), list):
+        layers = 0  # Those are stages, and all that are given out have to stay.
     for name, value in settings.items():
         if isinstance(value, PretrainedConfig):
             new: Any = shrink(_at_hand(value), how)
@@ -159,6 +163,11 @@ def _agree(own: dict[str, Any]) -> None:
     if isinstance(own.get("width_coefficient"), float) and own.get("hidden_dim") == WIDTH:
         # EfficientNet's last convolution has 1,280 channels times this, whatever is said of the others.
         own["width_coefficient"] = WIDTH / 1280
+    if isinstance(own.get("patch_dim"), int) and isinstance(own.get("num_channels"), int):
+        own["patch_dim"] = own["num_channels"] * own["patch_size"] ** 2
+    if isinstance(own.get("pixel_shuffle_ratio"), float) and own.get("intermediate_size") == HIDDEN:
+        # What is behind the shuffle reads the hidden units of several places.
+        own["intermediate_size"] = int(own["hidden_size"] / own["pixel_shuffle_ratio"] ** 2)
     if isinstance(own.get("qk_nope_head_dim"), int) and isinstance(own.get("qk_rope_head_dim"), int):
         # Part of a head's dimensions has positions; some classes call that part `head_dim`.
         own["qk_head_dim"] = own["qk_nope_head_dim"] + own["qk_rope_head_dim"]
@@ -170,7 +179,8 @@ def _agree_stages(own: dict[str, Any]) -> None:
     """A backbone has a layer for each stage that it gives out."""
     given = own.get("_out_indices") or []
     if isinstance(own.get("num_hidden_layers"), int) and isinstance(own.get("stage_names"), list) and given:
-        layers = own["num_hidden_layers"] = max(LAYERS, len(given))
+        stages = own["depths"] if isinstance(own.get("depths"), list) else given
+        layers = own["num_hidden_layers"] = max(LAYERS, len(given), len(stages))
         names = own["stage_names"] = ["stem", *(f"stage{stage}" for stage in range(1, layers + 1))]
         own["_out_indices"] = list(range(layers + 1 - len(given), layers + 1))
         own["_out_features"] = [names[index] for index in own["_out_indices"]]
@@ -194,7 +204,7 @@ def _small(name: str, value: Any, settings: Mapping[str, Any], layers: int, how:
     if isinstance(value, int):
         return _small_number(name, value, settings, how)
     if isinstance(value, list | tuple) and value:
-        return _small_list(name, list(value), layers, how)
+        return _small_list(name, list(value), settings, layers, how)
     if isinstance(value, dict) and "mrope_section" in value and how <= Shrink.NUMBERS:
         return _sectioned(value, 16 if settings.get("head_dim") and how is not Shrink.PLAIN else WIDTH // HEADS)
     return value
@@ -215,8 +225,10 @@ def _small_number(name: str, value: int, settings: Mapping[str, Any], how: Shrin
     return value
 
 
+COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "depth")
+"""Settings that say how many layers there are, the surest first."""
 TOKENS = ("token_id", "token_index")
-WIDTHS = ("_dim", "_size", "_channels", "_channel", "_width", "_rank", "_features", "_filters")
+WIDTHS = ("_dim", "_size", "_channels", "_channel", "_width", "_rank", "_features", "_filters", "_dimension")
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 3,
            "cls_token_id": 4, "unk_token_id": 5, "mask_token_id": 6}  # fmt: skip
 PLACES = ("image", "video", "audio", "start", "begin", "bos", "end", "eos")
@@ -235,11 +247,13 @@ def _special(name: str, value: int) -> int:
     return 10 + sum(map(ord, name)) % (KEPT_TOKENS - 10) if value >= KEPT_TOKENS else value
 
 
-def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[Any]:
+def _small_list(name: str, value: list[Any], settings: Mapping[str, Any], layers: int, how: Shrink) -> list[Any]:
     if name.endswith(("token_id", "token_ids")) and all(isinstance(v, int) for v in value):
         return [min(v, 8) for v in value]
     if layers > LAYERS and len(value) == layers and how <= Shrink.DEPTH:
         return _varied(value)
+    if name.endswith(("_indexes", "_layer_indices")) and layers > LAYERS > 0 and how <= Shrink.DEPTH:
+        return _within(value, layers)
     if name == "gnn_layers_types" and how <= Shrink.DEPTH:
         return value[:LAYERS]
     if name.endswith(("pinpoints", "resolutions")):
@@ -254,7 +268,8 @@ def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[A
         return [2] * len(value)
     if all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         if max(value) >= 64 and name not in ("out_indices",) and not name.endswith(("kernel", "stride", "ids")):
-            return [16 * max(1, min(4, round(v / max(1, min(value))))) for v in value]
+            first = WIDTH if value[0] == settings.get("hidden_size") else 16
+            return [first * max(1, min(4, round(v / max(1, min(value))))) for v in value]
     return value
 
 
@@ -262,3 +277,10 @@ def _varied(values: list[Any]) -> list[Any]:
     """Of one setting for each layer: two that differ, if any do."""
     other = next((value for value in values if value != values[0]), values[0])
     return [values[0], other]
+
+
+def _within(numbers: list[Any], layers: int) -> list[Any]:
+    """Numbers of layers that are still there where a few stand for many, each once and in the same order."""
+    if not all(type(number) is int and 0 <= number < layers for number in numbers):
+        return numbers
+    return list(dict.fromkeys(number * LAYERS // layers for number in numbers))
