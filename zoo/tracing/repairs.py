@@ -65,16 +65,17 @@ def _of_size(tensor: Tensor, axis: int, size: int) -> Tensor:
 def _with_places(needed: str, inputs: Inputs, config: Any) -> Inputs | None:
     """With places for as many features as the model's error names; None where it names none."""
     found = FEATURES.search(needed)
-    token = next((value for name in PLACES if (value := _place(config, name, inputs)) is not None), None)
+    kinds = sorted(PLACES, key=lambda kind: kind not in needed.lower())  # What it names, if it names one.
+    token = next((value for name in kinds if (value := _place(config, name, inputs)) is not None), None)
     if "input_ids" not in inputs or found is None or token is None:
         return None
-    rows, length = TEXT
+    rows = TEXT[0]
     wanted = int(found[1])
     if int((inputs["input_ids"] == token).sum()) == wanted:
         # There are as many places as it says: it counts numbers, and each place holds some of them.
         wanted //= _text_width(config)
     count = -(-wanted // rows)
-    ids = inputs["input_ids"][:, -length:]
+    ids = inputs["input_ids"][:, inputs["input_ids"][0] != token]
     if not 0 < count <= 512:
         return None
     new = {**inputs, "input_ids": torch.cat([torch.full((rows, count), token), ids], 1)}

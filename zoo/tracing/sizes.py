@@ -112,11 +112,17 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
 
     settings = {name: value for name, value in vars(config).items() if not name.startswith("_")}
     layers = next((settings[name] for name in COUNTS if isinstance(settings.get(name), int)), 0)
-    if len(config.__dict__.get("_out_indices") or ()) > LAYERS and isinstance(settings.get("depths"), list):
+    if len(config.__dict__.get("_out_indices") or ()) > LAYERS and isinstance(settings.get("depths"), list | tuple):
         layers = 0  # Those are stages, and all that are given out have to stay.
-    for name, value in settings.items():
+    widths: dict[int, int] = {}
+    for name, value in sorted(settings.items(), key=lambda item: not isinstance(item[1], PretrainedConfig)):
         if isinstance(value, PretrainedConfig):
-            new: Any = shrink(_at_hand(value), how)
+            before = _at_hand(value)
+            listed = _lists(before)
+            new: Any = shrink(before, how)
+            widths |= _became(listed, _lists(new))
+        elif isinstance(value, list) and value and all(type(v) is int and v in widths for v in value):
+            new = [widths[v] for v in value]  # Of the channels that a part gives out.
         else:
             new = _small(name, value, settings, layers, how)
         if new is not value:
@@ -128,6 +134,22 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
     if how is Shrink.PLAIN:
         _fill(own)
     return config
+
+
+def _lists(config: Any) -> dict[str, list[int]]:
+    """Widths by stage, as they stand in a part."""
+    found = {name: list(value) for name, value in vars(config).items() if isinstance(value, list | tuple)}
+    return {
+        name: value
+        for name, value in found.items()
+        if all(type(v) is int for v in value) and max(value, default=0) >= 64
+    }
+
+
+def _became(before: Mapping[str, list[int]], after: Mapping[str, list[int]]) -> dict[int, int]:
+    """Width -> what it is in the small part, for lists that are as long as they were."""
+    pairs = [(before[name], after[name]) for name in before if len(after.get(name, ())) == len(before[name])]
+    return {old: new for olds, news in pairs for old, new in zip(olds, news, strict=True) if old >= 16}
 
 
 def _at_hand(config: Any) -> Any:
@@ -163,11 +185,14 @@ def _agree(own: dict[str, Any]) -> None:
     if isinstance(own.get("width_coefficient"), float) and own.get("hidden_dim") == WIDTH:
         # EfficientNet's last convolution has 1,280 channels times this, whatever is said of the others.
         own["width_coefficient"] = WIDTH / 1280
-    if isinstance(own.get("patch_dim"), int) and isinstance(own.get("num_channels"), int):
+    if all(isinstance(own.get(name), int) for name in ("patch_dim", "num_channels", "patch_size")):
         own["patch_dim"] = own["num_channels"] * own["patch_size"] ** 2
     if isinstance(own.get("pixel_shuffle_ratio"), float) and own.get("intermediate_size") == HIDDEN:
         # What is behind the shuffle reads the hidden units of several places.
         own["intermediate_size"] = int(own["hidden_size"] / own["pixel_shuffle_ratio"] ** 2)
+    if isinstance(own.get("vision_output_dim"), int) and isinstance(own.get("intermediate_layers_indices"), list):
+        # What goes out is the last layer beside those that are named.
+        own["vision_output_dim"] = own["hidden_size"] * (1 + len(own["intermediate_layers_indices"]))
     if isinstance(own.get("qk_nope_head_dim"), int) and isinstance(own.get("qk_rope_head_dim"), int):
         # Part of a head's dimensions has positions; some classes call that part `head_dim`.
         own["qk_head_dim"] = own["qk_nope_head_dim"] + own["qk_rope_head_dim"]
@@ -202,19 +227,23 @@ def _small(name: str, value: Any, settings: Mapping[str, Any], layers: int, how:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
-        return _small_number(name, value, settings, how)
+        return _small_number(name, value, settings, layers, how)
     if isinstance(value, list | tuple) and value:
         return _small_list(name, list(value), settings, layers, how)
+    if isinstance(value, dict) and name.endswith("patch_to_query_dict") and how <= Shrink.NUMBERS:
+        return {(IMAGE // PATCH) ** 2: LAYERS * HEADS}
     if isinstance(value, dict) and "mrope_section" in value and how <= Shrink.NUMBERS:
         return _sectioned(value, 16 if settings.get("head_dim") and how is not Shrink.PLAIN else WIDTH // HEADS)
     return value
 
 
-def _small_number(name: str, value: int, settings: Mapping[str, Any], how: Shrink) -> int:
+def _small_number(name: str, value: int, settings: Mapping[str, Any], layers: int, how: Shrink) -> int:
     if name.endswith(TOKENS):
         return _special(name, value)
     if how is Shrink.NOTHING or (how is Shrink.DEPTH and name not in DEPTHS):
         return value
+    if name.endswith("_layer_id") and 0 <= value < layers and layers > LAYERS:
+        return value * LAYERS // layers
     if name == "num_key_value_heads" and value == settings.get("num_attention_heads"):
         return HEADS
     if name in SMALL:
@@ -252,10 +281,12 @@ def _small_list(name: str, value: list[Any], settings: Mapping[str, Any], layers
         return [min(v, 8) for v in value]
     if layers > LAYERS and len(value) == layers and how <= Shrink.DEPTH:
         return _varied(value)
-    if name.endswith(("_indexes", "_layer_indices")) and layers > LAYERS > 0 and how <= Shrink.DEPTH:
+    if name.endswith(("_indexes", "_layer_indices", "_layers_indices")) and layers > LAYERS > 0 and how <= Shrink.DEPTH:
         return _within(value, layers)
     if name == "gnn_layers_types" and how <= Shrink.DEPTH:
         return value[:LAYERS]
+    if name.endswith("_feature_layers") and how <= Shrink.DEPTH and all(type(v) is int for v in value):
+        return [max(v, -LAYERS) if v < 0 else min(v, LAYERS - 1) for v in value]
     if name.endswith(("pinpoints", "resolutions")):
         return [[IMAGE, IMAGE]] if how < Shrink.DEPTH else value[:1]
     if name.startswith("image_size") and how <= Shrink.NUMBERS and all(type(v) is int for v in value):
