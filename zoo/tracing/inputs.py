@@ -189,6 +189,8 @@ def _images(needs: Needs) -> Iterator[Tensor]:
     if height < 64:
         yield needs.noise(2, channels, 64, 64)
     yield needs.noise(2, needs.setting("num_frames", default=4), channels, height, width)
+    if isinstance(frames := needs.setting("num_frames"), int):
+        yield needs.noise(2 * frames, channels, height, width)
     yield needs.noise(2, channels, 128, 128)
     yield needs.noise(2, 1, channels, height, width)
     yield needs.noise(2, 2, channels, height, width)
@@ -214,7 +216,9 @@ def _heard(needs: Needs) -> Iterator[Inputs]:
             for mask in ("input_features_mask", "feature_attention_mask"):
                 if mask in names:
                     yield {**features, mask: torch.ones(2, max(shape[1:]), dtype=torch.long)}
-    elif "input_values" in names:
+            if {"input_features", "input_values"} <= set(needs.required):
+                yield {**features, "input_values": needs.noise(2, 1, 2400)}
+    if "input_values" in names:
         bins = needs.setting("num_mel_bins")
         if bins:
             yield {"input_values": needs.noise(2, needs.setting("max_length", default=64), bins)}

@@ -59,7 +59,7 @@ SIZES: tuple[tuple[int, str], ...] = (
         8,
         "qk_rope_head_dim num_mel_bins rotary_dim attention_head_size linear_key_head_dim mamba_head_dim "
         "linear_value_head_dim mamba_d_state state_size attention_key_size mamba_d_head rope_dim "
-        "mamba_n_heads mamba_num_heads num_position_embeddings_per_axis",
+        "mamba_n_heads mamba_num_heads num_position_embeddings_per_axis model_in_dim",
     ),
     (
         4,
@@ -71,7 +71,7 @@ SIZES: tuple[tuple[int, str], ...] = (
     (
         2,
         "num_key_value_heads num_experts_per_tok linear_num_key_heads top_k moe_topk n_shared_experts "
-        "num_kv_heads moe_k n_kv_heads sinkhorn_iterations",
+        "num_kv_heads moe_k n_kv_heads sinkhorn_iterations num_experts_per_token",
     ),
     (
         1,
@@ -121,7 +121,7 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
             listed = _lists(before)
             new: Any = shrink(before, how)
             widths |= _became(listed, _lists(new))
-        elif isinstance(value, list) and value and all(type(v) is int and v in widths for v in value):
+        elif isinstance(value, list) and _are_channels(value, settings) and all(v in widths for v in value):
             new = [widths[v] for v in value]  # Of the channels that a part gives out.
         else:
             new = _small(name, value, settings, layers, how)
@@ -134,6 +134,12 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
     if how is Shrink.PLAIN:
         _fill(own)
     return config
+
+
+def _are_channels(value: list[Any], settings: Mapping[str, Any]) -> bool:
+    """Whether these may be channels of several stages; all of the model's own width they are its own."""
+    own = (settings.get("hidden_size"), settings.get("d_model"))
+    return bool(value) and all(type(v) is int for v in value) and not all(v in own for v in value)
 
 
 def _lists(config: Any) -> dict[str, list[int]]:
@@ -299,7 +305,7 @@ def _small_list(name: str, value: list[Any], settings: Mapping[str, Any], layers
         return [2] * len(value)
     if all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         if max(value) >= 64 and name not in ("out_indices",) and not name.endswith(("kernel", "stride", "ids")):
-            first = WIDTH if value[0] == settings.get("hidden_size") else 16
+            first = WIDTH if value[0] in (settings.get("hidden_size"), settings.get("d_model")) else 16
             return [first * max(1, min(4, round(v / max(1, min(value))))) for v in value]
     return value
 
