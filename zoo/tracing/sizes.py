@@ -305,7 +305,8 @@ def _small_list(name: str, value: list[Any], settings: Mapping[str, Any], layers
         return [2] * len(value)
     if all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         if max(value) >= 64 and name not in ("out_indices",) and not name.endswith(("kernel", "stride", "ids")):
-            first = WIDTH if value[0] in (settings.get("hidden_size"), settings.get("d_model")) else 16
+            is_own = value[0] == min(value) and value[0] in (settings.get("hidden_size"), settings.get("d_model"))
+            first = WIDTH if is_own else 16
             return [first * max(1, min(4, round(v / max(1, min(value))))) for v in value]
     return value
 
@@ -317,7 +318,7 @@ def _varied(values: list[Any]) -> list[Any]:
 
 
 def _within(numbers: list[Any], layers: int) -> list[Any]:
-    """Numbers of layers that are still there where a few stand for many, each once and in the same order."""
+    """Of numbers of layers the last, where a few stand for many: so that one of the other kind is left beside it."""
     if not all(type(number) is int and 0 <= number < layers for number in numbers):
         return numbers
-    return list(dict.fromkeys(number * LAYERS // layers for number in numbers))
+    return [numbers[-1] * LAYERS // layers]
