@@ -43,10 +43,10 @@ def test_layers_that_are_given_out_are_among_those_of_the_small_model() -> None:
 
 
 def test_channels_of_a_part_have_the_same_size_where_they_are_read() -> None:
-    from transformers import Sam2VisionConfig
+    from transformers import RTDetrConfig
 
-    config = shrink(Sam2VisionConfig())
-    assert config.backbone_channel_list == config.backbone_config.embed_dim_per_stage[::-1]
+    config = shrink(RTDetrConfig())
+    assert config.encoder_in_channels == config.backbone_config.hidden_sizes[1:]
 
 
 def test_a_backbone_keeps_the_stages_that_it_gives_out() -> None:

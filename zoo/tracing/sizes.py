@@ -1,6 +1,6 @@
 """Small sizes for any configuration of `transformers`, by the names that it gives its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -121,7 +121,7 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
             listed = _lists(before)
             new: Any = shrink(before, how)
             widths |= _became(listed, _lists(new))
-        elif isinstance(value, list) and _are_channels(value, settings) and all(v in widths for v in value):
+        elif isinstance(value, list | tuple) and _are_channels(value, settings) and all(v in widths for v in value):
             new = [widths[v] for v in value]  # Of the channels that a part gives out.
         else:
             new = _small(name, value, settings, layers, how)
@@ -136,7 +136,7 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
     return config
 
 
-def _are_channels(value: list[Any], settings: Mapping[str, Any]) -> bool:
+def _are_channels(value: Sequence[Any], settings: Mapping[str, Any]) -> bool:
     """Whether these may be channels of several stages; all of the model's own width they are its own."""
     own = (settings.get("hidden_size"), settings.get("d_model"))
     return bool(value) and all(type(v) is int for v in value) and not all(v in own for v in value)
