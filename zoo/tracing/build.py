@@ -15,7 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from zoo.tracing.inputs import make_inputs, repaired
+from zoo.tracing.inputs import make_inputs
+from zoo.tracing.repairs import repaired
 from zoo.tracing.sizes import VOCABULARY, Shrink, shrink
 
 __all__ = ["VOCABULARY", "TinyModel", "build_tiny", "model_types", "randomise", "shrink", "tiny_of"]
@@ -99,6 +100,8 @@ def build_tiny(model_type: str, seed: int = 0) -> TinyModel:
     best: TinyModel | None = None
     classes = _classes_for(kind)
     for how in Shrink:
+        if best is not None and how > Shrink.NUMBERS:
+            return best
         for model_class in classes:
             try:
                 tiny = tiny_of(model_class, shrink(kind(), how), seed)
@@ -111,8 +114,8 @@ def build_tiny(model_type: str, seed: int = 0) -> TinyModel:
                 return tiny
             if best is None or tiny.unread < best.unread:
                 best = tiny
-        if best is not None:
-            return best
+    if best is not None:
+        return best
     raise RuntimeError(errors[0] if errors else "it has no model of its own, and is a part of others")
 
 
@@ -170,7 +173,7 @@ def _tried(model: nn.Module, config: Any, inputs: dict[str, Any], errors: list[s
                 tiny.run()
         except Exception as error:
             errors.append(_short(error, "+".join(inputs), type(error).__name__))
-            better = repaired(str(error), inputs, config)
+            better = repaired(str(error), inputs, config, model)
             if better is None:
                 return None
             inputs = better

@@ -1,7 +1,6 @@
 """Inputs that a tiny model runs on, by the names of what its `forward` takes."""
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,15 +9,13 @@ from torch import Tensor, nn
 
 from zoo.tracing.sizes import IMAGE, KEPT_TOKENS, PATCH, VOCABULARY, WIDTH
 
-__all__ = ["TEXT", "Needs", "make_inputs", "repaired"]
+__all__ = ["MAKERS", "TEXT", "Inputs", "Needs", "all_parts", "make", "make_inputs"]
 
 TEXT = (2, 8)
 """Sequences and tokens in each."""
 GRID = (1, 4, 4)
 """Patches of an image in time, height and width."""
 Inputs = dict[str, Any]
-FEATURES = re.compile(r"features?[:\s]+(?:torch\.Size\(\[)?(\d+)")
-"""How a model says for how many features it has found no place among the tokens."""
 
 
 class Needs:
@@ -28,20 +25,23 @@ class Needs:
         self.config = config
         parameters = inspect.signature(model.forward).parameters
         self.names = set(parameters)
+        self.notes = {name: str(p.annotation) for name, p in parameters.items()}
         self.required = [
             name for name, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
         ]
         self.generator = torch.Generator().manual_seed(1)
 
     def ids(self, *shape: int) -> Tensor:
-        return torch.randint(KEPT_TOKENS, VOCABULARY, shape or TEXT, generator=self.generator)
+        known = self.setting("vocab_size", default=VOCABULARY)
+        most = min(VOCABULARY, known) if isinstance(known, int) and known > KEPT_TOKENS + 1 else VOCABULARY
+        return torch.randint(KEPT_TOKENS, most, shape or TEXT, generator=self.generator)
 
     def noise(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, dtype=torch.float64)
 
     def setting(self, *names: str, default: Any = None) -> Any:
         """The first of these settings, of the configuration or its parts."""
-        for part in _parts(self.config):
+        for part in all_parts(self.config):
             for name in names:
                 if getattr(part, name, None) is not None:
                     return getattr(part, name)
@@ -65,57 +65,6 @@ def make_inputs(model: nn.Module, config: Any) -> Iterator[Inputs]:
         yield _completed(needs, found)
 
 
-def repaired(needed: str, inputs: Inputs, config: Any) -> Inputs | None:
-    """The same inputs with places for as many features as the model's error names; None where it names none."""
-    found = FEATURES.search(needed)
-    token = next((value for name in PLACES if (value := _place(config, name, inputs)) is not None), None)
-    if "input_ids" not in inputs or found is None or token is None:
-        return None
-    rows, length = TEXT
-    wanted = int(found[1])
-    if int((inputs["input_ids"] == token).sum()) == wanted:
-        # There are as many places as it says: it counts numbers, and each place holds some of them.
-        wanted //= _text_width(config)
-    count = -(-wanted // rows)
-    ids = inputs["input_ids"][:, -length:]
-    if not 0 < count <= 512:
-        return None
-    new = {**inputs, "input_ids": torch.cat([torch.full((rows, count), token), ids], 1)}
-    return _follow(new)
-
-
-def _text_width(config: Any) -> int:
-    text = config.get_text_config()
-    found = getattr(text, "hidden_size", None) or getattr(text, "d_model", None)
-    return found if isinstance(found, int) else WIDTH
-
-
-PLACES: Mapping[str, str] = {
-    "image": "pixel_values", "video": "pixel_values_videos", "audio": "input_features", "speech": "input_features",
-}  # fmt: skip
-"""Part of the name of a token -> the input that it keeps a place for."""
-
-
-def _place(config: Any, kind: str, inputs: Inputs) -> int | None:
-    if PLACES[kind] not in inputs and not (PLACES[kind] == "input_features" and "input_values" in inputs):
-        return None
-    for part in _parts(config):
-        for name in (f"{kind}_token_id", f"{kind}_token_index", f"{kind}_patch_id", f"{kind}_token"):
-            if isinstance(getattr(part, name, None), int):
-                return int(getattr(part, name))
-    return None
-
-
-def _follow(inputs: Inputs) -> Inputs:
-    """Masks and kinds of tokens as long as the tokens."""
-    ids = inputs["input_ids"]
-    if "attention_mask" in inputs:
-        inputs["attention_mask"] = torch.ones_like(ids)
-    if "mm_token_type_ids" in inputs:
-        inputs["mm_token_type_ids"] = (ids < KEPT_TOKENS).long()
-    return inputs
-
-
 def _candidates(needs: Needs) -> Iterator[Inputs]:
     names = needs.names
     fixed: Inputs = {"use_cache": False} if "use_cache" in names else {}
@@ -134,16 +83,42 @@ def _candidates(needs: Needs) -> Iterator[Inputs]:
             yield {**text, **fixed}
         if fixed:
             yield text
+        yield from _crossed(needs, {**text, **fixed})
+        yield from _coded(needs, fixed)
         yield {**text, "bbox": MAKERS["bbox"](needs, text)}
         yield {**text, "attention_mask": torch.ones(TEXT, dtype=torch.long)}
     for name in LONE:
         if name in names:
-            yield {name: MAKERS[name](needs, {})}
+            alone = {name: MAKERS[name](needs, {})}
+            yield alone
+            yield from _crossed(needs, alone)
     for name in ("hidden_states", "image", "inputs"):
         if name in names:
             yield {name: next(_images(needs))}
+    if "past_values" in names:
+        yield {"past_values": needs.noise(2, needs.setting("context_length", default=32))}
+    if text:
+        for name in sorted(LAST & names):
+            yield {**text, name: MAKERS[name](needs, text)}
     if needs.required:
         yield {}
+
+
+def _crossed(needs: Needs, inputs: Inputs) -> Iterator[Inputs]:
+    """With the states of an encoder, for a decoder that stands alone."""
+    if "encoder_hidden_states" in needs.names:
+        yield {**inputs, "encoder_hidden_states": MAKERS["encoder_hidden_states"](needs, inputs)}
+
+
+def _coded(needs: Needs, fixed: Inputs) -> Iterator[Inputs]:
+    """Tokens of several codebooks at each place, in the layouts there are, for a decoder of sound."""
+    books = needs.setting("num_codebooks", "num_channels", "n_codes_total")
+    if isinstance(books, int) and "pixel_values" not in needs.names:
+        rows, length = TEXT
+        for shape in ((rows * books, length), (rows, length, books), (rows, books, length)):
+            coded = {"input_ids": needs.ids(*shape), **fixed}
+            yield from _crossed(needs, coded)
+            yield coded
 
 
 def _seen(needs: Needs) -> Iterator[Inputs]:
@@ -165,7 +140,17 @@ def _seen(needs: Needs) -> Iterator[Inputs]:
         patch = needs.setting("patch_size", default=PATCH)
         places = torch.cartesian_prod(torch.arange(1, 4), torch.arange(1, 4)).expand(2, 9, 2)
         yield {"flattened_patches": torch.cat([places, needs.noise(2, 9, needs.channels * patch**2)], -1)}
+    if "pixel_values" in names and "target_sizes" in names:
+        patch = needs.setting("patch_size", default=PATCH)
+        yield {
+            "pixel_values": needs.noise(1, needs.channels, patch, patch * 32),
+            "target_sizes": torch.tensor([[4, 4]] * 2),
+        }
     if "pixel_values" in names:
+        if "pixel_values_videos" in names:
+            size = needs.setting("image_size", default=IMAGE)
+            frames = needs.noise(2, 8, needs.channels, size, size)
+            yield {"pixel_values": next(_images(needs)), "pixel_values_videos": frames}
         for pixels in _images(needs):
             yield {"pixel_values": pixels}
             if "image_sizes" in names:
@@ -182,13 +167,14 @@ def _gridded(needs: Needs, grid: str) -> Iterator[Inputs]:
     """Patches of two images behind each other, in the layouts there are."""
     time, height, width = GRID
     patch = needs.setting("patch_size", default=PATCH)
-    depth = needs.setting("temporal_patch_size", default=1)
+    depth = needs.setting("temporal_patch_size", "patch_temporal", default=1)
     name = "pixel_values" if "pixel_values" in needs.names else "hidden_states"
     count = 2 * time * height * width
     flat = needs.noise(count, needs.channels * depth * patch * patch)
     sides = torch.tensor([GRID if grid != "image_grid_hw" else GRID[1:]] * 2)
     for pixels in (
         flat,
+        flat.reshape(2, count // 2, -1),
         needs.noise(count, needs.channels, patch, patch),
         needs.noise(1, count, needs.channels, patch, patch),
     ):
@@ -203,10 +189,16 @@ def _images(needs: Needs) -> Iterator[Tensor]:
     if height < 64:
         yield needs.noise(2, channels, 64, 64)
     yield needs.noise(2, needs.setting("num_frames", default=4), channels, height, width)
+    if isinstance(frames := needs.setting("num_frames"), int):
+        yield needs.noise(2 * frames, channels, height, width)
     yield needs.noise(2, channels, 128, 128)
     yield needs.noise(2, 1, channels, height, width)
     yield needs.noise(2, 2, channels, height, width)
     yield needs.noise(2, channels, 224, 224)
+    patch = needs.setting("patch_size", default=PATCH)
+    if isinstance(patch, int):
+        yield needs.noise(2, (height // patch) * (width // patch), channels * patch * patch)
+    yield needs.noise(2, 1, needs.setting("max_num_tiles", default=4), channels, height, width)
 
 
 def _heard(needs: Needs) -> Iterator[Inputs]:
@@ -216,6 +208,7 @@ def _heard(needs: Needs) -> Iterator[Inputs]:
         bins = needs.setting(
             "num_mel_bins", "input_feat_per_channel", "feature_size", "mel_bins", "input_dim", "n_mels", default=8
         )
+        yield from _lengths(needs, bins)
         length = 2 * needs.setting("max_source_positions", default=32)
         for shape in ((2, bins, min(length, 3000)), (2, 64, bins), (2, 1, 64, bins), (2, 64, WIDTH)):
             features: Inputs = {"input_features": needs.noise(*shape)}
@@ -223,7 +216,9 @@ def _heard(needs: Needs) -> Iterator[Inputs]:
             for mask in ("input_features_mask", "feature_attention_mask"):
                 if mask in names:
                     yield {**features, mask: torch.ones(2, max(shape[1:]), dtype=torch.long)}
-    elif "input_values" in names:
+            if {"input_features", "input_values"} <= set(needs.required):
+                yield {**features, "input_values": needs.noise(2, 1, 2400)}
+    if "input_values" in names:
         bins = needs.setting("num_mel_bins")
         if bins:
             yield {"input_values": needs.noise(2, needs.setting("max_length", default=64), bins)}
@@ -232,22 +227,52 @@ def _heard(needs: Needs) -> Iterator[Inputs]:
     yield {}
 
 
-def _parts(config: Any) -> list[Any]:
+def _lengths(needs: Needs, bins: int) -> Iterator[Inputs]:
+    """Sounds behind each other with the length of each, and sounds of whole windows."""
+    window = 2 * needs.setting("n_window", default=32)
+    if "feature_lens" in needs.names:
+        lengths = torch.tensor([window, window])
+        sounds = {"input_features": needs.noise(bins, 2 * window), "feature_lens": lengths}
+        if "aftercnn_lens" in needs.names:
+            sounds["aftercnn_lens"] = (lengths - 1) // 2 + 1
+        yield sounds
+    if "input_features_mask" in needs.names:
+        for shape in ((2, bins, 2 * window), (2, 2 * window, bins)):
+            mask = torch.ones(2, 2 * window, dtype=torch.long)
+            yield {"input_features": needs.noise(*shape), "input_features_mask": mask}
+
+
+def all_parts(config: Any) -> list[Any]:
     from transformers import PretrainedConfig
 
     parts = [value for value in vars(config).values() if isinstance(value, PretrainedConfig)]
-    return [config, *(sub for part in parts for sub in _parts(part))]
+    return [config, *(sub for part in parts for sub in all_parts(part))]
 
 
 def _completed(needs: Needs, inputs: Inputs) -> Inputs:
     """With all that `forward` requires, as far as it is known how to make it."""
-    wanted = [name for name in needs.required if name not in inputs and name in MAKERS]
+    wanted = [name for name in needs.required if name not in inputs and name not in MADE]
     for companion, reasons in COMPANIONS.items():
         if companion in needs.names and companion not in inputs and any(reason in inputs for reason in reasons):
             wanted.append(companion)
     for name in wanted:
-        inputs = {**inputs, name: MAKERS[name](needs, inputs)}
+        inputs = {**inputs, name: make(name, needs, inputs)}
     return inputs
+
+
+def make(name: str, needs: Needs, inputs: Inputs) -> Any:
+    """An input by its name, or else by what its name ends with and its annotation."""
+    if name in MAKERS:
+        return MAKERS[name](needs, inputs)
+    note = needs.notes.get(name, "")
+    if "int" in note and "Tensor" not in note:
+        return TEXT[1]
+    if name.endswith(("_ids", "_idx", "_index", "_code", "_codes", "_type", "marks")):
+        return needs.ids() % 4 if not name.endswith("input_ids") else needs.ids()
+    if name.endswith(("mask", "_padding")):
+        return _ones(*inputs)(needs, inputs)
+    states = needs.noise(*TEXT, needs.width)
+    return [states] if note.startswith("list[") else states
 
 
 def _past(needs: Needs) -> tuple[int, ...]:
@@ -272,11 +297,18 @@ def _ones(*names: str) -> Maker:
     return make
 
 
+def _first(count: int) -> Tensor:
+    """A mask of the first places of each text."""
+    return (torch.arange(TEXT[1]) < count).expand(TEXT).long()
+
+
 def _states(*lead: int, setting: tuple[str, ...] = ()) -> Maker:
     """Activations of the model's width."""
     return lambda needs, _: needs.noise(*lead, needs.setting(*setting, default=needs.width) if setting else needs.width)
 
 
+MADE = ("pixel_values", "input_features", "input_values", "hidden_states", "pixel_values_videos")
+"""Inputs of which `_candidates` knows more than one form, so that one is not made where it leaves them out."""
 MAKERS: Mapping[str, Maker] = {
     "input_ids": lambda needs, _: needs.ids(),
     "decoder_input_ids": lambda needs, _: needs.ids(),
@@ -289,7 +321,7 @@ MAKERS: Mapping[str, Maker] = {
     "input_features_mask": _ones("input_features"),
     "hidden_states": _states(*TEXT),
     "inputs_embeds": _states(*TEXT),
-    "encoder_hidden_states": _states(2, 5),
+    "encoder_hidden_states": _states(2, 5, setting=("encoder_hidden_size", "cross_attention_hidden_size")),
     "query_embeds": _states(2, 4),
     "query_tokens": _states(2, 4),
     "context": _states(2, 6),
@@ -297,6 +329,7 @@ MAKERS: Mapping[str, Maker] = {
     "visual_embeds": _states(2, 4, setting=("visual_embedding_dim",)),
     "visual_pos": lambda needs, _: needs.noise(2, 4, 4),
     "inputs": lambda needs, _: needs.ids(),
+    "image_merge_sizes": lambda needs, _: torch.tensor([2, 2]),
     "merge_sizes": lambda needs, _: torch.tensor([2, 2]),
     "aspect_ratio_ids": lambda needs, _: torch.ones(2, 1, dtype=torch.long),
     "aspect_ratio_mask": lambda needs, _: torch.ones(2, 1, needs.setting("max_num_tiles", default=4), dtype=torch.long),
@@ -313,10 +346,32 @@ MAKERS: Mapping[str, Maker] = {
     "future_values": lambda needs, _: needs.noise(2, needs.setting("prediction_length", default=4)),
     "spectrogram": lambda needs, _: needs.noise(2, 12, needs.setting("model_in_dim", "num_mel_bins", default=8)),
     "latents": _states(2, 16),
+    "states": lambda needs, _: needs.noise(*TEXT, needs.setting("state_dim", default=needs.width)),
+    "actions": lambda needs, _: needs.noise(*TEXT, needs.setting("act_dim", default=needs.width)),
+    "rewards": lambda needs, _: needs.noise(*TEXT, 1),
+    "returns_to_go": lambda needs, _: needs.noise(*TEXT, 1),
+    "timesteps": lambda needs, _: torch.arange(TEXT[1]).expand(TEXT),
+    "time_step": lambda needs, _: needs.noise(2),
+    "freq": lambda needs, _: torch.zeros(2, 1, dtype=torch.long),
+    "past_values_padding": lambda needs, inputs: torch.zeros(inputs["past_values"].shape),
+    "audio_mel": lambda needs, _: needs.noise(2, 64, needs.setting("input_feat_size", default=8)),
+    "audio_mel_mask": lambda needs, _: torch.zeros(2, 64, dtype=torch.bool),
+    "context_attention_mask": _ones("context_input_ids"),
+    "doc_scores": lambda needs, _: needs.noise(1, 2),
+    "lang_ids": lambda needs, _: torch.zeros(2, dtype=torch.long),
+    "image_embeds_position_mask": lambda needs, _: _first(needs.setting("latent_query_num", default=4)),
+    "image_attention_mask": lambda needs, _: torch.ones(*TEXT, 1, dtype=torch.long),
 }
 """Input -> how it is made, for those that do not stand in `_candidates`."""
 COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "mm_token_type_ids": ("image_grid_thw",),
+    "image_merge_sizes": ("image_grid_thw",),
+    "image_embeds_position_mask": ("pixel_values",),
+    "image_attention_mask": ("pixel_values",),
+    "actions": ("states",),
+    "rewards": ("states",),
+    "returns_to_go": ("states",),
+    "timesteps": ("states",),
     "qformer_input_ids": ("pixel_values",),
     "future_values": ("past_time_features", "past_observed_mask", "past_values"),
     "future_time_features": ("past_time_features", "past_values"),
@@ -324,5 +379,7 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "visual_pos": ("visual_feats", "input_ids"),
 }
 """Input that some models want beside another, though it is not required."""
-LONE = ("inputs", "hidden_states", "query_embeds", "inputs_embeds", "past_values", "spectrogram", "latents")
+LONE = ("inputs", "hidden_states", "query_embeds", "inputs_embeds", "past_values", "spectrogram", "latents", "states")
 """Inputs that do for themselves."""
+LAST = frozenset({"lang_ids", "context_input_ids"})
+"""Inputs that are tried beside a text where nothing else has done."""

@@ -1,6 +1,6 @@
 """Small sizes for any configuration of `transformers`, by the names that it gives its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -25,7 +25,7 @@ SIZES: tuple[tuple[int, str], ...] = (
         HEADS,
         "num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads "
         "decoder_num_attention_heads num_self_attention_heads num_cross_attention_heads attention_heads "
-        "num_attention_heads_text encoder_num_attention_heads",
+        "num_attention_heads_text encoder_num_attention_heads pred_num_attention_heads",
     ),
     (
         HIDDEN,
@@ -59,24 +59,28 @@ SIZES: tuple[tuple[int, str], ...] = (
         8,
         "qk_rope_head_dim num_mel_bins rotary_dim attention_head_size linear_key_head_dim mamba_head_dim "
         "linear_value_head_dim mamba_d_state state_size attention_key_size mamba_d_head rope_dim "
-        "mamba_n_heads mamba_num_heads num_position_embeddings_per_axis",
+        "mamba_n_heads mamba_num_heads num_position_embeddings_per_axis model_in_dim",
     ),
     (
         4,
         "num_experts n_routed_experts num_local_experts index_topk num_queries linear_num_value_heads "
         "n_mels_min num_codevectors_per_group num_conv_pos_embedding_groups num_filters "
-        "index_n_heads codebook_size_min moe_num_experts num_latents num_learnable_queries norm_num_groups num_groups",
+        "index_n_heads codebook_size_min moe_num_experts num_latents num_learnable_queries norm_num_groups num_groups "
+        "mm_tokens_per_image latent_query_num",
     ),
     (
         2,
         "num_key_value_heads num_experts_per_tok linear_num_key_heads top_k moe_topk n_shared_experts "
-        "num_kv_heads moe_k n_kv_heads sinkhorn_iterations",
+        "num_kv_heads moe_k n_kv_heads sinkhorn_iterations num_experts_per_token",
     ),
     (
         1,
         "n_group topk_group mamba_n_groups n_groups decoder_sparse_step temporal_patch_size first_k_dense_replace",
     ),
     (10, "num_labels"),
+    (3 * PATCH * PATCH, "patch_embed_hidden_size"),
+    (5, "coordinate_size"),
+    (6, "shape_size"),
     (32, "upsample_groups context_length"),
     (4, "prediction_length"),
     (1, "num_blocks"),
@@ -107,12 +111,18 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
     from transformers import PretrainedConfig
 
     settings = {name: value for name, value in vars(config).items() if not name.startswith("_")}
-    layers = next(
-        (settings[n] for n in ("num_hidden_layers", "n_layer", "num_layers") if isinstance(settings.get(n), int)), 0
-    )
-    for name, value in settings.items():
+    layers = next((settings[name] for name in COUNTS if isinstance(settings.get(name), int)), 0)
+    if len(config.__dict__.get("_out_indices") or ()) > LAYERS and isinstance(settings.get("depths"), list | tuple):
+        layers = 0  # Those are stages, and all that are given out have to stay.
+    widths: dict[int, int] = {}
+    for name, value in sorted(settings.items(), key=lambda item: not isinstance(item[1], PretrainedConfig)):
         if isinstance(value, PretrainedConfig):
-            new: Any = shrink(_at_hand(value), how)
+            before = _at_hand(value)
+            listed = _lists(before)
+            new: Any = shrink(before, how)
+            widths |= _became(listed, _lists(new))
+        elif isinstance(value, list | tuple) and _are_channels(value, settings) and all(v in widths for v in value):
+            new = [widths[v] for v in value]  # Of the channels that a part gives out.
         else:
             new = _small(name, value, settings, layers, how)
         if new is not value:
@@ -124,6 +134,28 @@ def shrink(config: Any, how: Shrink = Shrink.ALL) -> Any:
     if how is Shrink.PLAIN:
         _fill(own)
     return config
+
+
+def _are_channels(value: Sequence[Any], settings: Mapping[str, Any]) -> bool:
+    """Whether these may be channels of several stages; all of the model's own width they are its own."""
+    own = (settings.get("hidden_size"), settings.get("d_model"))
+    return bool(value) and all(type(v) is int for v in value) and not all(v in own for v in value)
+
+
+def _lists(config: Any) -> dict[str, list[int]]:
+    """Widths by stage, as they stand in a part."""
+    found = {name: list(value) for name, value in vars(config).items() if isinstance(value, list | tuple)}
+    return {
+        name: value
+        for name, value in found.items()
+        if all(type(v) is int for v in value) and max(value, default=0) >= 64
+    }
+
+
+def _became(before: Mapping[str, list[int]], after: Mapping[str, list[int]]) -> dict[int, int]:
+    """Width -> what it is in the small part, for lists that are as long as they were."""
+    pairs = [(before[name], after[name]) for name in before if len(after.get(name, ())) == len(before[name])]
+    return {old: new for olds, news in pairs for old, new in zip(olds, news, strict=True) if old >= 16}
 
 
 def _at_hand(config: Any) -> Any:
@@ -159,6 +191,14 @@ def _agree(own: dict[str, Any]) -> None:
     if isinstance(own.get("width_coefficient"), float) and own.get("hidden_dim") == WIDTH:
         # EfficientNet's last convolution has 1,280 channels times this, whatever is said of the others.
         own["width_coefficient"] = WIDTH / 1280
+    if all(isinstance(own.get(name), int) for name in ("patch_dim", "num_channels", "patch_size")):
+        own["patch_dim"] = own["num_channels"] * own["patch_size"] ** 2
+    if isinstance(own.get("pixel_shuffle_ratio"), float) and own.get("intermediate_size") == HIDDEN:
+        # What is behind the shuffle reads the hidden units of several places.
+        own["intermediate_size"] = int(own["hidden_size"] / own["pixel_shuffle_ratio"] ** 2)
+    if isinstance(own.get("vision_output_dim"), int) and isinstance(own.get("intermediate_layers_indices"), list):
+        # What goes out is the last layer beside those that are named.
+        own["vision_output_dim"] = own["hidden_size"] * (1 + len(own["intermediate_layers_indices"]))
     if isinstance(own.get("qk_nope_head_dim"), int) and isinstance(own.get("qk_rope_head_dim"), int):
         # Part of a head's dimensions has positions; some classes call that part `head_dim`.
         own["qk_head_dim"] = own["qk_nope_head_dim"] + own["qk_rope_head_dim"]
@@ -170,7 +210,8 @@ def _agree_stages(own: dict[str, Any]) -> None:
     """A backbone has a layer for each stage that it gives out."""
     given = own.get("_out_indices") or []
     if isinstance(own.get("num_hidden_layers"), int) and isinstance(own.get("stage_names"), list) and given:
-        layers = own["num_hidden_layers"] = max(LAYERS, len(given))
+        stages = own["depths"] if isinstance(own.get("depths"), list) else given
+        layers = own["num_hidden_layers"] = max(LAYERS, len(given), len(stages))
         names = own["stage_names"] = ["stem", *(f"stage{stage}" for stage in range(1, layers + 1))]
         own["_out_indices"] = list(range(layers + 1 - len(given), layers + 1))
         own["_out_features"] = [names[index] for index in own["_out_indices"]]
@@ -192,19 +233,23 @@ def _small(name: str, value: Any, settings: Mapping[str, Any], layers: int, how:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
-        return _small_number(name, value, settings, how)
+        return _small_number(name, value, settings, layers, how)
     if isinstance(value, list | tuple) and value:
-        return _small_list(name, list(value), layers, how)
+        return _small_list(name, list(value), settings, layers, how)
+    if isinstance(value, dict) and name.endswith("patch_to_query_dict") and how <= Shrink.NUMBERS:
+        return {(IMAGE // PATCH) ** 2: LAYERS * HEADS}
     if isinstance(value, dict) and "mrope_section" in value and how <= Shrink.NUMBERS:
         return _sectioned(value, 16 if settings.get("head_dim") and how is not Shrink.PLAIN else WIDTH // HEADS)
     return value
 
 
-def _small_number(name: str, value: int, settings: Mapping[str, Any], how: Shrink) -> int:
+def _small_number(name: str, value: int, settings: Mapping[str, Any], layers: int, how: Shrink) -> int:
     if name.endswith(TOKENS):
         return _special(name, value)
     if how is Shrink.NOTHING or (how is Shrink.DEPTH and name not in DEPTHS):
         return value
+    if name.endswith("_layer_id") and 0 <= value < layers and layers > LAYERS:
+        return value * LAYERS // layers
     if name == "num_key_value_heads" and value == settings.get("num_attention_heads"):
         return HEADS
     if name in SMALL:
@@ -215,8 +260,10 @@ def _small_number(name: str, value: int, settings: Mapping[str, Any], how: Shrin
     return value
 
 
+COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "depth")
+"""Settings that say how many layers there are, the surest first."""
 TOKENS = ("token_id", "token_index")
-WIDTHS = ("_dim", "_size", "_channels", "_channel", "_width", "_rank", "_features", "_filters")
+WIDTHS = ("_dim", "_size", "_channels", "_channel", "_width", "_rank", "_features", "_filters", "_dimension")
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 3,
            "cls_token_id": 4, "unk_token_id": 5, "mask_token_id": 6}  # fmt: skip
 PLACES = ("image", "video", "audio", "start", "begin", "bos", "end", "eos")
@@ -235,13 +282,17 @@ def _special(name: str, value: int) -> int:
     return 10 + sum(map(ord, name)) % (KEPT_TOKENS - 10) if value >= KEPT_TOKENS else value
 
 
-def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[Any]:
+def _small_list(name: str, value: list[Any], settings: Mapping[str, Any], layers: int, how: Shrink) -> list[Any]:
     if name.endswith(("token_id", "token_ids")) and all(isinstance(v, int) for v in value):
         return [min(v, 8) for v in value]
     if layers > LAYERS and len(value) == layers and how <= Shrink.DEPTH:
         return _varied(value)
+    if name.endswith(("_indexes", "_layer_indices", "_layers_indices")) and layers > LAYERS > 0 and how <= Shrink.DEPTH:
+        return _within(value, layers)
     if name == "gnn_layers_types" and how <= Shrink.DEPTH:
         return value[:LAYERS]
+    if name.endswith("_feature_layers") and how <= Shrink.DEPTH and all(type(v) is int for v in value):
+        return [max(v, -LAYERS) if v < 0 else min(v, LAYERS - 1) for v in value]
     if name.endswith(("pinpoints", "resolutions")):
         return [[IMAGE, IMAGE]] if how < Shrink.DEPTH else value[:1]
     if name.startswith("image_size") and how <= Shrink.NUMBERS and all(type(v) is int for v in value):
@@ -254,7 +305,9 @@ def _small_list(name: str, value: list[Any], layers: int, how: Shrink) -> list[A
         return [2] * len(value)
     if all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         if max(value) >= 64 and name not in ("out_indices",) and not name.endswith(("kernel", "stride", "ids")):
-            return [16 * max(1, min(4, round(v / max(1, min(value))))) for v in value]
+            is_own = value[0] == min(value) and value[0] in (settings.get("hidden_size"), settings.get("d_model"))
+            first = WIDTH if is_own else 16
+            return [first * max(1, min(4, round(v / max(1, min(value))))) for v in value]
     return value
 
 
@@ -262,3 +315,10 @@ def _varied(values: list[Any]) -> list[Any]:
     """Of one setting for each layer: two that differ, if any do."""
     other = next((value for value in values if value != values[0]), values[0])
     return [values[0], other]
+
+
+def _within(numbers: list[Any], layers: int) -> list[Any]:
+    """Of numbers of layers the last, where a few stand for many: so that one of the other kind is left beside it."""
+    if not all(type(number) is int and 0 <= number < layers for number in numbers):
+        return numbers
+    return [numbers[-1] * LAYERS // layers]
