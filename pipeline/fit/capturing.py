@@ -56,10 +56,13 @@ def side_stream(device: torch.device) -> Iterator[None]:
 
 
 class Graphs:
-    """Kinds of steps, each recorded once it has been done a few times; without a recorder each is done as it is."""
+    """Kinds of steps, each recorded once it has been done a few times; without a recorder each is done as it is.
 
-    def __init__(self, recorder: Recorder | None) -> None:
-        self.recorder = recorder
+    Where a step cannot be recorded, `when_refused` undoes what half of it has left, and all steps are done as they are.
+    """
+
+    def __init__(self, recorder: Recorder | None, when_refused: Callable[[], None] = lambda: None) -> None:
+        self.recorder, self.when_refused = recorder, when_refused
         self.replays: dict[Hashable, Replay] = {}
         self.done: Counter[Hashable] = Counter()
 
@@ -81,6 +84,7 @@ class Graphs:
             self.replays[kind] = self.recorder(work)
         except RuntimeError as error:  # Of CUDA's and torch's own: an operation that a graph cannot hold.
             self.recorder = None
+            self.when_refused()
             _tell_once(next(iter(str(error).splitlines()), "") or type(error).__name__)
 
 

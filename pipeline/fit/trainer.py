@@ -103,7 +103,7 @@ class Trainer:
         epochs = math.ceil(total_steps / problem.steps_per_epoch)
         is_plateau = settings.schedule == "plateau"
         self.plateau = Plateau(problem.num_slots, epochs=epochs, device=self.device) if is_plateau else None
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.scaler = self._new_scaler()
         self.best = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
         self.best_losses = torch.full((problem.num_slots,), math.inf, device=self.device)
         self.window = torch.zeros(problem.num_slots, device=self.device)
@@ -124,7 +124,16 @@ class Trainer:
         if self.settings.accumulate > 1:
             log.info("Steps of several batches are not captured as CUDA graphs: they run operation by operation.")
             return Graphs(None)
-        return Graphs(recorder or CudaRecorder())
+        return Graphs(recorder or CudaRecorder(), self._renew_scaler)
+
+    def _new_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
+
+    def _renew_scaler(self) -> None:
+        """A recording that broke off left the scaler in the middle of a step."""
+        kept = self.scaler.state_dict()
+        self.scaler = self._new_scaler()
+        self.scaler.load_state_dict(kept)
 
     def run(self) -> TrainResult:
         """Train to the end, or until no slot has improved for `patience` epochs."""

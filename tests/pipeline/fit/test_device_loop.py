@@ -1,5 +1,6 @@
 """The loop as a GPU runs it, on the CPU: a step asks for nothing, and results are those of looking at every step."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,6 +148,33 @@ def test_a_step_that_is_recorded_once_gives_the_same_bits(way: str) -> None:
     assert captured.run() == eager.run()
     assert_same(state(captured.net), state(eager.net))
     assert captured.graphs.replays
+
+
+@pytest.mark.parametrize("way", ["fp16", "fp16, rmsprop"])
+def test_a_recording_that_breaks_off_in_the_optimiser_is_done_step_by_step(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = work(WAYS[way], CAPTURED, recorder=lambda step: record(step), with_measure=False)
+
+    def refuse(*words: object, **more: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    def record(step: Callable[[], None]) -> Callable[[], object]:
+        """As CUDA does, nothing is computed by it."""
+        before = fit.now.clone(), [each.detach().clone() for each in fit.net.parameters()]
+        with monkeypatch.context() as patched:
+            for optimizer in fit.optimizers:
+                patched.setattr(optimizer, "step", refuse)
+            try:
+                step()
+            finally:
+                assert torch.equal(fit.now, before[0])
+                assert all(map(torch.equal, fit.net.parameters(), before[1]))
+        raise AssertionError("it was recorded")
+
+    found = fit.run()
+    assert fit.graphs.recorder is None and fit.step == fit.total_steps
+    assert all(map(math.isfinite, found.losses))
 
 
 def test_the_host_draws_as_it_always_did() -> None:
