@@ -4,7 +4,7 @@ python -m benchmarks.wiring --page
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,12 @@ def _counts(found: Found) -> Iterator[str]:
         f" built, of which {counts['proven'] / (built + idle):.1%} are proven. The other {counts['not built'] - idle}"
         " are not built: parts of other models, classes that want a package that is not installed, and configurations"
         " that cannot be made small in this way."
+    )
+    yield ""
+    states = Counter(row["code"] for row in found["types"])
+    yield (
+        f"Not all rows are of one state of the code: {', '.join(f'{count}' for _, count in states.most_common())} rows are"
+        " of states that differ in how tiny models and their inputs are made (`code` in the results)."
     )
     yield ""
     yield (
