@@ -117,8 +117,8 @@ def _counts(found: Found) -> Iterator[str]:
     yield ""
     states = Counter(row["code"] for row in found["types"])
     yield (
-        f"Not all rows are of one state of the code: {', '.join(str(count) for _, count in states.most_common())} are of"
-        " states that differ in how tiny models and their inputs are made (`code` in the results)."
+        f"Not all rows are of one state of the code: {', '.join(str(count) for _, count in states.most_common())} are"
+        " of states that differ in how tiny models and their inputs are made (`code` in the results)."
     )
     yield ""
     yield (
