@@ -88,21 +88,8 @@ transaction that gave way to another one, too many connections."""
 DAMAGED = ("is not a usable SQLite database", "Name another file with `--db`, or restore this one from a copy.")
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 """What turning the values of a row into a record raises where they are not as they were written."""
-DECODERS = (
-    "json",
-    "patterndb.connection.binary",
-    "patterndb.connection.floats",
-    "patterndb.exports.",
-    "patterndb.models",
-    "patterndb.neighbours.",
-    "patterndb.patterns.",
-    "patterndb.records",
-    "patterndb.row_digests",
-    "patterndb.runs.",
-    "patterndb.tables",
-    "sqlalchemy",
-)
-"""Modules that do so; the same error of another one is a bug."""
+HOUSE = ("cli", "dna_zoo", "explorer", "library", "patterndb", "pipeline", "tests", "zoo")
+"""Packages of ours: the same error of another one than this is a bug."""
 SQLITE_FAILURES = {
     "not a database": DAMAGED,
     "malformed": DAMAGED,
@@ -348,11 +335,12 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
 
 
 def _is_of_a_value(error: BaseException) -> bool:
-    """Whether the error comes of turning a value of a row into a record, and not of what is done with records."""
-    module = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        module = frame.f_globals.get("__name__", "")
-    return module.startswith(DECODERS)
+    """Whether the error comes of turning values of rows into records, and not of what is done with records: the last
+    code of ours that it went through is of this package, whichever library that called."""
+    packages = [
+        frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next((each for each in reversed(packages) if each in HOUSE), "") == "patterndb"
 
 
 def unreadable(error: Exception, url: URL) -> StoreError:
