@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from patterndb.connection.engine import make_engine, parse_url
+from patterndb.store import PatternDatabase
 from patterndb.tables import METADATA
 from tests.support.mining import HISTORY
 
@@ -47,6 +48,19 @@ def start_mining(folders: Sequence[Path], home: Path, url: str, *options: str) -
         start_new_session=True,
         preexec_fn=_hear_signals,
     )
+
+
+def stages_of(url: str, key: str) -> set[str]:
+    """The stages of a model that the runs in the database name."""
+    with PatternDatabase.open(url) as database:
+        models = [each for run in database.runs() for each in run.models]
+        return {stage.stage for each in models if each.key == key for stage in each.stages}
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a process that comes to its end."""
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
 
 
 def _hear_signals() -> None:

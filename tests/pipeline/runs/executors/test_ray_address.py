@@ -2,34 +2,21 @@
 node that is gone costs the stage it was at."""
 
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dna_zoo.errors import SettingsError
-from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.runs.executors.ray_start import joined
 from pipeline.settings import make_settings
 from tests.pipeline.runs.executors.conftest import NODE
 from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
-from tests.support.workers import rows_of, start_mining, wait_for
+from tests.support.workers import ended, rows_of, stages_of, start_mining, wait_for
 
 EPOCHS = 200
-
-
-def stages_of(url: str, key: str) -> set[str]:
-    with PatternDatabase.open(url) as database:
-        models = [each for run in database.runs() for each in run.models]
-        return {stage.stage for each in models if each.key == key for stage in each.stages}
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.mark.slow

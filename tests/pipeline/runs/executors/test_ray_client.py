@@ -3,7 +3,6 @@ finds, Ctrl-C ends its tasks, a killed worker costs one stage, and a cluster tha
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.settings import make_settings
 from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
-from tests.support.workers import command_of, processes_below, rows_of, start_mining, wait_for
+from tests.support.workers import command_of, ended, processes_below, rows_of, stages_of, start_mining, wait_for
 
 pytestmark = pytest.mark.filterwarnings(
     # Ray leaves the logs of the client server open that it starts.
@@ -35,20 +34,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [make_tiny_checkpoint(kind, root / name, seed).parent for seed, (name, kind) in enumerate(names.items())]
 
 
-def stages_of(url: str, key: str) -> set[str]:
-    with PatternDatabase.open(url) as database:
-        models = [each for run in database.runs() for each in run.models]
-        return {stage.stage for each in models if each.key == key for stage in each.stages}
-
-
 def tasks_of(key: str) -> list[int]:
     """The processes of this cluster, which are below the test's, that mine the model."""
     return [each for each in processes_below(os.getpid()) if f"mine {key}" in command_of(each)]
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.mark.slow

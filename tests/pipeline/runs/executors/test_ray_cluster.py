@@ -17,7 +17,7 @@ from pipeline.runs.executors.work import PlannedModel
 from pipeline.settings import MineSettings, make_settings
 from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
-from tests.support.workers import command_of, processes_below, rows_of, start_mining, wait_for
+from tests.support.workers import command_of, ended, processes_below, rows_of, stages_of, start_mining, wait_for
 
 EPOCHS, ENDLESS = 300, 1_000_000
 SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu"]
@@ -35,21 +35,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [root / name for name in ("bert", "gpt", "broken")]
 
 
-def stages_of(url: str, key: str) -> set[str]:
-    with PatternDatabase.open(url) as database:
-        return {
-            stage.stage for run in database.runs() for each in run.models if each.key == key for stage in each.stages
-        }
-
-
 def task_of(process: subprocess.Popen[str], key: str) -> int:
     """The process of the task that mines the model."""
     return int(wait_for(lambda: next((e for e in processes_below(process.pid) if f"mine {key}" in command_of(e)), 0)))
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.mark.slow
