@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
+# Most tests start programs; without kept bytecode each of them compiles the packages again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install mine test test-fast check format bench golden clean
 
@@ -39,10 +42,10 @@ mine: $(VENV)/.demo ## mine MiniLM-L6 and the specimens, and print the findings
 	@benchmarks/demo.sh $(BIN)/dna-zoo
 
 test: $(VENV)/.browser ## run all tests, on every core (at most 15 minutes on two)
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.dev ## run the tests without real models, PostgreSQL, browsers and long fits (at most 90 seconds)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not postgres and not minilm and not browser"
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not postgres and not minilm and not browser"
 
 golden: $(VENV)/.dev ## compare what this version finds with the kept results (about 4 minutes)
 	@$(BIN)/python -m benchmarks.golden

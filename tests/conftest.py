@@ -200,7 +200,8 @@ def database(database_url: str) -> "Iterator[PatternDatabase]":
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow are also: what looks at mined models, which each process mines for itself; and whatever is asked of every
-    card, for the cards of the wider zoo."""
+    card, for the cards of the wider zoo. Files with slow tests come first, so that no process waits at the end for
+    another's long file."""
     from zoo.wider import WIDER_CARDS
 
     for item in items:
@@ -210,3 +211,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if is_wider or "mined_home" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -71,6 +71,7 @@ def test_the_page_has_the_kept_results() -> None:
     assert lines in (ROOT / "docs" / "using.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_figure_that_could_not_be_had_is_left_out_of_the_curve(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     rows = [evaluation("a", 0.01, 0.1), evaluation("a", 0.01, residual=2), evaluation("b", 0.01, kind="encoder")]

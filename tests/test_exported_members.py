@@ -5,8 +5,6 @@ import inspect
 import pkgutil
 from types import ModuleType
 
-import pytest
-
 PACKAGES = ("dna_zoo", "zoo", "pipeline", "patterndb", "library", "explorer", "cli")
 
 
@@ -30,20 +28,29 @@ def defined_in(module: ModuleType) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", module_names())
-def test_all_names_what_the_module_defines(name: str) -> None:
-    module = importlib.import_module(name)
+def faults_of(module: ModuleType) -> list[str]:
+    """What is wrong with its `__all__`, in words."""
     exported = getattr(module, "__all__", None)
     if exported is None:
         # A package that is only a folder, with its docstring, exports nothing.
-        assert hasattr(module, "__path__") and not defined_in(module), f"{name} has no __all__"
-        return
-    assert len(set(exported)) == len(exported)
-    assert all(hasattr(module, member) for member in exported)
-    assert defined_in(module) <= set(exported)
+        is_folder = hasattr(module, "__path__") and not defined_in(module)
+        return [] if is_folder else ["there is none"]
+    twice = sorted({member for member in exported if exported.count(member) > 1})
+    absent = [member for member in exported if not hasattr(module, member)]
+    forgotten = sorted(defined_in(module) - set(exported))
+    return [
+        f"{what}: {', '.join(names)}"
+        for what, names in {"twice": twice, "not there": absent, "forgotten": forgotten}.items()
+        if names
+    ]
 
 
-def test_a_forgotten_function_would_be_seen() -> None:
+def test_all_names_what_each_module_defines() -> None:
+    found = {name: faults_of(importlib.import_module(name)) for name in module_names()}
+    assert not {name: faults for name, faults in found.items() if faults}
+
+
+def test_what_is_wrong_would_be_seen() -> None:
     module = ModuleType("forgetful")
-    exec("__all__ = []\ndef seen(): pass\ndef _hidden(): pass", vars(module))
-    assert defined_in(module) == {"seen"}
+    exec("__all__ = ['gone', 'gone']\ndef seen(): pass\ndef _hidden(): pass", vars(module))
+    assert faults_of(module) == ["twice: gone", "not there: gone, gone", "forgotten: seen"]

@@ -112,6 +112,7 @@ def test_the_sources_of_the_confirmation_are_trained_as_the_roots_of_the_populat
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in root.items())
 
 
+@pytest.mark.slow
 def test_the_text_of_the_confirmation_is_long_enough_and_another() -> None:
     text = text_called("scipy-docstrings")
     assert len(text.train) > 2 * 500_000 and len(text.held_out) > 50_000

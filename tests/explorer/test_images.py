@@ -157,6 +157,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PICTURES)
 def test_a_picture_is_the_one_that_was_looked_at(kind: str, tmp_path: Path) -> None:
     if versions() != VERSIONS and "CI" not in os.environ:

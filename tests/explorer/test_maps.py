@@ -78,6 +78,7 @@ def test_columns_that_nobody_or_one_point_has_count_for_nothing() -> None:
     assert np.allclose(standardised(values), np.array([[1.0], [2.0], [4.0]]) - 7 / 3)
 
 
+@pytest.mark.slow
 def test_a_map_is_the_same_bits_again() -> None:
     values = clusters(FEWEST_POINTS + 5, 1.0)[0]
     assert np.array_equal(make_map(values).places, make_map(values).places)

@@ -57,6 +57,7 @@ def test_a_copy_goes_to_a_server_and_back(source: str, create_postgres: Callable
         assert len(database.model_keys()) == 4
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_broken_off_goes_on(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = f"sqlite:///{tmp_path / 'target.db'}"
     monkeypatch.setattr(copying, "ROWS", 7)
@@ -85,6 +86,7 @@ def test_a_target_with_rows_of_its_own_is_refused_and_left(source: str, tmp_path
         copy_database(source, source)
 
 
+@pytest.mark.slow
 def test_another_value_in_one_row_is_found(source: str, tmp_path: Path) -> None:
     target = tmp_path / "target.db"
     copy_database(source, f"sqlite:///{target}")

@@ -116,6 +116,7 @@ def test_names_of_signatures_are_checked_too(path: Path) -> None:
     assert list(damages(f"sqlite:///{path}")) == ["The names of signatures are not as they were written."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", CHANGES)
 def test_a_model_that_is_mined_again_is_whole_again(part: str, path: Path) -> None:
     change(path, CHANGES[part])

@@ -46,6 +46,7 @@ def without_numbers(names: list[str]) -> set[str]:
     return {re.sub(r"\.\d+\.", ".N.", name) for name in names}
 
 
+@pytest.mark.slow
 @every_key
 def test_tensors_are_named_as_at_full_size(key: str, checkpoints: dict[str, Path]) -> None:
     tiny = {header.name for header in headers_of(checkpoints[key])}

@@ -93,6 +93,7 @@ def held_of(model_type: str) -> dict[str, Any]:
     return held_against_names(tiny, derive(tiny.model, tiny.run, tiny.tokens, tiny.vocabulary))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["beit", "dinov2", "llama", "lxmert", "mamba", "mixtral", "pixtral", "t5"])
 def test_names_and_tracing_agree_on_other_types(model_type: str) -> None:
     held = held_of(model_type)
@@ -105,6 +106,7 @@ def test_no_disagreement_stays_open(model_type: str) -> None:
     assert held["open"] == [] and (held["disagreements"] or not may_differ({"model_type": model_type}))
 
 
+@pytest.mark.slow
 def test_whatever_the_two_say_nothing_stays_open_once_the_tracing_has_decided() -> None:
     rng = random.Random(0)
     names = ("m.x.0.pooler.dense.weight", "m.x.0.conv.weight", "m.x.0.classifier.weight", "m.x.0.up.weight")

@@ -113,6 +113,7 @@ def test_several_may_open_an_empty_database_at_once(empty_url: str) -> None:
     assert failures == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
 def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tmp_path: Path) -> None:
     shutil.copy(path, tmp_path / path.name)
@@ -442,6 +443,7 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_the_wheel_brings_its_migrations(unpacked_wheel: Path, tmp_path: Path) -> None:
     script = f"from patterndb.connection import schema; print(schema.migrations_path(), schema.upgrade('sqlite:///{tmp_path}/x.db'))"
     command = [sys.executable, "-c", script]

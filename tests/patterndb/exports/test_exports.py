@@ -51,6 +51,7 @@ def test_roles_are_those_of_the_page_with_their_pooled_statistics(filled: Patter
         assert [a if pd.notna(a) else None for a in mine] == [b if pd.notna(b) else None for b in theirs], column
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_is_the_same_in_pieces_of_one_model(
     table: str, filled: PatternDatabase, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +66,7 @@ def test_a_table_is_the_same_in_pieces_of_one_model(
     pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), whole, check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".md"])
 def test_a_file_written_in_pieces_is_the_file_of_the_whole(
     suffix: str, small: PatternDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -170,6 +170,7 @@ class TestPatterns:
         database.save_pattern(make_pattern(), on_step=steps.append)
         assert tuple(steps) == SAVE_STEPS
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("step", [SAVE_STEPS[0], "metrics", SAVE_STEPS[-1]])
     def test_a_process_killed_while_saving_leaves_nothing(
         self, database_url: str, database: PatternDatabase, step: str

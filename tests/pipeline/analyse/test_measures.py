@@ -223,6 +223,7 @@ SPECS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SPECS)
 @pytest.mark.parametrize("kinds", [(kind,) for kind in NULLS] + [EVERYTHING])
 def test_nothing_is_read_of_a_stack_until_its_end(kinds: tuple[NullKind, ...], case: str) -> None:

@@ -152,6 +152,7 @@ def test_the_dtype_of_the_file_comes_back(dtype: torch.dtype, tmp_path: Path) ->
     assert tensor.matrix(torch.float16).dtype == torch.float16
 
 
+@pytest.mark.slow
 def test_large_matrices_come_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {kind: specimen("gpt2-a", tmp_path / kind, dna_type=kind) for kind in ("separable", "spectral")}
     expected = {kind: fitted.dna.state_dict() for kind, fitted in whole.items()}

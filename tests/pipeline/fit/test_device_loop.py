@@ -88,6 +88,7 @@ def test_a_step_reads_nothing_and_copies_nothing(way: str) -> None:
     assert reads_of_steps(fit) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [way for way in WAYS if "fp16" not in way])
 def test_a_step_runs_where_values_cannot_be_read(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On `meta` any branch on a value is an error, and so is a tensor of the host beside one of the device."""

@@ -129,6 +129,7 @@ def failure_of(tracer: Tracer, config: Mapping[str, Any]) -> str:
     return str(failure.value)
 
 
+@pytest.mark.slow
 def test_a_trace_that_failed_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"model_type": "a-type-that-nobody-has"}
     first = failure_of(Tracer(home=tmp_path), config)
