@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from explorer.dashboard.board import Board
+from explorer.dashboard.parts import flag_settings, nothing_left, nothing_mined
 from explorer.dashboard.state import State, TabName
-from explorer.dashboard.tables import Table
+from explorer.dashboard.tables import Table, draw_table
 from explorer.dashboard.tabs import comparisons, models, overview, statistics, taxonomy
 from explorer.style import ThemeName
 
@@ -32,8 +33,17 @@ TABLES: Mapping[str, Callable[[State, Board], Table]] = {
 
 
 def draw_tab(state: State, board: Board, theme: ThemeName) -> list[Any]:
-    """What is on screen beside the sidebar."""
-    return DRAW[state.tab](state, board, theme)
+    """What is on screen beside the sidebar: the page of the tab, below a warning where the models that it shows were
+    mined with different settings; or why there is no model to show."""
+    catalog = board.catalog()
+    if not catalog.patterns:
+        runs = [draw_table(overview.runs_table(state, board), state)] if state.tab == "overview" else []
+        return [nothing_mined(), *runs]
+    patterns = catalog.in_view(state)
+    if not patterns:
+        return [nothing_left(state)]
+    chosen = catalog.chosen(state) if state.tab == "models" else ()
+    return [*flag_settings(board, chosen or patterns), *DRAW[state.tab](state, board, theme)]
 
 
 def find_table(name: str, state: State, board: Board) -> Table | None:

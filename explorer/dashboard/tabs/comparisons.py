@@ -10,7 +10,7 @@ from dna_zoo.errors import DnaZooError
 from explorer.dashboard.board import Board, Failure
 from explorer.dashboard.choice import MOST_MODELS
 from explorer.dashboard.numbers import count, fixed, is_missing
-from explorer.dashboard.parts import draw_pictures, flag_settings, nothing_left, nothing_mined, problem, tiles
+from explorer.dashboard.parts import draw_pictures, problem, tiles
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
 from explorer.style import ThemeName
@@ -21,15 +21,8 @@ __all__ = ["TABLES", "compared_table", "draw", "pairs_table"]
 
 
 def draw(state: State, board: Board, theme: ThemeName) -> list[Any]:
-    """The page of the tab."""
-    catalog = board.catalog()
-    if not catalog.patterns:
-        return [nothing_mined()]
-    patterns = catalog.in_view(state)
-    if not patterns:
-        return [nothing_left(state)]
+    """The page of the tab, of at least one model."""
     return [
-        *flag_settings(board, patterns),
         draw_pictures(state, board, theme),
         *_two(state, board),
         draw_table(pairs_table(state, board), state),

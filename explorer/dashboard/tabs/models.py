@@ -10,7 +10,7 @@ from dna_zoo.text import printable
 from explorer.dashboard.board import Board
 from explorer.dashboard.choice import MOST_SIDE_BY_SIDE
 from explorer.dashboard.numbers import MISSING, compact, count, fixed
-from explorer.dashboard.parts import draw_pictures, facts, flag_settings, nothing_left, nothing_mined
+from explorer.dashboard.parts import draw_pictures, facts
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
 from explorer.page.scene import NUM_POINTS
@@ -22,24 +22,19 @@ __all__ = ["TABLES", "draw", "models_table", "roles_table", "tensors_table"]
 
 
 def draw(state: State, board: Board, theme: ThemeName) -> list[Any]:
-    """The page of the tab."""
-    catalog = board.catalog()
-    if not catalog.patterns:
-        return [nothing_mined()]
-    patterns, chosen = catalog.in_view(state), catalog.chosen(state)
-    if not patterns:
-        return [nothing_left(state)]
-    of_chosen = [
+    """The page of the tab, of at least one model."""
+    chosen = board.catalog().chosen(state)
+    table = draw_table(models_table(state, board), state)
+    if not chosen:
+        return [table, draw_pictures(state, board, theme)]
+    return [
         html.Section([_card(pattern) for pattern in chosen[:MOST_SIDE_BY_SIDE]], className="cards"),
         html.P(_points_link(state, len(chosen)), className="live"),
         draw_pictures(state, board, theme),
         draw_table(roles_table(state, board), state),
         draw_table(tensors_table(state, board), state),
+        table,
     ]
-    table = draw_table(models_table(state, board), state)
-    if chosen:
-        return [*flag_settings(board, chosen), *of_chosen, table]
-    return [*flag_settings(board, patterns), table, draw_pictures(state, board, theme)]
 
 
 def _card(pattern: PatternSummary) -> html.Article:

@@ -11,7 +11,7 @@ from dna_zoo.text import printable
 from explorer.dashboard.board import Board
 from explorer.dashboard.catalog import Catalog
 from explorer.dashboard.numbers import compact, count, duration, fixed
-from explorer.dashboard.parts import draw_pictures, flag_settings, nothing_left, nothing_mined, tiles
+from explorer.dashboard.parts import draw_pictures, tiles
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
 from explorer.style import ThemeName
@@ -24,16 +24,11 @@ MOST_BARS = 8
 
 
 def draw(state: State, board: Board, theme: ThemeName) -> list[Any]:
-    """The page of the tab."""
+    """The page of the tab, of at least one model."""
     catalog = board.catalog()
-    if not catalog.patterns:
-        return [nothing_mined(), draw_table(runs_table(state, board), state)]
     patterns = catalog.in_view(state)
-    if not patterns:
-        return [nothing_left(state)]
     bars = [_bars(state, catalog, patterns, field) for field in BARS]
     return [
-        *flag_settings(board, patterns),
         _numbers(patterns),
         html.Section(bars, className="columns"),
         draw_pictures(state, board, theme),

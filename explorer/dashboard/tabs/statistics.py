@@ -5,7 +5,7 @@ from typing import Any
 
 from explorer.dashboard.board import Board
 from explorer.dashboard.numbers import p_value
-from explorer.dashboard.parts import draw_pictures, flag_settings, nothing_left, nothing_mined
+from explorer.dashboard.parts import draw_pictures
 from explorer.dashboard.state import State
 from explorer.dashboard.summary import Measured, summarise
 from explorer.dashboard.tables import Column, Table, draw_table
@@ -19,16 +19,9 @@ MOST_LISTED = 12
 
 
 def draw(state: State, board: Board, theme: ThemeName) -> list[Any]:
-    """The page of the tab."""
-    catalog = board.catalog()
-    if not catalog.patterns:
-        return [nothing_mined()]
-    patterns = catalog.in_view(state)
-    if not patterns:
-        return [nothing_left(state)]
-    summary = [] if len(patterns) == 1 else [draw_table(summary_table(state, board), state)]
+    """The page of the tab, of at least one model."""
+    summary = [] if len(board.catalog().in_view(state)) == 1 else [draw_table(summary_table(state, board), state)]
     return [
-        *flag_settings(board, patterns),
         draw_pictures(state, board, theme),
         *summary,
         draw_table(statistics_table(state, board), state),

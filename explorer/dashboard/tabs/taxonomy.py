@@ -11,7 +11,7 @@ from explorer.dashboard.board import Board, Failure
 from explorer.dashboard.catalog import UNKNOWN
 from explorer.dashboard.choice import MOST_MODELS
 from explorer.dashboard.numbers import count, fixed, p_value
-from explorer.dashboard.parts import draw_pictures, flag_settings, nothing_left, nothing_mined, problem, tiles
+from explorer.dashboard.parts import draw_pictures, problem, tiles
 from explorer.dashboard.state import State
 from explorer.dashboard.tables import Column, Table, draw_table
 from explorer.style import ThemeName
@@ -23,19 +23,12 @@ MOST_LISTED = 40
 
 
 def draw(state: State, board: Board, theme: ThemeName) -> list[Any]:
-    """The page of the tab."""
-    catalog = board.catalog()
-    if not catalog.patterns:
-        return [nothing_mined()]
-    patterns = catalog.in_view(state)
-    if not patterns:
-        return [nothing_left(state)]
+    """The page of the tab, of at least one model."""
     return [
-        *flag_settings(board, patterns),
         *_fitness(state, board),
         draw_pictures(state, board, theme),
         draw_table(agreement_table(state, board), state),
-        _declared(state, patterns),
+        _declared(state, board.catalog().in_view(state)),
     ]
 
 
