@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from scipy.cluster.hierarchy import leaves_list
 
 from dna_zoo.errors import DnaFileError, NotMinedError, SettingsError
@@ -19,62 +17,20 @@ from explorer.figures.similarity import similarity_view
 from explorer.figures.training import training_view
 from explorer.figures.tree import tree_view
 from explorer.kept import kept_fits, kept_history
-from explorer.kinds import KINDS
-from explorer.plotting import draw, make_view
+from explorer.plotting import make_view
 from explorer.source import Source
-from explorer.style import NULL, drawing
 from patterndb.similarity import all_distances
 from pipeline.analyse.questions import Group, ask
 from pipeline.analyse.taxonomy import classify
 from pipeline.decomposition import singular_values
 
 MODEL, TENSOR = "gpt2-a", "transformer.h.0.mlp.c_fc.weight"
-OF_MODELS = ("similarity", "tree", "gain", "class-scores", "questions")
-OWN = ("reconstruction", "rate", "training", *OF_MODELS)
 
 
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
     plt.close("all")
-
-
-def view_of(source: Source, kind: str) -> Any:
-    tensor = TENSOR if KINDS[kind].subject == "tensor" else None
-    return make_view(source, kind, () if kind in OF_MODELS else (MODEL,), tensor=tensor)
-
-
-@pytest.mark.parametrize("kind", OWN)
-def test_a_view_has_words_and_numbers_and_is_drawn_both_ways(kind: str, source: Source) -> None:
-    view = view_of(source, kind)
-    table = view.table()
-    assert len(table) and set(view.units) <= set(table.columns)
-    for words in (view.title, view.subtitle, view.caption, view.alt):
-        assert words and "nan" not in words.split() and "None" not in words
-    assert view.alt.endswith(".") and view.caption.endswith(".") and view.n > 0
-    for width in (3.25, 6.75):
-        with drawing("light", width):
-            draw(view).get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
-    page = KINDS[kind].page(view).to_plotly_json()
-    assert page["data"] and page["layout"]["title"]["text"] == view.title
-
-
-@pytest.mark.parametrize("kind", OWN)
-def test_a_figure_draws_on_axes_that_are_given(kind: str, source: Source) -> None:
-    view = view_of(source, kind)
-    with drawing("dark", 6.75):
-        figure, (left, right) = plt.subplots(1, 2)
-        drawn = draw(view, axes=left)
-        figure.draw_without_rendering()
-    assert drawn.get_figure(root=True) is figure and not right.lines and not right.images and figure.texts == []
-
-
-@pytest.mark.parametrize("kind", ["reconstruction", "gain", "rate", "training", "questions"])
-def test_the_null_is_drawn_in_its_grey(kind: str, source: Source) -> None:
-    with drawing("light", 6.75):
-        figure = draw(view_of(source, kind)).get_figure(root=True)
-    assert figure is not None
-    assert NULL in {to_hex(line.get_color()).upper() for axes in figure.axes for line in axes.lines}
 
 
 # Reconstruction.

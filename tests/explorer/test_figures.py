@@ -18,16 +18,13 @@ from explorer.plotting import draw, make_view
 from explorer.points import quotas
 from explorer.samples import block_means, sample_of
 from explorer.source import Source
-from explorer.style import ACCENT, NULL, drawing
+from explorer.style import ACCENT, drawing
 from pipeline.analyse.aggregation import rise
 from pipeline.analyse.signature import MATRIX_DIMENSIONS
 from pipeline.analyse.statistics.spectra import measure_spectra
 from pipeline.order import canonicalise, seriate
 
 MODEL, TENSOR = "gpt2-a", "transformer.h.0.mlp.c_fc.weight"
-OWN = ("spectrum", "singular-values", "matrix", "frequencies", "layer-spectra", "manifold", "tensor-map", "model-map")
-NULLS_SHOWN = ("spectrum", "singular-values", "layer-spectra")
-"""Kinds that draw their null in its grey; on the others it is a panel or a number."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,42 +37,6 @@ def view_of(source: Source, kind: str, **more: Any) -> Any:
     models = () if kind in ("tensor-map", "model-map") else (MODEL,)
     tensor = TENSOR if KINDS[kind].subject == "tensor" else None
     return make_view(source, kind, models, tensor=tensor, **more)
-
-
-@pytest.mark.parametrize("kind", OWN)
-def test_a_view_has_words_and_numbers_and_is_drawn_both_ways(kind: str, source: Source) -> None:
-    view = view_of(source, kind)
-    table = view.table()
-    assert len(table) and set(view.units) <= set(table.columns)
-    for words in (view.title, view.subtitle, view.caption, view.alt):
-        assert words and "nan" not in words and "None" not in words
-    assert view.alt.endswith(".") and view.caption.endswith(".") and view.n > 0
-    with drawing("light", 3.25):
-        axes = draw(view)
-        figure = axes.get_figure(root=True)
-        assert figure is not None
-        figure.draw_without_rendering()
-    page = KINDS[kind].page(view).to_plotly_json()
-    assert page["data"] and page["layout"]["title"]["text"] == view.title
-
-
-@pytest.mark.parametrize("kind", NULLS_SHOWN)
-def test_the_null_is_drawn_in_its_grey(kind: str, source: Source) -> None:
-    with drawing("light", 3.25):
-        axes = draw(view_of(source, kind))
-    colours = {to_hex(line.get_color()).upper() for line in axes.lines}
-    colours |= {to_hex(each[:3]).upper() for part in axes.collections for each in part.get_facecolor()}
-    assert NULL in colours
-
-
-@pytest.mark.parametrize("kind", OWN)
-def test_a_figure_draws_on_axes_that_are_given(kind: str, source: Source) -> None:
-    view = view_of(source, kind)
-    with drawing("dark", 6.75):
-        figure, (left, right) = plt.subplots(1, 2)
-        drawn = draw(view, axes=left)
-        figure.draw_without_rendering()
-    assert drawn.get_figure(root=True) is figure and not right.lines and not right.images and figure.texts == []
 
 
 # Spectrum.
