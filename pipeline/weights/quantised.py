@@ -38,7 +38,6 @@ USUAL_BLOCK = 128
 NEEDS_OTHERS = re.compile(r"aqlm|bitnet|eetq|fp_quant|higgs|hqq|quark|quip|sinq|spqr|vptq")
 """Schemes that are known by name and not read."""
 BITSANDBYTES = re.compile(r"\.quant_state\.bitsandbytes__(?:nf4|fp4)$")
-LIBRARY_HINT = "Install them with `pip install 'dna-zoo[quantised]'`."
 
 
 def dequantise(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
