@@ -298,7 +298,7 @@ class Chain:
 
     @property
     def _store(self) -> ArtifactStore | None:
-        return ArtifactStore(self.artifacts) if self.artifacts else None
+        return ArtifactStore(self.artifacts, rewrites=self.force) if self.artifacts else None
 
     def _pattern(
         self, key: str, model: ModelRecord, reading: dict[str, Any], findings: Findings, fits: FitReports

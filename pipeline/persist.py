@@ -9,7 +9,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from patterndb.store import PatternDatabase
 from pipeline.kept.artifacts import ArtifactStore
 from pipeline.kept.stages import content_key, write_json
 
-__all__ = ["PERSIST_VERSION", "are_intact", "damaged_files", "persist", "summary_of", "write_run_folder"]
+__all__ = ["PERSIST_VERSION", "are_intact", "persist", "summary_of", "write_run_folder"]
 
 PERSIST_VERSION = "3"
 TIMES = {"seconds"}
@@ -97,18 +97,6 @@ def are_intact(artifacts: Sequence[ArtifactRecord], home: Path) -> bool:
         (home / each.path).is_file() and _artifact(each.kind, home / each.path, home) == replace(each, url=None)
         for each in artifacts
     )
-
-
-def damaged_files(artifacts: Iterable[ArtifactRecord], home: Path) -> Iterator[str]:
-    """A line for each file that is not in the home, or is not as it was written; those of a store elsewhere may be
-    missing here."""
-    for each in artifacts:
-        path = home / each.path
-        if not path.is_file():
-            if each.url is None:
-                yield f"{each.path} is missing"
-        elif path.stat().st_size != each.num_bytes or _artifact(each.kind, path, home).sha256 != each.sha256:
-            yield f"{each.path} is not as it was written"
 
 
 def summary_of(pattern: PatternRecord) -> dict[str, Any]:

@@ -76,7 +76,11 @@ def current(context: typer.Context, output_format: FormatOption = Format.TABLE) 
 def check(
     context: typer.Context,
     files: Annotated[
-        bool, flag("--files", help="Also read every file in the home that the database speaks of, and compare digests.")
+        bool,
+        flag(
+            "--files",
+            help="Also read every file that the database speaks of, in the home and in stores, and compare digests.",
+        ),
     ] = False,
     output_format: FormatOption = Format.TABLE,
 ) -> int:
@@ -106,13 +110,13 @@ def check(
     if files and not damaged:
         output.note("Every file is as it was written.")
     if damaged:
-        output.hint("Mine those models again with --force, or name the home that they were mined in.")
+        output.hint("Mine those models again with --force (and --artifacts), or name the home that they were mined in.")
     return errors.FAILED if lines else errors.DONE
 
 
 def _damaged(session: Session) -> tuple[str, ...]:
-    """Files of the home that are missing, or changed since they were written."""
-    from pipeline.persist import damaged_files
+    """Files, in the home and in stores of artifacts, that are missing or changed since they were written."""
+    from pipeline.kept.artifacts import damaged_files
 
     with session.database() as database:
         return tuple(damaged_files(database.artifacts(), session.home))

@@ -8,7 +8,9 @@ and write comes from the environment of the machine (such as AWS_PROFILE), never
 import hashlib
 import re
 import shutil
+import tempfile
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from dna_zoo.files import NO_ROOM, whole_file
 from dna_zoo.text import is_printable, printable, without_secrets
 from patterndb.records import ArtifactRecord
 
-__all__ = ["ArtifactStore", "artifact_file", "bring", "store_url"]
+__all__ = ["ArtifactStore", "artifact_file", "bring", "damaged_files", "store_url"]
 
 LOCAL = "file://"
 PLAIN_URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^?#]*)")
@@ -80,6 +82,8 @@ class ArtifactStore:
 
     url: str
     """As `store_url` gives it."""
+    rewrites: bool = False
+    """Whether files that are there are written again: only their size was looked at, and they may be damaged."""
 
     def url_of(self, sha256: str) -> str:
         """Where the file with that content is, or would be."""
@@ -92,7 +96,7 @@ class ArtifactStore:
     def put(self, path: Path, artifact: ArtifactRecord) -> str:
         """Keep the file, unless it is there; its URL. Raises `ArtifactError` if that fails."""
         url = self.url_of(artifact.sha256)
-        if not self.holds(artifact):
+        if self.rewrites or not self.holds(artifact):
             _translated(self.url, _write, path, url)
         return url
 
@@ -137,6 +141,48 @@ def artifact_file(artifact: ArtifactRecord, home: Path) -> Path:
         )
     bring(artifact.url, path, sha256=artifact.sha256)
     return path
+
+
+def damaged_files(artifacts: Iterable[ArtifactRecord], home: Path) -> Iterator[str]:
+    """A line for each file that is missing or not as it was written, in the home and in stores elsewhere; what is in a
+    store may be missing here. A store that cannot be used is named once, and asked no more."""
+    asked, unusable = set[str | None](), set[str]()
+    for each in artifacts:
+        path = home / each.path
+        if not path.is_file():
+            if each.url is None:
+                yield f"{each.path} is missing"
+        elif path.stat().st_size != each.num_bytes or _sha256(path) != each.sha256:
+            yield f"{each.path} is not as it was written"
+        store = (each.url or "").partition("/sha256/")[0]
+        if each.url in asked or store in unusable:
+            continue
+        asked.add(each.url)
+        try:
+            fault = _fault_elsewhere(each)
+        except (ArtifactError, SettingsError) as error:
+            fault = error.message
+            unusable.add(store)
+        if fault is not None:
+            yield fault
+
+
+def _fault_elsewhere(artifact: ArtifactRecord) -> str | None:
+    """What is wrong with the file at its URL, which is read as a whole; None for a sound one, or one without a URL.
+
+    Raises `ArtifactError` where nobody can tell.
+    """
+    if artifact.url is None:
+        return None
+    _file_system(_require_plain(artifact.url))
+    size = _translated(artifact.url, _size, artifact.url)
+    if size is None:
+        return f"{artifact.url} is missing"
+    with tempfile.TemporaryDirectory() as folder:
+        is_right = size == artifact.num_bytes and (
+            _translated(artifact.url, _read, artifact.url, Path(folder) / "artifact") == artifact.sha256
+        )
+    return None if is_right else f"{artifact.url} is not as it was written"
 
 
 def _translated(url: str, act: Any, *arguments: Any) -> Any:

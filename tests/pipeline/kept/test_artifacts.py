@@ -12,7 +12,7 @@ import pytest
 from dna_zoo.errors import ArtifactError, DnaFileError, SettingsError
 from patterndb.records import ArtifactRecord
 from pipeline.dna.mined import mined_dna
-from pipeline.kept.artifacts import ArtifactStore, artifact_file, bring, store_url
+from pipeline.kept.artifacts import ArtifactStore, artifact_file, bring, damaged_files, store_url
 from pipeline.runs.runner import mine
 from tests.support.ftp_server import ftp_server
 from tests.support.mining import FAST, database_of, request
@@ -73,6 +73,33 @@ def test_a_file_that_is_not_what_it_is_called_is_refused(store: ArtifactStore, t
     with pytest.raises(ArtifactError, match="damaged") as found:
         bring(url, tmp_path / "home" / "x", sha256=artifact.sha256)
     assert "--force" in found.value.hint and list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_check_names_what_is_damaged_or_missing_there(store: ArtifactStore, tmp_path: Path) -> None:
+    artifact = artifact_of(tmp_path / "x", b"right")
+    artifact_of(tmp_path / "wrong", b"wrong")
+    kept = replace(artifact, url=store.put(tmp_path / "x", artifact))
+    elsewhere = replace(kept, path="runs/r/m/y", sha256="ab" * 32, url=store.url_of("ab" * 32))
+    home = tmp_path / "home"
+    assert list(damaged_files([kept], home)) == []
+    assert list(damaged_files([kept, elsewhere], home)) == [f"{elsewhere.url} is missing"]
+    replace(store, rewrites=True).put(tmp_path / "wrong", artifact)
+    assert list(damaged_files([kept, kept], home)) == [f"{kept.url} is not as it was written"]
+    store.put(tmp_path / "x", artifact)
+    assert list(damaged_files([kept], home)) != [], "its size is right, so it was not written again"
+    replace(store, rewrites=True).put(tmp_path / "x", artifact)
+    assert list(damaged_files([kept], home)) == []
+
+
+def test_a_store_that_cannot_be_used_is_named_once(tmp_path: Path) -> None:
+    gone = ArtifactStore(store_url("ftp://127.0.0.1:1/zoo"))
+    artifacts = [
+        replace(artifact_of(tmp_path / "home" / name, name.encode()), path=name, url=gone.url_of(2 * name))
+        for name in ("a", "b")
+    ]
+    assert list(damaged_files(artifacts, tmp_path / "home")) == [
+        f"The artifacts at {artifacts[0].url} cannot be used: [Errno 111] Connection refused."
+    ]
 
 
 def test_a_file_that_is_nowhere_is_told(store: ArtifactStore, tmp_path: Path) -> None:
@@ -142,8 +169,8 @@ def test_the_dna_is_loaded_where_only_the_database_and_the_store_are(tmp_path: P
     weights = make_tiny_checkpoint("minilm-l6", tmp_path / "tiny", 0).parent
     home, store = tmp_path / "home", str(tmp_path / "store")
 
-    def mine_here(artifacts: str | None) -> None:
-        run = mine([request(weights)], FAST, database=database, home=home, artifacts=artifacts)
+    def mine_here(artifacts: str | None, *, force: bool = False) -> None:
+        run = mine([request(weights)], FAST, database=database, home=home, artifacts=artifacts, force=force)
         assert run.exit_code == 0
 
     with database_of(home) as database:
@@ -159,6 +186,11 @@ def test_the_dna_is_loaded_where_only_the_database_and_the_store_are(tmp_path: P
         assert database.load_pattern("tiny") == pattern
         dna = mined_dna(pattern, database, tmp_path / "other")
         assert (dna.model, dna.digest) == ("tiny", pattern.model.sha256)
+        damaged = next(path for path in Path(store).rglob("*") if path.is_file())
+        damaged.write_bytes(b"x" * damaged.stat().st_size)
+        assert len(list(damaged_files(database.artifacts(), home))) == 1
+        mine_here(store, force=True)
+        assert list(damaged_files(database.artifacts(), home)) == []
         shutil.rmtree(store)
         mine_here(store)
         assert all(ArtifactStore(f"file://{store}").holds(each) for each in pattern.artifacts)
