@@ -29,6 +29,9 @@ def draw_differences(found: Differences) -> Iterator[RenderableType]:
     for side, only in (("A", found.only_a), ("B", found.only_b)):
         if only:
             yield f"Only in {side}: {escaped(' '.join(only))}"
+    if not found.compared:
+        yield "No model is in both: nothing was compared."
+        return
     models = f"{len(found.compared)} model{'s' * (len(found.compared) != 1)} compared"
     if not found.found:
         yield f"{models}: nothing differs by more than {found.tolerance:g}, relatively."

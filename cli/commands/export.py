@@ -10,14 +10,17 @@ from cli.completion import mined_keys
 from cli.numbers import count
 from cli.options import RunOption, flag
 from cli.session import session_of
+from cli.tables import escaped, make_facts
 from dna_zoo.errors import NotMinedError, SettingsError
 
 if TYPE_CHECKING:
+    from cli.output import Output
     from patterndb.store import PatternDatabase
 
 __all__ = ["EXAMPLES", "export"]
 
 EXAMPLES = (
+    "dna-zoo export --list --table roles",
     "dna-zoo export catalog.csv",
     "dna-zoo export tensors.parquet --table tensors --model minilm-l6",
     "dna-zoo export roles.tex --table roles --where modality=text",
@@ -29,13 +32,13 @@ EXAMPLES = (
 def export(
     context: typer.Context,
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="FILE",
             help="File to write. Its suffix is the format: .csv, .parquet, .jsonl, .md or .tex.",
             show_default=False,
         ),
-    ],
+    ] = None,
     table: Annotated[
         str, typer.Option("--table", metavar="catalog|tensors|roles|signatures|distances", help="Which table.")
     ] = "catalog",
@@ -65,6 +68,9 @@ def export(
     width: Annotated[
         float, typer.Option("--width", min=3, metavar="CM", help="Width of the page, for .tex, in centimetres.")
     ] = 12.1,
+    list_columns: Annotated[
+        bool, flag("--list", help="Say which columns the table has and what they mean, and write nothing.")
+    ] = False,
     force: Annotated[bool, flag("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write the database as a table, for pandas and for papers."""
@@ -72,6 +78,13 @@ def export(
     from patterndb.exports.files import require_format, require_writable, write_pieces
 
     require_table(table)
+    if list_columns:
+        _list(table, session_of(context).output())
+        return
+    if file is None:
+        raise SettingsError(
+            "Name a file to write.", hint="Its suffix is the format, as in `dna-zoo export catalog.csv`."
+        )
     require_format(file)
     require_writable(file, force=force)
     names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
@@ -88,6 +101,14 @@ def export(
         mixed = database.mixed_settings(keys=keys, run=run, signatures_only=table in ("signatures", "distances"))
     output.note(f"Wrote {count(rows)} {'row' if rows == 1 else 'rows'} of {table} to {file}.")
     output.mixed(mixed)
+
+
+def _list(table: str, output: "Output") -> None:
+    from patterndb.exports.columns import COLUMN_MEANINGS
+
+    meanings = COLUMN_MEANINGS[table]
+    rows = ((f"[bold]{escaped(name)}[/bold]", escaped(meaning)) for name, meaning in meanings.items())
+    output.result(lambda: dict(meanings), bare=meanings, draw=lambda: [make_facts(rows)])
 
 
 def _chosen(database: "PatternDatabase", models: Sequence[str], where: str) -> list[str] | None:

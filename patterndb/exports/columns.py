@@ -85,7 +85,7 @@ SIGNATURES = {
     "dimension": _text("Name of the dimension: role/third/statistic."),
     "role": _text("Role, or model for the model as a whole."),
     "third": _text("Third of the depth: early, middle, late, or all."),
-    "statistic": _text("Statistic."),
+    "statistic": _text("Name of the statistic; the glossary has its formula."),
     "value": _number("Value in the signature, a float32 in the dimension's own scale; rows without are left out."),
     "z": _number("(value - null mean) / null standard deviation; empty with fewer than two nulls."),
     "p": _number("Two-sided p-value: the rank of the value among recombinations of values and null draws."),
@@ -162,6 +162,10 @@ PAPER_COLUMNS: Mapping[str, tuple[str, ...]] = {
 """The columns that LaTeX gets, which fit into the lines of an article."""
 
 
+MOST_NAMED = 12
+"""Columns that an error names; a table with statistics has hundreds."""
+
+
 def column_meaning(table: str, column: str) -> str:
     """What the column means; raises `KeyError` for one that nobody has written down."""
     meanings = COLUMN_MEANINGS[table]
@@ -182,5 +186,7 @@ def require_columns(table: str, names: Sequence[str], known: Sequence[str]) -> N
     """Raise `SettingsError` for a name that is none of the columns `known` of the table."""
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known) or f"It has: {', '.join(known)}."
+            parts = [each for each in known if name.lower() in each.lower()][:MOST_NAMED]
+            hint = f"Columns with that in their name: {', '.join(parts)}." if parts else did_you_mean(name, known)
+            hint = hint or f"`dna-zoo export --list --table {table}` says which it has."
             raise SettingsError(f"The table {table!r} has no column {name!r}.", hint=hint)

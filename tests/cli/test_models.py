@@ -85,7 +85,9 @@ def test_export_takes_models_labels_runs_and_columns(invoke: Invoke, tmp_path: P
         (("--where", "colour=red"), 2, "which is not FACET=LABEL."),
         (("--model", "alhpa"), 1, "no pattern of 'alhpa'"),
         (("--run", "nosuch"), 1, "no run 'nosuch'"),
-        (("--columns", "fit_r3"), 2, "no column 'fit_r3'"),
+        (("--columns", "fit_r3"), 2, "Did you mean 'fit_r2'"),
+        (("--columns", "R2_8bit"), 2, "Columns with that in their name: fit_r2_8bit, "),
+        (("--columns", "xyz", "--table", "tensors"), 2, "`dna-zoo export --list --table tensors` says which"),
     ],
 )
 def test_a_wrong_selection_is_two_sentences_and_no_file(

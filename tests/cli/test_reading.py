@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
 
+from patterndb.exports.columns import COLUMN_MEANINGS
 from patterndb.store import PatternDatabase
 from tests.cli.conftest import MODELS, PARTIAL, Invoke
 from tests.support.patterns import make_pattern, save_patterns
@@ -176,6 +177,14 @@ def test_run_shows_stages_and_why_a_model_failed(invoke: Invoke) -> None:
 
 def test_runs_come_latest_first(invoke: Invoke) -> None:
     assert invoke("runs", "--format", "quiet").stdout == f"{PARTIAL}\nrun-1\n"
+
+
+def test_columns_of_tables_are_listed_with_what_they_mean(invoke: Invoke) -> None:
+    told = " ".join(invoke("export", "--list", "--table", "roles").stdout.split())
+    for name, meaning in COLUMN_MEANINGS["roles"].items():
+        assert f"{name} {meaning}" in told
+    without = invoke("export")
+    assert without.exit_code == 2 and len(without.stderr.splitlines()) == 2
 
 
 @pytest.mark.parametrize("table", ["catalog", "tensors", "signatures", "distances"])

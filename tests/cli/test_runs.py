@@ -193,6 +193,14 @@ def test_a_run_is_repeated_with_0_until_the_weights_change(
     assert "weights" in {each["kind"] for each in json.loads(result.stdout)["differences"]}
 
 
+@pytest.mark.slow
+def test_runs_without_a_model_in_common_are_not_said_to_be_alike(invoke: Invoke, tiny_model: Path) -> None:
+    invoke("mine", str(tiny_model), *FAST)
+    newest = invoke("runs", "--limit", "1", "--format", "quiet").stdout.strip()
+    text = invoke("runs", "--diff", "run-1", newest).stdout
+    assert "nothing was compared" in text and "differs" not in text
+
+
 # A run that is followed.
 
 
