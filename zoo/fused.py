@@ -6,6 +6,7 @@ A layout that is not known is not guessed: the matrix stays whole, of role `othe
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from zoo.config import HEADS, flag_in, layer_of, number_in, part_of, text_in
@@ -16,11 +17,39 @@ from zoo.tensors import Role
 __all__ = ["Part", "is_fused", "parts_of", "tower_config"]
 
 _QUERY, _KEY, _VALUE = Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE
-BY_HEAD = frozenset({"bloom", "gpt_neox", "gpt_neox_japanese", "persimmon"})
-"""Model types whose `query_key_value` has query, key and value of one head after those of another."""
+
+
+class Order(Enum):
+    """How query, key and value lie in one matrix."""
+
+    TOGETHER = auto()
+    """All queries, then all keys, then all values."""
+    BY_HEAD = auto()
+    """Query, key and value of one head after those of another."""
+    BY_GROUP = auto()
+    """The queries that share a key, that key and its value, one such group after the other."""
+
+
+_SINGLE = {
+    "query_key_value": frozenset({"bloom", "gpt_neox", "gpt_neox_japanese", "persimmon"}),
+    "qkv_proj": frozenset({"minimax"}),
+}
+"""Last part of a name -> model types that store it by head."""
+_GROUPED = {"wqkv": frozenset({"internlm2"})}
+"""The same by group."""
+_SHARED: Mapping[str, tuple[str, str, bool]] = {
+    "gpt_bigcode": ("c_attn", "multi_query", True),
+    "falcon": ("query_key_value", "multi_query", True),
+    "chatglm": ("query_key_value", "multi_query_attention", False),
+}
+"""Model type -> the last part of a name, the setting that says whether heads share keys, and what that is where it is
+not said: if they do, all of a kind lie together, else by head."""
 IN_BLOCKS: Mapping[str, tuple[int, tuple[Role, ...]]] = {"codegen": (4, (_QUERY, _VALUE, _KEY))}
 """Model types whose `qkv_proj` consists of so many blocks, and what each of them holds, in this order."""
-_KEY_HEADS = ("num_key_value_heads", "num_kv_heads", "multi_query_group_num")
+_THIRDS = frozenset({"qkv", "in_proj_weight", "W_pack", "attn_qkv"})
+"""Last parts of names that say three equal parts, where no number of key heads is declared."""
+_KEY_HEADS = ("num_key_value_heads", "num_kv_heads", "multi_query_group_num", "kv_n_heads")
+_WIDTHS = ("head_dim", "attention_head_size", "kv_channels", "d_kv")
 _TOWERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(rf"(?:^|\.)(?:{names})(?:\.|$)"), key)
     for names, key in (
@@ -65,28 +94,54 @@ def parts_of(name: str, rows: int, cols: int, rule: FusedRule, config: Mapping[s
     Grouped-query attention has fewer key and value heads than query heads, all of one size. Without a configuration
     only parts as wide as the input are believed.
     """
+    if rule.roles[0] not in (_QUERY, _KEY):
+        return _contiguous(rule.roles, (1,) * len(rule.roles), rows, rule.labels)
     own = tower_config(name, config)
     kind = text_in(own, "model_type") or text_in(config, "model_type")
-    layer = layer_of(name)
-    heads = number_in(own, *HEADS, layer=layer)
-    if not kind and rule.is_ambiguous:
+    last, layer = name.removesuffix(".weight").rpartition(".")[2], layer_of(name)
+    if kind in IN_BLOCKS and last == "qkv_proj":
+        count, blocks = IN_BLOCKS[kind]
+        return _alternating(blocks, (1,) * len(blocks), rows, count)
+    order = _order_of(last, kind, own, rule)
+    heads, groups = number_in(own, *HEADS, layer=layer), _key_heads(last, kind, own, layer)
+    if order is None or (heads is None and order is not Order.TOGETHER):
         return ()
-    if rule.roles != (_QUERY, _KEY, _VALUE) and rule.roles != (_KEY, _VALUE):
-        return _contiguous(rule.roles, (1,) * len(rule.roles), rows, rule.labels)
-    if kind in IN_BLOCKS:
-        count, order = IN_BLOCKS[kind]
-        return _alternating(order, (1,) * len(order), rows, count)
     if heads is None:
         return _contiguous(rule.roles, (1,) * len(rule.roles), rows) if rows == len(rule.roles) * cols else ()
-    is_shared, is_new = flag_in(own, "multi_query"), flag_in(own, "new_decoder_architecture")
-    groups = 1 if is_shared else number_in(own, *_KEY_HEADS, layer=layer) or heads
-    if kind in BY_HEAD or (kind == "falcon" and not is_shared and not is_new):
+    if order is Order.BY_HEAD:
         return _alternating(rule.roles, (1,) * len(rule.roles), rows, heads)
-    if kind == "falcon" and is_new:
-        groups = number_in(own, *_KEY_HEADS, layer=layer) or heads
+    if order is Order.BY_GROUP:
+        groups = groups or heads
         return _alternating(rule.roles, (heads // groups, 1, 1), rows, groups) if heads % groups == 0 else ()
-    shares = tuple(heads if role is _QUERY else groups for role in rule.roles)
+    width = number_in(own, *_WIDTHS, layer=layer)
+    is_even = last in _THIRDS or rows == len(rule.roles) * (heads * width if width else cols)
+    if groups is None and not is_even:
+        return ()  # Fewer keys than queries, and nothing says how many.
+    shares = tuple(heads if role is _QUERY else groups or heads for role in rule.roles)
     return _contiguous(rule.roles, shares, rows)
+
+
+def _order_of(last: str, kind: str, own: Mapping[str, Any], rule: FusedRule) -> Order | None:
+    """How the parts lie; None where neither the name nor the model type tells."""
+    if kind in _GROUPED.get(last, ()):
+        return Order.BY_GROUP
+    if kind in _SINGLE.get(last, ()):
+        return Order.BY_HEAD
+    name, setting, default = _SHARED.get(kind, ("", "", False))
+    if name == last:
+        if kind == "falcon" and flag_in(own, "new_decoder_architecture"):
+            return Order.BY_GROUP
+        return Order.TOGETHER if flag_in(own, setting, default) else Order.BY_HEAD
+    return None if rule.is_ambiguous else Order.TOGETHER
+
+
+def _key_heads(last: str, kind: str, own: Mapping[str, Any], layer: int | None) -> int | None:
+    """How many heads keys and values have, where it is declared."""
+    name, _, default = _SHARED.get(kind, ("", "", False))
+    if flag_in(own, "multi_query", default and name == last) and not flag_in(own, "new_decoder_architecture"):
+        return 1
+    declared = number_in(own, *_KEY_HEADS, layer=layer)
+    return declared or number_in(part_of(own, "attn_config"), *_KEY_HEADS, layer=layer)
 
 
 def _contiguous(

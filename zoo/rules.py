@@ -48,7 +48,7 @@ class FusedRule:
     labels: tuple[str, ...] = ()
     """What the parts are called, where the roles do not say it."""
     is_ambiguous: bool = False
-    """Whether the name says nothing of the layout without a model type."""
+    """Whether the name alone says nothing of the layout, and the model type has to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ FUSED_RULES: tuple[FusedRule, ...] = (
     FusedRule(_ending(r"crossattention\.c_attn"), (_KEY, _VALUE), conv1d=True),
     FusedRule(_ending(r"c_attn"), (_QUERY, _KEY, _VALUE), conv1d=True),
     FusedRule(_ending(r"qkv|qkv_proj|attn_qkv|in_proj_weight|Wqkv|W_pack"), (_QUERY, _KEY, _VALUE)),
-    FusedRule(_ending(r"query_key_value"), (_QUERY, _KEY, _VALUE), is_ambiguous=True),
+    FusedRule(_ending(r"query_key_value|wqkv"), (_QUERY, _KEY, _VALUE), is_ambiguous=True),
     FusedRule(_ending(r"gate_up_proj"), (Role.FFN_IN, Role.FFN_IN), labels=("gate", "up")),
 )
 """Which parts there are, in the usual order; `zoo.fused` knows where they lie."""

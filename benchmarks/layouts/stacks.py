@@ -1,6 +1,7 @@
 """Several matrices in one tensor: experts, fused projections, and the towers of multimodal models."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,38 @@ def _single(folder: Path) -> Must:
     model = {**_dense(), **router, **_experts(3)}
     save(folder, model, {**CONFIG, "model_type": "qwen3_moe", "num_experts": 3})
     return Must(model=model, roles={f"{EXPERTS}.0.down_proj.weight": "ffn_out"})
+
+
+def _linear(folder: Path) -> Must:
+    """Granite's names of stacks."""
+    single = _experts(3)
+    gate, up, down = (
+        np.stack([value for name, value in single.items() if f".{part}." in name])
+        for part in ("gate_proj", "up_proj", "down_proj")
+    )
+    stacks = {
+        f"{BLOCK}.mlp.input_linear.weight": np.concatenate([gate, up], 1),
+        f"{BLOCK}.mlp.output_linear.weight": down,
+    }
+    save(folder, {**_dense(), **stacks}, {**CONFIG, "model_type": "granitemoe"})
+    return Must(model={**_dense(), **single})
+
+
+def _gguf(folder: Path) -> Must:
+    import gguf
+
+    single, names = _experts(3), {"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"}
+    writer = gguf.GGUFWriter(folder / "model.gguf", "qwen3moe")
+    model: dict[str, Any] = {}
+    for part, name in names.items():
+        values = [value for key, value in single.items() if f".{part}." in key]
+        writer.add_tensor(f"blk.0.{name}_exps.weight", np.stack(values))
+        model |= {f"blk.0.experts.{number}.{name}.weight": value for number, value in enumerate(values)}
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return Must(model=model, roles={"blk.0.experts.2.ffn_down.weight": "ffn_out"})
 
 
 def _stacked(folder: Path, kind: str) -> Must:
@@ -109,6 +142,20 @@ def _by_group(folder: Path) -> Must:
     return _fused(folder, name, _by_run(parts, 2), dict(zip(PARTS, parts, strict=True)), config)
 
 
+def _by_group_internlm(folder: Path) -> Must:
+    parts = _parts(HIDDEN, HIDDEN // 2, HIDDEN // 2)
+    config = {**CONFIG, "model_type": "internlm2"}
+    fused = _by_run(parts, 2)
+    return _fused(folder, "model.layers.0.attention.wqkv", fused, dict(zip(PARTS, parts, strict=True)), config)
+
+
+def _by_head_unless_shared(folder: Path) -> Must:
+    """The layout depends on a setting."""
+    parts = _parts(HIDDEN, HIDDEN, HIDDEN)
+    config = {"model_type": "gpt_bigcode", "n_head": HEADS, "n_embd": HIDDEN, "multi_query": False}
+    return _fused(folder, "h.0.attn.c_attn", _by_run(parts, HEADS), dict(zip(PARTS, parts, strict=True)), config)
+
+
 def _in_blocks(folder: Path) -> Must:
     parts = _parts(HIDDEN, HIDDEN, HIDDEN)
     query, key, value = parts
@@ -130,9 +177,10 @@ def _gate_and_up(folder: Path) -> Must:
     return _fused(folder, name, np.concatenate([gate, up]), {"gate": gate, "up": up}, config)
 
 
-def _not_known(folder: Path) -> Must:
+def _not_known(folder: Path, config: Mapping[str, Any]) -> Must:
     (fused,) = _parts(3 * HIDDEN)
-    return _fused(folder, "layers.0.attention.query_key_value", fused, {}, {})
+    must = _fused(folder, "layers.0.attention.query_key_value", fused, {}, config)
+    return replace(must, said="1 fused projection is of no layout that is known")
 
 
 def _towers(folder: Path) -> Must:
@@ -161,13 +209,18 @@ LAYOUTS = (
     _layout("experts in a stack (out, in)", partial(_stacked, kind="qwen3_moe")),
     _layout("experts in a stack (in, out)", partial(_stacked, kind="llama4_text")),
     _layout("experts in a stack, gate and up in turns", partial(_stacked, kind="gpt_oss")),
+    _layout("experts in a stack, Granite's names", _linear),
+    _layout("experts in a stack, GGUF", _gguf),
     _layout("more experts than are looked at", _many),
     _layout("fused: contiguous, grouped heads", _grouped),
     _layout("fused: by head", _by_head),
     _layout("fused: by group", _by_group),
+    _layout("fused: by group, InternLM2", _by_group_internlm),
+    _layout("fused: by head unless keys are shared", _by_head_unless_shared),
     _layout("fused: in blocks", _in_blocks),
     _layout("fused: (in, out)", _conv1d),
     _layout("fused: gate and up", _gate_and_up),
-    _layout("fused: a layout that is not known", _not_known),
+    _layout("fused: a layout that is not known", partial(_not_known, config={})),
+    _layout("fused: of a type that is not known", partial(_not_known, config={**CONFIG, "model_type": "new"})),
     _layout("towers with counts of their own", _towers),
 )

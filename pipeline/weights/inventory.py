@@ -13,6 +13,7 @@ from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import CONSIDERABLE, Tracer, share_without_role, without_role
 from pipeline.weights.values import ValueRange, value_digest, value_notes, value_range
 from zoo.config import text_in
+from zoo.fused import is_fused
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
 from zoo.tracing.held import may_differ
@@ -122,6 +123,7 @@ def take_inventory(
             *_account_notes(account),
             *left_out,
             *traced_notes,
+            *_fused_notes(specs),
             *_role_notes(specs),
         ),
         account=account,
@@ -160,10 +162,20 @@ def _role_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
     if share <= CONSIDERABLE:
         return ()
     largest = max(left, key=lambda spec: spec.num_weights).name
+    count = "1 matrix" if len(left) == 1 else f"{len(left)} matrices"
     return (
-        f"{share:.0%} of the weights are in {len(left)} matrices of no role that is known, such as {largest!r}:"
+        f"{share:.0%} of the weights are in {count} of no role that is known, such as {largest!r}:"
         " they have no part in what is measured by role, and are compared in the order of the file.",
     )
+
+
+def _fused_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """What is several matrices in one, and stays whole since nothing tells their rows apart."""
+    whole = [spec.name for spec in without_role(specs) if is_fused(spec.tensor.removesuffix(".weight"))]
+    if not whole:
+        return ()
+    count = "1 fused projection is" if len(whole) == 1 else f"{len(whole)} fused projections are"
+    return (f"{count} of no layout that is known, such as {whole[0]!r}: each stays whole, without a role.",)
 
 
 def _trained(specs: Sequence[TensorSpec], apart: Collection[str]) -> list[TensorSpec]:

@@ -24,6 +24,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "codegen": {"n_embd": 32, "n_head": 4, "n_layer": 1, "rotary_dim": 4, "vocab_size": 40},
     "phi3": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "pad_token_id": 0},
     "gpt_bigcode": {"n_embd": 32, "n_head": 4, "n_layer": 1, "vocab_size": 40, "multi_query": True},
+    "gpt_bigcode by head": {"n_embd": 32, "n_head": 4, "n_layer": 1, "vocab_size": 40, "multi_query": False},
     "gpt2": {"n_embd": 32, "n_head": 4, "n_layer": 1, "vocab_size": 40},
 }
 
@@ -32,7 +33,10 @@ def build(name: str) -> nn.Module:
     from transformers import AutoConfig, AutoModel
 
     torch.manual_seed(0)
-    model = AutoModel.from_config(AutoConfig.for_model(name.split(" ")[0], **MODELS[name]))
+    return randomised(AutoModel.from_config(AutoConfig.for_model(name.split(" ")[0], **MODELS[name])))
+
+
+def randomised(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape) * 0.3)
@@ -80,6 +84,81 @@ def test_parts_are_those_that_the_model_multiplies(name: str) -> None:
     (leave,) = (spec for spec in fused_specs(model) if spec.role is Role.ATTENTION_OUTPUT)
     model.state_dict()[leave.tensor].div_(3.0)
     torch.testing.assert_close(outputs(), before)
+
+
+@pytest.mark.slow
+def test_parts_behind_an_activation_are_those_of_each_head() -> None:
+    """Without its queries, its keys or its values an attention puts out nothing."""
+    from transformers import MiniMaxConfig, MiniMaxModel
+
+    sizes = SIZES | {"intermediate_size": 48, "num_hidden_layers": 2, "num_key_value_heads": 4, "num_local_experts": 2}
+    model = randomised(MiniMaxModel._from_config(MiniMaxConfig(**sizes), experts_implementation="eager"))
+    ids = torch.arange(2, 11)[None]
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    specs = [spec for spec in fused_specs(model) if spec.row_slice and spec.tensor.endswith("qkv_proj.weight")]
+
+    def outputs() -> torch.Tensor:
+        with torch.no_grad():
+            return torch.as_tensor(model(ids)[0])
+
+    leave = specs[0].tensor.replace("qkv_proj", "out_proj")
+    model.load_state_dict(state | {leave: torch.zeros_like(state[leave])})
+    expected = outputs()
+    assert len(specs) == 3
+    for spec in specs:
+        model.load_state_dict(state)
+        assert not torch.allclose(outputs(), expected)
+        scale(model, spec, 0.0)
+        torch.testing.assert_close(outputs(), expected)
+
+
+KINDS: dict[str, tuple[str, dict[str, Any], list[tuple[int, int, int | None]]]] = {
+    "by head": ("query_key_value", {"model_type": "bloom", "n_head": 4}, [(0, 8, 24), (8, 16, 24), (16, 24, 24)]),
+    "by group": (
+        "wqkv",
+        {"model_type": "internlm2", "num_attention_heads": 8, "num_key_value_heads": 4},
+        [(0, 12, 24), (12, 18, 24), (18, 24, 24)],
+    ),
+    "as GGUF has it": ("attn_qkv", {"model_type": "bloom", "num_attention_heads": 4}, [(0, 32), (32, 64), (64, 96)]),
+    "GGUF, grouped": (
+        "attn_qkv",
+        {"model_type": "falcon", "num_attention_heads": 4, "num_key_value_heads": 1},
+        [(0, 64), (64, 80), (80, 96)],
+    ),
+    "keys shared": (
+        "query_key_value",
+        {"model_type": "chatglm", "multi_query_attention": True, "multi_query_group_num": 1, "num_attention_heads": 4},
+        [(0, 64), (64, 80), (80, 96)],
+    ),
+    "keys in a part of the config": (
+        "Wqkv",
+        {"model_type": "dbrx", "n_heads": 4, "attn_config": {"kv_n_heads": 1}},
+        [(0, 64), (64, 80), (80, 96)],
+    ),
+    "heads wider than the input": (
+        "qkv_proj",
+        {"model_type": "phi3", "num_attention_heads": 2, "head_dim": 16},
+        [(0, 32), (32, 64), (64, 96)],
+    ),
+    "a type that is not known": ("query_key_value", {"model_type": "new", "num_attention_heads": 4}, []),
+    "by group of a type that is not known": ("wqkv", {"model_type": "new", "num_attention_heads": 4}, []),
+    "no heads": ("query_key_value", {"model_type": "bloom"}, []),
+    "fewer keys, not declared": ("qkv_proj", {"model_type": "new", "num_attention_heads": 4}, []),
+}
+"""Last part of a name, what `config.json` says, and the runs of rows of query, key and value in a matrix (96, 16)."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layout_that_is_not_known_stays_whole(kind: str) -> None:
+    name, config, runs = KINDS[kind]
+    header = TensorHeader(name=f"layers.0.attn.{name}.weight", shape=(96, 16), dtype="F32")
+    specs = describe_tensors([header], config)
+    if not runs:
+        assert [(spec.role, spec.row_slice) for spec in specs] == [(Role.OTHER, None)]
+        return
+    assert [spec.role for spec in specs] == [Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE]
+    assert [spec.row_slice for spec in specs] == [(start, stop) for start, stop, *_ in runs]
+    assert {spec.row_period for spec in specs} == {(runs[0][2:] or (None,))[0]}
 
 
 def test_each_tower_is_read_by_its_own_heads() -> None:

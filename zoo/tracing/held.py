@@ -12,7 +12,7 @@ from zoo.config import Config, text_in
 __all__ = ["HELD", "WIRING_VERSION", "may_differ", "wiring_version"]
 
 HELD = "held.json"
-WIRING_VERSION = "1"
+WIRING_VERSION = "2"
 """Raised when names of bare files, or of types in `held.json`, say something else than before."""
 
 

@@ -92,9 +92,7 @@ def test_a_fused_projection_of_unknown_layout_stays_whole_and_says_so(tmp_path: 
     inventory = extract(files_of(tmp_path / "a.bin"), tracer=Tracer())
     (whole,) = inventory.matrices
     assert (whole.role, whole.rows, whole.row_slice) == (Role.OTHER, 96, None)
-    assert (
-        "are in 1 matrices of no role that is known, such as 'h.0.attn.query_key_value.weight'" in inventory.notes[-1]
-    )
+    assert "are in 1 matrix of no role that is known, such as 'h.0.attn.query_key_value.weight'" in inventory.notes[-1]
 
 
 def test_a_stack_of_experts_under_names_of_its_own_stays_whole_and_says_so(tmp_path: Path) -> None:
