@@ -148,7 +148,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     # Feed-forward pairs.
     _rule(r"c_fc", Role.FFN_IN, _HIDDEN, _RESIDUAL, conv1d=True),
     _rule(
-        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|ffn_gate|ffn_up|wi(?:_\d)?|Wi"
+        r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|ffn_(?:gate|up)(?:_shexp)?|wi(?:_\d)?|Wi"
         r"|w1|w3|dense_h_to_4h|pwconv1|mlp\.dense1|ff\.layer_1",
         Role.FFN_IN,
         _HIDDEN,
@@ -156,7 +156,7 @@ MATRIX_RULES: tuple[Rule, ...] = (
     ),
     _rule(r"c_proj", Role.FFN_OUT, _RESIDUAL, _HIDDEN, conv1d=True),
     _rule(
-        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|ffn_down|wo|Wo|w2|dense_4h_to_h|pwconv2|mlp\.dense2"
+        r"output\.dense|output_dense|ffn_output|lin2|linear2|fc2|fc_out|down_proj|ffn_down(?:_shexp)?|wo|Wo|w2|dense_4h_to_h|pwconv2|mlp\.dense2"
         r"|ff\.layer_2",
         Role.FFN_OUT,
         _RESIDUAL,

@@ -30,9 +30,15 @@ from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorHeader, TensorSpec
 __all__ = ["FreeSigns", "find_free_signs", "with_free_signs"]
 
 _TANH_UNITS = re.compile(r"(?:^|\.)(?:pooler(?:\.dense)?|classifier\.dense)\.(?:weight|bias)$")
-_GATED = (("gate_proj", "up_proj"), ("w1", "w3"), ("wi_0", "wi_1"), ("ffn_gate", "ffn_up"))
+_GATED = (
+    ("gate_proj", "up_proj"),
+    ("w1", "w3"),
+    ("wi_0", "wi_1"),
+    ("ffn_gate", "ffn_up"),
+    ("ffn_gate_shexp", "ffn_up_shexp"),
+)
 """What gates and what is gated, in one module."""
-_UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up|Wi)\.weight$|\[up\]$")
+_UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up(?:_shexp)?|Wi)\.weight$|\[up\]$")
 _HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
 _LAYER_SCALE = re.compile(

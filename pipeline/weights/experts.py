@@ -2,7 +2,7 @@
 apart: a model is the same in both.
 
 What a stack holds follows from its name and from the hidden size: transposed where inputs come first (Llama 4), gate
-and up in one matrix one after the other, or row by row in turns (gpt-oss).
+and up in one matrix one after the other, or row by row in turns (gpt-oss). GGUF has its own names for stacks.
 """
 
 import re
@@ -21,11 +21,32 @@ from zoo.tensors import TensorHeader
 __all__ = ["MOST_EXPERTS", "sample_experts", "unstack"]
 
 Array = npt.NDArray[Any]
-STACK = re.compile(
-    r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj|w1|w2|w3|wi|wo)(?P<end>\.weight|)$"
+STACKS = tuple(
+    (re.compile(pattern), module)
+    for pattern, module in (
+        (
+            r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj|w1|w2|w3|wi|wo)(?:\.weight|)$",
+            "",
+        ),
+        # Granite's and JetMoE's, whose experts of attention have other parts.
+        (r"^(?P<module>.*(?:moe|mlp))\.(?P<name>(?:in|out)put_linear)\.weight$", ".experts"),
+        (r"^(?P<module>blk\.\d+)\.(?P<name>ffn_(?:gate_up|gate|up|down)_exps)\.weight$", ".experts"),  # GGUF's.
+    )
 )
+"""Names of stacks, and what stands behind the module in the names of their experts."""
 EXPERT = re.compile(r"^(?P<module>.*experts)\.(?P<number>\d+)\.")
-FUSED = "gate_up_proj"
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "input_linear": ("gate_proj", "up_proj"),
+    "output_linear": ("down_proj",),
+    "ffn_gate_up_exps": ("ffn_gate", "ffn_up"),
+    "ffn_gate_exps": ("ffn_gate",),
+    "ffn_up_exps": ("ffn_up",),
+    "ffn_down_exps": ("ffn_down",),
+}
+"""Name of a stack -> what its parts are called; itself for the others."""
+OUTPUTS_FIRST = frozenset(PARTS) - {"gate_up_proj"}
+"""Stacks that are (out, in) in whatever model."""
 LEAVING = ("down_proj", "w2", "wo")
 IN_TURNS = frozenset({"gpt_oss"})
 """Model types that store gate and up in turns."""
@@ -39,25 +60,27 @@ def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
     """The experts one by one in the place of their stacks; all else as it is."""
     found: Tensors = {}
     for name, tensor in tensors.items():
-        stack = STACK.match(name) if len(tensor.header.shape) == 3 else None
-        experts = _experts(stack, tensor, config) if stack else [(name, tensor)]
+        matches = ((pattern.match(name), end) for pattern, end in STACKS) if len(tensor.header.shape) == 3 else ()
+        stack = next(((found_in["module"] + end, found_in["name"]) for found_in, end in matches if found_in), None)
+        experts = _experts(*stack, tensor, config) if stack else [(name, tensor)]
         found.update(experts)
     return found
 
 
-def _experts(stack: re.Match[str], tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+def _experts(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     count, *shape = tensor.header.shape
     known = {**config, **part_of(config, "text_config")}
-    is_turned = _is_turned(stack["name"], shape, known)
+    is_turned = stack not in OUTPUTS_FIRST and _is_turned(stack, shape, known)
     outputs, inputs = reversed(shape) if is_turned else shape
     kind = text_in(known, "model_type")
-    parts = ("gate_proj", "up_proj") if stack["name"] == FUSED and outputs % 2 == 0 else (stack["name"],)
+    parts = PARTS.get(stack, (stack,))
+    parts = parts if outputs % len(parts) == 0 else (stack,)
     for number in range(count):
         own = entry(tensor, number)
         for place, part in enumerate(parts):
             rows = outputs // len(parts)
             pick = slice(place, None, 2) if kind in IN_TURNS else slice(place * rows, (place + 1) * rows)
-            name = f"{stack['module']}.{number}.{part}.weight"
+            name = f"{module}.{number}.{part}.weight"
             header = TensorHeader(name=name, shape=(rows, inputs), dtype="F32")
             pick = pick if len(parts) > 1 else slice(None)
             make = partial(_matrix, is_turned=is_turned, rows=pick)

@@ -40,21 +40,23 @@ class GgufFile:
 
     def array(self, header: TensorHeader) -> npt.NDArray[Any]:
         """All values in the header's shape, float32."""
-        from gguf.quants import dequantize
-
-        tensor = self._tensors[header.name]
-        try:
-            values = dequantize(tensor.data, tensor.tensor_type)
-        except NotImplementedError as error:
-            raise ExtractError(
-                f"{header.name!r} is quantised as {tensor.tensor_type.name}, which cannot be turned back.",
-                hint="Mine the model before it was quantised.",
-            ) from error
-        return np.asarray(values, dtype=np.float32).reshape(header.shape)
+        return self._dequantised(header, self._tensors[header.name].data).reshape(header.shape)
 
     def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
         """One entry along the first axis, float32."""
-        return np.asarray(self.array(header)[index])
+        return self._dequantised(header, self._tensors[header.name].data[index]).reshape(header.shape[1:])
+
+    def _dequantised(self, header: TensorHeader, stored: Any) -> npt.NDArray[np.float32]:
+        from gguf.quants import dequantize
+
+        kind = self._tensors[header.name].tensor_type
+        try:
+            return np.asarray(dequantize(stored, kind), dtype=np.float32)
+        except NotImplementedError as error:
+            raise ExtractError(
+                f"{header.name!r} is quantised as {kind.name}, which cannot be turned back.",
+                hint="Mine the model before it was quantised.",
+            ) from error
 
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
         """The values as float32, flat and in order, `size` at a time."""

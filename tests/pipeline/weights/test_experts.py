@@ -34,6 +34,9 @@ def stacked(kind: str, model: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
         torch.stack([value for name, value in model.items() if f".{part}." in name])
         for part in ("gate_proj", "up_proj", "down_proj")
     )
+    if kind == "granitemoe":
+        start = MODULE.removesuffix(".experts")
+        return {f"{start}.input_linear.weight": torch.cat([gate, up], dim=1), f"{start}.output_linear.weight": down}
     if kind == "gpt_oss":
         fused = torch.stack([gate, up], dim=2).flatten(1, 2)
     else:
@@ -45,7 +48,7 @@ def stacked(kind: str, model: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize("width", [WIDTH, HIDDEN])
-@pytest.mark.parametrize("kind", ["mixtral", "llama4_text", "gpt_oss"])
+@pytest.mark.parametrize("kind", ["mixtral", "llama4_text", "gpt_oss", "granitemoe"])
 def test_a_stack_is_its_experts(tmp_path: Path, kind: str, width: int, name: str) -> None:
     model = single(width=width)
     stored = stacked(kind, model) | {"model.embed_tokens.weight": torch.randn(40, HIDDEN)}
@@ -59,6 +62,13 @@ def test_a_stack_is_its_experts(tmp_path: Path, kind: str, width: int, name: str
     roles = [spec.role for spec in inventory.specs if spec.block == 0]
     assert (roles.count(Role.FFN_IN), roles.count(Role.FFN_OUT)) == (2 * EXPERTS, EXPERTS)
     assert inventory.account.read == sum(tensor.nbytes for tensor in stored.values())
+
+
+def test_experts_of_attention_have_parts_of_their_own_and_stay_whole(tmp_path: Path) -> None:
+    stored = {"model.layers.0.self_attention.experts.input_linear.weight": torch.randn(EXPERTS, WIDTH, HIDDEN)}
+    save_file(stored, tmp_path / "model.safetensors")
+    with WeightReader(files_of(tmp_path / "model.safetensors", config={"model_type": "jetmoe"})) as reader:
+        assert [*reader.tensors] == [*stored]
 
 
 def test_an_expert_of_blocks_of_four_bits_is_made_of_its_own_codes(tmp_path: Path) -> None:

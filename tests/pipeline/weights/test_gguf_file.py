@@ -85,3 +85,33 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         (tmp_path / "model.gguf").write_bytes(damaged)
         with pytest.raises(DamagedFileError, match="cannot be read as a GGUF file"):
             extract(fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home"))
+
+
+@pytest.mark.parametrize("kind", [GGMLQuantizationType.F16, GGMLQuantizationType.Q4_0])
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_experts_are_a_matrix_each(tmp_path: Path, kind: GGMLQuantizationType, is_fused: bool) -> None:
+    rng, writer = np.random.default_rng(0), GGUFWriter(tmp_path / "model.gguf", "qwen3moe")
+    shapes = {"ffn_gate": (3, 64, 32), "ffn_up": (3, 64, 32), "ffn_down": (3, 32, 64)}
+    plain = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    stacks = {f"blk.0.{name}_exps.weight": value for name, value in plain.items()}
+    if is_fused:
+        gate, up = (stacks.pop(f"blk.0.{name}_exps.weight") for name in ("ffn_gate", "ffn_up"))
+        stacks["blk.0.ffn_gate_up_exps.weight"] = np.concatenate([gate, up], axis=1)
+    stacks["blk.0.ffn_gate_inp.weight"] = rng.standard_normal((3, 32)).astype(np.float32)
+    stacks["blk.0.ffn_up_shexp.weight"] = rng.standard_normal((64, 32)).astype(np.float32)
+    for name, value in stacks.items():
+        writer.add_tensor(name, quants.quantize(value, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    files = fetch(ModelRequest(name=str(tmp_path / "model.gguf")), home=tmp_path / "home")
+    roles = {spec.name: spec.role for spec in extract(files).specs}
+    assert (roles["blk.0.ffn_gate_inp.weight"], roles["blk.0.ffn_up_shexp.weight"]) == (Role.ROUTER, Role.FFN_IN)
+    with WeightReader(files) as reader:
+        for name, values in plain.items():
+            for number, value in enumerate(values):
+                expert = f"blk.0.experts.{number}.{name}.weight"
+                assert roles[expert] is (Role.FFN_OUT if name == "ffn_down" else Role.FFN_IN)
+                rounded = quants.dequantize(quants.quantize(value, kind), kind)
+                np.testing.assert_array_equal(reader.tensor(expert), rounded)
