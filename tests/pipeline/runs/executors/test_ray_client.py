@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
 
-EPOCHS, ENDLESS = 200, 1_000_000
+EPOCHS, ENDLESS = 60, 1_000_000
 SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu"]
 """Of a fit that is small."""
 

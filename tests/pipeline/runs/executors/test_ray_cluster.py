@@ -19,7 +19,7 @@ from tests.support.mining import mine_into
 from tests.support.tiny_models import make_tiny_checkpoint
 from tests.support.workers import command_of, ended, processes_below, rows_of, stages_of, start_mining, wait_for
 
-EPOCHS, ENDLESS = 300, 1_000_000
+EPOCHS, ENDLESS = 60, 1_000_000
 SETTINGS = ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu"]
 """Of a fit that is small."""
 
