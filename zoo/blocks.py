@@ -4,9 +4,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from zoo.config import number_in
+from zoo.matching import without_numbers
 
 __all__ = ["Place", "modules_above", "place_tensors", "tower_of"]
 
@@ -27,7 +29,9 @@ class _Position(NamedTuple):
     indices: tuple[int, ...]
 
 
-_BLOCK_RULES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+_BlockRule = tuple[re.Pattern[str], tuple[str, ...]]
+_REMEMBERED = 1 << 12
+_BLOCK_RULES: tuple[_BlockRule, ...] = tuple(
     (re.compile(rf"(?:^|\.){pattern}\."), tuple(indices.split(".")))
     for pattern, indices in (
         (r"albert_layer_groups\.(\d+)\.albert_layers\.(\d+)", r"\1.\2"),
@@ -70,41 +74,48 @@ def place_tensors(names: Iterable[str], config: Mapping[str, Any], stacks: Seque
     names = tuple(names)
     more = tuple((re.compile(rf"(?:^|\.){re.escape(path)}\.(\d+)\."), (r"\1",)) for path in stacks)
     positions = {name: position for name in names if (position := _position(name, more)) is not None}
-    ordered = sorted(set(positions.values()))
-    blocks = {position: index for index, position in enumerate(ordered)}
+    ordered = sorted(dict.fromkeys(positions.values()))  # In the order of the file they are nearly sorted.
     depths = _depths(ordered)
     shares_layers = _shares_layers(names, config)
+    blocks = {
+        position: Place(index, None if shares_layers else depths[position]) for index, position in enumerate(ordered)
+    }
     ends = {position.stack[1]: index for index, position in enumerate(ordered, start=1)}
-    places = {}
-    for name in names:
-        if name in positions:
-            block = blocks[positions[name]]
-            places[name] = Place(block, None if shares_layers else depths[positions[name]])
-        else:
-            places[name] = Place(None, _depth_outside(name, ends, len(ordered)))
-    return places
+    return {
+        name: blocks[positions[name]] if name in positions else Place(None, _depth_outside(name, ends, len(ordered)))
+        for name in names
+    }
 
 
-def _position(name: str, more: Sequence[tuple[re.Pattern[str], tuple[str, ...]]]) -> _Position | None:
-    for pattern, indices in (*_BLOCK_RULES, *more):
-        if match := pattern.search(name):
-            stack = name[: match.start()]
-            numbers = (match[int(each[1:])] if each.startswith("\\") else each for each in indices)
-            return _Position((_stack_rank(stack), stack), tuple(map(int, numbers)))
-    return None
+def _position(name: str, more: Sequence[_BlockRule]) -> _Position | None:
+    rule = _block_rule(without_numbers(name)) or _first(more, name)
+    if rule is None:
+        return None
+    pattern, indices = rule
+    match = pattern.search(name)
+    assert match is not None  # The numbers that were left out decide nothing.
+    stack = name[: match.start()]
+    numbers = (match[int(each[1:])] if each.startswith("\\") else each for each in indices)
+    return _Position((_stack_rank(stack), stack), tuple(map(int, numbers)))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _block_rule(alike: str) -> _BlockRule | None:
+    """The rule for a name in which numbers of two digits or more are all the same."""
+    return _first(_BLOCK_RULES, alike)
+
+
+def _first(rules: Sequence[_BlockRule], name: str) -> _BlockRule | None:
+    return next((rule for rule in rules if rule[0].search(name)), None)
 
 
 def _depths(ordered: list[_Position]) -> dict[_Position, float]:
     """The middle of each block in its tower, from 0 to 1."""
+    tower_at = {stack: tower_of(stack) for stack in {position.stack[1] for position in ordered}}
     towers: dict[str, list[_Position]] = defaultdict(list)
     for position in ordered:
-        towers[_tower(position)].append(position)
+        towers[tower_at[position.stack[1]]].append(position)
     return {position: (index + 0.5) / len(tower) for tower in towers.values() for index, position in enumerate(tower)}
-
-
-def _tower(position: _Position) -> str:
-    """Which tower: each has a depth of its own."""
-    return tower_of(position.stack[1])
 
 
 def tower_of(name: str) -> str:

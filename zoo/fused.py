@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 from zoo.config import HEADS, flag_in, layer_of, number_in, part_of, text_in
-from zoo.matching import find_fused_rule
+from zoo.matching import rules_of
 from zoo.rules import FusedRule
 from zoo.tensors import Role
 
@@ -75,7 +75,7 @@ class Part:
 
 def is_fused(stem: str) -> bool:
     """Whether the name says that it is a fused projection."""
-    return find_fused_rule(stem) is not None
+    return rules_of(stem).fused is not None
 
 
 def tower_config(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:

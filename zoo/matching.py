@@ -1,19 +1,20 @@
-"""Which rule of a table a tensor's name meets first.
+"""Which rule of each table a tensor's name meets first.
 
 A checkpoint has the same names in every block but for the numbers in them, and no rule asks for a number of two digits
-or more. So such numbers count as one, and each name is held against a table once.
+or more. So such numbers count as one, and each name is held against the tables once.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
-from zoo.rules import BUFFER_RULES, FUSED_RULES, KERNEL_RULES, MATRIX_RULES
+from zoo.rules import BUFFER_RULES, FUSED_RULES, KERNEL_RULES, MATRIX_RULES, BufferRule, FusedRule, Rule
 
-__all__ = ["find_buffer_rule", "find_fused_rule", "find_kernel_rule", "find_matrix_rule", "without_numbers"]
+__all__ = ["Met", "rules_of", "without_numbers"]
 
-_NUMBER = re.compile(r"(?<![^.])\d{2,}(?![^.])")
+_NUMBER = re.compile(r"\d{2,}")
 _REMEMBERED = 1 << 12
 
 
@@ -25,21 +26,35 @@ class _HasPattern(Protocol):
 _Rule = TypeVar("_Rule", bound=_HasPattern)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """The first rule of each table that a name meets; None where it meets none."""
+
+    matrix: Rule | None
+    kernel: Rule | None
+    buffer: BufferRule | None
+    fused: FusedRule | None
+
+
+def rules_of(stem: str) -> Met:
+    """The rules that the name of a tensor without `.weight` meets."""
+    return _rules_of(without_numbers(stem))
+
+
 def without_numbers(name: str) -> str:
-    """The name with 10 in place of each of its components that is a number of two digits or more."""
+    """The name with 10 in place of each number of two digits or more."""
     return _NUMBER.sub("10", name)
 
 
-def _first_of(rules: tuple[_Rule, ...]) -> Callable[[str], _Rule | None]:
-    @lru_cache(maxsize=_REMEMBERED)
-    def find(stem: str) -> _Rule | None:
-        return next((rule for rule in rules if rule.pattern.search(stem)), None)
+@lru_cache(maxsize=_REMEMBERED)
+def _rules_of(stem: str) -> Met:
+    return Met(
+        matrix=_first(MATRIX_RULES, stem),
+        kernel=_first(KERNEL_RULES, stem),
+        buffer=_first(BUFFER_RULES, stem),
+        fused=_first(FUSED_RULES, stem),
+    )
 
-    return lambda stem: find(without_numbers(stem))
 
-
-find_matrix_rule = _first_of(MATRIX_RULES)
-find_kernel_rule = _first_of(KERNEL_RULES)
-find_buffer_rule = _first_of(BUFFER_RULES)
-find_fused_rule = _first_of(FUSED_RULES)
-"""The rule of a tensor's name without `.weight`; None where the table has none."""
+def _first(rules: Iterable[_Rule], stem: str) -> _Rule | None:
+    return next((rule for rule in rules if rule.pattern.search(stem)), None)

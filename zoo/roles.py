@@ -8,7 +8,7 @@ from typing import Any
 from zoo.blocks import Place, place_tensors
 from zoo.config import text_in
 from zoo.fused import Part, parts_of
-from zoo.matching import find_buffer_rule, find_fused_rule, find_kernel_rule, find_matrix_rule
+from zoo.matching import Met, rules_of
 from zoo.rules import BUFFER_RULES, FusedRule, Rule
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
 from zoo.tensors import EMBEDDINGS, FLOATING, Axis, Role, TensorHeader, TensorKind, TensorSpec
@@ -40,7 +40,9 @@ class _Checkpoint:
     has_experts: bool
     traced: Mapping[str, TracedTensor]
     """What the code of the architecture says, by name; empty where it was not asked."""
-    met: frozenset[int]
+    rules: Mapping[str, Met]
+    """By name, the rules that it meets."""
+    buffers: frozenset[int]
     """Places among `BUFFER_RULES` of those whose `requires` some name meets."""
 
 
@@ -62,6 +64,7 @@ def describe_tensors(
     What neither knows has role `other` if it is a matrix, and `norm` or `bias` if it is a vector.
     """
     config = config or {}
+    rules = {header.name: rules_of(_stem(header.name)) for header in headers}
     norms = frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS)
     checkpoint = _Checkpoint(
         config=config,
@@ -72,7 +75,8 @@ def describe_tensors(
         signs=find_free_signs(headers, config, norms),
         has_experts=any("expert" in header.name for header in headers),
         traced=wiring.find(headers) if wiring else {},
-        met=_met(headers),
+        rules=rules,
+        buffers=_met_buffers(rules),
     )
     return tuple(spec for header in headers for spec in _describe(header, checkpoint))
 
@@ -118,7 +122,7 @@ def _describe_by_name(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[Te
     if buffer is not None:
         rows = Axis.POSITION if buffer is Role.POSITION_EMBEDDING else Axis.RESIDUAL
         return (replace(_plain(header, checkpoint), role=buffer, row_axis=rows, kind=TensorKind.BUFFER),)
-    fused = find_fused_rule(_stem(header.name)) if len(header.shape) == 2 else None
+    fused = checkpoint.rules[header.name].fused if len(header.shape) == 2 else None
     if fused is not None:
         return _split(header, fused, checkpoint)
     spec = _with_role(header, checkpoint)
@@ -133,64 +137,55 @@ def _buffer_role(header: TensorHeader, checkpoint: _Checkpoint) -> Role | None:
     """
     if header.dtype not in FLOATING:
         return Role.OTHER
-    rule = find_buffer_rule(_stem(header.name))
+    rule = checkpoint.rules[header.name].buffer
     if rule is None or rule.ndim not in (None, len(header.shape)):
         return None
-    return rule.role if BUFFER_RULES.index(rule) in checkpoint.met else None
+    return rule.role if BUFFER_RULES.index(rule) in checkpoint.buffers else None
 
 
-def _met(headers: Sequence[TensorHeader]) -> frozenset[int]:
+def _met_buffers(rules: Mapping[str, Met]) -> frozenset[int]:
     """Places among `BUFFER_RULES` of those that apply to some tensor and whose `requires` some name meets."""
-    used = {BUFFER_RULES.index(rule) for header in headers if (rule := find_buffer_rule(_stem(header.name)))}
-    return frozenset(
-        place for place in used if any(BUFFER_RULES[place].requires.search(_stem(header.name)) for header in headers)
-    )
+    used = {BUFFER_RULES.index(met.buffer) for met in rules.values() if met.buffer is not None}
+    return frozenset(place for place in used if any(BUFFER_RULES[place].requires.search(_stem(name)) for name in rules))
 
 
 def _with_role(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
-    spec = _plain(header, checkpoint)
     if _is_kernel(header):
-        return _as_kernel(spec, header)
-    rule = find_matrix_rule(_stem(header.name))
+        return _as_kernel(_plain(header, checkpoint), header, checkpoint.rules[header.name].kernel)
+    rule = checkpoint.rules[header.name].matrix
+    rows, _ = _matrix_shape(header)
     # A projection of three dimensions or more is stacked or split by head: its rows are not the rule's.
-    if rule is not None and rule.role is Role.ROUTER and (spec.rows == 1 or not checkpoint.has_experts):
+    if rule is not None and rule.role is Role.ROUTER and (rows == 1 or not checkpoint.has_experts):
         rule = None
     if rule is not None and (_num_axes(header) <= 2 or rule.role in EMBEDDINGS):
-        return _by_rule(spec, rule, checkpoint)
-    return spec if spec.rows > 1 else replace(spec, role=_vector_role(header.name, checkpoint))
+        return _by_rule(header, rule, checkpoint)
+    return _plain(header, checkpoint, role=Role.OTHER if rows > 1 else _vector_role(header.name, checkpoint))
 
 
-def _plain(header: TensorHeader, checkpoint: _Checkpoint) -> TensorSpec:
-    """The spec before anything is known of the role."""
+def _plain(header: TensorHeader, checkpoint: _Checkpoint, **known: Any) -> TensorSpec:
+    """The spec before anything but `known` is known of it. Made at once: of a spec that is changed all is copied."""
     rows, cols = _matrix_shape(header)
     place = checkpoint.places[header.name]
-    return TensorSpec(
-        name=header.name,
-        tensor=header.name,
-        dtype=header.dtype,
-        rows=rows,
-        cols=cols,
-        role=Role.OTHER,
-        block=place.block,
-        depth=place.depth,
-    )
+    values = {"rows": rows, "cols": cols, "role": Role.OTHER, "block": place.block, "depth": place.depth, **known}
+    return TensorSpec(name=header.name, tensor=header.name, dtype=header.dtype, **values)
 
 
-def _by_rule(spec: TensorSpec, rule: Rule, checkpoint: _Checkpoint) -> TensorSpec:
-    spec = replace(spec, role=rule.role, row_axis=rule.row_axis, col_axis=rule.col_axis)
-    if spec.block is None and rule.role in EMBEDDINGS:
-        spec = replace(spec, depth=0.0)
-    if spec.block is None and rule.role is Role.HEAD:
-        spec = replace(spec, depth=1.0)
+def _by_rule(header: TensorHeader, rule: Rule, checkpoint: _Checkpoint) -> TensorSpec:
+    known: dict[str, Any] = {"role": rule.role, "row_axis": rule.row_axis, "col_axis": rule.col_axis}
+    is_outside = checkpoint.places[header.name].block is None
+    if is_outside and rule.role in EMBEDDINGS:
+        known["depth"] = 0.0
+    if is_outside and rule.role is Role.HEAD:
+        known["depth"] = 1.0
+    rows, cols = _matrix_shape(header)
     # A head of tokens has more rows than columns; RemBERT has a map of this name, stored as usual.
-    if (rule.transposed and spec.cols > spec.rows) or (rule.conv1d and checkpoint.has_conv1d):
-        spec = replace(spec, rows=spec.cols, cols=spec.rows, transposed=True)
-    return spec
+    if (rule.transposed and cols > rows) or (rule.conv1d and checkpoint.has_conv1d):
+        known |= {"rows": cols, "cols": rows, "transposed": True}
+    return _plain(header, checkpoint, **known)
 
 
-def _as_kernel(spec: TensorSpec, header: TensorHeader) -> TensorSpec:
+def _as_kernel(spec: TensorSpec, header: TensorHeader, rule: Rule | None) -> TensorSpec:
     """A convolution: by name where it reads an image, else by the shape (out, in per group, kernel...)."""
-    rule = find_kernel_rule(_stem(header.name))
     is_image = len(header.shape) > 3
     # Between stages are kernels of the same names that read channels.
     if rule is not None and not (is_image and header.shape[1] > MOST_COLOURS):

@@ -30,14 +30,14 @@ from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorHeader, TensorSpec
 __all__ = ["FreeSigns", "find_free_signs", "with_free_signs"]
 
 _TANH_UNITS = re.compile(r"(?:^|\.)(?:pooler(?:\.dense)?|classifier\.dense)\.(?:weight|bias)$")
-_GATED = (
-    ("gate_proj", "up_proj"),
-    ("w1", "w3"),
-    ("wi_0", "wi_1"),
-    ("ffn_gate", "ffn_up"),
-    ("ffn_gate_shexp", "ffn_up_shexp"),
-)
-"""What gates and what is gated, in one module."""
+_GATES = {
+    "up_proj": "gate_proj",
+    "w3": "w1",
+    "wi_1": "wi_0",
+    "ffn_up": "ffn_gate",
+    "ffn_up_shexp": "ffn_gate_shexp",
+}
+"""What is gated -> what gates it, in one module."""
 _UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up(?:_shexp)?|Wi)\.weight$|\[up\]$")
 _HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
@@ -49,6 +49,7 @@ _LAYER_SCALE = re.compile(
 _READS_CODES = re.compile(r"(?:^|\.)project_q\.weight$")
 _SQUEEZED = re.compile(r"(?:^|\.)(?:\w*squeeze_excit\w*|se_module|se)\.")
 """Convolutions that weigh channels: an activation behind each, and no norm."""
+_NUMBER = re.compile(r"\.\d+\.")
 _MIXER_KERNEL = re.compile(r"(?:^|\.)\w*conv_?1d\.weight$")
 
 
@@ -111,8 +112,8 @@ def _free_stacks(norms: frozenset[str], shifted: Collection[str]) -> dict[str, b
 
 def _stack_of(name: str) -> str:
     """The path above the first number; empty without one."""
-    before, *rest = re.split(r"\.\d+\.", name, maxsplit=1)
-    return before if rest else ""
+    number = _NUMBER.search(name)
+    return name[: number.start()] if number else ""
 
 
 def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
@@ -121,7 +122,7 @@ def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
     for name, shape in shapes.items():
         module, _, last = name.rpartition(".")
         prefix = f"{module}." if module else ""
-        if any(last == up and f"{prefix}{gate}" in shapes for gate, up in _GATED):
+        if last in _GATES and f"{prefix}{_GATES[last]}" in shapes:
             found.add(module)
         if last == "Wi" and shape[0] == 2 * shapes.get(f"{prefix}Wo", (0, 0))[1] > 0:
             found.add(module)  # Both in one matrix (ModernBERT).
@@ -177,7 +178,8 @@ def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
     is_residual = axis is Axis.RESIDUAL or (axis is Axis.HIDDEN and spec.role is Role.BOTTLENECK)
     if not (is_residual and spec.is_matrix):
         return False
-    return found.stacks.get(_stack_of(spec.name), tower_of(spec.name) in found.residual)
+    of_stack = found.stacks.get(_stack_of(spec.name)) if found.stacks else None
+    return bool(found.residual) and tower_of(spec.name) in found.residual if of_stack is None else of_stack
 
 
 def _parent(name: str) -> str:

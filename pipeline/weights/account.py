@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from typing import Literal
 
@@ -116,4 +117,9 @@ def num_bytes(header: TensorHeader) -> int:
     """Bytes of a tensor in the file; formats below a byte and unknown ones count as one byte a number."""
     if header.num_bytes is not None:
         return header.num_bytes
-    return prod(header.shape) * next((size for end, size in BYTES.items() if header.dtype.endswith(end)), 1)
+    return prod(header.shape) * _bytes_of_a_number(header.dtype)
+
+
+@lru_cache(maxsize=64)
+def _bytes_of_a_number(dtype: str) -> int:
+    return next((size for end, size in BYTES.items() if dtype.endswith(end)), 1)

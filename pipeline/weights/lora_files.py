@@ -45,6 +45,8 @@ _OTHERS = {
     "LoCon with a core": re.compile(r"\.lora_mid\.weight$"),
 }
 """Kinds of updates that are not the product of two factors, and a name that gives each away."""
+_LIKE_AN_UPDATE = re.compile("lora|dora_scale|hada_w|lokr_")
+"""What every name holds that one of the patterns above finds."""
 _MODULE = re.compile(r"_(?=(?:to_[qkv]|[qkv]_proj|out_proj|fc[12]|proj_in|proj_out)$)")
 """Kohya writes `_` for the dots of a path; the last of them can be told."""
 
@@ -84,11 +86,12 @@ def loose_updates(tensors: Tensors, use: AdapterUse) -> Tensors:
 
 def _format_of(tensors: Tensors) -> _Format | None:
     """How the factors are called, if any name is that of a factor and its partner is there."""
+    named = [name for name in tensors if _LIKE_AN_UPDATE.search(name)]
     for kind in _FORMATS:
-        if any((match := kind.down.match(name)) and match.expand(kind.up) in tensors for name in tensors):
+        if any((match := kind.down.match(name)) and match.expand(kind.up) in tensors for name in named):
             return kind
-    named = any(pattern.search(name) for name in tensors for pattern in _OTHERS.values())
-    return _FORMATS[0] if named else None
+    is_other = any(pattern.search(name) for name in named for pattern in _OTHERS.values())
+    return _FORMATS[0] if is_other else None
 
 
 def _recipe(name: str, tensors: Tensors, *, kind: _Format) -> Recipe | None:

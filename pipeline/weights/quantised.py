@@ -9,7 +9,7 @@ All matrices come out as (out, in), as `Linear` has them.
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -56,8 +56,11 @@ def dequantise(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
     by_name = _ByName(tensors)
 
     def find(name: str, known: Tensors) -> Recipe | None:
-        found = (scheme(name, by_name, declared) for scheme in SCHEMES)
-        return next((recipe for recipe in found if recipe is not None), None)
+        for scheme in SCHEMES:
+            recipe = scheme(name, by_name, declared)
+            if recipe is not None:
+                return recipe
+        return None
 
     return assemble(tensors, find)
 
@@ -67,8 +70,14 @@ class _ByName(dict[str, Tensor]):
 
     def __init__(self, tensors: Tensors) -> None:
         super().__init__(tensors)
-        self._places = {name: place for place, name in enumerate(tensors)}
-        self._sorted = sorted(tensors)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self)}
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self)
 
     def beginning(self, *starts: str) -> tuple[str, ...]:
         """The names that begin with one of `starts`, in the order of the files."""

@@ -31,10 +31,12 @@ def multiply_out(tensors: Tensors) -> Tensors:
 def _weight_norm(name: str, tensors: Tensors) -> Recipe | None:
     """g v / |v|, the norm over all axes along which g has one entry (Salimans & Kingma 2016)."""
     for lengths, directions in WEIGHT_NORM:
+        if not name.endswith(lengths):
+            continue
         stem = name.removesuffix(lengths)
         target, partner = _in_use(stem), tensors.get(stem + directions)
         # RWKV calls its mixing vectors `time_mix_g` and `time_mix_v`: a weight norm is of a weight.
-        if name.endswith(lengths) and target.endswith("weight") and partner and _is_length(tensors[name], partner):
+        if target.endswith("weight") and partner and _is_length(tensors[name], partner):
             return Recipe(target=target, shape=partner.header.shape, parts=(name, stem + directions), make=_with_length)
     return None
 
@@ -55,8 +57,10 @@ def _with_length(gain: Array, direction: Array) -> Array:
 def _spectral_norm(name: str, tensors: Tensors) -> Recipe | None:
     """W / sigma, sigma = u^T W v with the vectors that training kept (Miyato et al. 2018)."""
     for weight, left, right in SPECTRAL_NORM:
+        if not name.endswith(weight):
+            continue
         stem = name.removesuffix(weight)
-        if name.endswith(weight) and stem + left in tensors:
+        if stem + left in tensors:
             vectors = tuple(stem + end for end in (left, right) if stem + end in tensors)
             shape = tensors[name].header.shape
             return Recipe(target=_in_use(stem), shape=shape, parts=(name, *vectors), make=_over_sigma)

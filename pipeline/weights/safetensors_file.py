@@ -40,7 +40,7 @@ class SafetensorsFile:
         """Empty: how tensors are quantised is not in this format."""
         self.notes: tuple[str, ...] = ()
         """Empty: there is nothing to choose."""
-        self._file = path.open("rb")
+        self._file = path.open("rb", buffering=0)
         try:
             entries, self._start = self._read_header()
             self._offsets = {name: entry["data_offsets"][0] for name, entry in entries.items()}
@@ -97,13 +97,25 @@ class SafetensorsFile:
         """The numbers in the file, flat and in order, `size` at a time, without the first `skip`."""
         dtype, total = np.dtype(_STORED[header.dtype]), prod(header.shape)
         for start in range(0, total, size):
-            count = min(size, total - start)
+            stored = np.empty(min(size, total - start), dtype=dtype)
             # Other tensors may be read between two pieces.
             self._file.seek(self._start + self._offsets[header.name] + (skip + start) * dtype.itemsize)
-            stored = np.fromfile(self._file, dtype=dtype, count=count)
-            if stored.size != count:
+            if not self._fill(stored):
                 raise self._damaged(f"it ends within {header.name!r}")
             yield stored
+
+    def _fill(self, values: npt.NDArray[Any]) -> bool:
+        """Read the array from where the file is; whether it was all there.
+
+        `np.fromfile` opens the file anew, which for small tensors would be most of the time.
+        """
+        left = values.view(np.uint8).data
+        while len(left):
+            count = self._file.readinto(left)  # Not all at once where it is gigabytes.
+            if not count:
+                return False
+            left = left[count:]
+        return True
 
     def close(self) -> None:
         self._file.close()
@@ -124,5 +136,7 @@ def _as_float32(stored: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]
 
         kind = torch.float8_e4m3fn if dtype == "F8_E4M3" else torch.float8_e5m2
         return np.asarray(torch.from_numpy(stored).view(kind).float().numpy())
-    with np.errstate(over="ignore"):
+    if dtype != "F64":
         return stored.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        return stored.astype(np.float32)

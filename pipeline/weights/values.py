@@ -46,13 +46,17 @@ def value_range(chunks: Iterable[npt.NDArray[np.float32]]) -> ValueRange:
     low, high, total = np.inf, -np.inf, 0.0
     for values in chunks:
         count += values.size
-        if values.size and not (isfinite(values.min()) and isfinite(values.max())):
+        if not values.size:
+            continue
+        least, most = float(values.min()), float(values.max())
+        if not (isfinite(least) and isfinite(most)):
             finite = values[np.isfinite(values)]
             nonfinite += values.size - finite.size
-            values = finite
-        if values.size:
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-            total += float(np.abs(values).sum(dtype=np.float64))
+            if not finite.size:
+                continue
+            values, least, most = finite, float(finite.min()), float(finite.max())
+        low, high = min(low, least), max(high, most)
+        total += float(np.abs(values).sum(dtype=np.float64))
     if low > high:
         return ValueRange(count=count, nonfinite=nonfinite)
     return ValueRange(count=count, nonfinite=nonfinite, low=low, high=high, total=total)
