@@ -17,7 +17,7 @@ from patterndb.tables import METADATA
 from tests.support.mining import HISTORY
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from cli.main import app; app()"]
+START = "from cli.main import app; app()"
 NO_ROWS = {"id", "seconds", "started", "finished", "confirmed_at", "digests"}
 """Columns that tell when a row was written, and after which others, or hold a digest of that too."""
 REFERENCES = (
@@ -35,11 +35,17 @@ def environment() -> dict[str, str]:
     return os.environ | threads | {"PYTHONPATH": str(ROOT), "DNA_ZOO_CORES": "2"}
 
 
-def start_mining(folders: Sequence[Path], home: Path, url: str, *options: str) -> subprocess.Popen[str]:
-    """Mine the folders, under their names."""
+def start_mining(
+    folders: Sequence[Path], home: Path, url: str, *options: str, without: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Mine the folders, under their names.
+
+    - `without`: packages that this interpreter finds as little as if they were not installed.
+    """
+    begin = f"import sys; sys.modules.update(dict.fromkeys({list(without)!r})); {START}"
     local = [word for folder in folders for word in ("--local", str(folder), "--name", folder.name)]
     return subprocess.Popen(
-        [*COMMAND, "mine", *local, "--home", str(home), "--db", url, "--format", "quiet", *options],
+        [sys.executable, "-c", begin, "mine", *local, "--home", str(home), "--db", url, "--format", "quiet", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from dna_zoo.errors import SettingsError
+from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
-from pipeline.runs.executors.ray_start import joined
 from pipeline.settings import make_settings
 from tests.pipeline.runs.executors.conftest import NODE
 from tests.support.mining import mine_into
@@ -50,14 +49,18 @@ def test_a_cluster_that_runs_finds_what_one_process_finds_though_it_loses_a_node
     assert rows_of(postgres_url) == rows_of(f"sqlite:///{alone / 'dna-zoo.db'}")
 
 
-def test_rays_client_that_is_not_installed_is_told_in_two_sentences() -> None:
-    try:
-        import grpc  # noqa: F401
-    except ImportError:
-        pass
-    else:
-        pytest.skip("Ray's client is installed.")
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(SettingsError) as found:
-        with joined(f"ray://127.0.0.1:{server.getsockname()[1]}"):
-            pass
-    assert "client" in found.value.message and "ray[client]" in found.value.hint
+@pytest.mark.postgres
+@pytest.mark.parametrize("device", ["auto", "cpu"])  # The cluster is asked for GPUs before the run begins, or in it.
+def test_rays_client_that_is_not_installed_is_told_in_two_sentences(
+    device: str, postgres_url: str, tmp_path: Path
+) -> None:
+    folder = make_tiny_checkpoint("minilm-l6", tmp_path / "bert", 0).parent
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        on = ["--on", f"ray://127.0.0.1:{server.getsockname()[1]}", "--device", device]
+        process = start_mining([folder], tmp_path / "home", postgres_url, *on, without=["grpc"])
+        code, out, err = ended(process)
+    assert (code, out) == (2, ""), err
+    assert "`ray://` needs Ray's client, which is not installed. Install it with" in " ".join(err.split())
+    assert "ray[client]" in err and "Traceback" not in err
+    with PatternDatabase.open(postgres_url) as database:
+        assert [run.status for run in database.runs()] == ["failed"] * (device == "cpu")
