@@ -43,6 +43,15 @@ def _index_of_more(folder: Path) -> Must:
     return Must(refused="names the tensor 'model.layers.9.mlp.up_proj.weight', which no shard holds")
 
 
+def _torch_index_of_more(folder: Path) -> Must:
+    """The same of PyTorch's own files."""
+    tensors, shard = tensors_of(llama()), "pytorch_model-00001-of-00001.bin"
+    save_torch(folder, tensors, shard)
+    places = {**dict.fromkeys(tensors, shard), "model.layers.9.mlp.up_proj.weight": shard}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    return Must(refused="names the tensor 'model.layers.9.mlp.up_proj.weight', which no shard holds")
+
+
 def _stale(folder: Path) -> Must:
     _shards(folder, {LOST: ABSENT})
     return Must(model=llama(), said=f"The index names '{ABSENT}', not there")
@@ -221,6 +230,7 @@ LAYOUTS = (
     _layout("shards with an index", _plain),
     _layout("shards in a folder below", partial(_plain, below="parts/")),
     _layout("an index that names what no shard holds", _index_of_more),
+    _layout("an index that names what no PyTorch shard holds", _torch_index_of_more),
     _layout("an index that is older than the shards", _stale),
     _layout("a shard that is not there", _shard_gone),
     _layout("equal tensors in two shards", partial(_twice, is_equal=True)),

@@ -26,6 +26,7 @@ from pipeline.fetch.records import (
 )
 from pipeline.fetch.request import FetchPlan, ModelRequest, PlannedFile
 from pipeline.weights.files import WeightFiles, read_config, refuse_stand_ins
+from pipeline.weights.folders import require_whole
 from pipeline.weights.gguf_file import gguf_config
 from zoo.config import text_in
 
@@ -55,6 +56,8 @@ def fetch(
         files = _verified(planned, fresh, home, recheck=recheck, on_event=on_event)
         if planned.repo and planned.revision and planned.origin in ("cache", "hub"):
             _record(request, planned, planned.repo, planned.revision, home)
+            if len(files.paths) > 1:
+                require_whole(files.paths)
     files = replace(_of_state_dict(files, request.state_dict), adapter_use=request.adapter)
     if planned.adapter:
         config = read_config(_path_of(planned, planned.adapter, fresh))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +10,16 @@ from dna_zoo.errors import DamagedFileError, NoWeightsError
 from pipeline.weights.files import DIFFUSION_NAMES, WEIGHT_NAMES, WEIGHT_SUFFIXES
 from pipeline.weights.slices import find_slices, is_sliced
 
-__all__ = ["FoundWeights", "find_weights", "holds_weights", "is_inside", "is_weights", "shard_names", "snapshot"]
+__all__ = [
+    "FoundWeights",
+    "find_weights",
+    "holds_weights",
+    "is_inside",
+    "is_weights",
+    "require_whole",
+    "shard_names",
+    "snapshot",
+]
 
 NO_MODEL = ("optim", "sched", "scaler", "training_args", "rng_state", "random_states", "trainer_state")
 """How the names of files begin that training leaves beside a model."""
@@ -157,18 +166,20 @@ def _shards(index: Path) -> FoundWeights:
     names = sorted(set(weight_map.values()))
     absent = {name for name in names if not (index.parent / name).is_file()}
     paths = tuple(index.parent / name for name in names if name not in absent)
-    held = {tensor for path in paths for tensor in _names_in(path)} if paths else set()
+    named = [_names_in(path) for path in paths]
+    is_known = bool(named) and all(names is not None for names in named)
+    held = {tensor for names in named for tensor in names or ()}
     lost = sorted(tensor for tensor, name in weight_map.items() if name in absent and tensor not in held)
     if lost:
         raise DamagedFileError(
             f"{str(index)!r} names the shard {weight_map[lost[0]]!r}, which is not there.",
             hint="Put that shard beside the others: it was not copied, or is still on its way.",
         )
-    known = held and sorted(tensor for tensor in weight_map if tensor not in held)
-    if known:
-        more = f" and {len(known) - 1} more" if len(known) > 1 else ""
+    missing = sorted(tensor for tensor in weight_map if tensor not in held) if is_known else []
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DamagedFileError(
-            f"{str(index)!r} names the tensor {known[0]!r}{more}, which no shard holds.",
+            f"{str(index)!r} names the tensor {missing[0]!r}{more}, which no shard holds.",
             hint="The index is of another state than its shards: take both from one source.",
         )
     stale = (
@@ -181,17 +192,27 @@ def _shards(index: Path) -> FoundWeights:
     return FoundWeights(paths=paths, folder=index.parent, notes=(*stale, *unread))
 
 
-def _names_in(path: Path) -> list[str]:
-    """Names of the tensors in a safetensors shard; of other formats none, since they have no cheap header."""
+def _names_in(path: Path) -> list[str] | None:
+    """Names of the tensors in a shard; None where they cannot be had: reading it says what is wrong with it."""
     if path.suffix != ".safetensors":
-        return []
+        from pipeline.weights.torch_file import names_in
+
+        return names_in(path)
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
             return list(file.keys())
     except (SafetensorError, OSError):
-        return []  # Reading it says what is wrong with it.
+        return None
+
+
+def require_whole(paths: Sequence[Path]) -> None:
+    """Raise `DamagedFileError` where an index beside these shards names a tensor that none of them holds."""
+    names = {path.name for path in paths}
+    for index in sorted(paths[0].parent.glob("*.json")):
+        if INDEX.search(index.name) and {*shard_names(index)} == names:
+            _shards(index)
 
 
 def shard_names(index: Path) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from dna_zoo.errors import DamagedFileError, DnaZooError, UnsafeFileError
 from pipeline.weights.state_dict import choose_state_dict
 from zoo.tensors import TensorHeader
 
-__all__ = ["TorchFile"]
+__all__ = ["TorchFile", "names_in"]
 
 _DTYPES = {
     "float64": "F64",
@@ -83,6 +83,18 @@ class TorchFile:
 
     def close(self) -> None:
         self._tensors = {}
+
+
+def names_in(path: Path) -> list[str] | None:
+    """Names of the tensors that a file holds by name and nothing else; None for any other file."""
+    import torch
+
+    try:
+        loaded = _load(path)
+    except (DnaZooError, OSError):
+        return None
+    is_plain = isinstance(loaded, Mapping) and all(isinstance(value, torch.Tensor) for value in loaded.values())
+    return [str(name) for name in loaded] if is_plain else None
 
 
 def _load(path: Path) -> Any:

@@ -153,7 +153,7 @@ def test_a_pickle_is_taken_where_there_is_nothing_else(server: LoopbackHub, home
 @pytest.mark.parametrize("stem", ["model.safetensors", "pytorch_model.bin"])
 def test_shards_are_fetched_by_their_index(server: LoopbackHub, home: Path, stem: str) -> None:
     shards = {"b-00002" + Path(stem).suffix: weights(2), "a-00001" + Path(stem).suffix: weights(1)}
-    index = {"weight_map": {f"layer.{number}.weight": name for number, name in enumerate(shards)}}
+    index = {"weight_map": {f"layer.{number}.weight": name for number, name in zip((2, 1), shards, strict=True)}}
     server.add(REPO, {**shards, f"{stem}.index.json": json.dumps(index).encode()})
     files = fetch(REQUEST, home=home)
     assert [path.read_bytes() for path in files.paths] == [shards[name] for name in sorted(shards)]
@@ -263,6 +263,16 @@ def test_index_that_names_a_missing_shard(server: LoopbackHub, home: Path) -> No
     server.add(REPO, {"model.safetensors.index.json": json.dumps(index).encode()})
     with pytest.raises(DamagedFileError, match="which the repository does not hold"):
         fetch(REQUEST, home=home)
+
+
+def test_index_that_names_a_tensor_that_no_shard_holds(server: LoopbackHub, home: Path) -> None:
+    names = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    shards = {name: weights(number) for number, name in enumerate(names)}
+    index = {"weight_map": {"layer.0.weight": names[0], "layer.1.weight": names[1], "layer.2.weight": names[1]}}
+    server.add(REPO, {**shards, "model.safetensors.index.json": json.dumps(index).encode()})
+    for _ in range(2):  # As it is downloaded, and from the cache.
+        with pytest.raises(DamagedFileError, match=r"names the tensor 'layer\.2\.weight', which no shard holds"):
+            fetch(REQUEST, home=home)
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "a\\b", ""])

@@ -74,6 +74,33 @@ def test_an_index_that_names_a_tensor_that_no_shard_holds(tmp_path: Path) -> Non
         read(tmp_path, tmp_path / "home")
 
 
+def test_an_index_of_pytorch_shards_that_names_a_tensor_that_none_holds(tmp_path: Path) -> None:
+    shards = {name.replace(".safetensors", ".bin"): tensors for name, tensors in halves(model()).items()}
+    held = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+    for name, tensors in shards.items():
+        torch.save(tensors, tmp_path / name)
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": held | {"layer.9.weight": next(iter(shards))}}))
+    with pytest.raises(DamagedFileError, match=r"'layer\.9\.weight', which no shard holds"):
+        read(tmp_path, tmp_path / "home")
+    index.write_text(json.dumps({"weight_map": held}))
+    assert len(read(tmp_path, tmp_path / "home").specs) == 4
+
+
+@pytest.mark.parametrize("end", ["safetensors", "bin"])
+def test_a_damaged_shard_is_not_taken_for_a_wrong_index(tmp_path: Path, end: str) -> None:
+    shards = {name.replace("safetensors", end): tensors for name, tensors in halves(model()).items()}
+    held = {tensor: name for name, tensors in shards.items() for tensor in tensors}
+    for name, tensors in shards.items():
+        save_file(tensors, tmp_path / name) if end == "safetensors" else torch.save(tensors, tmp_path / name)
+    (tmp_path / f"model.{end}.index.json").write_text(json.dumps({"weight_map": held}))
+    first = tmp_path / next(iter(shards))
+    first.write_bytes(first.read_bytes()[:200])
+    with pytest.raises(DamagedFileError, match="00001-of-00002") as caught:
+        read(tmp_path, tmp_path / "home")
+    assert "names the tensor" not in caught.value.message
+
+
 def test_a_shard_that_is_named_and_gone_matters_only_for_what_no_other_holds(tmp_path: Path) -> None:
     shards, gone = halves(model()), "model-00009-of-00009.safetensors"
     save_shards(tmp_path, shards, dict.fromkeys(model(), gone) | dict.fromkeys(list(model())[:1], next(iter(shards))))
