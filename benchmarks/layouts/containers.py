@@ -84,6 +84,11 @@ LAYOUTS = (
         said="'teacher' is read",
     ),
     _training("training: nested", lambda: {"checkpoint": {"net": {"state_dict": _own()}}, "optimizer": LARGE}),
+    _training(
+        "training: a part in a mapping of its own",
+        lambda: {"backbone": _own(), "upscaler": {"up.weight": torch.ones(32, 32)}},
+        said="'backbone' is read, and not 'upscaler'; --state-dict KEY",
+    ),
     _training("training: --state-dict", lambda: {"params_ema": _other(), "params": _own()}, key="params"),
     _layout("an optimiser alone", lambda: {"optimizer": LARGE}, refused="holds no tensors by name"),
     _layout("arrays of numpy in a pickle", llama, refused="The pickle .* was not run"),

@@ -1,5 +1,6 @@
 """Which mapping of a PyTorch checkpoint holds the model: training saves it beside counters and optimiser states."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from dna_zoo.errors import ExtractError
 __all__ = ["StateDict", "choose_state_dict"]
 
 NOT_WEIGHTS = ("optim", "sched", "scaler", "args", "config", "hyper", "callback", "loop", "rng", "metric", "history")
-"""Parts of the names of mappings that hold no model, whatever tensors are in them."""
+"""How words begin in the names of mappings that hold no model, whatever tensors are in them."""
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+SMALL_SHARE = 0.01
+"""Of the values of what is read; a mapping with less is not worth a word."""
 AVERAGED = ("ema", "averaged", "swa", "teacher")
 """Parts of the names of running averages, which are what training meant to make."""
 DEEPEST = 3
@@ -44,9 +48,12 @@ def choose_state_dict(loaded: Any, path: Path, wanted: str | None = None) -> Sta
         raise ExtractError(f"{str(path)!r} holds no tensors by name.", hint="Save the model's `state_dict()`.")
     sizes = {key: sum(int(each.numel()) for each in tensors.values()) for key, tensors in found.items()}
     key = wanted if wanted is not None else max(found, key=lambda key: (sizes[key], _is_average(key), -len(key)))
-    others = sorted(other for other in found if other != key and 2 * sizes[other] >= sizes[key])
+    others = sorted(other for other in found if other != key and sizes[other] > SMALL_SHARE * sizes[key])
     notes = (
-        (f"{path.name} holds several sets of weights: {key!r} is read, and not {', '.join(map(repr, others))}.",)
+        (
+            f"{path.name} holds several sets of weights: {key!r} is read, and not {', '.join(map(repr, others))};"
+            " --state-dict KEY reads another.",
+        )
         if others and wanted is None
         else ()
     )
@@ -57,13 +64,19 @@ def _candidates(loaded: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
     """Every mapping that holds tensors, with its key."""
     import torch
 
-    if not isinstance(loaded, Mapping) or depth > DEEPEST or any(part in key.lower() for part in NOT_WEIGHTS):
+    if not isinstance(loaded, Mapping) or depth > DEEPEST or _is_no_model(key):
         return
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
     if tensors:
         yield key, tensors
     for name, value in loaded.items():
         yield from _candidates(value, f"{key}.{name}" if key else str(name), depth + 1)
+
+
+def _is_no_model(key: str) -> bool:
+    """By the words of the key: a scaler of gradients is none, and an upscaler is one."""
+    words = [word.lower() for word in WORD.findall(key)]
+    return "optim" in key.lower() or any(word.startswith(NOT_WEIGHTS) for word in words)
 
 
 def _is_average(key: str) -> bool:

@@ -231,6 +231,13 @@ def test_one_of_several_sets_of_weights_can_be_chosen(tmp_path: Path) -> None:
     assert "params, params_ema" in caught.value.hint
 
 
+def test_smaller_sets_of_weights_are_named_too(tmp_path: Path) -> None:
+    held = {"backbone": model(), "metrics": model(3), "head": {"out.weight": torch.ones(2, 8)}}
+    torch.save(held | {"upscaler": {"up.weight": torch.ones(8, 3)}, "stepOptimizer": model(5)}, tmp_path / "net.pth")
+    note = read(tmp_path, tmp_path / "home").notes[0]
+    assert "'backbone' is read, and not 'head', 'upscaler'; --state-dict KEY reads another." in note
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_torchscript_archive_is_not_run(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(3, 3)).save(str(tmp_path / "model.pt"))
