@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dna_zoo.errors import ExtractError, NonFiniteWeightsError, PartialModelError
+from dna_zoo.text import printable
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.weights.account import MOST_UNREADABLE, Account, take_account
 from pipeline.weights.experts import MOST_EXPERTS, sample_experts
@@ -12,7 +13,7 @@ from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import CONSIDERABLE, Tracer, share_without_role, without_role
 from pipeline.weights.values import ValueRange, value_digest, value_notes, value_range
-from zoo.config import text_in
+from zoo.config import Config, part_of, text_in
 from zoo.fused import is_fused
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorKind, TensorSpec
@@ -91,7 +92,7 @@ def take_inventory(
     skipped = sample_experts([spec.tensor for spec in specs])
     account = take_account(reader.stored, reader.tensors, specs)
     if account.unreadable_share > MOST_UNREADABLE and not allow_partial:
-        raise _partial_error(key, account)
+        raise _partial_error(key, account, reader.files.config)
     trained = _trained(specs, {*skipped, *account.reasons})
     found = _look_through(reader, trained, on_event)
     if copies := _equal_tensors(reader, trained, found):
@@ -222,11 +223,13 @@ def _require_unique(key: str, specs: Sequence[TensorSpec]) -> None:
         seen.add(spec.name)
 
 
-def _partial_error(key: str, account: Account) -> PartialModelError:
+def _partial_error(key: str, account: Account, config: Config) -> PartialModelError:
     name, reason = next(iter(account.reasons.items()))
     others = f", and {len(account.reasons) - 1} more tensors" if len(account.reasons) > 1 else ""
+    method = printable(text_in(part_of(config, "quantization_config"), "quant_method"), longest=60)
+    scheme = f" Its config.json says that it is quantised by {method!r}." if method else ""
     return PartialModelError(
-        f"{account.unreadable_share:.0%} of {key!r} cannot be read: {name!r} ({reason}){others}.",
+        f"{account.unreadable_share:.0%} of {key!r} cannot be read: {name!r} ({reason}){others}.{scheme}",
         hint="Mine the model in another format, or what can be read of it with --allow-partial.",
     )
 
