@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.layouts.layout import Layout, Must
-from benchmarks.layouts.models import CONFIG, HIDDEN, Float32, llama, projections, save
+from benchmarks.layouts.models import CONFIG, HEADS, HIDDEN, WIDTH, Float32, llama, projections, save
 
 __all__ = ["LAYOUTS"]
 
@@ -138,6 +138,18 @@ def _unknown_scheme(folder: Path) -> Must:
     return Must(refused="quantised by 'hqq'")
 
 
+def _named_scheme(folder: Path) -> Must:
+    """Codes of four bits, two a byte, and scales of scales."""
+    model: dict[str, Any] = dict(llama())
+    for name in projections(llama()):
+        weight = model.pop(f"{name}.weight")
+        model[f"{name}.weight"] = np.zeros((len(weight), weight.shape[1] // 2), np.uint8)
+        model[f"{name}.weight_scale"] = torch.ones(len(weight), weight.shape[1] // 16).to(torch.float8_e4m3fn)
+        model[f"{name}.weight_scale_2"] = np.ones((), np.float32)
+    save(folder, model, {**CONFIG, "quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}})
+    return Must(refused=r"integers \(U8\) of no scheme that is known.*quantised by 'modelopt'")
+
+
 def _codes_alone(folder: Path, is_allowed: bool) -> Must:
     model: dict[str, Any] = dict(llama())
     codes = tuple(f"{name}.weight" for name in projections(llama()))
@@ -164,6 +176,45 @@ def _gguf(folder: Path, kind: str) -> Must:
     writer.close()
     is_plain = kind == "F16"
     return Must(model=plain, tolerance=2e-4 if is_plain else 2e-2, scheme=None if is_plain else f"gguf {kind.lower()}")
+
+
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output", "model.layers": "blk",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+}  # fmt: skip
+"""Names of Llama's parts in `transformers`, and in GGUF."""
+
+
+def _gguf_whole(folder: Path) -> Must:
+    """As llama.cpp converts it: pairs of a rotation beside each other, where `transformers` has them half a head apart.
+
+    Rows that are no whole number of blocks of 32 values, and vectors, are not quantised.
+    """
+    import gguf
+
+    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    writer.add_block_count(2)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_feed_forward_length(WIDTH)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS // 2)
+    model: dict[str, Any] = {}
+    for name, value in llama().items():
+        for ours, theirs in GGUF_NAMES.items():
+            name = name.replace(ours, theirs)
+        if heads := {"attn_q": HEADS, "attn_k": HEADS // 2}.get(name.split(".")[-2]):
+            value = value.reshape(heads, 2, -1, HIDDEN).swapaxes(1, 2).reshape(value.shape)
+        kind = gguf.GGMLQuantizationType["Q8_0" if value.ndim == 2 and value.shape[1] % 32 == 0 else "F32"]
+        stored = gguf.quants.quantize(np.ascontiguousarray(value), kind)
+        writer.add_tensor(name, stored, raw_dtype=kind)
+        model[name] = gguf.quants.dequantize(stored, kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return Must(model=model, scheme="gguf q8_0", roles={"blk.1.attn_k.weight": "attention_key"})
 
 
 def _two() -> tuple[Float32, Float32]:
@@ -219,8 +270,10 @@ LAYOUTS = (
     _layout("int8 by row", partial(_by_row, ends=("weight", "weight_scale"), of_code=1), {}, "int8 8 bit"),
     Layout(group="quantised", name="mxfp4", write=_mxfp4),
     Layout(group="quantised", name="a scheme that is not known (HQQ)", write=_unknown_scheme),
+    Layout(group="quantised", name="a declared scheme whose codes are not known", write=_named_scheme),
     Layout(group="quantised", name="codes without scales", write=partial(_codes_alone, is_allowed=False)),
     Layout(group="quantised", name="... with --allow-partial", write=partial(_codes_alone, is_allowed=True)),
     Layout(group="quantised", name="GGUF, half precision", write=partial(_gguf, kind="F16")),
     Layout(group="quantised", name="GGUF, 8 bit", write=partial(_gguf, kind="Q8_0")),
+    Layout(group="quantised", name="GGUF, 8 bit, a whole model", write=_gguf_whole),
 )  # fmt: skip

@@ -23,6 +23,13 @@ QUANTISED = {
     "int8": "int8 by row",
     "nf4": "bitsandbytes, 4 bit",
     "gptq": "GPTQ, 4 bit",
+    "awq": "AWQ",
+    "llm-int8": "bitsandbytes, 8 bit",
+    "fp8": "fp8 by block",
+    "packed": "compressed-tensors, pack-quantized",
+    "int": "compressed-tensors, int-quantized",
+    "float": "compressed-tensors, float-quantized",
+    "gguf": "GGUF, 8 bit, a whole model",
 }
 """Key -> the layout that writes the original so."""
 STRANGERS = ("stranger-1", "stranger-2")
