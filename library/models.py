@@ -19,7 +19,7 @@ from zoo.config import text_in
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Builder", "Kind", "Loaded", "kind_of", "open_model", "read_config", "require_transformers"]
+__all__ = ["Builder", "Kind", "Loaded", "kind_of", "open_model", "quiet", "read_config", "require_transformers"]
 
 Kind = Literal["encoder", "masked-lm", "decoder", "classifier", "seq2seq"]
 """What a model gives, and so what is compared: vectors, predictions of masked tokens, of next tokens, labels, or next
@@ -61,7 +61,7 @@ class Builder:
         Raises `UnbuildableModelError` if the class does not know them.
         """
         tensors = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             try:
                 model, info = self.model_class.from_pretrained(
@@ -89,7 +89,7 @@ class Builder:
 
         Raises `UnbuildableModelError` for files that cannot be read, or that lack tensors of the class.
         """
-        with _quiet():
+        with quiet():
             try:
                 model, report = self.model_class.from_pretrained(
                     folder,
@@ -205,7 +205,7 @@ def require_transformers() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own messages and bars: what they say is in the report."""
     from transformers.utils import logging as untyped
 

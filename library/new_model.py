@@ -6,7 +6,7 @@ import torch
 
 from library.folder import new_folder
 from library.initialise import Initialisation, initialise_
-from library.models import Builder, read_config
+from library.models import Builder, quiet, read_config
 from library.patterns.records import SharedPattern
 
 __all__ = ["make_model"]
@@ -29,7 +29,8 @@ def make_model(
             torch.manual_seed(seed)
             model = builder.fresh()
         found = initialise_(model, pattern, torch.Generator().manual_seed(seed))
-        model.save_pretrained(folder)
+        with quiet():
+            model.save_pretrained(folder)
         (folder / "README.md").write_text(_card(pattern, found, seed), encoding="utf-8")
     return found
 

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from library.models import quiet
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -22,7 +24,8 @@ BESIDE = (
 
 def write_model(folder: Path, model: "PreTrainedModel", *, source: Path, card: str) -> None:
     """Save the model, the files beside the weights of `source` that make its inputs, and a card."""
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     for found in sorted(path for pattern in BESIDE for path in source.glob(pattern)):
         if found.is_file() and found.suffix != ".py":
             shutil.copyfile(found, folder / found.name)

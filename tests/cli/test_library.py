@@ -77,5 +77,6 @@ def test_a_model_starts_from_a_pattern(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 0, result.stderr
     assert "tensors start from some" in result.stderr and (tmp_path / "new" / "model.safetensors").exists()
+    assert "shards" not in result.stderr  # A bar of transformers.
     again = invoke(*arguments)
     assert again.exit_code == 1 and "there already" in again.stderr and "--force" in again.stderr
