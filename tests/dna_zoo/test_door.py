@@ -143,6 +143,16 @@ def test_a_dna_comes_by_key_by_file_and_by_folder(home: Path, monkeypatch: pytes
         dna_zoo.load_dna(home / "runs")
 
 
+def test_a_key_needs_no_database_where_there_is_none(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(home / "runs")
+    found = dna_zoo.load_dna("gpt2-a", home=tmp_path)
+    assert found.digest == dna_zoo.load_dna("gpt2-a", home=home).digest
+    with pytest.raises(StoreError):
+        dna_zoo.load_dna("gpt2-b", home=tmp_path)
+    with pytest.raises(StoreError):  # A database that is named is to be there.
+        dna_zoo.load_dna("gpt2-a", database=tmp_path / "other.db", home=tmp_path)
+
+
 def test_a_dna_that_is_gone_says_what_to_do(home: Path, tmp_path: Path) -> None:
     with dna_zoo.open(home / "dna-zoo.db", home=tmp_path) as zoo, pytest.raises(DnaFileError) as caught:
         zoo["gpt2-a"].dna()
