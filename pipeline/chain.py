@@ -32,9 +32,9 @@ from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.stage import analyse_model
 from pipeline.dna.contents import DnaContents
-from pipeline.dna.file import DNA_FILE, is_whole, write_dna
+from pipeline.dna.file import DNA_FILE, SHUFFLED_FILE, is_whole, write_dna
 from pipeline.dna.format_2 import OLD_FILE, read_networks
-from pipeline.dna.make import dna_contents
+from pipeline.dna.make import dna_contents, shuffled_contents
 from pipeline.events import Event, OnEvent
 from pipeline.fetch.model_card import model_record
 from pipeline.fetch.plan import source_of
@@ -42,7 +42,7 @@ from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
-from pipeline.fit.stage import clear_networks, fit
+from pipeline.fit.stage import FitResult, clear_networks, fit
 from pipeline.kept.artifacts import ArtifactStore
 from pipeline.kept.provenance import versions
 from pipeline.kept.stages import DIGESTS, Finished, StageStore, content_key
@@ -195,6 +195,7 @@ class Chain:
                 return None
             contents = self._dna(result.networks, result.tensors, reader, inventory, orders)
             write_dna(directory / DNA_FILE, contents)
+            self._keep_shuffled(directory / SHUFFLED_FILE, result, reader, inventory)
             return _converter.unstructure(FittedModel(tensors=result.tensors, cost=result.cost, history=result.history))
 
         fitted = self._stage("fit", self._keys(reader).fit, compute, files=(DNA_FILE,))
@@ -227,6 +228,14 @@ class Chain:
             model=self.key,
             digest=reader.files.digest,
         )
+
+    def _keep_shuffled(self, path: Path, result: FitResult, reader: WeightReader, inventory: Inventory) -> None:
+        """Keep the DNA of the shuffled copies, which evaluating a rebuilt model takes as its control. It is no part of
+        the result: where it is lost, it is fitted again when it is wanted."""
+        if result.shuffled:
+            settings, digest = self.settings.fit, reader.files.digest
+            found = shuffled_contents(result.shuffled, settings, specs=inventory.specs, model=self.key, digest=digest)
+            write_dna(path, found)
 
     def _renew(self, fitted: Finished, reader: WeightReader, inventory: Inventory, orders: Orders) -> None:
         """Put the DNA of an older version into a file of today's format."""

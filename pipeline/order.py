@@ -25,6 +25,7 @@ __all__ = [
     "EVERY_ROW",
     "NUM_FEATURES",
     "ORDER_FILE",
+    "ORDER_PARTS",
     "ORDER_VERSION",
     "CanonicalOrder",
     "Rows",
@@ -56,7 +57,7 @@ RELATIVE_ZERO = 1e-6
 EVERY_ROW = slice(None)
 ORDER_FILE = "order.safetensors"
 """What the order stage leaves."""
-PARTS = ("rows", "cols", "row_signs", "col_signs")
+ORDER_PARTS = ("rows", "cols", "row_signs", "col_signs")
 """Arrays of an order that are kept, where it has them."""
 
 Rows = npt.NDArray[np.intp] | slice
@@ -98,7 +99,7 @@ def write_orders(path: Path, orders: Mapping[str, CanonicalOrder]) -> None:
     arrays = {
         f"{name}/{part}": values
         for name, order in orders.items()
-        for part in PARTS
+        for part in ORDER_PARTS
         if (values := getattr(order, part)) is not None
     }
     # `save_file` would hide a full disk behind an error of its own.

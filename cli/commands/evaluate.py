@@ -72,7 +72,7 @@ def evaluate(
     ] = None,
     no_shuffled: Annotated[
         bool,
-        flag("--no-shuffled", help="Fit no DNA to shuffled weights. It takes as long as a fit, the first time."),
+        flag("--no-shuffled", help="Leave out the DNA of shuffled weights. It is fitted first where mining kept none."),
     ] = False,
     output_format: FormatOption = Format.TABLE,
 ) -> None:

@@ -16,7 +16,7 @@ from library.evaluate.behaviour import Behaviour, compare, run
 from library.evaluate.choice import GivenInputs, choose_inputs
 from library.evaluate.inputs import Inputs
 from library.evaluate.peak import peak_bytes
-from library.evaluate.shuffled import fit_shuffled
+from library.evaluate.shuffled import shuffled_matrices
 from library.models import Builder, Kind
 from library.rebuild.matrices import RebuiltMatrices, Request
 from library.rebuild.source import MinedModel
@@ -163,7 +163,7 @@ def evaluate(
     - `models`: the same weights, a budget each;
     - `request`: what is replaced and how finely; by default everything, the DNA's numbers at 8 bits;
     - `given`, `inputs`: what the model is run on, by default what comes with dna-zoo; `inputs` makes it of the model;
-    - `with_shuffled`: whether DNAs are fitted to shuffled weights, which takes as long as mining did (once).
+    - `with_shuffled`: whether the DNA of shuffled weights is run too. Mining keeps it; where it did not, it is fitted.
 
     Raises `UnbuildableModelError` where transformers has no class for it, `SettingsError` where there are no inputs.
     """
@@ -241,8 +241,8 @@ def _measured(
         progress.step(code.name)
     if with_shuffled:
         names = tuple(matrices)
-        shuffled = fit_shuffled(model, bench.stored.reader, names, bits=request.bits, on_event=progress.on_event)
-        yield bench.measure("shuffled", shuffled, matrices.dna_bits)
+        shuffled = shuffled_matrices(model, bench.stored.reader, names, bits=request.bits, on_event=progress.on_event)
+        yield bench.measure("shuffled", shuffled, shuffled.bits)
         progress.step("shuffled")
 
 

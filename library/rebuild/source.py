@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cattrs import structure
+
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError
 from patterndb.records import FitRecord, PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.dna.dna import Dna
 from pipeline.kept.artifacts import artifact_file
 from pipeline.lineage.mined import find_weights
+from pipeline.settings import MineSettings
+from pipeline.stage_keys import StageKeys, stage_keys
 from pipeline.weights.files import WeightFiles
 
 __all__ = ["MinedModel", "all_budgets", "find_model"]
@@ -41,6 +45,11 @@ class MinedModel:
     def folder(self) -> Path:
         """Where config.json and what else belongs to the model lie."""
         return self.files.paths[0].parent
+
+    @property
+    def keys(self) -> StageKeys:
+        """Of the stages that it was mined in; what another version kept may have had others."""
+        return stage_keys(self.files, structure(self.pattern.settings, MineSettings))
 
     def fits(self) -> dict[str, FitRecord]:
         """The fit report of each matrix by name."""

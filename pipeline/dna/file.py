@@ -5,6 +5,9 @@ array. Arrays: `networks/N/NAME`, the parameters of stack N (networks first, flo
 which row and column of the file stands where (int32), `row_signs/TENSOR` and `col_signs/TENSOR` where signs are free
 (int8), `row_means/TENSOR` and `col_means/TENSOR` where means were bought (float32), all in the order of the DNA.
 
+`shuffled.safetensors`, beside it in the folder of a fit, has the same format: the DNA of the first shuffled copy of
+each matrix, whose "file" is that copy as it was drawn.
+
 Format 2, `dna.pt`, is read too (`pipeline.dna.format_2`).
 """
 
@@ -26,16 +29,15 @@ from dna_zoo.errors import DnaFileError
 from dna_zoo.files import whole_file
 from pipeline.dna.contents import DnaContents, KeptNetwork, KeptTensor, KeptTie
 from pipeline.fit.sizing import NetworkSize
-from pipeline.order import CanonicalOrder
+from pipeline.order import ORDER_PARTS, CanonicalOrder
 from pipeline.settings import FitSettings
 from zoo.layout import Layout
 from zoo.tensors import TensorSpec
 
-__all__ = ["DNA_FILE", "FORMAT", "is_whole", "read_dna", "write_dna"]
+__all__ = ["DNA_FILE", "FORMAT", "SHUFFLED_FILE", "is_whole", "read_dna", "write_dna"]
 
-DNA_FILE = "dna.safetensors"
+DNA_FILE, SHUFFLED_FILE = "dna.safetensors", "shuffled.safetensors"
 FORMAT = 3
-ORDER_ARRAYS = ("rows", "cols", "row_signs", "col_signs")
 MEANS_ARRAYS = ("row_means", "col_means")
 AGAIN = "Mine the model again with `dna-zoo mine KEY`, or copy the file anew."
 
@@ -119,7 +121,7 @@ def _arrays_of(contents: DnaContents) -> Arrays:
         for name, value in network.state.items()
     }
     for tensor in contents.tensors:
-        parts = {name: getattr(tensor.order, name) for name in ORDER_ARRAYS}
+        parts = {name: getattr(tensor.order, name) for name in ORDER_PARTS}
         parts |= {name: getattr(tensor, name) for name in MEANS_ARRAYS}
         arrays |= {
             f"{name}/{tensor.spec.name}": np.ascontiguousarray(part) for name, part in parts.items() if part is not None

@@ -13,12 +13,12 @@ from pipeline.fit.report import FitCost, TensorFit, report
 from pipeline.fit.separable import first_omegas
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.stage import fit_version
-from pipeline.order import ORDER_VERSION, CanonicalOrder
+from pipeline.order import ORDER_PARTS, ORDER_VERSION, CanonicalOrder, raw_order
 from pipeline.settings import FitSettings
 from zoo.layout import Layout
 from zoo.tensors import TensorKind, TensorSpec
 
-__all__ = ["REPORTED", "dna_contents"]
+__all__ = ["REPORTED", "dna_contents", "shuffled_contents"]
 
 REPORTED = ("num_weights", "parameters", "bits_per_weight", "order_bits_per_weight", "r2", "null_r2", "means_null_r2")
 """What the file keeps of the fit report."""
@@ -66,6 +66,40 @@ def dna_contents(
         reported=_reported(fits, settings, REPORTED),
         has_layouts=has_layouts,
     )
+
+
+def shuffled_contents(
+    networks: Sequence[Mapping[str, Any]],
+    settings: FitSettings,
+    *,
+    specs: Sequence[TensorSpec],
+    model: str,
+    digest: str,
+) -> DnaContents:
+    """The DNA of the shuffled copies that a fit has trained (`FitResult.shuffled`): each "file" is a copy as drawn."""
+    names = {known["name"] for stack in networks for known in stack["tensors"]}
+    fitted = {spec.name: spec for spec in specs if spec.name in names}
+    orders = {
+        known["name"]: _drawn_order(known, fitted[known["name"]]) for stack in networks for known in stack["tensors"]
+    }
+    return dna_contents(
+        networks,
+        (),
+        settings,
+        specs=tuple(fitted.values()),
+        orders=orders,
+        layouts={name: Layout.of(spec, (spec.rows, spec.cols)) for name, spec in fitted.items()},
+        model=f"shuffled {model}",
+        digest=digest,
+    )
+
+
+def _drawn_order(known: Mapping[str, Any], spec: TensorSpec) -> CanonicalOrder:
+    """In which a copy was put after it was drawn."""
+    parts = {name: known[f"order_{name}"].numpy() for name in ORDER_PARTS if f"order_{name}" in known}
+    if not parts:
+        return raw_order(spec.rows, spec.cols)
+    return CanonicalOrder(**parts, sorted_rows=spec.row_axis.is_permutable, sorted_cols=spec.col_axis.is_permutable)
 
 
 def _kept_tensor(

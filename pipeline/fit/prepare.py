@@ -19,7 +19,7 @@ from pipeline.fit.trainer import AUTOCAST
 from pipeline.fit.versions import Measured, Moments, Version, describe
 from pipeline.nulls import NullKind, NullModel, null_rng, shuffle
 from pipeline.nulls import means as keep_means
-from pipeline.order import canonicalise, seriate_tensor
+from pipeline.order import CanonicalOrder, canonicalise, seriate_tensor
 from pipeline.settings import FitSettings
 from zoo.tensors import Role, TensorSpec
 
@@ -123,8 +123,8 @@ def _versions(
     kinds = FIT_NULLS if found[None, 0].measured.means_pay else FIT_NULLS[:1]
     for kind in kinds:
         for draw in range(settings.num_nulls):
-            null = _null(matrix, spec, settings, seed, ordinal, kind, draw)
-            found[kind, draw] = describe(null, allowed, num_kept)
+            null, order = _null(matrix, spec, settings, seed, ordinal, kind, draw)
+            found[kind, draw] = describe(null, allowed, num_kept, order)
     return found
 
 
@@ -149,12 +149,13 @@ def draw_null(matrix: Float32, spec: TensorSpec, seed: int, ordinal: int, kind: 
 
 def _null(
     matrix: Float32, spec: TensorSpec, settings: FitSettings, seed: int, ordinal: int, kind: NullKind, draw: int
-) -> Float32:
-    """A draw of a null of the tensor, then ordered as the tensor was."""
+) -> tuple[Float32, CanonicalOrder | None]:
+    """A draw of a null of the tensor, then ordered as the tensor was, and its order."""
     drawn = draw_null(matrix, spec, seed, ordinal, kind, draw)
     if settings.order == "raw":
-        return drawn
-    return canonicalise(drawn, seriate_tensor(drawn, spec))
+        return drawn, None
+    order = seriate_tensor(drawn, spec)
+    return canonicalise(drawn, order), order
 
 
 def _grid(

@@ -53,6 +53,9 @@ class FitResult:
     networks: tuple[Mapping[str, Any], ...]
     """Stack by stack: the size and the `state` of the networks without the nulls', and of each of its `tensors` what
     turns an output into weights (`pipeline.dna` keeps them)."""
+    shuffled: tuple[Mapping[str, Any], ...] = ()
+    """The same of the first shuffled copy of each tensor, with the order that it was put in; empty where none was
+    fitted, and where a version that did not keep them fitted some."""
 
 
 def fit_version(settings: FitSettings) -> str:
@@ -84,6 +87,7 @@ def fit(
     directory: Path,
     model: str = "",
     widths: Sequence[int] = (ROUNDED_BITS,),
+    bought: Mapping[str, int] | None = None,
     on_event: OnEvent = ignore,
 ) -> FitResult | None:
     """Fit the matrices among `specs`; None if there is none.
@@ -93,6 +97,7 @@ def fit(
     - `directory`: where stacks and checkpoints are kept; whatever a killed fit left there is used. The networks stay
       there until `clear_networks`.
     - `widths`: bits of a weight at which the trained DNA is measured again.
+    - `bought`: for how many means the networks leave room, by name; for those that are bought, unless it is given.
 
     Raises FitDivergedError when a loss or gradient norm is no number, SettingsError when the device has too little
     memory for a single tensor.
@@ -103,7 +108,8 @@ def fit(
     settings = resolve_precision(settings, device)
     log.info("DNAs are trained in %s on %s; sums of products are in fp32, and TF32 is off.", settings.precision, device)
     directory.mkdir(parents=True, exist_ok=True)
-    bought = {spec.name: bought_means(load(spec), allowance_of(spec, matrices, settings)) for spec in matrices}
+    if bought is None:
+        bought = {spec.name: bought_means(load(spec), allowance_of(spec, matrices, settings)) for spec in matrices}
     ordinals, reading = ordinals_of(matrices), threading.Lock()
     levels = _levels(matrices, load, settings, seed, ordinals, bought, directory)
     free = free_bytes(torch.device(device))
@@ -188,6 +194,7 @@ def _gather(
         cost=cost,
         history=tuple(result["history"] for result in results),
         networks=networks,
+        shuffled=tuple(each["shuffled"] for each in networks) if all(each.get("shuffled") for each in networks) else (),
     )
 
 

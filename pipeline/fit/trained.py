@@ -18,6 +18,7 @@ from pipeline.fit.slots import FIT_NULLS
 from pipeline.fit.stacks import Stack
 from pipeline.fit.versions import Measured
 from pipeline.nulls import NullKind
+from pipeline.order import ORDER_PARTS
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 
@@ -120,9 +121,12 @@ class TrainedStack:
             found.append(by_kind)
         return found
 
-    def networks(self) -> dict[str, Any]:
-        """The trained networks of this stack without the nulls', as plain containers and CPU tensors."""
-        size, count = self.stack.size, self.stack.num_networks(self.settings.scope)
+    def networks(self, kind: NullKind | None = None) -> dict[str, Any]:
+        """The trained networks of the tensors, or of the first draw of the null `kind` of each of them, as plain
+        containers and CPU tensors; with scope `model` it is one network."""
+        size, slots = self.stack.size, self.prepared.slots
+        numbers = [number for number, slot in enumerate(slots) if (slot.kind, slot.draw) == (kind, 0)]
+        places = [(number, part) for number in numbers for part in range(len(slots[number].tensors))]
         return {
             "hidden_dim": size.hidden_dim,
             "num_layers": size.num_layers,
@@ -139,20 +143,31 @@ class TrainedStack:
                     "scale": known.units.scale,
                 }
                 | _means(known)
-                | self._permutations(index)
-                for index, (spec, known) in enumerate(zip(self.stack.specs, self.prepared.tensors, strict=True))
+                | self._permutations(number, part)
+                | _order(known)
+                for number, part in places
+                for spec, known in [self._at(number, part)]
             ],
-            "state": {name: value[:count].cpu().clone() for name, value in self.net.state_dict().items()},
+            "state": {name: value[numbers].cpu() for name, value in self.net.state_dict().items()},
         }
 
-    def _permutations(self, index: int) -> dict[str, Tensor]:
+    def _at(self, number: int, part: int) -> tuple[TensorSpec, Measured]:
+        """Which tensor a part of a slot is of, and what is known of this version of it."""
+        return self.stack.specs[self.prepared.slots[number].tensors[part]], self.prepared.measured[number][part]
+
+    def _permutations(self, number: int, part: int) -> dict[str, Tensor]:
         """Row and column of the canonical tensor at each position of the network, where the fit moves them (int32)."""
         problem = self.prepared.problem
         if not isinstance(problem, Permutable):
             return {}
-        part, slot = (index, 0) if self.settings.scope == "model" else (0, index)
-        rows, cols = problem.permutations_of(part, slot)
+        rows, cols = problem.permutations_of(part, number)
         return {"row_places": rows.to(torch.int32).clone(), "col_places": cols.to(torch.int32).clone()}
+
+
+def _order(known: Measured) -> dict[str, Tensor]:
+    """The order that a null was put in, part by part."""
+    parts = {} if known.order is None else {f"order_{name}": getattr(known.order, name) for name in ORDER_PARTS}
+    return {name: torch.from_numpy(values) for name, values in parts.items() if values is not None}
 
 
 def _means(known: Measured) -> dict[str, Tensor]:

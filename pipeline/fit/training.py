@@ -126,7 +126,8 @@ class Work:
             "seconds": time.perf_counter() - started,
             "history": _history(stack, trained),
         }
-        return result, found.networks()
+        networks = found.networks()
+        return result, networks | {"shuffled": found.networks("shuffle") if self.settings.num_nulls else None}
 
     def _load_alone(self, spec: TensorSpec) -> npt.NDArray[np.float32]:
         """Files are read by one thread at a time."""

@@ -10,6 +10,7 @@ from pipeline.additive import AdditiveModel, additive_model
 from pipeline.decomposition import singular_directions
 from pipeline.fit.baselines import Baseline, BeyondMeans, Part, measure_baseline
 from pipeline.fit.means import MeanSets, Units, affordable, paying, units_of
+from pipeline.order import CanonicalOrder
 
 __all__ = ["Measured", "Moments", "Version", "bought_means", "describe", "moments_of", "outputs_of"]
 
@@ -37,6 +38,8 @@ class Measured:
     """What other codes explain of it."""
     additive: Part
     """(numbers, energy) of the means that pay, energy in original units; (0, 0) where none do."""
+    order: CanonicalOrder | None = None
+    """In which a null was put after it was drawn; None where it stays as it was drawn, and for the tensor itself."""
 
     @property
     def means_pay(self) -> bool:
@@ -76,8 +79,11 @@ def outputs_of(matrix: Float32, allowed: float) -> tuple[Float32, float]:
     return units.outputs(matrix), units.scale
 
 
-def describe(matrix: Float32, allowed: float, num_kept: int) -> Version:
-    """A canonical matrix with all that is to be known of it: one decomposition, and a second where its means pay."""
+def describe(matrix: Float32, allowed: float, num_kept: int, order: CanonicalOrder | None = None) -> Version:
+    """A canonical matrix with all that is to be known of it: one decomposition, and a second where its means pay.
+
+    - `order`: that of a null, which is noted.
+    """
     moments, model = moments_of(matrix), additive_model(matrix)
     pays = paying(model, moments.std**2 * matrix.size)
     bought = affordable(pays, model, allowed)
@@ -94,6 +100,7 @@ def describe(matrix: Float32, allowed: float, num_kept: int) -> Version:
             pays.numbers(*matrix.shape),
             sum(energy for _, energy in beyond.means) * moments.std**2 if beyond else 0.0,
         ),
+        order=order,
     )
     if beyond is not None and not bought.is_empty:
         vectors = beyond.vectors if bought == pays else singular_directions(outputs)[1]

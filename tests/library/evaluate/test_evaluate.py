@@ -12,12 +12,9 @@ from dna_zoo.errors import SettingsError, UnbuildableModelError
 from library.evaluate.behaviour import compare, run
 from library.evaluate.choice import GivenInputs, choose_inputs
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
-from library.evaluate.shuffled import fit_shuffled
 from library.models import Builder, kind_of
 from library.rebuild.matrices import Request
 from library.rebuild.source import MinedModel
-from pipeline.fit.prepare import draw_null, ordinals_of
-from pipeline.weights.reader import WeightReader
 from tests.support.rebuilding import SPECIMENS, mined
 from tests.support.tiny_models import make_tiny_checkpoint
 
@@ -96,24 +93,8 @@ def test_r2_of_the_codes_are_as_the_fit_report_has_them(model: MinedModel, found
     assert by_code["svd"].r2 == pytest.approx(reported.svd_bits_r2, abs=0.03)
     assert by_code["means"].r2 == pytest.approx(reported.additive_r2, abs=0.01)
     assert abs(by_code["mean"].r2) < 0.01
-    assert by_code["shuffled"].r2 == pytest.approx(reported.null_r2_8bit, abs=0.05)
-
-
-def test_shuffled_weights_are_fitted_once_and_go_back_to_their_places(model: MinedModel) -> None:
-    names = tuple(model.dna)
-    with WeightReader(model.files) as reader:
-        first = fit_shuffled(model, reader, names, bits=None)
-        events: list[object] = []
-        second = fit_shuffled(model, reader, names, bits=None, on_event=events.append)
-        assert not events and all((first[name] == second[name]).all() for name in names)
-        ordinals = ordinals_of([tensor.spec for tensor in model.dna.tensors])
-        for name in names[:3]:
-            spec, places = model.dna[name].spec, first._places[name]
-            drawn = draw_null(
-                reader.matrix(spec), spec, int(model.pattern.settings["seed"]), ordinals[name], "shuffle", 0
-            )
-            assert (reader.matrix(spec).ravel()[places] == drawn.ravel()).all()
-            assert (torch.from_numpy(places).sort().values == torch.arange(places.size)).all()
+    # The report's is about the mean that the copies have in signs of their own.
+    assert by_code["shuffled"].r2 == pytest.approx(reported.null_r2_8bit, abs=1e-3)
 
 
 def test_a_residual_of_many_bits_makes_the_original_again(model: MinedModel) -> None:
