@@ -26,7 +26,7 @@ __all__ = [
     "rotate",
     "sample_rng",
     "shuffle",
-    "singular_values_about_mean",
+    "values_to_turn",
 ]
 
 NullKind = Literal["shuffle", "rotate", "gaussian", "means", "reorder"]
@@ -38,24 +38,37 @@ def shuffle(matrix: Float32, rng: np.random.Generator) -> Float32:
     return np.ascontiguousarray(rng.permutation(matrix.ravel()).reshape(matrix.shape))
 
 
-def rotate(matrix: Float32, rng: np.random.Generator, singular: npt.NDArray[np.float64] | None = None) -> Float32:
+def rotate(
+    matrix: Float32,
+    rng: np.random.Generator,
+    *,
+    cols: bool = True,
+    singular: npt.NDArray[np.float64] | None = None,
+) -> Float32:
     """The same mean row and the same singular values about it, with Haar-random singular vectors: the null of whatever
     goes beyond the mean row and the spectrum.
 
     Without its mean row kept, a matrix of noise and one common row would differ from its null in that row alone.
 
-    - `singular`: `singular_values_about_mean(matrix)`, for a caller who draws more than once.
+    - `cols`: whether column means, which are the mean row, say something. Where the signs of the rows are arbitrary the
+      mean row is what they were set to: then the singular values are those of the whole matrix, and no mean is kept.
+    - `singular`: `values_to_turn(matrix, cols=cols)`, for a caller who draws more than once.
     """
     num_rows, num_cols = matrix.shape
-    values = singular_values_about_mean(matrix) if singular is None else singular
-    left = _haar(num_rows, len(values), rng, without_mean=True)
+    values = values_to_turn(matrix, cols=cols) if singular is None else singular
+    left = _haar(num_rows, len(values), rng, without_mean=cols)
     right = _haar(num_cols, len(values), rng)
-    mean = matrix.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = matrix.mean(axis=0, dtype=np.float64).astype(np.float32) if cols else np.float32(0)
     return np.ascontiguousarray((left * values.astype(np.float32)) @ right.T + mean)
 
 
-def singular_values_about_mean(matrix: Float32) -> npt.NDArray[np.float64]:
-    """The singular values of a matrix (R, C) less its mean row, descending: min(R - 1, C) of them, float64."""
+def values_to_turn(matrix: Float32, *, cols: bool = True) -> npt.NDArray[np.float64]:
+    """The singular values of a matrix (R, C) less its mean row, descending: min(R - 1, C) of them, float64.
+
+    - `cols`: whether there is a mean row to take out; without it min(R, C) values.
+    """
+    if not cols:
+        return singular_values(matrix)
     num_rows, num_cols = matrix.shape
     centred = (matrix - matrix.mean(axis=0, dtype=np.float64)).astype(np.float32)
     return singular_values(centred)[: min(num_rows - 1, num_cols)]

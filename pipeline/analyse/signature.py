@@ -44,7 +44,7 @@ from zoo.tensors import Role
 
 __all__ = ["SIGNATURE_NAMES", "SIGNATURE_VERSION", "Dimension", "block_bounds", "make_signature"]
 
-SIGNATURE_VERSION = "9"
+SIGNATURE_VERSION = "10"
 THIRDS = ("early", "middle", "late")
 WHOLE = "all"
 VECTOR_ROLES = (Role.NORM, Role.BIAS)

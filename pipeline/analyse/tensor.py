@@ -29,7 +29,7 @@ from pipeline.nulls import (
     null_rng,
     rotate,
     sample_rng,
-    singular_values_about_mean,
+    values_to_turn,
 )
 from pipeline.order import EVERY_ROW, Rows
 from pipeline.settings import AnalysisSettings
@@ -162,7 +162,7 @@ def _nulls(matrix: Float32, task: Task) -> Iterator[Version]:
     kept = which_means(task.spec)
     makers: dict[NullKind, NullModel] = {
         **NULLS,
-        "rotate": partial(rotate, singular=singular_values_about_mean(matrix)),
+        "rotate": partial(rotate, cols=kept["cols"], singular=values_to_turn(matrix, cols=kept["cols"])),
         "means": partial(means, **kept, beyond_medians=less_medians(matrix, **kept)),
     }
 

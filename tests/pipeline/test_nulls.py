@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.additive import additive_model
-from pipeline.nulls import NULLS, less_medians, means, null_rng, singular_values_about_mean
+from pipeline.decomposition import singular_values
+from pipeline.nulls import NULLS, less_medians, means, null_rng, rotate, values_to_turn
 
 MATRIX = np.random.default_rng(0).standard_t(4, (40, 25)).astype(np.float32) + np.float32(0.5)
 
@@ -60,7 +61,15 @@ def test_rotate_keeps_the_mean_row_and_the_singular_values_about_it(matrix: np.n
     matrix = np.ascontiguousarray(matrix)
     null = NULLS["rotate"](matrix, np.random.default_rng(1))
     np.testing.assert_allclose(null.mean(axis=0), matrix.mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(singular_values_about_mean(null), singular_values_about_mean(matrix), rtol=1e-4)
+    np.testing.assert_allclose(values_to_turn(null), values_to_turn(matrix), rtol=1e-4)
+
+
+@pytest.mark.parametrize("matrix", [MATRIX, MATRIX.T])
+def test_rotate_keeps_no_mean_row_that_says_nothing(matrix: np.ndarray) -> None:
+    matrix = np.ascontiguousarray(matrix)
+    null = rotate(matrix, np.random.default_rng(1), cols=False)
+    np.testing.assert_allclose(singular_values(null), singular_values(matrix), rtol=1e-4)
+    assert np.abs(null.mean(axis=0)).mean() < np.abs(matrix.mean(axis=0)).mean() / 2
 
 
 def test_rotate_is_uniform_in_sign() -> None:

@@ -126,12 +126,10 @@ def numbers_of(stack: Tensor, spec: TensorSpec, kinds: Sequence[NullKind], *, ne
     Singular values stand for what follows from them; those of the matrices less their means end in `BEYOND_MEANS`.
     """
     found: dict[str, Tensor] = {}
-    if needs_order:
-        spectra = decompose(stack, NUM_FEATURES)
-        stack, found["singular"] = in_order(stack, spec, spectra), spectra.singular
-    elif "shuffle" in kinds:
-        found["singular"] = singular_values(stack)
+    spectra = decompose(stack, NUM_FEATURES) if needs_order else None
+    stack = stack if spectra is None else in_order(stack, spec, spectra)
     if "shuffle" in kinds:
+        found["singular"] = singular_values(stack) if spectra is None else spectra.singular
         found |= positions_of(stack)
     if "rotate" in kinds:
         found |= clusters_of(stack)

@@ -33,8 +33,11 @@ class Version:
 
     @property
     def needs_order(self) -> bool:
-        """Only frequencies depend on the order."""
-        return "shuffle" in self.kinds and not self.is_canonical
+        """Frequencies depend on the order, and where the signs of the rows are arbitrary so do clusters: an order sets
+        these signs, and rows of one direction with signs at random are in no cluster."""
+        spec = self.spec
+        has_signs = spec.row_axis.is_sign_free or spec.free_row_signs
+        return ("shuffle" in self.kinds or ("rotate" in self.kinds and has_signs)) and not self.is_canonical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,6 +16,7 @@ from pipeline.analyse.aggregation import (
     as_is,
     excess_share,
     log_ratio,
+    pool,
     reduction,
     rise,
 )
@@ -34,6 +35,7 @@ from pipeline.decomposition import singular_values
 from pipeline.nulls import means, rotate
 from pipeline.settings import AnalysisSettings
 from tests.support.small_models import canonical, matrix_spec
+from zoo.tensors import Axis
 
 REPEATS = 4000
 LEVELS = (0.01, 0.05, 0.1, 2 / 9, 1 / 3, 0.5)
@@ -111,6 +113,23 @@ def test_one_common_row_is_no_cluster() -> None:
         draws = [measure_clusters(rotate(matrix, rng))["clusters.separation"] for _ in range(8)]
         p_values.append(rank_p(measure_clusters(matrix)["clusters.separation"], draws))
     assert_calibrated(np.array(p_values), (2 / 9, 4 / 9))
+
+
+@pytest.mark.slow
+def test_signs_that_an_order_sets_are_no_cluster() -> None:
+    """Rows of noise with free signs: an order turns neighbours towards each other, in the matrix and in its nulls."""
+    spec, p_values = matrix_spec("noise", 32, 24, row_axis=Axis.ATTENTION), []
+    for seed in range(60):
+        rng = np.random.default_rng([19, seed])
+        matrices = (canonical(rng.standard_normal((32, 24)).astype(np.float32), spec) for _ in range(3))
+        analyses = [
+            analyse_tensor(matrix, spec, settings=AnalysisSettings(num_nulls=8), seed=seed, ordinal=ordinal)
+            for ordinal, matrix in enumerate(matrices)
+        ]
+        pooled = pool(analyses, "clusters.explained")
+        assert pooled is not None and pooled.statistic.p is not None
+        p_values.append(pooled.statistic.p)
+    assert_calibrated(np.array(p_values))
 
 
 @pytest.mark.parametrize("has_heavy_tails", [True, False])
