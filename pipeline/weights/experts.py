@@ -34,6 +34,8 @@ STACKS = tuple(
     )
 )
 """Names of stacks, and what stands behind the module in the names of their experts."""
+BIASES = re.compile(r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj)_bias$")
+"""Names of the biases of stacked experts, (experts, out)."""
 EXPERT = re.compile(r"^(?P<module>.*experts)\.(?P<number>\d+)\.")
 PARTS: Mapping[str, tuple[str, ...]] = {
     "gate_up_proj": ("gate_proj", "up_proj"),
@@ -63,8 +65,35 @@ def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         matches = ((pattern.match(name), end) for pattern, end in STACKS) if len(tensor.header.shape) == 3 else ()
         stack = next(((found_in["module"] + end, found_in["name"]) for found_in, end in matches if found_in), None)
         experts = _experts(*stack, tensor, config) if stack else [(name, tensor)]
+        if len(tensor.header.shape) == 2 and (biases := BIASES.match(name)):
+            experts = _biases(biases["module"], biases["name"], tensor, config)
         found.update(experts)
     return found
+
+
+def _biases(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The bias of each expert; that of gate and up lies as their rows do."""
+    count, outputs = tensor.header.shape
+    parts = PARTS.get(stack, (stack,))
+    parts = parts if outputs % len(parts) == 0 else (stack,)
+    kind = text_in({**config, **part_of(config, "text_config")}, "model_type")
+    for number in range(count):
+        for place, part in enumerate(parts):
+            name, rows = f"{module}.{number}.{part}.bias", outputs // len(parts)
+            header = TensorHeader(name=name, shape=(rows,), dtype="F32")
+            make = partial(_chosen_rows, rows=_rows_of(place, rows, len(parts), kind))
+            yield name, DerivedTensor(header=header, parts=(entry(tensor, number),), make=make, scheme=tensor.scheme)
+
+
+def _rows_of(place: int, rows: int, count: int, kind: str) -> slice:
+    """Which rows of one fused matrix are those of one of its `count` parts; all of a matrix of one part."""
+    if count == 1:
+        return slice(None)
+    return slice(place, None, 2) if kind in IN_TURNS else slice(place * rows, (place + 1) * rows)
+
+
+def _chosen_rows(stored: Array, *, rows: slice) -> Array:
+    return np.asarray(stored[rows])
 
 
 def _experts(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
@@ -79,10 +108,9 @@ def _experts(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any])
         own = entry(tensor, number)
         for place, part in enumerate(parts):
             rows = outputs // len(parts)
-            pick = slice(place, None, 2) if kind in IN_TURNS else slice(place * rows, (place + 1) * rows)
+            pick = _rows_of(place, rows, len(parts), kind)
             name = f"{module}.{number}.{part}.weight"
             header = TensorHeader(name=name, shape=(rows, inputs), dtype="F32")
-            pick = pick if len(parts) > 1 else slice(None)
             make = partial(_matrix, is_turned=is_turned, rows=pick)
             layout = _layout(tensor, number, pick, is_turned=is_turned) if isinstance(tensor, StoredTensor) else None
             yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme, layout=layout)
@@ -114,7 +142,7 @@ def _is_turned(name: str, shape: list[int], config: Mapping[str, Any]) -> bool:
 
 
 def _matrix(stored: Array, *, is_turned: bool, rows: slice) -> Array:
-    return np.asarray((stored.T if is_turned else stored)[rows])
+    return _chosen_rows(stored.T if is_turned else stored, rows=rows)
 
 
 def sample_experts(names: list[str]) -> dict[str, str]:

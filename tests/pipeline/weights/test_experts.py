@@ -90,6 +90,23 @@ def test_an_expert_of_blocks_of_four_bits_is_made_of_its_own_codes(tmp_path: Pat
     np.testing.assert_allclose(up[:, ::2], first * 2.0 ** (scales[2, 1::2].numpy().astype(int) - 127))
 
 
+@pytest.mark.parametrize("kind", ["mixtral", "gpt_oss"])
+def test_biases_of_experts_are_a_vector_each(tmp_path: Path, kind: str) -> None:
+    gate, up, down = torch.randn(EXPERTS, WIDTH), torch.randn(EXPERTS, WIDTH), torch.randn(EXPERTS, HIDDEN)
+    both = torch.stack([gate, up], 2).flatten(1) if kind == "gpt_oss" else torch.cat([gate, up], 1)
+    model = single()
+    stored = stacked(kind, model) | {f"{MODULE}.gate_up_proj_bias": both, f"{MODULE}.down_proj_bias": down}
+    save_file(stored, tmp_path / "model.safetensors")
+    files = files_of(tmp_path / "model.safetensors", config={"model_type": kind, "hidden_size": HIDDEN})
+    with WeightReader(files) as reader:
+        for number in range(EXPERTS):
+            for part, values in (("gate_proj", gate), ("up_proj", up), ("down_proj", down)):
+                np.testing.assert_array_equal(reader.tensor(f"{MODULE}.{number}.{part}.bias"), values[number])
+    inventory = extract(files)
+    assert {spec.role for spec in inventory.specs if spec.name.endswith(".bias")} == {Role.BIAS}
+    assert inventory.account.read == sum(tensor.nbytes for tensor in stored.values())
+
+
 @pytest.mark.parametrize("is_stacked", [False, True])
 def test_a_sample_stands_for_many_experts_and_is_stated(tmp_path: Path, is_stacked: bool) -> None:
     model = single(MOST_EXPERTS + 5)
