@@ -225,7 +225,8 @@ def _require_unique(key: str, specs: Sequence[TensorSpec]) -> None:
 
 def _partial_error(key: str, account: Account, config: Config) -> PartialModelError:
     name, reason = next(iter(account.reasons.items()))
-    others = f", and {len(account.reasons) - 1} more tensors" if len(account.reasons) > 1 else ""
+    left = len(account.reasons) - 1
+    others = f", and {left} more tensor{'s' * (left > 1)}" if left else ""
     method = printable(text_in(part_of(config, "quantization_config"), "quant_method"), longest=60)
     scheme = f" Its config.json says that it is quantised by {method!r}." if method else ""
     return PartialModelError(
@@ -312,7 +313,8 @@ def _nonfinite_error(key: str, nonfinite: Mapping[str, int], dtypes: Mapping[str
     name, count = next(iter(nonfinite.items()))
     values = "1 value that is" if count == 1 else f"{count:,} values that are"
     kind = "NaN, infinite or beyond the range of float32" if dtypes[name] == "F64" else "NaN or infinite"
-    others = f", and {len(nonfinite) - 1} more of its tensors hold such values" if len(nonfinite) > 1 else ""
+    left = len(nonfinite) - 1
+    others = f", and {left} more of its tensors hold{'s' * (left == 1)} such values" if left else ""
     return NonFiniteWeightsError(
         f"{name!r} of {key!r} holds {values} {kind}{others}.",
         hint="Leave such tensors out with --allow-nonfinite, or mine an earlier checkpoint.",
