@@ -128,7 +128,7 @@ def _by_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _modality(family: str, saved: str) -> str | None:
     """One tower alone is of its own modality, whatever the whole model reads."""
-    if re.search(r"Vision(?:Model|Transformer)\w*$", saved):
+    if re.search(r"Vision(?:Model|Transformer)\w*$|^(?:CLIP|MetaClip2|Siglip2?)ForImageClassification$", saved):
         return "vision"
     if re.search(r"(?<!2)(?<!To)Text(?:Model|Encoder)\w*$", saved):
         return "text"

@@ -125,6 +125,7 @@ def test_a_model_with_a_card_is_what_its_card_says() -> None:
         ({"model_type": "whisper"}, ("whisper", "audio", "encoder-decoder")),
         ({"model_type": "llava"}, ("llava", "multimodal", None)),
         ({"model_type": "clip", "architectures": ["CLIPVisionModel"]}, ("clip", "vision", None)),
+        ({"model_type": "siglip", "architectures": ["SiglipForImageClassification"]}, ("siglip", "vision", None)),
         (
             {"model_type": "speech_to_text", "architectures": ["Speech2TextModel"]},
             ("speech_to_text", "audio", "encoder-decoder"),
