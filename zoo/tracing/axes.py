@@ -41,6 +41,8 @@ class Axes:
         self._factors: dict[Node, tuple[Node, ...]] = {}
         self._terms: dict[Node, tuple[Node, ...]] = {}
         self._fixed: set[Node] = set()
+        self._blocks: dict[Node, list[Block]] = {}
+        """What `blocks` has found since the structure last grew."""
 
     def atom(self, size: int, *, fixed: bool = False) -> Node:
         """A new axis without structure."""
@@ -113,6 +115,7 @@ class Axes:
             first, second = self.find(first), self.find(second)
             if first != second:
                 self._parent[second] = first
+                self._blocks.clear()
 
     def cut(self, node: Node, at: int) -> tuple[Node, Node]:
         """The parts of an axis before and from index `at` on."""
@@ -129,6 +132,7 @@ class Axes:
         left, right = self.atom(at, fixed=fixed), self.atom(size - at, fixed=fixed)
         self._fixed.discard(node)
         self._terms[node] = (left, right)
+        self._blocks.clear()
         return left, right
 
     def slice(self, node: Node, start: int, stop: int) -> Node:
@@ -152,6 +156,7 @@ class Axes:
         parts = self.atom(outer, fixed=fixed), self.atom(inner, fixed=fixed)
         self._fixed.discard(node)
         self._factors[node] = parts
+        self._blocks.clear()
         return parts
 
     def view(self, nodes: Sequence[Node], shape: Sequence[int]) -> list[Node]:
@@ -190,8 +195,13 @@ class Axes:
         return [atom for part in parts for atom in self.atoms(part)]
 
     def blocks(self, node: Node) -> list[Block]:
-        """The axis as parts that are pure products."""
+        """The axis as parts that are pure products; not to be written to."""
         node = self.find(node)
+        if node not in self._blocks:
+            self._blocks[node] = self._find_blocks(node)
+        return self._blocks[node]
+
+    def _find_blocks(self, node: Node) -> list[Block]:
         if self.size(node) == 0:
             return []
         if node in self._terms:
@@ -212,6 +222,7 @@ class Axes:
 
     def _bind(self, atom: Node, other: Node) -> None:
         self._parent[atom] = other
+        self._blocks.clear()
         if atom in self._fixed:
             self.fix(other)
 

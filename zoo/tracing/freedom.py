@@ -106,8 +106,9 @@ def _reduce(row: Row, modulus: int | None) -> Row:
 
 def _solutions(rows: list[Row], names: list[Unknown], modulus: int | None) -> list[Scheme]:
     """A basis of the solutions, projected on `names`."""
+    same, rows = _united(rows, modulus)
     pivots: dict[Unknown, Row] = {}
-    shown = set(names)
+    shown = {same.find(name) for name in names}
     # Unknowns that nobody asks for are eliminated first; short rows first keep all others short.
     for row in sorted(rows, key=len):
         current = _substitute(row, pivots, modulus)
@@ -115,10 +116,64 @@ def _solutions(rows: list[Row], names: list[Unknown], modulus: int | None) -> li
             pivot = min(current, key=lambda unknown: (unknown in shown, -unknown[0], unknown))
             factor = current.pop(pivot)
             pivots[pivot] = {unknown: -value / factor for unknown, value in current.items()}
-    solved = {name: _substitute({name: Fraction(1)}, pivots, modulus) for name in names}
+    known = {unknown: _substitute(same.row({unknown: Fraction(1)}), pivots, modulus) for unknown in shown}
+    solved = {name: known[same.find(name)] for name in names}
     free = sorted({unknown for row in solved.values() for unknown in row})
     schemes = [{name: row[unknown] for name, row in solved.items() if row.get(unknown)} for unknown in free]
     return [scheme for scheme in schemes if scheme]
+
+
+NOTHING: Unknown = (-1, -1, -1, -1)
+"""Stands for all unknowns that are zero."""
+
+
+class _Classes:
+    """Unknowns that are equal, by union-find: most equations say no more."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Unknown, Unknown] = {}
+
+    def find(self, unknown: Unknown) -> Unknown:
+        """The one that stands for all that are equal to it."""
+        parent = self._parent
+        while (above := parent.get(unknown, unknown)) != unknown:
+            parent[unknown] = unknown = parent.get(above, above)
+        return unknown
+
+    def unite(self, first: Unknown, second: Unknown) -> None:
+        # The smaller number stands for both, so that nothing depends on the order of the equations.
+        small, large = sorted((self.find(first), self.find(second)))
+        if small != large:
+            self._parent[large] = small
+
+    def row(self, row: Row) -> Row:
+        """The same equation, each unknown replaced by the one that stands for it."""
+        found: Row = {}
+        for unknown, factor in row.items():
+            one = self.find(unknown)
+            if one != NOTHING:
+                found[one] = found.get(one, Fraction(0)) + factor
+        return found
+
+
+def _united(rows: list[Row], modulus: int | None) -> tuple[_Classes, list[Row]]:
+    """Which unknowns are equal or zero, and the equations that say more than that, among those left."""
+    same = _Classes()
+    left = rows
+    while True:
+        rest = []
+        for row in left:
+            current = _reduce(same.row(row), modulus)
+            first, *others = current or (NOTHING,)
+            if not others:
+                same.unite(first, NOTHING)
+            elif len(others) == 1 and (modulus == 2 or not sum(current.values())):
+                same.unite(first, others[0])
+            else:
+                rest.append(current)
+        if len(rest) == len(left):
+            return same, rest
+        left = rest
 
 
 def _substitute(row: Row, pivots: Mapping[Unknown, Row], modulus: int | None) -> Row:
