@@ -223,6 +223,25 @@ def test_tied_table_is_permuted_once() -> None:
     assert not group_of(found, "table.weight", 0)[0].signs and group_of(found, "table.weight", 1)[0].can_permute
 
 
+class Repeated(nn.Module):
+    """Tokens that are read as they are, and twice over from another table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Embedding(20, 6), nn.Embedding(20, 6)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        again = ids.repeat_interleave(2, dim=0)[:, 1:]
+        return self.one(ids).sum(1).repeat_interleave(2, dim=0) * self.two(again).sum(1)
+
+
+def test_tokens_stay_tokens_where_they_are_repeated() -> None:
+    ids = torch.randint(10, 20, (2, 5), generator=torch.Generator().manual_seed(0))
+    found, proof = derived(Repeated(), ids, vocabulary=20)
+    assert_proven(found, proof)
+    assert {m.parameter for m in group_of(found, "one.weight", 0)[0].members} == {"one.weight", "two.weight"}
+
+
 def test_recurrent_units_are_one_group() -> None:
     lstm = nn.LSTM(6, 7, batch_first=True)
     module = nn.Sequential(lstm)
@@ -276,6 +295,13 @@ def _written_through_a_view(x: Tensor) -> Tensor:
     return new
 
 
+def _written_in_parts_of_which_one_is_empty(x: Tensor) -> Tensor:
+    new = x.new_empty(x.shape)
+    new[..., :8].copy_(x)
+    new[..., 8:].copy_(x[..., 8:])
+    return new
+
+
 def _put_behind_a_free_axis(x: Tensor) -> Tensor:
     new = torch.zeros_like(x)
     new[:, torch.tensor([4, 0, 2])] = x[:, :3]
@@ -293,6 +319,7 @@ def _squeezed_in_place(x: Tensor) -> Tensor:
         _put_among_others,
         _written_into_a_transpose,
         _written_through_a_view,
+        _written_in_parts_of_which_one_is_empty,
         _put_behind_a_free_axis,
         _squeezed_in_place,
     ],
@@ -302,6 +329,16 @@ def test_columns_pass_through(between: Callable[[Tensor], Tensor]) -> None:
     assert proof.holds and not found.stopped_by
     (hidden,) = group_of(found, "enter.weight", 0)
     assert hidden.can_permute and {m.parameter for m in hidden.members} == {"enter.weight", "leave.weight"}
+
+
+def _with_noise(x: Tensor) -> Tensor:
+    torch.manual_seed(0)
+    return x + torch.randn_like(x)
+
+
+def test_what_random_numbers_are_added_to_has_a_real_order() -> None:
+    found, proof = derived(Between(_with_noise))
+    assert proof.holds and not any(g.can_permute for g in group_of(found, "enter.weight", 0))
 
 
 def test_sign_of_what_is_written_into_a_transpose_is_that_of_what_is_read() -> None:

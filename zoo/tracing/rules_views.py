@@ -243,7 +243,13 @@ def _diagonal(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str,
 
 
 def _fill(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """One number everywhere, or numbers that are yet to be written."""
     trace.put(out, [trace.axes.atom(size) for size in out.shape], is_constant=True, is_zero=not bool(out.any()))
+
+
+def _random(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+    """Random numbers are other ones at each place, so that the order is real."""
+    trace.put(out, [trace.axes.atom(size, fixed=True) for size in out.shape], is_constant=True)
 
 
 VIEW_RULES: Mapping[str, Rule] = {
@@ -270,11 +276,10 @@ VIEW_RULES: Mapping[str, Rule] = {
             "new_ones",
             "new_full",
             "new_empty",
-            "rand_like",
-            "randn_like",
         ),
         _fill,
     ),
+    **dict.fromkeys(("rand_like", "randn_like"), _random),
     "expand": _expand,
     "slice": _slice,
     "unfold": _unfold,

@@ -16,7 +16,7 @@ from zoo.tracing.traced import TracedWiring
 
 __all__ = ["SHIPPED", "TRACING_VERSION", "architecture_key", "architecture_of", "find_shipped"]
 
-TRACING_VERSION = "3"
+TRACING_VERSION = "4"
 """Raised when the same configuration gives another wiring than before."""
 SHIPPED = "shipped.json.gz"
 WIDE = 96

@@ -24,6 +24,8 @@ ORDERING = frozenset(
     {"argmax", "argmin", "max", "min", "sort", "argsort", "topk", "cumsum", "sum", "lt", "gt", "le", "ge"}
 )
 """Operations that see which token has the larger number."""
+MOVES = frozenset({"cat", "expand", "gather", "index", "index_select", "repeat", "select", "slice", "stack", "unfold"})
+"""Operations that give out numbers of tokens as they are, some of them or several times."""
 Rule = Callable[["Trace", str, Sequence[Any], Mapping[str, Any], Any], None]
 
 
@@ -152,11 +154,20 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
         changed = [tensor for tensor in outputs if id(tensor) in given]
         old = {id(tensor): self._values.get(id(tensor)) for tensor in changed}
         self._apply(rule, name, args, kwargs, found, inputs, outputs)
+        self._tell_reads(inputs, outputs)
         for tensor in outputs:
             self._by_storage[tensor.untyped_storage()._cdata].append(tensor)
         for tensor in changed:
             self._tell_views(tensor, old[id(tensor)])
         return found
+
+    def _tell_reads(self, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
+        """Note the parameters that an operation reads: one that gives out a part or a copy of them does not yet."""
+        known = [self._values.get(id(tensor)) for tensor in inputs]
+        kept = {self.value(tensor).parameter for tensor in outputs if self.is_followed(tensor)}
+        for name in dict.fromkeys(value.parameter for value in known if value is not None):
+            if name is not None and name not in kept:
+                self.use(name, "read")
 
     def _apply(
         self, rule: Rule | None, name: str, args: Any, kwargs: Any, found: Any, inputs: list[Any], outputs: list[Any]
@@ -175,14 +186,19 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
         for tensor in tree_leaves((args, kwargs)):
             if id(tensor) in self.tokens and func.overloadpacket.__name__ in ORDERING:
                 self.axes.fix(self.tokens[id(tensor)])
-        moved = args[0] if args and isinstance(args[0], Tensor) else None
+        node = self._tokens_in(args[0]) if args else None
         for tensor in tree_leaves(found):
             if isinstance(tensor, Tensor):
                 self._alive.append(tensor)
                 self._by_storage[tensor.untyped_storage()._cdata].append(tensor)
-                if moved is not None and id(moved) in self.tokens and _is_copy(moved, tensor):
-                    self.tokens[id(tensor)] = self.tokens[id(moved)]
+                if node is not None and (func.overloadpacket.__name__ in MOVES or _is_copy(args[0], tensor)):
+                    self.tokens[id(tensor)] = node
         return found
+
+    def _tokens_in(self, moved: Any) -> Node | None:
+        """The axis whose indices all entries of a tensor, or of several, are; None where they are none."""
+        nodes = {self.tokens.get(id(tensor)) for tensor in tree_leaves(moved)}
+        return nodes.pop() if len(nodes) == 1 else None
 
     def _keep_constants(self, tensors: Iterable[Tensor]) -> None:
         """Look at constants before an operation changes them in place."""
@@ -197,7 +213,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
     def _tell_views(self, tensor: Tensor, old: Value | None) -> None:
         """After a change in place: whole tensors that `tensor` is a piece of have changed too."""
         for whole in self._by_storage[tensor.untyped_storage()._cdata]:
-            if whole is tensor or not _is_dense(whole) or whole.storage_offset() or whole.numel() < tensor.numel():
+            is_larger = whole is not tensor and whole.numel() >= tensor.numel() > 0
+            if not is_larger or not _is_dense(whole) or whole.storage_offset():
                 continue
             if whole.numel() == tensor.numel() and tensor.is_contiguous() and whole.is_contiguous():
                 self._tell_alias(whole, tensor)
@@ -207,6 +224,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
             after = self.put(whole, dims)
             if not self._tell_piece(whole, after, tensor, value, before):
                 self.rigid([whole, tensor])
+                if before is not None:
+                    self.ledger.nothing(before)
 
     def _tell_alias(self, whole: Tensor, tensor: Tensor) -> None:
         """All of `whole` has changed, which is another view of the same entries."""
@@ -258,10 +277,11 @@ def _varies(tensor: Tensor, dim: int) -> bool:
     return not bool(((tensor == tensor.narrow(dim, 0, 1)) | (tensor != tensor)).all())
 
 
-def _is_copy(first: Tensor, second: Tensor) -> bool:
+def _is_copy(first: Any, second: Tensor) -> bool:
     """Whether the entries are the same, in the same order."""
     return (
-        first.numel() == second.numel()
+        isinstance(first, Tensor)
+        and first.numel() == second.numel()
         and not second.dtype.is_floating_point
         and bool((first.reshape(-1) == second.reshape(-1)).all())
     )
