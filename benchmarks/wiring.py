@@ -9,11 +9,11 @@
 
 A tiny model of each type is built from its configuration with random float64 weights, and traced. *Proven*: all
 permutations, signs and scales that the derivation allows, applied at random, leave the outputs (relative error up to
-1e-9), no operation was met that is not known, and the run reads nearly all parameters (*partly*: it does not, since
-an input was not given; *derived*: an operation is not known, and fixes what it touches). *Missed*: permutations of
-single axes that the derivation forbids and that change nothing. *No role*: the share of the weights that names give no
-role, and what is left of it with the tracing. Each type is tried in a process of its own, with a
-limit on time.
+1e-9, or to ten times what rounding the weights does, where a model amplifies that), no operation was met that is not
+known, and the run reads nearly all parameters (*partly*: it does not, since an input was not given; *derived*: an
+operation is not known, and fixes what it touches). *Missed*: permutations of single axes that the derivation forbids
+and that change nothing. *No role*: the share of the weights that names give no role, and what is left of it with the
+tracing. Each type is tried in a process of its own, with a limit on time.
 
 Names and tracing are held against each other wherever both speak. *Disagreements*: what names say otherwise, but for
 words (`zoo.tracing.agreement`): what a file without a `config.json` is read by, and the tracing decides for one with
@@ -177,7 +177,7 @@ def tried(model_type: str) -> dict[str, Any]:
             "groups": len(found.groups),
             "permutable": sum(group.can_permute for group in found.groups),
             "signs": sum(bool(group.signs) for group in found.groups),
-            "unused": sum(not order for order in used(found)) / max(1, len(found.parameters)),
+            "unused": unused_share(tiny.model, found),
             "kinds": Counter(group.kind.value for group in found.groups if group.can_permute),
             "stopped_by": found.stopped_by,
         }
@@ -186,6 +186,7 @@ def tried(model_type: str) -> dict[str, Any]:
         return {"status": "failed", "why": f"{type(error).__name__}: {error}"[:300], **known}
     known |= {
         "errors": [proof.error, proof.sign_error, proof.scale_error],
+        **({"rounding": proof.rounding} if proof.rounding else {}),
         "checked": proof.checked,
         "missed": proof.missed,
     }
@@ -196,10 +197,11 @@ def tried(model_type: str) -> dict[str, Any]:
     return {"status": "derived" if found.stopped_by else "proven" if is_whole else "partly", **known}
 
 
-def used(found: Any) -> list[bool]:
-    """Whether the run has read each parameter at all: inputs that were not given leave towers aside."""
+def unused_share(model: Any, found: Any) -> float:
+    """Of the parameters that the run has not read at all: inputs that were not given leave towers aside."""
     lone = {m.parameter for group in found.groups if group.kind.value == "unused" for m in group.members}
-    return [name not in lone for name in found.parameters]
+    names = [name for name, _ in model.named_parameters()]
+    return sum(name in lone for name in names) / max(1, len(names))
 
 
 def held_against_names(tiny: Any, found: Any) -> dict[str, Any]:

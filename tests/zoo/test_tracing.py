@@ -425,6 +425,33 @@ def test_a_wrong_union_is_detected() -> None:
     assert prove(replace(found, groups=(missing,)), module, run, tokens=(), rng=rng).holds
 
 
+class Amplified(nn.Module):
+    """Rounding in the stream is some 1e7 times as large behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.up, self.down = nn.Linear(6, 10), nn.Linear(10, 16), nn.Linear(16, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(torch.sin(2e7 * self.up(torch.relu(self.front(x)))))
+
+
+def test_a_model_that_amplifies_rounding_is_held_to_what_rounding_does() -> None:
+    torch.manual_seed(0)
+    found, proof = derived(Amplified())
+    assert 1e-9 < proof.worst < 10 * proof.rounding and proof.holds and not proof.missed
+    (hidden,) = group_of(found, "front.weight", 0)
+    wrong = replace(hidden, signs=hidden.scales)  # Relu lets no sign pass.
+    module = Amplified().double()
+    run = lambda: {"out": module(INPUT)}  # noqa: E731
+    assert not prove(replace(found, groups=(wrong,)), module, run, tokens=(), rng=np.random.default_rng(0)).holds
+
+
+def test_a_model_that_gives_out_no_numbers_does_not_hold() -> None:
+    _, proof = derived(Between(lambda x: x / torch.zeros(8, dtype=x.dtype) * 0))
+    assert proof.worst == float("inf") and not proof.holds
+
+
 def test_a_wrong_sign_is_detected() -> None:
     module = Pair(torch.relu).double()
     run = lambda: {"out": module(INPUT)}  # noqa: E731
