@@ -1,8 +1,11 @@
 """Tests for the inputs and sizes with which tiny models of `transformers` run, and read all of themselves."""
 
 import pytest
+import torch
+from torch import nn
 
-from zoo.tracing.build import MOST_UNREAD, build_tiny
+from zoo.tracing.build import MOST_UNREAD, build_tiny, randomise
+from zoo.tracing.derive import output_tensors
 from zoo.tracing.sizes import LAYERS, shrink
 
 
@@ -15,6 +18,9 @@ from zoo.tracing.sizes import LAYERS, shrink
         ("xmod", {"input_ids", "lang_ids"}),  # What a text needs beside it.
         ("timesfm2_5", {"past_values"}),  # A series without channels.
         ("blip_2_qformer", {"query_embeds", "encoder_hidden_states"}),
+        ("luke", {"entity_ids", "entity_position_ids"}),
+        ("longformer", {"global_attention_mask"}),
+        ("video_llava", {"pixel_values", "pixel_values_videos"}),  # Its error counts numbers, and not places.
     ],
 )
 def test_a_model_is_given_what_its_signature_and_its_errors_name(model_type: str, inputs: set[str]) -> None:
@@ -33,6 +39,22 @@ def test_a_model_of_which_one_way_of_making_it_small_reads_a_part_is_made_small_
     tiny = build_tiny("mistral3")
     assert "pixel_values" in tiny.inputs
     assert tiny.unread <= MOST_UNREAD
+
+
+@pytest.mark.parametrize("model_type", ["nemotron_asr_streaming_encoder", "timesfm"])
+def test_a_tiny_model_gives_out_numbers(model_type: str) -> None:
+    with torch.no_grad():
+        found = output_tensors(build_tiny(model_type).run())
+    assert found and all(tensor.isfinite().all() for tensor in found)
+
+
+def test_memory_that_a_class_has_not_written_is_written() -> None:
+    layer = nn.Linear(3, 2).double()
+    with torch.no_grad():
+        layer.weight.fill_(float("nan"))
+        layer.bias.fill_(1e300)
+    randomise(layer, torch.Generator().manual_seed(0))
+    assert all(tensor.abs().max() < 10 for tensor in layer.parameters())
 
 
 def test_layers_that_are_given_out_are_among_those_of_the_small_model() -> None:

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from zoo.tracing.derive import output_tensors
 from zoo.tracing.inputs import make_inputs
 from zoo.tracing.repairs import repaired
 from zoo.tracing.sizes import VOCABULARY, Shrink, shrink
@@ -26,6 +27,11 @@ MOST_UNREAD = 0.1
 """Share of its parameters that a run may leave aside and is still one of the whole model."""
 REPAIRS = 4
 """How often a model is given what it says is missing."""
+ATTENTIONS = ("eager", "sdpa")
+"""Ways to compute attention, in plain operations: the second where the first gives out no numbers."""
+NO_NUMBERS = "it gives out no finite number"
+UNWRITTEN = 1e6
+"""Of this size no class makes its first weights: it is what stood in the memory before."""
 MAPPINGS = (
     "MODEL_FOR_MASKED_LM_MAPPING",
     "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
@@ -146,10 +152,20 @@ def tiny_of(model_class: Any, config: Any, seed: int = 0) -> TinyModel:
     """A model of this class and configuration, on the inputs that make it read most of its parameters."""
     if (size := _size(model_class, config)) > MOST_PARAMETERS:
         raise RuntimeError(f"{size:,} parameters are too many for a tiny model")
-    torch.manual_seed(seed)
-    model = _new(model_class, config).double().eval()
-    randomise(model, torch.Generator().manual_seed(seed))
     errors: list[str] = []
+    for attention in ATTENTIONS:
+        if found := _tiny_with(attention, model_class, config, seed, errors):
+            return found
+        if not any(NO_NUMBERS in error for error in errors):
+            break
+    raise RuntimeError(errors[0] if errors else "no inputs are known")
+
+
+def _tiny_with(attention: str, model_class: Any, config: Any, seed: int, errors: list[str]) -> TinyModel | None:
+    """With attention computed so; None where it does not run on any inputs."""
+    torch.manual_seed(seed)
+    model = _new(model_class, config, attention).double().eval()
+    randomise(model, torch.Generator().manual_seed(seed))
     best: TinyModel | None = None
     for inputs in make_inputs(model, config):
         found = _tried(model, config, inputs, errors)
@@ -157,8 +173,6 @@ def tiny_of(model_class: Any, config: Any, seed: int = 0) -> TinyModel:
             best = found
         if best is not None and best.unread <= MOST_UNREAD:
             return best
-    if best is None:
-        raise RuntimeError(errors[0] if errors else "no inputs are known")
     return best
 
 
@@ -170,7 +184,9 @@ def _tried(model: nn.Module, config: Any, inputs: dict[str, Any], errors: list[s
         tiny = TinyModel(model, inputs, tokens, VOCABULARY)
         try:
             with torch.no_grad(), reads:
-                tiny.run()
+                found = output_tensors(tiny.run())
+            if not all(tensor.isfinite().any() for tensor in found if tensor.numel()):
+                raise FloatingPointError(NO_NUMBERS)
         except Exception as error:
             errors.append(_short(error, "+".join(inputs), type(error).__name__))
             better = repaired(str(error), inputs, config, model)
@@ -211,20 +227,22 @@ def _size(model_class: Any, config: Any) -> int:
         return 0
 
 
-def _new(model_class: Any, config: Any) -> nn.Module:
+def _new(model_class: Any, config: Any, attention: str = ATTENTIONS[0]) -> nn.Module:
     if "generat" in model_class.__name__:
         raise RuntimeError("generates only")
-    model: nn.Module = model_class._from_config(config, attn_implementation="eager", experts_implementation="eager")
+    model: nn.Module = model_class._from_config(config, attn_implementation=attention, experts_implementation="eager")
     return model
 
 
 def randomise(model: nn.Module, generator: torch.Generator) -> None:
-    """Away from what is special: biases of nought, gains of one, equal rows."""
+    """Away from what is special: biases of nought, gains of one, equal rows, and memory that nobody has written."""
     statistics = {name: buffer for name, buffer in model.named_buffers() if "running" in name}
     with torch.no_grad():
         for name, tensor in {**dict(model.named_parameters()), **statistics}.items():
             if not tensor.numel() or not tensor.dtype.is_floating_point:
                 continue
+            if not (tensor.isfinite().all() and tensor.abs().max() < UNWRITTEN):
+                tensor.zero_()
             noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
             if name.endswith("running_var"):
                 tensor.copy_(noise.abs() + 0.5)

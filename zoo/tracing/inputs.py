@@ -99,7 +99,7 @@ def _candidates(needs: Needs) -> Iterator[Inputs]:
         yield {"past_values": needs.noise(2, needs.setting("context_length", default=32))}
     if text:
         for name in sorted(LAST & names):
-            yield {**text, name: MAKERS[name](needs, text)}
+            yield {**text, **decoder, name: MAKERS[name](needs, text)}
     if needs.required:
         yield {}
 
@@ -148,8 +148,7 @@ def _seen(needs: Needs) -> Iterator[Inputs]:
         }
     if "pixel_values" in names:
         if "pixel_values_videos" in names:
-            size = needs.setting("image_size", default=IMAGE)
-            frames = needs.noise(2, 8, needs.channels, size, size)
+            frames = needs.noise(2, 8, needs.channels, *_sides(needs, "image_size"))
             yield {"pixel_values": next(_images(needs)), "pixel_values_videos": frames}
         for pixels in _images(needs):
             yield {"pixel_values": pixels}
@@ -157,9 +156,8 @@ def _seen(needs: Needs) -> Iterator[Inputs]:
                 count = pixels.shape[0]
                 yield {"pixel_values": pixels, "image_sizes": torch.tensor([pixels.shape[-2:]] * count)}
     elif "pixel_values_videos" in names:
-        size = needs.setting("image_size", "crop_size", default=IMAGE)
         frames = needs.setting("num_frames", "frames_per_clip", default=4)
-        yield {"pixel_values_videos": needs.noise(2, frames, 3, size, size)}
+        yield {"pixel_values_videos": needs.noise(2, frames, 3, *_sides(needs, "image_size", "crop_size"))}
     yield {}
 
 
@@ -181,9 +179,14 @@ def _gridded(needs: Needs, grid: str) -> Iterator[Inputs]:
         yield {name: pixels, grid: sides}
 
 
+def _sides(needs: Needs, *names: str) -> tuple[int, int]:
+    """Height and width of an image, which settings give as one number or as two."""
+    size = needs.setting(*names, default=IMAGE)
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
 def _images(needs: Needs) -> Iterator[Tensor]:
-    size = needs.setting("image_size", "img_size", default=IMAGE)
-    height, width = (size, size) if isinstance(size, int) else (size[0], size[-1])
+    height, width = _sides(needs, "image_size", "img_size")
     channels = needs.channels
     yield needs.noise(2, channels, height, width)
     if height < 64:
@@ -314,7 +317,7 @@ MAKERS: Mapping[str, Maker] = {
     "decoder_input_ids": lambda needs, _: needs.ids(),
     "qformer_input_ids": lambda needs, _: needs.ids(),
     "context_input_ids": lambda needs, _: needs.ids(),
-    "task_inputs": lambda needs, _: needs.ids(2, 16),
+    "task_inputs": lambda needs, _: needs.ids(2, needs.setting("task_seq_len", default=16)),
     "bbox": lambda needs, _: torch.randint(0, 30, (*TEXT, 4), generator=needs.generator).sort(-1)[0],
     "attention_mask": _ones("input_ids", "inputs_embeds", "hidden_states", "context"),
     "mm_token_type_ids": lambda needs, _: torch.zeros(TEXT, dtype=torch.long),
@@ -333,6 +336,7 @@ MAKERS: Mapping[str, Maker] = {
     "merge_sizes": lambda needs, _: torch.tensor([2, 2]),
     "aspect_ratio_ids": lambda needs, _: torch.ones(2, 1, dtype=torch.long),
     "aspect_ratio_mask": lambda needs, _: torch.ones(2, 1, needs.setting("max_num_tiles", default=4), dtype=torch.long),
+    "high_res_pixel_values": lambda needs, inputs: needs.noise(*inputs["pixel_values"].shape),
     "prompt_pixel_values": lambda needs, inputs: needs.noise(*inputs["pixel_values"].shape),
     "prompt_masks": lambda needs, inputs: needs.noise(*inputs["pixel_values"].shape),
     "past_values": lambda needs, _: needs.noise(*_past(needs)),
@@ -353,12 +357,17 @@ MAKERS: Mapping[str, Maker] = {
     "timesteps": lambda needs, _: torch.arange(TEXT[1]).expand(TEXT),
     "time_step": lambda needs, _: needs.noise(2),
     "freq": lambda needs, _: torch.zeros(2, 1, dtype=torch.long),
-    "past_values_padding": lambda needs, inputs: torch.zeros(inputs["past_values"].shape),
+    "past_values_padding": lambda needs, inputs: torch.zeros(inputs["past_values"].shape, dtype=torch.float64),
     "audio_mel": lambda needs, _: needs.noise(2, 64, needs.setting("input_feat_size", default=8)),
     "audio_mel_mask": lambda needs, _: torch.zeros(2, 64, dtype=torch.bool),
     "context_attention_mask": _ones("context_input_ids"),
     "doc_scores": lambda needs, _: needs.noise(1, 2),
     "lang_ids": lambda needs, _: torch.zeros(2, dtype=torch.long),
+    "entity_ids": lambda needs, _: needs.ids(2, 3),
+    "entity_position_ids": lambda needs, _: torch.arange(2).expand(2, 3, 2),
+    "global_attention_mask": lambda needs, _: _first(1),
+    "token_type_ids": lambda needs, _: torch.arange(TEXT[1]).expand(TEXT) % 2,
+    "prompt_depth": lambda needs, inputs: needs.noise(2, 1, *inputs["pixel_values"].shape[-2:]),
     "image_embeds_position_mask": lambda needs, _: _first(needs.setting("latent_query_num", default=4)),
     "image_attention_mask": lambda needs, _: torch.ones(*TEXT, 1, dtype=torch.long),
 }
@@ -375,11 +384,13 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "qformer_input_ids": ("pixel_values",),
     "future_values": ("past_time_features", "past_observed_mask", "past_values"),
     "future_time_features": ("past_time_features", "past_values"),
+    "entity_position_ids": ("entity_ids",),
+    "prompt_depth": ("pixel_values",),
     "visual_feats": ("input_ids",),
     "visual_pos": ("visual_feats", "input_ids"),
 }
 """Input that some models want beside another, though it is not required."""
 LONE = ("inputs", "hidden_states", "query_embeds", "inputs_embeds", "past_values", "spectrogram", "latents", "states")
 """Inputs that do for themselves."""
-LAST = frozenset({"lang_ids", "context_input_ids"})
+LAST = frozenset({"lang_ids", "context_input_ids", "entity_ids", "global_attention_mask", "token_type_ids"})
 """Inputs that are tried beside a text where nothing else has done."""

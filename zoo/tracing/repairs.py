@@ -12,7 +12,7 @@ from zoo.tracing.sizes import KEPT_TOKENS, WIDTH
 
 __all__ = ["repaired"]
 
-FEATURES = re.compile(r"features?[:\s]+(?:torch\.Size\(\[)?(\d+)")
+FEATURES = re.compile(r"features?[:\s]+(?:torch\.Size\(\[)?(\d+)|Got (\d+) feature")
 """How a model says for how many features it has found no place among the tokens."""
 SIZES = (
     (re.compile(r"shapes cannot be multiplied \(\d+x(?P<has>\d+) and (?P<wants>\d+)x\d+\)"), -1),
@@ -20,6 +20,8 @@ SIZES = (
 )
 """How a model says which size an axis has, and which it should have."""
 MOST_NUMBERS = 4096
+MOST_PLACES = 512
+"""In a text, for features."""
 
 
 def repaired(needed: str, inputs: Inputs, config: Any, model: nn.Module) -> Inputs | None:
@@ -70,13 +72,13 @@ def _with_places(needed: str, inputs: Inputs, config: Any) -> Inputs | None:
     if "input_ids" not in inputs or found is None or token is None:
         return None
     rows = TEXT[0]
-    wanted = int(found[1])
-    if int((inputs["input_ids"] == token).sum()) == wanted:
-        # There are as many places as it says: it counts numbers, and each place holds some of them.
+    wanted = int(found[1] or found[2])
+    if int((inputs["input_ids"] == token).sum()) == wanted or wanted > MOST_PLACES * rows:
+        # There are as many places as it says, or too many: it counts numbers, and each place holds some of them.
         wanted //= _text_width(config)
     count = -(-wanted // rows)
     ids = inputs["input_ids"][:, inputs["input_ids"][0] != token]
-    if not 0 < count <= 512:
+    if not 0 < count <= MOST_PLACES:
         return None
     new = {**inputs, "input_ids": torch.cat([torch.full((rows, count), token), ids], 1)}
     return _follow(new)
