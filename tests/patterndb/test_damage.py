@@ -1,17 +1,20 @@
 """Damaged rows: what is changed behind the store's back is refused in two sentences, and `damages` names it."""
 
+import json
 import sqlite3
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.damage import damage_copies
-from dna_zoo.errors import DamagedRowsError
+from dna_zoo.errors import DamagedRowsError, DnaZooError
 from patterndb.checking import damages
 from patterndb.patterns.digests import NUM_BYTES, PARTS
 from patterndb.store import PatternDatabase
 from tests.support.patterns import make_pattern, save_patterns
+from zoo.config import text_in
 
 FLIPS = 60
 KEYS = ("alpha", "beta", "gamma")
@@ -150,3 +153,55 @@ def test_a_row_that_is_no_row_is_told_in_two_sentences(path: Path) -> None:
     with PatternDatabase.open(f"sqlite:///{path}") as database, pytest.raises(DamagedRowsError, match="cannot be read"):
         database.runs()
     assert list(damages(f"sqlite:///{path}")) == ["The table runs: a row cannot be read."]
+
+
+CELLS: dict[str, tuple[str, Callable[[PatternDatabase], object], str]] = {
+    "JSON that our code parses": (
+        "UPDATE patterns SET settings = '{\"preset\": ' WHERE id = 1",
+        lambda database: database.mixed_settings(),
+        "json.decoder",
+    ),
+    "JSON that SQLAlchemy parses": (
+        "UPDATE runs SET request = '{\"models\": ' WHERE id = 1",
+        lambda database: database.runs(),
+        "json.decoder",
+    ),
+    "a time": (
+        "UPDATE runs SET started = 'noon' WHERE id = 1",
+        lambda database: database.runs(),
+        "sqlalchemy.",
+    ),
+    "bytes for a text": (
+        "UPDATE alembic_version SET version_num = x'fffe'",
+        lambda database: database._make_ready(create=False),
+        "patterndb.connection.schema",
+    ),
+}
+"""What is changed -> the statement, what reads it, and the module in which the error is raised."""
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_value_that_a_library_below_the_store_stumbles_over_is_damage(cell: str, path: Path) -> None:
+    statement, read, module = CELLS[cell]
+    with PatternDatabase.open(f"sqlite:///{path}") as database:
+        change(path, statement)
+        with pytest.raises(DamagedRowsError, match=r"A row of .* cannot be read") as found:
+            read(database)
+    assert "dna-zoo db check" in found.value.hint
+    assert found.value.__cause__ is not None
+    (*_, (last, _)) = traceback.walk_tb(found.value.__cause__.__traceback__)
+    assert last.f_globals["__name__"].startswith(module)
+
+
+BUGS: dict[str, Callable[[], object]] = {
+    "in a library below the caller": lambda: json.loads("{"),
+    "in another package of ours": lambda: text_in(None, "model_type"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_the_same_error_of_what_is_done_with_records_is_a_bug_and_no_damage(bug: str, path: Path) -> None:
+    with PatternDatabase.open(f"sqlite:///{path}") as database:
+        with pytest.raises((ValueError, AttributeError)) as found, database._reading():
+            BUGS[bug]()
+    assert not isinstance(found.value, DnaZooError)
