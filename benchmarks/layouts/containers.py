@@ -30,9 +30,12 @@ def _before(prefix: str, tensors: Tensors) -> Tensors:
     return {f"{prefix}{name}": value for name, value in tensors.items()}
 
 
-def _write(folder: Path, held: Callable[[], Any], name: str, said: str = "", key: str | None = None) -> Must:
+def _write(
+    folder: Path, held: Callable[[], Any], name: str, said: str = "", key: str | None = None, prefix: str = ""
+) -> Must:
     save_torch(folder, held(), name)
-    return Must(model=llama(), said=said, how={"state_dict": key} if key else {})
+    model = {f"{prefix}{name}": value for name, value in llama().items()}
+    return Must(model=model, said=said, how={"state_dict": key} if key else {})
 
 
 def _refused(folder: Path, held: Callable[[], Any], refused: str) -> Must:
@@ -82,6 +85,12 @@ LAYOUTS = (
         "training: teacher and student",
         lambda: {"student": _other(), "teacher": _own(), "args": {"lr": 1e-3}},
         said="'teacher' is read",
+    ),
+    _training(
+        "training: average and raw in one mapping",
+        lambda: {"state_dict": _before("ema.", _own()) | _before("net.", _other())},
+        said="'state_dict.ema' is read, and not 'state_dict.net'",
+        prefix="ema.",
     ),
     _training("training: nested", lambda: {"checkpoint": {"net": {"state_dict": _own()}}, "optimizer": LARGE}),
     _training(

@@ -15,8 +15,8 @@ NOT_WEIGHTS = ("optim", "sched", "scaler", "args", "config", "hyper", "callback"
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 SMALL_SHARE = 0.01
 """Of the values of what is read; a mapping with less is not worth a word."""
-AVERAGED = ("ema", "averaged", "swa", "teacher")
-"""Parts of the names of running averages, which are what training meant to make."""
+AVERAGED = frozenset({"ema", "averaged", "swa", "teacher"})
+"""Words in the names of running averages, which are what training meant to make."""
 DEEPEST = 3
 WRAPPERS = ("_orig_mod.", "module.", "_forward_module.", "_fsdp_wrapped_module.")
 """What `torch.compile`, data parallelism and their kin put before every name."""
@@ -46,8 +46,8 @@ def choose_state_dict(loaded: Any, path: Path, wanted: str | None = None) -> Sta
         )
     if not found:
         raise ExtractError(f"{str(path)!r} holds no tensors by name.", hint="Save the model's `state_dict()`.")
-    sizes = {key: sum(int(each.numel()) for each in tensors.values()) for key, tensors in found.items()}
-    key = wanted if wanted is not None else max(found, key=lambda key: (sizes[key], _is_average(key), -len(key)))
+    sizes = {key: _size(tensors) for key, tensors in found.items()}
+    key = wanted if wanted is not None else _chosen(sizes)
     others = sorted(other for other in found if other != key and sizes[other] > SMALL_SHARE * sizes[key])
     notes = (
         (
@@ -68,19 +68,56 @@ def _candidates(loaded: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
         return
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
     if tensors:
-        yield key, tensors
+        yield from _apart(key, tensors)
     for name, value in loaded.items():
         yield from _candidates(value, f"{key}.{name}" if key else str(name), depth + 1)
 
 
+def _apart(key: str, tensors: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The mapping, or two where it holds an average beside what is averaged: each with all that is neither.
+
+    Names below the two prefixes are the same but for dots, which some averages leave out (`model_ema.inputweight`).
+    """
+    below: dict[str, dict[str, str]] = {}
+    for name, tensor in tensors.items():
+        prefix, _, rest = name.partition(".")
+        if rest and tensor.ndim:
+            below.setdefault(prefix, {})[rest.replace(".", "")] = name
+    pairs = ((one, two) for one in below if _is_average(one) for two in below if not _is_average(two))
+    pair = next((pair for pair in pairs if below[pair[0]].keys() <= below[pair[1]].keys()), None)
+    if pair is None:
+        yield key, tensors
+        return
+    averages, raws = (below[prefix] for prefix in pair)
+    of_both = {*averages.values(), *raws.values()}
+    rest = {name: value for name, value in tensors.items() if name not in of_both}
+    has_dots = any("." in name.partition(".")[2] for name in averages.values())
+    named = {name if has_dots else raws[plain]: tensors[name] for plain, name in averages.items()}
+    yield f"{key}.{pair[0]}".lstrip("."), rest | named
+    yield f"{key}.{pair[1]}".lstrip("."), rest | {name: tensors[name] for name in raws.values()}
+
+
+def _size(tensors: Mapping[str, Any]) -> int:
+    return sum(int(each.numel()) for each in tensors.values())
+
+
+def _chosen(sizes: Mapping[str, int]) -> str:
+    """The largest mapping; of those that are nearly as large an average, and then the one of the shortest key."""
+    least = (1 - SMALL_SHARE) * max(sizes.values())
+    return max((key for key in sizes if sizes[key] >= least), key=lambda key: (_is_average(key), sizes[key], -len(key)))
+
+
 def _is_no_model(key: str) -> bool:
     """By the words of the key: a scaler of gradients is none, and an upscaler is one."""
-    words = [word.lower() for word in WORD.findall(key)]
-    return "optim" in key.lower() or any(word.startswith(NOT_WEIGHTS) for word in words)
+    return "optim" in key.lower() or any(word.startswith(NOT_WEIGHTS) for word in _words(key))
+
+
+def _words(key: str) -> list[str]:
+    return [word.lower() for word in WORD.findall(key)]
 
 
 def _is_average(key: str) -> bool:
-    return any(part in key.lower() for part in AVERAGED)
+    return not AVERAGED.isdisjoint(_words(key))
 
 
 def _unwrapped(tensors: dict[str, Any]) -> dict[str, Any]:

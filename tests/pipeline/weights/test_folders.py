@@ -193,6 +193,11 @@ def test_slices_of_other_shapes_are_of_other_models(tmp_path: Path) -> None:
 
 # Checkpoints of training.
 
+
+def _beside(one: str, ones: Tensors, two: str, twos: Tensors) -> Tensors:
+    return {f"{one}{name}": value for name, value in ones.items()} | {f"{two}{n}": v for n, v in twos.items()}
+
+
 LAYOUTS: dict[str, Callable[[Tensors], Any]] = {
     "nanoGPT": lambda own: {
         "model": {f"_orig_mod.{name}": value for name, value in own.items()},
@@ -203,6 +208,11 @@ LAYOUTS: dict[str, Callable[[Tensors], Any]] = {
     "data parallel": lambda own: {"model_state": {f"module.{name}": value for name, value in own.items()}},
     "averages": lambda own: {"params": model(5), "params_ema": own},
     "teacher": lambda own: {"teacher": own, "student": model(5), "args": {"lr": torch.tensor(1.0)}},
+    "average in one mapping": lambda own: {"state_dict": _beside("teacher.", own, "student.", model(5))},
+    "average without dots": lambda own: {
+        "state_dict": _beside("model.", model(5), "model_ema.", {n.replace(".", ""): v for n, v in own.items()})
+        | {"model_ema.decay": torch.tensor(0.99), "first.weight": torch.ones(3, 2)}
+    },
     "nested": lambda own: {"checkpoint": {"net": {"state_dict": own}}},
 }
 
@@ -210,10 +220,13 @@ LAYOUTS: dict[str, Callable[[Tensors], Any]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_model_is_found_in_a_checkpoint_of_training(tmp_path: Path, layout: str) -> None:
     torch.save(LAYOUTS[layout](model()), tmp_path / "last.ckpt")
+    prefix = {"average in one mapping": "teacher.", "average without dots": "model."}.get(layout, "")
     with WeightReader(fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home")) as reader:
         assert {
-            name: torch.from_numpy(reader.tensor(name)).equal(value) for name, value in model().items()
+            name: torch.from_numpy(reader.tensor(prefix + name)).equal(value) for name, value in model().items()
         } == dict.fromkeys(model(), True)
+        kept = {name for name in reader.tensors if not name.startswith(prefix)} if prefix else set()
+        assert kept == ({"model_ema.decay", "first.weight"} if prefix == "model." else set())
 
 
 def test_one_of_several_sets_of_weights_can_be_chosen(tmp_path: Path) -> None:
@@ -229,6 +242,12 @@ def test_one_of_several_sets_of_weights_can_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(DnaZooError, match="no tensors under 'ema'") as caught:
         read(tmp_path, home, "ema")
     assert "params, params_ema" in caught.value.hint
+
+
+def test_towers_of_one_form_are_no_average_and_raw_weights(tmp_path: Path) -> None:
+    torch.save(_beside("semantic.", model(), "acoustic.", model(5)), tmp_path / "net.pth")
+    found = read(tmp_path, tmp_path / "home")
+    assert len(found.specs) == 2 * len(model()) and not any("is read, and not" in note for note in found.notes)
 
 
 def test_smaller_sets_of_weights_are_named_too(tmp_path: Path) -> None:
