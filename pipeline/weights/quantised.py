@@ -29,6 +29,8 @@ Config = Mapping[str, Any]
 
 AWQ_COLUMNS = [0, 2, 4, 6, 1, 3, 5, 7]
 """Which of eight columns each half byte of a word holds, from the lowest on."""
+WORD_BITS = (2, 3, 4, 8)
+"""Bits of a code in words of 32."""
 FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=np.float32)
 """E2M1 by code, and the bias of E8M0's exponents (Open Compute Project, Microscaling Formats 1.0)."""
 MX_BIAS = 127
@@ -95,9 +97,13 @@ def _words(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     stem = name.removesuffix("qweight")
     if not name.endswith(".qweight") or not {stem + "qzeros", stem + "scales"} <= tensors.keys():
         return None
-    rows, cols = tensors[name].header.shape
-    groups, outputs = tensors[stem + "scales"].header.shape
-    bits = 32 * tensors[stem + "qzeros"].header.shape[1] // outputs
+    shapes = [tensors[each].header.shape for each in (name, stem + "scales", stem + "qzeros")]
+    if any(len(shape) != 2 or 0 in shape for shape in shapes):
+        raise _unknown_layout(name, tensors)
+    (rows, cols), (groups, outputs), (_, words) = shapes
+    bits = 32 * words // outputs
+    if bits not in WORD_BITS:
+        raise _unknown_layout(name, tensors)
     if cols == outputs:
         inputs = 32 * rows // bits
         order = (stem + "g_idx",) if stem + "g_idx" in tensors else ()
@@ -313,7 +319,8 @@ SCALED = ("_scale_inv", "_scale", "_scales", ".scale", ".scales", "._scale")
 
 def _fits(scales: tuple[int, ...], codes: tuple[int, ...]) -> bool:
     """Whether scales of this shape cover the codes: a scalar, one a row, or one a block along each axis."""
-    return prod(scales) == 1 or scales == codes[:1] or len(scales) == len(codes)
+    covers = len(scales) == len(codes) and all(0 < few <= many for few, many in zip(scales, codes, strict=True))
+    return prod(scales) == 1 or scales == codes[:1] or covers
 
 
 def _blocks(declared: Config) -> tuple[int, ...]:

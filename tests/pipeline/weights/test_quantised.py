@@ -186,6 +186,30 @@ def test_a_scheme_that_is_only_known_by_name_is_refused(tmp_path: Path) -> None:
         read(tmp_path, {"layer.W_q": torch.zeros(4, 4, dtype=torch.uint8)}, {"quant_method": "hqq"})
 
 
+LAYOUTS: dict[str, dict[str, torch.Tensor]] = {
+    "a stack": {
+        "layer.qweight": torch.zeros(3, 12, 64, dtype=torch.int32),
+        "layer.qzeros": torch.zeros(3, 6, 8, dtype=torch.int32),
+        "layer.scales": torch.ones(3, 6, 64),
+    },
+    "codes of five bits": {
+        "layer.qweight": torch.zeros(15, 64, dtype=torch.int32),
+        "layer.qzeros": torch.zeros(6, 10, dtype=torch.int32),
+        "layer.scales": torch.ones(6, 64),
+    },
+    "more scales than codes": {
+        "layer.weight": torch.ones(OUTPUTS, INPUTS, dtype=torch.int8),
+        "layer.weight_scale": torch.ones(INPUTS, OUTPUTS),
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_of_codes_that_is_not_known_is_refused(tmp_path: Path, layout: str) -> None:
+    with pytest.raises(ExtractError, match="quantised weights whose layout is not known"):
+        read(tmp_path, LAYOUTS[layout], {"quant_method": "gptq"})
+
+
 def test_codes_of_no_known_scheme_do_not_disappear(tmp_path: Path) -> None:
     stored = {
         "a.weight": torch.zeros(64, 64, dtype=torch.int8),
