@@ -54,6 +54,15 @@ def _write_spectral(folder: Path, ends: tuple[str, str, str], stem: str) -> Must
     )
 
 
+def _other_parametrization(folder: Path) -> Must:
+    """One of the user's own: what stands there is read, and it is said."""
+    module = ADAPTED.replace("q_proj", "q_proj.parametrizations")
+    model: dict[str, Any] = dict(llama())
+    model[f"{module}.weight.original"] = model.pop(f"{ADAPTED}.weight")
+    save(folder, model)
+    return Must(model=model, said="1 tensor is of a parametrization that is not known")
+
+
 def _pruned(folder: Path) -> Must:
     masks = {True: np.tile(np.float32([1, 0]), HIDDEN // 2)}
 
@@ -179,6 +188,7 @@ LAYOUTS = (
         "spectral norm, parametrizations",
         partial(_write_spectral, ends=("original", "0._u", "0._v"), stem=".parametrizations.weight."),
     ),
+    _layout("a parametrization that is not known", _other_parametrization),
     _layout("masks of pruning", _pruned),
     _layout("LoRA adapter with its base", _lora_merged),
     _layout("LoRA adapter, --adapter delta", _lora_delta),

@@ -1,5 +1,6 @@
 """Extract: what each tensor of a model is, and whether its values are sound."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,8 @@ from zoo.tracing.traced import TracedWiring
 __all__ = ["NAMES", "TRACED", "Inventory", "extract", "take_inventory"]
 
 NAMES, TRACED = "names", "names and tracing"
+PARAMETRISED = re.compile(r"(?:^|\.)parametrizations\.")
+"""In the names that `torch.nn.utils.parametrize` gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ def take_inventory(
             *_account_notes(account),
             *left_out,
             *traced_notes,
+            *_parametrised_notes(specs),
             *_fused_notes(specs),
             *_role_notes(specs),
         ),
@@ -168,6 +172,15 @@ def _role_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
         f"{share:.0%} of the weights are in {count} of no role that is known, such as {largest!r}:"
         " they have no part in what is measured by role, and are compared in the order of the file.",
     )
+
+
+def _parametrised_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """What is stored in place of a weight, and computed from it in a way that the file does not say."""
+    names = [*dict.fromkeys(spec.tensor for spec in specs if PARAMETRISED.search(spec.tensor))]
+    if not names:
+        return ()
+    count = "1 tensor is" if len(names) == 1 else f"{len(names)} tensors are"
+    return (f"{count} of a parametrization that is not known, such as {names[0]!r}: read as stored, not as in use.",)
 
 
 def _fused_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from tests.support.weight_files import files_of
 
@@ -55,6 +56,14 @@ def test_the_weight_is_the_one_that_torch_uses(way: str, make: Callable[[], nn.M
     with WeightReader(files_of(tmp_path / "model.safetensors")) as reader:
         assert {header.name for header in reader.headers} == {"0.weight", "0.bias"}
         np.testing.assert_allclose(reader.tensor("0.weight"), module.weight.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_parametrization_that_is_not_known_is_said(tmp_path: Path) -> None:
+    module = nn.Sequential(parametrizations.orthogonal(linear()))
+    stored = {name: value.contiguous() for name, value in module.state_dict().items()}
+    save_file(stored, tmp_path / "model.safetensors")
+    notes = extract(files_of(tmp_path / "model.safetensors")).notes
+    assert any("of a parametrization that is not known, such as '0.parametrizations.weight" in note for note in notes)
 
 
 def test_vectors_that_are_only_named_like_a_weight_norm_stay(tmp_path: Path) -> None:
