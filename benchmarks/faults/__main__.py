@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,9 @@ def tried(kind: str, folder: Path, count: int, seed: int) -> Iterator[dict[str, 
 
     try:
         for trial in KINDS[kind].tries(Place(folder=folder, count=count, rng=rng)):
+            # Where the machine keeps its temporary files is no result.
+            said, wrong = (text.replace(str(folder), "FOLDER") for text in (trial.said, trial.wrong))
+            trial = replace(trial, said=said, wrong=wrong)
             trials.append(trial)
             if trial.wrong:
                 print(f"{kind}: {trial.case}: WRONG: {trial.wrong}", flush=True)

@@ -1,12 +1,14 @@
 """A mine killed at random moments, half of the time twice in a row, and then let go on to its end."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.faults.commands import run, start
 from benchmarks.faults.subject import Kept, difference, kept_in, mine_words, url_of, write_tiny_model
 from benchmarks.faults.trial import Place, Trial
+from dna_zoo.errors import StoreError
+from patterndb.records import RunRecord
 from patterndb.store import PatternDatabase
 
 __all__ = ["try_kills"]
@@ -27,13 +29,16 @@ def try_kills(place: Place) -> Iterator[Trial]:
         home = place.fresh("home")
         while not _killed_in_a_row(place, home, model, kills, seconds):
             shutil.rmtree(home)  # It was done before it was to be killed: that is no kill.
-        said = _stage(home)
+        killed_runs = _runs(home)
+        # A process may be killed when its run has told its end: then everything is there already.
+        is_done = any(each.status == "done" for each in killed_runs)
+        wrong = f"a run is done: {missing}" if is_done and (missing := difference(kept_in(home), expected)) else ""
         ended = run(*mine_words(model), home=home)
-        wrong = f"exit code {ended.code}: {ended.said[-600:]}" if ended.code else _wrong(home, expected, kills)
+        wrong += f"exit code {ended.code}: {ended.said[-600:]}" if ended.code else _wrong(home, expected, killed_runs)
         yield Trial(
             case=f"killed {'once' if kills == 1 else 'twice in a row'}",
             wrong=wrong,
-            said=said,
+            said=_stage(killed_runs),
             numbers={"kills": kills},
         )
         killed, number = killed + kills, number + 1
@@ -59,24 +64,28 @@ def _killed_in_a_row(place: Place, home: Path, model: Path, kills: int, seconds:
     return True
 
 
-def _stage(home: Path) -> str:
-    """The last stage that was done in the database when it was killed."""
-    if not (home / "dna-zoo.db").exists():
-        return "before the database"
+def _runs(home: Path) -> tuple[RunRecord, ...]:
+    """Those that the database tells of, the latest first; none where it was killed before there was a schema."""
     try:
         with PatternDatabase.open(url_of(home), create=False) as database:
-            stages = [stage.stage for run in database.runs() for model in run.models for stage in model.stages]
-    except Exception:  # It was killed while the schema was made.
-        return "in the schema"
-    return f"after {stages[-1]}" if stages else "before fetch"
+            return database.runs()
+    except StoreError:
+        return ()
 
 
-def _wrong(home: Path, expected: Kept, kills: int) -> str:
+def _stage(runs: Sequence[RunRecord]) -> str:
+    """How far the killed runs were in the database: the last stage of all, or the end."""
+    if not runs:
+        return "before the run"
+    stages = [stage.stage for each in runs for model in each.models for stage in model.stages]
+    return "after its end" if runs[0].status == "done" else f"after {stages[-1]}" if stages else "before fetch"
+
+
+def _wrong(home: Path, expected: Kept, killed_runs: Sequence[RunRecord]) -> str:
     """How the home differs from that of an undisturbed run, and its runs from what happened."""
     found = difference(kept_in(home), expected)
-    with PatternDatabase.open(url_of(home), create=False) as database:
-        statuses = [each.status for each in database.runs()]
-    # A process may be killed before it has told of its run.
-    if statuses[0] != "done" or set(statuses[1:]) - {"lost"} or len(statuses) > kills + 1:
-        found += f" runs are {statuses}"
+    before, after = ([each.status for each in runs] for runs in (killed_runs, _runs(home)))
+    # What was killed is lost, and stays so.
+    if set(before) - {"lost", "done"} or after != ["done", *before]:
+        found += f" runs are {after}, and were {before}"
     return found
