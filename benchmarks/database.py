@@ -3,6 +3,7 @@
     python -m benchmarks.database --models 1000 10000               # a minute or two
     python -m benchmarks.database --models 1000 10000 100000        # 12 GB of disk, about ten minutes
     python -m benchmarks.database --rows 10 1000 100000 1000000     # patterns with little in them: 10 GB of disk
+    python -m benchmarks.database --upgrade 1000 10000 100000       # `db upgrade` from schema 0012
     python -m benchmarks.database --page                            # rewrite the figures of docs/scale.md
 
 Models are drawn (`drawn_models.py`) with as many dimensions as a mined one has, and written in bulk. Each command runs
@@ -35,7 +36,10 @@ from benchmarks.parts.bulk import fill
 from benchmarks.parts.database_commands import seconds_of
 from benchmarks.parts.database_page import write_page
 from benchmarks.parts.growth import slope
+from benchmarks.parts.older import take_back
 from benchmarks.parts.scaffold import make_parser, read_results, write_results
+from patterndb.checking import damages
+from patterndb.connection.schema import upgrade
 from patterndb.store import PatternDatabase
 from pipeline.analyse.representatives import MOST_MODELS
 
@@ -64,7 +68,7 @@ def main() -> None:
         write_page()
         return
     found = read_results(options.out) or {"models": {}, "rows": {}, "recall": {}}
-    found["note"] = options.note
+    found["note"] = options.note or found.get("note", "")
     from benchmarks.parts.catalogs import mined_pattern  # Not in the processes that are measured: it needs torch.
 
     names = mined_pattern(layers=1).signature.names
@@ -73,6 +77,9 @@ def main() -> None:
             for count in counts:
                 measure_all(found, kind, count, own, urls, Path(options.folder or tempfile.gettempdir()))
                 write_results(options.out, found)
+        for count in options.upgrade:
+            measure_upgrade(found, count, names[:SHORT], urls, Path(options.folder or tempfile.gettempdir()))
+            write_results(options.out, found)
     tell(found)
 
 
@@ -81,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__, out="database")
     parser.add_argument("--models", type=int, nargs="*", default=[], metavar="N", help="models with whole signatures")
     parser.add_argument("--rows", type=int, nargs="*", default=[], metavar="N", help="models with little in them")
+    parser.add_argument("--upgrade", type=int, nargs="*", default=[], metavar="N", help="such models at schema 0012")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgresql"], choices=["sqlite", "postgresql"])
     parser.add_argument("--folder", help="where the SQLite files are made; a temporary folder")
     parser.add_argument("--note", default="", help="what else the machine did, to be kept with the figures")
@@ -130,6 +138,22 @@ def measure_all(
     if len(neighbours) == 2:
         pairs = zip(*neighbours.values(), strict=True)
         found["recall"][str(count)] = float(np.mean([len({*a} & {*b}) / max(len(a), 1) for a, b in pairs]))
+
+
+def measure_upgrade(
+    found: dict[str, Any], count: int, names: Sequence[str], urls: Mapping[str, str | None], folder: Path
+) -> None:
+    """`db upgrade` of one size on every engine."""
+    for engine, url in urls.items():
+        with tempfile.TemporaryDirectory(dir=folder) as own, empty(url, Path(own)) as target:
+            figures = found.setdefault("upgrade", {}).setdefault(engine, {}).setdefault(str(count), {})
+            figures["load"] = os.getloadavg()[0]
+            with PatternDatabase.open(target) as database:
+                fill(database, names, count)
+                take_back(database)
+            figures["db upgrade"] = cost_of(upgrade, target)
+            assert not list(damages(target))
+            print("upgrade", count, engine, figures["db upgrade"], flush=True)
 
 
 @contextmanager
@@ -195,8 +219,8 @@ def nearest_of_some(url: str, count: int) -> list[list[str]]:
 
 def tell(found: Mapping[str, Any]) -> None:
     """Every command at every size, and how it grows."""
-    for kind in ("models", "rows"):
-        for engine, sizes in found[kind].items():
+    for kind in ("models", "rows", "upgrade"):
+        for engine, sizes in found.get(kind, {}).items():
             counts = sorted(map(int, sizes))
             print(f"\n{engine}, {kind}: {', '.join(f'{count:,}' for count in counts)}")
             for command in dict.fromkeys(name for count in counts for name in sizes[str(count)] if name != "load"):

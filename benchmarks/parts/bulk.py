@@ -20,7 +20,7 @@ from patterndb.row_digests import keep_row_digests
 from patterndb.store import PatternDatabase
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUNS, SIGNATURE_LAYOUTS, SIGNATURES
 
-__all__ = ["fill"]
+__all__ = ["AT_A_TIME", "fill", "write_many"]
 
 AT_A_TIME = 1_000
 STATISTICS = 2

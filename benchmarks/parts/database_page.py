@@ -22,7 +22,11 @@ Found = Mapping[str, Any]
 def write_page() -> None:
     """Put the figures between the two marks of the page."""
     found = read_results("database")
-    write_figures(PAGE, COMMAND, [line for part in (_models(found), _rows(found), _recall(found)) for line in part])
+    write_figures(
+        PAGE,
+        COMMAND,
+        [line for part in (_models(found), _rows(found), _upgrades(found), _recall(found)) for line in part],
+    )
 
 
 def _models(found: Found) -> Iterator[str]:
@@ -78,11 +82,27 @@ def _cell(found: Any) -> str:
 
 def _rows(found: Found) -> Iterator[str]:
     """The same of patterns with little in them."""
-    for engine, sizes in found["rows"].items():
-        counts = sorted(map(int, sizes))
+    yield from _tables(found["rows"], ", little in a pattern", "")
+
+
+def _upgrades(found: Found) -> Iterator[str]:
+    """The same of `db upgrade`."""
+    if found.get("upgrade"):
         yield ""
-        title = f"{TITLES[engine].partition(' ')[0]}, little in a pattern"
-        yield f"| {title} | {' | '.join(f'{count:,}' for count in counts)} | exponent | memory |"
+        yield _filled(
+            "`db upgrade` from schema 0012, once: it makes a digest of each run and of each model and stage of a run,",
+            "seven rows a model.",
+        )
+        yield from _tables(found["upgrade"], "", " models")
+
+
+def _tables(of_engines: Found, about: str, what: str) -> Iterator[str]:
+    """A table for each engine: `about` stands behind its name, `what` behind each number."""
+    for engine, sizes in of_engines.items():
+        counts = sorted(map(int, sizes))
+        heads = " | ".join(f"{count:,}{what}" for count in counts)
+        yield ""
+        yield f"| {TITLES[engine].partition(' ')[0]}{about} | {heads} | exponent | memory |"
         yield "|---" * (len(counts) + 3) + "|"
         for command in _commands(sizes):
             yield _row(command, counts, [sizes[str(count)].get(command) for count in counts])
