@@ -218,12 +218,13 @@ def _opened(url: str) -> tuple[Any, str]:
 
 
 def _size(url: str) -> int | None:
-    """Bytes; None where there is none."""
+    """Bytes; None where there is no file."""
     system, path = _opened(url)
     try:
-        return int(system.info(path)["size"])
+        found = system.info(path)
     except FileNotFoundError:
         return None
+    return int(found["size"]) if found.get("type", "file") == "file" else None
 
 
 def _write(source: Path, url: str) -> None:

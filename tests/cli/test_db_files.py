@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from patterndb.store import PatternDatabase
+from pipeline.kept.artifacts import ArtifactStore, store_url
 
 RUN = CliRunner()
 
@@ -37,6 +40,19 @@ def test_files_that_are_gone_or_changed_are_named(home: Path) -> None:
     expected = [f"{gone.relative_to(home)} is missing", f"{changed.relative_to(home)} is not as it was written"]
     assert (code, lines) == (1, sorted(expected))
     assert db(home, "check", "--format", "quiet")[0] == 0, "without --files only tables are looked at"
+
+
+def test_files_at_a_url_are_looked_at_too(home: Path, tmp_path: Path) -> None:
+    store = ArtifactStore(store_url(str(tmp_path / "store")))
+    with PatternDatabase.open(f"sqlite:///{home / 'dna-zoo.db'}") as database:
+        pattern = database.load_pattern("gpt2-a")
+        known = tuple(replace(each, url=store.put(home / each.path, each)) for each in pattern.artifacts)
+        database.save_pattern(replace(pattern, artifacts=known))
+    assert db(home, "check", "--files", "--format", "quiet")[:2] == (0, "")
+    Path(str(known[0].url).removeprefix("file://")).unlink()
+    code, told, _ = db(home, "check", "--files", "--format", "json")
+    assert (code, json.loads(told)["files"]) == (1, [f"{known[0].url} is missing"])
+    assert "--artifacts" in db(home, "check", "--files")[2]
 
 
 def test_a_backup_and_a_copy_have_one_digest(home: Path, tmp_path: Path) -> None:
