@@ -90,11 +90,11 @@ def _apart(key: str, tensors: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
         return
     averages, raws = (below[prefix] for prefix in pair)
     of_both = {*averages.values(), *raws.values()}
-    rest = {name: value for name, value in tensors.items() if name not in of_both}
+    neither = {name: value for name, value in tensors.items() if name not in of_both}
     has_dots = any("." in name.partition(".")[2] for name in averages.values())
     named = {name if has_dots else raws[plain]: tensors[name] for plain, name in averages.items()}
-    yield f"{key}.{pair[0]}".lstrip("."), rest | named
-    yield f"{key}.{pair[1]}".lstrip("."), rest | {name: tensors[name] for name in raws.values()}
+    yield f"{key}.{pair[0]}".lstrip("."), neither | named
+    yield f"{key}.{pair[1]}".lstrip("."), neither | {name: tensors[name] for name in raws.values()}
 
 
 def _size(tensors: Mapping[str, Any]) -> int:
