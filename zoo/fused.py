@@ -19,7 +19,7 @@ __all__ = ["Order", "Part", "is_fused", "parts_of", "tower_config"]
 _QUERY, _KEY, _VALUE = Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE
 
 
-class Order(Enum):
+class _Order(Enum):
     """How query, key and value lie in one matrix."""
 
     TOGETHER = auto()
@@ -104,13 +104,13 @@ def parts_of(name: str, rows: int, cols: int, rule: FusedRule, config: Mapping[s
         return _alternating(blocks, (1,) * len(blocks), rows, count)
     order = _order_of(last, kind, own, rule)
     heads, groups = number_in(own, *HEADS, layer=layer), _key_heads(last, kind, own, layer)
-    if order is None or (heads is None and order is not Order.TOGETHER):
+    if order is None or (heads is None and order is not _Order.TOGETHER):
         return ()
     if heads is None:
         return _contiguous(rule.roles, (1,) * len(rule.roles), rows) if rows == len(rule.roles) * cols else ()
-    if order is Order.BY_HEAD:
+    if order is _Order.BY_HEAD:
         return _alternating(rule.roles, (1,) * len(rule.roles), rows, heads)
-    if order is Order.BY_GROUP:
+    if order is _Order.BY_GROUP:
         groups = groups or heads
         return _alternating(rule.roles, (heads // groups, 1, 1), rows, groups) if heads % groups == 0 else ()
     width = number_in(own, *_WIDTHS, layer=layer)
@@ -121,18 +121,18 @@ def parts_of(name: str, rows: int, cols: int, rule: FusedRule, config: Mapping[s
     return _contiguous(rule.roles, shares, rows)
 
 
-def _order_of(last: str, kind: str, own: Mapping[str, Any], rule: FusedRule) -> Order | None:
+def _order_of(last: str, kind: str, own: Mapping[str, Any], rule: FusedRule) -> _Order | None:
     """How the parts lie; None where neither the name nor the model type tells."""
     if kind in _GROUPED.get(last, ()):
-        return Order.BY_GROUP
+        return _Order.BY_GROUP
     if kind in _SINGLE.get(last, ()):
-        return Order.BY_HEAD
+        return _Order.BY_HEAD
     name, setting, default = _SHARED.get(kind, ("", "", False))
     if name == last:
         if kind == "falcon" and flag_in(own, "new_decoder_architecture"):
-            return Order.BY_GROUP
-        return Order.TOGETHER if flag_in(own, setting, default) else Order.BY_HEAD
-    return None if rule.is_ambiguous else Order.TOGETHER
+            return _Order.BY_GROUP
+        return _Order.TOGETHER if flag_in(own, setting, default) else _Order.BY_HEAD
+    return None if rule.is_ambiguous else _Order.TOGETHER
 
 
 def _key_heads(last: str, kind: str, own: Mapping[str, Any], layer: int | None) -> int | None:
