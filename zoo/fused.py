@@ -14,7 +14,7 @@ from zoo.matching import rules_of
 from zoo.rules import FusedRule
 from zoo.tensors import Role
 
-__all__ = ["Order", "Part", "is_fused", "parts_of", "tower_config"]
+__all__ = ["Part", "is_fused", "parts_of", "tower_config"]
 
 _QUERY, _KEY, _VALUE = Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE
 
