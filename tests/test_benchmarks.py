@@ -113,13 +113,15 @@ def test_the_page_has_what_a_dna_costs() -> None:
 @pytest.mark.slow
 def test_what_a_dna_costs_is_measured_and_held_against_its_goals(tmp_path: Path) -> None:
     specimen = Path(__file__).parents[1] / "data" / "specimens" / "bert-a-distilled"
-    rows = [*islice(hands.measured("bert-a-distilled", hands.mined(str(specimen), tmp_path)), 3)]  # Then it evaluates.
+    rows = [*islice(hands.measured(str(specimen), tmp_path), 3)]  # Then it evaluates.
     assert [row["what"].split(",")[0] for row in rows] == ["open the DNA"] * 2 + ["rebuild"]
     assert all(0 < row["seconds"] and 10 << 20 < row["bytes"] for row in rows)
-    assert rows[0]["seconds"] < rows[1]["seconds"] and (tmp_path / "rebuilt" / "config.json").exists()
+    assert rows[0]["seconds"] < rows[1]["seconds"] and (tmp_path / "home" / "rebuilt" / "config.json").exists()
     late = {**rows[2], "seconds": 11.0}
     assert "not met" in hands.line_of(late) and not hands.is_met(late) and hands.is_met({**late, "seconds": 1.0})
-    _, _, line = hands.page_table({"model": "m", "cores": 2, "rows": [late]})
+    tour = [{**late, "what": "tour: ask"}, {**late, "what": "the tour of the README", "goal": 300.0}]
+    _, _, line, whole = hands.page_table({"model": "m", "cores": 2, "rows": [late], "tour": tour})
+    assert whole.startswith("| the tour of the README | 11.00 | 300 |") and whole.endswith("| yes |")
     assert line.startswith("| rebuild | 11.00 | 10 |") and line.endswith("| 2048 | no |")
 
 
