@@ -2,6 +2,7 @@
 
     python -m benchmarks.hands                  # mines what `make mine` mines first, into a home of its own
     python -m benchmarks.hands --only tour      # the tour alone, in place of the one that is kept
+    python -m benchmarks.hands --home DIR       # a copy of this home, where `make mine` has been: no need to mine again
     python -m benchmarks.hands --only model --model data/specimens/vit-a --out trial
     python -m benchmarks.hands --page
 
@@ -14,6 +15,7 @@ Prints the table and writes it to `benchmarks/results/OUT.json`; `--page` puts i
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,15 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__, out="hands")
     parser.add_argument("--model", default=MINILM, help="key, or folder of a specimen")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--home", type=Path, help="a home to copy first; what is mined there is not mined again")
     parser.add_argument("--page", action="store_true", help="put the table into docs/using.md")
     options = parser.parse_args(arguments)
     found = {"model": MINILM, **read_results(options.out), "cores": os.cpu_count()}
     print(f"{'what':34}{'seconds':>9}{'goal':>7}{'MiB':>8}{'goal':>7}")
     with tempfile.TemporaryDirectory() as folder:
+        homes = {name: Path(folder) / name / "home" for name in options.only}
+        for home in homes.values() if options.home is not None else ():
+            shutil.copytree(options.home, home, symlinks=True)
         if "model" in options.only:
-            found["model"], found["rows"] = Path(options.model).name, told(measured(options.model, Path(folder)))
+            found["model"], found["rows"] = Path(options.model).name, told(measured(options.model, homes["model"]))
         if "tour" in options.only:
-            found["tour"] = told(toured(Path(folder) / "tour"))
+            found["tour"] = told(toured(homes["tour"]))
     write_results(options.out, found)
     if options.page:
         write_figures(PAGE, COMMAND, page_table(found))
@@ -73,9 +79,9 @@ def told(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def measured(model: str, folder: Path) -> Iterator[dict[str, Any]]:
-    """What is opened, rebuilt and evaluated; homes are made in the folder."""
-    key, home, without = Path(model).name, str(folder / "home"), str(folder / "without")
+def measured(model: str, place: Path) -> Iterator[dict[str, Any]]:
+    """What is opened, rebuilt and evaluated, in the home at `place` and in another one beside it."""
+    key, home, without = Path(model).name, str(place), str(place.with_name("without"))
     command("mine", model, "--nulls", "1", "--format", "quiet", home=home)
     process = timed([sys.executable, "-c", OPEN, key], home)
     yield row_of("open the DNA", {**process, "seconds": float(process["output"])}, OPENING)
@@ -86,11 +92,10 @@ def measured(model: str, folder: Path) -> Iterator[dict[str, Any]]:
     yield row_of("evaluate, mined without nulls", command("evaluate", key, home=without), EVALUATING)
 
 
-def toured(folder: Path) -> Iterator[dict[str, Any]]:
-    """The tour's commands and its Python, and all of it; in a home with what `make mine` leaves."""
-    folder.mkdir()
-    home, place, tour = str(folder / "home"), folder / "checkout", read_tour()
-    place.mkdir()
+def toured(mined: Path) -> Iterator[dict[str, Any]]:
+    """The tour's commands and its Python, and all of it; in the home `mined`, with what `make mine` leaves."""
+    home, place, tour = str(mined), mined.with_name("checkout"), read_tour()
+    place.mkdir(parents=True)
     prepare_folder(place)
     specimens = sorted(str(path.parent) for path in (ROOT / "data" / "specimens").glob("*/config.json"))
     for models in (specimens, [MINILM]):
