@@ -119,7 +119,7 @@ def _named(request: ModelRequest, namer: Namer, on_event: OnEvent) -> ModelReque
     usual = key_of(request)
     named = namer.name(request, Path(request.name).expanduser(), usual)
     if named.key is not None:
-        message = f"{request.name!r} is kept as {named.key!r}, since {usual!r} is another model."
+        message = f"{request.name!r} is kept as {named.key!r}, since {usual!r} stands for another place."
         on_event(Event(kind="note", model=named.key, stage="fetch", message=message))
     return named
 

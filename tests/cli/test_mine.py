@@ -133,7 +133,7 @@ def test_two_directories_of_one_name_get_keys_of_their_own(mine: Mine, tiny_mode
     other = shutil.copytree(tiny_model, tmp_path / "elsewhere" / "tiny-model")
     result = mine("mine", str(tiny_model), str(other), *FAST, "--format", "quiet")
     assert result.stdout.split() == ["tiny-model", "elsewhere/tiny-model"]
-    assert "is kept as 'elsewhere/tiny-model', since 'tiny-model' is another model." in result.stderr
+    assert "is kept as 'elsewhere/tiny-model', since 'tiny-model' stands for another place." in result.stderr
 
 
 def test_options_replace_what_the_preset_has() -> None:
