@@ -90,11 +90,11 @@ def _apart(key: str, tensors: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
         return
     averages, raws = (below[prefix] for prefix in pair)
     of_both = {*averages.values(), *raws.values()}
-    neither = {name: value for name, value in tensors.items() if name not in of_both}
-    has_dots = any("." in name.partition(".")[2] for name in averages.values())
+    others = {name: value for name, value in tensors.items() if name not in of_both}
+    has_dots = all(name.partition(".")[2] == raws[plain].partition(".")[2] for plain, name in averages.items())
     named = {name if has_dots else raws[plain]: tensors[name] for plain, name in averages.items()}
-    yield f"{key}.{pair[0]}".lstrip("."), neither | named
-    yield f"{key}.{pair[1]}".lstrip("."), neither | {name: tensors[name] for name in raws.values()}
+    yield f"{key}.{pair[0]}".lstrip("."), others | named
+    yield f"{key}.{pair[1]}".lstrip("."), others | {name: tensors[name] for name in raws.values()}
 
 
 def _size(tensors: Mapping[str, Any]) -> int:
