@@ -206,7 +206,14 @@ def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tu
     if rule.conv1d and checkpoint.has_conv1d:
         whole = replace(whole, rows=whole.cols, cols=whole.rows, transposed=True)
     parts = parts_of(header.name, whole.rows, whole.cols, rule, checkpoint.config)
-    return tuple(_part(whole, part) for part in parts) or (whole,)
+    specs = tuple(_part(whole, part) for part in parts) or (whole,)
+    original = checkpoint.ties.get(header.name)
+    if original is None or find_fused_rule(_stem(original)) is not rule:
+        return specs
+    if parts_of(original, whole.rows, whole.cols, rule, checkpoint.config) != parts:
+        return specs  # Heads of its own: no part is a copy of one there.
+    copies = (original + spec.name.removeprefix(header.name) for spec in specs)
+    return tuple(replace(s, kind=TensorKind.TIED, tied_to=of) for s, of in zip(specs, copies, strict=True))
 
 
 def _part(whole: TensorSpec, part: Part) -> TensorSpec:

@@ -201,9 +201,9 @@ def _equal_tensors(
 ) -> dict[str, str]:
     """Name of each matrix that repeats another value for value -> the first of them; constants repeat nothing."""
     alike: dict[object, list[str]] = {}
-    for spec in trained:
+    for spec in {spec.tensor: spec for spec in trained}.values():  # Once for all parts of a fused one.
         values = found[spec.tensor]
-        if spec.rows == 1 or spec.cols == 1 or values.is_constant or spec.row_slice is not None:
+        if spec.rows == 1 or spec.cols == 1 or values.is_constant:
             continue
         alike.setdefault((spec.rows, spec.cols, values), []).append(spec.tensor)
     first: dict[tuple[tuple[int, ...], bytes], str] = {}
@@ -283,12 +283,12 @@ def _describe(
     """
     shared, config = reader.shared, reader.files.config
     specs = describe_tensors(reader.headers, config, shared=shared, wiring=wiring)
-    by_storage = {*shared, *shared.values()}
+    by_storage, tensors = {*shared, *shared.values()}, {spec.name: spec.tensor for spec in specs}
+    ties = {spec.tensor: tensors[spec.tied_to] for spec in specs if spec.tied_to is not None}
     apart = {
-        spec.tensor: spec.tied_to
-        for spec in specs
-        if spec.tied_to is not None and not {spec.tensor, spec.tied_to} <= by_storage
-        if not reader.are_equal(spec.tensor, spec.tied_to)
+        name: original
+        for name, original in ties.items()
+        if not {name, original} <= by_storage and not reader.are_equal(name, original)
     }
     if not apart:
         return specs, shared, ()

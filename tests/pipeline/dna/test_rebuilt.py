@@ -92,6 +92,15 @@ def values(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def test_a_fused_projection_that_repeats_another_is_put_together_twice(tmp_path: Path) -> None:
+    names = [f"transformer.h.{layer}.self_attention.query_key_value.weight" for layer in range(2)]
+    state = {name: values(72, 24) for name in names}
+    fitted = made_of(state, {"model_type": "bloom", "n_head": 3, "hidden_size": 24}, tmp_path)
+    assert list(fitted.dna) == [f"{names[0]}[{part}]" for part in ("query", "key", "value")]
+    rebuilt = fitted.dna.state_dict()
+    assert torch.equal(rebuilt[names[0]], rebuilt[names[1]]) and rebuilt[names[1]].shape == (72, 24)
+
+
 def test_a_fused_projection_by_head_is_put_together_as_stored(tmp_path: Path) -> None:
     name = "transformer.h.0.self_attention.query_key_value.weight"
     fitted = made_of({name: values(72, 24)}, {"model_type": "bloom", "n_head": 3, "hidden_size": 24}, tmp_path)

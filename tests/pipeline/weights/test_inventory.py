@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,7 @@ def test_pickle_without_names_is_refused(tmp_path: Path) -> None:
 
 PEAK = """
 import resource, sys
+from dataclasses import replace
 from pathlib import Path
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
@@ -366,3 +368,26 @@ def test_real_minilm_is_counted(tmp_path: Path) -> None:
     files = fetch(ModelRequest(name="minilm-l6"), home=tmp_path)
     inventory = extract(files)
     assert (inventory.num_weights, inventory.num_tensors, inventory.nonfinite) == (22_713_216, 103, {})
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_fused_projection_may_repeat_another(tmp_path: Path, name: str, is_split: bool) -> None:
+    first, second = ("h.0.attn.qkv.weight", "h.1.attn.qkv.weight") if is_split else ("h.0.a.wqkv", "h.1.a.wqkv")
+    shared = random(12, 4)
+    second_value = shared if name.endswith("bin") else shared.clone()
+    files = save_as({first: shared, second: second_value, "h.0.mlp.up.weight": random(5, 4)}, tmp_path / name)
+    inventory = extract(files)
+    tied = {spec.name: spec.tied_to for spec in inventory.specs if spec.kind is TensorKind.TIED}
+    ends = [f"[{part}]" for part in ("query", "key", "value")] if is_split else [""]
+    assert tied == {second + end: first + end for end in ends}
+    assert (inventory.account.tied, inventory.num_weights) == (4 * 48, 48 + 20)
+
+
+def test_a_fused_projection_with_heads_of_its_own_repeats_none(tmp_path: Path) -> None:
+    value = random(12, 4)
+    tensors = {"layers.0.attn.qkv_proj.weight": value, "layers.1.attn.qkv_proj.weight": value}
+    config = {"model_type": "phi3", "num_attention_heads": 2, "num_key_value_heads": [2, 1], "head_dim": 2}
+    files = save_as(tensors, tmp_path / "pytorch_model.bin")
+    specs = extract(replace(files, config=config)).specs
+    assert [spec.kind for spec in specs] == [TensorKind.WEIGHT] * 6
