@@ -125,6 +125,8 @@ def _is_full(folder: Path) -> bool:
     if not hasattr(os, "statvfs"):  # Another system; SQLite says so itself.
         return False
     found = os.statvfs(folder)
+    if not found.f_blocks:  # A file system that does not tell its size, as some that are no disk.
+        return False
     return found.f_bavail * found.f_frsize < (INDEX if found.f_frsize >= SMALL_BLOCKS else MUCH)
 
 

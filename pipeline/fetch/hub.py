@@ -162,8 +162,8 @@ def require_space(num_bytes: int) -> None:
     folder = cache_dir()
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if num_bytes + _SPARE_BYTES > free:
+    total, _, free = shutil.disk_usage(folder)
+    if total and num_bytes + _SPARE_BYTES > free:  # Not every file system tells its size.
         raise DiskFullError(
             f"The download takes {num_bytes / 1e6:,.1f} MB, and the disk of {str(cache_dir())!r} has"
             f" {free / 1e6:,.1f} MB free.",

@@ -1,5 +1,6 @@
 """SQLite files that may only be read, or whose disk is full or keeps no locks; `tests/test_faults.py` has real ones."""
 
+import os
 import resource
 import shutil
 import sqlite3
@@ -79,6 +80,13 @@ def test_a_full_disk_is_read_and_not_written(path: Path, monkeypatch: pytest.Mon
     with pytest.raises(StoreError, match="its disk is full"):
         PatternDatabase.open(f"sqlite:///{path.with_name('new.db')}")
     assert not path.with_name("new.db").exists()
+
+
+def test_what_does_not_tell_its_size_is_not_full() -> None:
+    folder = Path("/proc")
+    if not folder.is_dir() or os.statvfs(folder).f_blocks:
+        pytest.skip("There is no file system without a size here.")
+    assert not places._is_full(folder)
 
 
 def test_a_disk_without_locks_is_told_before_anything_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
