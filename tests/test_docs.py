@@ -1,13 +1,16 @@
 """What the documents say is so: names in the glossary, numbers in its tables, paths, links, commands and options."""
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+import typer
 import typer.main
 from sqlalchemy import CheckConstraint
 
@@ -203,6 +206,39 @@ def test_commands_and_their_options_exist(page: str) -> None:
         words = [word for word in line.split() if word.startswith("--")]
         assert command is not root or line.strip() in ("", "COMMAND") or set(words) & known, f"{page}: dna-zoo{line}"
         assert set(words) <= known, f"{page}: dna-zoo{line}"
+
+
+def lines_of_commands(page: str) -> Iterator[list[str]]:
+    """The words behind `dna-zoo` of each line of a block of code that gives such a command."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"^(?:\S*/)?dna-zoo (.+)$", "\n".join(blocks), flags=re.MULTILINE):
+        words = shlex.split(re.sub(r"\$\([^)]*\)", "WORD", line), comments=True)
+        end = next((place for place, word in enumerate(words) if word in ("|", ">", "&&", ";")), len(words))
+        yield words[:end]
+
+
+def parse(line: Sequence[str]) -> None:
+    """Have the command line understand the words, and do nothing. Raises `typer.TyperException` if it does not."""
+    command: Any = typer.main.get_command(app)
+    name, words, context = "dna-zoo", [*line], None
+    with contextlib.suppress(typer.Exit):  # What `--version` and `--help` end with.
+        while True:
+            context = command.make_context(name, words, parent=context)
+            left = [*context._protected_args, *context.args]
+            if not (left and hasattr(command, "commands")):
+                return
+            name, command, words = command.resolve_command(context, left)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_blocks_of_code_are_understood(page: str) -> None:
+    for line in lines_of_commands(PAGES[page]):
+        if "COMMAND" in line:
+            continue
+        try:
+            parse(line)
+        except typer.TyperException as error:
+            pytest.fail(f"{page}: dna-zoo {shlex.join(line)}: {error.format_message()}")
 
 
 @pytest.mark.parametrize("page", PAGES)
