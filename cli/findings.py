@@ -41,9 +41,9 @@ FARTHEST = 6
 BYTES = re.compile(r"[\d,]+ bytes ")
 """How notes begin that say what became of bytes."""
 BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
-TAILS_OF_CLUSTERS = (
-    "[dim]The null of clusters has normal tails: heavy-tailed weights are far from it without any cluster. Read it"
-    " beside distribution.kurtosis.[/dim]"
+ONLY_ABOVE = (
+    "[dim]Clusters are a finding above their null alone. Below it they may be heavy tails, rows of different sizes or"
+    " single large values, and so may clusters.balance on either side.[/dim]"
 )
 """Where a figure of clusters is among the farthest from chance."""
 
@@ -329,7 +329,7 @@ def _draw_signature(signature: SignatureRecord, num_nulls: int) -> Iterator[Rend
     )
     yield ""
     if any("/clusters." in name for _, _, name, *_ in judged[:FARTHEST]):
-        yield TAILS_OF_CLUSTERS
+        yield ONLY_ABOVE
         yield ""
     yield from _what_no_tensor_reaches(num_nulls)
 

@@ -14,6 +14,7 @@ from explorer.samples import block_means
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.view import View
 from patterndb.records import Statistic, TensorRecord
+from pipeline.analyse.measures.versions import which_means
 from pipeline.analyse.statistics.clusters import cluster_rows
 from pipeline.analyse.statistics.spectra import BAND_EDGES, NUM_BANDS
 from pipeline.order import CanonicalOrder, canonicalise
@@ -220,7 +221,7 @@ def _points(matrix: MinedMatrix, count: int, rng: np.random.Generator) -> _Point
         values=canonical[rows, cols],
         rebuilt=rebuilt[rows, cols],
         flipped=(_signs(order, rows, cols) < 0).astype(np.uint8),
-        clusters=_clusters(canonical, rows),
+        clusters=_clusters(canonical, rows, is_centred=which_means(matrix.spec)["cols"]),
     )
 
 
@@ -234,10 +235,10 @@ def _signs(order: CanonicalOrder, rows: Indices, cols: Indices) -> Float32:
     return signs
 
 
-def _clusters(canonical: Float32, rows: Indices) -> npt.NDArray[np.uint8]:
+def _clusters(canonical: Float32, rows: Indices, *, is_centred: bool) -> npt.NDArray[np.uint8]:
     if len(canonical) > MOST_CLUSTERED:
         return np.full(len(rows), NO_CLUSTER, dtype=np.uint8)
-    return cluster_rows(canonical).labels.astype(np.uint8)[rows]
+    return cluster_rows(canonical, is_centred=is_centred).labels.astype(np.uint8)[rows]
 
 
 def _tensors(matrices: MinedMatrices, sheets: Sequence[_Sheet]) -> tuple[SceneTensor, ...]:

@@ -22,10 +22,7 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Singular values are flatter than those of {null}, nearer to an orthogonal matrix",
         "Fewer directions hold the weights than those of {null}: singular values are more concentrated",
     ),
-    "clusters.separation": (
-        "Rows fall into clusters more than those of {null}",
-        "Rows fall into clusters less than those of {null}",
-    ),
+    "clusters.separation": ("Rows fall into clusters more than those of {null}", ""),
     "sizes.rows": ("Rows differ more in length than in {null}", "Rows differ less in length than in {null}"),
     "sizes.cols": ("Columns differ more in length than in {null}", "Columns differ less in length than in {null}"),
     "heavy_tail.alpha": (
@@ -45,7 +42,8 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "Weights lean to one side, with a longer tail below, unlike {null}",
     ),
 }
-"""Statistic -> what it means above its null, and below; in the order in which they are told."""
+"""Statistic -> what it means above its null, and below, in the order in which they are told; nothing where a simpler
+explanation gives it as well: heavy tails or rows of different sizes have fewer clusters than a turned matrix."""
 NULL_NAMES: Mapping[str, str] = {
     "shuffle": "shuffled copies",
     "means": "copies that keep row and column means",
@@ -103,21 +101,25 @@ def sentences_of(pattern: PatternRecord) -> tuple[Sentence, ...]:
     - `pattern`: with its tensors, which are counted.
     """
     judged = judge(pattern.statistics)
-    told = (_sentence(name, judged, pattern) for name in MEANINGS if name in judged and judged[name].is_found)
-    return tuple(told)
+    told = (name for name in MEANINGS if name in judged and judged[name].is_found and _meaning(name, judged[name]))
+    return tuple(_sentence(name, judged, pattern) for name in told)
+
+
+def _meaning(name: str, found: Judged) -> str:
+    above, below = MEANINGS[name]
+    return above if found.rises else below
 
 
 def _sentence(name: str, judged: Mapping[str, Judged], pattern: PatternRecord) -> Sentence:
     found, n = judged[name], _count(name, pattern)
     assert found.q is not None, "What is a finding has a q."
     statistic = found.statistic
-    above, below = MEANINGS[name]
     null = NULL_NAMES.get(statistic.null or "", statistic.null or "its null")
     beyond = judged.get(name + BEYOND_MEANS)
     also = ""
     if beyond is not None and beyond.is_found and beyond.rises == found.rises:
         also = f", also without the means of rows and columns (q {_q(beyond.q)})"
-    claim = (above if found.rises else below).format(null=null)
+    claim = _meaning(name, found).format(null=null)
     text = (
         f"{claim}. {name} is {statistic.value:.4g}, its null {statistic.null_mean:.4g} "
         f"(q {_q(found.q)}, n = {n} {'matrix' if n == 1 else 'matrices'}, {statistic.num_nulls} draws){also}."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Partition", "cluster", "farthest_first", "unit_rows"]
+__all__ = ["Partition", "cluster", "directions", "farthest_first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,18 +26,33 @@ class Partition:
     """(B, R, K), of each row to each centroid."""
 
 
-def unit_rows(stack: Tensor) -> Tensor:
-    """Rows of length 1, float64 (B, R, C); rows of zeros stay zeros."""
-    values = stack.double()
-    norms = values.square().sum(dim=2, keepdim=True).sqrt()
-    return values / torch.where(norms > 0, norms, 1.0)
+def directions(stack: Tensor, *, num_steps: int, rounding: float) -> tuple[Tensor, Tensor]:
+    """Rows of length 1 about the spatial median of the rows, float64 (B, R, C), and which was longest, (B,).
+
+    - `num_steps`: of Weiszfeld, from the mean; with 0 the rows are taken about 0.
+    - `rounding`: a row of which no more than so many lengths of the median is left becomes zeros.
+    """
+    points = stack.double()
+    centre = points.mean(dim=1, keepdim=True) if num_steps else torch.zeros_like(points[:, :1])
+    for _ in range(num_steps):
+        distances = _lengths(points - centre)
+        least = (rounding * distances.amax(dim=1, keepdim=True)).clamp(min=1e-300)
+        weights = 1 / torch.maximum(distances, least)
+        centre = (weights.mT @ points) / weights.sum(dim=1, keepdim=True)
+    points = points - centre
+    norms = _lengths(points)
+    least = rounding * _lengths(centre)
+    return points * (1 / torch.where(norms > least, norms, torch.inf)), norms[:, :, 0].argmax(dim=1)
 
 
-def farthest_first(points: Tensor, count: int) -> Tensor:
-    """First centroids (B, K, C): the row nearest to the mean, then always the row farthest from all chosen."""
+def _lengths(points: Tensor) -> Tensor:
+    return points.square().sum(dim=2, keepdim=True).sqrt()
+
+
+def farthest_first(points: Tensor, count: int, first: Tensor) -> Tensor:
+    """First centroids (B, K, C): the row `first` (B,), then always the row farthest from all chosen."""
     squares = points.square().sum(dim=2)
-    nearest = (squares + _offsets(points, points.mean(dim=1, keepdim=True))[:, :, 0]).argmin(dim=1)
-    chosen = [_rows(points, nearest)]
+    chosen = [_rows(points, first)]
     distance = torch.full_like(squares, torch.inf)
     while len(chosen) < min(count, points.shape[1]):
         distance = torch.minimum(distance, squares + _offsets(points, chosen[-1])[:, :, 0])

@@ -49,7 +49,7 @@ def test_what_is_not_in_the_signature_is_shown_with_its_null_and_q() -> None:
 
 
 @pytest.mark.parametrize("name", ["clusters.separation", "dimension.participation"])
-def test_what_the_null_of_clusters_lacks_is_said_where_one_is_shown(name: str) -> None:
+def test_which_side_of_its_null_counts_is_said_where_a_figure_of_clusters_is_shown(name: str) -> None:
     signature = SignatureRecord(version="9", names=(f"ffn_in/all/{name}",), values=(0.3,), z=(9.0,), p=(0.0002,))
     page = " ".join(page_of(replace(make_pattern(), signature=signature)).split())
-    assert ("heavy-tailed weights are far from it without any cluster" in page) == name.startswith("clusters")
+    assert ("Clusters are a finding above their null alone" in page) == name.startswith("clusters")

@@ -94,6 +94,12 @@ def test_nothing_is_said_that_is_not_significant(p: float | None) -> None:
     assert flatter_than_chance(judge(statistics)) is None
 
 
+@pytest.mark.parametrize(("value", "is_said"), [(0.9, True), (0.1, False)])
+def test_clusters_are_a_finding_above_their_null_alone(value: float, is_said: bool) -> None:
+    pattern = replace(make_pattern("m", 0), statistics=(statistic("clusters.separation", value, 0.001),))
+    assert bool(sentences_of(pattern)) == is_said
+
+
 def test_a_p_that_its_family_makes_chance_is_no_finding() -> None:
     family = [statistic("sizes.rows", 0.9, 0.04), *(statistic(f"other.{number}", 0.5, 0.5) for number in range(60))]
     assert sentences_of(replace(make_pattern("m", 0), statistics=tuple(family))) == ()

@@ -132,7 +132,7 @@ def numbers_of(stack: Tensor, spec: TensorSpec, kinds: Sequence[NullKind], *, ne
         found["singular"] = singular_values(stack) if spectra is None else spectra.singular
         found |= positions_of(stack)
     if "rotate" in kinds:
-        found |= clusters_of(stack)
+        found |= clusters_of(stack, is_centred=which_means(spec)["cols"])
     if "gaussian" in kinds:
         found |= values_of(stack)
     if "means" in kinds:

@@ -119,7 +119,7 @@ def _measure(version: Version) -> Found:
         elif kind == "means":
             found |= _measure_beyond_means(matrix, spec)
         elif kind == "rotate":
-            clusters, own = clusters_and_measures(matrix)
+            clusters, own = clusters_and_measures(matrix, is_centred=which_means(spec)["cols"])
             found |= own
         else:
             found |= measure_values(matrix)

@@ -11,11 +11,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.analyse.statistics.clusters import COARSER, MAX_STEPS, NUM_CLUSTERS
+from pipeline.analyse.statistics.clusters import CENTRE_STEPS, COARSER, MAX_STEPS, NUM_CLUSTERS, ROUNDING
 from pipeline.analyse.statistics.distribution import MAGNITUDE_QUANTILES, NEAR_ZERO
 from pipeline.analyse.statistics.entropy import NUM_BINS, RANGE_STD
 from pipeline.analyse.statistics.spectra import LOW_SHARE, NUM_BANDS, frequency_grid
-from pipeline.dense.clusters import Partition, cluster, farthest_first, unit_rows
+from pipeline.dense.clusters import Partition, cluster, directions, farthest_first
 from pipeline.dense.transforms import dct_of_matrices
 
 __all__ = ["clusters_of", "positions_of", "residuals", "sizes_of", "spectra_of", "values_of"]
@@ -75,10 +75,10 @@ def residuals(stack: Tensor, *, rows: bool, cols: bool) -> Tensor:
     return stack - expected.float()
 
 
-def clusters_of(stack: Tensor) -> Numbers:
+def clusters_of(stack: Tensor, *, is_centred: bool = True) -> Numbers:
     """`clusters_and_measures` of matrices (B, R, C): with labels, sizes and norms, which are no statistics."""
-    points = unit_rows(stack)
-    starts = farthest_first(points, NUM_CLUSTERS)
+    points, first = directions(stack, num_steps=CENTRE_STEPS if is_centred else 0, rounding=ROUNDING)
+    starts = farthest_first(points, NUM_CLUSTERS, first)
     found = cluster(points, starts, MAX_STEPS)
     coarser = (_separation(cluster(points, starts[:, :count], MAX_STEPS)) for count in COARSER)
     separations = [_separation(found), *coarser]

@@ -1,9 +1,14 @@
-"""Clusters of rows: k-means on directions.
+"""Clusters of rows: k-means on directions about the centre of the rows.
 
-Rows are scaled to unit length, so clusters are of direction, not of size. The start is farthest-first (Gonzalez 1985)
-from the row nearest to the mean direction, the steps are Lloyd's (1982): no random numbers, no threads, and nothing
-depends on the order of the rows. The null is `rotate`: a low-rank matrix is near any eight centroids, and only what
-exceeds its own spectrum is a cluster.
+The centre is taken out, and rows are scaled to unit length, so clusters are of direction, not of size. It is the
+spatial median, about which these directions sum to 0 (Weiszfeld 1937): about a mean, which long rows decide, all short
+rows would point away from them. The start is farthest-first (Gonzalez 1985) from the row that was longest, the steps
+are Lloyd's (1982): no random numbers, no threads, and nothing depends on the order of the rows. The null is `rotate`: a
+low-rank matrix is near any eight centroids, and only what exceeds its own spectrum is a cluster.
+
+Only above the null is it one. A turned matrix has normal tails and rows of like size; heavy tails, rows of different
+sizes or one large value, without any cluster, give less than that. With a common row left in they would give more: the
+rows that are short beside it would all point along it.
 """
 
 from dataclasses import dataclass
@@ -12,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "CENTRE_STEPS",
     "COARSER",
     "MAX_STEPS",
     "NUM_CLUSTERS",
+    "ROUNDING",
     "Clusters",
     "cluster_rows",
     "clusters_and_measures",
@@ -26,6 +33,9 @@ COARSER = (2, 4)
 """Numbers of clusters also tried for the best separation: eight centroids would cut four clusters in half."""
 MAX_STEPS = 12
 """Enough for clusters that are there; in noise k-means would creep on for long, and its null with it."""
+CENTRE_STEPS = 32
+ROUNDING = 1e-6
+"""What is left of a row, in lengths of the centre, up to which it is rounding of float32 and has no direction."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -50,26 +60,29 @@ class Clusters:
     separation: float
 
 
-def cluster_rows(matrix: Float32, num_clusters: int = NUM_CLUSTERS) -> Clusters:
-    """Clusters of the rows of a matrix (R, C); at most R of them. Rows of zeros stay at the origin."""
-    unit = _unit_rows(matrix)
-    return _cluster(unit, _farthest_first(unit, num_clusters))
+def cluster_rows(matrix: Float32, num_clusters: int = NUM_CLUSTERS, *, is_centred: bool = True) -> Clusters:
+    """Clusters of the rows of a matrix (R, C); at most R of them. Rows that are the centre stay at the origin.
+
+    - `is_centred`: whether the centre is taken out; where the signs of rows are arbitrary, it is 0.
+    """
+    unit, first = _directions(matrix, is_centred)
+    return _cluster(unit, _farthest_first(unit, num_clusters, first))
 
 
-def measure_clusters(matrix: Float32) -> dict[str, float]:
-    """Clusters of the rows of a matrix (R, C).
+def measure_clusters(matrix: Float32, *, is_centred: bool = True) -> dict[str, float]:
+    """Clusters of the rows of a matrix (R, C), as `cluster_rows` has them.
 
     - `explained`: with `NUM_CLUSTERS`.
     - `separation`: the best with `NUM_CLUSTERS` or with fewer (`COARSER`).
     - `balance`: the entropy of the `NUM_CLUSTERS` sizes over its maximum, in [0, 1].
     """
-    return clusters_and_measures(matrix)[1]
+    return clusters_and_measures(matrix, is_centred=is_centred)[1]
 
 
-def clusters_and_measures(matrix: Float32) -> tuple[Clusters, dict[str, float]]:
+def clusters_and_measures(matrix: Float32, *, is_centred: bool = True) -> tuple[Clusters, dict[str, float]]:
     """`cluster_rows` and `measure_clusters` in one."""
-    unit = _unit_rows(matrix)
-    starts = _farthest_first(unit, NUM_CLUSTERS)
+    unit, first = _directions(matrix, is_centred)
+    starts = _farthest_first(unit, NUM_CLUSTERS, first)
     clusters = _cluster(unit, starts)
     used = clusters.sizes[clusters.sizes > 0]
     balance = float(-(used * np.log(used)).sum() / np.log(len(clusters.sizes))) if len(clusters.sizes) > 1 else 0.0
@@ -92,10 +105,28 @@ def _cluster(unit: Float64, centroids: Float64) -> Clusters:
     return _summarise(unit, labels, centroids)
 
 
-def _unit_rows(matrix: Float32) -> Float64:
-    values = matrix.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", values, values))
-    return np.asarray(values / np.where(norms > 0, norms, 1.0)[:, None])
+def _directions(matrix: Float32, is_centred: bool) -> tuple[Float64, int]:
+    """The rows at length 1 about their centre (R, C), and which of them was longest."""
+    values, least = matrix.astype(np.float64), 0.0
+    if is_centred:
+        centre = _spatial_median(values)
+        values, least = values - centre, ROUNDING * float(np.sqrt(centre @ centre))
+    norms = _lengths(values)
+    return values * (1 / np.where(norms > least, norms, np.inf))[:, None], int(np.argmax(norms))
+
+
+def _spatial_median(points: Float64) -> Float64:
+    """The point (C,) with the least sum of distances to the points (R, C), by Weiszfeld's steps from their mean."""
+    centre: Float64 = points.mean(axis=0)
+    for _ in range(CENTRE_STEPS):
+        distances = _lengths(points - centre)
+        weights = 1 / np.maximum(distances, max(ROUNDING * float(distances.max()), 1e-300))
+        centre = (weights @ points) / weights.sum()
+    return centre
+
+
+def _lengths(points: Float64) -> Float64:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", points, points)))
 
 
 def _offsets(points: Float64, centroids: Float64) -> Float64:
@@ -119,14 +150,14 @@ def _squared_distances(points: Float64, centroids: Float64) -> Float64:
     return np.maximum(squares, 0.0)
 
 
-def _farthest_first(points: Float64, count: int) -> Float64:
-    """Start with the row nearest to the mean, then always the row farthest from all chosen; at most all rows.
+def _farthest_first(points: Float64, count: int, first: int) -> Float64:
+    """Start with the row `first`, then always the row farthest from all chosen; at most all rows.
 
     Fewer are the first of more.
     """
     count = min(count, len(points))
     squares = np.einsum("ij,ij->i", points, points)
-    chosen = [int(np.argmin(squares + _offsets(points, points.mean(axis=0, keepdims=True))[:, 0]))]
+    chosen = [first]
     distance = np.full(len(points), np.inf)
     while len(chosen) < count:
         distance = np.minimum(distance, squares + _offsets(points, points[chosen[-1:]])[:, 0])

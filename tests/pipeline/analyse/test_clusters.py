@@ -72,17 +72,35 @@ def test_equal_rows_have_nothing_to_explain() -> None:
     assert measured == {"clusters.explained": 0.0, "clusters.separation": 0.0, "clusters.balance": 0.0}
 
 
+def test_the_mean_row_is_no_cluster_and_what_rounding_leaves_of_it_none_either() -> None:
+    matrix, blocks = planted()
+    far = (matrix + 10 * np.random.default_rng(1).standard_normal(64)).astype(np.float32)
+    assert adjusted_rand_score(blocks, cluster_rows(far).labels) == 1.0
+    assert cluster_rows(far).explained == pytest.approx(cluster_rows(matrix).explained, abs=1e-4)
+    equal = measure_clusters(np.tile(np.float32([0.1, -0.7, 1 / 3]), (31, 1)))
+    assert equal == {"clusters.explained": 0.0, "clusters.separation": 0.0, "clusters.balance": 0.0}
+
+
+def test_without_a_mean_row_rows_and_their_opposites_are_apart() -> None:
+    rows = np.concatenate([planted(2)[0], -planted(2)[0]])
+    assert measure_clusters(rows, is_centred=False)["clusters.explained"] > 0.9
+
+
 def test_rows_of_zeros_are_survived() -> None:
     matrix = planted()[0]
     matrix[:20] = 0
     assert np.isfinite(list(measure_clusters(matrix).values())).all()
 
 
+@pytest.mark.parametrize("mean", [0.0, 2.0])
 @pytest.mark.parametrize(("spread", "is_below"), [(0.0, False), (1.0, True)])
-def test_rows_of_different_sizes_have_fewer_clusters_than_their_null(spread: float, is_below: bool) -> None:
+def test_rows_of_different_sizes_have_fewer_clusters_than_their_null(
+    spread: float, is_below: bool, mean: float
+) -> None:
     """A limit of `rotate` that docs/measurement.md names: turned, the few long rows' spectrum is everybody's."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((48, 32)) * np.exp(spread * rng.standard_normal((48, 1)))
-    matrix = rows.astype(np.float32)
+    matrix = (rows + mean * rng.standard_normal(32)).astype(np.float32)
     drawn = [measure_clusters(rotate(matrix, rng))["clusters.explained"] for _ in range(8)]
-    assert (measure_clusters(matrix)["clusters.explained"] < min(drawn)) is is_below
+    z = (measure_clusters(matrix)["clusters.explained"] - np.mean(drawn)) / np.std(drawn, ddof=1)
+    assert bool(z < -4) is is_below

@@ -8,8 +8,8 @@ from scipy.fft import dctn
 
 import pipeline.dense.ordering as ordering
 from pipeline import decomposition
-from pipeline.analyse.statistics.clusters import cluster_rows
-from pipeline.dense.clusters import cluster, farthest_first, unit_rows
+from pipeline.analyse.statistics.clusters import CENTRE_STEPS, ROUNDING, cluster_rows
+from pipeline.dense.clusters import cluster, directions, farthest_first
 from pipeline.dense.ordering import in_order
 from pipeline.dense.spectrum import decompose, gram, singular_values
 from pipeline.dense.transforms import dct_of_matrices
@@ -79,13 +79,14 @@ def test_a_longer_axis_is_cut_into_leaves_as_on_the_host(row_axis: Axis, monkeyp
         assert np.array_equal(ours, canonicalise(matrix, seriate_tensor(matrix, spec)))
 
 
+@pytest.mark.parametrize("is_centred", [True, False])
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_clusters_are_those_of_one_matrix_at_a_time(count: int) -> None:
+def test_clusters_are_those_of_one_matrix_at_a_time(count: int, is_centred: bool) -> None:
     values = matrices(60, 12)
-    points = unit_rows(torch.from_numpy(values))
-    found = cluster(points, farthest_first(points, count), 12)
+    points, first = directions(torch.from_numpy(values), num_steps=CENTRE_STEPS if is_centred else 0, rounding=ROUNDING)
+    found = cluster(points, farthest_first(points, count, first), 12)
     for place, matrix in enumerate(values):
-        alone = cluster_rows(matrix, count)
+        alone = cluster_rows(matrix, count, is_centred=is_centred)
         sizes = np.sort(found.counts[place].numpy())[::-1] / 60
         assert sizes == pytest.approx(alone.sizes)
         own = found.distances[place].numpy()[np.arange(60), found.labels[place].numpy()]
@@ -93,5 +94,6 @@ def test_clusters_are_those_of_one_matrix_at_a_time(count: int) -> None:
 
 
 def test_rows_of_zeros_stay_at_the_origin() -> None:
-    points = unit_rows(torch.zeros(1, 4, 3))
-    assert points.abs().sum() == 0 and cluster(points, farthest_first(points, 2), 3).distances.isfinite().all()
+    points, first = directions(torch.zeros(1, 4, 3), num_steps=3, rounding=ROUNDING)
+    assert points.abs().sum() == 0
+    assert cluster(points, farthest_first(points, 2, first), 3).distances.isfinite().all()
