@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from pipeline.analyse.aggregation import TensorAnalysis, pool
+from pipeline.analyse.aggregation import Measured, TensorAnalysis, pool
+from pipeline.analyse.statistics.products import measure_products
 from pipeline.analyse.tensor import analyse_tensor
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import AnalysisSettings
@@ -68,8 +69,18 @@ MATRICES: Mapping[str, tuple[Callable[[np.random.Generator, int], Float32], int]
     "mean row and column": (_mean_row_and_column, ROWS),
     "scaled columns": (_scaled_columns, ROWS),
     "sampled": (_gaussian, SAMPLED),
+    "free signs": (_gaussian, ROWS),
+    "places": (_gaussian, ROWS),
+    "two factors": (_gaussian, COLS),
 }
 """Kind -> how to draw it, and its rows; `sampled` has more rows than are analysed."""
+AXES: Mapping[str, Mapping[str, Any]] = {
+    "free signs": {"row_axis": Axis.ATTENTION, "free_col_signs": True},
+    "places": {"col_axis": Axis.POSITION},
+    "two factors": {"role": Role.ATTENTION_QUERY, "row_axis": Axis.ATTENTION},
+}
+"""Kind -> what is special about its symmetries: signs that an order sets, columns that are places, a query that has a
+key of its own."""
 MEANT: Mapping[str, tuple[str, ...]] = {
     "gaussian": ("shuffle", "means", "rotate", "gaussian"),
     "heavy-tailed": ("shuffle", "means"),
@@ -77,15 +88,29 @@ MEANT: Mapping[str, tuple[str, ...]] = {
     "mean row and column": ("means",),
     "scaled columns": (),
     "sampled": ("shuffle", "means", "rotate", "gaussian"),
+    "free signs": ("shuffle", "means", "rotate", "gaussian"),
+    "places": ("shuffle", "means", "rotate", "gaussian", "reorder"),
+    "two factors": ("shuffle", "means", "rotate", "gaussian", "reorder"),
 }
 """Kind -> the nulls that hold for it. Where none is named, the table shows what a null does that does not hold."""
 
 
-def _spec(index: int, rows: int) -> TensorSpec:
-    return TensorSpec(
-        name=f"matrix.{index}", tensor=f"matrix.{index}", dtype="F32", rows=rows, cols=COLS, role=Role.FFN_IN,
+def _spec(index: int, rows: int, kind: str) -> TensorSpec:
+    plain = TensorSpec(
+        name=f"{index}.matrix", tensor=f"{index}.matrix", dtype="F32", rows=rows, cols=COLS, role=Role.FFN_IN,
         block=index, depth=0.5, row_axis=Axis.HIDDEN, col_axis=Axis.RESIDUAL,
     )  # fmt: skip
+    return replace(plain, **AXES.get(kind, {}))
+
+
+def _beside_a_key(query: Float32, spec: TensorSpec, key: Float32, num_nulls: int, seed: int) -> list[Measured]:
+    """What a query has to do with a key."""
+    values = {spec: query, replace(spec, name=f"{spec.block}.key", tensor="key", role=Role.ATTENTION_KEY): key}
+
+    def rng_of(spec: TensorSpec, draw: int) -> np.random.Generator:
+        return np.random.default_rng([seed, spec.block or 0, draw])
+
+    return measure_products(list(values), lambda each: [values[each]], rng_of, num_nulls)[spec.name]
 
 
 def one_repeat(kind: str, num_nulls: int, seed: int) -> dict[tuple[str, str, str], float]:
@@ -95,16 +120,20 @@ def one_repeat(kind: str, num_nulls: int, seed: int) -> dict[tuple[str, str, str
     settings = AnalysisSettings(num_nulls=num_nulls, max_rows=ROWS)
     analyses: list[TensorAnalysis] = []
     for index in range(POOLED):
-        spec, matrix = _spec(index, rows), draw(rng, rows)
+        spec, matrix = _spec(index, rows, kind), draw(rng, rows)
         canonical = canonicalise(matrix, seriate_tensor(matrix, spec))
-        analyses.append(analyse_tensor(canonical, spec, settings=settings, seed=seed))
-    found = {}
+        found = analyse_tensor(canonical, spec, settings=settings, seed=seed)
+        if spec.role is Role.ATTENTION_QUERY:
+            products = _beside_a_key(matrix, spec, draw(rng, rows), num_nulls, seed)
+            found = replace(found, measured=(*found.measured, *products))
+        analyses.append(found)
+    p_values = {}
     for item in analyses[0].measured:
         pooled = pool(analyses, item.name)
         for name, statistic in (("single", item.statistic), ("pooled", pooled.statistic if pooled else None)):
             if statistic is not None and statistic.p is not None:
-                found[str(item.kind), item.name, name] = statistic.p
-    return found
+                p_values[str(item.kind), item.name, name] = statistic.p
+    return p_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +178,7 @@ def measure(
 def rows(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]]) -> Iterator[dict[str, Any]]:
     """A row for each kind, null and single or pooled: all its statistics together, and the worst of them."""
     for kind, figures in found.items():
-        for null in ("shuffle", "means", "rotate", "gaussian"):
+        for null in dict.fromkeys(of for of, _, _ in figures):
             for size, levels in LEVELS.items():
                 own = {name: p for (of, name, which), p in figures.items() if (of, which) == (null, size)}
                 for index, level in enumerate(levels):
