@@ -208,7 +208,7 @@ def _split(header: TensorHeader, rule: FusedRule, checkpoint: _Checkpoint) -> tu
     parts = parts_of(header.name, whole.rows, whole.cols, rule, checkpoint.config)
     specs = tuple(_part(whole, part) for part in parts) or (whole,)
     original = checkpoint.ties.get(header.name)
-    if original is None or find_fused_rule(_stem(original)) is not rule:
+    if original is None or checkpoint.rules[original].fused is not rule:
         return specs
     if parts_of(original, whole.rows, whole.cols, rule, checkpoint.config) != parts:
         return specs  # Heads of its own: no part is a copy of one there.

@@ -72,7 +72,9 @@ def test_a_second_directory_of_the_same_name_has_a_key_that_it_keeps(folder: Pat
     make_tiny_checkpoint("tinybert", other, 1)
     mine_folder(home, folder)
     for _ in range(2):
-        assert f"{str(other)!r} is kept as 'b/model', since 'model' stands for another place." in mine_folder(home, other)
+        assert f"{str(other)!r} is kept as 'b/model', since 'model' stands for another place." in mine_folder(
+            home, other
+        )
     assert not [note for note in mine_folder(home, folder) if "kept as" in note]
     with database_of(home) as database:
         assert database.model_keys() == ("b/model", "model")
