@@ -146,8 +146,8 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the null of a fit is not put into order",
         "pipeline/fit/prepare.py",
-        "return canonicalise(drawn, seriate_tensor(drawn, spec))",
-        "return drawn",
+        "return canonicalise(drawn, order), order",
+        "return drawn, None",
         _FIT,
     ),
     Mutation(
