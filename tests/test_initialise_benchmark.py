@@ -120,6 +120,7 @@ def test_the_text_of_the_confirmation_is_long_enough_and_another() -> None:
     assert not torch.equal(text.train[:1000], other.train[:1000])
 
 
+@pytest.mark.slow
 def test_no_docstring_that_is_held_out_is_learnt() -> None:
     text = text_called("scipy-docstrings")
     learnt = text.train.numpy().astype("uint8").tobytes()
