@@ -190,7 +190,7 @@ def page_lines(kept: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name} | {kept['flips']:,} | {right[0]:,} | {right[1]:,} | {sum(counts.values()) - sum(right):,} |"
     yield ""
     misses = sum("db check" in each for each in kept["wrong"])
-    yield f"Of what was told, `db check` missed {misses:,}. Seed {kept['seed']}, {kept['seconds']:,} s."
+    yield f"Of what was not the same answer `db check` missed {misses:,}. Seed {kept['seed']}, {kept['seconds']:,} s."
 
 
 if __name__ == "__main__":
