@@ -12,7 +12,8 @@ bits.
 Prints tables, writes `benchmarks/results/OUT.json` after each model, and draws a figure beside it where matplotlib is
 installed: solid lines over budgets, dashed ones over residuals. `--add` goes on with what is kept there: a model that
 was run with the same budgets and residuals is left as it is, one that was run with others is run again. `--page` puts
-the smallest and the largest budget and the residual of 2 bits into docs/using.md.
+the smallest and the largest budget and the residual of 2 bits into docs/using.md, and for every budget and residual
+for how many specimens the DNA is nearer to the original than each other code; `--models --add --page` does that alone.
 """
 
 import argparse
@@ -68,13 +69,13 @@ def main() -> None:
             write_results(options.out, kept)
     draw(kept["evaluations"], RESULTS / f"{options.out}.svg")
     if options.page:
-        write_figures(PAGE, "python -m benchmarks.behaviour --page", page_table(kept["evaluations"]))
+        write_figures(PAGE, "python -m benchmarks.behaviour --page", page_lines(kept["evaluations"]))
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, out="behaviour")
-    parser.add_argument("--models", nargs="+", default=everything())
+    parser.add_argument("--models", nargs="*", default=everything())
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.01, 0.045, 0.15, 0.4])
     parser.add_argument("--residual-bits", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--home", type=Path)
@@ -167,6 +168,54 @@ def show(found: Evaluation) -> None:
             print(f"{point.budget:>8g}  {CODES[each.code]:<24}{size}{figures}", flush=True)
 
 
+def page_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What stands in docs/using.md: the table, and the counts over the specimens."""
+    yield from page_table(rows)
+    yield ""
+    yield from counts_table(rows)
+
+
+def counts_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Markdown, a row for each budget and residual: of how many specimens the DNA has the smaller KL than each other
+    code of as many bits, and of which than rounding, which is the best of the others at most sizes."""
+    others = {"svd": "SVD", "rounding": "rounding", "means": "the means", "shuffled": "shuffled"}
+    heads = ("budget", "residual", "bits a weight", "specimens", *(f"nearer than {words}" for words in others.values()))
+    yield f"| {' | '.join((*heads, 'these nearer than rounding'))} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for (budget, residual), points in sorted(_points_of(rows).items()):
+        sizes = [each["dna"]["bits_per_weight"] for each in points.values()]
+        about = (f"{budget:g}", _bits_of(residual), f"{min(sizes):.2f} to {max(sizes):.2f}")
+        counts = [_count(points, code) for code in others]
+        names = ", ".join(name for name, found in points.items() if _is_nearer(found, "rounding"))
+        yield f"| {' | '.join((*about, str(len(points)), *counts, names or '–'))} |"
+
+
+_Codes = Mapping[str, Mapping[str, Any]]
+"""Code -> what was measured of it."""
+
+
+def _points_of(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[float, int], dict[str, _Codes]]:
+    """(budget, residual) -> specimen -> code -> what was measured, of all that have a KL; 0 for no residual."""
+    found: dict[tuple[float, int], dict[str, _Codes]] = {}
+    for row in rows:
+        for point in row["points"]:
+            codes = {each["code"]: each for each in point["measured"]}
+            if "kl" in codes["dna"]["figures"]:
+                found.setdefault((point["budget"], row["residual_bits"] or 0), {})[row["model"]] = codes
+    return found
+
+
+def _count(points: Mapping[str, _Codes], code: str) -> str:
+    measured = [found for found in points.values() if code in found]
+    return f"{sum(_is_nearer(found, code) for found in measured)} of {len(measured)}" if measured else "–"
+
+
+def _is_nearer(found: _Codes, code: str) -> bool:
+    """Whether the DNA's predictions are nearer to the original's than those of a code; never where one has none."""
+    own, other = (found[name]["figures"].get("kl") if name in found else None for name in ("dna", code))
+    return own is not None and other is not None and own < other
+
+
 def page_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Markdown: how good the model is at its task with each code, and how far its predictions are from the original's;
     the smallest and the largest budget, and the residual of the page."""
@@ -180,10 +229,14 @@ def page_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             continue
         for point in [row["points"][0], *row["points"][1:][-1:]]:
             found = {each["code"]: each for each in point["measured"]}
-            about = (row["model"], task, f"{row['original'][task]:.3g}", f"{residual} bits" if residual else "–")
+            about = (row["model"], task, f"{row['original'][task]:.3g}", _bits_of(residual))
             size = (f"{found['dna']['bits_per_weight']:.3f}", f"{found['dna']['r2']:.3f}")
             figures = [_figure(found, code, name) for name in (task, "kl") for code in COLUMNS]
             yield f"| {' | '.join((*about, *size, *figures))} |"
+
+
+def _bits_of(residual: int | None) -> str:
+    return f"{residual} bit{'s' if residual > 1 else ''}" if residual else "–"
 
 
 def _figure(found: Mapping[str, Any], code: str, name: str) -> str:

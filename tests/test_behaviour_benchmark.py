@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.behaviour import COLUMNS, draw, everything, is_done, page_table, replaced
+from benchmarks.behaviour import COLUMNS, counts_table, draw, everything, is_done, page_lines, page_table, replaced
 from benchmarks.parts.scaffold import read_results
 
 ROOT = Path(__file__).parents[1]
@@ -66,8 +66,25 @@ def test_the_page_has_the_ends_of_the_budgets_and_one_residual() -> None:
     assert cells[3][-1] == "–"
 
 
+def test_the_page_counts_for_how_many_specimens_the_dna_is_nearer() -> None:
+    rows = [evaluation(name, 0.01, 0.4) for name in ("a", "b", "c")] + [evaluation("e", 0.01, kind="encoder")]
+    rows.append(evaluation("a", 0.01, residual=2))
+    for row, kl in zip(rows, (1.0, 2.0, 3.0), strict=False):  # The others have 2.
+        row["points"][0]["measured"][0]["figures"]["kl"] = kl
+    rows[2]["points"][1]["measured"][COLUMNS.index("rounding")]["figures"]["kl"] = None
+    del rows[4]["points"][0]["measured"][COLUMNS.index("shuffled")]
+    _, _, *lines = counts_table(rows)
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    one, none = "1 of 3", "0 of 3"
+    assert cells == [
+        ["0.01", "–", "0.01 to 0.01", "3", one, one, one, one, "a"],
+        ["0.01", "2 bits", "0.01 to 0.01", "1", "0 of 1", "0 of 1", "0 of 1", "–", "–"],
+        ["0.4", "–", "0.40 to 0.40", "3", none, none, none, none, "–"],
+    ]
+
+
 def test_the_page_has_the_kept_results() -> None:
-    lines = "\n".join(page_table(read_results("behaviour")["evaluations"]))
+    lines = "\n".join(page_lines(read_results("behaviour")["evaluations"]))
     assert lines in (ROOT / "docs" / "using.md").read_text()
 
 
