@@ -89,8 +89,9 @@ def take_inventory(
     Raises `PartialModelError` where a considerable share of the weights cannot be read, unless `allow_partial`.
     """
     key = reader.files.key
-    wiring, traced_notes = _traced(reader, tracer)
-    specs, shared, notes = _describe(reader, wiring)
+    by_names = () if tracer is None else describe_tensors(reader.headers, reader.files.config)
+    wiring, traced_notes = (None, ()) if tracer is None else _traced(reader, tracer, by_names)
+    specs, shared, notes = _describe(reader, wiring, by_names)
     _require_unique(key, specs)
     skipped = sample_experts([spec.tensor for spec in specs])
     account = take_account(reader.stored, reader.tensors, specs)
@@ -136,13 +137,12 @@ def take_inventory(
     )
 
 
-def _traced(reader: WeightReader, tracer: Tracer | None) -> tuple[TracedWiring | None, tuple[str, ...]]:
+def _traced(
+    reader: WeightReader, tracer: Tracer, by_names: Sequence[TensorSpec]
+) -> tuple[TracedWiring | None, tuple[str, ...]]:
     """The traced wiring of a model whose names do not suffice, and a sentence about it; None where they do."""
-    if tracer is None:
-        return None, ()
     config = reader.files.config
-    before = describe_tensors(reader.headers, config)
-    share = share_without_role(before)
+    share = share_without_role(by_names)
     tells_little = share > CONSIDERABLE
     if not tells_little and not may_differ(config):
         return None, ()
@@ -152,7 +152,7 @@ def _traced(reader: WeightReader, tracer: Tracer | None) -> tuple[TracedWiring |
     except ValueError as reason:
         return None, (f"{start}, and the code of the architecture could not be traced: {reason}.",)
     found = wiring.find(reader.headers)
-    if not any(spec.tensor in found for spec in (without_role(before) if tells_little else before)):
+    if not any(spec.tensor in found for spec in (without_role(by_names) if tells_little else by_names)):
         return None, (f"{start}, and {wiring.model} of transformers has no tensors of such names.",)
     return wiring, (f"{start}: roles and axes are traced from the code of {wiring.model}.",)
 
@@ -275,14 +275,17 @@ def _account_notes(account: Account) -> tuple[str, ...]:
 
 
 def _describe(
-    reader: WeightReader, wiring: TracedWiring | None
+    reader: WeightReader, wiring: TracedWiring | None, by_names: tuple[TensorSpec, ...]
 ) -> tuple[tuple[TensorSpec, ...], Mapping[str, str], tuple[str, ...]]:
     """The specs, what shares storage, and notes.
+
+    - `by_names`: the specs where neither wiring nor shared storage says more; empty if they were not made.
 
     What is a copy by name alone is held against its original, and counted apart if it differs.
     """
     shared, config = reader.shared, reader.files.config
-    specs = describe_tensors(reader.headers, config, shared=shared, wiring=wiring)
+    is_known = bool(by_names) and wiring is None and not shared
+    specs = by_names if is_known else describe_tensors(reader.headers, config, shared=shared, wiring=wiring)
     by_storage, tensors = {*shared, *shared.values()}, {spec.name: spec.tensor for spec in specs}
     ties = {spec.tensor: tensors[spec.tied_to] for spec in specs if spec.tied_to is not None}
     apart = {
