@@ -17,7 +17,8 @@ from pipeline.weights.quantised import dequantise
 from pipeline.weights.reader import WeightReader
 from tests.support.tensor_headers import FOLDER, load_fixture
 from tests.support.weight_files import files_of
-from zoo.matching import rules_of
+from zoo import blocks
+from zoo.matching import rules_of, without_numbers
 from zoo.roles import describe_tensors
 from zoo.rules import BUFFER_RULES, FUSED_RULES, KERNEL_RULES, MATRIX_RULES
 from zoo.tensors import TensorHeader
@@ -120,11 +121,25 @@ def test_what_belongs_to_a_quantised_weight_is_found_without_going_through_all_n
     assert many < few * SQUARE / 2
 
 
-@pytest.mark.parametrize("key", sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz")))
+KEYS = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_numbers_that_count_as_one_meet_the_same_rules(key: str) -> None:
     tables = {"matrix": MATRIX_RULES, "kernel": KERNEL_RULES, "buffer": BUFFER_RULES, "fused": FUSED_RULES}
     stems = {header.name.removesuffix(".weight") for header in load_fixture(key).file}
-    # The same names with another digit behind each digit: `w1` becomes `w17`, which no rule knows.
-    for stem in stems | {re.sub(r"(\d)", r"\g<1>7", stem) for stem in stems}:
+    for stem in with_longer_numbers(stems):
         for name, rules in tables.items():
             assert getattr(rules_of(stem), name) is next((rule for rule in rules if rule.pattern.search(stem)), None)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_numbers_that_count_as_one_lead_to_the_same_blocks(key: str) -> None:
+    for name in with_longer_numbers({header.name for header in load_fixture(key).file}):
+        found = blocks._block_rule(without_numbers(name))
+        assert found is next((rule for rule in blocks._BLOCK_RULES if rule[0].search(name)), None)
+
+
+def with_longer_numbers(names: set[str]) -> set[str]:
+    """The same, and with another digit behind each digit: `w1` becomes `w17`, which no rule knows."""
+    return names | {re.sub(r"(\d)", r"\g<1>7", name) for name in names}
