@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import benchmarks
-from benchmarks import hands
+from benchmarks import hands, ranks
 from benchmarks.bench import PARTS, Goal, kept, tell
 from benchmarks.parts.peak_memory import PeakMemory
 from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
@@ -102,6 +102,16 @@ def test_results_have_no_nan(tmp_path: Path) -> None:
 def test_the_readme_has_the_kept_results_of_real_models() -> None:
     lines = "\n".join(table(read_results("real-models")["rows"]))
     assert f"<!-- figures: {COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in PAGE.read_text()
+
+
+def test_the_page_has_the_limits_that_ranks_set() -> None:
+    lines = "\n".join(ranks.table(read_results("ranks")["rows"], read_results("real-models")["rows"]))
+    assert f"<!-- figures: {ranks.COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in ranks.PAGE.read_text()
+
+
+def test_no_dna_holds_more_than_its_ranks_can() -> None:
+    limits = {row["model"]: row["limit"] for row in read_results("ranks")["rows"]}
+    assert all(row["r2"] < limits[row["model"]] for row in read_results("real-models")["rows"])
 
 
 def test_the_page_has_what_a_dna_costs() -> None:
