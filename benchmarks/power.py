@@ -95,6 +95,13 @@ def _opposites(rng: np.random.Generator) -> Float64:
     return np.concatenate([half, -half])
 
 
+def _groups(num_groups: int) -> Draw:
+    def draw(rng: np.random.Generator) -> Float64:
+        return rng.standard_normal((num_groups, SIZE))[np.arange(SIZE) % num_groups]
+
+    return draw
+
+
 def _grid(levels: int) -> Draw:
     def draw(rng: np.random.Generator) -> Float64:
         step = 6 / (levels - 1)
@@ -137,6 +144,8 @@ GALLERY: Mapping[str, Planted] = {
     "kronecker product": Planted(draw=_kronecker),
     "duplicated rows": Planted(draw=_duplicates),
     "pairs w, -w": Planted(draw=_opposites),
+    "two groups of rows": Planted(draw=_groups(2)),
+    "eight groups of rows": Planted(draw=_groups(8)),
     "4-bit grid": Planted(draw=_grid(15), noise_free=True),
     "ternary grid": Planted(draw=_grid(3), noise_free=True),
     "half pruned": Planted(draw=_pruned, noise_free=True),
