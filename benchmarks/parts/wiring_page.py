@@ -118,8 +118,15 @@ def _counts(found: Found) -> Iterator[str]:
     states = Counter(row["code"] for row in found["types"])
     yield (
         f"Not all rows are of one state of the code: {', '.join(str(count) for _, count in states.most_common())} are"
-        " of states that differ in how tiny models and their inputs are made (`code` in the results)."
+        " of states that differ in the rules of the tracing, and in how tiny models and their inputs are made (`code`"
+        " in the results)."
     )
+    early = [row for row in found["types"] if row["status"] == "no time" and row["seconds"] < found["seconds"]]
+    if early:
+        yield (
+            f"{len(early)} of the {counts['no time']} without time were tried when a derivation took longer, and had"
+            f" less than the {found['seconds']} s of the processor that the others had."
+        )
     yield ""
     yield (
         f"Names alone say something otherwise for {differ['types']} of these types, of {differ['tensors']} kinds of"
