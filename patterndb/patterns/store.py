@@ -27,6 +27,7 @@ from patterndb.patterns.which import (
     DESCRIBED,
     IS_CURRENT,
     NEWEST_FIRST,
+    called_in_run,
     is_among,
     no_pattern,
     of_run,
@@ -74,15 +75,18 @@ class PatternStore(Transactions):
     def load_pattern(self, name: str, *, run: str | None = None, with_tensors: bool = True) -> PatternRecord:
         """The current pattern of the model key `name`, or the newest that `run` saved or ended with, as it was saved.
 
-        `run` is the name of a run, or else the key of a request: then any run of it.
+        `run` is the name of a run, or else the key of a request: then any run of it. A model that has another key today
+        is found by the one that the run knew, too.
         Single tensors are nearly all of a pattern: without `with_tensors` they are left out, and `tensors` is empty.
         Raises `NotMinedError` if there is none.
         """
-        query = select(*PATTERN_COLUMNS).select_from(DESCRIBED).where(MODELS.c.key == name)
+        query = select(*PATTERN_COLUMNS).select_from(DESCRIBED).order_by(*NEWEST_FIRST).limit(1)
         with self._reading() as connection:
+            ways = [MODELS.c.key == name]
             if run is not None:
-                query = query.where(of_run(connection, run))
-            found = connection.execute(query.order_by(*NEWEST_FIRST).limit(1)).mappings().first()
+                ways = [ways[0] & of_run(connection, run), called_in_run(connection, name, run)]
+            rows = (connection.execute(query.where(way)).mappings().first() for way in ways)
+            found = next((row for row in rows if row is not None), None)
             if found is None:
                 raise no_pattern(name, run, read_keys(connection))
             require_row(connection, SUMMARY, found)

@@ -18,6 +18,7 @@ __all__ = [
     "RANK",
     "RANKED",
     "SIGNED",
+    "called_in_run",
     "columns_of",
     "is_among",
     "no_pattern",
@@ -72,10 +73,21 @@ def ranked(keys: Select[Any] | Sequence[str] | None = None) -> Subquery:
 
 def of_run(connection: Connection, run: str) -> ColumnElement[bool]:
     """Which patterns the run saved or ended with; where no run has that name, those of all runs of that request."""
-    is_name = connection.scalar(select(RUNS.c.id).where(RUNS.c.run == run)) is not None
-    runs = select(RUNS.c.id).where((RUNS.c.run if is_name else RUNS.c.request_key) == run)
+    runs = _runs(connection, run)
     ended_with = select(RUN_MODELS.c.pattern_key).where(RUN_MODELS.c.run_id.in_(runs))
     return or_(PATTERNS.c.run_id.in_(runs), PATTERNS.c.pattern_key.in_(ended_with))
+
+
+def called_in_run(connection: Connection, name: str, run: str) -> ColumnElement[bool]:
+    """Which patterns the run ended with in the model that it knew by that key; today it may have another."""
+    known = RUN_MODELS.c.run_id.in_(_runs(connection, run)) & (RUN_MODELS.c.key == name)
+    return PATTERNS.c.pattern_key.in_(select(RUN_MODELS.c.pattern_key).where(known))
+
+
+def _runs(connection: Connection, run: str) -> Select[tuple[int]]:
+    """Ids of the run of that name; where none has it, of all runs of that request."""
+    is_name = connection.scalar(select(RUNS.c.id).where(RUNS.c.run == run)) is not None
+    return select(RUNS.c.id).where((RUNS.c.run if is_name else RUNS.c.request_key) == run)
 
 
 def read_keys(connection: Connection) -> tuple[str, ...]:

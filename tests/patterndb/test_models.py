@@ -105,6 +105,14 @@ class TestRename:
         assert replace(found, model=old.model, pattern_key=old.pattern_key) == old
         assert [model.pattern_key for model in database.run("one").models] == [found.pattern_key]
 
+    def test_a_run_finds_it_by_the_key_that_it_knew(self, database: PatternDatabase) -> None:
+        save_patterns(database, make_pattern("alpha", 1, run="one"), make_pattern("beta", 2, run="two"))
+        database.rename_model("alpha", "omega")
+        assert database.load_pattern("alpha", run="one").model.key == "omega"
+        for run in (None, "two"):
+            with pytest.raises(NotMinedError):
+                database.load_pattern("alpha", run=run)
+
     def test_mining_the_old_key_again_leaves_the_renamed_one_alone(self, database: PatternDatabase) -> None:
         save_patterns(database, make_pattern("alpha"))
         database.rename_model("alpha", "omega")
