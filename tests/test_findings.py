@@ -27,9 +27,9 @@ FINE_TUNED = [name for name, facts in FACTS.items() if facts["relation"] == "fin
 
 @pytest.fixture(scope="module")
 def mined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatternDatabase]:
-    """All specimens, through the whole chain; few epochs, as signatures and classes do not depend on the fit."""
+    """All specimens, through the whole chain; one epoch, as signatures and classes do not depend on the fit."""
     home = tmp_path_factory.mktemp("home")
-    settings = MineSettings(fit=preset("quick", epochs=5), analysis=AnalysisSettings(num_nulls=8))
+    settings = MineSettings(fit=preset("quick", epochs=1), analysis=AnalysisSettings(num_nulls=8))
     requests = [ModelRequest(name=str(SPECIMENS / name)) for name in FACTS]
     with PatternDatabase.open(f"sqlite:///{home / 'specimens.db'}") as database:
         assert mine(requests, settings, database=database, home=home).exit_code == 0

@@ -1,4 +1,4 @@
-"""The tour of the README, run as it is written, on models that were mined in fewer epochs and without nulls."""
+"""The tour of the README, run as it is written, on models that were mined in one epoch and without nulls."""
 
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.minilm]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some of what `make mine` leaves, in fewer epochs and without nulls: what the tour names, and two other kinds."""
+    """Some of what `make mine` leaves, in one epoch and without nulls: what the tour names, and two other kinds."""
     folder = tmp_path_factory.mktemp("home")
-    settings = MineSettings(fit=preset("quick", epochs=3, num_nulls=0), analysis=AnalysisSettings(num_nulls=0))
+    settings = MineSettings(fit=preset("quick", epochs=1, num_nulls=0), analysis=AnalysisSettings(num_nulls=0))
     names = ("bert-a", "bert-b", "gpt2-a", "vit-a")
     requests = [ModelRequest(name=str(ROOT / "data" / "specimens" / name)) for name in names]
     run = mine_into(folder, [*requests, ModelRequest(name="minilm-l6")], settings)
