@@ -5,6 +5,7 @@ import logging
 import re
 import sqlite3
 import struct
+import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ __all__ = [
 
 BUSY_SECONDS = 60
 """How long to wait for another process that writes to the same SQLite file."""
+WAIT_SECONDS = 0.02
+"""Between two attempts to switch to a log."""
 CONNECT_SECONDS = 10
 """How long to wait for a PostgreSQL server, unless its URL says otherwise."""
 IMMEDIATE = "dna_zoo_immediate"
@@ -222,7 +225,21 @@ def _migrating_sqlite(connection: sqlite3.Connection, record: object) -> None:
     """Foreign keys off, and a log with which readers never wait for the writer: neither can change later."""
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _keep_a_log(connection)
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log. Where another process does so at this moment SQLite fails at once, whatever the busy
+    timeout says: it is asked again until that has passed."""
+    last = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > last:
+                raise
+        time.sleep(WAIT_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:

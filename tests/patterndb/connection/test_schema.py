@@ -113,6 +113,18 @@ def test_several_may_open_an_empty_database_at_once(empty_url: str) -> None:
     assert failures == []
 
 
+def test_another_writer_is_waited_for_before_the_log_is_switched_on(tmp_path: Path) -> None:
+    path = tmp_path / "new.sqlite"
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    letting_go = threading.Timer(0.3, lambda: writer.execute("ROLLBACK"))
+    letting_go.start()
+    schema.upgrade(f"sqlite:///{path}")
+    letting_go.join()
+    writer.close()
+    assert schema.current(f"sqlite:///{path}") == schema.head()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
 def test_a_database_of_every_released_schema_is_upgraded_and_used(path: Path, tmp_path: Path) -> None:
