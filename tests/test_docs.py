@@ -230,6 +230,7 @@ def parse(line: Sequence[str]) -> None:
             name, command, words = command.resolve_command(context, left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_in_blocks_of_code_are_understood(page: str) -> None:
     for line in lines_of_commands(PAGES[page]):

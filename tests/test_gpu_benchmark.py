@@ -46,6 +46,7 @@ def test_waits_of_a_stack_are_counted_for_each_kind_of_statistics(monkeypatch: p
     assert all(each == {"waits": 0, "where": []} for each in found.values())
 
 
+@pytest.mark.slow
 def test_an_analysis_is_counted_without_computing_it() -> None:
     specs = [matrix_spec("a", 12, 10), matrix_spec("b", 12, 10), matrix_spec("c", 30, 10)]
     stacks, operations = gpu_analysis.count_operations(specs, AnalysisSettings(num_nulls=2, max_rows=20))

@@ -100,6 +100,7 @@ def test_the_confirmation_has_the_small_model_and_the_budgets_of_the_finding() -
     assert confirmation.source_steps == ARCHITECTURES["bert"].steps and 500_000 in found.sizes
 
 
+@pytest.mark.slow
 def test_the_sources_of_the_confirmation_are_trained_as_the_roots_of_the_population(tmp_path: Path) -> None:
     (member,) = (member for member in plan(("bert",), num_roots=1) if member.relation == "root")
     make_all([member], tmp_path, max_steps=2)

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Invoke, Start
 
 
+@pytest.mark.slow
 def test_a_view_is_written_to_a_file_once(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     arguments = ("dashboard", "--export", str(path), "--state", "#tab=models&model=alpha", "--theme", "dark")

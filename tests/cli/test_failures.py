@@ -79,6 +79,7 @@ ABSENT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "message"), ABSENT, ids=lambda value: " ".join(value))
 def test_what_can_be_no_model_is_refused_before_anything_is_started(
     arguments: tuple[str, ...], message: str, start: Start, environment: dict[str, str]
@@ -183,6 +184,7 @@ def silent_hub() -> Iterator[tuple[str, socket.socket]]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}", server
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130(start: Start, silent_hub: tuple[str, socket.socket]) -> None:
     url, server = silent_hub
     process = start("fetch", "someone/some-model", HF_ENDPOINT=url, HF_HUB_DISABLE_TELEMETRY="1")
@@ -236,6 +238,7 @@ def test_a_closed_pipe_is_no_bug(start: Start) -> None:
     assert "Unexpected" not in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_codes_come_out_of_a_real_process(start: Start) -> None:
     process = start("show", "nosuch")
     stdout, stderr = process.communicate(timeout=60)

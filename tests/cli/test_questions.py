@@ -31,6 +31,7 @@ def catalog_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
+@pytest.mark.slow
 def test_answers_are_as_documented(catalog_url: str, ask: Callable[..., Any]) -> None:
     types = documented("questions")
     free = {key for key, kind in types.items() if kind == "free"}

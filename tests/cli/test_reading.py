@@ -229,6 +229,7 @@ def with_partial(tmp_path: Path) -> str:
     return url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "keys"),
     [

@@ -32,6 +32,7 @@ def assert_same(one: str, other: str) -> None:
         assert [run.run for run in left.runs()] == [run.run for run in right.runs()]
 
 
+@pytest.mark.slow
 def test_a_backup_is_whole_and_replaces_nothing(source: str, tmp_path: Path) -> None:
     path = tmp_path / "backup.db"
     told: list[str] = []
@@ -74,6 +75,7 @@ def test_a_copy_that_was_broken_off_goes_on(source: str, tmp_path: Path, monkeyp
     assert copy_database(source, target).new_rows == 0
 
 
+@pytest.mark.slow
 def test_a_target_with_rows_of_its_own_is_refused_and_left(source: str, tmp_path: Path) -> None:
     target = f"sqlite:///{tmp_path / 'target.db'}"
     with PatternDatabase.open(target) as database:

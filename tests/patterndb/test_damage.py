@@ -76,6 +76,7 @@ def test_every_part_of_a_pattern_is_changed_below() -> None:
     assert list(CHANGES) == [part.name for part in PARTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", CHANGES)
 def test_a_changed_row_is_refused_by_whatever_reads_it_and_named_by_check(part: str, path: Path) -> None:
     url = f"sqlite:///{path}"

@@ -53,6 +53,7 @@ def read_all(database: PatternDatabase) -> None:
     database.models()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_a_column_that_is_changed_is_told_by_what_reads_it_and_by_the_check(table: Table, filled_url: str) -> None:
     changed = []

@@ -117,6 +117,7 @@ def test_a_stack_of_experts_is_not_taken_for_one_projection() -> None:
     assert (spec.role, spec.rows, spec.cols) == (Role.OTHER, 4, 48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ALL_CARDS)
 def test_views_can_be_taken_and_parts_cover_their_tensor(key: str) -> None:
     shapes = {h.name: h.shape for h in load_fixture(key).read}

@@ -55,6 +55,7 @@ def test_tensors_are_named_as_at_full_size(key: str, checkpoints: dict[str, Path
     assert tiny <= full
 
 
+@pytest.mark.slow
 @every_key
 def test_the_file_is_the_one_on_the_card_and_small(key: str, checkpoints: dict[str, Path]) -> None:
     assert checkpoints[key].name == (ALL_CARDS[key].weight_file or "model.safetensors")
@@ -74,6 +75,7 @@ def test_every_tiny_tensor_has_a_role_and_a_view(key: str, checkpoints: dict[str
     assert sizes == {name: tensor.numel() for name, tensor in tensors.items()}
 
 
+@pytest.mark.slow
 @every_key
 def test_transformers_loads_the_checkpoint(key: str, checkpoints: dict[str, Path]) -> None:
     import transformers

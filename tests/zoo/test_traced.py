@@ -100,6 +100,7 @@ def test_names_and_tracing_agree_on_other_types(model_type: str) -> None:
     assert held["disagreements"] == [] and held["without_role"][1] <= held["without_role"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["cohere", "glm_moe_dsa", "nanochat", "phi3", "rwkv", "segformer", "yoso"])
 def test_no_disagreement_stays_open(model_type: str) -> None:
     held = held_of(model_type)

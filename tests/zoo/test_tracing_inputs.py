@@ -9,6 +9,7 @@ from zoo.tracing.derive import output_tensors
 from zoo.tracing.sizes import LAYERS, shrink
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model_type", "inputs"),
     [

@@ -44,6 +44,7 @@ def moved(alignment: Alignment, model: Any) -> Any:
     return copy_with(double, {**double.state_dict(), **alignment.apply(double.state_dict())})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)])
 @pytest.mark.parametrize("turns", [True, False])
 def test_aligned_copy_computes_the_same(kind: str, turns: bool) -> None:
@@ -54,6 +55,7 @@ def test_aligned_copy_computes_the_same(kind: str, turns: bool) -> None:
     assert largest_difference(model, moved(found, model)) <= (1e-5 if kind == "encoder-decoder" else EQUAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, pytest.param("relu-decoder", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("turns", [True, False])
 def test_permuted_copy_is_turned_back(kind: str, turns: bool) -> None:

@@ -17,6 +17,7 @@ SIZES = {24: 36, 72: 108, 40: 60, 96: 144}
 """Widths of the small models, and those of a host half as wide again."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["decoder", pytest.param("vit", marks=pytest.mark.slow)])
 def test_layers_come_at_the_hosts_shapes_by_the_names_of_the_file(kind: str, tmp_path: Path) -> None:
     make_model(kind).save_pretrained(tmp_path / "narrow")

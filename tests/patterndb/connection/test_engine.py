@@ -86,6 +86,7 @@ def test_a_missing_driver_is_told_with_the_command_that_installs_it(monkeypatch:
     assert "pip install" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a zoo #1 at 100%.db", "zoo.db?timeout=5"])
 def test_a_file_may_have_any_name_and_settings(name: str, tmp_path: Path) -> None:
     for create in (True, False):

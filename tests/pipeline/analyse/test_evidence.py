@@ -86,6 +86,7 @@ def test_under_the_null_p_of_one_tensor_is_right(num_draws: int, draw: Callable[
     assert_calibrated(np.array([rank_p(row[0], row[1:].tolist()) for row in values]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [as_is, rise, log_ratio, reduction, excess_share])
 @pytest.mark.parametrize(("num_tensors", "num_draws"), [(2, 8), (6, 8), (12, 1), (5, 2)])
 def test_under_the_null_p_of_a_pooled_figure_is_right(
@@ -147,6 +148,7 @@ NO_CLUSTERS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clusters.explained", "clusters.separation"])
 @pytest.mark.parametrize("kind", NO_CLUSTERS)
 def test_what_is_no_cluster_is_not_above_the_null_of_clusters(kind: str, name: str) -> None:

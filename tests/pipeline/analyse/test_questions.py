@@ -216,6 +216,7 @@ def test_random_labels_are_rejected_as_often_as_alpha_says() -> None:
     assert np.mean(np.array(p_values) <= 0.1) <= 0.14 and np.mean(np.array(p_values) <= 0.5) >= 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unequal groups", "three families", "teachers and students"])
 def test_p_is_not_too_small_where_labels_mean_nothing(kind: str) -> None:
     p_values = []

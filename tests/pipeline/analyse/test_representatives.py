@@ -27,6 +27,7 @@ def database(tmp_path: Path) -> PatternDatabase:
     return database
 
 
+@pytest.mark.slow
 def test_of_a_small_catalog_every_model_takes_part(database: PatternDatabase) -> None:
     entries = database.signatures(with_nulls=False)
     assert classify_all(database) == classify(entries)
@@ -34,6 +35,7 @@ def test_of_a_small_catalog_every_model_takes_part(database: PatternDatabase) ->
     assert len(choose(database, without={"a1"}).entries) == 7
 
 
+@pytest.mark.slow
 def test_of_a_large_one_the_founder_of_each_lineage(database: PatternDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(representatives, "MOST_MODELS", 7)
     found = classify_all(database)
@@ -43,6 +45,7 @@ def test_of_a_large_one_the_founder_of_each_lineage(database: PatternDatabase, m
     assert (answered.models, answered.sample) == (4, found.sample)
 
 
+@pytest.mark.slow
 def test_of_many_lineages_some_are_drawn_always_the_same(
     database: PatternDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

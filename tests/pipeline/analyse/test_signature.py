@@ -94,6 +94,7 @@ def test_odd_moments_are_masked_where_signs_are_free() -> None:
     assert values["ffn_in/all/distribution.skewness"] is not None
 
 
+@pytest.mark.slow
 def test_values_are_finite_float32_of_order_one() -> None:
     values = [value for value in analysed(trained_model(0)).signature.values if value is not None]
     assert all(math.isfinite(value) and float(np.float32(value)) == value for value in values)

@@ -136,6 +136,7 @@ def test_kinds_are_projected_apart_and_their_scale_is_lost() -> None:
     assert fingerprint_vector([]) is None and measure_fingerprint([], lambda spec: []) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ALL_CARDS)
 def test_every_architecture_of_the_zoo_has_a_fingerprint(key: str, tmp_path: Path) -> None:
     weights = make_tiny_checkpoint(key, tmp_path / key, seed=0)

@@ -82,6 +82,7 @@ def reads_of_steps(fit: Trainer) -> list[str]:
 # A step asks for nothing.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_step_reads_nothing_and_copies_nothing(way: str) -> None:
     fit = work(WAYS[way])
@@ -98,6 +99,7 @@ def test_a_step_runs_where_values_cannot_be_read(way: str, monkeypatch: pytest.M
         assert {parameter.device for parameter in fit.net.parameters()} == {device}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["tensor", "model"])
 def test_steps_on_samples_of_a_long_axis_ask_for_nothing(scope: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(separable_module, "INDICES_PER_STEP", 5)

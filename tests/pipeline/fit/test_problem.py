@@ -247,6 +247,7 @@ def sampled_and_whole(problem: GridProblem, settings: FitSettings) -> tuple[Tens
     return draws, torch.cat(squares, dim=1).mean(dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_steps")
 @pytest.mark.parametrize("shape", [(50, 6), (6, 50), (20, 50)])
 def test_a_long_axis_is_sampled_without_bias(shape: tuple[int, int]) -> None:
@@ -349,6 +350,7 @@ def test_what_is_left_out_of_the_leading_directions_still_counts_as_error() -> N
     assert float(loss) == pytest.approx(float(whole), rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_directions", "short_steps")
 @pytest.mark.parametrize("shape", [(50, 20), (20, 50)])
 def test_leading_directions_of_a_long_axis_are_sampled_without_bias(shape: tuple[int, int]) -> None:

@@ -105,6 +105,7 @@ def test_progress_is_told_in_blocks(mined: MinedLineage) -> None:
     assert events[-2].done == events[-2].total == 3
 
 
+@pytest.mark.slow
 def test_one_file_under_two_keys_is_the_same_file(tmp_path: Path, migrated_sqlite: Path, folders: list[Path]) -> None:
     twin = Path(shutil.copytree(folders[0], tmp_path / "models" / "twin"))
     resaved = Path(shutil.copytree(folders[0], tmp_path / "models" / "resaved"))

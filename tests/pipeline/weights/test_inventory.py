@@ -172,6 +172,7 @@ def test_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
         assert reader.matrix(spec_of(extract(files), "embeddings.cls_token")).shape == (1, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", sorted(ALL_CARDS))
 def test_every_view_of_every_architecture_can_be_read(tmp_path: Path, key: str) -> None:
     files = fetch(ModelRequest(name=key, weights=make_tiny_checkpoint(key, tmp_path, 0)), home=tmp_path / "home")
@@ -353,6 +354,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, "torch" in sy
 """
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_tensor_and_not_of_the_model(tmp_path: Path) -> None:
     tensors = {f"layer.{n}.weight": torch.ones(1000, 1000) * n for n in range(24)}
     save(tensors, tmp_path / "model.safetensors")

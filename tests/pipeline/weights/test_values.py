@@ -69,6 +69,7 @@ def test_nearly_equal_matrices_count_each(tmp_path: Path) -> None:
     assert not any(spec.tied_to for spec in extracted(tmp_path, {NAMES[2]: other}).specs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["1e30", "3e38", "denormal", "constant", "all constant"])
 def test_nothing_becomes_infinite(tmp_path: Path, change: str) -> None:
     tensors = model()
