@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.catalogs import mined_pattern, save_copies
-from patterndb.connection.engine import without_password
 from patterndb.store import PatternDatabase
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,10 +70,7 @@ def main() -> None:
     path = RESULTS / f"{options.out}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        json.dumps(
-            {"options": vars(options) | {"db": options.db and without_password(options.db)}, "commands": rows}, indent=1
-        )
-        + "\n"
+        json.dumps({"options": vars(options) | {"db": url.partition(":")[0]}, "commands": rows}, indent=1) + "\n"
     )
 
 

@@ -248,6 +248,13 @@ def test_make_targets_exist(page: str) -> None:
     assert set(re.findall(r"^make ([a-z-]+)", code(PAGES[page]), flags=re.MULTILINE)) <= targets
 
 
+def test_a_command_that_does_not_parse_would_be_seen() -> None:
+    (line,) = lines_of_commands("```\ndna-zoo show --nosuch | head\n```\n")
+    assert line == ["show", "--nosuch"]
+    with pytest.raises(typer.TyperException, match="--nosuch"):
+        parse(line)
+
+
 GALLERY = (ROOT / "docs" / "gallery" / "README.md").read_text()
 LARGEST_PICTURE = 60_000
 

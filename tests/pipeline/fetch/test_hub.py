@@ -435,9 +435,12 @@ def test_repo_ids_are_those_that_the_client_accepts(name: str) -> None:
     assert hub_client.is_repo_id(name) is accepted
 
 
-def test_a_disk_that_does_not_tell_its_size_takes_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_does_not_tell_its_size_takes_a_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = Path("/proc")
     if not folder.is_dir() or shutil.disk_usage(folder).total:
         pytest.skip("There is no file system without a size here.")
+    monkeypatch.setattr(hub_client, "cache_dir", lambda: tmp_path / "cache")
+    with pytest.raises(DiskFullError):
+        hub_client.require_space(1 << 60)
     monkeypatch.setattr(hub_client, "cache_dir", lambda: folder / "cache")
-    hub_client.require_space(1 << 50)
+    hub_client.require_space(1 << 60)  # Raises nothing.
