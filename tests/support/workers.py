@@ -75,12 +75,20 @@ def _hear_signals() -> None:
         signal.signal(each, signal.SIG_DFL)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 200) -> Any:
-    """What the condition gives once that is true."""
+def wait_for(
+    condition: Callable[[], Any], seconds: float = 200, *, process: subprocess.Popen[str] | None = None
+) -> Any:
+    """What the condition gives once that is true.
+
+    - `process`: the one that brings it about. Where it ends before, what it wrote is said at once.
+    """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        was_at_work = process is None or process.poll() is None
         if found := condition():
             return found
+        if process is not None and not was_at_work:
+            raise AssertionError(f"It ended before: {ended(process)}")
         time.sleep(0.05)
     raise AssertionError("It never came.")
 

@@ -19,13 +19,15 @@ from typing import Any
 from dna_zoo.errors import ClusterError, SettingsError
 from pipeline.parallel import num_cores
 
-__all__ = ["even_if_lost", "import_ray", "joined", "parse_address"]
+__all__ = ["connect", "even_if_lost", "import_ray", "joined", "parse_address", "reason_of"]
 
 LOCAL = "local"
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ray's least: what tasks take and give is small."""
 ANSWER = 10
 """Seconds to wait for a cluster to take a connection."""
+ATTEMPTS = 3
+"""To be let in by a server for clients."""
 LONGEST_TEMPORARY = 40
 """Characters: Ray makes sockets far below its folder, and their paths may have 107."""
 QUIET = {
@@ -79,16 +81,14 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
             where = stack.enter_context(_own_cluster(num_cpus) if address == LOCAL else _other_cluster(address))
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")
-                ray.init(**where, **quiet)
+                connect(ray, where | quiet)
             _hush(ray)
         except ImportError as error:  # The client is an extra of Ray's.
             hint = "Install it with `pip install 'ray[client]'`, or give HOST:PORT on a machine of the cluster."
             raise SettingsError("`ray://` needs Ray's client, which is not installed.", hint=hint) from error
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             hint = "Check the address, and that the cluster runs: `ray status`. Ray must be the same version on both."
-            raise SettingsError(
-                f"No Ray cluster can be used at {address!r}: {_first_line(error)}.", hint=hint
-            ) from error
+            raise SettingsError(f"No Ray cluster can be used at {address!r}: {reason_of(error)}.", hint=hint) from error
         stack.enter_context(_quiet_threads())
         try:
             yield ray
@@ -161,9 +161,24 @@ def _same_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+def connect(ray: Any, options: dict[str, Any]) -> None:
+    """As `ray.init`, and again where a server for clients gives up.
+
+    It starts a process for each client and waits 30 s for it: too short on a machine that is busy or has just started.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            ray.init(**options)
+            return
+        except ConnectionAbortedError:
+            ray.shutdown()
+    ray.init(**options)
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error; the last one where that begins a report of the server's, whose end says why."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].endswith(":") else 0].rstrip(".:")
 
 
 @contextlib.contextmanager

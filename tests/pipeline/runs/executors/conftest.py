@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.workers import wait_for
+
 NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20, "memory": 4 * 2**30}
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 """How often a cluster looks whether its nodes live: its own, of 3 s five times, would be most of the test."""
@@ -29,7 +31,14 @@ def client_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, str]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with _cluster(monkeypatch, ray_client_server_port=port, num_cpus=2) as found:
+        wait_for(lambda: _answers(port))  # Ray does not: the server is a process that it starts beside the head.
         yield found, f"ray://127.0.0.1:{port}"
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def test_a_cluster_that_runs_finds_what_one_process_finds_though_it_loses_a_node
     home, options = tmp_path / "home", ["--hidden-dim", "4", "--rank", "2", "--nulls", "1", "--device", "cpu"]
     process = start_mining(folders, home, postgres_url, *options, "--epochs", str(EPOCHS), "--on", cluster.address)
     # A core each: one model is on each node.
-    wait_for(lambda: all("order" in stages_of(postgres_url, key) for key in ("bert", "gpt")))
+    wait_for(lambda: all("order" in stages_of(postgres_url, key) for key in ("bert", "gpt")), process=process)
     cluster.remove_node(second, allow_graceful=False)
     code, out, err = ended(process)
     assert (code, set(out.split())) == (0, {"bert", "gpt"}), err

@@ -46,7 +46,7 @@ def test_a_client_of_a_cluster_finds_what_one_process_finds(
 ) -> None:
     home, url, options = tmp_path / "home", postgres_url, (*SETTINGS, "--on", client_server[1])
     process = start_mining(folders, home, url, *options, "--epochs", str(ENDLESS))
-    wait_for(lambda: "order" in stages_of(url, "bert"))
+    wait_for(lambda: "order" in stages_of(url, "bert"), process=process)
     os.killpg(process.pid, signal.SIGINT)
     code, out, err = ended(process)
     with PatternDatabase.open(url) as database:
@@ -55,7 +55,7 @@ def test_a_client_of_a_cluster_finds_what_one_process_finds(
     wait_for(lambda: not tasks_of("bert") and not tasks_of("gpt"), 30)
 
     process = start_mining(folders, home, url, *options, "--epochs", str(EPOCHS))
-    os.kill(wait_for(lambda: tasks_of("bert"))[0], signal.SIGKILL)
+    os.kill(wait_for(lambda: tasks_of("bert"), process=process)[0], signal.SIGKILL)
     code, out, err = ended(process)
     assert (code, set(out.split())) == (0, {"bert", "gpt"}), err
     told = err.splitlines()  # Nothing of Ray's.
@@ -75,7 +75,7 @@ def test_a_cluster_that_is_gone_ends_the_run_of_its_client_in_two_sentences(
 ) -> None:
     home, url, (cluster, address) = tmp_path / "home", postgres_url, client_server
     process = start_mining(folders, home, url, *SETTINGS, "--on", address, "--epochs", str(ENDLESS))
-    wait_for(lambda: "order" in stages_of(url, "bert"))
+    wait_for(lambda: "order" in stages_of(url, "bert"), process=process)
     cluster.shutdown()
     code, out, err = ended(process)
     assert (code, out) == (1, ""), err

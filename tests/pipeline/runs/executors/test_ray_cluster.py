@@ -37,7 +37,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def task_of(process: subprocess.Popen[str], key: str) -> int:
     """The process of the task that mines the model."""
-    return int(wait_for(lambda: next((e for e in processes_below(process.pid) if f"mine {key}" in command_of(e)), 0)))
+
+    def find() -> int:
+        return next((each for each in processes_below(process.pid) if f"mine {key}" in command_of(each)), 0)
+
+    return int(wait_for(find, process=process))
 
 
 @pytest.mark.slow
@@ -47,7 +51,7 @@ def test_interrupted_and_then_with_a_killed_worker_a_cluster_finds_what_one_proc
 ) -> None:
     on_ray, home, url = (*SETTINGS, "--on", "ray"), tmp_path / "home", postgres_url
     process = start_mining(folders, home, url, *on_ray, "--epochs", str(ENDLESS))
-    wait_for(lambda: "order" in stages_of(url, "bert"))
+    wait_for(lambda: "order" in stages_of(url, "bert"), process=process)
     os.killpg(process.pid, signal.SIGINT)
     code, out, err = ended(process)
     with PatternDatabase.open(url) as database:
