@@ -1,7 +1,7 @@
 """How much a DNA could hold at the most: the limit that its ranks set, without training.
 
     python -m benchmarks.ranks --wheels /tmp/wheels    # after `real_models`, whose kept figures stand beside it
-    python -m benchmarks.ranks --page                  # what is kept, as the table in docs/measurement.md
+    python -m benchmarks.ranks --page                  # what is kept, as the table in docs/fit.md
 
 A separable DNA is a matrix of rank K and the means that it bought, so no training makes it hold more of a tensor than
 these means and the K leading singular directions of the rest (Eckart and Young 1936). K is what a fit with the settings
@@ -28,7 +28,7 @@ from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import FitSettings, preset
 from zoo.tensors import TensorSpec
 
-PAGE = Path(__file__).parents[1] / "docs" / "measurement.md"
+PAGE = Path(__file__).parents[1] / "docs" / "fit.md"
 COMMAND = "python -m benchmarks.ranks --page"
 Float32 = npt.NDArray[np.float32]
 
