@@ -45,7 +45,10 @@ LARGEST_NYQUIST_SHARE = 0.2
 LOWEST_OMEGA = 10.0
 
 LONGEST_MOVED = 2048
-"""Indices of an axis up to this length are moved to new positions (the cost grows with the cube of the length)."""
+"""Indices of an axis up to this length are moved to new positions at once; the cost grows with the cube of it."""
+COMB = 256
+"""A longer axis is moved in combs of up to so many positions that lie evenly along all of it. A network is smooth, so
+each comb has nearly the choice of positions that the whole axis has, at a cost that grows with the length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +300,7 @@ class GridProblem:
         """Move rows and columns to the positions where these networks fit them best, one axis after the other.
 
         The order of an axis is free, and it is stored in any case: seriation puts similar indices side by side,
-        this puts each index where the network is nearest. An optimal assignment never makes the error larger.
+        this puts each index where the network is nearest. Optimal assignments never make the error larger.
         """
         with torch.no_grad():
             for number in range(len(self.blocks)):
@@ -313,18 +316,22 @@ class GridProblem:
         block, (own, other) = self.blocks[number], (left, right) if axis == 2 else (right, left)
         length = own.shape[2]
         found = torch.arange(length).repeat(*own.shape[:2], 1)
-        if length > LONGEST_MOVED:
-            return found
+        num_combs = 1 if length <= LONGEST_MOVED else -(-length // COMB)
         for slot, flags in enumerate(block.movable):
             for tensor, movable in enumerate(flags):
                 if not movable[axis - 2]:
                     continue
                 values = block.values[slot, tensor] if axis == 2 else block.values[slot, tensor].T
                 factor, partner = own[slot, tensor], other[slot, tensor]
-                # |w - p B^T|^2 of row w at the position of p, less |w|^2.
-                costs = ((factor @ (partner.T @ partner)) * factor).sum(dim=1) - 2 * (values @ partner) @ factor.T
-                indices, positions = linear_sum_assignment(costs.double().cpu().numpy())
-                found[slot, tensor, torch.from_numpy(positions)] = torch.from_numpy(indices)
+                squares, products = ((factor @ (partner.T @ partner)) * factor).sum(dim=1), values @ partner
+                for first in range(num_combs):
+                    comb = slice(first, None, num_combs)
+                    # |w - p B^T|^2 of row w at the position of p, less |w|^2.
+                    costs = squares[comb] - 2 * products[comb] @ factor[comb].T
+                    indices, positions = linear_sum_assignment(costs.double().cpu().numpy())
+                    found[slot, tensor, comb][torch.from_numpy(positions)] = (
+                        torch.from_numpy(indices) * num_combs + first
+                    )
         return found
 
     def _permute(self, number: int, axis: int, permutation: Tensor) -> None:

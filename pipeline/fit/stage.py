@@ -32,7 +32,7 @@ __all__ = ["SPLIT_FILE", "FitResult", "clear_networks", "fit", "fit_version", "r
 
 log = logging.getLogger(__name__)
 
-SEPARABLE_VERSION = "8"
+SEPARABLE_VERSION = "9"
 POINTWISE_VERSION = "7"
 COMPILED_VERSION = "7.3"
 """Of the pointwise fits that torch may compile."""

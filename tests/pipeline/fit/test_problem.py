@@ -397,6 +397,20 @@ def test_a_move_makes_the_error_smaller(scope: str) -> None:
     assert scope == "model" or after == pytest.approx(float((values - guess).square().mean(dim=1)[0]), rel=1e-4)
 
 
+def test_a_long_axis_that_is_moved_in_combs_gains_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    after = {}
+    for longest in (24, 17):  # Whole; both axes in two combs each.
+        monkeypatch.setattr(separable_module, "LONGEST_MOVED", longest)
+        monkeypatch.setattr(separable_module, "COMB", 12)
+        problem, net = trained_a_little(quick(), matrix_spec("a", 24, 18))
+        before = loss_of(problem, net)
+        problem.move(net)
+        after[longest] = loss_of(problem, net)
+        for axis, length in enumerate((24, 18)):
+            assert sorted(problem.permutations_of(0, 1)[axis].tolist()) == list(range(length))
+    assert before - after[24] > before - after[17] > 2 / 3 * (before - after[24])
+
+
 def test_a_move_is_the_permutation_it_says() -> None:
     problem, net = trained_a_little(quick(), matrix_spec("a", 24, 18))
     canonical = problem.blocks[0].values[1, 0]
