@@ -138,15 +138,28 @@ def _unknown_scheme(folder: Path) -> Must:
     return Must(refused="quantised by 'hqq'")
 
 
+def _nvfp4(weight: Float32, ends: tuple[str, str, str]) -> Packed:
+    """Blocks of 16 values of 4 bits, a scale of 8 bits for each and one for all, by the definition of the format."""
+    blocks, (codes, scales, of_all) = torch.from_numpy(weight).reshape(len(weight), -1, GROUP), ends
+    whole = blocks.abs().max() / (448 * 6)
+    steps = (blocks.abs().amax(2) / 6 / whole).to(torch.float8_e4m3fn)
+    spread = steps.float()[..., None] * whole
+    table = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    places = ((blocks / spread).abs()[..., None] - table).abs().argmin(-1)
+    halves = (places + 8 * (blocks < 0)).to(torch.uint8).reshape(weight.shape)
+    stored = {codes: halves[:, ::2] | halves[:, 1::2] << 4, scales: steps}
+    stored[of_all] = 1 / whole[None] if of_all == "weight_global_scale" else whole
+    return stored, (table[places] * blocks.sign() * spread).reshape(weight.shape)
+
+
 def _named_scheme(folder: Path) -> Must:
-    """Codes of four bits, two a byte, and scales of scales."""
+    """Codes of four bits, two outputs a byte."""
     model: dict[str, Any] = dict(llama())
     for name in projections(llama()):
         weight = model.pop(f"{name}.weight")
-        model[f"{name}.weight"] = np.zeros((len(weight), weight.shape[1] // 2), np.uint8)
-        model[f"{name}.weight_scale"] = torch.ones(len(weight), weight.shape[1] // 16).to(torch.float8_e4m3fn)
-        model[f"{name}.weight_scale_2"] = np.ones((), np.float32)
-    save(folder, model, {**CONFIG, "quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}})
+        model[f"{name}.weight"] = np.zeros((len(weight) // 2, weight.shape[1]), np.uint8)
+        model[f"{name}.weight_scale"] = np.ones((len(weight), weight.shape[1] // GROUP), np.float32)
+    save(folder, model, {**CONFIG, "quantization_config": {"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}})
     return Must(refused=r"integers \(U8\) of no scheme that is known.*quantised by 'modelopt'")
 
 
@@ -269,6 +282,14 @@ LAYOUTS = (
     _layout("fp8 by block", _fp8, {"quant_method": "fp8", "weight_block_size": [GROUP, GROUP]}, "fp8 8 bit"),
     _layout("int8 by row", partial(_by_row, ends=("weight", "weight_scale"), of_code=1), {}, "int8 8 bit"),
     Layout(group="quantised", name="mxfp4", write=_mxfp4),
+    _layout(
+        "NVFP4, modelopt", partial(_nvfp4, ends=("weight", "weight_scale", "weight_scale_2")),
+        {"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4 4 bit",
+    ),
+    _layout(
+        "NVFP4, compressed-tensors", partial(_nvfp4, ends=("weight_packed", "weight_scale", "weight_global_scale")),
+        {"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}, "nvfp4 4 bit",
+    ),
     Layout(group="quantised", name="a scheme that is not known (HQQ)", write=_unknown_scheme),
     Layout(group="quantised", name="a declared scheme whose codes are not known", write=_named_scheme),
     Layout(group="quantised", name="codes without scales", write=partial(_codes_alone, is_allowed=False)),

@@ -7,6 +7,7 @@ are computed when they are asked for, one tensor at a time.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,7 +71,7 @@ class DerivedTensor:
     drops: tuple[str, ...] = ()
     """Stored tensors that are accounted for with it, and not read."""
     is_by_entry: bool = False
-    """Whether an entry along the first axis is made of the parts' entries there."""
+    """Whether an entry along the first axis is made of the parts' entries there; a part of one value is for all."""
     layout: Layout | None = None
     """Where a matrix lies in the one stored tensor that it is cut from; None where it is computed."""
 
@@ -107,7 +108,7 @@ class Recipe:
     """Stored tensors that are not needed once it is made."""
     scheme: str | None = None
     is_by_entry: bool = False
-    """Whether an entry along the first axis is made of the parts' entries there."""
+    """Whether an entry along the first axis is made of the parts' entries there; a part of one value is for all."""
 
 
 def entry(tensor: Tensor, index: int) -> Tensor:
@@ -119,7 +120,8 @@ def entry(tensor: Tensor, index: int) -> Tensor:
         return replace(tensor, index=index)
     header = replace(tensor.header, shape=tensor.header.shape[1:])
     if tensor.is_by_entry:
-        return replace(tensor, header=header, parts=tuple(entry(part, index) for part in tensor.parts))
+        parts = tuple(entry(part, index) if prod(part.header.shape) > 1 else part for part in tensor.parts)
+        return replace(tensor, header=header, parts=parts)
     return replace(tensor, header=header, parts=(tensor,), make=lambda whole: whole[index])
 
 

@@ -35,6 +35,13 @@ FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6
 """E2M1 by code, and the bias of E8M0's exponents (Open Compute Project, Microscaling Formats 1.0)."""
 MX_BIAS = 127
 MX_BLOCK = 32
+NV_BLOCK = 16
+NVFP4 = (
+    ("weight", "weight_scale", "weight_scale_2", "weight"),  # modelopt
+    ("", "_weight_scale", "_weight_scale_2", ""),  # modelopt, experts in a stack
+    ("weight_packed", "weight_scale", "weight_global_scale", "weight"),  # compressed-tensors
+)
+"""Ends of the names of codes, of the scales of their blocks, of the scale of all, and of what they stand for."""
 USUAL_BLOCK = 128
 """Rows and columns to one scale of an fp8 weight where nothing is declared."""
 NEEDS_OTHERS = re.compile(r"aqlm|bitnet|eetq|fp_quant|higgs|hqq|quark|quip|sinq|spqr|vptq")
@@ -287,6 +294,60 @@ def _from_mxfp4(blocks: Array, scales: Array) -> Array:
     return np.asarray(values.reshape(*scales.shape[:-1], -1).swapaxes(-1, -2))
 
 
+def _nvfp4(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
+    """Blocks of 16 values of 4 bits with a scale of 8 bits each, and a scale for all of them.
+
+    Shapes tell along which axis the inputs lie: stacks of experts have them last or last but one. The library
+    compressed-tensors rounds such weights to bfloat16, so they are made here.
+    """
+    for codes, scales, whole, target in NVFP4:
+        stem = name.removesuffix(codes)
+        parts = (name, stem + scales, stem + whole)
+        if not (stem + codes == name and {*parts} <= tensors.keys()):
+            continue
+        shape, few, one = (tensors[part].header.shape for part in parts)
+        axis = _packed_axis(shape, few)
+        is_typed = _is_stored(name, tensors, "U8") and _is_stored(parts[1], tensors, "F8_E4M3")
+        is_more = {stem + "weight_zero_point", stem + "weight_g_idx"} & tensors.keys()
+        if not is_typed or axis is None or is_more or not (prod(one) == 1 or one == shape[:-2]):
+            continue  # Codes of another scheme, or scales in the order of a kernel.
+        # What modelopt multiplies inputs by, so that the weights of large ones are rounded less (AWQ).
+        gains = tuple(each for each in (stem + "pre_quant_scale",) if each in tensors)
+        if gains and tensors[gains[0]].header.shape != (2 * shape[axis],):
+            continue
+        return Recipe(
+            target=stem + target,
+            shape=tuple(length * (1 + (place == len(shape) + axis)) for place, length in enumerate(shape)),
+            parts=(*parts, *gains),
+            make=partial(_from_nvfp4, axis=axis, divides=whole == "weight_global_scale"),
+            drops=tensors.beginning(f"{stem}input_", f"{stem}_input_", f"{stem}output_"),
+            scheme="nvfp4 4 bit",
+            is_by_entry=len(shape) > 2,
+        )
+    return None
+
+
+def _packed_axis(codes: tuple[int, ...], scales: tuple[int, ...]) -> int | None:
+    """The axis, counted from the last, along which each scale has a block of codes, two a byte; None where none has."""
+    for axis in (-1, -2):
+        spread = [length * (NV_BLOCK // 2 if place == len(scales) + axis else 1) for place, length in enumerate(scales)]
+        if len(codes) in (2, 3) and tuple(spread) == codes:
+            return axis
+    return None
+
+
+def _from_nvfp4(
+    codes: Array, scales: Array, whole: Array, gains: Array | None = None, *, axis: int, divides: bool
+) -> Array:
+    """code (block's scale) (scale of all); compressed-tensors stores one over the latter, and divides by it."""
+    packed, blocks = np.moveaxis(codes, axis, -1), np.moveaxis(scales, axis, -1)
+    values = FP4[np.stack([packed & 15, packed >> 4], axis=-1)].reshape(*blocks.shape, NV_BLOCK)
+    of_all = whole.reshape(() if whole.size == 1 else (-1, 1, 1)).astype(np.float32)
+    values = values * (blocks / of_all if divides else blocks * of_all)[..., None]
+    values = values.reshape(*packed.shape[:-1], -1) * (1 if gains is None else gains)
+    return np.asarray(np.moveaxis(values, -1, axis))
+
+
 def _scaled(name: str, tensors: _ByName, declared: Config) -> Recipe | None:
     """int8 and fp8 with one scale for all, for each row, or for each block of rows and columns."""
     if not name.endswith(SCALED) or declared.get("quant_method") == "compressed-tensors":
@@ -380,5 +441,7 @@ def _library(module: str) -> Any:
 
 
 Scheme = Callable[[str, _ByName, Config], Recipe | None]
-SCHEMES: Iterable[Scheme] = (_words, _bitsandbytes_4bit, _bitsandbytes_8bit, _compressed_tensors, _mxfp4, _scaled)
+SCHEMES: Iterable[Scheme] = (
+    _words, _bitsandbytes_4bit, _bitsandbytes_8bit, _nvfp4, _compressed_tensors, _mxfp4, _scaled,
+)  # fmt: skip
 """The first that knows a name takes it."""

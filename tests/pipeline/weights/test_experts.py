@@ -90,6 +90,29 @@ def test_an_expert_of_blocks_of_four_bits_is_made_of_its_own_codes(tmp_path: Pat
     np.testing.assert_allclose(up[:, ::2], first * 2.0 ** (scales[2, 1::2].numpy().astype(int) - 127))
 
 
+@pytest.mark.parametrize("axis", [-1, -2])
+@pytest.mark.parametrize("has_one_scale", [True, False])
+def test_an_expert_of_nvfp4_is_made_of_its_own_codes(tmp_path: Path, axis: int, has_one_scale: bool) -> None:
+    """Stacks (out, in) and (in, out) are told apart by the shapes of their scales."""
+    generator = torch.Generator().manual_seed(3)
+    codes = torch.randint(0, 256, (EXPERTS, WIDTH, HIDDEN // 2), dtype=torch.uint8, generator=generator)
+    scales = torch.rand(EXPERTS, WIDTH, HIDDEN // 16, generator=generator).to(torch.float8_e4m3fn)
+    whole = torch.tensor(0.25) if has_one_scale else torch.tensor([0.25, 0.5, 2.0])
+    stack = f"{MODULE}.up_proj"
+    turned = {stack: codes.transpose(axis, -1), f"{stack}_weight_scale": scales.transpose(axis, -1)}
+    stored = {name: part.contiguous() for name, part in turned.items()} | {f"{stack}_weight_scale_2": whole}
+    save_file(stored, tmp_path / "model.safetensors")
+    config = {"hidden_size": HIDDEN, "model_type": "mixtral"}
+    with WeightReader(files_of(tmp_path / "model.safetensors", config=config)) as reader:
+        up = reader.tensor(f"{MODULE}.2.up_proj.weight")
+        (part,) = reader.tensors[f"{MODULE}.2.up_proj.weight"].parts  # type: ignore[union-attr]
+        assert part.parts[0].array().size == codes[2].numel()  # type: ignore[union-attr]
+    low = codes[2].numpy()
+    first = np.where(low & 8, -1.0, 1.0) * np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])[low & 7]
+    steps = scales[2].float().repeat_interleave(8, dim=1) * whole.reshape(-1)[-1]
+    np.testing.assert_allclose(up[:, ::2], first * steps.numpy())
+
+
 @pytest.mark.parametrize("kind", ["mixtral", "gpt_oss"])
 def test_biases_of_experts_are_a_vector_each(tmp_path: Path, kind: str) -> None:
     gate, up, down = torch.randn(EXPERTS, WIDTH), torch.randn(EXPERTS, WIDTH), torch.randn(EXPERTS, HIDDEN)

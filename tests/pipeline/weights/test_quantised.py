@@ -155,6 +155,76 @@ def test_mxfp4_is_what_transformers_reads(tmp_path: Path) -> None:
     assert scheme == "mxfp4 4 bit"
 
 
+E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+NV_FLOAT = {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16, "symmetric": True}
+
+
+def nvfp4_of(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Packed codes, scales of blocks, the scale of all (out of 16 inputs one block, low half byte first), their values.
+
+    By the definition: the largest value of a block has code 6, the largest scale 448.
+    """
+    blocks = values.reshape(*values.shape[:-1], -1, 16)
+    whole = values.abs().max() / (6 * 448)
+    scales = (blocks.abs().amax(-1) / 6 / whole).to(torch.float8_e4m3fn)
+    steps = scales.float()[..., None] * whole
+    codes = ((blocks / steps).abs()[..., None] - E2M1).abs().argmin(-1)
+    rounded = E2M1[codes] * blocks.sign() * steps
+    codes = (codes + 8 * (blocks < 0)).to(torch.uint8).reshape(values.shape)
+    return codes[..., ::2] | codes[..., 1::2] << 4, scales, whole, rounded.reshape(values.shape)
+
+
+def test_nvfp4_of_modelopt(tmp_path: Path) -> None:
+    codes, scales, whole, values = nvfp4_of(weight())
+    stored = {"weight": codes, "weight_scale": scales, "weight_scale_2": whole, "input_scale": torch.ones(())}
+    declared = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
+    found, scheme = read(tmp_path, {f"layer.{name}": part for name, part in stored.items()}, declared)
+    np.testing.assert_allclose(found, values, rtol=1e-6)
+    assert np.corrcoef(found.ravel(), weight().ravel())[0, 1] > 0.99
+    assert scheme == "nvfp4 4 bit"
+
+
+def test_nvfp4_of_weights_whose_inputs_are_multiplied(tmp_path: Path) -> None:
+    gains = torch.rand(INPUTS, generator=torch.Generator().manual_seed(4)) + 0.5
+    codes, scales, whole, values = nvfp4_of(weight() / gains)
+    stored = {"weight": codes, "weight_scale": scales, "weight_scale_2": whole, "pre_quant_scale": gains}
+    found, _ = read(tmp_path, {f"layer.{name}": part for name, part in stored.items()})
+    np.testing.assert_allclose(found, values * gains, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_nvfp4_of_compressed_tensors(tmp_path: Path, is_declared: bool) -> None:
+    """Packed by the library; its own way back rounds to bfloat16. Names and formats tell it without a configuration."""
+    from compressed_tensors.compressors.base import BaseCompressor
+    from compressed_tensors.quantization import QuantizationScheme
+
+    kind, group = "nvfp4-pack-quantized", {"targets": ["Linear"], "weights": NV_FLOAT}
+    compressor, scheme = BaseCompressor.get_value_from_registry(kind), QuantizationScheme(**group)
+    _, scales, whole, values = nvfp4_of(weight())
+    parts = {"weight": weight(), "weight_scale": scales.float(), "weight_global_scale": 1 / whole[None]}
+    stored = compressor.compress(parts, scheme)
+    declared = {"quant_method": "compressed-tensors", "format": kind, "config_groups": {"group_0": group}}
+    found, name = read(
+        tmp_path, {f"layer.{name}": part for name, part in stored.items()}, declared if is_declared else {}
+    )
+    np.testing.assert_allclose(found, compressor.decompress(stored, scheme)["weight"].float(), rtol=2**-7)
+    # A value in the middle of two codes may be rounded either way.
+    assert np.isclose(found, values, rtol=1e-6).mean() > 0.99
+    assert name == "nvfp4 4 bit"
+
+
+@pytest.mark.parametrize("change", ["scales of another format", "scales in the order of a kernel"])
+def test_nvfp4_that_is_not_recognised_without_doubt_is_no_weight(tmp_path: Path, change: str) -> None:
+    codes, scales, whole, _ = nvfp4_of(weight())
+    scales = scales.float() if change.endswith("format") else scales.flatten().view(torch.uint8)
+    stored = {"layer.weight": codes, "layer.weight_scale": scales, "layer.weight_scale_2": whole}
+    save_file(stored, tmp_path / "model.safetensors")
+    declared = {"quantization_config": {"quant_method": "modelopt"}}
+    with pytest.raises(PartialModelError, match=r"integers \(U8\) of no scheme that is known.*by 'modelopt'"):
+        extract(files_of(tmp_path / "model.safetensors", config=declared))
+
+
 COMPRESSED: dict[str, dict[str, Any]] = {
     "pack-quantized": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": GROUP, "symmetric": True},
     "int-quantized": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True},
