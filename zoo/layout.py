@@ -25,6 +25,8 @@ class Layout:
     row_slice: tuple[int, int] | None = None
     row_period: int | None = None
     entry: int | None = None
+    entries: int | None = None
+    """How many entries lie one after the other along the first axis, where a stack has no axis for them alone."""
 
     @property
     def is_part(self) -> bool:

@@ -145,11 +145,13 @@ MATRIX_RULES: tuple[Rule, ...] = (
         _RESIDUAL,
         _ATTENTION,
     ),
+    # Of all experts below each other, where no configuration says how many they are.
+    _rule(r"experts\.mlp\.(?:w1|v1|w2|w3)", Role.OTHER, _HIDDEN, _RESIDUAL),
     # Feed-forward pairs.
     _rule(r"c_fc", Role.FFN_IN, _HIDDEN, _RESIDUAL, conv1d=True),
     _rule(
         r"intermediate\.dense|intermediate_dense|ffn|lin1|linear1|fc1|fc_in|gate_proj|up_proj|ffn_(?:gate|up)(?:_shexp)?|wi(?:_\d)?|Wi"
-        r"|w1|w3|dense_h_to_4h|pwconv1|mlp\.dense1|ff\.layer_1",
+        r"|w1|w3|experts\.mlp\.\d+\.v1|dense_h_to_4h|pwconv1|mlp\.dense1|ff\.layer_1",
         Role.FFN_IN,
         _HIDDEN,
         _RESIDUAL,

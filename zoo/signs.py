@@ -33,12 +33,13 @@ _TANH_UNITS = re.compile(r"(?:^|\.)(?:pooler(?:\.dense)?|classifier\.dense)\.(?:
 _GATES = {
     "up_proj": "gate_proj",
     "w3": "w1",
+    "v1": "w1",
     "wi_1": "wi_0",
     "ffn_up": "ffn_gate",
     "ffn_up_shexp": "ffn_gate_shexp",
 }
 """What is gated -> what gates it, in one module."""
-_UP = re.compile(r"(?:^|\.)(?:up_proj|w3|wi_1|ffn_up(?:_shexp)?|Wi)\.weight$|\[up\]$")
+_UP = re.compile(r"(?:^|\.)(?:up_proj|w3|v1|wi_1|ffn_up(?:_shexp)?|Wi)\.weight$|\[up\]$")
 _HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
 _LAYER_SCALE = re.compile(

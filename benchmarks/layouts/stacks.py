@@ -86,6 +86,23 @@ def _stacked(folder: Path, kind: str) -> Must:
     return Must(model={**_dense(), **single})
 
 
+def _flat(folder: Path, config: Mapping[str, Any]) -> Must:
+    """DBRX's: the hidden units of all experts below each other; what leaves is (in, out)."""
+    module, count = "transformer.blocks.0.ffn.experts.mlp", 3
+    stacks = dict(zip(("w1", "v1", "w2"), _parts(*3 * [count * WIDTH]), strict=True))
+    rest = {"transformer.wte.weight": matrix(np.random.default_rng(9), 64, HIDDEN)}
+    whole = {f"{module}.{part}": stack for part, stack in stacks.items()}
+    save(folder, whole | rest, {"model_type": "dbrx", **config})
+    if not config:
+        return Must(model=whole | rest, roles=dict.fromkeys(whole, "other"), said="3 stacks have all experts")
+    single = {
+        f"{module}.{number}.{part}.weight": expert.T if part == "w2" else expert
+        for part, stack in stacks.items()
+        for number, expert in enumerate(np.split(stack, count))
+    }
+    return Must(model=single | rest, roles={f"{module}.0.w2.weight": "ffn_out", f"{module}.2.v1.weight": "ffn_in"})
+
+
 def _many(folder: Path) -> Must:
     from pipeline.weights.experts import MOST_EXPERTS, sample_experts
 
@@ -211,6 +228,8 @@ LAYOUTS = (
     _layout("experts in a stack, gate and up in turns", partial(_stacked, kind="gpt_oss")),
     _layout("experts in a stack, Granite's names", _linear),
     _layout("experts in a stack, GGUF", _gguf),
+    _layout("experts in two dimensions (DBRX)", partial(_flat, config={"ffn_config": {"moe_num_experts": 3}})),
+    _layout("experts in two dimensions, number not declared", partial(_flat, config={})),
     _layout("more experts than are looked at", _many),
     _layout("fused: contiguous, grouped heads", _grouped),
     _layout("fused: by head", _by_head),

@@ -142,7 +142,7 @@ def _plain(contents: DnaContents) -> dict[str, Any]:
             for each in contents.networks
         ],
         "tensors": [_plain_tensor(tensor) for tensor in contents.tensors],
-        "ties": [asdict(tie) for tie in contents.ties],
+        "ties": [{**asdict(tie), "layout": _known(tie.layout)} for tie in contents.ties],
     }
 
 
@@ -150,10 +150,15 @@ def _plain_tensor(tensor: KeptTensor) -> dict[str, Any]:
     apart = {"spec", "layout", "order", *MEANS_ARRAYS}
     return {
         "spec": asdict(tensor.spec),
-        "layout": asdict(tensor.layout),
+        "layout": _known(tensor.layout),
         "sorted": [tensor.order.sorted_rows, tensor.order.sorted_cols],
         **{field.name: getattr(tensor, field.name) for field in fields(tensor) if field.name not in apart},
     }
+
+
+def _known(layout: Layout) -> dict[str, Any]:
+    """The layout without what few have, so that the files of all others stay the same."""
+    return {name: value for name, value in asdict(layout).items() if (name, value) != ("entries", None)}
 
 
 def _structured(data: Mapping[str, Any], arrays: Arrays) -> DnaContents:

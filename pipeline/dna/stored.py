@@ -28,7 +28,8 @@ def place(matrix: Tensor, layout: Layout, whole: Tensor) -> None:
 def part_of(whole: Tensor, layout: Layout, rows: int, cols: int) -> Tensor:
     """The part of a stored tensor, contiguous, that is the matrix (rows, cols), as a view of it: (rows, cols), or
     (runs, rows of a run, cols) where its rows alternate with others."""
-    part = whole if layout.entry is None else whole[layout.entry]
+    stack: Tensor = whole.unflatten(0, (layout.entries, -1)) if layout.entries else whole  # type: ignore[no-untyped-call]
+    part = whole if layout.entry is None else stack[layout.entry]
     if layout.transposed or layout.row_slice:
         part = part if part.ndim == 2 else part.squeeze()
     if layout.transposed:

@@ -1,12 +1,15 @@
-"""Experts that are stored as one tensor of three dimensions, as one matrix each under the names of a file that has them
-apart: a model is the same in both.
+"""Experts that are stored as one tensor, as one matrix each under the names of a file that has them apart: a model is
+the same in both.
 
-What a stack holds follows from its name and from the hidden size: transposed where inputs come first (Llama 4), gate
-and up in one matrix one after the other, or row by row in turns (gpt-oss). GGUF has its own names for stacks.
+What a stack of three dimensions holds follows from its name and from the hidden size: transposed where inputs come
+first (Llama 4), gate and up in one matrix one after the other, or row by row in turns (gpt-oss). GGUF has its own
+names for stacks. MegaBlocks has the hidden units of all experts below each other in two dimensions (DBRX, MPT, Nomic):
+the configuration says how many experts there are, and without that such a stack stays whole.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +21,7 @@ from zoo.config import number_in, part_of, text_in
 from zoo.layout import Layout
 from zoo.tensors import TensorHeader
 
-__all__ = ["MOST_EXPERTS", "sample_experts", "unstack"]
+__all__ = ["MOST_EXPERTS", "is_flat", "sample_experts", "unstack"]
 
 Array = npt.NDArray[Any]
 STACKS = tuple(
@@ -34,9 +37,12 @@ STACKS = tuple(
     )
 )
 """Names of stacks, and what stands behind the module in the names of their experts."""
+FLAT = re.compile(r"^(?P<module>.*experts\.mlp)\.(?P<name>w1|v1|w2)(?:\.weight|)$")
+"""Names of stacks of two dimensions, (experts x hidden units, width of the stream) whatever the name: what leaves is
+(in, out), as `DbrxExpertGLU` of transformers multiplies it."""
 BIASES = re.compile(r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj)_bias$")
 """Names of the biases of stacked experts, (experts, out)."""
-EXPERT = re.compile(r"^(?P<module>.*experts)\.(?P<number>\d+)\.")
+EXPERT = re.compile(r"^(?P<module>.*experts(?:\.mlp)?)\.(?P<number>\d+)\.")
 PARTS: Mapping[str, tuple[str, ...]] = {
     "gate_up_proj": ("gate_proj", "up_proj"),
     "input_linear": ("gate_proj", "up_proj"),
@@ -52,7 +58,7 @@ OUTPUTS_FIRST = frozenset(PARTS) - {"gate_up_proj"}
 LEAVING = ("down_proj", "w2", "wo")
 IN_TURNS = frozenset({"gpt_oss"})
 """Model types that store gate and up in turns."""
-INPUTS_FIRST = frozenset({"gpt_oss", "llama4", "llama4_text", "dbrx"})
+INPUTS_FIRST = frozenset({"gpt_oss", "llama4", "llama4_text"})
 """Model types that store (in, out), for square matrices, which do not tell."""
 MOST_EXPERTS = 16
 """Of one module; a sample stands for more."""
@@ -65,10 +71,38 @@ def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         matches = ((pattern.match(name), end) for pattern, end in STACKS) if len(tensor.header.shape) == 3 else ()
         stack = next(((found_in["module"] + end, found_in["name"]) for found_in, end in matches if found_in), None)
         experts = _experts(*stack, tensor, config) if stack else [(name, tensor)]
-        if len(tensor.header.shape) == 2 and (biases := BIASES.match(name)):
+        if (flat := FLAT.match(name)) and (count := _declared_count(tensor.header, config)):
+            experts = _experts(flat["module"], flat["name"], _in_three(tensor, count), config, tensor.header.shape)
+        elif len(tensor.header.shape) == 2 and (biases := BIASES.match(name)):
             experts = _biases(biases["module"], biases["name"], tensor, config)
         found.update(experts)
     return found
+
+
+def is_flat(name: str) -> bool:
+    """Whether the name is that of a stack of two dimensions."""
+    return FLAT.match(name) is not None
+
+
+def _declared_count(header: TensorHeader, config: Mapping[str, Any]) -> int | None:
+    """How many experts a stack of two dimensions has; None where that is not declared, or not as the stack is."""
+    own = part_of(config, "ffn_config")
+    count = number_in(own, "moe_num_experts") or number_in(config, "moe_num_experts", "num_experts")
+    if len(header.shape) != 2 or not count or header.shape[0] % count:
+        return None
+    width = number_in(own, "ffn_hidden_size")
+    return count if width in (None, header.shape[0] // count) else None
+
+
+def _in_three(tensor: Tensor, count: int) -> Tensor:
+    """A stack of two dimensions with an axis of its own for the experts."""
+    rows, cols = tensor.header.shape
+    header = replace(tensor.header, shape=(count, rows // count, cols))
+    if isinstance(tensor, StoredTensor):
+        return replace(tensor, header=header)
+    return DerivedTensor(
+        header=header, parts=(tensor,), make=partial(np.reshape, shape=header.shape), scheme=tensor.scheme
+    )
 
 
 def _biases(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
@@ -96,10 +130,16 @@ def _chosen_rows(stored: Array, *, rows: slice) -> Array:
     return np.asarray(stored[rows])
 
 
-def _experts(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+def _experts(
+    module: str, stack: str, tensor: Tensor, config: Mapping[str, Any], flat: tuple[int, ...] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """The matrices of a stack (experts, rows, cols).
+
+    - `flat`: its shape in the file, where that has two dimensions.
+    """
     count, *shape = tensor.header.shape
     known = {**config, **part_of(config, "text_config")}
-    is_turned = stack not in OUTPUTS_FIRST and _is_turned(stack, shape, known)
+    is_turned = stack in LEAVING if flat else stack not in OUTPUTS_FIRST and _is_turned(stack, shape, known)
     outputs, inputs = reversed(shape) if is_turned else shape
     kind = text_in(known, "model_type")
     parts = PARTS.get(stack, (stack,))
@@ -113,6 +153,7 @@ def _experts(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any])
             header = TensorHeader(name=name, shape=(rows, inputs), dtype="F32")
             make = partial(_matrix, is_turned=is_turned, rows=pick)
             layout = _layout(tensor, number, pick, is_turned=is_turned) if isinstance(tensor, StoredTensor) else None
+            layout = replace(layout, shape=flat, entries=count) if layout and flat else layout
             yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme, layout=layout)
 
 

@@ -43,8 +43,10 @@ class GgufFile:
         return self._dequantised(header, self._tensors[header.name].data).reshape(header.shape)
 
     def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
-        """One entry along the first axis, float32."""
-        return self._dequantised(header, self._tensors[header.name].data[index]).reshape(header.shape[1:])
+        """One entry along the first axis of the header's shape, float32."""
+        stored = self._tensors[header.name].data
+        entries = stored.reshape(header.shape[0], -1, stored.shape[-1])
+        return self._dequantised(header, entries[index]).reshape(header.shape[1:])
 
     def _dequantised(self, header: TensorHeader, stored: Any) -> npt.NDArray[np.float32]:
         from gguf.quants import dequantize

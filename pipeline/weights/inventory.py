@@ -9,7 +9,7 @@ from dna_zoo.errors import ExtractError, NonFiniteWeightsError, PartialModelErro
 from dna_zoo.text import printable
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.weights.account import MOST_UNREADABLE, Account, take_account
-from pipeline.weights.experts import MOST_EXPERTS, sample_experts
+from pipeline.weights.experts import MOST_EXPERTS, is_flat, sample_experts
 from pipeline.weights.files import WeightFiles
 from pipeline.weights.reader import WeightReader
 from pipeline.weights.traced import CONSIDERABLE, Tracer, share_without_role, without_role
@@ -130,6 +130,7 @@ def take_inventory(
             *traced_notes,
             *_parametrised_notes(specs),
             *_fused_notes(specs),
+            *_stack_notes(specs),
             *_role_notes(specs),
         ),
         account=account,
@@ -190,6 +191,18 @@ def _fused_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
         return ()
     count = "1 fused projection is" if len(whole) == 1 else f"{len(whole)} fused projections are"
     return (f"{count} of no layout that is known, such as {whole[0]!r}: each stays whole, without a role.",)
+
+
+def _stack_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """Experts in two dimensions of which nothing says how many they are."""
+    whole = [spec.name for spec in without_role(specs) if is_flat(spec.tensor)]
+    if not whole:
+        return ()
+    count = "1 stack has" if len(whole) == 1 else f"{len(whole)} stacks have"
+    return (
+        f"{count} all experts of a module below each other, such as {whole[0]!r}, and config.json does not say how many"
+        " (moe_num_experts): each stays whole, without a role.",
+    )
 
 
 def _trained(specs: Sequence[TensorSpec], apart: Collection[str]) -> list[TensorSpec]:

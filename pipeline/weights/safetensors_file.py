@@ -81,7 +81,7 @@ class SafetensorsFile:
         return stored.reshape(header.shape)
 
     def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
-        """One entry along the first axis, as `array` gives them."""
+        """One entry along the first axis of the header's shape, as `array` gives them."""
         shape = header.shape[1:]
         (stored,) = self._stored(replace(header, shape=shape), max(prod(shape), 1), skip=index * prod(shape))
         return (_as_float32(stored, header.dtype) if header.dtype in FLOATING else stored).reshape(shape)

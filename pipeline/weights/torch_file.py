@@ -65,8 +65,8 @@ class TorchFile:
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
     def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
-        """One entry along the first axis, as `array` gives them."""
-        tensor = self._dense(header)[index]
+        """One entry along the first axis of the header's shape, as `array` gives them."""
+        tensor = self._dense(header).reshape(header.shape)[index]
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
     def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:

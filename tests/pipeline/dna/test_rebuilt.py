@@ -130,6 +130,17 @@ def test_stacked_experts_are_put_together_as_stored(kind: str, shape: tuple[int,
     assert float((stack - whole).double().square().sum()) == pytest.approx(sse, rel=1e-5)
 
 
+@pytest.mark.parametrize("part", ["w1", "w2"])
+def test_experts_in_two_dimensions_are_put_together_as_stored(part: str, tmp_path: Path) -> None:
+    name, stack = f"transformer.blocks.0.ffn.experts.mlp.{part}", values(3 * 40, 24)
+    fitted = made_of({name: stack}, {"model_type": "dbrx", "ffn_config": {"moe_num_experts": 3}}, tmp_path)
+    assert [each.shape for each in fitted.dna.tensors] == 3 * [(40, 24) if part == "w1" else (24, 40)]
+    whole = fitted.dna.state_dict()[name]
+    assert whole.shape == stack.shape
+    sse = sum(each.errors.sse for each in fitted.result.tensors)
+    assert float((stack - whole).double().square().sum()) == pytest.approx(sse, rel=1e-5)
+
+
 def test_a_stack_of_which_a_sample_is_mined_is_incomplete(tmp_path: Path) -> None:
     name = "model.layers.0.mlp.experts.down_proj"
     fitted = made_of({name: values(20, 6, 8)}, {"model_type": "mixtral", "hidden_size": 6}, tmp_path)

@@ -90,6 +90,72 @@ def test_an_expert_of_blocks_of_four_bits_is_made_of_its_own_codes(tmp_path: Pat
     np.testing.assert_allclose(up[:, ::2], first * 2.0 ** (scales[2, 1::2].numpy().astype(int) - 127))
 
 
+FLAT = "transformer.blocks.0.ffn.experts.mlp"
+COUNT = {"ffn_config": {"moe_num_experts": EXPERTS, "ffn_hidden_size": WIDTH}}
+
+
+def flat() -> dict[str, torch.Tensor]:
+    """As DBRX stores them, with something else for the rest of the model."""
+    generator = torch.Generator().manual_seed(5)
+    stacks = {
+        f"{FLAT}.{part}": torch.randn(EXPERTS * WIDTH, HIDDEN, generator=generator) for part in ("w1", "v1", "w2")
+    }
+    return stacks | {"transformer.wte.weight": torch.randn(40, HIDDEN, generator=generator)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_experts_in_two_dimensions_are_those_that_the_model_multiplies(tmp_path: Path, name: str) -> None:
+    from transformers.models.dbrx.configuration_dbrx import DbrxFFNConfig
+    from transformers.models.dbrx.modeling_dbrx import DbrxExperts
+
+    stored = flat()
+    module = DbrxExperts(DbrxFFNConfig(**COUNT["ffn_config"], hidden_size=HIDDEN))
+    module.mlp.load_state_dict({part: stored[f"{FLAT}.{part}"] for part in ("w1", "v1", "w2")})
+    (save_file if name.endswith("safetensors") else torch.save)(stored, tmp_path / name)
+    read = torch.randn(7, HIDDEN, generator=torch.Generator().manual_seed(6))
+    files = files_of(tmp_path / name, config={"model_type": "dbrx", **COUNT})
+    with WeightReader(files) as reader, torch.no_grad():
+        for number in range(EXPERTS):
+            gate, up, down = (
+                torch.from_numpy(reader.tensor(f"{FLAT}.{number}.{part}.weight")) for part in ("w1", "v1", "w2")
+            )
+            found = (torch.nn.functional.silu(read @ gate.T) * (read @ up.T)) @ down.T
+            chosen, weights = torch.full((7, 1), number), torch.ones(7, 1)
+            torch.testing.assert_close(found[None], module(read[None], chosen, weights).reshape(1, 7, HIDDEN))
+
+
+def test_experts_in_two_dimensions_are_those_of_a_file_that_has_them_apart(tmp_path: Path) -> None:
+    stored = flat()
+    apart = {
+        f"{FLAT}.{number}.{part}.weight": (each.T if part == "w2" else each).contiguous()
+        for part in ("w1", "v1", "w2")
+        for number, each in enumerate(stored[f"{FLAT}.{part}"].chunk(EXPERTS))
+    }
+    save_file(stored, tmp_path / "stacked.safetensors")
+    save_file(apart | {"transformer.wte.weight": stored["transformer.wte.weight"]}, tmp_path / "apart.safetensors")
+    config = {"model_type": "dbrx", **COUNT}
+    one, two = (extract(files_of(tmp_path / f"{name}.safetensors", config=config)) for name in ("stacked", "apart"))
+    assert {spec.name: spec for spec in one.specs} == {spec.name: spec for spec in two.specs}
+    assert one.account.read == two.account.read == sum(tensor.nbytes for tensor in stored.values())
+    roles = {spec.name.split(".")[-2]: (spec.role, spec.free_row_signs) for spec in one.specs if "experts" in spec.name}
+    assert roles["w1"] == (Role.FFN_IN, False) and roles["v1"] == (Role.FFN_IN, True) and roles["w2"][0] is Role.FFN_OUT
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"ffn_config": {"moe_num_experts": 5}}, {"ffn_config": {"moe_num_experts": 2, "ffn_hidden_size": WIDTH}}],
+)
+def test_experts_in_two_dimensions_of_no_known_number_stay_whole_and_say_so(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    save_file(flat(), tmp_path / "model.safetensors")
+    inventory = extract(files_of(tmp_path / "model.safetensors", config=config))
+    whole = [spec for spec in inventory.specs if "experts" in spec.name]
+    assert [(spec.role, spec.rows, spec.cols) for spec in whole] == 3 * [(Role.OTHER, EXPERTS * WIDTH, HIDDEN)]
+    assert any("3 stacks have all experts of a module below each other" in note for note in inventory.notes)
+
+
 @pytest.mark.parametrize("axis", [-1, -2])
 @pytest.mark.parametrize("has_one_scale", [True, False])
 def test_an_expert_of_nvfp4_is_made_of_its_own_codes(tmp_path: Path, axis: int, has_one_scale: bool) -> None:
