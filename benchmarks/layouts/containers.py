@@ -1,5 +1,6 @@
 """Checkpoints of training and archives: which mapping is the model, and what is none."""
 
+import json
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.layouts.layout import Layout, Must
-from benchmarks.layouts.models import llama, save_torch, tensors_of
+from benchmarks.layouts.models import llama, save, save_torch, tensors_of
 
 __all__ = ["LAYOUTS"]
 
@@ -55,6 +56,25 @@ def _old_format(folder: Path) -> Must:
     return Must(model=llama())
 
 
+def _flat(folder: Path, num_shards: int, said: str = "", key: str | None = None) -> Must:
+    """An average beside raw weights by name alone, in safetensors; each shard holds some of both."""
+    held = _before("ema.", _other() if key else _own()) | _before("net.", _own() if key else _other())
+    parts = [dict([*held.items()][number::num_shards]) for number in range(num_shards)]
+    names = [f"model-{number}.safetensors" for number in range(num_shards)]
+    for name, part in zip(names, parts, strict=True):
+        save(folder, part, name=name if num_shards > 1 else "model.safetensors")
+    if num_shards > 1:
+        index = {each: name for name, part in zip(names, parts, strict=True) for each in part}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    model = {f"{key or 'ema'}.{name}": value for name, value in llama().items()}
+    return Must(model=model, said=said, how={"state_dict": key} if key else {})
+
+
+def _wrapped(folder: Path) -> Must:
+    save(folder, _before("_orig_mod.module.", _own()))
+    return Must(model=llama())
+
+
 def _nano() -> Any:
     own = {"model": _before("_orig_mod.", _own()), "optimizer": LARGE, "iter_num": 100}
     return own | {"best_val_loss": torch.tensor(1.5)}
@@ -92,6 +112,15 @@ LAYOUTS = (
         said="'state_dict.ema' is read, and not 'state_dict.net'",
         prefix="ema.",
     ),
+    *(
+        Layout(group="containers", name=f"training: {name}", write=partial(_flat, **how))
+        for name, how in (
+            ("average and raw in safetensors", {"num_shards": 1, "said": "'ema' is read, and not 'net'"}),
+            ("average and raw in shards", {"num_shards": 2, "said": "'ema' is read, and not 'net'"}),
+            ("average and raw in safetensors, --state-dict", {"num_shards": 1, "key": "net"}),
+        )
+    ),
+    Layout(group="containers", name="training: compiled, data parallel, in safetensors", write=_wrapped),
     _training("training: nested", lambda: {"checkpoint": {"net": {"state_dict": _own()}}, "optimizer": LARGE}),
     _training(
         "training: a part in a mapping of its own",

@@ -48,6 +48,8 @@ class Account:
     bits_per_weight: float | None = None
     """Of the tensors that are quantised, with their scales and zero points; None without any."""
 
+    others: Mapping[str, int] = field(default_factory=dict)
+    """Sets of weights in the same files that were not chosen -> their bytes, which are none of those above."""
     tensors: int = 0
     """Tensors of the model in all."""
     left_out: tuple[str, ...] = ()

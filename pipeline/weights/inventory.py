@@ -104,7 +104,7 @@ def take_inventory(
         account = take_account(reader.stored, reader.tensors, specs)
         trained = _trained(specs, {*skipped, *account.reasons})
         notes = (*notes, *_copy_notes(copies))
-    account = replace(account, left_out=tuple(skipped))
+    account = replace(account, left_out=tuple(skipped), others=reader.others)
     specs = tuple(spec for spec in specs if spec.tensor not in skipped)
     num_weights = sum(spec.num_weights for spec in trained)
     if num_weights == 0:
@@ -273,9 +273,11 @@ def _sample_notes(skipped: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _account_notes(account: Account) -> tuple[str, ...]:
-    """A sentence for each scheme, and one for what could not be read."""
-    quantised = tuple(
-        f"{size:,} bytes are quantised ({scheme}) and were turned back." for scheme, size in account.schemes.items()
+    """A sentence for each scheme, for each set of weights that was not chosen, and one for what could not be read."""
+    others = (f"{size:,} bytes are of {name!r}, which is not read." for name, size in account.others.items())
+    quantised = (
+        *(f"{size:,} bytes are quantised ({scheme}) and were turned back." for scheme, size in account.schemes.items()),
+        *others,
     )
     if not account.reasons:
         return quantised

@@ -4,17 +4,20 @@ Values come one tensor at a time; a model is never in memory as a whole. What lo
 pieces: a table of tokens may be most of a model.
 """
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
 from dna_zoo.text import is_printable, printable
+from pipeline.weights.account import num_bytes
 from pipeline.weights.adapters import apply_adapter
 from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors
 from pipeline.weights.experts import unstack
@@ -25,6 +28,7 @@ from pipeline.weights.quantised import dequantise
 from pipeline.weights.reparametrised import multiply_out
 from pipeline.weights.safetensors_file import SafetensorsFile
 from pipeline.weights.slices import is_sliced, join_slices, slice_key
+from pipeline.weights.state_dict import StateDict, choose_set
 from pipeline.weights.torch_file import TorchFile
 from zoo.layout import Layout
 from zoo.tensors import FLOATING, TensorHeader, TensorSpec
@@ -44,16 +48,22 @@ Float32 = npt.NDArray[np.float32]
 _WeightFile = SafetensorsFile | TorchFile | GgufFile
 
 
-def _open(path: Path, state_dict: str | None) -> _WeightFile:
+def _open(path: Path, state_dict: str | None, *, is_part: bool) -> _WeightFile:
     try:
         if path.suffix == ".gguf":
             return GgufFile(path)
-        return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path, state_dict)
+        if path.suffix == ".safetensors":
+            return SafetensorsFile(path)
+        return TorchFile(path, state_dict, is_part=is_part)
     except OSError as error:
         raise ExtractError(
             f"{str(path)!r} cannot be read ({error.strerror or error}).",
             hint="Check the file's permissions and the disk.",
         ) from error
+
+
+def _measured(tensor: StoredTensor) -> tuple[int, int]:
+    return prod(tensor.header.shape), num_bytes(tensor.header)
 
 
 def _require_name(name: str, path: Path) -> None:
@@ -74,6 +84,31 @@ def _require_shape(header: TensorHeader, path: Path) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Renamed:
+    """A file that knows a tensor under another name than the model does."""
+
+    file: _WeightFile
+    name: str
+
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]:
+        return self.file.chunks(replace(header, name=self.name), size)
+
+    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+        return self.file.array(replace(header, name=self.name))
+
+    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+        return self.file.entry(replace(header, name=self.name), index)
+
+
+def _called(name: str, tensor: StoredTensor) -> StoredTensor:
+    """The tensor under this name."""
+    if name == tensor.header.name:
+        return tensor
+    file = _Renamed(file=cast(_WeightFile, tensor.file), name=tensor.header.name)
+    return replace(tensor, header=replace(tensor.header, name=name), file=file, key=None)
+
+
 class WeightReader:
     """The tensors of a model, read when asked for: `with WeightReader(files) as reader`.
 
@@ -86,6 +121,7 @@ class WeightReader:
         self.files = files
         self._base = WeightReader(files.base) if files.base else None
         self._opened: list[_WeightFile] = []
+        self._chosen: StateDict | None = None
         self._stored: Tensors | None = None
         self._assembled: Tensors | None = None
 
@@ -103,7 +139,7 @@ class WeightReader:
         self._opened.clear()
         if self._base:
             self._base._close()
-        self._stored = self._assembled = None
+        self._stored = self._assembled = self._chosen = None
 
     @property
     def stored(self) -> Mapping[str, Tensor]:
@@ -136,10 +172,11 @@ class WeightReader:
         return self._assembled
 
     def _open_all(self) -> Tensors:
-        entries: Tensors = {}
+        entries: dict[str, StoredTensor] = {}
         sliced = is_sliced(self.files.paths)
+        is_part = len(self.files.paths) > 1 and not sliced
         for number, path in enumerate(self.files.paths):
-            self._opened.append(file := _open(path, self.files.state_dict))
+            self._opened.append(file := _open(path, self.files.state_dict, is_part=is_part))
             for header in file.headers:
                 _require_name(header.name, path)
                 _require_shape(header, path)
@@ -152,12 +189,25 @@ class WeightReader:
                         f"{header.name!r} is in two shards with other values, in {str(path)!r} and before it.",
                         hint="Save the model anew, so that each tensor is in one shard.",
                     )
-        return entries
+        if not is_part and self.files.paths[0].suffix != ".safetensors":
+            return dict(entries)  # What is in one pickle was chosen there.
+        name = self.files.paths[0].name if not is_part else self.files.key
+        keys = {file.key for file in self._opened if isinstance(file, TorchFile)}
+        wanted = None if self.files.state_dict in keys else self.files.state_dict
+        self._chosen = choose_set(entries, name, wanted, _measured)
+        return {name: _called(name, tensor) for name, tensor in self._chosen.tensors.items()}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was chosen where the files left a choice."""
-        return (*self.files.notes, *(note for file in self._opened for note in file.notes))
+        chosen = self._chosen.notes if self._chosen else ()
+        return (*self.files.notes, *(note for file in self._opened for note in file.notes), *chosen)
+
+    @property
+    def others(self) -> Mapping[str, int]:
+        """Sets of weights in the same files that are not read -> their bytes."""
+        known = [file.others for file in self._opened if isinstance(file, TorchFile)]
+        return dict(ChainMap(*(dict(each) for each in (*known, self._chosen.others if self._chosen else {}))))
 
     @property
     def headers(self) -> tuple[TensorHeader, ...]:

@@ -1,14 +1,14 @@
-"""Which mapping of a PyTorch checkpoint holds the model: training saves it beside counters and optimiser states."""
+"""Which tensors of a checkpoint are the model: training saves it beside counters, optimiser states and averages."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import ExtractError
 
-__all__ = ["StateDict", "choose_state_dict"]
+__all__ = ["StateDict", "choose_set", "choose_state_dict"]
 
 NOT_WEIGHTS = ("optim", "sched", "scaler", "args", "config", "hyper", "callback", "loop", "rng", "metric", "history")
 """How words begin in the names of mappings that hold no model, whatever tensors are in them."""
@@ -22,42 +22,80 @@ WRAPPERS = ("_orig_mod.", "module.", "_forward_module.", "_fsdp_wrapped_module."
 """What `torch.compile`, data parallelism and their kin put before every name."""
 
 
+Measure = Callable[[Any], tuple[int, int]]
+"""Of a tensor: how many values it has, and how many bytes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateDict:
     """The chosen tensors by name."""
 
+    key: str
+    """What `--state-dict` calls them; empty for tensors that are in nothing else."""
     tensors: dict[str, Any]
     notes: tuple[str, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
+    """Key of each set of weights that is not read -> its bytes, without what both have."""
 
 
-def choose_state_dict(loaded: Any, path: Path, wanted: str | None = None) -> StateDict:
-    """The tensors of the model in what a file holds.
+def choose_state_dict(loaded: Any, path: Path, wanted: str | None = None, *, is_part: bool = False) -> StateDict:
+    """The tensors of the model in what a file of PyTorch holds.
 
     - `wanted`: the key of the mapping to take, dots between levels.
+    - `is_part`: whether it is one of several shards; then `choose_set` chooses among the tensors of all.
 
     Without it the mapping with the most values is taken; an average of the weights wins over raw ones of its size.
     Raises `ExtractError` where there is none, or none of that key.
     """
-    found = dict(_candidates(loaded))
+    found = {key: each for key, whole in _candidates(loaded) for key, each in _sets(key, whole, is_part)}
+    wanted = None if is_part and wanted not in found else wanted
+    return _choose(found, f"{str(path)!r}", path.name, wanted, _measured)
+
+
+def choose_set(tensors: dict[str, Any], name: str, wanted: str | None, measure: Measure) -> StateDict:
+    """The same among the tensors of files that have them by name alone: an average is known by its prefix.
+
+    - `tensors`: what has a `header`, by name.
+    - `name`: of the model or its file, for what is said.
+    """
+    return _choose(dict(_apart("", tensors)), repr(name), name, wanted, measure)
+
+
+def _measured(tensor: Any) -> tuple[int, int]:
+    return tensor.numel(), tensor.numel() * tensor.element_size()
+
+
+def _choose(
+    found: Mapping[str, dict[str, Any]], where: str, name: str, wanted: str | None, measure: Measure
+) -> StateDict:
     if wanted is not None and wanted not in found:
+        keys = ", ".join(sorted(key for key in found if key))
         raise ExtractError(
-            f"{str(path)!r} holds no tensors under {wanted!r}.",
-            hint=f"Give --state-dict one of: {', '.join(sorted(key for key in found if key))}.",
+            f"{where} holds no tensors under {wanted!r}.",
+            hint=f"Give --state-dict one of: {keys}." if keys else "Leave --state-dict away: it holds one set.",
         )
     if not found:
-        raise ExtractError(f"{str(path)!r} holds no tensors by name.", hint="Save the model's `state_dict()`.")
-    sizes = {key: _size(tensors) for key, tensors in found.items()}
+        raise ExtractError(f"{where} holds no tensors by name.", hint="Save the model's `state_dict()`.")
+    sizes = {key: sum(measure(each)[0] for each in tensors.values()) for key, tensors in found.items()}
     key = wanted if wanted is not None else _chosen(sizes)
     others = sorted(other for other in found if other != key and sizes[other] > SMALL_SHARE * sizes[key])
     notes = (
         (
-            f"{path.name} holds several sets of weights: {key!r} is read, and not {', '.join(map(repr, others))};"
+            f"{name} holds several sets of weights: {key!r} is read, and not {', '.join(map(repr, others))};"
             " --state-dict KEY reads another.",
         )
         if others and wanted is None
         else ()
     )
-    return StateDict(tensors=_unwrapped(found[key]), notes=notes)
+    read = {id(tensor) for tensor in found[key].values()}
+    left = {
+        other: sum(measure(tensor)[1] for tensor in found[other].values() if id(tensor) not in read) for other in others
+    }
+    return StateDict(key=key, tensors=_unwrapped(found[key]), notes=notes, others=left)
+
+
+def _sets(key: str, tensors: dict[str, Any], is_part: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    return iter([(key, tensors)]) if is_part else _apart(key, tensors)
 
 
 def _candidates(loaded: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -68,7 +106,7 @@ def _candidates(loaded: Any, key: str = "", depth: int = 0) -> Iterator[tuple[st
         return
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
     if tensors:
-        yield from _apart(key, tensors)
+        yield key, tensors
     for name, value in loaded.items():
         yield from _candidates(value, f"{key}.{name}" if key else str(name), depth + 1)
 
@@ -81,7 +119,7 @@ def _apart(key: str, tensors: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
     below: dict[str, dict[str, str]] = {}
     for name, tensor in tensors.items():
         prefix, _, rest = name.partition(".")
-        if rest and tensor.ndim:
+        if rest and _has_axes(tensor):
             below.setdefault(prefix, {})[rest.replace(".", "")] = name
     pairs = ((one, two) for one in below if _is_average(one) for two in below if not _is_average(two))
     pair = next((pair for pair in pairs if below[pair[0]].keys() <= below[pair[1]].keys()), None)
@@ -97,8 +135,8 @@ def _apart(key: str, tensors: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
     yield f"{key}.{pair[1]}".lstrip("."), others | {name: tensors[name] for name in raws.values()}
 
 
-def _size(tensors: Mapping[str, Any]) -> int:
-    return sum(int(each.numel()) for each in tensors.values())
+def _has_axes(tensor: Any) -> bool:
+    return len(getattr(tensor, "header", tensor).shape) > 0
 
 
 def _chosen(sizes: Mapping[str, int]) -> str:

@@ -47,13 +47,18 @@ _OTHER = re.compile(r"unrecognized function|Can only|must be imported")
 class TorchFile:
     """A loaded file; the zip format (torch 1.6 and later) is mapped, the older one is read into memory."""
 
-    def __init__(self, path: Path, state_dict: str | None = None) -> None:
+    def __init__(self, path: Path, state_dict: str | None = None, *, is_part: bool = False) -> None:
+        """- `is_part`: whether it is one of several shards, whose tensors are a set together."""
         self.path = path
-        chosen = choose_state_dict(_load(path), path, state_dict)
+        chosen = choose_state_dict(_load(path), path, state_dict, is_part=is_part)
         self.schemes: dict[str, str] = {}
         """Empty: how tensors are quantised is not in this format."""
+        self.key = chosen.key
+        """Of the mapping that is read; empty for a file that is one."""
         self.notes = chosen.notes
         """What was chosen, where there was a choice."""
+        self.others = chosen.others
+        """Sets of weights that are not read -> their bytes."""
         self._tensors = chosen.tensors
         self.headers = tuple(_header(name, tensor) for name, tensor in self._tensors.items())
         self.shared = _shared(self._tensors)

@@ -244,6 +244,61 @@ def test_one_of_several_sets_of_weights_can_be_chosen(tmp_path: Path) -> None:
     assert "params, params_ema" in caught.value.hint
 
 
+def save_flat(stored: Tensors, folder: Path, kind: str) -> None:
+    """All tensors by name in a file, or every other one in each of two shards, so that each has some of both sets."""
+    if "shards" not in kind:
+        save_file(stored, folder / "model.safetensors")
+        return
+    end = "safetensors" if kind.startswith("safetensors") else "bin"
+    index = {name: f"model-{1 + place % 2:05}-of-00002.{end}" for place, name in enumerate(stored)}
+    for file in {*index.values()}:
+        held = {name: value for name, value in stored.items() if index[name] == file}
+        (save_file if end == "safetensors" else torch.save)(held, folder / file)
+    start = "model" if end == "safetensors" else "pytorch_model"
+    (folder / f"{start}.{end}.index.json").write_text(json.dumps({"weight_map": index}))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "safetensors, shards", "bin, shards"])
+def test_an_average_beside_raw_weights_is_known_by_its_prefix_in_every_container(tmp_path: Path, kind: str) -> None:
+    own, raw, rest = model(), model(5), {"step": torch.tensor(3.0)}
+    save_flat(_beside("net.", raw, "net_ema.", {n.replace(".", ""): v for n, v in own.items()}) | rest, tmp_path, kind)
+    home = tmp_path / "home"
+    files = {
+        key: fetch(ModelRequest(name=str(tmp_path), state_dict=key), home=home) for key in (None, "net", "net_ema")
+    }
+    for key, values in ((None, own), ("net", raw), ("net_ema", own)):
+        with WeightReader(files[key]) as reader:
+            # Names of the average are without dots; those of the model are the raw ones'.
+            assert {*reader.tensors} == {f"net.{name}" for name in values} | {"step"}
+            assert all(torch.from_numpy(reader.tensor(f"net.{name}")).equal(value) for name, value in values.items())
+    found = extract(files[None])
+    assert found.account.others == {"net": sum(value.nbytes for value in raw.values())}
+    assert any("'net_ema' is read, and not 'net'; --state-dict KEY reads another" in note for note in found.notes)
+    assert any("bytes are of 'net', which is not read" in note for note in found.notes)
+    assert extract(files["net"]).account.others == {"net_ema": found.account.others["net"]}
+    assert len({each.digest for each in files.values()}) == 3
+    with pytest.raises(DnaZooError, match="no tensors under 'ema'") as caught:
+        extract(fetch(ModelRequest(name=str(tmp_path), state_dict="ema"), home=home))
+    assert "net, net_ema" in caught.value.hint
+
+
+def test_a_file_of_one_set_of_weights_has_none_to_choose(tmp_path: Path) -> None:
+    save_file(model(), tmp_path / "model.safetensors")
+    with pytest.raises(DnaZooError, match="no tensors under 'ema'") as caught:
+        read(tmp_path, tmp_path / "home", "ema")
+    assert "Leave --state-dict away" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "safetensors, shards", "bin, shards"])
+def test_what_wrappers_put_before_names_is_no_part_of_them_in_every_container(tmp_path: Path, kind: str) -> None:
+    save_flat({f"_orig_mod.module.{name}": value for name, value in model().items()}, tmp_path, kind)
+    with WeightReader(fetch(ModelRequest(name=str(tmp_path)), home=tmp_path / "home")) as reader:
+        assert {name: torch.from_numpy(reader.tensor(name)).equal(value) for name, value in model().items()} == (
+            dict.fromkeys(model(), True)
+        )
+        assert {*reader.stored} == {*model()}
+
+
 def test_towers_of_one_form_are_no_average_and_raw_weights(tmp_path: Path) -> None:
     torch.save(_beside("semantic.", model(), "acoustic.", model(5)), tmp_path / "net.pth")
     found = read(tmp_path, tmp_path / "home")
