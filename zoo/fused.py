@@ -11,10 +11,10 @@ from typing import Any
 
 from zoo.config import HEADS, flag_in, layer_of, number_in, part_of, text_in
 from zoo.matching import rules_of
-from zoo.rules import FusedRule
+from zoo.rules import GATE_AND_UP, FusedRule
 from zoo.tensors import Role
 
-__all__ = ["Part", "is_fused", "parts_of", "tower_config"]
+__all__ = ["Part", "gate_and_up", "is_fused", "parts_of", "tower_config"]
 
 _QUERY, _KEY, _VALUE = Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE
 
@@ -43,7 +43,12 @@ _SHARED: Mapping[str, tuple[str, str, bool]] = {
     "chatglm": ("query_key_value", "multi_query_attention", False),
 }
 """Model type -> the last part of a name, the setting that says whether heads share keys, and what that is where it is
-not said: if they do, all of a kind lie together, else by head."""
+not said: if they do, all of a kind lie together, else by head. ChatGLM's is that of `SelfAttention.forward` in the
+`modeling_chatglm.py` of ChatGLM2, ChatGLM3 and GLM-4 (THUDM), which splits [heads, groups, groups] where
+`multi_query_attention` is set and (heads, 3 widths) where not; ChatGLM-6B's has no such setting and only the latter."""
+_GATES: Mapping[str, tuple[str, str]] = {"chatglm": ("dense_h_to_4h", "ffn_hidden_size")}
+"""Model type -> the last part of the name of a matrix that is gate and up one after the other where it has twice as
+many rows as the setting says: `MLP` in the same files halves what it gives (`swiglu`). ChatGLM-6B has no gate."""
 IN_BLOCKS: Mapping[str, tuple[int, tuple[Role, ...]]] = {"codegen": (4, (_QUERY, _VALUE, _KEY))}
 """Model types whose `qkv_proj` consists of so many blocks, and what each of them holds, in this order."""
 _THIRDS = frozenset({"qkv", "in_proj_weight", "W_pack", "attn_qkv"})
@@ -76,6 +81,13 @@ class Part:
 def is_fused(stem: str) -> bool:
     """Whether the name says that it is a fused projection."""
     return rules_of(stem).fused is not None
+
+
+def gate_and_up(stem: str, rows: int, config: Mapping[str, Any]) -> FusedRule | None:
+    """The rule for a matrix that is a gate and what it gates in some model types alone; None for any other."""
+    name, setting = _GATES.get(text_in(config, "model_type"), ("", ""))
+    width = number_in(config, setting)
+    return GATE_AND_UP if stem.rpartition(".")[2] == name and width and rows == 2 * width else None
 
 
 def tower_config(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:

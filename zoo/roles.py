@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.blocks import Place, place_tensors
 from zoo.config import text_in
-from zoo.fused import Part, parts_of
+from zoo.fused import Part, gate_and_up, parts_of
 from zoo.matching import Met, rules_of
 from zoo.rules import BUFFER_RULES, FusedRule, Rule
 from zoo.signs import FreeSigns, find_free_signs, with_free_signs
@@ -122,9 +122,11 @@ def _describe_by_name(header: TensorHeader, checkpoint: _Checkpoint) -> tuple[Te
     if buffer is not None:
         rows = Axis.POSITION if buffer is Role.POSITION_EMBEDDING else Axis.RESIDUAL
         return (replace(_plain(header, checkpoint), role=buffer, row_axis=rows, kind=TensorKind.BUFFER),)
-    fused = checkpoint.rules[header.name].fused if len(header.shape) == 2 else None
-    if fused is not None:
-        return _split(header, fused, checkpoint)
+    if len(header.shape) == 2:
+        known = checkpoint.rules[header.name].fused
+        fused = known or gate_and_up(_stem(header.name), header.shape[0], checkpoint.config)
+        if fused is not None:
+            return _split(header, fused, checkpoint)
     spec = _with_role(header, checkpoint)
     original = checkpoint.ties.get(header.name)
     return (spec if original is None else replace(spec, kind=TensorKind.TIED, tied_to=original),)

@@ -12,6 +12,7 @@ from zoo.tensors import Axis, Role
 __all__ = [
     "BUFFER_RULES",
     "FUSED_RULES",
+    "GATE_AND_UP",
     "KERNEL_RULES",
     "MATRIX_RULES",
     "BufferRule",
@@ -194,12 +195,13 @@ KERNEL_RULES: tuple[Rule, ...] = (
 )
 """For convolution kernels; the shape decides for those that match no rule."""
 
+GATE_AND_UP = FusedRule(_ending(r"gate_up_proj"), (Role.FFN_IN, Role.FFN_IN), labels=("gate", "up"))
 FUSED_RULES: tuple[FusedRule, ...] = (
     FusedRule(_ending(r"crossattention\.c_attn"), (_KEY, _VALUE), conv1d=True),
     FusedRule(_ending(r"c_attn"), (_QUERY, _KEY, _VALUE), conv1d=True),
     FusedRule(_ending(r"qkv|qkv_proj|attn_qkv|in_proj_weight|Wqkv|W_pack"), (_QUERY, _KEY, _VALUE)),
     FusedRule(_ending(r"query_key_value|wqkv"), (_QUERY, _KEY, _VALUE), is_ambiguous=True),
-    FusedRule(_ending(r"gate_up_proj"), (Role.FFN_IN, Role.FFN_IN), labels=("gate", "up")),
+    GATE_AND_UP,
 )
 """Which parts there are, in the usual order; `zoo.fused` knows where they lie."""
 

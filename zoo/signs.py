@@ -39,6 +39,8 @@ _GATES = {
     "ffn_up_shexp": "ffn_gate_shexp",
 }
 """What is gated -> what gates it, in one module."""
+_BOTH = {"Wi": "Wo", "dense_h_to_4h": "dense_4h_to_h"}
+"""Gate and up in one matrix (ModernBERT, ChatGLM) -> what leaves the module, which reads half as many units."""
 _UP = re.compile(r"(?:^|\.)(?:up_proj|w3|v1|wi_1|ffn_up(?:_shexp)?|Wi)\.weight$|\[up\]$")
 _HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
@@ -125,8 +127,8 @@ def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
         prefix = f"{module}." if module else ""
         if last in _GATES and f"{prefix}{_GATES[last]}" in shapes:
             found.add(module)
-        if last == "Wi" and shape[0] == 2 * shapes.get(f"{prefix}Wo", (0, 0))[1] > 0:
-            found.add(module)  # Both in one matrix (ModernBERT).
+        if last in _BOTH and shape[0] == 2 * shapes.get(f"{prefix}{_BOTH[last]}", (0, 0))[1] > 0:
+            found.add(module)
     return frozenset(found)
 
 

@@ -130,6 +130,16 @@ KINDS: dict[str, tuple[str, dict[str, Any], list[tuple[int, int, int | None]]]] 
         {"model_type": "chatglm", "multi_query_attention": True, "multi_query_group_num": 1, "num_attention_heads": 4},
         [(0, 64), (64, 80), (80, 96)],
     ),
+    "keys shared by groups": (
+        "query_key_value",
+        {"model_type": "chatglm", "multi_query_attention": True, "multi_query_group_num": 4, "num_attention_heads": 16},
+        [(0, 64), (64, 80), (80, 96)],
+    ),
+    "no keys shared": (
+        "query_key_value",
+        {"model_type": "chatglm", "num_attention_heads": 4, "inner_hidden_size": 64},
+        [(0, 8, 24), (8, 16, 24), (16, 24, 24)],
+    ),
     "keys in a part of the config": (
         "Wqkv",
         {"model_type": "dbrx", "n_heads": 4, "attn_config": {"kv_n_heads": 1}},
@@ -181,3 +191,24 @@ def test_gate_and_up_are_a_matrix_each() -> None:
     specs = describe_tensors([header], {"model_type": "phi3"})
     assert [spec.name.rpartition("[")[2] for spec in specs] == ["gate]", "up]"]
     assert [(spec.role, spec.row_slice) for spec in specs] == [(Role.FFN_IN, (0, 64)), (Role.FFN_IN, (64, 128))]
+
+
+@pytest.mark.parametrize(
+    ("config", "is_split"),
+    [
+        ({"model_type": "chatglm", "ffn_hidden_size": 64}, True),
+        ({"model_type": "chatglm", "inner_hidden_size": 128}, False),
+        ({"model_type": "gpt_neox", "ffn_hidden_size": 64}, False),
+    ],
+)
+def test_the_gate_of_chatglm_is_apart_from_what_it_gates(config: dict[str, Any], is_split: bool) -> None:
+    module = "transformer.encoder.layers.0.mlp"
+    headers = [
+        TensorHeader(name=f"{module}.dense_h_to_4h.weight", shape=(128, 32), dtype="F32"),
+        TensorHeader(name=f"{module}.dense_4h_to_h.weight", shape=(32, 64 if is_split else 128), dtype="F32"),
+    ]
+    *enter, leave = describe_tensors(headers, config)
+    assert {spec.role for spec in enter} == {Role.FFN_IN} and leave.role is Role.FFN_OUT
+    known = [(spec.row_slice, spec.free_row_signs) for spec in enter]
+    assert known == ([((0, 64), False), ((64, 128), True)] if is_split else [(None, False)])
+    assert leave.free_col_signs is is_split
