@@ -23,7 +23,7 @@ def may_differ(config: Config) -> bool:
 
 
 def wiring_version(config: Config) -> tuple[str, ...]:
-    """What the results of a model depend on beside its names and those of version 7 of extract; empty for most.
+    """What the results of a model depend on beside its names and the version of extract; empty for most.
 
     Types whose names always agreed with their code are what they were.
     """
