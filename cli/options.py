@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "ToleranceOption",
     "VerboseOption",
     "WideOption",
+    "finite",
     "flag",
 ]
 
@@ -35,6 +37,13 @@ EVERYWHERE = "Options of every command, before or after its name"
 def flag(*names: str, help: str, panel: str | None = None) -> Any:
     """An option that takes no value."""
     return typer.Option(*names, help=help, rich_help_panel=panel)
+
+
+def finite(value: float) -> float:
+    """The number, of an option. Raises `BadParameter` for NaN and infinity, which no range of an option keeps out."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 FormatOption = Annotated[
@@ -80,6 +89,7 @@ ToleranceOption = Annotated[
         "--tolerance",
         metavar="X",
         min=0.0,
+        callback=finite,
         help="How far apart two numbers may be, relatively, and still be the same.",
     ),
 ]

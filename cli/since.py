@@ -18,7 +18,8 @@ def moment_of(text: str, now: dt.datetime) -> dt.datetime:
         if span:
             return now - dt.timedelta(**{UNITS[span[2]]: int(span[1])})
         found = dt.datetime.fromisoformat(text)
+        # Near the first and the last year there are times of day that UTC has no date for.
+        return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError) as error:
         hint = "Give a span such as 30m, 12h, 7d or 2w, or a date such as 2026-11-01 or 2026-11-01T08:00."
         raise SettingsError(f"`--since` is {text!r}.", hint=hint) from error
-    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from cli.completion import mined_keys
 from cli.documents import combination_document
 from cli.numbers import fixed
-from cli.options import ForceOption, FormatOption, TextsOption, flag
+from cli.options import ForceOption, FormatOption, TextsOption, finite, flag
 from cli.output import Format
 from cli.session import session_of
 from cli.surgery import opened
@@ -40,7 +40,10 @@ def combine(
         typer.Option("--out", metavar="DIR", help="Folder for the combined model.", show_default=False),
     ] = None,
     weights: Annotated[
-        float, typer.Option("--weights", min=0, max=1, metavar="SHARE", help="Share of B in the combined model.")
+        float,
+        typer.Option(
+            "--weights", min=0, max=1, callback=finite, metavar="SHARE", help="Share of B in the combined model."
+        ),
     ] = 0.5,
     curve: Annotated[bool, flag("--curve", help="Take the loss at 11 places of the line; else at 5.")] = False,
     no_rotations: Annotated[

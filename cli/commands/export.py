@@ -8,7 +8,7 @@ import typer
 
 from cli.completion import mined_keys
 from cli.numbers import count
-from cli.options import RunOption, flag
+from cli.options import RunOption, finite, flag
 from cli.session import session_of
 from cli.tables import escaped, make_facts
 from dna_zoo.errors import NotMinedError, SettingsError
@@ -66,7 +66,10 @@ def export(
         ),
     ] = None,
     width: Annotated[
-        float, typer.Option("--width", min=3, metavar="CM", help="Width of the page, for .tex, in centimetres.")
+        float,
+        typer.Option(
+            "--width", min=3, callback=finite, metavar="CM", help="Width of the page, for .tex, in centimetres."
+        ),
     ] = 12.1,
     list_columns: Annotated[
         bool, flag("--list", help="Say which columns the table has and what they mean, and write nothing.")

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from cli.completion import mined_keys
 from cli.documents import model_entry_document
 from cli.numbers import UNKNOWN, byte_size, count, fixed, moment, signed
-from cli.options import FormatOption, ModelArgument, TierOption, flag
+from cli.options import FormatOption, ModelArgument, TierOption, finite, flag
 from cli.output import Format
 from cli.session import session_of
 from cli.tables import Column, escaped, make_table
@@ -42,6 +42,8 @@ TAG_EXAMPLES = ("dna-zoo models tag minilm-l6 paper baseline", "dna-zoo models t
 VERSIONS_EXAMPLES = ("dna-zoo models versions my-model",)
 PRUNE_EXAMPLES = ("dna-zoo models prune", "dna-zoo models prune --delete")
 
+MOST_DAYS = 36_500
+"""More than any file is old."""
 Class = Literal["smooth", "structured", "noisy", "sparse", "dense"]
 
 
@@ -225,6 +227,8 @@ def rm(
     output = session.output()
     with session.database() as database:
         for key in keys:
+            database.artifacts_of(key)  # Raises for one that is not there, before anything is taken away.
+        for key in dict.fromkeys(keys):
             if dry_run:
                 kept, artifacts = len(database.model_versions(key)), database.artifacts_of(key)
                 size = byte_size(sum(each.num_bytes for each in artifacts))
@@ -239,7 +243,12 @@ def rm(
 def prune(
     context: typer.Context,
     deletes: Annotated[bool, typer.Option("--delete/--dry-run", help="Delete them, or only show them.")] = False,
-    days: Annotated[float, typer.Option(min=0, metavar="N", help="Leave what may go on alone for so many days.")] = 7,
+    days: Annotated[
+        float,
+        typer.Option(
+            min=0, max=MOST_DAYS, callback=finite, metavar="N", help="Leave what may go on alone for so many days."
+        ),
+    ] = 7,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Show stages and runs on this disk that nothing needs, and delete them if asked to."""
@@ -283,6 +292,8 @@ def _chosen(columns: str | None) -> tuple[str, ...]:
         if name not in COLUMNS:
             hint = did_you_mean(name, COLUMNS) or f"Use some of: {', '.join(COLUMNS)}."
             raise SettingsError(f"The list of models has no column {name!r}.", hint=hint)
+    if not names:
+        raise SettingsError("`--columns` names no column.", hint=f"Use some of: {', '.join(COLUMNS)}.")
     return names
 
 

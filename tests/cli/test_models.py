@@ -58,6 +58,12 @@ def test_a_removed_model_is_gone_with_its_files(
     assert invoke("models", "rm", "alpha").exit_code == 1
 
 
+def test_nothing_is_removed_where_one_of_the_names_is_of_no_model(invoke: Invoke, ask: Callable[..., Any]) -> None:
+    assert invoke("models", "rm", "alpha", "alhpa").exit_code == 1
+    assert "alpha" in [each["model"] for each in ask("models")]
+    assert invoke("models", "rm", "alpha", "beta", "alpha").stderr.count("alpha:") == 1
+
+
 def test_prune_deletes_only_when_it_is_told_to(invoke: Invoke, environment: dict[str, str]) -> None:
     folder = Path(environment["DNA_ZOO_HOME"]) / "stages" / "fit" / "00" / "00000000"
     assert "1 folder in" in invoke("models", "prune").stderr and folder.exists()

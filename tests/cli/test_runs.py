@@ -62,7 +62,10 @@ def test_a_time_is_a_span_or_a_date(text: str, time: dt.datetime) -> None:
     assert moment_of(text, NOW) == time
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7", "d", "-7d", "999999w", "2026-13-01"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "7", "d", "-7d", "999999w", "2026-13-01", "9999-12-31T23:00-12:00", "0001-01-01T00:00+14:00"],
+)
 def test_any_other_time_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--since"):
         moment_of(text, NOW)
@@ -76,6 +79,13 @@ def test_any_other_time_is_refused(text: str) -> None:
         ("runs", "run-1", "--diff", "run-1", PARTIAL),
         ("runs", "--status", "asleep"),
         ("runs", "--since", "soon"),
+        ("runs", "--diff", "run-1", PARTIAL, "--tolerance", "nan"),
+        ("runs", "--diff", "run-1", PARTIAL, "--tolerance", "inf"),
+        ("models", "prune", "--days", "nan"),
+        ("models", "prune", "--days", "1e300"),
+        ("models", "--columns", ","),
+        ("export", "catalog.tex", "--width", "nan"),
+        ("combine", "alpha", "beta", "--weights", "nan"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(invoke: Invoke, arguments: tuple[str, ...]) -> None:
