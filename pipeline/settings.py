@@ -44,6 +44,8 @@ Schedule = Literal["constant", "cosine", "cosine-restarts", "one-cycle", "platea
 
 
 DEVICE_NAMES = r"auto|cpu|cuda(:\d{1,3})?"
+LARGEST_SEED = 2**63 - 1
+"""What a database keeps."""
 Kind = TypeVar("Kind")
 
 
@@ -275,7 +277,9 @@ class MineSettings:
     allow_partial: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 0, f"`seed` is {self.seed}.", "Give an integer of at least 0.")
+        _require(
+            0 <= self.seed <= LARGEST_SEED, f"`seed` is {self.seed}.", f"Give an integer from 0 to {LARGEST_SEED}."
+        )
         _require(
             not self.device.startswith("mps"),
             "`--device mps` is not supported: a fit keeps exact sums in float64, which MPS does not have.",

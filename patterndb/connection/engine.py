@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 )
 
 from dna_zoo.errors import ConnectionLostError, DamagedRowsError, DnaZooError, RecordRefusedError, StoreError
-from dna_zoo.text import without_secrets
+from dna_zoo.text import is_printable, without_secrets
 from patterndb.connection.places import NO_ROOM, UNWRITABLE, explain, require_disk, unchanged, way_to_open
 from patterndb.connection.retry import Patience
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.engine import ExceptionContext
 
 __all__ = [
     "BUSY_SECONDS",
@@ -122,6 +123,8 @@ def parse_url(text: str) -> URL:
     if _is_cut(url) or (backend == "sqlite" and (url.host or url.username or url.password or url.port)):
         raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=CUT_HINT)
     if backend in ("postgres", "postgresql"):
+        if not is_printable(text):  # A driver could not encode it, or would cut it at a NUL.
+            raise StoreError(f"{without_password(text)!r} is not a database URL.", hint=CUT_HINT)
         return url.set(drivername="postgresql+psycopg", host=url.host and unquote(url.host))
     if backend != "sqlite":
         raise StoreError(f"dna-zoo keeps no patterns in {backend!r} databases.", hint=URL_HINT)
@@ -259,6 +262,7 @@ class Transactions:
         self.patience = patience
         self.is_known_to_answer = False
         event.listen(self._engine, "connect", self._note_answer)
+        event.listen(self._engine, "handle_error", _tell_of_value)
 
     def _note_answer(self, connection: object, record: object) -> None:
         self.is_known_to_answer = True
@@ -291,6 +295,8 @@ class Transactions:
                 with engine.connect() as connection:
                     self.is_known_to_answer = True
                     yield connection
+            except DataError as error:
+                raise _not_taken(error.orig or error) from error
             except SQLAlchemyError as error:
                 raise translate(error, self._engine.url) from error
             except UNREADABLE as error:
@@ -318,6 +324,22 @@ class Transactions:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
     ) -> None:
         self.close()
+
+
+def _tell_of_value(context: "ExceptionContext") -> None:
+    """Raise `RecordRefusedError` where a driver cannot even hand a value on: text that no encoding has, as a name typed
+    in another encoding becomes, or a number of more than 64 bits. What it raises is no error of databases, and would be
+    taken for damage."""
+    error = context.original_exception
+    if isinstance(error, UnicodeEncodeError | OverflowError):
+        raise _not_taken(error) from error
+
+
+def _not_taken(error: BaseException) -> RecordRefusedError:
+    """The error for a value that no database can be given."""
+    reason = without_secrets(str(error).strip().partition("\n")[0]).rstrip(".")
+    hint = "Check the names and numbers that were given: text is UTF-8, and a number has at most 64 bits."
+    return RecordRefusedError(f"The database takes no such value ({reason}).", hint=hint)
 
 
 def translate(error: SQLAlchemyError, url: URL) -> StoreError:

@@ -7,9 +7,10 @@ held against its digests (`patterndb.patterns.digests`).
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, RowMapping, cast, select
 
 from patterndb.connection.floats import join_special, join_special_columns
 from patterndb.patterns import rows
@@ -86,15 +87,18 @@ def chosen_columns() -> dict[str, ColumnElement[Any]]:
     found: dict[str, ColumnElement[Any]] = {
         "preset": settings["preset"].as_string(),
         "budget": settings["fit", "budget"].as_float(),
-        "epochs": settings["fit", "epochs"].as_integer(),
-        "seed": settings["seed"].as_integer(),
+        # PostgreSQL's plain integer has 32 bits: one number beyond it would end every list of models.
+        "epochs": cast(settings["fit", "epochs"].as_string(), BigInteger),
+        "seed": settings["seed"].as_string(),
     }
     return {name: column.label(f"chosen_{name}") for name, column in found.items()}
 
 
 def chosen_settings(row: RowMapping) -> ChosenSettings:
     """The record of a row with `chosen_columns`."""
-    return ChosenSettings(**{each.name: row[f"chosen_{each.name}"] for each in fields(ChosenSettings)})
+    values = {each.name: row[f"chosen_{each.name}"] for each in fields(ChosenSettings)}
+    seed = values["seed"]
+    return ChosenSettings(**values | {"seed": None if seed is None else int(Decimal(seed))})
 
 
 SUMMARY_COLUMNS = (PATTERNS.c.id, PATTERNS.c.digests, *SUMMARY.columns)

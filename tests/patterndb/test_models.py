@@ -25,6 +25,15 @@ class TestModels:
         assert new.fit and (entry.r2, entry.null_r2) == (new.fit.r2, new.fit.means_null_r2)
         assert entry.gain == new.fit.gain_beyond_means
 
+    def test_a_seed_and_epochs_of_64_bits_are_listed_like_others(self, database: PatternDatabase) -> None:
+        large = make_pattern("alpha")
+        fit = large.settings["fit"] | {"epochs": 2**62 + 1}
+        save_patterns(database, replace(large, settings=large.settings | {"seed": 2**63 - 1, "fit": fit}))
+        save_patterns(database, make_pattern("beta", run="two"))
+        assert [each.chosen.seed for each in database.models()] == [2**63 - 1, 0]
+        (found, *_) = database.models(by="epochs")
+        assert (found.model.key, found.chosen.epochs) == ("alpha", 2**62 + 1)
+
     def test_versions_are_every_pattern_of_the_key_the_newest_first(self, database: PatternDatabase) -> None:
         save_patterns(database, make_pattern("alpha", 1, run="one"), make_pattern("alpha", 2, run="two"))
         save_patterns(database, make_pattern("beta"))

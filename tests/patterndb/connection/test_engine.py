@@ -3,15 +3,17 @@
 import datetime as dt
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from sqlalchemy import delete, func, insert, make_url, select, text
 
-from dna_zoo.errors import StoreError
+from dna_zoo.errors import RecordRefusedError, StoreError
 from patterndb.connection import engine
 from patterndb.connection.engine import masked, parse_url, without_password
+from patterndb.models import ModelFilter
 from patterndb.store import PatternDatabase
 from patterndb.tables import RUNS
 from tests.support.patterns import make_pattern, save_patterns
@@ -31,6 +33,21 @@ def test_one_transaction_sees_one_state(database: PatternDatabase) -> None:
 def test_what_is_no_value_of_a_row_is_not_taken_for_damage(database: PatternDatabase) -> None:
     with pytest.raises(ValueError, match="a bug"), database._reading():
         raise ValueError("a bug")
+
+
+@pytest.mark.parametrize("ask", [lambda database: database.models(ModelFilter(text="\udcff")),
+    lambda database: database.load_pattern("\udcff"), lambda database: database.runs(limit=10**23),
+    lambda database: database.start_run("\udcff", {})])  # fmt: skip
+def test_a_value_that_no_driver_takes_is_not_taken_for_damage(
+    ask: Callable[[PatternDatabase], object], database: PatternDatabase
+) -> None:
+    with pytest.raises(RecordRefusedError, match="takes no such value"):
+        ask(database)
+
+
+def test_a_server_whose_url_is_no_text_is_refused() -> None:
+    with pytest.raises(StoreError, match="not a database URL"):
+        PatternDatabase.open("postgresql://me\udcff@localhost/zoo")
 
 
 def test_times_of_any_zone_come_back_as_utc(database: PatternDatabase) -> None:
