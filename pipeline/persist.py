@@ -20,9 +20,11 @@ from patterndb.store import PatternDatabase
 from pipeline.kept.artifacts import ArtifactStore
 from pipeline.kept.stages import content_key, write_json
 
-__all__ = ["PERSIST_VERSION", "are_intact", "persist", "summary_of", "write_run_folder"]
+__all__ = ["PERSIST_VERSION", "RUN_LOG", "are_intact", "persist", "summary_of", "write_run_folder"]
 
 PERSIST_VERSION = "3"
+RUN_LOG = "run.log"
+"""The file beside the models' folders in which a run says what it does."""
 TIMES = {"seconds"}
 """Keys left out of the run's files, which are to be the same whenever and however often they are written."""
 
@@ -68,10 +70,10 @@ def _found_again(
 
 def _as_folder(key: str) -> str:
     """A model's key as the name of one folder. A Hub id's slash becomes `--`; what else a folder cannot be called
-    is replaced, with a hash so that two keys never share a folder."""
+    is replaced, with a hash so that two keys never share a folder, and that the run's log keeps its name."""
     name = key.replace("/", "--")
     safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".")
-    return name if safe == name else f"{safe}-{content_key(key)[:8]}"
+    return name if safe == name != RUN_LOG else f"{safe}-{content_key(key)[:8]}"
 
 
 def write_run_folder(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
-from pipeline.persist import are_intact, persist, summary_of, write_run_folder
+from pipeline.persist import RUN_LOG, are_intact, persist, summary_of, write_run_folder
 from tests.support.patterns import make_pattern
 
 HISTORY = ({"stack": 0, "steps": 3, "seconds": 1.5, "points": [{"loss": math.nan, "seconds": 0.5}]},)
@@ -45,6 +45,17 @@ def test_the_folder_holds_what_the_artifacts_say(tmp_path: Path, checkpoint: Pat
     for artifact in artifacts:
         content = (tmp_path / artifact.path).read_bytes()
         assert artifact.sha256 == hashlib.sha256(content).hexdigest() and artifact.num_bytes == len(content)
+
+
+def test_a_model_called_as_the_log_leaves_the_log_its_name(database: PatternDatabase, tmp_path: Path) -> None:
+    log = tmp_path / "runs" / "r" / RUN_LOG
+    log.parent.mkdir(parents=True)
+    log.write_text("what the run says\n")
+    pattern = make_pattern(RUN_LOG, run="r")
+    database.start_run("r", {}, request_key="r")
+    persist(pattern, HISTORY, None, request_key="r", home=tmp_path, database=database)
+    (found,) = database.artifacts()
+    assert log.read_text() == "what the run says\n" and (tmp_path / found.path).is_file()
 
 
 def test_a_model_without_a_fit_has_a_summary_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dna_zoo import __version__
 from patterndb.store import PatternDatabase
 from pipeline.events import OnEvent
 from pipeline.fetch.request import ModelRequest
+from pipeline.persist import RUN_LOG
 from pipeline.settings import MineSettings
 from zoo.registry import ALL_CARDS
 
@@ -53,7 +54,7 @@ class Work:
     @property
     def log(self) -> Path:
         """The run's log, which every process of this machine appends to."""
-        return self.folder / "run.log"
+        return self.folder / RUN_LOG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
