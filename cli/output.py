@@ -107,7 +107,11 @@ class Output:
     def _say(self, text: str, style: str = "") -> None:
         if self._verbosity >= 0:
             make_console(stderr=True).print(
-                printable(text, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True
+                printable(_without_typed_secrets(text), keep="\n"),
+                style=style,
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
 
 
@@ -132,14 +136,24 @@ def _is_bounded(stream: TextIO) -> bool:
 def print_error(message: str, hint: str = "", *, is_plain: bool = False) -> None:
     """Two sentences on stderr: what happened, in red, and what to do.
 
-    What was typed may be told in the first, and be a URL in the wrong place: what may be a password is hidden.
+    What was typed may be told in both, and be a URL in the wrong place: what may be a password is hidden. Hints have
+    URLs of their own, which show how one is written: there only what was typed is looked for.
     """
-    message = without_secrets(message)
+    message, hint = without_secrets(message), _without_typed_secrets(hint)
     console = make_console(stderr=True)
     style = "" if is_plain else "bold red"
     console.print(printable(message, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True)
     if hint:
         console.print(printable(hint, keep="\n"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _without_typed_secrets(text: str) -> str:
+    """The text, with the words of the command line in it without what may be a password."""
+    typed = {part for word in sys.argv[1:] for part in (word, word.partition("=")[2])}
+    for word in sorted(typed, key=len, reverse=True):
+        if (hidden := without_secrets(word)) != word:
+            text = text.replace(word, hidden)
+    return text
 
 
 def plain_json(value: Any) -> Any:

@@ -111,6 +111,20 @@ def test_a_wrong_database_ends_with_1(url: str, invoke: Invoke) -> None:
     assert len(result.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "postgresql://me:topsecret@127.0.0.1:1/zoo"),  # Its hint says what to mine.
+        ("models", "rename", "alpha", "jdbc:postgresql://h/zoo;password=topsecret"),  # Its note says the new name.
+    ],
+)
+def test_a_password_in_the_place_of_a_name_is_shown_neither_in_hints_nor_in_notes(
+    arguments: tuple[str, ...], start: Start
+) -> None:
+    said = "".join(start(*arguments).communicate())
+    assert "topsecret" not in said and "***" in said and "bug" not in said
+
+
 def test_a_password_is_never_shown(invoke: Invoke) -> None:
     result = invoke("--db", "postgresql://me:hunter2@127.0.0.1:1/zoo", "--debug", "runs")
     assert result.exit_code == 1
