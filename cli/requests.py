@@ -37,7 +37,7 @@ def model_requests(
     keep what they were asked for.
     """
     parts = (part for pair in weights for part in pair.split("=", 1))
-    if any(without_secrets(each) != each for each in (*names, *parts, *map(str, local), *local_names)):
+    if any(map(_may_be_secret, (*names, *parts, *map(str, local), *local_names))):
         hint = "Give keys, Hub ids or paths; the URL of a database belongs behind `--db`."
         raise SettingsError("What is given as a model looks like a URL or a text that holds a password.", hint=hint)
     paths = dict(_split_pair(pair) for pair in weights)
@@ -48,6 +48,15 @@ def model_requests(
         hint = "Give keys of `dna-zoo zoo`, Hub ids or directories, or `--tier N`, or `--all`."
         raise SettingsError("No model is named.", hint=hint)
     return tuple(replace(request, **how) for request in requests)
+
+
+def _may_be_secret(name: str) -> bool:
+    """Whether the name holds what may be a password; a path that is there is a path, such as `design=2` of a sweep."""
+    if without_secrets(name) == name:
+        return False
+    with suppress(OSError, RuntimeError, ValueError):  # Too long, no such user, a NUL.
+        return not Path(name).expanduser().exists()
+    return True
 
 
 def mined_hub_ids(session: Session) -> Iterator[str]:

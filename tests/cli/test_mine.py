@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from cli.requests import model_requests
+from dna_zoo.errors import SettingsError
 from pipeline.settings import PRESETS, make_settings
 from zoo.registry import CARDS, select_cards
 
@@ -84,6 +85,16 @@ def test_a_place_that_is_none_is_refused_before_anything_is_mined(
     result = mine("mine", str(tiny_model), *FAST, *options)
     assert result.exit_code != 0 and message in result.stderr and "topsecret" not in result.stderr
     assert mine("runs", "--format", "quiet").stdout == ""
+
+
+def test_a_folder_of_a_sweep_is_no_password(tmp_path: Path) -> None:
+    folder = tmp_path / "lr=0.1,design=2"
+    folder.mkdir()
+    (request,) = model_requests([str(folder)])
+    assert request.name == str(folder)
+    for missing in (f"{folder}0", f"~nobody-here/{folder.name}", f"{folder}/{'x' * 300}"):
+        with pytest.raises(SettingsError, match="a password"):
+            model_requests([missing])
 
 
 def test_json_of_mine_holds_the_run_and_what_show_gives(mine: Mine, tiny_model: Path) -> None:
