@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float32, Float64
 
 __all__ = ["AdditiveModel", "WhichMeans", "additive_model"]
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 
 class WhichMeans(TypedDict):

@@ -20,8 +20,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from cattrs import Converter
 from filelock import FileLock
 from safetensors import SafetensorError
@@ -31,6 +29,7 @@ from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageR
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
 from pipeline.analyse.stage import analyse_model
+from pipeline.arrays import Float32
 from pipeline.dna.contents import DnaContents
 from pipeline.dna.file import DNA_FILE, SHUFFLED_FILE, is_whole, write_dna
 from pipeline.dna.format_2 import OLD_FILE, read_networks
@@ -248,7 +247,7 @@ class Chain:
     def _analyse(self, reader: WeightReader, inventory: Inventory, orders: Orders) -> Finished:
         settings, device, seed = self.settings.analysis, self.settings.device, self.settings.seed
 
-        def load(spec: TensorSpec, rows: Rows) -> npt.NDArray[np.float32]:
+        def load(spec: TensorSpec, rows: Rows) -> Float32:
             if not spec.is_matrix:
                 return reader.matrix(spec)
             return canonicalise_pieces(reader.pieces(spec), orders[spec.name], rows)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Literal, TypedDict, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.additive import additive_model
+from pipeline.arrays import Float32, Float64
 from pipeline.decomposition import singular_values
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 NullKind = Literal["shuffle", "rotate", "gaussian", "means", "reorder"]
-Float32 = npt.NDArray[np.float32]
 
 
 def shuffle(matrix: Float32, rng: np.random.Generator) -> Float32:
@@ -38,13 +37,7 @@ def shuffle(matrix: Float32, rng: np.random.Generator) -> Float32:
     return np.ascontiguousarray(rng.permutation(matrix.ravel()).reshape(matrix.shape))
 
 
-def rotate(
-    matrix: Float32,
-    rng: np.random.Generator,
-    *,
-    cols: bool = True,
-    singular: npt.NDArray[np.float64] | None = None,
-) -> Float32:
+def rotate(matrix: Float32, rng: np.random.Generator, *, cols: bool = True, singular: Float64 | None = None) -> Float32:
     """The same mean row and the same singular values about it, with Haar-random singular vectors: the null of whatever
     goes beyond the mean row and the spectrum.
 
@@ -62,7 +55,7 @@ def rotate(
     return np.ascontiguousarray((left * values.astype(np.float32)) @ right.T + mean)
 
 
-def values_to_turn(matrix: Float32, *, cols: bool = True) -> npt.NDArray[np.float64]:
+def values_to_turn(matrix: Float32, *, cols: bool = True) -> Float64:
     """The singular values of a matrix (R, C) less its mean row, descending: min(R - 1, C) of them, float64.
 
     - `cols`: whether there is a mean row to take out; without it min(R, C) values.

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from safetensors.numpy import load, save
 
 from dna_zoo.files import whole_file
+from pipeline.arrays import Float32, Float64, Indices
 from pipeline.decomposition import Spectrum, decompose
 from zoo.tensors import Axis, TensorSpec
 
@@ -60,9 +61,7 @@ ORDER_FILE = "order.safetensors"
 ORDER_PARTS = ("rows", "cols", "row_signs", "col_signs")
 """Arrays of an order that are kept, where it has them."""
 
-Rows = npt.NDArray[np.intp] | slice
-Float64 = npt.NDArray[np.float64]
-Float32 = npt.NDArray[np.float32]
+Rows = Indices | slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

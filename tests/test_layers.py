@@ -23,6 +23,7 @@ PACKAGES = {
 """Package -> packages that it may import."""
 SHARED = {
     "additive",
+    "arrays",
     "decomposition",
     "devices",
     "events",

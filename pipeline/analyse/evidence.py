@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.records import Statistic
+from pipeline.arrays import Float64
 
 __all__ = [
     "NUM_RECOMBINATIONS",
@@ -40,8 +41,6 @@ NUM_RECOMBINATIONS = 9_999
 """Where there are more, so many are drawn; then no p is below 2 / (this + 1)."""
 TOLERANCE = 1e-12
 """Sums that differ by less than this share of the largest are ties: they are added up in different orders."""
-
-Float64 = npt.NDArray[np.float64]
 
 
 def rank_p(value: float, draws: Sequence[float]) -> float | None:

@@ -9,13 +9,13 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from patterndb.records import RELATED, ModelRecord
 from patterndb.similarity import is_fingerprint, kind_distances, weights_distances
+from pipeline.arrays import Float64, Indices
 
 __all__ = ["LineageGroups", "find_related", "group_lineages", "leave_out_fingerprint"]
 
 SAME_WEIGHTS = 1e-3
 """Statistics at a smaller distance are of the same weights in another order, which changes them by less than 1e-4."""
 
-Float64 = npt.NDArray[np.float64]
 Place = int | str
 """The index of a mined model, or the name of one that is not mined."""
 
@@ -24,7 +24,7 @@ Place = int | str
 class LineageGroups:
     """The lineage of each model."""
 
-    lineages: npt.NDArray[np.intp]
+    lineages: Indices
     """(models,): numbers of lineages, by first appearance."""
     names: tuple[str, ...]
     """Of each lineage: the earliest known ancestor, mined or not."""

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float64, Indices
 
 __all__ = [
     "MAX_LABELLINGS",
@@ -28,8 +29,7 @@ MAX_LABELLINGS = 9_999
 TOLERANCE = 1e-9
 """Relative tolerance, since two labellings that make the same partition may differ by rounding."""
 
-Labels = npt.NDArray[np.intp]
-Float64 = npt.NDArray[np.float64]
+Labels = Indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

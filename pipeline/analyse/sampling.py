@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Indices
 
 __all__ = ["NUM_SAMPLES", "interval", "random_rows"]
 
@@ -17,10 +18,8 @@ NUM_SAMPLES = 4
 """Further samples of a tensor that is sampled: half the default number of nulls, and cheaper each."""
 COVERAGE = 0.95
 
-Rows = npt.NDArray[np.intp]
 
-
-def random_rows(num_rows: int, count: int, rng: np.random.Generator) -> Rows:
+def random_rows(num_rows: int, count: int, rng: np.random.Generator) -> Indices:
     """Different rows, all equally likely: (count,), ascending."""
     return np.sort(rng.choice(num_rows, count, replace=False)).astype(np.intp)
 

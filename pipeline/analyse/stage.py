@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from patterndb.records import SignatureRecord, Statistic
 from pipeline.analyse.aggregation import TensorAnalysis, log_ratio, pool
@@ -21,6 +20,7 @@ from pipeline.analyse.signature import make_signature
 from pipeline.analyse.statistics.products import measure_products
 from pipeline.analyse.statistics.spectra import NUM_BANDS
 from pipeline.analyse.tensor import Loader, Task, analyse_matrices, analyse_vector
+from pipeline.arrays import Float32
 from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
 from pipeline.fingerprint.named_tensors import NamedTensors, measure_named_tensors
 from pipeline.order import EVERY_ROW
@@ -30,7 +30,6 @@ from zoo.tensors import Role, TensorKind, TensorSpec
 __all__ = ["ModelAnalysis", "RoleAnalysis", "analyse_model", "summarise"]
 
 
-Float32 = npt.NDArray[np.float32]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 OnProgress = Callable[[int, int], None]
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import squareform
 
@@ -22,7 +21,8 @@ from patterndb.multiplicity import q_values
 from patterndb.records import SignatureEntry
 from patterndb.similarity import align, all_distances
 from pipeline.analyse.lineage_groups import find_related, group_lineages
-from pipeline.analyse.permutation_tests import blocks_of_lineages, deal_labels, least_p
+from pipeline.analyse.permutation_tests import Labels, blocks_of_lineages, deal_labels, least_p
+from pipeline.arrays import Float64
 
 __all__ = [
     "FEWEST_MODELS",
@@ -41,9 +41,6 @@ NOT_ENOUGH = "not enough models"
 ALPHA = 0.05
 LEVELS = ("modality", "architecture", "family", "lineage", "profile")
 SAME_SOURCE = "the class comes from the same statistics"
-
-Float64 = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

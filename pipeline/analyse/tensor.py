@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.analyse.aggregation import Measured, TensorAnalysis, is_sign_free
 from pipeline.analyse.measures.host import OnHost, measure_values, put_in_order
 from pipeline.analyse.measures.versions import Found, Measures, Version, which_means
 from pipeline.analyse.sampling import NUM_SAMPLES, random_rows
 from pipeline.analyse.statistics.spectra import FEWEST_PLACES, measure_places
+from pipeline.arrays import Float32, Float64, Indices
 from pipeline.memory import give_back
 from pipeline.nulls import (
     NULLS,
@@ -40,8 +40,6 @@ __all__ = ["Loader", "Task", "analyse_matrices", "analyse_tensor", "analyse_vect
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
 """Statistics that their null shares by construction: reported without one."""
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 Loader = Callable[[TensorSpec, Rows], Float32]
 
 
@@ -137,7 +135,7 @@ def _parts(take: Callable[[Rows], Float32], task: Task) -> _Parts:
     return _Parts(matrix=matrix, singular=singular, samples=tuple(samples))
 
 
-def _rows_of_each(take: Callable[[Rows], Float32], chosen: Sequence[npt.NDArray[np.intp]]) -> list[Float32]:
+def _rows_of_each(take: Callable[[Rows], Float32], chosen: Sequence[Indices]) -> list[Float32]:
     """Several choices of rows, each its own array, read once."""
     every = np.unique(np.concatenate(chosen))
     values = take(every)

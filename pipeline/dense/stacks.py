@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dna_zoo.errors import SettingsError
+from pipeline.arrays import Float64
 from pipeline.devices import SHARE_OF_FREE, free_bytes, give_back_cached
 
 __all__ = ["STACK_BYTES", "halved_if_too_large", "most_in_a_stack", "read", "version_bytes"]
@@ -26,7 +26,6 @@ BYTES_OF_COSINES = 8
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Float64 = npt.NDArray[np.float64]
 
 
 def version_bytes(rows: int, cols: int) -> int:

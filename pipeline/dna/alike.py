@@ -20,10 +20,10 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.fft import dctn
 
 from patterndb.multiplicity import q_values
+from pipeline.arrays import Float32, Float64
 from pipeline.dna.dna import Dna, DnaTensor
 from zoo.tensors import Role
 
@@ -34,7 +34,6 @@ NUM_DRAWS = 9999
 LARGEST_GRID = 128
 PROJECTIONS = (Role.ATTENTION_QUERY, Role.ATTENTION_KEY, Role.ATTENTION_VALUE)
 
-Float64 = npt.NDArray[np.float64]
 Pair = tuple[DnaTensor, DnaTensor]
 Relation = Literal["layers", "roles"]
 
@@ -146,7 +145,7 @@ def measure(a: Float64, b: Float64, rng: np.random.Generator) -> dict[str, float
     }
 
 
-def _coins(length: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _coins(length: int, rng: np.random.Generator) -> Float32:
     """+1 or -1, (`NUM_DRAWS`, length)."""
     return rng.integers(0, 2, (NUM_DRAWS, length), dtype=np.int8).astype(np.float32) * 2 - 1
 

@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from dna_zoo.errors import SettingsError, UnknownTensorError, did_you_mean
+from pipeline.arrays import Float32, Float64
 from pipeline.dna.alike import Alike, Relation, compare_functions, layer_pairs, role_pairs
 from pipeline.dna.dna import Dna, DnaTensor
 
@@ -139,9 +139,7 @@ def place_at(tensor: DnaTensor, row: float, col: float, depth: float | None = No
     return Place(**_place(tensor, tensor.canonical().numpy(), row, col, depth))
 
 
-def _place(
-    tensor: DnaTensor, values: npt.NDArray[np.float32], row: float, col: float, depth: float | None
-) -> dict[str, Any]:
+def _place(tensor: DnaTensor, values: Float32, row: float, col: float, depth: float | None) -> dict[str, Any]:
     means = _means_of(values)
     near = tuple(round((place + 1) / 2 * (length - 1)) for place, length in zip((row, col), tensor.shape, strict=True))
     of_means = _between(means, row, col)
@@ -161,20 +159,20 @@ def _place(
     }
 
 
-def _means_of(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _means_of(values: Float32) -> Float64:
     """Of rows and columns of a matrix, added up to a matrix."""
     exact = values.astype(np.float64)
     return np.asarray(exact.mean(axis=1, keepdims=True) + exact.mean(axis=0, keepdims=True) - exact.mean())
 
 
-def _between(means: npt.NDArray[np.float64], row: float, col: float) -> float:
+def _between(means: Float64, row: float, col: float) -> float:
     """The means at a place between samples, linear along both axes."""
     of_cols = [np.interp(col, np.linspace(-1, 1, means.shape[1]), line) for line in _around(means, row)]
     share = (row + 1) / 2 * (len(means) - 1) % 1
     return float((1 - share) * of_cols[0] + share * of_cols[1])
 
 
-def _around(means: npt.NDArray[np.float64], row: float) -> Iterable[npt.NDArray[np.float64]]:
+def _around(means: Float64, row: float) -> Iterable[Float64]:
     first = int((row + 1) / 2 * (len(means) - 1))
     return means[first], means[min(first + 1, len(means) - 1)]
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from pipeline.arrays import Float32
 from pipeline.fit.sizing import NetworkSize
 from pipeline.order import CanonicalOrder
 from pipeline.settings import FitSettings
@@ -14,8 +13,6 @@ from zoo.layout import Layout
 from zoo.tensors import TensorSpec
 
 __all__ = ["DnaContents", "KeptNetwork", "KeptTensor", "KeptTie"]
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

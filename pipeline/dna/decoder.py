@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pipeline.arrays import Float32
 from pipeline.dna.contents import DnaContents, KeptNetwork, KeptTensor
 from pipeline.fit.networks import SeparableDna, make_pointwise
 from pipeline.fit.problem import axis_coordinates, generator_for
@@ -22,8 +22,6 @@ __all__ = ["Decoder", "axis_samples", "build_network"]
 PRODUCTS_PER_PIECE = 1 << 20
 POINTS_PER_PIECE = 1 << 15
 """Values of a piece: of a separable DNA, whose values are a product, and of a pointwise one, evaluated one by one."""
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dna_zoo.errors import DnaFileError, SettingsError, UnknownTensorError, did_you_mean
+from pipeline.arrays import Float32
 from pipeline.dna.contents import DnaContents, KeptTensor
 from pipeline.dna.decoder import Decoder, axis_samples
 from pipeline.dna.file import read_dna, write_dna
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Dna", "DnaTensor"]
 
-Float32 = npt.NDArray[np.float32]
 Coordinates = Tensor | npt.ArrayLike
 
 

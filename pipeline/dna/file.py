@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from cattrs import structure
 from safetensors import SafetensorError
@@ -27,6 +26,7 @@ from safetensors.numpy import load, save
 
 from dna_zoo.errors import DnaFileError
 from dna_zoo.files import whole_file
+from pipeline.arrays import Array
 from pipeline.dna.contents import DnaContents, KeptNetwork, KeptTensor, KeptTie
 from pipeline.fit.sizing import NetworkSize
 from pipeline.order import ORDER_PARTS, CanonicalOrder
@@ -41,7 +41,7 @@ FORMAT = 3
 MEANS_ARRAYS = ("row_means", "col_means")
 AGAIN = "Mine the model again with `dna-zoo mine KEY`, or copy the file anew."
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 
 
 def write_dna(path: Path, contents: DnaContents) -> None:

@@ -10,6 +10,8 @@ N = length of an axis, K = columns of a frame.
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import Float64
+
 __all__ = ["NUM_PROJECTIONS", "Frame", "fold", "random_signs", "random_words", "rank_scores", "unit_scale", "whiten"]
 
 NUM_PROJECTIONS = 16
@@ -17,7 +19,7 @@ SOFTNESS = 0.1
 """Singular values of a frame below this share of their root mean square stay below one: those directions are the
 first to change."""
 
-Frame = npt.NDArray[np.float64]
+Frame = Float64
 
 # The finaliser of SplitMix64 (Steele, Lea & Flood 2014), written out, so that no library's new generator ever changes
 # a signature.

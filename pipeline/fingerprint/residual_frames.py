@@ -6,8 +6,8 @@ N = width of the residual stream, K = `NUM_PROJECTIONS`.
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Float32
 from pipeline.fingerprint.random_projections import NUM_PROJECTIONS, Frame, random_signs, rank_scores, whiten
 from zoo.tensors import Role, TensorSpec
 from zoo.wiring import Stack
@@ -20,7 +20,6 @@ ROWS_AT_A_TIME = 8192
 NORMS_OF_A_BLOCK = 3
 """Columns for the norms of a block: the first, second and third norm have one each."""
 
-Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from scipy.fft import dctn
 from scipy.special import gammaln
+
+from pipeline.arrays import Float32, Float64
 
 __all__ = [
     "ROUNDED_BITS",
@@ -30,8 +31,6 @@ __all__ = [
     "rounded_energies",
 ]
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 Part = tuple[float, float]
 """(price, energy): what is explained, a sum of squares, and the numbers or bits it takes."""
 

@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.additive import AdditiveModel, additive_model
+from pipeline.arrays import Float32, Float64
 from pipeline.fit.quantise import scaled
 from pipeline.fit.sizing import MOMENTS
 from pipeline.settings import FitSettings
@@ -21,8 +21,6 @@ __all__ = ["MeanSets", "Units", "affordable", "allowance", "paying", "units_of"]
 MEANS_BITS = (8, 16)
 RELATIVE_ZERO = 1e-7
 """What is left of a matrix below this share of its spread is rounding of float32."""
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +128,7 @@ def units_of(matrix: Float32, sets: MeanSets, mean: float, std: float) -> Units:
     return Units(mean=mean, scale=max(scale, RELATIVE_ZERO * std), rows=rows, cols=cols, bits=units.bits)
 
 
-def _stored(means: npt.NDArray[np.float64], others: int, left: float) -> tuple[Float32, int]:
+def _stored(means: Float64, others: int, left: float) -> tuple[Float32, int]:
     """The means, each of `others` values, as they are stored, and their bits: at the width, of `MEANS_BITS`, with which
     they and the squares that are `left` beside their rounding take fewer bits."""
     values = torch.from_numpy(means.astype(np.float32))[None, :, None]

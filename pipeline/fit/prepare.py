@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Float32
 from pipeline.fit.means import allowance
 from pipeline.fit.pointwise import PointwiseProblem
 from pipeline.fit.problem import Problem, axis_coordinates, depth_coordinate, role_coordinate
@@ -33,7 +33,6 @@ __all__ = [
     "prepare",
 ]
 
-Float32 = npt.NDArray[np.float32]
 Loader = Callable[[TensorSpec], Float32]
 DRAWN_BY: Mapping[NullKind, NullModel] = {"shuffle": shuffle, "means": keep_means}
 

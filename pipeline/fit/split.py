@@ -14,8 +14,8 @@ import heapq
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Float32, Float64
 from pipeline.decomposition import singular_values
 from pipeline.fit.networks import separable_parameters
 from pipeline.fit.prepare import Loader, allowance_of, draw_null
@@ -27,7 +27,6 @@ from zoo.tensors import TensorSpec
 
 __all__ = ["LEVELS", "split_budget"]
 
-Float64 = npt.NDArray[np.float64]
 _Point = tuple[int, float, float]
 """(parameters, range of squares held, level)."""
 LEVELS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -79,7 +78,7 @@ def _forecast(
     return [(parameters, *found) for parameters, found in sorted(sizes.items())]
 
 
-def _held(outputs: tuple[npt.NDArray[np.float32], float]) -> Float64:
+def _held(outputs: tuple[Float32, float]) -> Float64:
     """The squares in 1, 2, ... leading singular directions of what a network is to give, in original units."""
     standardised, scale = outputs
     return np.asarray(np.cumsum(singular_values(standardised) ** 2) * scale**2, dtype=np.float64)

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from dna_zoo.errors import SettingsError
+from pipeline.arrays import Float32
 from pipeline.devices import give_back_cached
 from pipeline.fit.footprint import stack_bytes
 from pipeline.fit.prepare import Loader, place_tag, prepare
@@ -129,7 +128,7 @@ class Work:
         networks = found.networks()
         return result, networks | {"shuffled": found.networks("shuffle") if self.settings.num_nulls else None}
 
-    def _load_alone(self, spec: TensorSpec) -> npt.NDArray[np.float32]:
+    def _load_alone(self, spec: TensorSpec) -> Float32:
         """Files are read by one thread at a time."""
         with self.reading:
             return self.load(spec)

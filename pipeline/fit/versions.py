@@ -4,17 +4,15 @@ before anything is trained."""
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.additive import AdditiveModel, additive_model
+from pipeline.arrays import Float32
 from pipeline.decomposition import singular_directions
 from pipeline.fit.baselines import Baseline, BeyondMeans, Part, measure_baseline
 from pipeline.fit.means import MeanSets, Units, affordable, paying, units_of
 from pipeline.order import CanonicalOrder
 
 __all__ = ["Measured", "Moments", "Version", "bought_means", "describe", "moments_of", "outputs_of"]
-
-Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

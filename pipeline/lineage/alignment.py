@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from pipeline.arrays import Float64, Indices
 from pipeline.lineage.records import Matrix
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "without_identity",
 ]
 
-Indices = npt.NDArray[np.intp]
 
 FILE_ORDER_Z = 6.0
 """z of the agreement in the order of the files from which that order is taken (p < 1e-9)."""
@@ -143,17 +142,17 @@ def relations_z(a: Matrix, b: Matrix) -> float:
     return float(np.vdot(left, right)) / math.sqrt(variance) if variance > 0 else 0.0
 
 
-def _without_diagonal(matrix: Matrix) -> npt.NDArray[np.float64]:
+def _without_diagonal(matrix: Matrix) -> Float64:
     """The matrix with zeros on its diagonal and mean 0 off it."""
     size = len(matrix)
-    found: npt.NDArray[np.float64] = matrix.astype(np.float64)
+    found: Float64 = matrix.astype(np.float64)
     np.fill_diagonal(found, 0)
     found -= found.sum() / (size * (size - 1))
     np.fill_diagonal(found, 0)
     return found
 
 
-def _sums(matrix: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _sums(matrix: Float64) -> tuple[float, float]:
     """The sum of squares of row sums, and of all entries."""
     return float((matrix.sum(axis=1) ** 2).sum()), float((matrix**2).sum())
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Float64, Indices
 from pipeline.lineage.records import CANNOT_SAY, SAME_LINEAGE, Lineage, Matrix, RoleEvidence, Verdict
 from zoo.tensors import Role
 
 __all__ = ["LEAST_WEIGHTS", "LEAST_Z", "HeldOut", "Nulls", "decide"]
 
-Vector = npt.NDArray[np.float64]
+Vector = Float64
 
 LEAST_WEIGHTS = 1024
 """With fewer held-out weights the verdict is `cannot say`."""
@@ -51,9 +51,9 @@ class Nulls:
     def __init__(self, num_nulls: int, seed: int) -> None:
         self.num_nulls = num_nulls
         self._seed = seed
-        self._orders: dict[tuple[str, int], npt.NDArray[np.intp]] = {}
+        self._orders: dict[tuple[str, int], Indices] = {}
 
-    def orders(self, axis: str, size: int) -> npt.NDArray[np.intp]:
+    def orders(self, axis: str, size: int) -> Indices:
         """Random orders of `size` units in which no unit keeps its place, shape `(num_nulls, size)`."""
         key = (axis, size)
         if key not in self._orders:

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-
+from pipeline.arrays import Float32
 from zoo.tensors import TensorSpec
 
 __all__ = [
@@ -21,7 +19,7 @@ __all__ = [
     "Verdict",
 ]
 
-Matrix = npt.NDArray[np.float32]
+Matrix = Float32
 Verdict = Literal["the same file", "the same weights", "same lineage", "no evidence", "cannot say"]
 Side = Literal["a", "b"]
 CANNOT_SAY: Verdict = "cannot say"

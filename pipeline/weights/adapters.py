@@ -12,16 +12,15 @@ from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
 from dna_zoo.text import printable
+from pipeline.arrays import Array
 from pipeline.weights.assembly import Recipe, Tensor, Tensors, assemble
 from zoo.config import flag_in, part_of, text_in
 
 __all__ = ["apply_adapter"]
 
-Array = npt.NDArray[Any]
 PREFIX = "base_model.model."
 DOWN = re.compile(r"\.lora_(?:embedding_)?A(?:\.\w+)?(?:\.weight)?$")
 MAGNITUDE = re.compile(r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?$")

@@ -8,18 +8,15 @@ are computed when they are asked for, one tensor at a time.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Array, Float32
 from zoo.layout import Layout
 from zoo.tensors import TensorHeader
 
 __all__ = ["DerivedTensor", "Recipe", "StoredTensor", "Tensor", "TensorFile", "Tensors", "assemble", "entry"]
-
-Float32 = npt.NDArray[np.float32]
-Array = npt.NDArray[Any]
 
 
 class TensorFile(Protocol):

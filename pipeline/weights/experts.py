@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Array
 from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors, entry
 from zoo.config import number_in, part_of, text_in
 from zoo.layout import Layout
@@ -23,7 +23,6 @@ from zoo.tensors import TensorHeader
 
 __all__ = ["MOST_EXPERTS", "is_flat", "sample_experts", "unstack"]
 
-Array = npt.NDArray[Any]
 STACKS = tuple(
     (re.compile(pattern), module)
     for pattern, module in (

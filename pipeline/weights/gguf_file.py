@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
+from pipeline.arrays import Array, Float32
 from zoo.tensors import TensorHeader
 
 __all__ = ["GgufFile", "gguf_config"]
@@ -38,17 +38,17 @@ class GgufFile:
         self.schemes = {name: f"gguf {kind.lower()}" for name, kind in kinds.items() if kind not in _PLAIN}
         """Of the tensors that are quantised."""
 
-    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+    def array(self, header: TensorHeader) -> Array:
         """All values in the header's shape, float32."""
         return self._dequantised(header, self._tensors[header.name].data).reshape(header.shape)
 
-    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+    def entry(self, header: TensorHeader, index: int) -> Array:
         """One entry along the first axis of the header's shape, float32."""
         stored = self._tensors[header.name].data
         entries = stored.reshape(header.shape[0], -1, stored.shape[-1])
         return self._dequantised(header, entries[index]).reshape(header.shape[1:])
 
-    def _dequantised(self, header: TensorHeader, stored: Any) -> npt.NDArray[np.float32]:
+    def _dequantised(self, header: TensorHeader, stored: Any) -> Float32:
         from gguf.quants import dequantize
 
         kind = self._tensors[header.name].tensor_type
@@ -60,7 +60,7 @@ class GgufFile:
                 hint="Mine the model before it was quantised.",
             ) from error
 
-    def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]:
         """The values as float32, flat and in order, `size` at a time."""
         flat = self.array(header).reshape(-1)
         for start in range(0, flat.size, size):

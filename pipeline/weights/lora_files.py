@@ -8,18 +8,15 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
+from pipeline.arrays import Array
 from pipeline.settings import AdapterUse
 from pipeline.weights.assembly import Recipe, Tensors, assemble
 
 __all__ = ["loose_updates"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

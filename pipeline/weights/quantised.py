@@ -14,16 +14,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import ExtractError
+from pipeline.arrays import Array
 from pipeline.weights.assembly import Recipe, Tensor, Tensors, assemble
 from zoo.config import part_of, text_in
 
 __all__ = ["dequantise"]
 
-Array = npt.NDArray[Any]
-Float32 = npt.NDArray[np.float32]
 Config = Mapping[str, Any]
 """`quantization_config`, or nothing."""
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
 from dna_zoo.text import is_printable, printable
+from pipeline.arrays import Array, Float32
 from pipeline.weights.account import num_bytes
 from pipeline.weights.adapters import apply_adapter
 from pipeline.weights.assembly import DerivedTensor, StoredTensor, Tensor, Tensors
@@ -41,8 +41,6 @@ LONGEST_NAME = 1_000
 """Characters of a tensor's name."""
 MOST_AXES = 64
 """Axes of an array of numpy."""
-
-Float32 = npt.NDArray[np.float32]
 
 
 _WeightFile = SafetensorsFile | TorchFile | GgufFile
@@ -94,10 +92,10 @@ class _Renamed:
     def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]:
         return self.file.chunks(replace(header, name=self.name), size)
 
-    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+    def array(self, header: TensorHeader) -> Array:
         return self.file.array(replace(header, name=self.name))
 
-    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+    def entry(self, header: TensorHeader, index: int) -> Array:
         return self.file.entry(replace(header, name=self.name), index)
 
 

@@ -5,16 +5,14 @@ Names are those of `torch.nn.utils`: of the older hooks (`weight_g` and `weight_
 """
 
 from math import prod
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Array
 from pipeline.weights.assembly import Recipe, Tensor, Tensors, assemble
 
 __all__ = ["multiply_out"]
 
-Array = npt.NDArray[Any]
 WEIGHT_NORM = (("_g", "_v"), (".original0", ".original1"))
 """Ends of the names of lengths and directions."""
 SPECTRAL_NORM = (("_orig", "_u", "_v"), (".original", ".0._u", ".0._v"))

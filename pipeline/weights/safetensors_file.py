@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError
+from pipeline.arrays import Array, Float32
 from zoo.tensors import FLOATING, TensorHeader
 
 __all__ = ["SafetensorsFile"]
@@ -72,7 +72,7 @@ class SafetensorsFile:
             raise self._damaged(f"{name!r} has the shape {list(shape)}")
         return TensorHeader(name=name, shape=shape, dtype=entry["dtype"])
 
-    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+    def array(self, header: TensorHeader) -> Array:
         """All values in the header's shape: integers as they are stored, all else as float32."""
         if header.dtype in FLOATING:
             parts = [*self.chunks(header, max(prod(header.shape), 1))]
@@ -80,20 +80,20 @@ class SafetensorsFile:
         (stored,) = self._stored(header, max(prod(header.shape), 1)) if prod(header.shape) else (np.empty(0),)
         return stored.reshape(header.shape)
 
-    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+    def entry(self, header: TensorHeader, index: int) -> Array:
         """One entry along the first axis of the header's shape, as `array` gives them."""
         shape = header.shape[1:]
         (stored,) = self._stored(replace(header, shape=shape), max(prod(shape), 1), skip=index * prod(shape))
         return (_as_float32(stored, header.dtype) if header.dtype in FLOATING else stored).reshape(shape)
 
-    def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]:
         """The values of a floating tensor as float32, flat and in order, `size` at a time.
 
         Narrower formats widen exactly; float64 is rounded, and becomes infinite beyond float32's range.
         """
         return (_as_float32(stored, header.dtype) for stored in self._stored(header, size))
 
-    def _stored(self, header: TensorHeader, size: int, skip: int = 0) -> Iterator[npt.NDArray[Any]]:
+    def _stored(self, header: TensorHeader, size: int, skip: int = 0) -> Iterator[Array]:
         """The numbers in the file, flat and in order, `size` at a time, without the first `skip`."""
         dtype, total = np.dtype(_STORED[header.dtype]), prod(header.shape)
         for start in range(0, total, size):
@@ -104,7 +104,7 @@ class SafetensorsFile:
                 raise self._damaged(f"it ends within {header.name!r}")
             yield stored
 
-    def _fill(self, values: npt.NDArray[Any]) -> bool:
+    def _fill(self, values: Array) -> bool:
         """Read the array from where the file is; whether it was all there.
 
         `np.fromfile` opens the file anew, which for small tensors would be most of the time.
@@ -127,7 +127,7 @@ class SafetensorsFile:
         )
 
 
-def _as_float32(stored: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
+def _as_float32(stored: Array, dtype: str) -> Float32:
     if dtype == "BF16":
         # bfloat16 is the upper half of a float32; numpy has no such type.
         return (stored.astype(np.uint32) << 16).view(np.float32)

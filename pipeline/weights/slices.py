@@ -8,17 +8,15 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, ExtractError
+from pipeline.arrays import Array
 from pipeline.weights.assembly import Recipe, Tensors, assemble
 
 __all__ = ["find_slices", "is_sliced", "join_slices", "slice_key"]
 
-Array = npt.NDArray[Any]
 _FILE = re.compile(r"consolidated\.(\d+)\.(?:pth|pt)$")
 _MARK = "#"
 """Between a tensor's name and the number of its slice."""

@@ -14,9 +14,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, DnaZooError, UnsafeFileError
+from pipeline.arrays import Array, Float32
 from pipeline.weights.state_dict import choose_state_dict
 from zoo.tensors import TensorHeader
 
@@ -64,17 +64,17 @@ class TorchFile:
         self.shared = _shared(self._tensors)
         """Name -> first name with the same storage, shape and strides."""
 
-    def array(self, header: TensorHeader) -> npt.NDArray[Any]:
+    def array(self, header: TensorHeader) -> Array:
         """All values in the header's shape: integers as they are stored, all else as float32; not to be written to."""
         tensor = self._dense(header)
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
-    def entry(self, header: TensorHeader, index: int) -> npt.NDArray[Any]:
+    def entry(self, header: TensorHeader, index: int) -> Array:
         """One entry along the first axis of the header's shape, as `array` gives them."""
         tensor = self._dense(header).reshape(header.shape)[index]
         return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
-    def chunks(self, header: TensorHeader, size: int) -> Iterator[npt.NDArray[np.float32]]:
+    def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]:
         """The values of a floating tensor as float32, flat and in order, `size` at a time; not to be written to."""
         flat = self._dense(header).reshape(-1)
         for start in range(0, flat.numel(), size):

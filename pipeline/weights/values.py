@@ -6,8 +6,8 @@ from hashlib import sha256
 from math import isfinite
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.arrays import Float32
 from zoo.tensors import TensorSpec
 
 __all__ = ["ValueRange", "value_digest", "value_notes", "value_range"]
@@ -40,7 +40,7 @@ class ValueRange:
         return self.low == self.high and self.nonfinite == 0
 
 
-def value_range(chunks: Iterable[npt.NDArray[np.float32]]) -> ValueRange:
+def value_range(chunks: Iterable[Float32]) -> ValueRange:
     """Of a tensor that comes in pieces; sums in float64."""
     count = nonfinite = 0
     low, high, total = np.inf, -np.inf, 0.0
@@ -62,7 +62,7 @@ def value_range(chunks: Iterable[npt.NDArray[np.float32]]) -> ValueRange:
     return ValueRange(count=count, nonfinite=nonfinite, low=low, high=high, total=total)
 
 
-def value_digest(chunks: Iterable[npt.NDArray[np.float32]]) -> bytes:
+def value_digest(chunks: Iterable[Float32]) -> bytes:
     """The same for tensors whose values are equal, NaN to NaN and 0 to -0, and that come in pieces of one size."""
     found = sha256()
     for values in chunks:

@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from pipeline.analyse.measures.of_stacks import clusters_of, positions_of, resid
 from pipeline.analyse.measures.versions import Found, Version, which_means
 from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.analyse.statistics.clusters import Clusters
+from pipeline.arrays import Float32, Float64
 from pipeline.dense.ordering import in_order
 from pipeline.dense.spectrum import decompose, singular_values
 from pipeline.dense.stacks import STACK_BYTES, halved_if_too_large, most_in_a_stack, read
@@ -37,8 +37,6 @@ __all__ = ["OnDevice", "numbers_of"]
 MOST_THREADS = 8
 """Versions made at a time. What they are does not depend on it."""
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 Drawn = list[Future[Float32]]
 Numbers = Mapping[str, Float64]
 Item = TypeVar("Item")

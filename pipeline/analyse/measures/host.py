@@ -3,9 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-import numpy.typing as npt
-
 from pipeline.additive import additive_model
 from pipeline.analyse.aggregation import BEYOND_MEANS
 from pipeline.analyse.measures.versions import Found, Version, which_means
@@ -17,6 +14,7 @@ from pipeline.analyse.statistics.heavy_tail import measure_heavy_tail
 from pipeline.analyse.statistics.lipschitz import log_spectral_norm
 from pipeline.analyse.statistics.sizes import measure_sizes
 from pipeline.analyse.statistics.spectra import measure_spectra
+from pipeline.arrays import Float32, Float64
 from pipeline.decomposition import decompose, singular_values
 from pipeline.order import NUM_FEATURES, canonicalise, seriate_tensor
 from zoo.tensors import TensorSpec
@@ -68,9 +66,6 @@ Beyond the means the smallest singular value is rounding, and takes part in what
 """
 NUM_THREADS = 2
 """Versions measured at a time. A fixed number, so that a machine's cores decide neither memory nor results."""
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 
 class OnHost:

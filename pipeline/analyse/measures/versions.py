@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from pipeline.additive import WhichMeans
 from pipeline.analyse.statistics.clusters import Clusters
+from pipeline.arrays import Float32, Float64
 from pipeline.nulls import NullKind
 from zoo.tensors import TensorSpec
 
@@ -24,11 +22,11 @@ class Version:
     """Which: those whose null is of this kind."""
     num_rows: int
     """Of the matrix: all of the tensor's, or as many as are sampled."""
-    make: Callable[[], npt.NDArray[np.float32]]
+    make: Callable[[], Float32]
     """Gives the matrix; called by any thread, once unless memory runs out."""
     is_canonical: bool = False
     """Whether it is in canonical order already. Else it is put into it where a statistic asks for it."""
-    singular: npt.NDArray[np.float64] | None = None
+    singular: Float64 | None = None
     """Its singular values, where they are known."""
 
     @property

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from patterndb.multiplicity import q_values
 from patterndb.records import ModelRecord, SignatureEntry, Statistic
@@ -31,6 +30,7 @@ from pipeline.analyse.questions.samples import Sample, make_sample
 from pipeline.analyse.questions.sentences import explain
 from pipeline.analyse.questions.separation import separate
 from pipeline.analyse.questions.universal import find_universal, least_universal_p, lineages_for_a_sign
+from pipeline.arrays import Float64
 
 __all__ = ["ALPHA", "LEAST_EFFECT", "QUESTIONS", "ask"]
 
@@ -49,8 +49,6 @@ QUESTIONS: Mapping[str, str] = {
 """Name -> question, in the order in which they are answered."""
 WORK = 2_000_000_000
 """Limit of units times (units or dimensions) times labellings, which is the cost of a test."""
-
-Float64 = npt.NDArray[np.float64]
 
 
 def ask(

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from patterndb.records import ModelRecord
 from pipeline.analyse.permutation_tests import Labellings
@@ -12,6 +11,7 @@ from pipeline.analyse.questions.dimensions import rank_test
 from pipeline.analyse.questions.labels import FACETS, Comparison
 from pipeline.analyse.questions.records import Confound, Relation
 from pipeline.analyse.questions.samples import Sample
+from pipeline.arrays import Float64, Indices
 
 __all__ = ["find_confounds"]
 
@@ -21,7 +21,7 @@ ALPHA = 0.05
 def find_confounds(
     comparison: Comparison,
     models: Sequence[ModelRecord],
-    lineages: npt.NDArray[np.intp],
+    lineages: Indices,
     sample: Sample,
     dealt: Labellings,
 ) -> tuple[Confound, ...]:
@@ -47,7 +47,7 @@ def find_confounds(
     return tuple(found)
 
 
-def _association(others: Sequence[str], labellings: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+def _association(others: Sequence[str], labellings: Indices) -> Float64:
     """Pearson's chi-square of each labelling (L, U) and the others' labels (U,), up to terms that are the same for all:
     (L,)."""
     _, codes, counts = np.unique(others, return_inverse=True, return_counts=True)

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.multiplicity import q_values
-from pipeline.analyse.permutation_tests import Labellings
+from pipeline.analyse.permutation_tests import Labellings, Labels
 from pipeline.analyse.questions.records import Finding
 from pipeline.analyse.questions.samples import Sample
+from pipeline.arrays import Float64
 from pipeline.fingerprint.random_projections import rank_scores
 
 __all__ = ["differing_dimensions", "largest_shares", "rank_test"]
 
-Float64 = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.intp]
 FEWEST_IN_A_GROUP = 2
 """A dimension is compared between labels of which so many units have it."""
 COLUMNS_AT_A_TIME = 256

@@ -9,15 +9,14 @@ U = units, D = dimensions, L = labellings, C = labels.
 """
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri
 
+from pipeline.analyse.permutation_tests import Labels
+from pipeline.arrays import Float64
 from pipeline.fingerprint.random_projections import rank_scores
 
 __all__ = ["balanced_recalls", "correlations", "leave_lineages_out", "normal_scores", "predict"]
 
-Float64 = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.intp]
 RIDGE = 0.1
 """Of the median eigenvalue: half of the directions in which units differ keep 10/11 of their weight or more. So a
 difference in a direction of little variance counts, which distances over all dimensions do not see."""

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.analyse.permutation_tests import blocks_of_lineages
+from pipeline.analyse.permutation_tests import Labels, blocks_of_lineages
 from pipeline.analyse.questions.records import Group
+from pipeline.arrays import Float64
 
 __all__ = ["Sample", "make_sample"]
-
-Float64 = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

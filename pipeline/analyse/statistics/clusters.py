@@ -14,7 +14,8 @@ rows that are short beside it would all point along it.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float32, Float64, Indices
 
 __all__ = [
     "CENTRE_STEPS",
@@ -37,9 +38,6 @@ CENTRE_STEPS = 32
 ROUNDING = 1e-6
 """What is left of a row, in lengths of the centre, up to which it is rounding of float32 and has no direction."""
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clusters:
@@ -53,7 +51,7 @@ class Clusters:
       the own centroid and to the next nearest.
     """
 
-    labels: npt.NDArray[np.intp]
+    labels: Indices
     sizes: Float64
     norms: Float64
     explained: float
@@ -135,7 +133,7 @@ def _offsets(points: Float64, centroids: Float64) -> Float64:
     return offsets
 
 
-def _least(offsets: Float64) -> npt.NDArray[np.intp]:
+def _least(offsets: Float64) -> Indices:
     """The column of the least value of each row, the first of equal ones: `argmin`, faster for so few columns."""
     least, labels = offsets[:, 0].copy(), np.zeros(len(offsets), dtype=np.intp)
     for column in range(1, offsets.shape[1]):
@@ -165,7 +163,7 @@ def _farthest_first(points: Float64, count: int, first: int) -> Float64:
     return points[chosen]
 
 
-def _means(points: Float64, labels: npt.NDArray[np.intp], previous: Float64) -> Float64:
+def _means(points: Float64, labels: Indices, previous: Float64) -> Float64:
     """Mean of each cluster; an empty one keeps its centroid."""
     members = np.zeros((len(previous), len(points)))
     members[labels, np.arange(len(points))] = 1.0
@@ -173,7 +171,7 @@ def _means(points: Float64, labels: npt.NDArray[np.intp], previous: Float64) -> 
     return np.where(counts[:, None] > 0, (members @ points) / np.maximum(counts, 1)[:, None], previous)
 
 
-def _summarise(points: Float64, labels: npt.NDArray[np.intp], centroids: Float64) -> Clusters:
+def _summarise(points: Float64, labels: Indices, centroids: Float64) -> Clusters:
     counts = np.bincount(labels, minlength=len(centroids))
     order = np.argsort(-counts, kind="stable")
     distances = np.sqrt(_squared_distances(points, centroids))

@@ -5,14 +5,13 @@ decomposition. All counts are normalised by min(R, C). The null is `shuffle`.
 """
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float64
 
 __all__ = ["SIGMA_QUANTILES", "effective_rank", "measure_dimension", "participation_ratio"]
 
 SIGMA_QUANTILES = (0, 10, 25, 50, 75, 90, 95, 98, 100)
 """Percentiles of the singular values kept, in units of their root mean square: the shape of the spectrum."""
-
-Float64 = npt.NDArray[np.float64]
 
 
 def participation_ratio(singular: Float64) -> float:

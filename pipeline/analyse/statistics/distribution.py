@@ -7,7 +7,8 @@ gain vector near 1 would have no usable scale in the other. The null is `gaussia
 import math
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float32, Float64
 
 __all__ = ["MAGNITUDE_QUANTILES", "NEAR_ZERO", "measure_distribution"]
 
@@ -17,7 +18,7 @@ MAGNITUDE_QUANTILES = (10, 25, 50, 75, 90, 99)
 """Percentiles of |w| over its root mean square."""
 
 
-def measure_distribution(values: npt.NDArray[np.float32]) -> dict[str, float]:
+def measure_distribution(values: Float32) -> dict[str, float]:
     """Of an array of any shape.
 
     - `log_rms`: log10 of the root mean square; -inf for zeros alone.
@@ -44,7 +45,7 @@ def measure_distribution(values: npt.NDArray[np.float32]) -> dict[str, float]:
     }
 
 
-def _moments(centred: npt.NDArray[np.float64]) -> dict[str, float]:
+def _moments(centred: Float64) -> dict[str, float]:
     squares = centred * centred
     variance = float(squares.mean())
     # A constant leaves only rounding, whose shape means nothing.

@@ -1,7 +1,8 @@
 """Entropies: of the values, and of the spectrum."""
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float32, Float64
 
 __all__ = ["NUM_BINS", "RANGE_STD", "histogram_entropy", "spectral_entropy"]
 
@@ -9,7 +10,7 @@ NUM_BINS = 64
 RANGE_STD = 4.0
 
 
-def histogram_entropy(values: npt.NDArray[np.float32]) -> float:
+def histogram_entropy(values: Float32) -> float:
     """Shannon entropy in bits of the values' histogram, in [0, 6].
 
     64 equal bins over mean +- 4 standard deviations; what lies outside is counted in the end bins. Free of scale and
@@ -25,7 +26,7 @@ def histogram_entropy(values: npt.NDArray[np.float32]) -> float:
     return float(-(shares * np.log2(shares)).sum() + 0.0)
 
 
-def spectral_entropy(singular: npt.NDArray[np.float64]) -> float:
+def spectral_entropy(singular: Float64) -> float:
     """Entropy of the energies s^2 / sum s^2 over log(len), in [0, 1]: 1 if all directions share alike.
 
     Roy & Vetterli 2007 take its exponential as the effective rank. NaN if all are 0 or there is but one. The null is

@@ -9,15 +9,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float64, Indices
 
 __all__ = ["PowerLaw", "fit_power_law", "measure_heavy_tail"]
 
 FEWEST_VALUES = 8
 """With fewer eigenvalues there is no tail to speak of: alpha is NaN."""
 STARTS_AT_A_TIME = 32
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def fit_power_law(values: Float64) -> PowerLaw | None:
     )
 
 
-def _distances(logs: Float64, starts: npt.NDArray[np.intp], alphas: Float64) -> Float64:
+def _distances(logs: Float64, starts: Indices, alphas: Float64) -> Float64:
     """Kolmogorov-Smirnov distance of each tail (S,) from its power law; `logs` (N,) ascend, `starts` (S,) do too."""
     found = np.empty(len(starts))
     for first in range(0, len(starts), STARTS_AT_A_TIME):

@@ -7,8 +7,7 @@ and a convolution counts by its (out, in * kh * kw) view, whose norm is within s
 import math
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
+from pipeline.arrays import Float64
 
 __all__ = ["BRANCHES", "log_block_bound", "log_spectral_norm"]
 
@@ -16,7 +15,7 @@ BRANCHES: tuple[tuple[str, ...], ...] = (("attention_value", "attention_output")
 """Residual branches of a transformer block, each x + B(A(x)); their roles are multiplied within."""
 
 
-def log_spectral_norm(singular: npt.NDArray[np.float64]) -> float:
+def log_spectral_norm(singular: Float64) -> float:
     """log10 of the largest singular value; -inf for a matrix of zeros. The null is `shuffle`."""
     largest = float(singular.max(initial=0.0))
     return math.log10(largest) if largest > 0 else -math.inf

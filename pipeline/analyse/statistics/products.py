@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.analyse.aggregation import Measured
+from pipeline.arrays import Float32, Float64, Indices
 from zoo.tensors import TensorSpec
 from zoo.wiring import Attention, find_stacks
 
@@ -32,8 +32,6 @@ QUERY_KEY, OUTPUT_VALUE = "products.query_key_trace", "products.output_value_tra
 NUM_SWEEPS = 30
 """Of the scaling: dense products need a handful until float64 changes no more."""
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 PieceLoader = Callable[[TensorSpec], Iterable[Float32]]
 RngOf = Callable[[TensorSpec, int], np.random.Generator]
 
@@ -73,7 +71,7 @@ def measure_trace(
     size, norm = len(product), float(np.linalg.norm(product))
     units = np.arange(size)
 
-    def share(partners: npt.NDArray[np.intp], signs: Float64 | float = 1.0) -> float:
+    def share(partners: Indices, signs: Float64 | float = 1.0) -> float:
         return float((signs * product[units, partners]).sum() / (np.sqrt(size) * norm)) if norm else float("nan")
 
     def draw(rng: np.random.Generator) -> float:

@@ -6,12 +6,13 @@ of the same values, as in a circulant matrix, whatever order hides it. The null 
 """
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.arrays import Float32
 
 __all__ = ["measure_sizes"]
 
 
-def measure_sizes(matrix: npt.NDArray[np.float32]) -> dict[str, float]:
+def measure_sizes(matrix: Float32) -> dict[str, float]:
     """Of a matrix (R, C): `rows` and `cols`, the standard deviation of their Euclidean lengths over its mean, >= 0.
 
     NaN for a matrix of zeros.

@@ -14,8 +14,9 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy.fft import dctn
+
+from pipeline.arrays import Float32, Float64, Indices
 
 __all__ = [
     "BAND_EDGES",
@@ -36,10 +37,8 @@ BAND_EDGES = (0.0, *(float(edge) for edge in np.geomspace(1 / 16, 1.0, NUM_BANDS
 FEWEST_PLACES = 8
 """Along fewer there are too few frequencies for one of them to stand out."""
 
-Float64 = npt.NDArray[np.float64]
 
-
-def energies(matrix: npt.NDArray[np.float32]) -> Float64:
+def energies(matrix: Float32) -> Float64:
     """Share of the variance at each pair of frequencies, (R, C), summing to 1; all 0 for a constant matrix."""
     # The transform of float32 values is as exact in float32 as they are; only the sums need more.
     centred = matrix - np.float32(np.mean(matrix, dtype=np.float64))
@@ -49,7 +48,7 @@ def energies(matrix: npt.NDArray[np.float32]) -> Float64:
     return squares / total if total > 0 else squares
 
 
-def measure_spectra(matrix: npt.NDArray[np.float32]) -> dict[str, float]:
+def measure_spectra(matrix: Float32) -> dict[str, float]:
     """Frequencies of a canonical matrix (R, C).
 
     - `low_share`: energy in the lowest 1/22 of the coefficients.
@@ -72,7 +71,7 @@ def measure_spectra(matrix: npt.NDArray[np.float32]) -> dict[str, float]:
     }
 
 
-def measure_places(vectors: npt.NDArray[np.float32]) -> dict[str, float]:
+def measure_places(vectors: Float32) -> dict[str, float]:
     """Of vectors (V, L) along L places in their real order, `FEWEST_PLACES` or more.
 
     The periodogram of a vector about its mean, at 1 to L / 2 cycles, is scaled to sum 1. Constant vectors do not count.
@@ -99,7 +98,7 @@ def _flatness(spectrum: Float64) -> float:
 
 
 @lru_cache(maxsize=8)
-def frequency_grid(num_rows: int, num_cols: int) -> tuple[Float64, npt.NDArray[np.intp]]:
+def frequency_grid(num_rows: int, num_cols: int) -> tuple[Float64, Indices]:
     """Radial frequency (R, C) and, flattened, the band of each coefficient (R * C,)."""
     rows, cols = np.arange(num_rows) / num_rows, np.arange(num_cols) / num_cols
     radial = np.hypot(rows[:, None], cols[None, :]) / math.sqrt(2)
