@@ -1,8 +1,19 @@
-"""A card of the zoo: one frozen record a model."""
+"""A card of the zoo: one frozen record a model; the kinds of models that share facts, and tables of cards."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
-__all__ = ["ModelCard", "PackagedWeights"]
+__all__ = [
+    "ModelCard",
+    "PackagedWeights",
+    "convolutional",
+    "decoder",
+    "speech",
+    "text_encoder",
+    "vision",
+    "with_keys",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +33,10 @@ class ModelCard:
     """A model of the zoo, with what must be known before a byte of it is fetched."""
 
     # Identity.
-    key: str
+    key: str = ""
+    """What it is called; the table that it stands in says it."""
     repo: str
-    tier: int
+    tier: int = 5
     """1 to 4: the fifteen; 5: the wider zoo."""
     # Pinned source: None where no public pin is known; then resolved at the first download and stored.
     revision: str | None = None
@@ -51,3 +63,15 @@ class ModelCard:
     parameters_with_head: int | None = None
     """Of the class the checkpoint was saved from; None if that is the base class or the head is tied."""
     packaged: PackagedWeights | None = None
+
+
+text_encoder = partial(ModelCard, modality="text", architecture="encoder")
+decoder = partial(ModelCard, modality="text", architecture="decoder", objective="causal-lm")
+vision = partial(ModelCard, modality="vision", objective="classification")
+convolutional = partial(vision, architecture="cnn")
+speech = partial(ModelCard, modality="audio", specialty="speech")
+
+
+def with_keys(cards: Mapping[str, ModelCard]) -> Mapping[str, ModelCard]:
+    """A table of cards, each with the key that it stands under."""
+    return {key: replace(card, key=key) for key, card in cards.items()}

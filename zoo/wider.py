@@ -5,22 +5,13 @@ or left out. Parameter counts come from building each architecture at full size,
 """
 
 from collections.abc import Mapping
-from functools import partial
 
-from zoo.cards import ModelCard
+from zoo.cards import ModelCard, convolutional, decoder, speech, text_encoder, vision, with_keys
 
 __all__ = ["WIDER_CARDS"]
 
-_card = partial(ModelCard, tier=5)
-_text_encoder = partial(_card, modality="text", architecture="encoder")
-_decoder = partial(_card, modality="text", architecture="decoder", objective="causal-lm")
-_vision = partial(_card, modality="vision", objective="classification")
-_convolutional = partial(_vision, architecture="cnn")
-_speech = partial(_card, modality="audio", specialty="speech")
-
-WIDER_CARDS: Mapping[str, ModelCard] = {
-    "bert-base": _text_encoder(
-        key="bert-base",
+_WIDER: Mapping[str, ModelCard] = {
+    "bert-base": text_encoder(
         repo="google-bert/bert-base-uncased",
         revision="86b5e0934494bd15c9632b12f734a8a67f723594",
         weight_file="model.safetensors",
@@ -30,8 +21,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=109_482_240,
         parameters_with_head=110_106_428,
     ),
-    "bert-base-multilingual": _text_encoder(
-        key="bert-base-multilingual",
+    "bert-base-multilingual": text_encoder(
         repo="google-bert/bert-base-multilingual-cased",
         revision="3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
         weight_file="model.safetensors",
@@ -42,8 +32,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=177_853_440,
         parameters_with_head=178_566_653,
     ),
-    "blip-captioning": _card(
-        key="blip-captioning",
+    "blip-captioning": ModelCard(
         repo="Salesforce/blip-image-captioning-base",
         revision="82a37760796d32b1411fe092ab5d4e227313294b",
         licence="BSD-3-Clause",
@@ -54,8 +43,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         objective="captioning",
         parameters=223_971_644,
     ),
-    "clip-vit-b32": _card(
-        key="clip-vit-b32",
+    "clip-vit-b32": ModelCard(
         repo="openai/clip-vit-base-patch32",
         revision="3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
         weight_file="pytorch_model.bin",
@@ -66,8 +54,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         objective="contrastive",
         parameters=151_277_313,
     ),
-    "convnext-tiny": _convolutional(
-        key="convnext-tiny",
+    "convnext-tiny": convolutional(
         repo="facebook/convnext-tiny-224",
         revision="0d1c8dedaa107d4ae537c5b10e5cd0a8c865e84e",
         weight_file="pytorch_model.bin",
@@ -76,8 +63,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=27_820_128,
         parameters_with_head=28_589_128,
     ),
-    "distilbert-sst2": _text_encoder(
-        key="distilbert-sst2",
+    "distilbert-sst2": text_encoder(
         repo="distilbert/distilbert-base-uncased-finetuned-sst-2-english",
         revision="714eb0fa89d2f80546fda750413ed43d93601a13",
         weight_file="model.safetensors",
@@ -90,8 +76,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=66_362_880,
         parameters_with_head=66_955_010,
     ),
-    "distilroberta": _text_encoder(
-        key="distilroberta",
+    "distilroberta": text_encoder(
         repo="distilbert/distilroberta-base",
         revision="fb53ab8802853c8e4fbdbcd0529f21fc6f459b2b",
         weight_file="model.safetensors",
@@ -103,8 +88,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=82_118_400,
         parameters_with_head=82_170_201,
     ),
-    "efficientnet-b0": _convolutional(
-        key="efficientnet-b0",
+    "efficientnet-b0": convolutional(
         repo="google/efficientnet-b0",
         revision="3d8d75d0812b65064f0151b456f869c6344bf20c",
         licence=None,
@@ -112,8 +96,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=4_007_548,
         parameters_with_head=5_288_548,
     ),
-    "finbert": _text_encoder(
-        key="finbert",
+    "finbert": text_encoder(
         repo="ProsusAI/finbert",
         revision="4556d13015211d73dccd3fdd39d39232506f3e43",
         weight_file="pytorch_model.bin",
@@ -125,16 +108,14 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=109_482_240,
         parameters_with_head=109_484_547,
     ),
-    "gpt-neo-125m": _decoder(
-        key="gpt-neo-125m",
+    "gpt-neo-125m": decoder(
         repo="EleutherAI/gpt-neo-125m",
         revision="21def0189f5705e2521767faed922f1f15e7d7db",
         licence="MIT",
         family="gpt-neo",
         parameters=125_198_592,
     ),
-    "gpt2": _decoder(
-        key="gpt2",
+    "gpt2": decoder(
         repo="openai-community/gpt2",
         revision="607a30d783dfa663caf39e06633721c8d4cfcd7e",
         weight_file="model.safetensors",
@@ -142,8 +123,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         family="gpt2",
         parameters=124_439_808,
     ),
-    "hubert-base": _speech(
-        key="hubert-base",
+    "hubert-base": speech(
         repo="facebook/hubert-base-ls960",
         revision="dba3bb02fda4248b6e082697eee756de8fe8aa8a",
         weight_file="pytorch_model.bin",
@@ -153,8 +133,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         objective="masked-prediction",
         parameters=94_371_712,
     ),
-    "minilm-l12": _text_encoder(
-        key="minilm-l12",
+    "minilm-l12": text_encoder(
         repo="microsoft/MiniLM-L12-H384-uncased",
         revision="44acabbec0ef496f6dbc93adadea57f376b7c0ec",
         weight_file="pytorch_model.bin",
@@ -164,8 +143,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         is_distilled=True,
         parameters=33_360_000,
     ),
-    "minilm-l12-sentence": _text_encoder(
-        key="minilm-l12-sentence",
+    "minilm-l12-sentence": text_encoder(
         repo="sentence-transformers/all-MiniLM-L12-v2",
         revision="936af83a2ecce5fe87a09109ff5cbcefe073173a",
         licence="Apache-2.0",
@@ -176,8 +154,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parents=("microsoft/MiniLM-L12-H384-uncased",),
         parameters=33_360_000,
     ),
-    "minilm-l6-base": _text_encoder(
-        key="minilm-l6-base",
+    "minilm-l6-base": text_encoder(
         repo="nreimers/MiniLM-L6-H384-uncased",
         revision="3276f0fac9d818781d7a1327b3ff818fc4e643c0",
         licence="MIT",
@@ -187,8 +164,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parents=("microsoft/MiniLM-L12-H384-uncased",),
         parameters=22_713_216,
     ),
-    "pythia-160m": _decoder(
-        key="pythia-160m",
+    "pythia-160m": decoder(
         repo="EleutherAI/pythia-160m",
         revision="50f5173d932e8e61f858120bcb800b97af589f46",
         licence="Apache-2.0",
@@ -196,8 +172,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=123_689_472,
         parameters_with_head=162_322_944,
     ),
-    "resnet-18": _convolutional(
-        key="resnet-18",
+    "resnet-18": convolutional(
         repo="microsoft/resnet-18",
         revision="65a5785d9156231087c481e0c7dd33a5ff6f7e3e",
         weight_file="model.safetensors",
@@ -206,8 +181,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=11_176_512,
         parameters_with_head=11_689_512,
     ),
-    "resnet-50": _convolutional(
-        key="resnet-50",
+    "resnet-50": convolutional(
         repo="microsoft/resnet-50",
         revision="34c2154c194f829b11125337b98c8f5f9965ff19",
         weight_file="model.safetensors",
@@ -216,8 +190,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=23_508_032,
         parameters_with_head=25_557_032,
     ),
-    "roberta-base": _text_encoder(
-        key="roberta-base",
+    "roberta-base": text_encoder(
         repo="FacebookAI/roberta-base",
         revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b",
         weight_file="model.safetensors",
@@ -227,8 +200,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=124_645_632,
         parameters_with_head=124_697_433,
     ),
-    "t5-small": _card(
-        key="t5-small",
+    "t5-small": ModelCard(
         repo="google-t5/t5-small",
         revision="df1b051c49625cf57a3d0d8d3863ed4d13564fe4",
         weight_file="model.safetensors",
@@ -239,8 +211,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         objective="text-to-text",
         parameters=60_506_624,
     ),
-    "vit-base": _vision(
-        key="vit-base",
+    "vit-base": vision(
         repo="google/vit-base-patch16-224",
         revision="3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3",
         weight_file="model.safetensors",
@@ -251,8 +222,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=86_389_248,
         parameters_with_head=86_567_656,
     ),
-    "vit-small": _vision(
-        key="vit-small",
+    "vit-small": vision(
         repo="WinKawaks/vit-small-patch16-224",
         revision="dea083ef5f36e35a6ce4cbe11ccca7351a30f446",
         weight_file="pytorch_model.bin",
@@ -262,8 +232,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=21_813_504,
         parameters_with_head=22_050_664,
     ),
-    "vit-tiny": _vision(
-        key="vit-tiny",
+    "vit-tiny": vision(
         repo="WinKawaks/vit-tiny-patch16-224",
         revision="77d1485af66b34d4ed0fe95dbb0c60c7496f950b",
         weight_file="model.safetensors",
@@ -273,8 +242,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=5_561_472,
         parameters_with_head=5_717_416,
     ),
-    "wav2vec2-base": _speech(
-        key="wav2vec2-base",
+    "wav2vec2-base": speech(
         repo="facebook/wav2vec2-base",
         revision="0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
         weight_file="pytorch_model.bin",
@@ -285,8 +253,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=94_371_712,
         parameters_with_head=95_044_608,
     ),
-    "wav2vec2-base-960h": _speech(
-        key="wav2vec2-base-960h",
+    "wav2vec2-base-960h": speech(
         repo="facebook/wav2vec2-base-960h",
         revision="22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
         weight_file="model.safetensors",
@@ -298,8 +265,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters=94_371_712,
         parameters_with_head=94_396_320,
     ),
-    "whisper-base": _speech(
-        key="whisper-base",
+    "whisper-base": speech(
         repo="openai/whisper-base",
         revision="e37978b90ca9030d5170a5c07aadb050351a65bb",
         weight_file="model.safetensors",
@@ -309,8 +275,7 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         objective="transcription",
         parameters=72_593_920,
     ),
-    "xlm-roberta-base": _text_encoder(
-        key="xlm-roberta-base",
+    "xlm-roberta-base": text_encoder(
         repo="FacebookAI/xlm-roberta-base",
         revision="e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
         weight_file="model.safetensors",
@@ -322,4 +287,5 @@ WIDER_CARDS: Mapping[str, ModelCard] = {
         parameters_with_head=278_295_186,
     ),
 }
+WIDER_CARDS = with_keys(_WIDER)
 """Key -> card, sorted by key."""
