@@ -37,19 +37,13 @@ def _embedding_bag(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping
     for tensor in args[1:3]:
         for node in trace.value(tensor).dims:
             trace.axes.fix(node)
-    trace.axes.fix(table.dims[0])
-    trace.ledger.nothing(table, [0])
-    is_linear = (args[4] if len(args) > 4 else 0) != LARGEST
-    dims = [trace.axes.atom(out[0].shape[0], fixed=True), table.dims[1]]
-    after = trace.put(out[0], dims, sources=table.sources)
-    trace.ledger.nothing(after, [0])
-    if is_linear:
-        trace.ledger.same(Spot(table, 1), Spot(after, 1))
-    else:
+    trace.hold(table, [0])
+    after = trace.carry(table, out[0], {1: 1}, fixed=True, sources=table.sources)
+    if len(args) > 4 and args[4] == LARGEST:
         trace.ledger.nothing(after)
         trace.ledger.nothing(table)
     for other in out[1:]:
-        trace.put(other, [trace.axes.atom(size, fixed=True) for size in other.shape])
+        trace.put_fixed(other)
     if table.parameter:
         trace.use(table.parameter, "positions")
 
@@ -74,12 +68,9 @@ def _index_select(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[
         pieces(trace, args[0], dim, [out], [chosen])
         return
     _look_up(trace, table, dim, index)
-    node = trace.axes.atom(out.shape[dim], fixed=True)
     for each in index.dims:
         trace.axes.fix(each)
-    after = trace.put(out, [*table.dims[:dim], node, *table.dims[dim + 1 :]], **keep(table))
-    for d in range(out.ndim):
-        trace.ledger.same(Spot(table, d), Spot(after, d)) if d != dim else trace.ledger.nothing(after, [d])
+    trace.carry(table, out, {d: d for d in range(out.ndim) if d != dim}, fixed=True, **keep(table))
 
 
 def _index(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -91,7 +82,6 @@ def _index(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, An
     for value in values:
         for node in value.dims:
             trace.axes.fix(node)
-    lead = 0
     if is_mask:
         covered = sum(args[1][d].ndim if args[1][d].dtype == torch.bool else 1 for d in indexed)
         chosen = list(range(indexed[0], indexed[0] + covered))
@@ -99,19 +89,14 @@ def _index(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, An
         chosen = indexed
     for d in chosen:
         if is_mask or len(chosen) > 1:
-            trace.axes.fix(table.dims[d])
-            trace.ledger.nothing(table, [d])
+            trace.hold(table, [d])
         else:
             _look_up(trace, table, d, values[0])
     others = [d for d in range(args[0].ndim) if d not in chosen]
     width = out.ndim - len(others)
     lead = chosen[0] if chosen == list(range(chosen[0], chosen[0] + len(chosen))) else 0
-    fresh = [trace.axes.atom(size, fixed=True) for size in out.shape[lead : lead + width]]
-    kept = [table.dims[d] for d in others]
-    after = trace.put(out, [*kept[:lead], *fresh, *kept[lead:]], **keep(table))
-    trace.ledger.nothing(after, range(lead, lead + width))
-    for place, d in enumerate(others):
-        trace.ledger.same(Spot(table, d), Spot(after, place if place < lead else place + width))
+    moved = {place if place < lead else place + width: d for place, d in enumerate(others)}
+    trace.carry(table, out, moved, fixed=True, **keep(table))
 
 
 def _gather(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -181,13 +166,11 @@ def _index_put(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
     if before + len(indices) != len(args[1]):
         raise NotImplementedError("index_put around a free axis")
     covered = before + sum(index.ndim if index.dtype == torch.bool else 1 for index in indices)
-    for dim in base.dims[before:covered]:
-        trace.axes.fix(dim)
+    trace.hold(base, range(before, covered))
     after = trace.put(out, base.dims)
-    trace.ledger.nothing(base, range(before, covered))
     trace.ledger.nothing(after, range(before, covered))
     lead = len(source.dims) - (out.ndim - covered)
-    trace.ledger.nothing(source, range(before, max(before, lead)))
+    trace.hold(source, range(before, max(before, lead)))
     for d in range(out.ndim):
         if before <= d < covered:
             continue
@@ -200,8 +183,6 @@ def _index_put(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str
             trace.ledger.same(Spot(source, place), Spot(after, d))
         elif not source.is_zero:
             trace.ledger.nothing(after, [d])
-    for dim in source.dims[before : max(before, lead)]:
-        trace.axes.fix(dim)
 
 
 def _masked_scatter(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -219,12 +200,10 @@ def _masked_scatter(trace: Trace, name: str, args: Sequence[Any], kwargs: Mappin
             trace.ledger.same(Spot(base, d), Spot(after, d))
             trace.ledger.same(Spot(source, len(source.dims) - back), Spot(after, d))
             continue
-        trace.axes.fix(base.dims[d])
-        trace.ledger.nothing(base, [d])
+        trace.hold(base, [d])
         trace.ledger.nothing(after, [d])
         if len(source.dims) >= back:
-            trace.axes.fix(source.dims[-back])
-            trace.ledger.nothing(source, [len(source.dims) - back])
+            trace.hold(source, [len(source.dims) - back])
 
 
 def _varies_along(mask: Tensor, dim: int) -> bool:

@@ -31,7 +31,7 @@ def _normed(trace: Trace, tensor: Tensor, out: Any) -> tuple[Value, Value]:
     trace.ledger.nothing(value)
     trace.ledger.nothing(after)
     for other in out[1:]:
-        trace.put(other, [trace.axes.atom(size, fixed=True) for size in other.shape])
+        trace.put_fixed(other)
     return value, after
 
 

@@ -88,10 +88,8 @@ def _convolution(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[s
     image, kernel = trace.value(args[0]), trace.value(args[1])
     is_transposed, groups = args[6], args[8]
     axes = trace.axes
-    for node in (*image.dims[2:], *kernel.dims[2:]):
-        axes.fix(node)
-    trace.ledger.nothing(kernel, range(2, len(kernel.dims)))
-    trace.ledger.nothing(image, range(2, len(image.dims)))
+    for value in (image, kernel):
+        trace.hold(value, range(2, len(value.dims)))
     channels = image.dims[1]
     if groups == 1:
         into, outer = (kernel.dims[0], kernel.dims[1]) if is_transposed else (kernel.dims[1], kernel.dims[0])

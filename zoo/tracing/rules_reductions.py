@@ -105,11 +105,9 @@ def _spatial(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
         dims = [
             trace.axes.atom(tensor.shape[d], fixed=True) if d in moved else value.dims[d] for d in range(tensor.ndim)
         ]
-        for d in moved:
-            trace.axes.fix(value.dims[d])
+        trace.hold(value, moved)
         after = trace.put(tensor, dims, sources=value.sources)
-        trace.ledger.nothing(value, list(moved))
-        trace.ledger.nothing(after, list(moved))
+        trace.ledger.nothing(after, moved)
         for d in range(tensor.ndim - count):
             trace.ledger.same(Spot(value, d), Spot(after, d), Field.SCALE)
             if "max" in name:
@@ -125,10 +123,9 @@ def _ignored(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     trace.ledger.nothing(value)
     if name in ("nonzero", "repeat_interleave"):
         trace.mix(value, range(len(value.dims)))
-        for node in value.dims:
-            trace.axes.fix(node)
-    for tensor in [out] if isinstance(out, Tensor) else []:
-        trace.put(tensor, [trace.axes.atom(size, fixed=True) for size in tensor.shape])
+        trace.hold(value)
+    if isinstance(out, Tensor):
+        trace.put_fixed(out)
 
 
 def _fourier(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.tracing.axes import Node
 from zoo.tracing.ledger import Spot, Value, Window
 from zoo.tracing.trace import Rule, Trace
 
@@ -29,9 +28,7 @@ def _view(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
 
 def _copy(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     value = trace.value(args[0])
-    after = trace.put(out, value.dims, parameter=value.parameter, **keep(value))
-    for dim in range(out.ndim):
-        trace.ledger.same(Spot(value, dim), Spot(after, dim))
+    trace.carry(value, out, {dim: dim for dim in range(out.ndim)}, parameter=value.parameter, **keep(value))
 
 
 def _permute(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -43,22 +40,14 @@ def _permute(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
         first, second = (0, rank - 1) if name == "t" else (args[1] % rank, args[2] % rank)
         order = list(range(rank))
         order[first], order[second] = order[second], order[first]
-    after = trace.put(out, [value.dims[dim] for dim in order], parameter=value.parameter, **keep(value))
-    for new, dim in enumerate(order):
-        trace.ledger.same(Spot(value, dim), Spot(after, new))
+    trace.carry(value, out, dict(enumerate(order)), parameter=value.parameter, **keep(value))
 
 
 def _expand(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     value = trace.value(args[0])
     lead = out.ndim - args[0].ndim
-    kept = [d >= lead and args[0].shape[d - lead] == out.shape[d] for d in range(out.ndim)]
-    dims = [value.dims[d - lead] if kept[d] else trace.axes.atom(out.shape[d]) for d in range(out.ndim)]
-    after = trace.put(out, dims, **keep(value))
-    for dim in range(out.ndim):
-        if kept[dim]:
-            trace.ledger.same(Spot(value, dim - lead), Spot(after, dim))
-        else:
-            trace.ledger.nothing(after, [dim])
+    kept = {d: d - lead for d in range(lead, out.ndim) if args[0].shape[d - lead] == out.shape[d]}
+    trace.carry(value, out, kept, **keep(value))
 
 
 def _slice(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -109,9 +98,7 @@ def _select(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, A
     for piece, index in zip(outs, chosen, strict=True):
         trace.axes.slice(value.dims[dim], index, index + 1)
         others = [d for d in range(args[0].ndim) if d != dim]
-        after = trace.put(piece, [value.dims[d] for d in others], parameter=value.parameter, **keep(value))
-        for new, old in enumerate(others):
-            trace.ledger.same(Spot(value, old), Spot(after, new))
+        trace.carry(value, piece, dict(enumerate(others)), parameter=value.parameter, **keep(value))
 
 
 def _squeeze(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -120,11 +107,7 @@ def _squeeze(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     # In place, the tensor itself has its new shape already.
     old = [d for d, node in enumerate(value.dims) if trace.axes.size(node) != 1]
     new = [d for d in range(out.ndim) if out.shape[d] != 1]
-    moved = dict(zip(new, old, strict=True))
-    dims = [value.dims[moved[d]] if d in moved else trace.axes.atom(1) for d in range(out.ndim)]
-    after = trace.put(out, dims, parameter=value.parameter, **keep(value))
-    for d, o in moved.items():
-        trace.ledger.same(Spot(value, o), Spot(after, d))
+    trace.carry(value, out, dict(zip(new, old, strict=True)), parameter=value.parameter, **keep(value))
 
 
 def _reorder(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -139,41 +122,17 @@ def _reorder(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
         moved = [out.ndim - 1 - i for i in range(len(pads) // 2) if pads[2 * i] or pads[2 * i + 1]]
     else:
         moved = [out.ndim - 2, out.ndim - 1]
-    _fixing(trace, args[0], value, moved, out)
-
-
-def _fixing(trace: Trace, tensor: Tensor, value: Value, fixed: Sequence[int], out: Tensor) -> None:
-    """Axes `fixed` lose their order and signs, all others stay what they are."""
-    trace.mix(value, fixed)
-    dims: list[Node] = []
-    for dim in range(out.ndim):
-        if dim in fixed:
-            trace.axes.fix(value.dims[dim])
-            dims.append(trace.axes.atom(out.shape[dim], fixed=True))
-        else:
-            dims.append(value.dims[dim])
-    after = trace.put(out, dims, **keep(value))
-    for dim in range(out.ndim):
-        if dim in fixed:
-            trace.ledger.nothing(value, [dim])
-            trace.ledger.nothing(after, [dim])
-        else:
-            trace.ledger.same(Spot(value, dim), Spot(after, dim))
+    trace.mix(value, moved)
+    trace.hold(value, moved)
+    trace.carry(value, out, {d: d for d in range(out.ndim) if d not in moved}, fixed=True, **keep(value))
 
 
 def _complex(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     """Real and imaginary parts are a last axis of two, or are one number."""
     value = trace.value(args[0])
-    pair = trace.axes.atom(2, fixed=True)
     if name == "view_as_complex":
-        trace.axes.fix(value.dims[-1])
-        trace.ledger.nothing(value, [len(value.dims) - 1])
-    dims = [*value.dims, pair] if name == "view_as_real" else value.dims[:-1]
-    after = trace.put(out, dims, **keep(value))
-    for d in range(min(len(value.dims), out.ndim)):
-        trace.ledger.same(Spot(value, d), Spot(after, d))
-    if name == "view_as_real":
-        trace.ledger.nothing(after, [len(dims) - 1])
+        trace.hold(value, [len(value.dims) - 1])
+    trace.carry(value, out, {d: d for d in range(min(len(value.dims), out.ndim))}, fixed=True, **keep(value))
 
 
 def _restride(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -185,14 +144,8 @@ def _restride(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str,
     moved = {d: same[out.shape[d], out.stride(d)] for d in range(out.ndim) if (out.shape[d], out.stride(d)) in same}
     loose = [d for d in range(out.ndim) if out.shape[d] > 1 and d not in moved]
     moved = {new: d for new, d in moved.items() if not any(_crosses(out, each, old, d) for each in loose)}
-    fixed = [d for d in range(old.ndim) if d not in moved.values()]
-    for d in fixed:
-        trace.axes.fix(value.dims[d])
-    trace.ledger.nothing(value, fixed)
-    nodes = [value.dims[moved[d]] if d in moved else trace.axes.atom(out.shape[d], fixed=True) for d in range(out.ndim)]
-    after = trace.put(out, nodes, parameter=None if loose else value.parameter, **keep(value))
-    for d in range(out.ndim):
-        trace.ledger.same(Spot(value, moved[d]), Spot(after, d)) if d in moved else trace.ledger.nothing(after, [d])
+    trace.hold(value, [d for d in range(old.ndim) if d not in moved.values()])
+    trace.carry(value, out, moved, fixed=True, parameter=None if loose else value.parameter, **keep(value))
 
 
 def _crosses(out: Tensor, window: int, old: Tensor, dim: int) -> bool:
@@ -206,14 +159,8 @@ def _crosses(out: Tensor, window: int, old: Tensor, dim: int) -> bool:
 def _unfold(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     value = trace.value(args[0])
     dim = args[1] % args[0].ndim
-    trace.axes.fix(value.dims[dim])
-    trace.ledger.nothing(value, [dim])
-    dims = list(value.dims)
-    dims[dim] = trace.axes.atom(out.shape[dim], fixed=True)
-    after = trace.put(out, [*dims, trace.axes.atom(out.shape[-1], fixed=True)], **keep(value))
-    for d in range(len(dims)):
-        trace.ledger.same(Spot(value, d), Spot(after, d)) if d != dim else trace.ledger.nothing(after, [d])
-    trace.ledger.nothing(after, [len(dims)])
+    trace.hold(value, [dim])
+    trace.carry(value, out, {d: d for d in range(len(value.dims)) if d != dim}, fixed=True, **keep(value))
 
 
 def _repeat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -235,11 +182,8 @@ def _repeat(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, A
 
 
 def _diagonal(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
-    value = trace.value(args[0])
-    for node in value.dims:
-        trace.axes.fix(node)
-    trace.ledger.nothing(value)
-    trace.ledger.nothing(trace.put(out, [trace.axes.atom(size, fixed=True) for size in out.shape]))
+    trace.hold(trace.value(args[0]))
+    trace.ledger.nothing(trace.put_fixed(out))
 
 
 def _fill(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -249,7 +193,7 @@ def _fill(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
 
 def _random(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     """Random numbers are other ones at each place, so that the order is real."""
-    trace.put(out, [trace.axes.atom(size, fixed=True) for size in out.shape], is_constant=True)
+    trace.put_fixed(out, is_constant=True)
 
 
 VIEW_RULES: Mapping[str, Rule] = {

@@ -118,17 +118,41 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Torch has no
         self._put(tensor, value)
         return value
 
+    def put_fixed(self, tensor: Tensor, **facts: Any) -> Value:
+        """Follow a result along all of whose axes the order is real."""
+        return self.put(tensor, [self.axes.atom(size, fixed=True) for size in tensor.shape], **facts)
+
+    def carry(
+        self, value: Value, tensor: Tensor, moved: Mapping[int, int], *, fixed: bool = False, **facts: Any
+    ) -> Value:
+        """Follow a result whose axis `new` is axis `moved[new]` of a value, and changes as that does.
+
+        Its other axes are new ones, along which it does not change; the order along them is real if `fixed`.
+        """
+        dims = [
+            value.dims[moved[dim]] if dim in moved else self.axes.atom(size, fixed=fixed)
+            for dim, size in enumerate(tensor.shape)
+        ]
+        after = self.put(tensor, dims, **facts)
+        for dim in range(tensor.ndim):
+            if dim in moved:
+                self.ledger.same(Spot(value, moved[dim]), Spot(after, dim))
+            else:
+                self.ledger.nothing(after, [dim])
+        return after
+
+    def hold(self, value: Value, dims: Sequence[int] | None = None) -> None:
+        """Say that along these axes of a value, all of them by default, the order is real and nothing may change."""
+        for dim in range(len(value.dims)) if dims is None else dims:
+            self.axes.fix(value.dims[dim])
+        self.ledger.nothing(value, dims)
+
     def rigid(self, tensors: Iterable[Any]) -> None:
         """Nothing is known of how these hang together: fix all their axes."""
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 continue
-            value = self._values.get(id(tensor))
-            if value is None:
-                value = self.put(tensor, [self.axes.atom(size, fixed=True) for size in tensor.shape])
-            for dim in value.dims:
-                self.axes.fix(dim)
-            self.ledger.nothing(value)
+            self.hold(self._values.get(id(tensor)) or self.put_fixed(tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
