@@ -1,13 +1,22 @@
 """Files that are there whole or not at all, and what a folder's disk can do."""
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["NO_ROOM", "has_room", "keeps_locks", "may_be_written", "remove_unfinished", "whole_file"]
+__all__ = [
+    "NO_ROOM",
+    "file_sha256",
+    "has_room",
+    "keeps_locks",
+    "may_be_written",
+    "remove_unfinished",
+    "whole_file",
+]
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says of a disk, a quota or a limit that is used up."""
@@ -35,6 +44,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of the file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_unfinished(folder: Path) -> None:

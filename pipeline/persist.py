@@ -4,7 +4,6 @@ What is written depends on the stages' results alone, so a run that was killed a
 files as one that was not.
 """
 
-import hashlib
 import math
 import os
 import re
@@ -14,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dna_zoo.files import remove_unfinished
+from dna_zoo.files import file_sha256, remove_unfinished
 from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.kept.artifacts import ArtifactStore
@@ -134,8 +133,5 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _artifact(kind: str, path: Path, home: Path) -> ArtifactRecord:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ArtifactRecord(
-        kind=kind, path=path.relative_to(home).as_posix(), sha256=digest, num_bytes=path.stat().st_size
-    )
+    place, size = path.relative_to(home).as_posix(), path.stat().st_size
+    return ArtifactRecord(kind=kind, path=place, sha256=file_sha256(path), num_bytes=size)

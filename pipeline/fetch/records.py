@@ -15,7 +15,6 @@ from pipeline.kept.stages import content_key, write_json
 
 __all__ = [
     "FileState",
-    "file_sha256",
     "file_state",
     "git_blob_sha1",
     "is_complete",
@@ -30,12 +29,6 @@ __all__ = [
 
 FileState = Mapping[str, Any]
 """A file as it was when it was read: the same `path`, `size` and `mtime_ns` mean the same content."""
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of the file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_blob_sha1(path: Path) -> str:
@@ -71,46 +64,40 @@ def _sha256_path(home: Path, file: FileState) -> Path:
 
 def is_complete(home: Path, repo: str, revision: str) -> bool:
     """Whether all there is to fetch of that commit has once been fetched: what is not in the cache does not exist."""
-    return bool(_read(_complete_path(home, repo, revision)))
+    return bool(_read(_path(home, "complete", repo, revision)))
 
 
 def mark_complete(home: Path, repo: str, revision: str) -> None:
     """Keep that all there is to fetch of that commit has been fetched."""
-    write_json(_complete_path(home, repo, revision), {"repo": repo, "revision": revision})
-
-
-def _complete_path(home: Path, repo: str, revision: str) -> Path:
-    return home / "fetch" / "complete" / f"{repo.replace('/', '--')}--{revision}.json"
+    write_json(_path(home, "complete", repo, revision), {"repo": repo, "revision": revision})
 
 
 def load_components(home: Path, repo: str, revision: str) -> tuple[str, ...] | None:
     """The folders of that commit that are models of their own, "" for the repository itself; None if never asked."""
-    names = _read(_components_path(home, repo, revision)).get("components")
+    names = _read(_path(home, "components", repo, revision)).get("components")
     return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def store_components(home: Path, repo: str, revision: str, names: tuple[str, ...]) -> None:
     """Keep which folders of that commit are models of their own."""
-    write_json(_components_path(home, repo, revision), {"repo": repo, "revision": revision, "components": names})
-
-
-def _components_path(home: Path, repo: str, revision: str) -> Path:
-    return home / "fetch" / "components" / f"{repo.replace('/', '--')}--{revision}.json"
+    record = {"repo": repo, "revision": revision, "components": names}
+    write_json(_path(home, "components", repo, revision), record)
 
 
 def load_revision(home: Path, repo: str) -> str | None:
     """The commit stored for a repository that has no pin of its own."""
-    revision = _read(_revision_path(home, repo)).get("revision")
+    revision = _read(_path(home, "revisions", repo)).get("revision")
     return revision if isinstance(revision, str) else None
 
 
 def store_revision(home: Path, repo: str, revision: str) -> None:
     """Keep the commit that the repository was first downloaded at."""
-    write_json(_revision_path(home, repo), {"repo": repo, "revision": revision})
+    write_json(_path(home, "revisions", repo), {"repo": repo, "revision": revision})
 
 
-def _revision_path(home: Path, repo: str) -> Path:
-    return home / "fetch" / "revisions" / f"{repo.replace('/', '--')}.json"
+def _path(home: Path, kind: str, *place: str) -> Path:
+    """Where a fact of that kind is kept of a repository, or of one of its commits."""
+    return home / "fetch" / kind / f"{'--'.join(place).replace('/', '--')}.json"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import DamagedFileError, DnaZooError, FetchError
+from dna_zoo.files import file_sha256
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch import hub
 from pipeline.fetch.errors import disk_errors
 from pipeline.fetch.plan import plan
 from pipeline.fetch.records import (
-    file_sha256,
     file_state,
     git_blob_sha1,
     load_sha256,

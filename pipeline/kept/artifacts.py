@@ -5,7 +5,6 @@ A store is a folder, `s3://BUCKET/PATH`, `gs://...` or whatever else fsspec has 
 and write comes from the environment of the machine (such as AWS_PROFILE), never from the URL.
 """
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import ArtifactError, SettingsError
-from dna_zoo.files import NO_ROOM, whole_file
+from dna_zoo.files import NO_ROOM, file_sha256, whole_file
 from dna_zoo.text import is_printable, printable, without_secrets
 from patterndb.records import ArtifactRecord
 
@@ -126,7 +125,7 @@ def artifact_file(artifact: ArtifactRecord, home: Path) -> Path:
     elsewhere and cannot be had, and if it is damaged here and nowhere else.
     """
     path = home / artifact.path
-    is_right = path.is_file() and _sha256(path) == artifact.sha256
+    is_right = path.is_file() and file_sha256(path) == artifact.sha256
     if is_right or (artifact.url is None and not path.is_file()):
         return path
     if artifact.url is None:
@@ -152,7 +151,7 @@ def damaged_files(artifacts: Iterable[ArtifactRecord], home: Path) -> Iterator[s
         if not path.is_file():
             if each.url is None:
                 yield f"{each.path} is missing"
-        elif path.stat().st_size != each.num_bytes or _sha256(path) != each.sha256:
+        elif path.stat().st_size != each.num_bytes or file_sha256(path) != each.sha256:
             yield f"{each.path} is not as it was written"
         store = (each.url or "").partition("/sha256/")[0]
         if each.url in asked or store in unusable:
@@ -254,9 +253,4 @@ def _read(url: str, target: Path) -> str:
         raise FileNotFoundError("it is not there")
     system, path = _opened(url)
     system.get_file(path, str(target))
-    return _sha256(target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(target)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dna_zoo.files import whole_file
+from dna_zoo.files import file_sha256, whole_file
 from pipeline.memory import measured_peak
 
 __all__ = ["COST", "DIGESTS", "RESULT", "Finished", "StageStore", "content_key", "write_json"]
@@ -66,13 +66,8 @@ def _is_as_written(directory: Path, result: bytes) -> bool:
         return True
     files = {name: digest for name, digest in dict(kept).items() if name != RESULT}
     return kept.get(RESULT) == hashlib.sha256(result).hexdigest() and all(
-        (directory / name).is_file() and _digest_of(directory / name) == digest for name, digest in files.items()
+        (directory / name).is_file() and file_sha256(directory / name) == digest for name, digest in files.items()
     )
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class StageStore:
@@ -126,7 +121,7 @@ class StageStore:
         cost = {"seconds": seconds, "memory_bytes": peak.memory_bytes, "gpu_bytes": peak.gpu_bytes}
         write_json(directory / COST, cost)
         content = _as_json({"seconds": seconds, "result": result})
-        left = {name: _digest_of(directory / name) for name in files if (directory / name).is_file()}
+        left = {name: file_sha256(directory / name) for name in files if (directory / name).is_file()}
         write_json(directory / DIGESTS, {**left, RESULT: hashlib.sha256(content).hexdigest()})
         with whole_file(directory / RESULT) as made:
             made.write_bytes(content)
