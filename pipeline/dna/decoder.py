@@ -4,7 +4,7 @@ M = rows, N = columns, P = points, D = coordinate dims, K = rank.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -126,16 +126,8 @@ def build_network(kept: KeptNetwork, settings: FitSettings, slot: int) -> nn.Mod
     net: nn.Module
     if settings.dna_type == "separable":
         assert kept.row_omega is not None and kept.col_omega is not None
-        net = SeparableDna(
-            generators,
-            in_dim=kept.in_dim,
-            hidden_dim=size.hidden_dim,
-            num_layers=size.num_layers,
-            rank=size.rank,
-            num_branches=size.num_branches,
-            row_omega=kept.row_omega,
-            col_omega=kept.col_omega,
-        )
+        omegas = {"row_omega": kept.row_omega, "col_omega": kept.col_omega}
+        net = SeparableDna(generators, in_dim=kept.in_dim, **omegas, **asdict(size))
     else:
         net = make_pointwise(
             settings.dna_type,

@@ -5,6 +5,7 @@ at the same time. What PyTorch keeps for later and CUDA's own memory come on top
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pipeline.fit.networks import pointwise_parameters, pointwise_shapes, separable_parameters
 from pipeline.fit.pointwise import POINTS_PER_CHUNK as POINTWISE_CHUNK
@@ -54,7 +55,7 @@ def slot_bytes(specs: Sequence[TensorSpec], settings: FitSettings, size: Network
 
 def _separable(specs: Sequence[TensorSpec], settings: FitSettings, size: NetworkSize) -> int:
     in_dim = 3 if settings.scope == "model" else 1
-    side = separable_parameters(in_dim, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
+    side = separable_parameters(in_dim, **asdict(size))
     held = sum(_matrix_numbers(spec.rows, spec.cols, size) for spec in specs)
     seen = sum(_seen(spec.rows, spec.cols) + _seen(spec.cols, spec.rows) for spec in specs)
     places = sum(spec.rows + spec.cols for spec in specs)

@@ -5,7 +5,7 @@ S = slots, G = tensors of one shape in a slot, M = rows, N = columns, D = coordi
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -95,7 +95,7 @@ def first_omegas(
     of L K / P. A network that can hold nearly everything needs high frequencies, one that cannot must stay with the
     coarse order.
     """
-    parameters = separable_parameters(in_dim, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
+    parameters = separable_parameters(in_dim, **asdict(size))
     found = []
     for axis in (1, 2):
         length = max(shape[axis] for shape in shapes)
@@ -239,16 +239,7 @@ class GridProblem:
         in_dim = self.blocks[0].row_coords.shape[-1]
         shapes = [tuple(block.values.shape[1:]) for block in self.blocks]
         row_omega, col_omega = first_omegas(shapes, in_dim, size, settings)
-        return SeparableDna(
-            generators,
-            in_dim=in_dim,
-            hidden_dim=size.hidden_dim,
-            num_layers=size.num_layers,
-            rank=size.rank,
-            num_branches=size.num_branches,
-            row_omega=row_omega,
-            col_omega=col_omega,
-        )
+        return SeparableDna(generators, in_dim=in_dim, row_omega=row_omega, col_omega=col_omega, **asdict(size))
 
     def _target(self, block: GridBlock, rank: int) -> DenseTarget | LowRankTarget:
         """What the loss needs of the block's matrices, the cheaper of the two."""

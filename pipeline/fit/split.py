@@ -12,6 +12,7 @@ spectrum are not favoured. A tensor and its nulls have networks of one size.
 
 import heapq
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def _point(spec: TensorSpec, settings: FitSettings, level: float, spent: int) ->
     size = choose_size(
         settings, num_weights=spec.num_weights, shortest_axis=shortest, in_dim=1, level=level, spent=spent
     )
-    parameters = 2 * separable_parameters(1, size.hidden_dim, size.num_layers, size.rank, size.num_branches)
+    parameters = 2 * separable_parameters(1, **asdict(size))
     return parameters, min(size.rank, shortest)
 
 

@@ -1,7 +1,7 @@
 """A stack at the end of its training: what it says of its tensors, and what is kept of its networks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -124,14 +124,11 @@ class TrainedStack:
     def networks(self, kind: NullKind | None = None) -> dict[str, Any]:
         """The trained networks of the tensors, or of the first draw of the null `kind` of each of them, as plain
         containers and CPU tensors; with scope `model` it is one network."""
-        size, slots = self.stack.size, self.prepared.slots
+        slots = self.prepared.slots
         numbers = [number for number, slot in enumerate(slots) if (slot.kind, slot.draw) == (kind, 0)]
         places = [(number, part) for number in numbers for part in range(len(slots[number].tensors))]
         return {
-            "hidden_dim": size.hidden_dim,
-            "num_layers": size.num_layers,
-            "rank": size.rank,
-            "num_branches": size.num_branches,
+            **asdict(self.stack.size),
             "tensors": [
                 {
                     "name": spec.name,
