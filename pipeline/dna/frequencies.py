@@ -2,7 +2,7 @@
 weights."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline.dna.decoder import Decoder, axis_samples
 from pipeline.fit.networks import HIDDEN_OMEGA, AdaptiveDna, HierarchicalDna, SeparableDna, Siren, SpectralDna
+from pipeline.fit.separable import scaled_coordinates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,19 +72,9 @@ def _pointwise(name: str, siren: Siren, coords: Tensor, omega: Tensor, scale: fl
     amplitudes = scale * math.sqrt(2) * hidden.detach().std(dim=1)[0] * slopes.square().mean(dim=1)[0].sqrt()
     mean = float(omega.mean())
     cycles = mean * siren.weights[0][0].abs() / math.pi
-    spread = {"lowest": float(omega.min()) / mean, "highest": float(omega.max()) / mean}
-    return [
-        {
-            "network": name,
-            "unit": unit,
-            "row_cycles": float(cycles[0, unit]),
-            "col_cycles": float(cycles[1, unit]),
-            "depth_cycles": float(cycles[2, unit]) if len(cycles) > 2 else 0.0,
-            **spread,
-            "amplitude": abs(float(amplitudes[unit])),
-        }
-        for unit in range(cycles.shape[1])
-    ]
+    rows, cols, *depths = cycles.tolist()
+    spread = float(omega.min()) / mean, float(omega.max()) / mean
+    return _units(name, rows, cols, depths[0] if depths else [0.0] * len(rows), amplitudes, spread)
 
 
 def _behind_first(siren: Siren) -> Callable[[Tensor], Tensor]:
@@ -116,10 +107,7 @@ def _separable(decoder: Decoder, net: SeparableDna) -> Iterator[list[dict[str, A
 def _branch(
     decoder: Decoder, siren: Siren, points: Tensor, omega: float, gram: Tensor, axis: int, branch: int
 ) -> list[dict[str, Any]]:
-    coords = decoder.coordinates(points[:, None])
-    scale = torch.ones(coords.shape[1])
-    scale[1:] = HIDDEN_OMEGA / omega
-    inputs = (coords * scale)[None]
+    inputs = scaled_coordinates(decoder.coordinates(points[:, None]), omega)[None]
     hidden = torch.sin(omega * torch.baddbmm(siren.biases[0], inputs, siren.weights[0])).requires_grad_()
     with torch.enable_grad():
         outputs = _behind_first(siren)(hidden)
@@ -128,20 +116,22 @@ def _branch(
     squares = torch.einsum("phk,kl,phl->ph", jacobian, gram, jacobian).clamp(min=0)
     found = decoder.tensor.scale * math.sqrt(2) * hidden.detach().std(dim=1)[0] * squares.mean(dim=0).sqrt()
     weights = siren.weights[0][0].abs()
-    cycles = [float(value) for value in omega * weights[0] / math.pi]
-    depths = (
-        [HIDDEN_OMEGA * float(value) / math.pi for value in weights[1]] if len(weights) > 1 else [0.0] * len(cycles)
-    )
-    return [
-        {
-            "network": f"{('rows', 'cols')[axis]}.{branch}",
-            "unit": unit,
-            "row_cycles": cycles[unit] if axis == 0 else 0.0,
-            "col_cycles": cycles[unit] if axis == 1 else 0.0,
-            "depth_cycles": depths[unit],
-            "lowest": 1.0,
-            "highest": 1.0,
-            "amplitude": abs(float(found[unit])),
-        }
-        for unit in range(len(cycles))
-    ]
+    cycles: list[float] = (omega * weights[0] / math.pi).tolist()
+    none = [0.0] * len(cycles)
+    depths = [HIDDEN_OMEGA * value / math.pi for value in weights[1].tolist()] if len(weights) > 1 else none
+    along = (cycles, none) if axis == 0 else (none, cycles)
+    return _units(f"{('rows', 'cols')[axis]}.{branch}", *along, depths, found, (1.0, 1.0))
+
+
+def _units(
+    network: str,
+    rows: Sequence[float],
+    cols: Sequence[float],
+    depths: Sequence[float],
+    amplitudes: Tensor,
+    spread: tuple[float, float],
+) -> list[dict[str, Any]]:
+    """A row for each unit of a first layer, from its cycles and amplitude."""
+    units = enumerate(zip(rows, cols, depths, amplitudes.abs().tolist(), strict=True))
+    rows_of = ((network, unit, row, col, depth, *spread, amplitude) for unit, (row, col, depth, amplitude) in units)
+    return [dict(zip(FREQUENCY_COLUMNS, row, strict=True)) for row in rows_of]
