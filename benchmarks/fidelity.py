@@ -25,10 +25,9 @@ import numpy.typing as npt
 
 from benchmarks.parts.scaffold import inner_tensors, make_parser, read_matrices, write_results
 from benchmarks.parts.shared_order import shared_orders
-from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.report import TensorFit, report
 from pipeline.fit.stage import FitResult, fit
-from pipeline.nulls import null_rng, shuffle
+from pipeline.nulls import null_rng, ordinals_of, shuffle
 from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings, preset
 from zoo.tensors import Role, TensorSpec

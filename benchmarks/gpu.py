@@ -52,10 +52,11 @@ from pipeline.fetch.stage import fetch
 from pipeline.fit.capturing import side_stream
 from pipeline.fit.pace import DEVICE, Pace
 from pipeline.fit.pointwise import PointwiseProblem
-from pipeline.fit.prepare import ordinals_of, prepare
+from pipeline.fit.prepare import prepare
 from pipeline.fit.problem import generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.trainer import Trainer
+from pipeline.nulls import ordinals_of
 from pipeline.runs.runner import mine
 from pipeline.settings import FitSettings, MineSettings, preset
 from pipeline.weights.inventory import extract

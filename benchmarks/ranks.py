@@ -20,10 +20,11 @@ import numpy.typing as npt
 from benchmarks.parts.scaffold import make_parser, read_matrices, read_results, write_figures, write_results
 from benchmarks.real_models import MODELS, place_of, values_of
 from pipeline.decomposition import singular_values
-from pipeline.fit.prepare import allowance_of, ordinals_of
+from pipeline.fit.prepare import allowance_of
 from pipeline.fit.split import split_budget
 from pipeline.fit.stacks import plan_stacks
 from pipeline.fit.versions import bought_means, outputs_of
+from pipeline.nulls import ordinals_of
 from pipeline.order import canonicalise, seriate_tensor
 from pipeline.settings import FitSettings, preset
 from zoo.tensors import TensorSpec

@@ -5,7 +5,8 @@ Every null keeps the shape, and is processed exactly as the original is. Randomn
 permuted copy of a model gets the same nulls.
 """
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict, Unpack
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from pipeline.additive import additive_model
 from pipeline.arrays import Float32, Float64
 from pipeline.decomposition import singular_values
+from zoo.tensors import Role, TensorSpec
 
 __all__ = [
     "NULLS",
@@ -23,6 +25,8 @@ __all__ = [
     "less_medians",
     "means",
     "null_rng",
+    "ordinals_of",
+    "place_of",
     "rotate",
     "sample_rng",
     "shuffle",
@@ -137,6 +141,23 @@ class Place(TypedDict):
     ordinal: int
     """Rank of the tensor's name among those of the same role, block and shape."""
     shape: tuple[int, ...]
+
+
+def ordinals_of(specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """Rank of each tensor's name among those of the same role, block and shape."""
+    seen: dict[object, int] = defaultdict(int)
+    ordinals = {}
+    for spec in sorted(specs, key=lambda item: item.name):
+        place = (spec.role, spec.block, spec.rows, spec.cols)
+        ordinals[spec.name] = seen[place]
+        seen[place] += 1
+    return ordinals
+
+
+def place_of(spec: TensorSpec, ordinal: int) -> Place:
+    """The place of a tensor, given its rank among those like it (`ordinals_of`)."""
+    role, shape = list(Role).index(spec.role), (spec.rows, spec.cols)
+    return {"role": role, "block": spec.block, "ordinal": ordinal, "shape": shape}
 
 
 def null_rng(kind: NullKind, draw: int, *, seed: int, **place: Unpack[Place]) -> np.random.Generator:

@@ -30,7 +30,7 @@ from pipeline.dna.file import DNA_FILE, SHUFFLED_FILE, write_dna
 from pipeline.dna.make import dna_contents
 from pipeline.events import OnEvent, ignore
 from pipeline.fit.networks import count_parameters
-from pipeline.fit.prepare import draw_null, ordinals_of
+from pipeline.fit.prepare import draw_null
 from pipeline.fit.quantise import quantise, stored_bits
 from pipeline.fit.report import STORED_BITS
 from pipeline.fit.sizing import MOMENTS, choose_size
@@ -38,6 +38,7 @@ from pipeline.fit.split import LEVELS
 from pipeline.fit.stage import SPLIT_FILE, clear_networks, fit, fit_version
 from pipeline.kept.sealed import save_json
 from pipeline.kept.stages import StageStore, content_key
+from pipeline.nulls import ordinals_of
 from pipeline.order import (
     ORDER_FILE,
     CanonicalOrder,

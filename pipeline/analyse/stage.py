@@ -23,6 +23,7 @@ from pipeline.analyse.tensor import Loader, Task, analyse_matrices, analyse_vect
 from pipeline.arrays import Float32
 from pipeline.fingerprint.fingerprint import FingerprintPart, measure_fingerprint
 from pipeline.fingerprint.named_tensors import NamedTensors, measure_named_tensors
+from pipeline.nulls import ordinals_of
 from pipeline.order import EVERY_ROW
 from pipeline.settings import AnalysisSettings
 from zoo.tensors import Role, TensorKind, TensorSpec
@@ -90,7 +91,8 @@ def analyse_model(
     from threadpoolctl import threadpool_limits
 
     trained = sorted((spec for spec in specs if spec.kind is TensorKind.WEIGHT), key=lambda spec: spec.name)
-    tasks = _tasks(trained, settings, seed)
+    ordinals = ordinals_of(trained)
+    tasks = {each.name: Task(spec=each, settings=settings, seed=seed, ordinal=ordinals[each.name]) for each in trained}
     measures = measures or measures_on(device)
     total, done, analyses = sum(spec.num_weights for spec in trained), 0, dict[str, TensorAnalysis]()
 
@@ -115,16 +117,6 @@ def analyse_model(
     ordered = [analyses[spec.name] for spec in trained]
     ordered = [replace(own, measured=(*own.measured, *products.get(own.spec.name, ()))) for own in ordered]
     return summarise(ordered, parts, named)
-
-
-def _tasks(trained: Sequence[TensorSpec], settings: AnalysisSettings, seed: int) -> dict[str, Task]:
-    """What is to be done with each tensor, by name; `trained` are in the order of their names."""
-    seen, tasks = defaultdict[object, int](int), {}
-    for spec in trained:
-        place = (spec.role, spec.block, spec.rows, spec.cols)
-        tasks[spec.name] = Task(spec=spec, settings=settings, seed=seed, ordinal=seen[place])
-        seen[place] += 1
-    return tasks
 
 
 def summarise(

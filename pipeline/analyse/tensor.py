@@ -27,13 +27,14 @@ from pipeline.nulls import (
     less_medians,
     means,
     null_rng,
+    place_of,
     rotate,
     sample_rng,
     values_to_turn,
 )
 from pipeline.order import EVERY_ROW, Rows
 from pipeline.settings import AnalysisSettings
-from zoo.tensors import Axis, Role, TensorSpec
+from zoo.tensors import Axis, TensorSpec
 
 __all__ = ["Loader", "Task", "analyse_matrices", "analyse_tensor", "analyse_vector"]
 
@@ -56,12 +57,7 @@ class Task:
     @property
     def place(self) -> Place:
         """Where it stands in its network."""
-        return {
-            "role": list(Role).index(self.spec.role),
-            "block": self.spec.block,
-            "ordinal": self.ordinal,
-            "shape": (self.spec.rows, self.spec.cols),
-        }
+        return place_of(self.spec, self.ordinal)
 
     def rng(self, kind: NullKind, draw: int) -> np.random.Generator:
         """The generator of a draw of a null."""

@@ -17,18 +17,17 @@ from pipeline.fit.separable import GridBlock, GridProblem, most_directions
 from pipeline.fit.slots import FIT_NULLS, Slot, slots_of
 from pipeline.fit.trainer import AUTOCAST
 from pipeline.fit.versions import Measured, Moments, Version, describe
-from pipeline.nulls import NullKind, NullModel, null_rng, shuffle
+from pipeline.nulls import NullKind, NullModel, null_rng, place_of, shuffle
 from pipeline.nulls import means as keep_means
 from pipeline.order import CanonicalOrder, canonicalise, seriate_tensor
 from pipeline.settings import FitSettings
-from zoo.tensors import Role, TensorSpec
+from zoo.tensors import TensorSpec
 
 __all__ = [
     "Loader",
     "PreparedProblem",
     "allowance_of",
     "draw_null",
-    "ordinals_of",
     "place_tag",
     "prepare",
 ]
@@ -64,17 +63,6 @@ class PreparedProblem:
             for number, (slot, row) in enumerate(zip(self.slots, self.measured, strict=True))
             if slot.kind == kind and index in slot.tensors
         ]
-
-
-def ordinals_of(specs: Sequence[TensorSpec]) -> dict[str, int]:
-    """Rank of each tensor's name among those of the same role, block and shape."""
-    seen: dict[object, int] = defaultdict(int)
-    ordinals = {}
-    for spec in sorted(specs, key=lambda item: item.name):
-        place = (spec.role, spec.block, spec.rows, spec.cols)
-        ordinals[spec.name] = seen[place]
-        seen[place] += 1
-    return ordinals
 
 
 def place_tag(spec: TensorSpec, ordinal: int) -> int:
@@ -140,10 +128,7 @@ def allowance_of(spec: TensorSpec, together: Sequence[TensorSpec], settings: Fit
 
 def draw_null(matrix: Float32, spec: TensorSpec, seed: int, ordinal: int, kind: NullKind, draw: int) -> Float32:
     """A draw of a null of the tensor, in no order yet."""
-    role = list(Role).index(spec.role)
-    shape = (spec.rows, spec.cols)
-    rng = null_rng(kind, draw, seed=seed, role=role, block=spec.block, ordinal=ordinal, shape=shape)
-    return DRAWN_BY[kind](matrix, rng)
+    return DRAWN_BY[kind](matrix, null_rng(kind, draw, seed=seed, **place_of(spec, ordinal)))
 
 
 def _null(

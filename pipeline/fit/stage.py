@@ -17,13 +17,14 @@ from cattrs import structure
 from pipeline.devices import exact_products, free_bytes, has_bf16
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit.baselines import ROUNDED_BITS
-from pipeline.fit.prepare import Loader, allowance_of, ordinals_of
+from pipeline.fit.prepare import Loader, allowance_of
 from pipeline.fit.report import FitCost, TensorFit
 from pipeline.fit.split import split_budget
 from pipeline.fit.stacks import Stack, plan_stacks
 from pipeline.fit.training import Trained, Work
 from pipeline.fit.versions import bought_means
 from pipeline.kept.sealed import load_json, load_tensors, save_json
+from pipeline.nulls import ordinals_of
 from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec

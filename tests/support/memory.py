@@ -10,10 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pipeline.fit.pointwise import PointwiseProblem
-from pipeline.fit.prepare import ordinals_of, prepare
+from pipeline.fit.prepare import prepare
 from pipeline.fit.problem import generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.trainer import Trainer
+from pipeline.nulls import ordinals_of
 from pipeline.settings import FitSettings
 from tests.support.fitting import gaussian
 from zoo.tensors import TensorSpec

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from pipeline.fit.draws import HostDraws
-from pipeline.fit.prepare import PreparedProblem, ordinals_of, prepare
+from pipeline.fit.prepare import PreparedProblem, prepare
 from pipeline.fit.problem import Draw, Problem, generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.trainer import Trainer, TrainResult
+from pipeline.nulls import ordinals_of
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32
 from tests.support.small_models import matrix_spec

@@ -13,10 +13,11 @@ from pipeline.fit import separable as separable_module
 from pipeline.fit.draws import HostDraws
 from pipeline.fit.networks import SeparableDna
 from pipeline.fit.pointwise import PointwiseProblem
-from pipeline.fit.prepare import ordinals_of, place_tag, prepare
+from pipeline.fit.prepare import place_tag, prepare
 from pipeline.fit.problem import axis_coordinates, depth_coordinate, generator_for, role_coordinate
 from pipeline.fit.separable import GridBlock, GridProblem
 from pipeline.fit.sizing import NetworkSize
+from pipeline.nulls import ordinals_of
 from pipeline.settings import DnaType, FitSettings
 from tests.support.fitting import Float32, gaussian, low_rank, quick, shuffled
 from tests.support.small_models import matrix_spec

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.fit import split as split_module
-from pipeline.fit.prepare import ordinals_of
 from pipeline.fit.split import LEVELS, split_budget
 from pipeline.fit.stacks import plan_stacks
 from pipeline.kept.sealed import save_json
+from pipeline.nulls import ordinals_of
 from pipeline.settings import FitSettings
 from tests.support.fitting import Float32, fit_matrices, gaussian, low_rank, quick
 from tests.support.small_models import matrix_spec
