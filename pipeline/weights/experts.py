@@ -39,7 +39,7 @@ STACKS = tuple(
 FLAT = re.compile(r"^(?P<module>.*experts\.mlp)\.(?P<name>w1|v1|w2)(?:\.weight|)$")
 """Names of stacks of two dimensions, (experts x hidden units, width of the stream) whatever the name: what leaves is
 (in, out), as `DbrxExpertGLU` of transformers multiplies it."""
-BIASES = re.compile(r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj)_bias$")
+BIASES = ((re.compile(r"^(?P<module>.*experts)\.(?P<name>gate_up_proj|gate_proj|up_proj|down_proj)_bias$"), ""),)
 """Names of the biases of stacked experts, (experts, out)."""
 EXPERT = re.compile(r"^(?P<module>.*experts(?:\.mlp)?)\.(?P<number>\d+)\.")
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -64,16 +64,15 @@ MOST_EXPERTS = 16
 
 
 def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
-    """The experts one by one in the place of their stacks; all else as it is."""
+    """The experts one by one in the place of their stacks, and so their biases; all else as it is."""
     found: Tensors = {}
     for name, tensor in tensors.items():
-        matches = ((pattern.match(name), end) for pattern, end in STACKS) if len(tensor.header.shape) == 3 else ()
-        stack = next(((found_in["module"] + end, found_in["name"]) for found_in, end in matches if found_in), None)
+        rules = {2: BIASES, 3: STACKS}.get(len(tensor.header.shape), ())
+        matches = ((pattern.match(name), end) for pattern, end in rules)
+        stack = next(((match["module"] + end, match["name"]) for match, end in matches if match), None)
         experts = _experts(*stack, tensor, config) if stack else [(name, tensor)]
         if (flat := FLAT.match(name)) and (count := _declared_count(tensor.header, config)):
             experts = _experts(flat["module"], flat["name"], _in_three(tensor, count), config, tensor.header.shape)
-        elif len(tensor.header.shape) == 2 and (biases := BIASES.match(name)):
-            experts = _biases(biases["module"], biases["name"], tensor, config)
         found.update(experts)
     return found
 
@@ -104,20 +103,6 @@ def _in_three(tensor: Tensor, count: int) -> Tensor:
     )
 
 
-def _biases(module: str, stack: str, tensor: Tensor, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """The bias of each expert; that of gate and up lies as their rows do."""
-    count, outputs = tensor.header.shape
-    parts = PARTS.get(stack, (stack,))
-    parts = parts if outputs % len(parts) == 0 else (stack,)
-    kind = text_in({**config, **part_of(config, "text_config")}, "model_type")
-    for number in range(count):
-        for place, part in enumerate(parts):
-            name, rows = f"{module}.{number}.{part}.bias", outputs // len(parts)
-            header = TensorHeader(name=name, shape=(rows,), dtype="F32")
-            make = partial(_chosen_rows, rows=_rows_of(place, rows, len(parts), kind))
-            yield name, DerivedTensor(header=header, parts=(entry(tensor, number),), make=make, scheme=tensor.scheme)
-
-
 def _rows_of(place: int, rows: int, count: int, kind: str) -> slice:
     """Which rows of one fused matrix are those of one of its `count` parts; all of a matrix of one part."""
     if count == 1:
@@ -125,21 +110,21 @@ def _rows_of(place: int, rows: int, count: int, kind: str) -> slice:
     return slice(place, None, 2) if kind in IN_TURNS else slice(place * rows, (place + 1) * rows)
 
 
-def _chosen_rows(stored: Array, *, rows: slice) -> Array:
-    return np.asarray(stored[rows])
-
-
 def _experts(
     module: str, stack: str, tensor: Tensor, config: Mapping[str, Any], flat: tuple[int, ...] | None = None
 ) -> Iterator[tuple[str, Tensor]]:
-    """The matrices of a stack (experts, rows, cols).
+    """Each part of each expert; the bias of gate and up lies as their rows do.
 
-    - `flat`: its shape in the file, where that has two dimensions.
+    - `flat`: the shape of the stack in the file, where that has two dimensions.
     """
     count, *shape = tensor.header.shape
     known = {**config, **part_of(config, "text_config")}
-    is_turned = stack in LEAVING if flat else stack not in OUTPUTS_FIRST and _is_turned(stack, shape, known)
-    outputs, inputs = reversed(shape) if is_turned else shape
+    is_bias = len(shape) == 1
+    if flat:
+        is_turned = stack in LEAVING
+    else:
+        is_turned = not is_bias and stack not in OUTPUTS_FIRST and _is_turned(stack, shape, known)
+    outputs, *inputs = reversed(shape) if is_turned else shape
     kind = text_in(known, "model_type")
     parts = PARTS.get(stack, (stack,))
     parts = parts if outputs % len(parts) == 0 else (stack,)
@@ -148,24 +133,29 @@ def _experts(
         for place, part in enumerate(parts):
             rows = outputs // len(parts)
             pick = _rows_of(place, rows, len(parts), kind)
-            name = f"{module}.{number}.{part}.weight"
-            header = TensorHeader(name=name, shape=(rows, inputs), dtype="F32")
-            make = partial(_matrix, is_turned=is_turned, rows=pick)
-            layout = _layout(tensor, number, pick, is_turned=is_turned) if isinstance(tensor, StoredTensor) else None
+            name = f"{module}.{number}.{part}.{'bias' if is_bias else 'weight'}"
+            header = TensorHeader(name=name, shape=(rows, *inputs), dtype="F32")
+            make = partial(_chosen_rows, rows=pick, is_turned=is_turned)
+            is_cut = isinstance(tensor, StoredTensor) and not is_bias
+            layout = _layout(tensor.header, number, pick, is_turned=is_turned) if is_cut else None
             layout = replace(layout, shape=flat, entries=count) if layout and flat else layout
             yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme, layout=layout)
 
 
-def _layout(tensor: StoredTensor, number: int, pick: slice, *, is_turned: bool) -> Layout:
+def _chosen_rows(stored: Array, *, rows: slice, is_turned: bool) -> Array:
+    return np.asarray((stored.T if is_turned else stored)[rows])
+
+
+def _layout(stack: TensorHeader, number: int, pick: slice, *, is_turned: bool) -> Layout:
     """Where the rows `pick` of an expert lie in the stack."""
     row_slice, period = None, None
     if pick != slice(None):
         row_slice = (pick.start, pick.start + 1) if pick.step else (pick.start, pick.stop)
         period = pick.step
     return Layout(
-        tensor=tensor.header.name,
-        shape=tensor.header.shape,
-        dtype=tensor.header.dtype,
+        tensor=stack.name,
+        shape=stack.shape,
+        dtype=stack.dtype,
         transposed=is_turned,
         row_slice=row_slice,
         row_period=period,
@@ -179,10 +169,6 @@ def _is_turned(name: str, shape: list[int], config: Mapping[str, Any]) -> bool:
     if shape[0] == shape[1] or hidden not in shape:
         return text_in(config, "model_type") in INPUTS_FIRST
     return shape.index(hidden) == (1 if name in LEAVING else 0)
-
-
-def _matrix(stored: Array, *, is_turned: bool, rows: slice) -> Array:
-    return _chosen_rows(stored.T if is_turned else stored, rows=rows)
 
 
 def sample_experts(names: list[str]) -> dict[str, str]:
