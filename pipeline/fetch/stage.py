@@ -58,7 +58,7 @@ def fetch(
             _record(request, planned, planned.repo, planned.revision, home)
             if len(files.paths) > 1:
                 require_whole(files.paths)
-    files = replace(_of_state_dict(files, request.state_dict), adapter_use=request.adapter)
+    files = _of_state_dict(files, request)
     if planned.adapter:
         config = read_config(_path_of(planned, planned.adapter, fresh))
         base = partial(fetch, home=home, on_event=on_event, offline=offline, num_adapters=num_adapters + 1)
@@ -78,43 +78,38 @@ def find_fetched(planned: FetchPlan, request: ModelRequest, *, home: Path) -> We
     paths = tuple(file.path for file in planned.weights if file.path is not None)
     known = [load_sha256(home, file_state(path)) for path in paths]
     digests = tuple(each for each in known if each)
-    files = WeightFiles(
+    config = planned.config.path if planned.config else None
+    files = _of_state_dict(_files(planned, paths, digests, config), request)
+    if planned.adapter is None or planned.adapter.path is None:
+        return files
+    adapter = read_config(planned.adapter.path)
+    if request.adapter == "delta":
+        return _with_adapter(files, adapter)
+    asked = ModelRequest(name=request.base or text_in(adapter, "base_model_name_or_path"))
+    base = find_fetched(plan(asked, home=home), asked, home=home)
+    return None if base is None else _with_adapter(files, adapter, base)
+
+
+def _files(planned: FetchPlan, paths: tuple[Path, ...], digests: Sequence[str], config: Path | None) -> WeightFiles:
+    """What is fetched, as far as the plan says it; its digest is empty where that of a file is not known."""
+    own = digests[0] if len(digests) == 1 else _joined_digest(*digests)
+    return WeightFiles(
         key=planned.key,
         repo=planned.repo,
         revision=planned.revision,
         paths=paths,
-        sha256=digests,
-        digest=_joined_digest(digests) if len(digests) == len(paths) else "",
-        num_bytes=planned.num_bytes,
-        config=read_config(planned.config.path if planned.config else None) or gguf_config(paths[0]),
+        sha256=tuple(digests),
+        digest=own if len(digests) == len(paths) else "",
+        num_bytes=sum(path.stat().st_size for path in paths),
+        config=read_config(config) or gguf_config(paths[0]),
         origin=planned.origin,
         card=planned.card,
     )
-    files = replace(_of_state_dict(files, request.state_dict), adapter_use=request.adapter)
-    if planned.adapter is None or planned.adapter.path is None:
-        return files
-    return _with_fetched_base(files, read_config(planned.adapter.path), request, home)
 
 
-def _with_fetched_base(
-    files: WeightFiles, config: Mapping[str, Any], request: ModelRequest, home: Path
-) -> WeightFiles | None:
-    """An adapter's files with those of its base, likewise."""
-    if request.adapter == "delta":
-        digest = hashlib.sha256(f"{files.digest}delta".encode()).hexdigest() if files.digest else ""
-        return replace(files, adapter=config, digest=digest)
-    asked = ModelRequest(name=request.base or text_in(config, "base_model_name_or_path"))
-    base = find_fetched(plan(asked, home=home), asked, home=home)
-    if base is None:
-        return None
-    is_known = bool(files.digest and base.digest)
-    digest = hashlib.sha256(f"{files.digest}{base.digest}".encode()).hexdigest() if is_known else ""
-    return replace(files, adapter=config, base=base, config=base.config, digest=digest)
-
-
-def _joined_digest(digests: Sequence[str]) -> str:
-    """Of one file its own, of several one over them."""
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+def _joined_digest(*digests: str, also: str = "") -> str:
+    """One over several, and over what else makes other weights of the files; empty where one is not known."""
+    return hashlib.sha256("".join((*digests, also)).encode()).hexdigest() if all(digests) else ""
 
 
 def _record(request: ModelRequest, planned: FetchPlan, repo: str, revision: str, home: Path) -> None:
@@ -175,32 +170,27 @@ def _verified(
         _require_intact(path, digests[-1], file.sha256, planned, is_fresh=file.name in fresh)
         if known is None:
             store_sha256(home, before, digests[-1])
-    digest = _joined_digest(digests)
-    config = _path_of(planned, planned.config, fresh) if planned.config else None
-    is_fresh = any(file.name in fresh for file in planned.weights)
-    return WeightFiles(
-        key=planned.key,
-        repo=planned.repo,
-        revision=_revision_of_local(planned, digest, on_event) if planned.origin == "local" else planned.revision,
-        paths=paths,
-        sha256=tuple(digests),
-        digest=digest,
-        num_bytes=sum(path.stat().st_size for path in paths),
-        config=read_config(config) or gguf_config(paths[0]),
-        # A plan of the Hub may lack the config alone: then the weights were in the cache.
-        origin="cache" if planned.origin == "hub" and not is_fresh else planned.origin,
-        card=planned.card,
-        notes=planned.notes,
-    )
+    files = _files(planned, paths, digests, _path_of(planned, planned.config, fresh) if planned.config else None)
+    if planned.origin == "local":
+        files = replace(files, revision=_revision_of_local(planned, files.digest, on_event))
+    # A plan of the Hub may lack the config alone: then the weights were in the cache.
+    if planned.origin == "hub" and not any(file.name in fresh for file in planned.weights):
+        files = replace(files, origin="cache")
+    return replace(files, notes=planned.notes)
 
 
-def _of_state_dict(files: WeightFiles, key: str | None) -> WeightFiles:
-    """The files with the state dict that is asked for: other weights than those of the file as it is."""
-    if key is None:
-        return files
-    if not files.digest:
-        return replace(files, state_dict=key)
-    return replace(files, state_dict=key, digest=hashlib.sha256(f"{files.digest}{key}".encode()).hexdigest())
+def _of_state_dict(files: WeightFiles, request: ModelRequest) -> WeightFiles:
+    """The files with the use and the state dict that are asked for: other weights than those of the file as it is."""
+    files, key = replace(files, adapter_use=request.adapter), request.state_dict
+    return files if key is None else replace(files, state_dict=key, digest=_joined_digest(files.digest, also=key))
+
+
+def _with_adapter(files: WeightFiles, adapter: Mapping[str, Any], base: WeightFiles | None = None) -> WeightFiles:
+    """An adapter's files with its configuration and its base's, or for the updates alone."""
+    if base is None:
+        return replace(files, adapter=adapter, digest=_joined_digest(files.digest, also="delta"))
+    digest = _joined_digest(files.digest, base.digest)
+    return replace(files, adapter=adapter, base=base, config=base.config, digest=digest)
 
 
 def _of_adapter(
@@ -211,8 +201,7 @@ def _of_adapter(
 ) -> WeightFiles:
     """An adapter's files with its configuration and, unless the updates alone are asked for, its base's."""
     if request.adapter == "delta":
-        digest = hashlib.sha256(f"{files.digest}delta".encode()).hexdigest()
-        return replace(files, adapter=config, digest=digest)
+        return _with_adapter(files, config)
     name = request.base or text_in(config, "base_model_name_or_path")
     if fetch_base is None:
         raise FetchError(
@@ -220,13 +209,11 @@ def _of_adapter(
             hint="Correct `base_model_name_or_path` in its configuration: it may name the adapter itself.",
         )
     try:
-        base = fetch_base(ModelRequest(name=name))
+        return _with_adapter(files, config, fetch_base(ModelRequest(name=name)))
     except DnaZooError as error:
         message = f"{files.key!r} is an adapter of {name!r}, and that model is not to be had: {error.message}"
         hint = "Give its base with --base PATH, or mine its updates alone with --adapter delta."
         raise FetchError(message, hint=hint) from error
-    digest = hashlib.sha256(f"{files.digest}{base.digest}".encode()).hexdigest()
-    return replace(files, adapter=config, base=base, config=base.config, digest=digest)
 
 
 def _path_of(planned: FetchPlan, file: PlannedFile, fresh: dict[str, Path]) -> Path:
