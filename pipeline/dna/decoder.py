@@ -126,8 +126,9 @@ def build_network(kept: KeptNetwork, settings: FitSettings, slot: int) -> nn.Mod
     net: nn.Module
     if settings.dna_type == "separable":
         assert kept.row_omega is not None and kept.col_omega is not None
-        omegas = {"row_omega": kept.row_omega, "col_omega": kept.col_omega}
-        net = SeparableDna(generators, in_dim=kept.in_dim, **omegas, **asdict(size))
+        net = SeparableDna(
+            generators, in_dim=kept.in_dim, row_omega=kept.row_omega, col_omega=kept.col_omega, **asdict(size)
+        )
     else:
         net = make_pointwise(
             settings.dna_type,

@@ -13,7 +13,7 @@ S = stack, P = points, D = coordinate dims, H = hidden width, K = rank.
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ __all__ = [
     "HierarchicalDna",
     "SeparableDna",
     "Siren",
+    "SirenShape",
     "SpectralDna",
     "branch_ranks",
     "count_parameters",
@@ -144,16 +145,21 @@ def _gate_width(hidden_dim: int) -> int:
     return max(hidden_dim // 4, 1)
 
 
+class SirenShape(TypedDict):
+    """What a pointwise DNA is made from, whatever its kind: coordinates, width, sine layers, first-layer frequency."""
+
+    in_dim: int
+    hidden_dim: int
+    num_layers: int
+    omega: float
+
+
 class SpectralDna(nn.Module):
     """One SIREN of frequency `omega`: coordinates (S, P, D) -> values (S, P), as in all pointwise kinds."""
 
-    def __init__(
-        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
-    ) -> None:
+    def __init__(self, generators: Sequence[torch.Generator], **shape: Unpack[SirenShape]) -> None:
         super().__init__()
-        self.net = Siren(
-            generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
-        )
+        self.net = Siren(generators, out_dim=1, **shape)
 
     def forward(self, coords: Tensor) -> Tensor:
         return cast(Tensor, self.net(coords).squeeze(-1))
@@ -165,19 +171,14 @@ class HierarchicalDna(nn.Module):
     Coarse: omega/4, half the width, two layers fewer. Middle: omega, full. Fine: 4 omega, half the width, one fewer.
     """
 
-    def __init__(
-        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
-    ) -> None:
+    def __init__(self, generators: Sequence[torch.Generator], **shape: Unpack[SirenShape]) -> None:
         super().__init__()
-        shapes = tuple(
-            (frequency, *shape)
-            for frequency, shape in zip((omega / 4, omega, 4 * omega), _branches(hidden_dim, num_layers), strict=True)
-        )
+        in_dim, omega, branches = shape["in_dim"], shape["omega"], _branches(shape["hidden_dim"], shape["num_layers"])
         self.nets = nn.ModuleList(
             Siren(generators, in_dim=in_dim, hidden_dim=width, num_layers=layers, out_dim=1, omega=frequency)
-            for frequency, width, layers in shapes
+            for frequency, (width, layers) in zip((omega / 4, omega, 4 * omega), branches, strict=True)
         )
-        self.mixture = nn.Parameter(torch.zeros(len(generators), 1, len(shapes)))
+        self.mixture = nn.Parameter(torch.zeros(len(generators), 1, len(branches)))
 
     def forward(self, coords: Tensor) -> Tensor:
         ratios = torch.softmax(self.mixture[:, 0], dim=-1)[:, None]
@@ -187,15 +188,11 @@ class HierarchicalDna(nn.Module):
 class AdaptiveDna(nn.Module):
     """A SIREN whose first-layer frequency a small network predicts at each point, between omega/4 and 4 omega."""
 
-    def __init__(
-        self, generators: Sequence[torch.Generator], *, in_dim: int, hidden_dim: int, num_layers: int, omega: float
-    ) -> None:
+    def __init__(self, generators: Sequence[torch.Generator], **shape: Unpack[SirenShape]) -> None:
         super().__init__()
-        self.low, self.high = omega / 4, 4 * omega
-        width = _gate_width(hidden_dim)
-        self.net = Siren(
-            generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, out_dim=1, omega=omega
-        )
+        self.low, self.high = shape["omega"] / 4, 4 * shape["omega"]
+        in_dim, width = shape["in_dim"], _gate_width(shape["hidden_dim"])
+        self.net = Siren(generators, out_dim=1, **shape)
         self.in_weight = _uniform(generators, in_dim, width, bound=1 / math.sqrt(in_dim))
         self.in_bias = _uniform(generators, 1, width, bound=1 / math.sqrt(in_dim))
         self.out_weight = _uniform(generators, width, 1, bound=1 / math.sqrt(width))
@@ -275,17 +272,9 @@ POINTWISE: dict[str, type[SpectralDna] | type[HierarchicalDna] | type[AdaptiveDn
 }
 
 
-def make_pointwise(
-    dna_type: DnaType,
-    generators: Sequence[torch.Generator],
-    *,
-    in_dim: int,
-    hidden_dim: int,
-    num_layers: int,
-    omega: float,
-) -> nn.Module:
+def make_pointwise(dna_type: DnaType, generators: Sequence[torch.Generator], **shape: Unpack[SirenShape]) -> nn.Module:
     """A stack of len(generators) pointwise DNAs of the kind named."""
-    return POINTWISE[dna_type](generators, in_dim=in_dim, hidden_dim=hidden_dim, num_layers=num_layers, omega=omega)
+    return POINTWISE[dna_type](generators, **shape)
 
 
 def siren_parameters(in_dim: int, hidden_dim: int, num_layers: int, out_dim: int) -> int:
