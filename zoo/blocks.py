@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from zoo.config import number_in
 from zoo.matching import without_numbers
 
-__all__ = ["Place", "modules_above", "place_tensors", "tower_of"]
+__all__ = ["Place", "module_of", "modules_above", "place_tensors", "tower_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,13 @@ def _depth_outside(name: str, ends: Mapping[str, int], num_blocks: int) -> float
 
 def modules_above(name: str) -> Iterator[str]:
     """The module, the one that holds it, and so on."""
-    while name := name.rpartition(".")[0]:
+    while name := module_of(name):
         yield name
+
+
+def module_of(name: str) -> str:
+    """The module that a tensor, or a module, is in; empty for what is in none."""
+    return name.rpartition(".")[0]
 
 
 def _shares_layers(names: tuple[str, ...], config: Mapping[str, Any]) -> bool:

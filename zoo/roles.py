@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from zoo.blocks import Place, place_tensors
+from zoo.blocks import Place, module_of, place_tensors
 from zoo.config import text_in
 from zoo.fused import Part, gate_and_up, parts_of
 from zoo.matching import Met, rules_of
@@ -65,7 +65,7 @@ def describe_tensors(
     """
     config = config or {}
     rules = {header.name: rules_of(_stem(header.name)) for header in headers}
-    norms = frozenset(_module(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS)
+    norms = frozenset(module_of(h.name) for h in headers if len(h.shape) == 1 and _parameter(h.name) in _GAINS)
     checkpoint = _Checkpoint(
         config=config,
         has_conv1d=_has_conv1d(headers, config),
@@ -242,7 +242,7 @@ def _has_conv1d(headers: Sequence[TensorHeader], config: Mapping[str, Any]) -> b
 def _vector_role(name: str, checkpoint: _Checkpoint) -> Role:
     parameter = _parameter(name)
     is_bias = parameter in {"bias", "beta"} or parameter.endswith("_bias") or parameter.startswith("bias_")
-    return Role.BIAS if is_bias and _module(name) not in checkpoint.norms else Role.NORM
+    return Role.BIAS if is_bias and module_of(name) not in checkpoint.norms else Role.NORM
 
 
 def _is_kernel(header: TensorHeader) -> bool:
@@ -270,10 +270,6 @@ def _matrix_shape(header: TensorHeader) -> tuple[int, int]:
 
 def _stem(name: str) -> str:
     return name.removesuffix(".weight")
-
-
-def _module(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def _parameter(name: str) -> str:

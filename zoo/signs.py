@@ -24,10 +24,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoo.blocks import modules_above, tower_of
+from zoo.blocks import module_of, modules_above, tower_of
 from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorHeader, TensorSpec
 
-__all__ = ["FreeSigns", "find_free_signs", "with_free_signs"]
+__all__ = ["HEAD_NORM", "FreeSigns", "find_free_signs", "with_free_signs"]
 
 _TANH_UNITS = re.compile(r"(?:^|\.)(?:pooler(?:\.dense)?|classifier\.dense)\.(?:weight|bias)$")
 _GATES = {
@@ -42,7 +42,7 @@ _GATES = {
 _BOTH = {"Wi": "Wo", "dense_h_to_4h": "dense_4h_to_h"}
 """Gate and up in one matrix (ModernBERT, ChatGLM) -> what leaves the module, which reads half as many units."""
 _UP = re.compile(r"(?:^|\.)(?:up_proj|w3|v1|wi_1|ffn_up(?:_shexp)?|Wi)\.weight$|\[up\]$")
-_HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
+HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 """Norms inside of heads say nothing of the stream."""
 _LAYER_SCALE = re.compile(
     r"^(.*?)(?:layer_scale_parameter|layer_scale([12])\.lambda1|ls([12])\.gamma|(?:gamma|lambda|layer_scale)_([12])|gamma"
@@ -82,8 +82,8 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
 
     - `norms`: modules whose `weight` is a vector.
     """
-    shifts = {_module(header.name) for header in headers if header.name.endswith((".bias", ".beta"))}
-    batch_norms = frozenset(_module(h.name) for h in headers if h.name.endswith(".running_mean"))
+    shifts = {module_of(header.name) for header in headers if header.name.endswith((".bias", ".beta"))}
+    batch_norms = frozenset(module_of(h.name) for h in headers if h.name.endswith(".running_mean"))
     is_linear = config.get("model_type") == "mobilebert" and config.get("normalization_type", "no_norm") == "no_norm"
     has_depthwise = any(len(h.shape) == 4 and h.shape[1] == 1 < h.shape[0] for h in headers)
     shifted = frozenset[str]() if is_linear else frozenset(shifts)
@@ -100,7 +100,7 @@ def find_free_signs(headers: Sequence[TensorHeader], config: Mapping[str, Any], 
 
 def _free_towers(towers: set[str], norms: frozenset[str], shifted: Collection[str]) -> frozenset[str]:
     """Towers without a norm of their stream that has a shift; and those without norms, if there is such a tower."""
-    own = [norm for norm in norms if not _HEAD_NORM.search(norm)]
+    own = [norm for norm in norms if not HEAD_NORM.search(norm)]
     held = {tower_of(norm) for norm in own if norm in shifted}
     known = {tower_of(norm) for norm in own}
     return frozenset(known - held | (towers - known if known - held else set[str]()))
@@ -108,7 +108,7 @@ def _free_towers(towers: set[str], norms: frozenset[str], shifted: Collection[st
 
 def _free_stacks(norms: frozenset[str], shifted: Collection[str]) -> dict[str, bool]:
     """Path of a stack -> whether none of the norms in its layers has a shift: what is outside may be another stream."""
-    own = [norm for norm in norms if _stack_of(norm) and not _HEAD_NORM.search(norm)]
+    own = [norm for norm in norms if _stack_of(norm) and not HEAD_NORM.search(norm)]
     held = {_stack_of(norm) for norm in own if norm in shifted}
     return {stack: stack not in held for stack in map(_stack_of, own)}
 
@@ -121,7 +121,7 @@ def _stack_of(name: str) -> str:
 
 def _gated_modules(headers: Sequence[TensorHeader]) -> frozenset[str]:
     shapes = {header.name.removesuffix(".weight"): header.shape for header in headers if len(header.shape) == 2}
-    found = {name.rpartition(".")[0] for name in shapes if name.endswith("gate_up_proj")}
+    found = {module_of(name) for name in shapes if name.endswith("gate_up_proj")}
     for name, shape in shapes.items():
         module, _, last = name.rpartition(".")
         prefix = f"{module}." if module else ""
@@ -163,7 +163,7 @@ def _rows_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
 
 def _cols_are_free(spec: TensorSpec, found: FreeSigns) -> bool:
     if spec.role is Role.NORM:
-        return found.linear_norms or _module(spec.name) in found.batch_norms
+        return found.linear_norms or module_of(spec.name) in found.batch_norms
     if _SQUEEZED.search(spec.name):
         return False
     if spec.role in CONVOLUTIONS:
@@ -187,8 +187,4 @@ def _is_free_residual(spec: TensorSpec, axis: Axis, found: FreeSigns) -> bool:
 
 def _parent(name: str) -> str:
     """The module that a projection belongs to."""
-    return _module(name.removesuffix(".weight"))
-
-
-def _module(name: str) -> str:
-    return name.rpartition(".")[0]
+    return module_of(name.removesuffix(".weight"))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from zoo.signs import HEAD_NORM
 from zoo.tensors import CONVOLUTIONS, Axis, Role, TensorKind, TensorSpec
 
 __all__ = ["Attention", "Block", "FeedForward", "Front", "Stack", "find_gains", "find_stacks", "num_shared"]
@@ -20,7 +21,6 @@ _CROSS = re.compile(r"(?:^|[._])(?:encoder_attn|EncDecAttention|crossattention|c
 _SHORTCUT = re.compile(r"(?:^|\.)(?:shortcut|downsample|skip)(?:\.|$)")
 _SQUEEZE = re.compile(r"(?:^|\.)(?:se|squeeze\w*|\w*_se)(?:\.|$)")
 _FIRST, _LAST = re.compile(r"expan|first_conv"), re.compile(r"reduce|pwl|project_conv|conv_1x1")
-_HEAD_NORM = re.compile(r"(?:^|[._])(?:q|k|query|key)_(?:norm|layernorm|ln)(?:[._]|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ def _block(specs: Sequence[TensorSpec], width: int | None) -> Block:
 def _residual_gains(specs: Iterable[TensorSpec], width: int | None) -> tuple[TensorSpec, ...]:
     """Gains of norms along the residual stream, by name."""
     norms = (s for s in specs if s.role is Role.NORM and s.rows == 1 and s.cols == width)
-    return tuple(s for s in norms if not s.name.endswith(("bias", "beta")) and not _HEAD_NORM.search(s.name))
+    return tuple(s for s in norms if not s.name.endswith(("bias", "beta")) and not HEAD_NORM.search(s.name))
 
 
 def _in_order(convolutions: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
