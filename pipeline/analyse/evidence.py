@@ -119,17 +119,7 @@ def compare_with_null(name: str, value: float, draws: Sequence[float], kind: str
     finite = [draw for draw in draws if math.isfinite(draw)]
     if kind is None or not finite or not math.isfinite(value):
         return Statistic(name=name, value=value, null=kind, num_nulls=len(finite))
-    mean, std = _moments(finite)
-    return Statistic(
-        name=name,
-        value=value,
-        null=kind,
-        num_nulls=len(finite),
-        null_mean=mean,
-        null_std=std,
-        z=(value - mean) / std if std else None,
-        p=rank_p(value, finite),
-    )
+    return _tested(name, value, kind, len(finite), _moments(finite), rank_p(value, finite))
 
 
 def pooled_statistic(
@@ -156,16 +146,16 @@ def pooled_statistic(
     variances = [None if std is None else (share * std) ** 2 for share, (_, std) in zip(shares, moments, strict=True)]
     known = [variance for variance in variances if variance is not None]
     std = math.sqrt(math.fsum(known)) if len(known) == len(variances) else None
-    return Statistic(
-        name=name,
-        value=value,
-        null=kind,
-        num_nulls=num_nulls,
-        null_mean=mean,
-        null_std=std,
-        z=(value - mean) / std if std else None,
-        p=recombination_p(shares, centred),
-    )
+    return _tested(name, value, kind, num_nulls, (mean, std), recombination_p(shares, centred))
+
+
+def _tested(
+    name: str, value: float, kind: str, num_nulls: int, moments: tuple[float, float | None], p: float | None
+) -> Statistic:
+    """A value beside the mean and standard deviation of its null."""
+    mean, std = moments
+    z = (value - mean) / std if std else None
+    return Statistic(name=name, value=value, null=kind, num_nulls=num_nulls, null_mean=mean, null_std=std, z=z, p=p)
 
 
 def _moments(draws: Sequence[float]) -> tuple[float, float | None]:

@@ -75,13 +75,11 @@ def leave_out_fingerprint(names: Sequence[str], values: Float64) -> tuple[tuple[
 
 def _places(models: Sequence[ModelRecord]) -> dict[str, Place]:
     """Name in lower case -> index; a key before a repository before a repository's last part."""
+    keys, repos = [model.key for model in models], [model.repo or model.key for model in models]
     found: dict[str, Place] = {}
-    for index, model in enumerate(models):
-        found.setdefault(model.key.lower(), index)
-    for index, model in enumerate(models):
-        found.setdefault((model.repo or model.key).lower(), index)
-    for index, model in enumerate(models):
-        found.setdefault((model.repo or model.key).lower().rpartition("/")[2], index)
+    for names in (keys, repos, [repo.rpartition("/")[2] for repo in repos]):
+        for index, name in enumerate(names):
+            found.setdefault(name.lower(), index)
     return found
 
 
