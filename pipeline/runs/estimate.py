@@ -27,7 +27,7 @@ from pipeline.fetch.plan import plan
 from pipeline.fetch.request import FetchPlan, ModelRequest
 from pipeline.fetch.stage import find_fetched
 from pipeline.fit.stage import resolve_precision
-from pipeline.kept.stages import COST, StageStore
+from pipeline.kept.stages import COST, RESULT, StageStore
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import stage_keys
 from pipeline.weights.files import WeightFiles
@@ -154,7 +154,7 @@ def _here(costs: Sequence[StageCost], home: Path) -> list[_Record]:
     found: list[_Record] = []
     for cost in costs:
         folder = store.directory(cost.stage, cost.key)
-        if (folder / "result.json").is_file() and len(found) < MOST_RECORDS:
+        if (folder / RESULT).is_file() and len(found) < MOST_RECORDS:
             kept = _read_cost(folder / COST)
             sizes = sum(path.lstat().st_size for path in folder.iterdir() if path.is_file())
             found.append(_Record(cost=cost, disk_bytes=sizes, **kept))
@@ -216,7 +216,7 @@ def _done(files: WeightFiles | None, settings: MineSettings, home: Path) -> dict
     if files is None or not files.digest:
         return dict.fromkeys(STAGES, False)
     keys, store = stage_keys(files, settings), StageStore(home)
-    return {stage: (store.directory(stage, getattr(keys, stage)) / "result.json").is_file() for stage in STAGES}
+    return {stage: (store.directory(stage, getattr(keys, stage)) / RESULT).is_file() for stage in STAGES}
 
 
 def _count(

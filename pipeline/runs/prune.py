@@ -18,13 +18,13 @@ from filelock import FileLock, Timeout
 from dna_zoo.errors import StoreError
 from patterndb.records import ArtifactRecord
 from patterndb.store import PatternDatabase
+from pipeline.kept.stages import RESULT
 
 __all__ = ["DAYS", "Unneeded", "delete", "delete_artifacts", "find_unneeded", "freed_bytes"]
 
 STAGES = ("extract", "order", "fit", "analyse")
 """Those that are recorded; what comparisons and the library keep is small, and keyed by weights alone."""
 DAYS = 7
-RESULT = "result.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
