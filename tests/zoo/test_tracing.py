@@ -14,6 +14,7 @@ from zoo.tracing.axes import Axes
 from zoo.tracing.build import build_tiny, randomise, tiny_of
 from zoo.tracing.derive import Derivation, Group, Kind, derive, output_tensors
 from zoo.tracing.prove import Proof, prove
+from zoo.tracing.roles import read_wiring
 from zoo.tracing.sizes import KEPT_TOKENS, Shrink, shrink
 
 INPUT = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -184,7 +185,30 @@ def test_residual_stream_is_one_group_without_signs() -> None:
     (stream,) = group_of(found, "front.weight", 0)
     assert stream.kind is Kind.RESIDUAL and not stream.signs
     assert {m.parameter for m in stream.members} >= {"back.weight", "up.weight", "down.weight", "norm.weight"}
-    assert found.roles["up.weight"] == (Role.FFN_IN,) and found.roles["down.weight"] == (Role.FFN_OUT,)
+
+
+class Layers(nn.Module):
+    """An entrance, two layers on a stream, an exit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.back = nn.Linear(6, 10), nn.Linear(10, 3)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 10)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.front(x)
+        for layer in self.layers:
+            x = x + layer(x)
+        return self.back(x)
+
+
+def test_the_side_of_the_stream_tells_a_feed_forward_pair() -> None:
+    module = Layers()
+    found, proof = derived(module)
+    assert_proven(found, proof)
+    tensors = read_wiring(found, module, vocabulary=0).tensors
+    assert [tensors[f"layers.1.{place}.weight"].role for place in (0, 2)] == [Role.FFN_IN, Role.FFN_OUT]
+    assert tensors["back.weight"].role is Role.HEAD
 
 
 def test_attention_has_heads_and_dimensions_within_each() -> None:

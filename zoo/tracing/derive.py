@@ -72,7 +72,7 @@ class Derivation:
     outputs: tuple[Value | None, ...]
     tokens: Node | None
     roles: Mapping[str, tuple[Role, ...]]
-    """What each parameter does; a fused one does several things."""
+    """What each parameter does, as far as its uses tell (`roles` tells the rest); a fused one does several things."""
     reads: Mapping[str, int]
     """Matrix -> its axis along which it is multiplied with what it is applied to."""
     streams: frozenset[Node]
@@ -147,7 +147,7 @@ class _Reader:
             parameters=self.parameters,
             outputs=self.outputs,
             tokens=self.tokens,
-            roles={name: self._roles(name, {group.atom: group.kind for group in groups}) for name in self.parameters},
+            roles={name: self._roles(name) for name in self.parameters},
             reads={name: axis for name in self.parameters if (axis := self._read_axis(name)) is not None},
             streams=frozenset(self.streams),
             stopped_by=dict(self.trace.stopped_by),
@@ -220,26 +220,22 @@ class _Reader:
             return Kind.RESIDUAL
         return Kind.LABEL if atom in self.results else Kind.HIDDEN
 
-    def _roles(self, name: str, kinds: Mapping[Node, Kind]) -> tuple[Role, ...]:
-        uses = [use for use in self.trace.uses if use.parameter == name]
+    def _roles(self, name: str) -> tuple[Role, ...]:
         found = [role for call in self.trace.attentions for role in _attention_roles(call, name)]
-        if found:
-            return tuple(dict.fromkeys(found))
-        role = self._role(name, uses, kinds)
-        return (role,)
+        return tuple(dict.fromkeys(found)) or (self._role(name),)
 
-    def _role(self, name: str, uses: Sequence[Use], kinds: Mapping[Node, Kind]) -> Role:
+    def _role(self, name: str) -> Role:
         value = self.parameters[name]
+        uses = [use for use in self.trace.uses if use.parameter == name]
         known = {use.kind for use in uses}
         if "tokens" in known:
             return Role.TOKEN_EMBEDDING
         if "positions" in known:
             return Role.POSITION_EMBEDDING
-        sides = [{kinds[atom] for atom in self.axes.atoms(node) if atom in kinds} for node in value.dims]
-        if len([side for side in sides if side]) < 2:
+        if sum(not self.members.keys().isdisjoint(self.axes.atoms(node)) for node in value.dims) < 2:
             return Role.NORM if "scales" in known else Role.BIAS if "added" in known else Role.OTHER
         if "convolution" in known:
-            return self._kernel_role(value, uses, sides)
+            return self._kernel_role(value, uses)
         if "product" not in known:
             return Role.POSITION_EMBEDDING if "added" in known else Role.OTHER
         if any(use.reads_input for use in uses):
@@ -247,12 +243,9 @@ class _Reader:
         into = self._read_axis(name)
         if into is not None and len(value.dims) == 2 and self.experts & set(self.axes.atoms(value.dims[1 - into])):
             return Role.ROUTER
-        flat = set().union(*sides)
-        if flat & {Kind.LABEL, Kind.VOCABULARY}:
-            return Role.HEAD
-        return self._inner_role(name, sides)
+        return Role.OTHER
 
-    def _kernel_role(self, value: Value, uses: Sequence[Use], sides: Sequence[set[Kind]]) -> Role:
+    def _kernel_role(self, value: Value, uses: Sequence[Use]) -> Role:
         if any(use.reads_input for use in uses):
             return Role.PATCH_EMBEDDING
         sizes = [self.axes.size(node) for node in value.dims]
@@ -266,21 +259,6 @@ class _Reader:
         own = [set(self.axes.atoms(node)) for node in self.parameters[name].dims]
         found = [axis for axis in range(len(own)) if own[axis] & read]
         return None if not found else found[-1] if len(own) == 2 else found[0]
-
-    def _inner_role(self, name: str, sides: Sequence[set[Kind]]) -> Role:
-        """Of a matrix inside: which side the residual stream is on tells whether it enters or leaves."""
-        kinds = [
-            Kind.RESIDUAL if Kind.RESIDUAL in side else Kind.HIDDEN if Kind.HIDDEN in side else None for side in sides
-        ]
-        into = self._read_axis(name)
-        if into is None or len(kinds) != 2:
-            return Role.OTHER
-        enters, leaves = kinds[into], kinds[1 - into]
-        if enters is Kind.RESIDUAL and leaves is Kind.HIDDEN:
-            return Role.FFN_IN
-        if enters is Kind.HIDDEN and leaves is Kind.RESIDUAL:
-            return Role.FFN_OUT
-        return Role.BOTTLENECK if enters is leaves is Kind.RESIDUAL else Role.OTHER
 
 
 def _attention_roles(call: AttentionCall, name: str) -> list[Role]:
