@@ -63,11 +63,8 @@ def dequantise(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
     by_name = _ByName(tensors)
 
     def find(name: str, known: Tensors) -> Recipe | None:
-        for scheme in SCHEMES:
-            recipe = scheme(name, by_name, declared)
-            if recipe is not None:
-                return recipe
-        return None
+        found = (scheme(name, by_name, declared) for scheme in SCHEMES)
+        return next((recipe for recipe in found if recipe is not None), None)
 
     return assemble(tensors, find)
 
@@ -180,7 +177,7 @@ def _from_bitsandbytes(keys: list[str], codes: Array, *state: Array) -> Array:
     import torch
 
     functional = _library("bitsandbytes.functional")
-    parts = {key: torch.from_numpy(np.ascontiguousarray(each)) for key, each in zip(keys, state, strict=True)}
+    parts = {key: _as_torch(each) for key, each in zip(keys, state, strict=True)}
     known = functional.QuantState.from_dict(parts, device=torch.device("cpu"))
     return np.asarray(functional.dequantize_4bit(torch.from_numpy(codes), known).float().numpy())
 

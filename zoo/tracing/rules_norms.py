@@ -58,10 +58,8 @@ def _batch_norm(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[st
         if part is not None:
             trace.axes.unify(part.dims[0], value.dims[1])
             trace.use(part.parameter or "", "scales")
-    for dim in range(len(value.dims)):
-        if dim != 1:
-            trace.ledger.nothing(value, [dim])
-            trace.ledger.nothing(after, [dim])
+    for each in (value, after):
+        trace.ledger.nothing(each, [dim for dim in range(len(value.dims)) if dim != 1])
     if variance is not None:
         trace.ledger.nothing(variance)
     if mean is not None:

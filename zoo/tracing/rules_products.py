@@ -146,14 +146,10 @@ def _triangular(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[st
     for dim in range(rank - 2):
         if trace.axes.size(matrix.dims[dim]) == trace.axes.size(right.dims[dim]):
             trace.axes.unify(matrix.dims[dim], right.dims[dim])
-    after = trace.put(out, right.dims, sources=right.sources)
+    after = trace.carry(right, out, {dim: dim for dim in range(rank)}, sources=right.sources)
     trace.ledger.nothing(matrix)
-    for dim in range(rank):
-        if dim == steps:
-            trace.ledger.nothing(right, [dim])
-            trace.ledger.nothing(after, [dim])
-        else:
-            trace.ledger.same(Spot(right, dim), Spot(after, dim))
+    for value in (right, after):
+        trace.ledger.nothing(value, [steps])
 
 
 PRODUCT_RULES: Mapping[str, Rule] = {

@@ -74,11 +74,9 @@ def _ordered(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
         trace.axes.fix(value.index_of)  # Which index is the larger one is seen.
     trace.ledger.nothing(value)
     for number, tensor in enumerate(outs):
-        dims = list(value.dims)
-        dims[dim] = trace.axes.atom(tensor.shape[dim], fixed=True)
-        is_index = number == 1 or name == "argsort"
-        after = trace.put(tensor, dims, index_of=value.dims[dim] if is_index else None, sources=value.sources)
-        trace.ledger.nothing(after)
+        index_of = value.dims[dim] if number == 1 or name == "argsort" else None
+        moved = {d: d for d in range(tensor.ndim) if d != dim}
+        trace.ledger.nothing(trace.carry(value, tensor, moved, fixed=True, index_of=index_of, sources=value.sources))
 
 
 def _cumulative(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -86,13 +84,9 @@ def _cumulative(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[st
     dim = args[1] % args[0].ndim
     trace.mix(value, [dim])
     trace.axes.fix(value.dims[dim])
-    after = trace.put(out, value.dims)
-    for d in range(out.ndim):
-        if d != dim and name == "cumsum":
-            trace.ledger.same(Spot(value, d), Spot(after, d))
-        else:
-            trace.ledger.nothing(value, [d])
-            trace.ledger.nothing(after, [d])
+    after = trace.carry(value, out, {d: d for d in range(out.ndim)})
+    for each in (value, after):
+        trace.ledger.nothing(each, [dim] if name == "cumsum" else None)
 
 
 def _spatial(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -101,20 +95,11 @@ def _spatial(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
     outs = [out] if isinstance(out, Tensor) else list(out)
     count = 1 if "1d" in name or "linear1d" in name else 2
     for tensor in outs:
-        moved = range(tensor.ndim - count, tensor.ndim)
-        dims = [
-            trace.axes.atom(tensor.shape[d], fixed=True) if d in moved else value.dims[d] for d in range(tensor.ndim)
-        ]
-        trace.hold(value, moved)
-        after = trace.put(tensor, dims, sources=value.sources)
-        trace.ledger.nothing(after, moved)
-        for d in range(tensor.ndim - count):
-            trace.ledger.same(Spot(value, d), Spot(after, d), Field.SCALE)
-            if "max" in name:
-                trace.ledger.nothing(value, [d], Field.SIGN)
-                trace.ledger.nothing(after, [d], Field.SIGN)
-            else:
-                trace.ledger.same(Spot(value, d), Spot(after, d), Field.SIGN)
+        kept = range(tensor.ndim - count)
+        trace.hold(value, range(len(kept), tensor.ndim))
+        after = trace.carry(value, tensor, {d: d for d in kept}, fixed=True, sources=value.sources)
+        for each in (value, after) if "max" in name else ():
+            trace.ledger.nothing(each, kept, Field.SIGN)
 
 
 def _ignored(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
@@ -131,11 +116,9 @@ def _ignored(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, 
 def _fourier(trace: Trace, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
     value = trace.value(args[0])
     moved = [d % args[0].ndim for d in args[1]]
-    dims = [trace.axes.atom(out.shape[d], fixed=True) if d in moved else value.dims[d] for d in range(out.ndim)]
-    for d in moved:
-        trace.axes.fix(value.dims[d])
+    trace.hold(value, moved)
     trace.ledger.nothing(value)
-    trace.ledger.nothing(trace.put(out, dims))
+    trace.ledger.nothing(trace.carry(value, out, {d: d for d in range(out.ndim) if d not in moved}, fixed=True))
 
 
 REDUCTION_RULES: Mapping[str, Rule] = {
