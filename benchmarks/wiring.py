@@ -209,7 +209,7 @@ def held_against_names(tiny: Any, found: Any) -> dict[str, Any]:
     from pipeline.weights.traced import share_without_role
     from zoo.roles import describe_tensors
     from zoo.tensors import TensorHeader
-    from zoo.tracing.agreement import disagreements, heads_disagree
+    from zoo.tracing.agreement import disagreements
     from zoo.tracing.roles import read_wiring
 
     wiring = read_wiring(found, tiny.model, vocabulary=tiny.vocabulary)
@@ -228,6 +228,22 @@ def held_against_names(tiny: Any, found: Any) -> dict[str, Any]:
         "open": [*map(str, left), *([heads] if heads else [])],
         "without_role": [round(share_without_role(specs), 4) for specs in both],
     }
+
+
+def heads_disagree(config: dict[str, Any], wiring: Any) -> str:
+    """How the number of heads that `config` (of the tiny model) states differs from the traced one; empty if not.
+
+    Heads move with the key head that they share, where keys have fewer; where attention takes differences of heads
+    they move in pairs; and some are convolutions instead (ConvBERT).
+    """
+    from zoo.config import HEADS, number_in, text_in
+
+    said, groups = number_in(config, *HEADS), number_in(config, "num_key_value_heads")
+    if said is None or wiring.heads is None:
+        return ""
+    shared = 2 if text_in(config, "model_type") == "diffllama" else number_in(config, "head_ratio") or 1
+    known = {said, groups, said // (groups or said), said // shared}
+    return "" if wiring.heads in known else f"{said} heads by configuration, {wiring.heads} by tracing"
 
 
 def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:

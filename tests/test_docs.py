@@ -14,13 +14,13 @@ import typer
 import typer.main
 from sqlalchemy import CheckConstraint
 
+from benchmarks.parts.gpu_tolerances import SIGNATURE_TOLERANCE
 from cli.main import app
 from explorer.kinds import KINDS
 from patterndb.records import FitRecord
 from patterndb.tables import METADATA
 from pipeline.analyse import classes
 from pipeline.analyse.measures.host import TOLERANCES
-from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE
 from pipeline.analyse.questions import QUESTIONS, records
 from pipeline.analyse.signature import (
     BLOCK_BOUND,

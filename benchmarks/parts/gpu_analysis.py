@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.parts.gpu_tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
 from benchmarks.parts.gpu_watch import peak_bytes, reset_peak, tell_waits, waits_of
 from benchmarks.parts.random_models import RandomModel, write_model
 from pipeline.analyse.measures.device import OnDevice, numbers_of
 from pipeline.analyse.measures.host import OnHost
-from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
 from pipeline.analyse.measures.versions import Measures, Version
 from pipeline.analyse.sampling import NUM_SAMPLES
 from pipeline.analyse.stage import ModelAnalysis, analyse_model

@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from zoo.config import HEADS, Config, number_in, text_in
 from zoo.tensors import CONVOLUTIONS, EMBEDDINGS, Axis, Role, TensorKind, TensorSpec
-from zoo.tracing.traced import TracedTensor, TracedWiring
+from zoo.tracing.traced import TracedTensor
 
-__all__ = ["NAMES_STAND", "Disagreement", "disagreements", "heads_disagree", "resolved"]
+__all__ = ["NAMES_STAND", "Disagreement", "disagreements", "resolved"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -226,17 +225,3 @@ def _stored(transposed: bool) -> str:
 
 def _signs(is_free: bool) -> str:
     return "free" if is_free else "fixed"
-
-
-def heads_disagree(config: Config, wiring: TracedWiring) -> str:
-    """How the number of heads that `config` (of the tiny model) states differs from the traced one; empty if not.
-
-    Heads move with the key head that they share, where keys have fewer; where attention takes differences of heads
-    they move in pairs; and some are convolutions instead (ConvBERT).
-    """
-    said, groups = number_in(config, *HEADS), number_in(config, "num_key_value_heads")
-    if said is None or wiring.heads is None:
-        return ""
-    shared = 2 if text_in(config, "model_type") == "diffllama" else number_in(config, "head_ratio") or 1
-    known = {said, groups, said // (groups or said), said // shared}
-    return "" if wiring.heads in known else f"{said} heads by configuration, {wiring.heads} by tracing"

@@ -17,10 +17,10 @@ import torch
 
 import pipeline.analyse.measures.device as device_module
 import pipeline.analyse.stage as stage_module
+from benchmarks.parts.gpu_tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
 from pipeline.analyse.measures.choose import measures_on
 from pipeline.analyse.measures.device import OnDevice, numbers_of
 from pipeline.analyse.measures.host import TOLERANCES, OnHost
-from pipeline.analyse.measures.tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
 from pipeline.analyse.measures.versions import Found, Measures, Version
 from pipeline.analyse.stage import ModelAnalysis, analyse_model
 from pipeline.analyse.tensor import analyse_tensor
