@@ -65,7 +65,7 @@ class ModelCard:
     packaged: PackagedWeights | None = None
 
 
-text_encoder = partial(ModelCard, modality="text", architecture="encoder")
+text_encoder = partial(ModelCard, modality="text", architecture="encoder", objective="masked-lm")
 decoder = partial(ModelCard, modality="text", architecture="decoder", objective="causal-lm")
 vision = partial(ModelCard, modality="vision", objective="classification")
 convolutional = partial(vision, architecture="cnn")
