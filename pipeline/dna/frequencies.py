@@ -2,7 +2,7 @@
 weights."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,9 +66,9 @@ def _networks(decoder: Decoder) -> Iterator[list[dict[str, Any]]]:
 
 def _pointwise(name: str, siren: Siren, coords: Tensor, omega: Tensor, scale: float) -> list[dict[str, Any]]:
     """Of one SIREN at points (1, P, D); `omega`: a scalar, or one a point (1, P, 1)."""
-    hidden = torch.sin(omega * torch.baddbmm(siren.biases[0], coords, siren.weights[0])).requires_grad_()
+    hidden = siren.first(coords, omega).requires_grad_()
     with torch.enable_grad():
-        (slopes,) = torch.autograd.grad(_behind_first(siren)(hidden).sum(), hidden)
+        (slopes,) = torch.autograd.grad(siren.behind_first(hidden).sum(), hidden)
     amplitudes = scale * math.sqrt(2) * hidden.detach().std(dim=1)[0] * slopes.square().mean(dim=1)[0].sqrt()
     mean = float(omega.mean())
     cycles = mean * siren.weights[0][0].abs() / math.pi
@@ -77,46 +77,35 @@ def _pointwise(name: str, siren: Siren, coords: Tensor, omega: Tensor, scale: fl
     return _units(name, rows, cols, depths[0] if depths else [0.0] * len(rows), amplitudes, spread)
 
 
-def _behind_first(siren: Siren) -> Callable[[Tensor], Tensor]:
-    """What follows the first layer: (1, P, H) -> (1, P, K)."""
-
-    def rest(hidden: Tensor) -> Tensor:
-        for weight, bias in zip(list(siren.weights)[1:], list(siren.biases)[1:], strict=True):
-            hidden = torch.sin(HIDDEN_OMEGA * torch.baddbmm(bias, hidden, weight))
-        return torch.baddbmm(siren.out_bias, hidden, siren.out_weight)
-
-    return rest
-
-
 def _separable(decoder: Decoder, net: SeparableDna) -> Iterator[list[dict[str, Any]]]:
     """Of every branch. The slope of a weight along a unit of the rows is d A / d unit times B^T, and likewise."""
     spec = decoder.tensor.spec
     rows, cols = (axis_samples(min(length, LONGEST_FACTOR), True) for length in (spec.rows, spec.cols))
     factors = decoder.factors(rows, cols)
-    for axis, (sirens, points, omega) in enumerate(((net.rows, rows, net.row_omega), (net.cols, cols, net.col_omega))):
+    for axis, (sirens, points) in enumerate(((net.rows, rows), (net.cols, cols))):
         other, start = factors[1 - axis], 0
         gram = other.T @ other / len(other)
         for branch, siren in enumerate(sirens):
             assert isinstance(siren, Siren)
             width = siren.out_weight.shape[-1]
             own = gram[start : start + width, start : start + width]
-            yield _branch(decoder, siren, points, omega, own, axis, branch)
+            yield _branch(decoder, siren, points, own, axis, branch)
             start += width
 
 
 def _branch(
-    decoder: Decoder, siren: Siren, points: Tensor, omega: float, gram: Tensor, axis: int, branch: int
+    decoder: Decoder, siren: Siren, points: Tensor, gram: Tensor, axis: int, branch: int
 ) -> list[dict[str, Any]]:
-    inputs = scaled_coordinates(decoder.coordinates(points[:, None]), omega)[None]
-    hidden = torch.sin(omega * torch.baddbmm(siren.biases[0], inputs, siren.weights[0])).requires_grad_()
+    inputs = scaled_coordinates(decoder.coordinates(points[:, None]), siren.omega)[None]
+    hidden = siren.first(inputs).requires_grad_()
     with torch.enable_grad():
-        outputs = _behind_first(siren)(hidden)
+        outputs = siren.behind_first(hidden)
         slopes = [torch.autograd.grad(outputs[..., k].sum(), hidden, retain_graph=True)[0][0] for k in range(len(gram))]
     jacobian = torch.stack(slopes, dim=-1)  # (M, H, K)
     squares = torch.einsum("phk,kl,phl->ph", jacobian, gram, jacobian).clamp(min=0)
     found = decoder.tensor.scale * math.sqrt(2) * hidden.detach().std(dim=1)[0] * squares.mean(dim=0).sqrt()
     weights = siren.weights[0][0].abs()
-    cycles: list[float] = (omega * weights[0] / math.pi).tolist()
+    cycles: list[float] = (siren.omega * weights[0] / math.pi).tolist()
     none = [0.0] * len(cycles)
     depths = [HIDDEN_OMEGA * value / math.pi for value in weights[1].tolist()] if len(weights) > 1 else none
     along = (cycles, none) if axis == 0 else (none, cycles)

@@ -127,8 +127,15 @@ class Siren(nn.Module):
 
     def forward(self, coords: Tensor, omega: Tensor | None = None) -> Tensor:
         """(S, P, D) float32 in [-1, 1] -> (S, P, out_dim); `omega` (S, P, 1) replaces the first layer's frequency."""
+        return self.behind_first(self.first(coords, omega))
+
+    def first(self, coords: Tensor, omega: Tensor | None = None) -> Tensor:
+        """The units of the first layer, (S, P, H) float32."""
         with torch.autocast(coords.device.type, enabled=False):
-            hidden = _sines(self.omega if omega is None else omega, self.biases[0], coords, self.weights[0])
+            return _sines(self.omega if omega is None else omega, self.biases[0], coords, self.weights[0])
+
+    def behind_first(self, hidden: Tensor) -> Tensor:
+        """What the network makes of them, (S, P, out_dim)."""
         for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
             hidden = _sines(HIDDEN_OMEGA, bias, hidden, weight)
         return torch.baddbmm(self.out_bias, hidden, self.out_weight)

@@ -56,8 +56,8 @@ class PreparedProblem:
         """Of the tensors themselves."""
         return tuple(each.moments for each in self.tensors)
 
-    def nulls_of(self, index: int, kind: NullKind) -> list[tuple[int, Measured]]:
-        """The slots of one tensor's draws of a null, and what is known of each."""
+    def versions_of(self, index: int, kind: NullKind | None) -> list[tuple[int, Measured]]:
+        """The slots of one tensor's draws of a null, or of the tensor itself, and what is known of each."""
         return [
             (number, row[slot.tensors.index(index)])
             for number, (slot, row) in enumerate(zip(self.slots, self.measured, strict=True))

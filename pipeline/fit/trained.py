@@ -48,7 +48,7 @@ class TrainedStack:
         for index, (spec, known) in enumerate(zip(self.stack.specs, self.prepared.tensors, strict=True)):
             errors = all_errors[index]
             baselines = {
-                kind: tuple(null.baseline for _, null in self.prepared.nulls_of(index, kind)) for kind in FIT_NULLS
+                kind: tuple(null.baseline for _, null in self.prepared.versions_of(index, kind)) for kind in FIT_NULLS
             }
             fits.append(
                 TensorFit(
@@ -109,17 +109,11 @@ class TrainedStack:
             known = [row[part] for row in prepared.measured]
             for number, errors in enumerate(point_errors(prepared.problem, net, part, known, self.seed)):
                 by_place[number, prepared.slots[number].tensors[part]] = errors
-        found = []
-        for index in range(len(self.stack.specs)):
-            by_kind: dict[NullKind | None, tuple[Errors, ...]] = {}
-            for kind in (None, *FIT_NULLS):
-                by_kind[kind] = tuple(
-                    by_place[number, index]
-                    for number, slot in enumerate(prepared.slots)
-                    if slot.kind == kind and index in slot.tensors
-                )
-            found.append(by_kind)
-        return found
+        kinds: tuple[NullKind | None, ...] = (None, *FIT_NULLS)
+        return [
+            {kind: tuple(by_place[number, index] for number, _ in prepared.versions_of(index, kind)) for kind in kinds}
+            for index in range(len(self.stack.specs))
+        ]
 
     def networks(self, kind: NullKind | None = None) -> dict[str, Any]:
         """The trained networks of the tensors, or of the first draw of the null `kind` of each of them, as plain
