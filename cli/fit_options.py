@@ -40,7 +40,6 @@ NullsOption = Annotated[
         help="Number of nulls for every fit and every statistic; z needs 2 or more. Default: the preset's for the fit,"
         " 8 for statistics.",
         rich_help_panel=MEASURE,
-        show_default=False,
     ),
 ]
 DeviceOption = Annotated[
@@ -85,7 +84,6 @@ def _annotation(setting: Setting) -> Any:
         metavar=_metavar(setting),
         help=_first_sentence(setting.help) + _ending(setting),
         rich_help_panel=FIT,
-        show_default=False,
     )
     return Annotated[setting.kind | None, option]
 

@@ -60,7 +60,6 @@ TextsOption = Annotated[
         "--texts",
         metavar="FILE",
         help="Text to judge language models by; its last fifth is held out. Default: the task of a specimen.",
-        show_default=False,
     ),
 ]
 ModelArgument = Annotated[
@@ -71,13 +70,10 @@ NamesArgument = Annotated[
     typer.Argument(
         metavar="NAMES...",
         help="Keys of the zoo, Hub ids or directories. A directory's folder name becomes its key.",
-        show_default=False,
         autocompletion=model_names,
     ),
 ]
-TierOption = Annotated[
-    int | None, typer.Option("--tier", metavar="N", help="All models of this tier of the zoo.", show_default=False)
-]
+TierOption = Annotated[int | None, typer.Option("--tier", metavar="N", help="All models of this tier of the zoo.")]
 AllOption = Annotated[bool, flag("--all", help="All models of the zoo but those of tier 5.")]
 RunOption = Annotated[
     str | None,
@@ -102,7 +98,6 @@ DatabaseOption = Annotated[
         metavar="URL",
         help="The pattern database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
         " Default: dna-zoo.db in the home folder.",
-        show_default=False,
         rich_help_panel=EVERYWHERE,
     ),
 ]
@@ -113,7 +108,6 @@ HomeOption = Annotated[
         envvar="DNA_ZOO_HOME",
         metavar="DIR",
         help="Where runs, checkpoints and the default database are kept. Default: the platform's user data folder.",
-        show_default=False,
         rich_help_panel=EVERYWHERE,
     ),
 ]

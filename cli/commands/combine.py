@@ -37,7 +37,7 @@ def combine(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for the combined model.", show_default=False),
+        typer.Option("--out", metavar="DIR", help="Folder for the combined model."),
     ] = None,
     weights: Annotated[
         float,

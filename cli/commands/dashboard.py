@@ -40,9 +40,7 @@ def dashboard(
     opens: Annotated[bool, flag("--open", help="Open it in the browser.")] = False,
     export: Annotated[
         Path | None,
-        typer.Option(
-            "--export", metavar="FILE", help="Write one view as an HTML file, and serve nothing.", show_default=False
-        ),
+        typer.Option("--export", metavar="FILE", help="Write one view as an HTML file, and serve nothing."),
     ] = None,
     state: Annotated[
         str,
@@ -50,12 +48,9 @@ def dashboard(
             "--state",
             metavar="STATE",
             help="View to begin with, or to write: what stands after # in the page's address.",
-            show_default=False,
         ),
     ] = "",
-    theme: Annotated[
-        Theme | None, typer.Option("--theme", help="Colours; default: the browser's.", show_default=False)
-    ] = None,
+    theme: Annotated[Theme | None, typer.Option("--theme", help="Colours; default: the browser's.")] = None,
     force: Annotated[bool, flag("--force", help="Replace the file of `--export` if it is there.")] = False,
 ) -> None:
     """Show the database in a page that only this machine can see, and that changes nothing; Ctrl-C ends it."""

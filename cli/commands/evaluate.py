@@ -51,7 +51,6 @@ def evaluate(
             "--budgets",
             metavar="B,...",
             help="The DNAs that were fitted with these budgets, or `all` that were; default: the newest.",
-            show_default=False,
         ),
     ] = None,
     tensors: TensorsOption = None,
@@ -61,14 +60,14 @@ def evaluate(
     residual_bits: ResidualOption = None,
     texts: Annotated[
         Path | None,
-        typer.Option("--texts", metavar="FILE", help="A text on each line, for a model of text.", show_default=False),
+        typer.Option("--texts", metavar="FILE", help="A text on each line, for a model of text."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="DIR", help="Pictures, for a model of pictures.", show_default=False),
+        typer.Option("--images", metavar="DIR", help="Pictures, for a model of pictures."),
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option("--audio", metavar="DIR", help="WAV files, for a model of sound.", show_default=False)
+        Path | None, typer.Option("--audio", metavar="DIR", help="WAV files, for a model of sound.")
     ] = None,
     no_shuffled: Annotated[
         bool,

@@ -28,13 +28,12 @@ def explore(
         typer.Argument(
             metavar="MODEL...",
             help="One to four mined models, by their keys, to stand side by side.",
-            show_default=False,
             autocompletion=mined_keys,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Where to write. Default: explore-MODEL.html.", show_default=False),
+        typer.Option("--out", metavar="FILE", help="Where to write. Default: explore-MODEL.html."),
     ] = None,
     points: Annotated[int, typer.Option("--points", metavar="N", help="Weights to show of each model.")] = 50_000,
     difference: Annotated[

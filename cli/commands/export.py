@@ -36,7 +36,6 @@ def export(
         typer.Argument(
             metavar="FILE",
             help="File to write. Its suffix is the format: .csv, .parquet, .jsonl, .md or .tex.",
-            show_default=False,
         ),
     ] = None,
     table: Annotated[
@@ -49,7 +48,6 @@ def export(
             metavar="KEY",
             help="Only this model; repeat for several.",
             autocompletion=mined_keys,
-            show_default=False,
         ),
     ] = None,
     where: Annotated[
@@ -62,7 +60,6 @@ def export(
             "--columns",
             metavar="COLUMN,...",
             help="Only these columns, in this order. Default: all; in .md and .tex those that fit on a page.",
-            show_default=False,
         ),
     ] = None,
     width: Annotated[

@@ -47,7 +47,6 @@ def build(
             metavar="KEY",
             help="A mined model; repeat for several.",
             autocompletion=mined_keys,
-            show_default=False,
         ),
     ] = None,
     where: Annotated[
@@ -57,7 +56,6 @@ def build(
             metavar="FACET=LABEL,...",
             help="All mined models with these labels. Default for text-encoder, text-decoder, vision-cnn,"
             " vision-transformer and universal: what the name says.",
-            show_default=False,
         ),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, metavar="N", help="Shuffled copies of each lineage.")] = 19,
@@ -167,9 +165,7 @@ def export(
 def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `library export` wrote.")],
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Another name for it.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Another name for it.")] = None,
     force: ForceOption = False,
 ) -> None:
     """Take a pattern from a file into the library, after checking that it is whole."""

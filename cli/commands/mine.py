@@ -61,7 +61,6 @@ JobsOption = Annotated[
         "--jobs",
         metavar="N",
         help="Models at a time. Default: one; one a GPU where all may be used; on Ray, as many as there is room for.",
-        show_default=False,
         rich_help_panel=WHERE,
     ),
 ]
@@ -71,7 +70,6 @@ OnOption = Annotated[
         "--on",
         metavar="PLACE",
         help="`ray` for a Ray cluster of this machine, HOST:PORT or ray://HOST:PORT for one that runs.",
-        show_default=False,
         rich_help_panel=WHERE,
     ),
 ]
@@ -82,7 +80,6 @@ ArtifactsOption = Annotated[
         envvar="DNA_ZOO_ARTIFACTS",
         metavar="URL",
         help="Keep the files of the patterns there too, for other machines: a folder, s3://BUCKET/PATH, gs://..., ...",
-        show_default=False,
         rich_help_panel=WHERE,
     ),
 ]

@@ -101,37 +101,30 @@ OF_VERSIONS = ("found", "digest", "class", "r2", "null_r2", "gain", "preset", "b
 
 def models(
     context: typer.Context,
-    modality: Annotated[
-        str | None, typer.Option(metavar="M", help="Only this modality, such as vision.", show_default=False)
-    ] = None,
+    modality: Annotated[str | None, typer.Option(metavar="M", help="Only this modality, such as vision.")] = None,
     architecture: Annotated[
-        str | None, typer.Option(metavar="A", help="Only this architecture, such as encoder.", show_default=False)
+        str | None, typer.Option(metavar="A", help="Only this architecture, such as encoder.")
     ] = None,
-    family: Annotated[
-        str | None, typer.Option(metavar="F", help="Only this family, such as bert.", show_default=False)
-    ] = None,
+    family: Annotated[str | None, typer.Option(metavar="F", help="Only this family, such as bert.")] = None,
     tier: TierOption = None,
     tags: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="TAG", help="Only models with this tag; repeat for several.", show_default=False),
+        typer.Option("--tag", metavar="TAG", help="Only models with this tag; repeat for several."),
     ] = None,
-    pattern_class: Annotated[
-        Class | None, typer.Option("--class", help="Only models of this class.", show_default=False)
-    ] = None,
+    pattern_class: Annotated[Class | None, typer.Option("--class", help="Only models of this class.")] = None,
     text: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT",
             help="Only models with this text in their key, repository, family, licence, note or tags.",
-            show_default=False,
         ),
     ] = None,
     sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by this column; unknown values last.")] = "model",
     descending: Annotated[bool, flag("--descending", help="The largest first.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.", show_default=False)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN,...", help="Which columns the table has, in this order.", show_default=False),
+        typer.Option(metavar="COLUMN,...", help="Which columns the table has, in this order."),
     ] = None,
     output_format: FormatOption = Format.TABLE,
 ) -> None:

@@ -34,14 +34,13 @@ def plot(
     context: typer.Context,
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="KIND", help="Kind of figure; `--list` names them.", show_default=False),
+        typer.Argument(metavar="KIND", help="Kind of figure; `--list` names them."),
     ] = None,
     models: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
             help="Mined models, by their keys. Kinds about several models take all where none is named.",
-            show_default=False,
             autocompletion=mined_keys,
         ),
     ] = None,
@@ -51,7 +50,6 @@ def plot(
             "--tensor",
             metavar="NAME",
             help="Which matrix. Default: the one in which the DNA found most structure.",
-            show_default=False,
         ),
     ] = None,
     by: Annotated[
@@ -60,7 +58,6 @@ def plot(
             "--by",
             metavar="NAME",
             help="What colours are about: value or role of a manifold, a facet of a model map.",
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -69,7 +66,6 @@ def plot(
             "--out",
             metavar="FILE",
             help="Where to write: .png, .pdf or .svg; a folder with `--all`. Default: KIND-MODEL.png.",
-            show_default=False,
         ),
     ] = None,
     width: Annotated[
@@ -90,7 +86,6 @@ def plot(
             metavar="RUN|MODEL",
             help="Draw every kind that applies to a model, or to the models of a run, into the folder `--out`."
             " A run without `--out` is drawn into its own folders, as `mine --figures` does.",
-            show_default=False,
         ),
     ] = None,
     list_kinds: Annotated[bool, flag("--list", help="Name the kinds of figures, and draw none.")] = False,

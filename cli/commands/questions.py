@@ -38,7 +38,6 @@ def questions(
             metavar="NAMES...",
             help="Questions to show: architecture, modality, sharing, distillation, objective, specialisation, "
             "universal. Default: all.",
-            show_default=False,
         ),
     ] = None,
     without: Annotated[

@@ -30,12 +30,11 @@ TensorsOption = Annotated[
         "--tensors",
         metavar="GLOB",
         help="Replace only matrices whose names match, such as '*query*'; repeat for several.",
-        show_default=False,
     ),
 ]
 BitsOption = Annotated[
     int | None,
-    typer.Option("--bits", metavar="N", help="Round the DNA's numbers to N bits, 2 to 16.", show_default=False),
+    typer.Option("--bits", metavar="N", help="Round the DNA's numbers to N bits, 2 to 16."),
 ]
 ResidualOption = Annotated[
     int | None,
@@ -43,7 +42,6 @@ ResidualOption = Annotated[
         "--residual-bits",
         metavar="R",
         help="Add what the DNA leaves, rounded to R bits a weight (1 to 8), a scale for each row.",
-        show_default=False,
     ),
 ]
 
@@ -53,9 +51,7 @@ def rebuild(
     key: ModelArgument,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Folder to write. It appears when it is complete.", show_default=False
-        ),
+        typer.Option("--out", metavar="DIR", help="Folder to write. It appears when it is complete."),
     ],
     tensors: TensorsOption = None,
     budget: Annotated[
@@ -64,7 +60,6 @@ def rebuild(
             "--budget",
             metavar="B",
             help="The DNA that was fitted with this budget; default: the newest.",
-            show_default=False,
         ),
     ] = None,
     bits: BitsOption = None,

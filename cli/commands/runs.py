@@ -55,9 +55,7 @@ def runs(
         str | None,
         typer.Argument(metavar="RUN", help="One run, with its stages and failures.", autocompletion=run_names),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N.", show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N.")] = None,
     status: StatusOption = None,
     since: Annotated[
         str | None,
@@ -65,13 +63,12 @@ def runs(
             "--since",
             metavar="TIME",
             help="Only runs that were heard of since: 30m, 12h, 7d, 2w ago, or a date.",
-            show_default=False,
         ),
     ] = None,
     watched: Annotated[bool, flag("--watch", help="Follow RUN until it ends, from any machine.")] = False,
     diff: Annotated[
         tuple[str, str] | None,
-        typer.Option("--diff", metavar="A B", help="What two runs found differently.", show_default=False),
+        typer.Option("--diff", metavar="A B", help="What two runs found differently."),
     ] = None,
     tolerance: ToleranceOption = TOLERANCE,
     output_format: FormatOption = Format.TABLE,

@@ -41,9 +41,7 @@ def tune(
     trials: Annotated[int, typer.Option("--trials", min=0, metavar="N", help="More trials to run; 0: only show.")] = 20,
     max_seconds: Annotated[
         float | None,
-        typer.Option(
-            "--max-seconds", min=0, metavar="S", help="Start no trial after this many seconds.", show_default=False
-        ),
+        typer.Option("--max-seconds", min=0, metavar="S", help="Start no trial after this many seconds."),
     ] = None,
     nulls: options.NullsOption = None,
     all_tensors: Annotated[

@@ -26,12 +26,8 @@ SHOW_EXAMPLES = ("dna-zoo zoo show minilm-l6", "dna-zoo zoo show minilm-l6 --for
 def zoo(
     context: typer.Context,
     tier: TierOption = None,
-    family: Annotated[
-        str | None, typer.Option(metavar="F", help="Only this family, such as bert.", show_default=False)
-    ] = None,
-    modality: Annotated[
-        str | None, typer.Option(metavar="M", help="Only this modality, such as vision.", show_default=False)
-    ] = None,
+    family: Annotated[str | None, typer.Option(metavar="F", help="Only this family, such as bert.")] = None,
+    modality: Annotated[str | None, typer.Option(metavar="M", help="Only this modality, such as vision.")] = None,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """List the models of the zoo, by tier."""
