@@ -6,20 +6,20 @@ from typing import Any
 from rich.console import RenderableType
 
 from cli.numbers import UNKNOWN
-from cli.tables import Column, escaped, make_table
+from cli.tables import Column, Columns, escaped, table_of
 from patterndb.runs.differences import KINDS, Difference, Differences
 
 __all__ = ["draw_differences"]
 
 MOST_ROWS = 40
 """Rows that are shown; JSON has all."""
-COLUMNS = (
-    Column("Model", style="cyan", shrinks=True, optional=1),
-    Column("What"),
-    Column("Where", shrinks=True),
-    Column("Name", shrinks=True),
-    Column("A", right=True, shrinks=True),
-    Column("B", right=True, shrinks=True),
+COLUMNS: Columns[Difference] = (
+    Column("Model", lambda each: escaped(each.model), style="cyan", shrinks=True, optional=1),
+    Column("What", lambda each: each.kind),
+    Column("Where", lambda each: escaped(each.where), shrinks=True),
+    Column("Name", lambda each: escaped(each.name), shrinks=True),
+    Column("A", lambda each: _cell(each.a), right=True, shrinks=True),
+    Column("B", lambda each: _cell(each.b), right=True, shrinks=True),
 )
 
 
@@ -40,14 +40,9 @@ def draw_differences(found: Differences) -> Iterator[RenderableType]:
     yield f"{models}, {len(found.found)} differences: {counts}"
     yield ""
     shown = sorted(found.found, key=lambda each: (each.where != "", KINDS.index(each.kind)))[:MOST_ROWS]
-    yield make_table(COLUMNS, (_row(each) for each in shown))
+    yield table_of(shown, COLUMNS)
     if len(found.found) > len(shown):
         yield f"[dim]{len(found.found) - len(shown)} more with --format json[/dim]"
-
-
-def _row(each: Difference) -> tuple[str, ...]:
-    names = (escaped(each.model), each.kind, escaped(each.where), escaped(each.name))
-    return (*names, _cell(each.a), _cell(each.b))
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.console import RenderableType
 
@@ -18,7 +19,7 @@ from cli.numbers import (
     signed,
     z_score,
 )
-from cli.tables import Column, Table, escaped, make_facts, make_table
+from cli.tables import Column, Columns, Table, escaped, make_facts, make_table, table_of
 from cli.whereabouts import FileState, Whereabouts
 from patterndb.multiplicity import q_values
 from patterndb.records import (
@@ -40,7 +41,6 @@ FARTHEST = 6
 """Dimensions of the signature that the summary shows."""
 BYTES = re.compile(r"[\d,]+ bytes ")
 """How notes begin that say what became of bytes."""
-BESIDE_NUMBERS = ("Value", "Null", "z", "p", "q")
 ONLY_ABOVE = (
     "[dim]Clusters are a finding above their null alone. Below it they may be heavy tails, rows of different sizes or"
     " single large values, and so may clusters.balance on either side.[/dim]"
@@ -139,7 +139,7 @@ def _flat_line(pattern: PatternRecord) -> Iterator[str]:
         yield f"{FLATTER}: participation {value}, null {null}, q {p_value(found.q)}"
 
 
-ROLE_COLUMNS = (
+ROLE_COLUMNS: Columns[Any] = (
     Column("Role", shrinks=True),
     Column("Tensors", right=True, optional=3),
     Column("Weights", right=True, optional=1),
@@ -295,16 +295,29 @@ def _draw_evidence(statistics: Sequence[Statistic]) -> Iterator[RenderableType]:
 
     names = [name for criterion in EVIDENCE for name in criterion.statistics]
     found = {each.name: (each, q) for each, q in zip(statistics, q_values([s.p for s in statistics]), strict=True)}
-    rows = [
-        (name, fixed(each.value), each.null or fixed(None), fixed(each.null_mean), p_value(each.p), p_value(q))
-        for name, (each, q) in ((name, found[name]) for name in names if name in found)
-    ]
-    if rows:
-        numbers = (Column(heading, right=True) for heading in ("Null mean", "p", "q"))
-        yield make_table(
-            (Column("All matrices", shrinks=True), Column("Value", right=True), Column("Null"), *numbers), rows
-        )
+    if rows := [found[name] for name in names if name in found]:
+        yield table_of(rows, ALL_MATRICES)
         yield ""
+
+
+Tested = tuple[Statistic, float | None]
+"""A statistic and its q."""
+ALL_MATRICES: Columns[Tested] = (
+    Column("All matrices", lambda each: each[0].name, shrinks=True),
+    Column("Value", lambda each: fixed(each[0].value), right=True),
+    Column("Null", lambda each: each[0].null or fixed(None)),
+    Column("Null mean", lambda each: fixed(each[0].null_mean), right=True),
+    Column("p", lambda each: p_value(each[0].p), right=True),
+    Column("q", lambda each: p_value(each[1]), right=True),
+)
+NOT_IN_SIGNATURE: Columns[Tested] = (
+    Column("Not in the signature", lambda each: each[0].name, shrinks=True),
+    Column("Value", lambda each: fixed(each[0].value), right=True),
+    Column("Null", lambda each: fixed(each[0].null_mean), right=True),
+    Column("z", lambda each: z_score(each[0].z, each[0].num_nulls), right=True),
+    Column("p", lambda each: p_value(each[0].p), right=True),
+    Column("q", lambda each: p_value(each[1]), right=True),
+)
 
 
 def _draw_signature(signature: SignatureRecord, num_nulls: int) -> Iterator[RenderableType]:
@@ -317,8 +330,11 @@ def _draw_signature(signature: SignatureRecord, num_nulls: int) -> Iterator[Rend
         yield "[dim]p is unknown: it needs nulls (`--nulls N`).[/dim]"
         return
     judged.sort()
-    numbers = (Column(heading, right=True) for heading in ("Value", "z", "p", "q"))
-    columns = (Column("Farthest from chance", shrinks=True), *numbers)
+    numbers = ("Value", "z", "p", "q")
+    columns: Columns[Any] = (
+        Column("Farthest from chance", shrinks=True),
+        *(Column(each, right=True) for each in numbers),
+    )
     yield ""
     yield make_table(
         columns,
@@ -353,12 +369,7 @@ def _draw_beside_signature(pattern: PatternRecord) -> Iterator[RenderableType]:
     q = q_values([each.p for each in pattern.statistics])
     own = [(each, q) for each, q in zip(pattern.statistics, q, strict=True) if each.p and each.name not in known]
     if own:
-        columns = (Column("Not in the signature", shrinks=True), *(Column(each, right=True) for each in BESIDE_NUMBERS))
-        cells = (
-            (fixed(each.value), fixed(each.null_mean), z_score(each.z, each.num_nulls), p_value(each.p), p_value(q))
-            for each, q in own
-        )
-        yield make_table(columns, [(each.name, *row) for (each, _), row in zip(own, cells, strict=True)])
+        yield table_of(own, NOT_IN_SIGNATURE)
         yield ""
 
 
@@ -388,29 +399,23 @@ def draw_neighbours(
     model: str, neighbours: Iterable[Neighbour], partial: Collection[str] = ()
 ) -> Iterator[RenderableType]:
     """The models nearest to `model`, and how to read their distances; those of `partial` are marked."""
-    columns = (
-        Column(f"Nearest to {escaped(model)}", shrinks=True),
-        Column("Weights", right=True, style="bold"),
-        Column("Percentile", right=True, optional=1),
-        Column("Kind", right=True),
-        Column("Percentile", right=True, optional=1),
+    columns: Columns[Neighbour] = (
+        Column(f"Nearest to {escaped(model)}", lambda each: marked(each.model, partial), shrinks=True),
+        Column(
+            "Weights", lambda each: "same file" if each.is_same_file else fixed(each.weights), right=True, style="bold"
+        ),
+        Column("Percentile", lambda each: fixed(each.weights_percentile, 1), right=True, optional=1),
+        Column("Kind", lambda each: fixed(each.kind), right=True),
+        Column("Percentile", lambda each: fixed(each.kind_percentile, 1), right=True, optional=1),
     )
     neighbours = list(neighbours)
-    yield make_table(columns, ((marked(each.model, partial), *_distance_cells(each)) for each in neighbours))
+    yield table_of(neighbours, columns)
     yield f"[dim]Weights: 0 a copy, up to {RELATED:g} related, 1 unrelated. Kind: how alike, 0 the same.[/dim]"
     errors = [each.kind_percentile_error for each in neighbours if each.kind_percentile_error is not None]
     if errors:
         yield f"[dim]Percentiles: among a random sample of pairs, standard error up to {fixed(max(errors), 1)}.[/dim]"
     yield from draw_partial(partial, (model, *(each.model for each in neighbours)))
     yield ""
-
-
-def _distance_cells(found: Neighbour) -> Iterator[str]:
-    """Both distances, each with its percentile."""
-    yield "same file" if found.is_same_file else fixed(found.weights)
-    yield fixed(found.weights_percentile, 1)
-    yield fixed(found.kind)
-    yield fixed(found.kind_percentile, 1)
 
 
 def marked(model: str, partial: Collection[str]) -> str:

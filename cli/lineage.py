@@ -7,11 +7,11 @@ from rich.console import RenderableType
 
 from cli.findings import draw_partial, marked
 from cli.numbers import count, fixed, z_score
-from cli.tables import Column, Table, escaped, make_table
+from cli.tables import Column, Columns, Table, escaped, table_of
 from patterndb.records import Neighbour
 
 if TYPE_CHECKING:
-    from pipeline.lineage import Lineage
+    from pipeline.lineage import Lineage, RoleEvidence
 
 __all__ = ["draw_lineage", "draw_relatives", "lineage_in_a_line"]
 
@@ -40,40 +40,30 @@ def _direction(lineage: "Lineage") -> str:
 
 def draw_lineage(lineage: "Lineage") -> Table:
     """The held-out weights, role by role."""
-    columns = (
-        Column("Held-out weights of"),
-        Column("Tensors", right=True),
-        Column("Weights", right=True, optional=1),
-        Column("Correlation", right=True, style="bold"),
-        Column("z", right=True),
+    columns: Columns[RoleEvidence] = (
+        Column("Held-out weights of", lambda role: role.role),
+        Column("Tensors", lambda role: count(role.tensors), right=True),
+        Column("Weights", lambda role: count(role.weights), right=True, optional=1),
+        Column("Correlation", lambda role: fixed(role.correlation), right=True, style="bold"),
+        Column("z", lambda role: z_score(role.z, lineage.num_nulls), right=True),
     )
-    rows = (
-        (
-            role.role,
-            count(role.tensors),
-            count(role.weights),
-            fixed(role.correlation),
-            z_score(role.z, lineage.num_nulls),
-        )
-        for role in lineage.roles
-    )
-    return make_table(columns, rows)
+    return table_of(lineage.roles, columns)
 
 
 def draw_relatives(
     model: str, relatives: "Iterable[tuple[Neighbour, Lineage]]", partial: Collection[str] = ()
 ) -> Iterator[RenderableType]:
     """The models ranked by their lineage with `model`, and the reason where nothing can be said; `partial` marked."""
-    columns = (
-        Column(f"By lineage with {escaped(model)}", shrinks=True),
-        Column("Verdict"),
-        Column("z", right=True),
-        Column("Correlation", right=True, optional=2),
-        Column("Weights", right=True, optional=1),
-        Column("Kind", right=True, optional=3),
+    columns: Columns[tuple[Neighbour, Lineage]] = (
+        Column(f"By lineage with {escaped(model)}", lambda pair: marked(pair[0].model, partial), shrinks=True),
+        Column("Verdict", lambda pair: pair[1].verdict),
+        Column("z", lambda pair: z_score(pair[1].z, pair[1].num_nulls), right=True),
+        Column("Correlation", lambda pair: fixed(pair[1].correlation), right=True, optional=2),
+        Column("Weights", lambda pair: fixed(pair[0].weights), right=True, optional=1),
+        Column("Kind", lambda pair: fixed(pair[0].kind), right=True, optional=3),
     )
     relatives = list(relatives)
-    yield make_table(columns, (_row(neighbour, lineage, partial) for neighbour, lineage in relatives))
+    yield table_of(relatives, columns)
     yield from draw_partial(partial, (model, *(neighbour.model for neighbour, _ in relatives)))
     yield ""
     unknown = [(neighbour.model, lineage) for neighbour, lineage in relatives if lineage.correlation is None]
@@ -81,15 +71,3 @@ def draw_relatives(
         yield f"{escaped(name)}: {escaped(lineage.reason)}"
     if unknown:
         yield ""
-
-
-def _row(neighbour: Neighbour, lineage: "Lineage", partial: Collection[str]) -> tuple[str, ...]:
-    """The cells of a relative."""
-    return (
-        marked(neighbour.model, partial),
-        lineage.verdict,
-        z_score(lineage.z, lineage.num_nulls),
-        fixed(lineage.correlation),
-        fixed(neighbour.weights),
-        fixed(neighbour.kind),
-    )

@@ -1,7 +1,8 @@
 """Tables that keep each row on one line: where a terminal is too narrow, the least important columns are left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from dna_zoo.text import printable
 
-__all__ = ["Column", "Table", "escaped", "make_facts", "make_table"]
+__all__ = ["Column", "Columns", "Table", "escaped", "make_facts", "make_table", "table_of"]
 
 GAP = 2
 """Characters between two columns."""
@@ -21,11 +22,16 @@ LONGEST_HEADING = 24
 """Characters of a heading that is not shortened."""
 
 
+Row = TypeVar("Row")
+
+
 @dataclass(frozen=True, slots=True)
-class Column:
+class Column(Generic[Row]):
     """One column of a table: its heading, how its cells are set, and how well the table does without it."""
 
     heading: str
+    cell: Callable[[Row], str] = str
+    """What `table_of` shows of a row there, as markup."""
     right: bool = False
     style: str = ""
     optional: int = 0
@@ -34,11 +40,14 @@ class Column:
     """Whether long cells may lose their middle: names, paths, lists; never numbers."""
 
 
+Columns = tuple[Column[Row], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """What a command found, in rows and columns. Cells are markup; None in place of a row leaves a gap."""
 
-    columns: tuple[Column, ...]
+    columns: Columns[Any]
     rows: tuple[tuple[str, ...] | None, ...]
 
     def fitted(self, width: int | None) -> tuple[RichTable, int]:
@@ -88,7 +97,7 @@ class Table:
             limits[max(shrinking, key=lambda i: limits[i])] -= 1
         return limits
 
-    def _drawn(self, columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> RichTable:
+    def _drawn(self, columns: Sequence[Column[Any]], cells: Sequence[Sequence[Text]]) -> RichTable:
         table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
         for column, (heading, *_) in zip(columns, cells, strict=True):
             justify: JustifyMethod = "right" if column.right else "left"
@@ -102,7 +111,13 @@ class Table:
         return table
 
 
-def make_table(columns: Iterable[Column], rows: Iterable[Iterable[str] | None]) -> Table:
+def table_of(rows: Iterable[Row], columns: Iterable[Column[Row]]) -> Table:
+    """A table of records, of each of which every column shows its cell."""
+    columns = tuple(columns)
+    return make_table(columns, ((column.cell(row) for column in columns) for row in rows))
+
+
+def make_table(columns: Iterable[Column[Any]], rows: Iterable[Iterable[str] | None]) -> Table:
     """A table of markup; None in place of a row leaves a gap between groups."""
     return Table(tuple(columns), tuple(None if row is None else tuple(row) for row in rows))
 

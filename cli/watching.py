@@ -10,7 +10,7 @@ from rich.live import Live
 
 from cli.numbers import duration
 from cli.output import make_console
-from cli.tables import Column, Table, escaped, make_table
+from cli.tables import Column, Columns, Table, escaped, make_table
 from dna_zoo.text import printable
 from patterndb.records import Activity, RunRecord
 from patterndb.runs.remaining import seconds_left
@@ -22,7 +22,7 @@ __all__ = ["summary", "watch"]
 
 PAUSE = 2.0
 """Seconds between two looks."""
-COLUMNS = (
+COLUMNS: Columns[Any] = (
     Column("Model", style="cyan", shrinks=True),
     Column("Stage"),
     Column("Done", right=True),

@@ -11,7 +11,7 @@ from cli.numbers import count, fixed, p_value, scientific, signed
 from cli.options import FormatOption, flag
 from cli.output import Format
 from cli.session import session_of
-from cli.tables import Column, Table, escaped, make_table
+from cli.tables import Column, Columns, Table, escaped, table_of
 from dna_zoo.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def _draw(found: "Answers") -> Iterator[RenderableType]:
     yield escaped(found.dna)
     if found.pairs:
         yield ""
-        yield _pairs_table(sorted(found.pairs, key=lambda pair: (_or_one(pair.p), -abs(pair.correlation)))[:SHOWN])
+        likely = sorted(found.pairs, key=lambda pair: (1.0 if pair.p is None else pair.p, -abs(pair.correlation)))
+        yield table_of(likely[:SHOWN], PAIRS)
         if len(found.pairs) > SHOWN:
             shown = f"{SHOWN} of {count(len(found.pairs))} pairs, the least likely by chance"
             yield f"[dim]{shown}; all with --format json.[/dim]"
@@ -128,71 +129,39 @@ def _draw(found: "Answers") -> Iterator[RenderableType]:
         yield _places_table(found.places, "At")
 
 
-def _or_one(p: float | None) -> float:
-    return 1.0 if p is None else p
-
-
-def _pairs_table(pairs: "Sequence[Alike]") -> Table:
-    columns = (
-        Column("A", shrinks=True),
-        Column("B", shrinks=True),
-        Column("Correlation", right=True, style="bold"),
-        Column("null", right=True),
-        Column("± null", right=True, optional=1),
-        Column("Cosine", right=True, optional=2),
-        Column("null", right=True, optional=2),
-        Column("z", right=True, optional=1),
-        Column("p", right=True),
-        Column("q", right=True),
-    )
-    return make_table(
-        columns,
-        (
-            (
-                escaped(pair.a),
-                escaped(pair.b),
-                fixed(pair.correlation),
-                fixed(pair.null_correlation),
-                fixed(pair.null_std),
-                fixed(pair.cosine),
-                fixed(pair.null_cosine),
-                signed(pair.z),
-                p_value(pair.p),
-                p_value(pair.q),
-            )
-            for pair in pairs
-        ),
-    )
+PAIRS: "Columns[Alike]" = (
+    Column("A", lambda pair: escaped(pair.a), shrinks=True),
+    Column("B", lambda pair: escaped(pair.b), shrinks=True),
+    Column("Correlation", lambda pair: fixed(pair.correlation), right=True, style="bold"),
+    Column("null", lambda pair: fixed(pair.null_correlation), right=True),
+    Column("± null", lambda pair: fixed(pair.null_std), right=True, optional=1),
+    Column("Cosine", lambda pair: fixed(pair.cosine), right=True, optional=2),
+    Column("null", lambda pair: fixed(pair.null_cosine), right=True, optional=2),
+    Column("z", lambda pair: signed(pair.z), right=True, optional=1),
+    Column("p", lambda pair: p_value(pair.p), right=True),
+    Column("q", lambda pair: p_value(pair.q), right=True),
+)
 
 
 def _places_table(places: "Sequence[Place]", heading: str) -> Table:
-    with_depth = any(place.depth is not None for place in places)
-    columns = (
-        Column(heading, shrinks=True),
-        Column("Row", right=True),
-        Column("Column", right=True),
-        *([Column("Depth", right=True)] if with_depth else []),
-        Column("Value", right=True, style="bold"),
-        Column("means", right=True),
-        Column("SD beyond", right=True),
-        Column("Gaussian", right=True, optional=2) if heading != "At" else Column("Nearest", right=True, optional=2),
-        Column("File row", right=True, optional=1),
-        Column("File column", right=True, optional=1),
+    depth: list[Column[Place]] = [Column("Depth", lambda place: fixed(place.depth), right=True)]
+    beside = "Nearest" if heading == "At" else "Gaussian"
+    columns: Columns[Place] = (
+        Column(heading, lambda place: escaped(place.tensor), shrinks=True),
+        Column("Row", lambda place: fixed(place.row), right=True),
+        Column("Column", lambda place: fixed(place.col), right=True),
+        *(depth if any(place.depth is not None for place in places) else ()),
+        Column("Value", lambda place: scientific(place.value), right=True, style="bold"),
+        Column("means", lambda place: scientific(place.of_means), right=True),
+        Column("SD beyond", lambda place: signed(place.deviations), right=True),
+        Column(beside, lambda place: _beside(place), right=True, optional=2),
+        Column("File row", lambda place: str(place.file_row), right=True, optional=1),
+        Column("File column", lambda place: str(place.file_col), right=True, optional=1),
     )
-    return make_table(columns, (_place_row(place, with_depth) for place in places))
+    return table_of(places, columns)
 
 
-def _place_row(place: "Place", with_depth: bool) -> tuple[str, ...]:
-    beside = getattr(place, "gaussian", None)
-    return (
-        escaped(place.tensor),
-        fixed(place.row),
-        fixed(place.col),
-        *([fixed(place.depth)] if with_depth else []),
-        scientific(place.value),
-        scientific(place.of_means),
-        signed(place.deviations),
-        scientific(place.nearest) if beside is None else fixed(beside, 1),
-        str(place.file_row),
-        str(place.file_col),
-    )
+def _beside(place: "Place") -> str:
+    """Of a peak what chance gives, elsewhere the value at the nearest weight."""
+    gaussian = getattr(place, "gaussian", None)
+    return scientific(place.nearest) if gaussian is None else fixed(gaussian, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -101,7 +101,7 @@ def _draw(found: "Combination") -> Iterator[RenderableType]:
     )
     yield ""
     has_accuracy = found.score.accuracy is not None
-    columns = [Column("Share of B", right=True), Column("Aligned", right=True, style="bold")]
+    columns: list[Column[Any]] = [Column("Share of B", right=True), Column("Aligned", right=True, style="bold")]
     columns += [Column("As they are", right=True)]
     columns += [Column(f"Accuracy {kind}", right=True) for kind in ("aligned", "as they are") if has_accuracy]
     yield make_table(columns, _rows(found, has_accuracy))

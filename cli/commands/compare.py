@@ -1,7 +1,7 @@
 """`dna-zoo compare`: two mined models."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -15,7 +15,7 @@ from cli.options import FormatOption, flag
 from cli.output import Format
 from cli.progress import progress
 from cli.session import session_of
-from cli.tables import Column, make_facts, make_table
+from cli.tables import Column, Columns, make_facts, make_table
 from patterndb.records import RELATED
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _draw(found: "Comparison", lineage: "Lineage | None", partial: frozenset[str
     yield ""
     yield make_facts(_facts(found, lineage))
     yield ""
-    columns = (
+    columns: Columns[Any] = (
         Column("Role", shrinks=True),
         Column("Distance", right=True, style="bold"),
         Column("Dims", right=True, optional=3),

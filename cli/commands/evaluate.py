@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -13,7 +13,7 @@ from cli.options import FormatOption, ModelArgument, flag
 from cli.output import Format
 from cli.progress import progress
 from cli.session import session_of
-from cli.tables import Column, escaped, make_facts, make_table
+from cli.tables import Column, Columns, escaped, make_facts, make_table
 from dna_zoo.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _draw(found: "Evaluation") -> Iterator[RenderableType]:
     yield ""
     every = [each for point in found.points for each in point.measured]
     names = [name for name in HEADINGS if any(name in each.figures for each in every)]
-    columns = (
+    columns: Columns[Any] = (
         Column("Budget", right=True),
         Column("Weights are", shrinks=True),
         Column("Bits/w", right=True),

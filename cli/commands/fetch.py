@@ -1,7 +1,7 @@
 """`dna-zoo fetch`: download and verify, nothing else."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from cli.options import AllOption, FormatOption, NamesArgument, OfflineOption, T
 from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import Session, offline_mode, session_of
-from cli.tables import Column, Table, escaped, make_table
+from cli.tables import Column, Columns, Table, escaped, make_table
 from dna_zoo.errors import DnaZooError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _fetch_one(request: "ModelRequest", session: Session, output: Output, *, off
     return True
 
 
-COLUMNS = (
+COLUMNS: Columns[Any] = (
     Column("Model", style="cyan", shrinks=True),
     Column("File", shrinks=True),
     Column("Size", right=True),

@@ -14,10 +14,10 @@ from cli.options import FormatOption, flag
 from cli.output import Format
 from cli.progress import progress
 from cli.session import session_of
-from cli.tables import Column, escaped, make_facts, make_table
+from cli.tables import Column, Columns, escaped, make_facts, table_of
 
 if TYPE_CHECKING:
-    from library.patterns.records import Part, SharedPattern
+    from library.patterns.records import Key, Part, SharedPattern
 
 __all__ = ["EXAMPLES", "build", "combine", "export", "import_", "library", "list_", "show"]
 
@@ -97,18 +97,10 @@ def list_(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
     session = session_of(context)
     shelf = Library(session.home)
     found = [shelf.load(name) for name in shelf.names]
-    columns = (
-        Column("Pattern", style="cyan"),
-        Column("Lineages", right=True),
-        Column("Parts", right=True),
-        Column("Explain", right=True),
-        Column("From", shrinks=True, optional=1),
-    )
-    rows = [(escaped(each.name), *_counts(each), escaped(_origin(each))) for each in found]
     session.output(output_format).result(
         lambda: [library_document(each) for each in found],
         bare=shelf.names,
-        draw=lambda: [make_table(columns, rows)] if rows else [],
+        draw=lambda: [table_of(found, PATTERNS)] if found else [],
     )
     if not found:
         session.output(output_format).note("The library is empty: build a pattern with `dna-zoo library build`.")
@@ -180,9 +172,15 @@ def import_(
     session.output().note(f"{found.name} is in the library, at {path}.")
 
 
-def _counts(pattern: "SharedPattern") -> tuple[str, str, str]:
-    tested = f"{len(pattern.holding)} of {len(pattern.tested)}" if pattern.tested else UNKNOWN
-    return count(len(pattern.lineages)), count(len(pattern.parts)), tested
+PATTERNS: "Columns[SharedPattern]" = (
+    Column("Pattern", lambda each: escaped(each.name), style="cyan"),
+    Column("Lineages", lambda each: count(len(each.lineages)), right=True),
+    Column("Parts", lambda each: count(len(each.parts)), right=True),
+    Column(
+        "Explain", lambda each: f"{len(each.holding)} of {len(each.tested)}" if each.tested else UNKNOWN, right=True
+    ),
+    Column("From", lambda each: escaped(_origin(each)), shrinks=True, optional=1),
+)
 
 
 def _origin(pattern: "SharedPattern") -> str:
@@ -195,16 +193,7 @@ def _draw(pattern: "SharedPattern") -> Iterator[RenderableType]:
     """The facts of the pattern, then its parts."""
     yield make_facts(_facts(pattern))
     yield ""
-    columns = (
-        Column("Subject", shrinks=True),
-        Column("Term"),
-        Column("Lineages", right=True, optional=1),
-        Column("Explained", right=True, style="bold"),
-        Column("Null", right=True),
-        Column("q", right=True),
-        Column("Used"),
-    )
-    yield make_table(columns, (_row(*key, part) for key, part in pattern.parts.items()))
+    yield table_of(pattern.parts.items(), PARTS)
 
 
 def _facts(pattern: "SharedPattern") -> Iterator[tuple[str, str]]:
@@ -219,9 +208,17 @@ def _facts(pattern: "SharedPattern") -> Iterator[tuple[str, str]]:
         yield "DNA", f"No canonical form is in it: {reason}."
 
 
-def _row(subject: str, term: str, part: "Part") -> tuple[str, ...]:
-    evidence = part.evidence
-    figures = (UNKNOWN,) * 3
-    if evidence is not None:
-        figures = (fixed(evidence.explained), fixed(evidence.null), fixed(evidence.q))
-    return escaped(subject), term, count(part.lineages), *figures, "yes" if part.is_used else "no"
+PARTS: "Columns[tuple[Key, Part]]" = (
+    Column("Subject", lambda named: escaped(named[0].subject), shrinks=True),
+    Column("Term", lambda named: named[0].term),
+    Column("Lineages", lambda named: count(named[1].lineages), right=True, optional=1),
+    Column("Explained", lambda named: _figure(named[1], "explained"), right=True, style="bold"),
+    Column("Null", lambda named: _figure(named[1], "null"), right=True),
+    Column("q", lambda named: _figure(named[1], "q"), right=True),
+    Column("Used", lambda named: "yes" if named[1].is_used else "no"),
+)
+
+
+def _figure(part: "Part", name: str) -> str:
+    """A figure of its evidence."""
+    return UNKNOWN if part.evidence is None else fixed(getattr(part.evidence, name))

@@ -1,7 +1,7 @@
 """`dna-zoo mine --dry-run`: what would be fetched, reused and computed, and what that would take."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
@@ -9,7 +9,7 @@ from cli.documents import mine_plan_document
 from cli.numbers import UNKNOWN, byte_size, count, duration
 from cli.output import Output
 from cli.session import Session
-from cli.tables import Column, escaped, make_table
+from cli.tables import Column, Columns, escaped, make_table
 from dna_zoo.errors import DnaZooError, SettingsError, StoreError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _try(
         return None
 
 
-COLUMNS = (
+COLUMNS: Columns[Any] = (
     Column("Model", style="cyan", shrinks=True),
     Column("Download", right=True),
     Column("Weights", right=True, optional=1),

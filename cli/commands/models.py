@@ -1,9 +1,8 @@
 """`dna-zoo models`: the mined models, in order."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import RenderableType
@@ -14,9 +13,12 @@ from cli.numbers import UNKNOWN, byte_size, count, fixed, moment, signed
 from cli.options import FormatOption, ModelArgument, TierOption, finite, flag
 from cli.output import Format
 from cli.session import session_of
-from cli.tables import Column, escaped, make_table
+from cli.tables import Column, Columns, escaped, table_of
 from dna_zoo.errors import SettingsError, did_you_mean
 from patterndb.records import ModelEntry
+
+if TYPE_CHECKING:
+    from pipeline.runs.prune import Unneeded
 
 __all__ = [
     "EXAMPLES",
@@ -47,52 +49,36 @@ MOST_DAYS = 36_500
 Class = Literal["smooth", "structured", "noisy", "sparse", "dense"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """One column of the list: its heading, and its cell."""
-
-    column: Column
-    cell: Callable[[ModelEntry], str]
-
-
 def _text(value: object) -> str:
     return UNKNOWN if value is None else escaped(str(value))
 
 
-def _moment(entry: ModelEntry) -> str:
-    return moment(entry.confirmed_at)
-
-
-COLUMNS: dict[str, _Shown] = {
-    "model": _Shown(column=Column("Model", style="cyan", shrinks=True), cell=lambda each: escaped(each.model.key)),
-    "repo": _Shown(column=Column("Repository", shrinks=True, optional=3), cell=lambda each: _text(each.model.repo)),
-    "tier": _Shown(column=Column("Tier", right=True, optional=3), cell=lambda each: _text(each.model.tier)),
-    "modality": _Shown(column=Column("Modality", optional=2), cell=lambda each: _text(each.model.modality)),
-    "family": _Shown(column=Column("Family", optional=3), cell=lambda each: _text(each.model.family)),
-    "architecture": _Shown(column=Column("Architecture", optional=2), cell=lambda each: _text(each.model.architecture)),
-    "licence": _Shown(column=Column("Licence", optional=3, shrinks=True), cell=lambda each: _text(each.model.licence)),
-    "weights": _Shown(
-        column=Column("Weights", right=True, optional=1), cell=lambda each: count(each.model.num_weights)
-    ),
-    "tensors": _Shown(
-        column=Column("Tensors", right=True, optional=3), cell=lambda each: count(each.model.num_tensors)
-    ),
-    "class": _Shown(column=Column("Class"), cell=lambda each: escaped(each.pattern_class)),
-    "r2": _Shown(column=Column("R²", right=True, style="bold"), cell=lambda each: fixed(each.r2)),
-    "null_r2": _Shown(column=Column("null R²", right=True), cell=lambda each: fixed(each.null_r2)),
-    "gain": _Shown(column=Column("Gain", right=True, style="green"), cell=lambda each: signed(each.gain, 3)),
-    "bits": _Shown(column=Column("Bits/w", right=True, optional=3), cell=lambda each: fixed(each.bits_per_weight, 2)),
-    "preset": _Shown(column=Column("Preset", optional=2), cell=lambda each: _text(each.chosen.preset)),
-    "budget": _Shown(column=Column("Budget", right=True, optional=2), cell=lambda each: _text(each.chosen.budget)),
-    "epochs": _Shown(column=Column("Epochs", right=True, optional=2), cell=lambda each: _text(each.chosen.epochs)),
-    "seed": _Shown(column=Column("Seed", right=True, optional=2), cell=lambda each: _text(each.chosen.seed)),
-    "device": _Shown(column=Column("Device", optional=3), cell=lambda each: _text(each.device)),
-    "versions": _Shown(column=Column("Versions", right=True, optional=3), cell=lambda each: str(each.versions)),
-    "found": _Shown(column=Column("Found (UTC)", optional=1), cell=_moment),
-    "run": _Shown(column=Column("Run", optional=2), cell=lambda each: escaped(each.run)),
-    "digest": _Shown(column=Column("Digest", style="dim"), cell=lambda each: each.model.sha256[:12]),
-    "tags": _Shown(column=Column("Tags", shrinks=True), cell=lambda each: escaped(" ".join(each.tags))),
-    "note": _Shown(column=Column("Note", shrinks=True, optional=1), cell=lambda each: escaped(each.note or "")),
+COLUMNS: dict[str, Column[ModelEntry]] = {
+    "model": Column("Model", lambda each: escaped(each.model.key), style="cyan", shrinks=True),
+    "repo": Column("Repository", lambda each: _text(each.model.repo), shrinks=True, optional=3),
+    "tier": Column("Tier", lambda each: _text(each.model.tier), right=True, optional=3),
+    "modality": Column("Modality", lambda each: _text(each.model.modality), optional=2),
+    "family": Column("Family", lambda each: _text(each.model.family), optional=3),
+    "architecture": Column("Architecture", lambda each: _text(each.model.architecture), optional=2),
+    "licence": Column("Licence", lambda each: _text(each.model.licence), optional=3, shrinks=True),
+    "weights": Column("Weights", lambda each: count(each.model.num_weights), right=True, optional=1),
+    "tensors": Column("Tensors", lambda each: count(each.model.num_tensors), right=True, optional=3),
+    "class": Column("Class", lambda each: escaped(each.pattern_class)),
+    "r2": Column("R²", lambda each: fixed(each.r2), right=True, style="bold"),
+    "null_r2": Column("null R²", lambda each: fixed(each.null_r2), right=True),
+    "gain": Column("Gain", lambda each: signed(each.gain, 3), right=True, style="green"),
+    "bits": Column("Bits/w", lambda each: fixed(each.bits_per_weight, 2), right=True, optional=3),
+    "preset": Column("Preset", lambda each: _text(each.chosen.preset), optional=2),
+    "budget": Column("Budget", lambda each: _text(each.chosen.budget), right=True, optional=2),
+    "epochs": Column("Epochs", lambda each: _text(each.chosen.epochs), right=True, optional=2),
+    "seed": Column("Seed", lambda each: _text(each.chosen.seed), right=True, optional=2),
+    "device": Column("Device", lambda each: _text(each.device), optional=3),
+    "versions": Column("Versions", lambda each: str(each.versions), right=True, optional=3),
+    "found": Column("Found (UTC)", lambda each: moment(each.confirmed_at), optional=1),
+    "run": Column("Run", lambda each: escaped(each.run), optional=2),
+    "digest": Column("Digest", lambda each: each.model.sha256[:12], style="dim"),
+    "tags": Column("Tags", lambda each: escaped(" ".join(each.tags)), shrinks=True),
+    "note": Column("Note", lambda each: escaped(each.note or ""), shrinks=True, optional=1),
 }
 """What the list can show, by the names that `--columns` takes."""
 USUAL = ("model", "modality", "architecture", "weights", "class", "r2", "null_r2", "gain", "found", "tags")
@@ -257,17 +243,17 @@ def prune(
     output.result(
         lambda: {"deleted": deletes, "num_bytes": total, "found": found},
         bare=(each.path for each in found),
-        draw=lambda: (
-            [make_table(UNNEEDED, ((each.kind, escaped(each.name), byte_size(each.num_bytes)) for each in found))]
-            if found
-            else []
-        ),
+        draw=lambda: [table_of(found, UNNEEDED)] if found else [],
     )
     folders = f"{count(len(found))} folder{'s' * (len(found) != 1)}"
     output.note(f"{folders} deleted, {byte_size(total)} freed." if deletes else _would(folders, total, session.home))
 
 
-UNNEEDED = (Column("Kind"), Column("Folder", shrinks=True), Column("Frees", right=True))
+UNNEEDED: "Columns[Unneeded]" = (
+    Column("Kind", lambda each: each.kind),
+    Column("Folder", lambda each: escaped(each.name), shrinks=True),
+    Column("Frees", lambda each: byte_size(each.num_bytes), right=True),
+)
 
 
 def _would(folders: str, total: int, home: Path) -> str:
@@ -293,8 +279,7 @@ def _chosen(columns: str | None) -> tuple[str, ...]:
 def _draw(found: Sequence[ModelEntry], names: Sequence[str]) -> Iterator[RenderableType]:
     """A row for each entry."""
     if found:
-        shown = [COLUMNS[name] for name in names]
-        yield make_table((each.column for each in shown), ([each.cell(entry) for each in shown] for entry in found))
+        yield table_of(found, (COLUMNS[name] for name in names))
 
 
 def _draw_versions(key: str, found: Sequence[ModelEntry]) -> Iterator[RenderableType]:

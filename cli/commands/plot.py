@@ -1,18 +1,16 @@
 """`dna-zoo plot`: figures for papers, of what was mined."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
 
 from cli.completion import mined_keys
 from cli.errors import FAILED
 from cli.numbers import count
 from cli.options import flag
 from cli.session import session_of
-from cli.tables import Column, escaped, make_table
+from cli.tables import Column, Columns, escaped, table_of
 from dna_zoo.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -116,14 +114,15 @@ def plot(
 
 
 def _list(output: "Output") -> None:
-    from explorer.kinds import KINDS
+    from explorer.kinds import KINDS, FigureKind
 
-    def rows() -> Iterator[RenderableType]:
-        about = {"tensor": "a tensor", "model": "a model", "models": "models", "zoo": "all models"}
-        columns = (Column("Kind", style="bold"), Column("About"), Column("Shows", shrinks=True))
-        yield make_table(columns, ((each.name, about[each.subject], escaped(each.summary)) for each in KINDS.values()))
-
-    output.result(lambda: list(KINDS), bare=KINDS, draw=rows)
+    about = {"tensor": "a tensor", "model": "a model", "models": "models", "zoo": "all models"}
+    columns: Columns[FigureKind] = (
+        Column("Kind", lambda kind: kind.name, style="bold"),
+        Column("About", lambda kind: about[kind.subject]),
+        Column("Shows", lambda kind: escaped(kind.summary), shrinks=True),
+    )
+    output.result(lambda: list(KINDS), bare=KINDS, draw=lambda: [table_of(KINDS.values(), columns)])
 
 
 def _draw_one(

@@ -12,12 +12,12 @@ from cli.numbers import count, fixed, p_value, signed
 from cli.options import FormatOption
 from cli.output import Format
 from cli.session import session_of
-from cli.tables import Column, Table, escaped, make_facts, make_table
+from cli.tables import Column, Columns, Table, escaped, make_facts, table_of
 from dna_zoo.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
-    from pipeline.analyse.questions import Answer, QuestionsAnswered
+    from pipeline.analyse.questions import Answer, Finding, QuestionsAnswered
 
 __all__ = ["EXAMPLES", "questions"]
 
@@ -94,14 +94,7 @@ def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator[R
     if found.sample:
         yield f"[bold]A sample[/bold]: {found.sample}"
     yield ""
-    columns = (
-        Column("Question"),
-        Column("Answer", style="bold"),
-        *(Column(heading, right=True) for heading in ("Effect", "p", "q")),
-        Column("Models", right=True, optional=1),
-        Column("Lineages", right=True),
-    )
-    yield make_table(columns, [_row(answer) for answer in answers])
+    yield table_of(answers, ANSWERS)
     yield ""
     yield make_facts((answer.name, f"[bold]{answer.question}[/bold] {escaped(answer.sentence)}") for answer in answers)
     yield ""
@@ -111,9 +104,15 @@ def _draw(found: "QuestionsAnswered", answers: "Sequence[Answer]") -> Iterator[R
             yield ""
 
 
-def _row(answer: "Answer") -> Sequence[str]:
-    numbers = (p_value(answer.p), p_value(answer.q), count(answer.models), count(answer.lineages))
-    return answer.name, answer.verdict, _effect(answer), *numbers
+ANSWERS: "Columns[Answer]" = (
+    Column("Question", lambda answer: answer.name),
+    Column("Answer", lambda answer: answer.verdict, style="bold"),
+    Column("Effect", lambda answer: _effect(answer), right=True),
+    Column("p", lambda answer: p_value(answer.p), right=True),
+    Column("q", lambda answer: p_value(answer.q), right=True),
+    Column("Models", lambda answer: count(answer.models), right=True, optional=1),
+    Column("Lineages", lambda answer: count(answer.lineages), right=True),
+)
 
 
 def _effect(answer: "Answer") -> str:
@@ -127,19 +126,15 @@ def _effect(answer: "Answer") -> str:
 def _findings_table(answer: "Answer") -> Table:
     """The strongest findings; columns are what was measured of them."""
     measured = list(dict.fromkeys(name for finding in answer.findings for name in finding.values))
-    columns = (
-        Column(escaped(answer.name), shrinks=True),
-        *(Column(heading, right=True) for heading in ("Effect", "p", "q")),
-        *(Column(escaped(heading), right=True, optional=number) for number, heading in enumerate(measured, start=1)),
+    columns: Columns[Finding] = (
+        Column(escaped(answer.name), lambda finding: finding.name, shrinks=True),
+        Column("Effect", lambda finding: fixed(finding.effect), right=True),
+        Column("p", lambda finding: p_value(finding.p), right=True),
+        Column("q", lambda finding: p_value(finding.q), right=True),
+        *(_measured_column(name, optional=number) for number, name in enumerate(measured, start=1)),
     )
-    rows = [
-        (
-            finding.name,
-            fixed(finding.effect),
-            p_value(finding.p),
-            p_value(finding.q),
-            *(fixed(finding.values.get(name)) for name in measured),
-        )
-        for finding in answer.findings[:SHOWN]
-    ]
-    return make_table(columns, rows)
+    return table_of(answer.findings[:SHOWN], columns)
+
+
+def _measured_column(name: str, optional: int) -> "Column[Finding]":
+    return Column(escaped(name), lambda finding: fixed(finding.values.get(name)), right=True, optional=optional)

@@ -11,10 +11,10 @@ from cli.numbers import count, fixed
 from cli.options import FormatOption, ModelArgument, flag
 from cli.output import Format
 from cli.session import session_of
-from cli.tables import Column, escaped, make_facts, make_table
+from cli.tables import Column, Columns, escaped, make_facts, table_of
 
 if TYPE_CHECKING:
-    from library.rebuild.rebuild import Rebuilt
+    from library.rebuild.rebuild import Rebuilt, RoleOfRebuilt
 
 __all__ = ["EXAMPLES", "BitsOption", "ResidualOption", "TensorsOption", "rebuild"]
 
@@ -89,15 +89,7 @@ def _draw(found: "Rebuilt") -> Iterator[RenderableType]:
     yield ""
     yield make_facts(_facts(found))
     yield ""
-    columns = (
-        Column("Role", shrinks=True),
-        Column("Matrices", right=True, optional=2),
-        Column("Weights", right=True),
-        Column("Bits/w", right=True),
-        Column("R²", right=True, style="bold"),
-        Column("null R²", right=True, optional=1),
-    )
-    yield make_table(columns, _rows(found))
+    yield table_of(found.roles, ROLES)
 
 
 def _facts(found: "Rebuilt") -> Iterator[tuple[str, str]]:
@@ -107,13 +99,11 @@ def _facts(found: "Rebuilt") -> Iterator[tuple[str, str]]:
     yield "R²", f"{fixed(found.r2)} of the replaced weights; the DNA of shuffled copies {fixed(found.null_r2)}"
 
 
-def _rows(found: "Rebuilt") -> Iterator[tuple[str, ...]]:
-    for role in found.roles:
-        yield (
-            role.role,
-            count(role.matrices),
-            count(role.weights),
-            f"{role.bits / role.weights:.4f}",
-            fixed(role.r2),
-            fixed(role.null_r2),
-        )
+ROLES: "Columns[RoleOfRebuilt]" = (
+    Column("Role", lambda each: each.role, shrinks=True),
+    Column("Matrices", lambda each: count(each.matrices), right=True, optional=2),
+    Column("Weights", lambda each: count(each.weights), right=True),
+    Column("Bits/w", lambda each: f"{each.bits / each.weights:.4f}", right=True),
+    Column("R²", lambda each: fixed(each.r2), right=True, style="bold"),
+    Column("null R²", lambda each: fixed(each.null_r2), right=True, optional=1),
+)

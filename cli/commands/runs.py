@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -17,7 +17,7 @@ from cli.options import FormatOption, ToleranceOption, flag
 from cli.output import Format, Output
 from cli.session import Session, session_of
 from cli.since import moment_of
-from cli.tables import Column, escaped, make_table
+from cli.tables import Column, Columns, escaped, make_table, table_of
 from cli.watching import summary, watch
 from cli.whereabouts import run_folder
 from dna_zoo.errors import SettingsError
@@ -149,45 +149,26 @@ def _list(records: Sequence[RunRecord], session: Session, output: Output) -> Non
         output.hint("Next: dna-zoo runs RUN")
 
 
-RUN_COLUMNS = (
-    Column("Run", style="cyan"),
-    Column("Status"),
-    Column("Started (UTC)"),
-    Column("Last heard (UTC)", optional=4),
-    Column("Took", right=True),
-    Column("Host", optional=3, shrinks=True),
-    Column("Exit", right=True, optional=3),
-    Column("Done", right=True, optional=2),
-    Column("Reused", right=True, optional=2),
-    Column("Failed", right=True, optional=2),
-    Column("Files", optional=1),
-    Column("Models", shrinks=True),
-)
-
-
 def _draw_list(records: Sequence[RunRecord], folders: Mapping[str, Path]) -> Iterator[RenderableType]:
     """One row a run, and where their files are."""
-    yield make_table(RUN_COLUMNS, (_run_row(record, folders[record.run]) for record in records))
+    columns: Columns[RunRecord] = (
+        Column("Run", lambda run: run.run, style="cyan"),
+        Column("Status", lambda run: _styled(run.status)),
+        Column("Started (UTC)", lambda run: moment(run.started)),
+        Column("Last heard (UTC)", lambda run: moment(run.last_activity), optional=4),
+        Column("Took", lambda run: _took(run), right=True),
+        Column("Host", lambda run: escaped(run.invocation.host or "") or UNKNOWN, optional=3, shrinks=True),
+        Column("Exit", lambda run: UNKNOWN if run.exit_code is None else str(run.exit_code), right=True, optional=3),
+        Column("Done", lambda run: str(run.counts["done"]), right=True, optional=2),
+        Column("Reused", lambda run: str(run.counts["reused"]), right=True, optional=2),
+        Column("Failed", lambda run: str(run.counts["failed"]), right=True, optional=2),
+        Column("Files", lambda run: "there" if folders[run.run].is_dir() else "[dim]missing[/dim]", optional=1),
+        Column("Models", lambda run: escaped(" ".join(model.key for model in run.models)), shrinks=True),
+    )
+    yield table_of(records, columns)
     if records:
         yield ""
         yield f"[dim]Files of a request: {escaped(str(folders[records[0].run].parent / 'REQUEST'))}[/dim]"
-
-
-def _run_row(record: RunRecord, folder: Path) -> tuple[str, ...]:
-    """The cells of a run."""
-    counts = record.counts
-    return (
-        record.run,
-        _styled(record.status),
-        moment(record.started),
-        moment(record.last_activity),
-        _took(record),
-        escaped(record.invocation.host or "") or UNKNOWN,
-        UNKNOWN if record.exit_code is None else str(record.exit_code),
-        *(str(counts[name]) for name in ("done", "reused", "failed")),
-        "there" if folder.is_dir() else "[dim]missing[/dim]",
-        escaped(" ".join(model.key for model in record.models)),
-    )
 
 
 def _took(record: RunRecord) -> str:
@@ -238,7 +219,7 @@ def _process_lines(record: RunRecord) -> Iterator[str]:
     yield f"Request {record.request_key}"
 
 
-STAGE_COLUMNS = (
+STAGE_COLUMNS: Columns[Any] = (
     Column("Model", style="cyan", shrinks=True),
     Column("Status"),
     Column("Stage"),

@@ -13,10 +13,10 @@ from cli.numbers import count, fixed, p_value
 from cli.options import FormatOption
 from cli.output import Format
 from cli.session import session_of
-from cli.tables import Column, Table, escaped, make_facts, make_table
+from cli.tables import Column, Columns, escaped, make_facts, table_of
 
 if TYPE_CHECKING:
-    from pipeline.analyse.taxonomy import Merge, Taxonomy
+    from pipeline.analyse.taxonomy import LevelAgreement, Merge, Taxonomy
 
 __all__ = ["EXAMPLES", "taxonomy"]
 
@@ -50,7 +50,7 @@ def _draw(found: "Taxonomy", partial: frozenset[str]) -> Iterator[RenderableType
         yield ""
     yield from draw_partial(partial, found.models)
     yield _cophenetic_line(found)
-    yield _agreement_table(found)
+    yield table_of(found.agreement, AGREEMENT)
     notes = [(level.level, escaped(level.note)) for level in found.agreement if level.note]
     if notes:
         yield ""
@@ -96,20 +96,12 @@ def _cophenetic_line(found: "Taxonomy") -> str:
     return f"Cophenetic correlation: {fixed(found.cophenetic)} (1: the distances are a tree)."
 
 
-def _agreement_table(found: "Taxonomy") -> Table:
-    """One row a level."""
-    headings = ("Models", "Lineages", "Labels", "Adjusted Rand", "p", "q")
-    columns = (Column("Level"), *(Column(heading, right=True) for heading in headings))
-    rows = [
-        (
-            level.level,
-            count(level.num_models),
-            count(level.num_lineages),
-            count(level.num_labels),
-            fixed(level.adjusted_rand),
-            p_value(level.p),
-            p_value(level.q),
-        )
-        for level in found.agreement
-    ]
-    return make_table(columns, rows)
+AGREEMENT: "Columns[LevelAgreement]" = (
+    Column("Level", lambda each: each.level),
+    Column("Models", lambda each: count(each.num_models), right=True),
+    Column("Lineages", lambda each: count(each.num_lineages), right=True),
+    Column("Labels", lambda each: count(each.num_labels), right=True),
+    Column("Adjusted Rand", lambda each: fixed(each.adjusted_rand), right=True),
+    Column("p", lambda each: p_value(each.p), right=True),
+    Column("q", lambda each: p_value(each.q), right=True),
+)

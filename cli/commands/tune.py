@@ -15,7 +15,7 @@ from cli.options import FormatOption, OfflineOption, flag
 from cli.output import Format
 from cli.progress import progress
 from cli.session import offline_mode, session_of
-from cli.tables import Column, escaped, make_table
+from cli.tables import Column, Columns, escaped, make_table
 from pipeline.settings import make_settings
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def tune(
         output.hint(f"Repeat the trial with the largest gain: {command}")
 
 
-COLUMNS = (
+COLUMNS: Columns[Any] = (
     Column("", style="green"),
     Column("Trial", right=True),
     Column("Gain", right=True),

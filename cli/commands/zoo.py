@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -13,7 +13,7 @@ from cli.numbers import UNKNOWN, count
 from cli.options import FormatOption, TierOption
 from cli.output import Format
 from cli.session import session_of
-from cli.tables import Column, Table, make_facts, make_table
+from cli.tables import Column, Columns, Table, make_facts, make_table
 from zoo.cards import ModelCard
 from zoo.registry import find_card, select_cards
 
@@ -52,7 +52,7 @@ def show(
     output.result(lambda: card, bare=(card.key,), draw=lambda: _draw_card(card))
 
 
-COLUMNS = (
+COLUMNS: Columns[Any] = (
     Column("Tier", right=True),
     Column("Key", style="cyan"),
     Column("Modality", optional=1),
