@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "FigureKind", "find_kind"]
 
-Subject = Literal["tensor", "model", "models", "zoo"]
+Subject = Literal["tensor", "model", "models"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,17 +20,21 @@ class FigureKind:
     """One kind of figure: the module `explorer.figures.MODULE` defines `MODULE_view`, `plot_MODULE`, `MODULE_page`.
 
     - `MODULE_view(source, ...) -> View`: with `model, tensor` for a tensor, `model` for a model, `models` (a sequence
-      of keys) for several, and nothing more for the whole zoo; what else it takes has defaults;
+      of keys, all models where it is empty) for several; what else it takes has defaults;
     - `plot_MODULE(view, *, axes=None) -> Axes`: draws on the axes, or on those of a new figure;
     - `MODULE_page(view) -> plotly.graph_objects.Figure`.
     """
 
     name: str
     """On the command line."""
-    module: str
     subject: Subject
     summary: str
     """What it shows, in one clause."""
+
+    @property
+    def module(self) -> str:
+        """The name as Python has it."""
+        return self.name.replace("-", "_")
 
     @property
     def view(self) -> "Callable[..., View]":
@@ -54,97 +58,81 @@ KINDS: Mapping[str, FigureKind] = {
     for kind in (
         FigureKind(
             name="spectrum",
-            module="spectrum",
             subject="tensor",
             summary="the cosine transform in canonical and in file order, by frequency, with peaks above the null",
         ),
         FigureKind(
             name="singular-values",
-            module="singular_values",
             subject="tensor",
             summary="singular values beside Marchenko-Pastur's law, a null, and the power law of the tail",
         ),
         FigureKind(
             name="reconstruction",
-            module="reconstruction",
             subject="tensor",
             summary="a matrix as its DNA says it, in nine panels, beside SVD, means and the null",
         ),
         FigureKind(
             name="similarity",
-            module="similarity",
             subject="models",
             summary="distances of models by weights and by kind, in the order of their tree",
         ),
         FigureKind(
             name="tree",
-            module="tree",
             subject="models",
             summary="the tree that the distances make, with what is declared of each model",
         ),
         FigureKind(
             name="gain",
-            module="gain",
             subject="models",
             summary="gain over the null by role and depth",
         ),
         FigureKind(
             name="rate",
-            module="rate",
             subject="model",
             summary="what a DNA holds for its bits, beside SVD, the DCT, the null and the bound",
         ),
         FigureKind(
             name="training",
-            module="training",
             subject="model",
             summary="training curves of the fit beside those of its null",
         ),
         FigureKind(
             name="class-scores",
-            module="class_scores",
             subject="models",
             summary="how well each class fits each model",
         ),
         FigureKind(
             name="questions",
-            module="questions",
             subject="models",
             summary="what the labels of models have to do with their weights: effects with intervals",
         ),
         FigureKind(
             name="matrix",
-            module="matrix",
             subject="tensor",
             summary="a matrix in file and canonical order, beside its null, its DNA and what the DNA leaves",
         ),
         FigureKind(
             name="frequencies",
-            module="frequencies",
             subject="tensor",
             summary="what the DNA oscillates with, and how much of each frequency is in the weights",
         ),
         FigureKind(
             name="layer-spectra",
-            module="layer_spectra",
             subject="model",
             summary="energy in eight bands of frequency over the null, for every matrix by role and layer",
         ),
         FigureKind(
             name="manifold",
-            module="manifold",
             subject="model",
             summary="weights by row, column and depth in space, canonical order beside file order",
         ),
         FigureKind(
             name="tensor-map",
-            module="tensor_map",
             subject="models",
             summary="matrices that have like statistics near each other, with trustworthiness and its null",
         ),
         FigureKind(
             name="model-map",
-            module="model_map",
             subject="models",
             summary="models that have like statistics near each other, with trustworthiness and its null",
         ),

@@ -80,17 +80,13 @@ def make_view(
         return found.view(source, models[0], tensor or default_tensor(source, models[0]), **settings)
     if found.subject == "model":
         return found.view(source, models[0], **settings)
-    return (
-        found.view(source, tuple(models), **settings) if found.subject == "models" else found.view(source, **settings)
-    )
+    return found.view(source, tuple(models), **settings)
 
 
 def _check(kind: FigureKind, models: Sequence[str], tensor: str | None, settings: dict[str, Any]) -> None:
     if kind.subject in ("tensor", "model") and len(models) != 1:
         named = "none is" if not models else f"{len(models)} are"
         raise SettingsError(f"{kind.name!r} is about one model, and {named} named.", hint="Name one mined model.")
-    if kind.subject == "zoo" and models:
-        raise SettingsError(f"{kind.name!r} is about all models.", hint="Name none.")
     if tensor is not None and kind.subject != "tensor":
         raise SettingsError(f"{kind.name!r} is not about one tensor.", hint="Leave `tensor` out.")
     known = list(signature(kind.view).parameters)
@@ -196,9 +192,8 @@ def plot_all(
             for model in models:
                 place = folder / file_name(model) if is_run else folder
                 yield _plotted(source, kind, (model,), place / f"{kind.name}.png", look, force)
-        elif kind.subject == "models" or is_run:
-            asked = models if kind.subject == "models" else ()
-            yield _plotted(source, kind, asked, folder / f"{kind.name}.png", look, force)
+        else:
+            yield _plotted(source, kind, models, folder / f"{kind.name}.png", look, force)
 
 
 def _models_of(source: Source, name: str) -> tuple[tuple[str, ...], bool]:

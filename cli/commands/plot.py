@@ -116,7 +116,7 @@ def plot(
 def _list(output: "Output") -> None:
     from explorer.kinds import KINDS, FigureKind
 
-    about = {"tensor": "a tensor", "model": "a model", "models": "models", "zoo": "all models"}
+    about = {"tensor": "a tensor", "model": "a model", "models": "models"}
     columns: Columns[FigureKind] = (
         Column("Kind", lambda kind: kind.name, style="bold"),
         Column("About", lambda kind: about[kind.subject]),

@@ -15,6 +15,7 @@ from dna_zoo.errors import DnaZooError
 from explorer.dashboard.catalog import Catalog
 from explorer.dashboard.summary import Measured, measured_rows
 from explorer.kinds import KINDS, FigureKind
+from explorer.plotting import make_view
 from explorer.source import Source
 from explorer.view import View
 from patterndb.comparison import Comparison, compare
@@ -182,19 +183,13 @@ class Board:
         return ("picture", request, tuple(keys.get(model) for model in request.models))
 
     def _draw(self, request: Request) -> Picture | Failure:
-        kind, known = request.figure_kind, set(self.catalog().keys)
-        arguments: dict[str, tuple[Any, ...]] = {
-            "tensor": (*request.models[:1], request.tensor),
-            "model": request.models[:1],
-            "models": (request.models,),
-            "zoo": (),
-        }
+        known = set(self.catalog().keys)
         try:
             for model in request.models:
                 if model not in known:
                     self.source.database.load_pattern(model, with_tensors=False)  # Raises, naming near misses.
-            view = kind.view(self.source, *arguments[kind.subject])
-            return Picture(view=view, figure=kind.page(view))
+            view = make_view(self.source, request.kind, request.models, tensor=request.tensor or None)
+            return Picture(view=view, figure=request.figure_kind.page(view))
         except DnaZooError as error:
             return Failure(message=error.message, hint=error.hint)
 

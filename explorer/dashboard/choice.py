@@ -10,11 +10,11 @@ from patterndb.records import PatternRecord, TensorRecord
 __all__ = ["MOST_MODELS", "MOST_SIDE_BY_SIDE", "best_tensor", "kind_of", "kinds_of", "requests_of", "tensors_of"]
 
 SUBJECTS: Mapping[TabName, tuple[str, ...]] = {
-    "overview": ("models", "zoo"),
+    "overview": ("models",),
     "models": ("tensor", "model"),
     "comparisons": ("models", "tensor", "model"),
-    "taxonomy": ("models", "zoo"),
-    "statistics": ("zoo", "models", "model"),
+    "taxonomy": ("models",),
+    "statistics": ("models", "model"),
 }
 """Tab -> what its kinds of figures may be about."""
 PREFERRED: Mapping[TabName, tuple[str, ...]] = {
@@ -47,8 +47,6 @@ def requests_of(state: State, board: Board) -> tuple[Request, ...]:
     kind, keys = kind_of(state), [pattern.model.key for pattern in board.catalog().in_view(state)]
     if kind is None or not keys:
         return ()
-    if kind.subject == "zoo":
-        return (Request(kind=kind.name),)
     if kind.subject == "models":
         return (Request(kind=kind.name, models=tuple(keys[:MOST_MODELS])),)
     shown = keys[: MOST_SIDE_BY_SIDE if state.models else 1]

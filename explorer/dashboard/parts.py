@@ -104,7 +104,7 @@ def draw_pictures(state: State, board: Board, theme: ThemeName) -> html.Section:
 
 
 def _left_out(subject: str, shown: int, models: int, is_chosen: bool) -> str:
-    if subject == "zoo" or shown >= models:
+    if shown >= models:
         return ""
     if subject == "models":
         return f"{MOST_MODELS} of {count(models)} models are drawn: choose models or filter them."

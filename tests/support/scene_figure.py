@@ -40,5 +40,5 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("explorer.figures.a_scene")
     module.a_scene_view, module.a_scene_page = scene_view, scene_page  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    kind = FigureKind(name=NAME, module="a_scene", subject="model", summary="points")
+    kind = FigureKind(name=NAME, subject="model", summary="points")
     monkeypatch.setitem(KINDS, NAME, kind)  # type: ignore[arg-type]
