@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dna_zoo.text import printable
+from explorer.panels import figure_of
 from explorer.view import View
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def headline(axes: "Axes", view: View, *, is_alone: bool) -> None:
     """Title and subtitle of a view: above the whole figure where the view has it alone, else above the axes."""
     import matplotlib
 
-    figure = axes.get_figure(root=True)
-    assert figure is not None, "These axes are on a figure."
+    figure = figure_of(axes)
     big, small = (matplotlib.rcParams["font.size"] + more for more in (0.5, -1.0))
     if is_alone:
         _above_all(figure, view, big, small)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from explorer.lettering import headline, plain, shortened, text_width
 from explorer.maps import Agreement, Map
 from explorer.pages import inert, page_of
-from explorer.panels import axes_for
+from explorer.panels import axes_for, figure_of
 from explorer.style import colour_of, marker_of
 from explorer.view import View
 
@@ -82,7 +82,7 @@ def _agreed(agreed: Agreement | None, label: str, point: str) -> str:
     return f"{found})." if agreed.least_p <= ALPHA else f"{found}; too few {point} to tell)."
 
 
-def draw_map(view: MapView, axes: "Axes | None") -> "Axes":
+def draw_map(view: MapView, *, axes: "Axes | None" = None) -> "Axes":
     """In matplotlib's present settings: a colour and a shape for each label, names where there are few points."""
     drawn = axes_for(axes, 0.95)
     drawn.set_aspect("equal", adjustable="datalim")
@@ -123,8 +123,7 @@ def _footnote(view: MapView) -> str:
 
 
 def _key(axes: "Axes", view: MapView) -> None:
-    figure = axes.get_figure(root=True)
-    assert figure is not None, "These axes are on a figure."
+    figure = figure_of(axes)
     many = len(view.all_labels) > MOST_LARGE
     size = 5.5 if many else 6.5
     longest = max(text_width(label, size) for label in view.all_labels) + 2.6 * size
@@ -137,8 +136,7 @@ def _key(axes: "Axes", view: MapView) -> None:
 
 def _name_points(axes: "Axes", view: MapView) -> None:
     """A name beside each point where there is room for it; names that do not fit are in the table."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None, "These axes are on a figure."
+    figure = figure_of(axes)
     figure.draw_without_rendering()  # The layout decides where points are.
     scale = 72 / figure.dpi
     points = axes.transData.transform(view.places) * scale

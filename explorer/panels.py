@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["axes_for", "split_axes"]
+__all__ = ["axes_for", "figure_of", "split_axes"]
 
 
 def axes_for(axes: "Axes | None", aspect: float) -> "Axes":
@@ -16,6 +17,13 @@ def axes_for(axes: "Axes | None", aspect: float) -> "Axes":
 
     width = plt.rcParams["figure.figsize"][0]
     return plt.figure(figsize=(width, aspect * width)).subplots()
+
+
+def figure_of(axes: "Axes") -> "Figure":
+    """The whole figure that the axes are on."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "These axes are on a figure."
+    return figure
 
 
 def split_axes(axes: "Axes", rows: int, cols: int, count: int, *, share: bool = False) -> "list[Axes]":

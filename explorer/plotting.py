@@ -13,6 +13,7 @@ from dna_zoo.errors import DnaZooError, NotMinedError, OutputError, SettingsErro
 from dna_zoo.files import whole_file
 from explorer.file_names import file_name
 from explorer.kinds import KINDS, FigureKind, find_kind
+from explorer.panels import figure_of
 from explorer.source import Source
 from explorer.style import DPI, ThemeName, drawing, require_format, require_libraries, save_figure, theme_of, width_of
 from explorer.view import View
@@ -168,8 +169,7 @@ def _render(view: View, path: Path, look: Look) -> None:
     import matplotlib.pyplot as plt
 
     with drawing(look.theme, width_of(look.width)):
-        figure = draw(view).get_figure(root=True)
-        assert figure is not None, "Axes are on a figure."
+        figure = figure_of(draw(view))
         try:
             save_figure(figure, path, dpi=look.dpi)
         finally:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from explorer.leaves import entries_of
 from explorer.lettering import headline, plain, plural, size_of
 from explorer.pages import inert, page_of
-from explorer.panels import axes_for
+from explorer.panels import axes_for, figure_of
 from explorer.source import Source
 from explorer.style import SEQUENTIAL
 from explorer.view import View
@@ -93,7 +93,7 @@ def plot_class_scores(view: ClassScoresView, *, axes: "Axes | None" = None) -> "
     image = axes.imshow(view.scores, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    slope = 0 if axes.figure.get_figwidth() > NARROW else 30  # type: ignore[union-attr]
+    slope = 0 if figure_of(axes).get_figwidth() > NARROW else 30
     axes.set_xticks(range(len(view.classes)), list(view.classes), rotation=slope, ha="right" if slope else "center")
     step = max(-(-count // MOST_NAMED), 1)
     axes.set_yticks(range(0, count, step), [plain(key) for key in view.keys[::step]])

@@ -11,7 +11,7 @@ import numpy as np
 from explorer.leaves import entries_of
 from explorer.lettering import headline, plain, plural, size_of
 from explorer.pages import inert, page_of
-from explorer.panels import axes_for, split_axes
+from explorer.panels import axes_for, figure_of, split_axes
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of, marker_of
 from explorer.view import View
@@ -194,7 +194,7 @@ def _add_legend(axes: "Axes", panels: "Sequence[Axes]") -> None:
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    width = axes.get_figure().get_figwidth()  # type: ignore[union-attr]
+    width = figure_of(axes).get_figwidth()
     longest = max(map(len, handles)) + 5
     ncols = max(1, min(len(handles), math.floor(width * 72 / (longest * size_of(axes.xaxis.label) * 0.55))))
     axes.get_figure().legend(handles.values(), handles, loc="outside lower center", ncols=ncols)  # type: ignore[union-attr]

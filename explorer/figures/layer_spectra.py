@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
 from explorer.pages import inert, page_of, plotly_diverging
-from explorer.panels import axes_for
+from explorer.panels import axes_for, figure_of
 from explorer.source import Source
 from explorer.style import NULL, diverging
 from explorer.view import View
@@ -144,8 +144,7 @@ def plot_layer_spectra(view: LayerSpectraView, *, axes: "Axes | None" = None) ->
     _label_roles(drawn, view)
     drawn.set_xticks(np.arange(NUM_BANDS + 1) - 0.5, [_short(edge) for edge in BAND_EDGES])
     drawn.set_xlabel(f"radial frequency (n = {view.n} matrices)")
-    figure = drawn.get_figure()
-    assert figure is not None, "These axes are on a figure."
+    figure = figure_of(drawn)
     bar = figure.colorbar(
         image, ax=drawn, label="doublings of energy over the null", extend="both", pad=0.02, aspect=32
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dna_zoo.errors import SettingsError
 from explorer.lettering import headline
 from explorer.pages import inert, page_of, plotly_diverging
-from explorer.panels import axes_for
+from explorer.panels import axes_for, figure_of
 from explorer.points import interleave, quotas, sample_places
 from explorer.source import MinedMatrices, MinedMatrix, Source
 from explorer.style import colour_of, diverging, marker_of
@@ -23,7 +23,6 @@ from patterndb.records import PatternRecord
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Drawn
     from plotly.graph_objects import Figure
 
 __all__ = ["Colour", "ManifoldView", "manifold_page", "manifold_view", "plot_manifold"]
@@ -225,17 +224,15 @@ def _frame(axes: Any, *, is_labelled: bool) -> None:
 def _key(axes: "Axes", artist: Any, view: ManifoldView) -> None:
     """The meaning of the colours, below both clouds."""
     axes.set_axis_off()
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
     if artist is None:
         _role_key(axes, view.roles)
         return
-    _value_key(figure, axes, artist)  # type: ignore[arg-type]
+    _value_key(axes, artist)
 
 
-def _value_key(figure: "Drawn", axes: "Axes", artist: Any) -> None:
+def _value_key(axes: "Axes", artist: Any) -> None:
     inner = axes.inset_axes((0.25, 0.0, 0.5, 1.0))
-    bar = figure.colorbar(artist, cax=inner, orientation="horizontal", extend="both", ticks=[-2, 0, 2])
+    bar = figure_of(axes).colorbar(artist, cax=inner, orientation="horizontal", extend="both", ticks=[-2, 0, 2])
     bar.set_label("weight, in standard deviations of its matrix", labelpad=1)
     inner.grid(visible=False)
 

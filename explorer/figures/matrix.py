@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from explorer.lettering import headline
 from explorer.pages import page_of, plotly_diverging
-from explorer.panels import axes_for, split_axes
+from explorer.panels import axes_for, figure_of, split_axes
 from explorer.samples import MOST_ROWS, block_means, sample_of
 from explorer.source import MinedMatrix, Source
 from explorer.style import diverging
@@ -159,10 +159,9 @@ def _draw(axes: "Axes", name: str, cells: Float64, view: MatrixView) -> "AxesIma
 def _key(axes: "Axes", image: "AxesImage", view: MatrixView) -> None:
     """The colours and the two numbers that the pictures are to be read with."""
     axes.set_axis_off()
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
     inner = axes.inset_axes((0.1, 0.78, 0.8, 0.1))
-    figure.colorbar(image, cax=inner, orientation="horizontal", extend="both", ticks=[-view.limit, 0, view.limit])
+    ends = [-view.limit, 0, view.limit]
+    figure_of(axes).colorbar(image, cax=inner, orientation="horizontal", extend="both", ticks=ends)
     inner.set_xticklabels([f"{-view.limit:.2g}", "0", f"{view.limit:.2g}"])
     inner.grid(visible=False)
     inner.set_in_layout(False)

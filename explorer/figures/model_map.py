@@ -1,22 +1,19 @@
 """Models as points: those whose statistics are alike lie near each other, whoever's weights they have."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dna_zoo.errors import SettingsError
 from explorer.leaves import entries_of
-from explorer.map_view import MapView, draw_map, map_page, words_of
+from explorer.map_view import MapView, words_of
+from explorer.map_view import draw_map as plot_model_map
+from explorer.map_view import map_page as model_map_page
 from explorer.maps import agreement, make_map
 from explorer.source import Source
 from patterndb.records import ModelRecord
 from patterndb.similarity import align, kind_distances
 from pipeline.analyse.lineage_groups import find_related, group_lineages, leave_out_fingerprint
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from plotly.graph_objects import Figure
 
 __all__ = ["FACETS", "model_map_page", "model_map_view", "plot_model_map"]
 
@@ -76,11 +73,3 @@ def model_map_view(source: Source, models: Sequence[str] = (), *, by: str = "arc
 def _label(model: ModelRecord, facet: str) -> str | None:
     found: str | None = getattr(model, facet)
     return found
-
-
-def plot_model_map(view: MapView, *, axes: "Axes | None" = None) -> "Axes":
-    return draw_map(view, axes)
-
-
-def model_map_page(view: MapView) -> "Figure":
-    return map_page(view)

@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import dendrogram
 from explorer.leaves import find_leaves
 from explorer.lettering import headline, plain, size_of
 from explorer.pages import inert, page_of
-from explorer.panels import axes_for
+from explorer.panels import axes_for, figure_of
 from explorer.source import Source
 from explorer.style import NULL, SEQUENTIAL
 from explorer.view import View
@@ -101,13 +101,12 @@ def plot_similarity(view: SimilarityView, *, axes: "Axes | None" = None) -> "Axe
     axes.grid(False)
     axes.spines[:].set_visible(False)
     _name_leaves(axes, view.keys)
-    points = 72 * 0.55 * axes.figure.get_figwidth() / count  # type: ignore[union-attr]
+    points = 72 * 0.55 * figure_of(axes).get_figwidth() / count
     if points >= CELL:
         _write_numbers(axes, lower, upper)
     tree = axes.inset_axes((0, 1.01, 1, 0.16))
     _draw_tree(tree, view.merges, count)
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
+    figure = figure_of(axes)
     figure.colorbar(above, cax=axes.inset_axes((1.03, 0.55, 0.03, 0.45)), label="kind, above")
     figure.colorbar(below, cax=axes.inset_axes((1.03, 0, 0.03, 0.45)), label="weights, below (1: unrelated)")
     headline(axes, view, is_alone=is_alone)
@@ -123,7 +122,7 @@ def _triangles(view: SimilarityView) -> tuple[Float64, Float64]:
 
 def _name_leaves(axes: "Axes", keys: Sequence[str]) -> None:
     size = size_of(axes.xaxis.label)
-    points = 72 * 0.5 * axes.figure.get_figwidth() / len(keys)  # type: ignore[union-attr]
+    points = 72 * 0.5 * figure_of(axes).get_figwidth() / len(keys)
     step = max(math.ceil(1.15 * size / points), 1)
     places = range(0, len(keys), step)
     axes.set_xticks(list(places), [plain(keys[place]) for place in places], rotation=90)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from explorer.lettering import headline, legend_above, log_ticks
 from explorer.pages import page_of, plotly_diverging
-from explorer.panels import axes_for, split_axes
+from explorer.panels import axes_for, figure_of, split_axes
 from explorer.samples import MatrixSample, sample_of
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of, diverging
@@ -260,9 +260,7 @@ def _draw_maps(parts: "list[Axes]", view: SpectrumView) -> None:
     for peak in view.peaks[:MOST_NAMED]:
         row, col = (_place(value, edges) for value, edges in ((peak.row, view.row_edges), (peak.col, view.col_edges)))
         parts[0].plot(col, row, "o", mfc="none", mec=colour_of(2), ms=5, mew=1.1)
-    figure = parts[1].get_figure()
-    assert figure is not None, "These axes are on a figure."
-    bar = figure.colorbar(image, ax=parts[1], label="log10 energy", pad=0.03, extend="both")
+    bar = figure_of(parts[1]).colorbar(image, ax=parts[1], label="log10 energy", pad=0.03, extend="both")
     bar.ax.grid(visible=False)
 
 

@@ -2,21 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dna_zoo.errors import SettingsError
-from explorer.map_view import MapView, draw_map, map_page, words_of
+from explorer.map_view import MapView, words_of
+from explorer.map_view import draw_map as plot_tensor_map
+from explorer.map_view import map_page as tensor_map_page
 from explorer.maps import agreement, make_map
 from explorer.source import Source
 from patterndb.records import TensorEntry, TensorRecord
 from pipeline.analyse.signature import MATRIX_DIMENSIONS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from plotly.graph_objects import Figure
 
 __all__ = ["plot_tensor_map", "tensor_map_page", "tensor_map_view", "values_of"]
 
@@ -104,11 +101,3 @@ def _sampled(entries: list[TensorEntry], seed: int) -> tuple[list[TensorEntry], 
     rng = np.random.default_rng([seed, len(entries)])
     places = np.sort(rng.choice(len(entries), MOST_POINTS, replace=False))
     return [entries[place] for place in places], len(entries)
-
-
-def plot_tensor_map(view: MapView, *, axes: "Axes | None" = None) -> "Axes":
-    return draw_map(view, axes)
-
-
-def tensor_map_page(view: MapView) -> "Figure":
-    return map_page(view)

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import dendrogram
 from explorer.leaves import Leaves, find_leaves
 from explorer.lettering import headline, plain, size_of
 from explorer.pages import inert, page_of
-from explorer.panels import axes_for
+from explorer.panels import axes_for, figure_of
 from explorer.source import Source
 from explorer.style import NULL, colour_of, marker_of
 from explorer.view import View
@@ -152,9 +152,7 @@ def _branches(view: TreeView) -> list[tuple[Float64, Float64]]:
 
 def _step(axes: "Axes", count: int) -> int:
     """Every which leaf is named, so that letters do not stand on each other."""
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
-    room = 0.85 * 72 * figure.get_figheight()  # type: ignore[union-attr]
+    room = 0.85 * 72 * figure_of(axes).get_figheight()
     return max(-(-int(count * 1.15 * size_of(axes.xaxis.label)) // int(room)), 1)
 
 
@@ -162,9 +160,7 @@ def _write_labels(axes: "Axes", view: TreeView) -> None:
     """A column a level behind the longest key, a marker in the colour of the label before it; as many as leave the
     tree two fifths of the width."""
     letters = size_of(axes.yaxis.get_ticklabels()[0]) * 0.6
-    figure = axes.get_figure()
-    assert figure is not None, "These axes are on a figure."
-    most = 0.6 * 72 * figure.get_figwidth()  # type: ignore[union-attr]
+    most = 0.6 * 72 * figure_of(axes).get_figwidth()
     at = 4 + max(map(len, view.keys)) * letters
     for column in PREFERRED:
         names = [each[column] for each in view.labels]

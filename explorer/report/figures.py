@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dna_zoo.errors import DnaZooError
 from explorer.file_names import file_name
 from explorer.kinds import KINDS
+from explorer.panels import figure_of
 from explorer.plotting import default_tensor, draw, make_view
 from explorer.source import Source
 from explorer.style import WIDTHS, drawing
@@ -106,8 +107,7 @@ def _svg_of(view: View) -> str:
 
     kept = StringIO()
     with drawing("light", WIDTHS["tmlr"]):
-        figure = draw(view).get_figure(root=True)
-        assert figure is not None, "Axes are on a figure."
+        figure = figure_of(draw(view))
         # Dots are of what is made of them: all the rest has no resolution.
         figure.savefig(kept, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
         plt.close(figure)
