@@ -30,6 +30,7 @@ __all__ = [
     "file_of",
     "make_view",
     "plot_all",
+    "plotted",
     "require_free",
     "write_view",
 ]
@@ -191,9 +192,9 @@ def plot_all(
         if kind.subject in ("tensor", "model"):
             for model in models:
                 place = folder / file_name(model) if is_run else folder
-                yield _plotted(source, kind, (model,), place / f"{kind.name}.png", look, force)
+                yield plotted(source, kind.name, (model,), place / f"{kind.name}.png", look, force=force)
         else:
-            yield _plotted(source, kind, models, folder / f"{kind.name}.png", look, force)
+            yield plotted(source, kind.name, models, folder / f"{kind.name}.png", look, force=force)
 
 
 def _models_of(source: Source, name: str) -> tuple[tuple[str, ...], bool]:
@@ -210,13 +211,21 @@ def _models_of(source: Source, name: str) -> tuple[tuple[str, ...], bool]:
     return tuple(each.key for each in runs[name].models if each.key in keys), True
 
 
-def _plotted(
-    source: Source, kind: FigureKind, models: tuple[str, ...], path: Path, look: Look | None, force: bool
+def plotted(
+    source: Source,
+    kind: str,
+    models: tuple[str, ...],
+    path: Path,
+    look: Look | None = None,
+    *,
+    tensor: str | None = None,
+    force: bool = False,
 ) -> Plotted:
+    """One figure of many, written: what goes wrong with it is told, and stops no other."""
     try:
         require_free(path, force=force)
-        view = make_view(source, kind.name, models)
+        view = make_view(source, kind, models, tensor=tensor)
         write_view(view, path, look, force=force)
     except DnaZooError as error:
-        return Plotted(kind=kind.name, models=models, path=path, error=error)
-    return Plotted(kind=kind.name, models=models, path=path, view=view)
+        return Plotted(kind=kind, models=models, path=path, error=error)
+    return Plotted(kind=kind, models=models, path=path, view=view)

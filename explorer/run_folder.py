@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dna_zoo.errors import DnaFileError, DnaZooError, OutputError
+from dna_zoo.errors import DnaFileError, OutputError
 from explorer.file_names import file_name
-from explorer.plotting import Look, Plotted, default_tensor, make_view, write_view
+from explorer.plotting import Look, Plotted, default_tensor, plotted
 from explorer.source import Source
 from patterndb.records import PatternRecord
 from pipeline.kept.stages import write_json
@@ -48,7 +48,8 @@ def draw_run_folder(source: Source, model: str, run: str | None = None, look: Lo
             hint="Check the permissions and the space of that disk.",
         ) from error
     for kind, tensor, path in _planned(source, pattern, folder / "visualizations"):
-        yield _drawn(source, kind, model, tensor, path, look or Look(width="icml-double", dpi=150))
+        chosen = look or Look(width="icml-double", dpi=150)
+        yield plotted(source, kind, (model,), path, chosen, tensor=tensor, force=True)
 
 
 def _folder_of(pattern: PatternRecord, home: Path) -> Path:
@@ -133,12 +134,3 @@ def _of_each_role(pattern: PatternRecord) -> list[str]:
         fitted = [(each.fit, each.name) for each in pattern.tensors if each.role == role.role and each.fit is not None]
         found.append(max(fitted, key=lambda pair: (pair[0].gain_beyond_means or pair[0].gain or 0.0, pair[1]))[1])
     return found
-
-
-def _drawn(source: Source, kind: str, model: str, tensor: str | None, path: Path, look: Look) -> Plotted:
-    try:
-        view = make_view(source, kind, (model,), tensor=tensor)
-        write_view(view, path, look, force=True)
-    except DnaZooError as error:
-        return Plotted(kind=kind, models=(model,), path=path, error=error)
-    return Plotted(kind=kind, models=(model,), path=path, view=view)

@@ -60,8 +60,7 @@ class GainView(View):
     def table(self) -> "pd.DataFrame":
         import pandas as pd
 
-        names = GainPoint.__slots__
-        return pd.DataFrame([{name: getattr(point, name) for name in names} for point in self.points], columns=names)
+        return pd.DataFrame(self.points, columns=GainPoint.__slots__)
 
 
 def gain_view(source: Source, models: Sequence[str] = ()) -> GainView:

@@ -50,8 +50,7 @@ class QuestionsView(View):
     def table(self) -> "pd.DataFrame":
         import pandas as pd
 
-        names = Effect.__slots__
-        return pd.DataFrame([{name: getattr(each, name) for name in names} for each in self.effects], columns=names)
+        return pd.DataFrame(self.effects, columns=Effect.__slots__)
 
 
 def questions_view(source: Source, models: Sequence[str] = (), *, seed: int = 0) -> QuestionsView:

@@ -64,10 +64,8 @@ class RateView(View):
         import pandas as pd
 
         frames = [pd.DataFrame({"code": name, "bits": self.bits, "r2": r2}) for name, r2 in self.curves.items()]
-        names = RatePoint.__slots__
-        points = pd.DataFrame([{name: getattr(each, name) for name in names} for each in self.points], columns=names)
-        found = pd.concat([points, *frames], ignore_index=True).astype({"width": "Int64"})
-        return found[list(names)]
+        points = pd.DataFrame(self.points, columns=RatePoint.__slots__)
+        return pd.concat([points, *frames], ignore_index=True).astype({"width": "Int64"})
 
 
 def rate_view(source: Source, model: str) -> RateView:
