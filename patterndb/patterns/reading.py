@@ -113,6 +113,7 @@ Columns = Mapping[str, Sequence[Any]]
 """Values by the name of their column."""
 Fits = Mapping[Owner, FitRecord]
 Statistics = Mapping[Owner, Sequence[Statistic]]
+Record = TypeVar("Record", RoleRecord, TensorRecord)
 
 
 def read_summaries(connection: Connection, ids: Sequence[int] | None = None) -> tuple[PatternSummary, ...]:
@@ -214,41 +215,34 @@ def read_labels(connection: Connection, ids: Ids) -> Mapping[int, RowMapping]:
 
 
 def read_tensors(
-    connection: Connection, statistics: Mapping[Owner, Sequence[Statistic]], ids: Sequence[int] | None = None
+    connection: Connection, statistics: Statistics, ids: Sequence[int] | None = None
 ) -> tuple[TensorEntry, ...]:
     """The tensors of these patterns, or of every key's current one, by key, with these statistics."""
     which = CURRENT if ids is None else ids
-    labels = read_labels(connection, which)
-    kept = {row["id"]: row["digests"] for row in labels.values()}
-    fits = _read_fits(connection, [TENSOR_FITS], which, kept)
     return tuple(
         TensorEntry(model=label["key"], pattern_key=label["pattern_key"], tensor=tensor, chosen=chosen_settings(label))
-        for label, tensors in _labelled(_read_tensor_records(connection, which, kept, fits, statistics), labels)
-        for tensor in tensors
+        for label, tensor in _read_labelled(connection, TENSORS, TensorRecord, which, statistics)
     )
 
 
 def read_roles(connection: Connection, ids: Ids) -> tuple[RoleEntry, ...]:
     """The roles of these patterns, by key, without statistics."""
-    labels = read_labels(connection, ids)
-    kept = {row["id"]: row["digests"] for row in labels.values()}
-    fits = _read_fits(connection, [ROLE_FITS], ids, kept)
     return tuple(
         RoleEntry(model=label["key"], pattern_key=label["pattern_key"], role=role, chosen=chosen_settings(label))
-        for label, roles in _labelled(_read_role_records(connection, ids, kept, fits, {}), labels)
-        for role in roles
+        for label, role in _read_labelled(connection, ROLES, RoleRecord, ids, {})
     )
 
 
-Record = TypeVar("Record")
-
-
-def _labelled(
-    found: Mapping[int, Sequence[Record]], labels: Mapping[int, RowMapping]
-) -> Iterator[tuple[RowMapping, Sequence[Record]]]:
-    """The records of each pattern with its label, by model key."""
+def _read_labelled(
+    connection: Connection, part: Part, kind: type[Record], ids: Ids, statistics: Statistics
+) -> Iterator[tuple[RowMapping, Record]]:
+    """The roles or the tensors of these patterns with their fits, each with its pattern's label, by model key."""
+    labels = read_labels(connection, ids)
+    kept = {row["id"]: row["digests"] for row in labels.values()}
+    fits = _read_fits(connection, [ROLE_FITS if part is ROLES else TENSOR_FITS], ids, kept)
+    found = _read_records(connection, part, kind, ids, kept, fits, statistics)
     for label in sorted(labels.values(), key=lambda row: str(row["key"])):
-        yield label, found[label["id"]]
+        yield from ((label, record) for record in found[label["id"]])
 
 
 def read_part_statistics(
@@ -281,7 +275,8 @@ def assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) 
         connection, (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)[:owners], list(own), own
     )
     fits = _read_fits(connection, (MODEL_FIT, ROLE_FITS, TENSOR_FITS)[:owners], list(own), own)
-    tensors = _read_tensor_records(connection, [pattern_id], own, fits, statistics)[pattern_id] if with_tensors else ()
+    parts = ([pattern_id], own, fits, statistics)
+    tensors = _read_records(connection, TENSORS, TensorRecord, *parts)[pattern_id] if with_tensors else ()
     return PatternRecord(
         model=rows.model_record(header),
         pattern_key=header["pattern_key"],
@@ -292,7 +287,7 @@ def assemble(connection: Connection, header: RowMapping, *, with_tensors: bool) 
         class_scores=header["class_scores"],
         class_margin=_class_margin(header),
         fit=fits.get((pattern_id, None, None)),
-        roles=_read_role_records(connection, [pattern_id], own, fits, statistics)[pattern_id],
+        roles=_read_records(connection, ROLES, RoleRecord, *parts)[pattern_id],
         tensors=tensors,
         signature=_read_signature(connection, pattern_id),
         statistics=tuple(statistics.get((pattern_id, None, None), ())),
@@ -307,33 +302,19 @@ def read_artifacts(connection: Connection, own: Kept) -> tuple[ArtifactRecord, .
     return tuple(ArtifactRecord(**dict(zip(rows.ARTIFACT_FIELDS, row[2:], strict=True))) for row in found)
 
 
-def _read_role_records(
-    connection: Connection, ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
-) -> Mapping[int, tuple[RoleRecord, ...]]:
-    """Pattern -> its roles in their order, with what belongs to them."""
+def _read_records(
+    connection: Connection, part: Part, kind: type[Record], ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
+) -> Mapping[int, tuple[Record, ...]]:
+    """Pattern -> its roles or its tensors in their order, with what belongs to them."""
 
-    def record(owner: Owner, values: Sequence[Any]) -> RoleRecord:
-        row = dict(zip(rows.ROLE_FIELDS, values, strict=True))
-        return rows.role_record(row, fits.get(owner), statistics.get(owner, ()))
-
-    return {
-        pattern_id: tuple(record((pattern_id, position, None), values) for _, position, *values in found)
-        for pattern_id, (found,) in read_parts(connection, [ROLES], ids, kept=kept)
-    }
-
-
-def _read_tensor_records(
-    connection: Connection, ids: Ids, kept: Kept, fits: Fits, statistics: Statistics
-) -> Mapping[int, tuple[TensorRecord, ...]]:
-    """Pattern -> its tensors in their order, with what belongs to them."""
-
-    def record(owner: Owner, values: Sequence[Any]) -> TensorRecord:
-        row = dict(zip(rows.TENSOR_FIELDS, values, strict=True))
-        return rows.tensor_record(row, fits.get(owner), statistics.get(owner, ()))
+    def record(pattern_id: int, position: int, *values: Any) -> Record:
+        owner = (pattern_id, position, None) if part is ROLES else (pattern_id, None, position)
+        own = dict(zip(part.keys[1:], values, strict=True))
+        return kind(**own, fit=fits.get(owner), statistics=tuple(statistics.get(owner, ())))
 
     return {
-        pattern_id: tuple(record((pattern_id, None, position), values) for _, position, *values in found)
-        for pattern_id, (found,) in read_parts(connection, [TENSORS], ids, kept=kept)
+        pattern_id: tuple(record(*row) for row in found)
+        for pattern_id, (found,) in read_parts(connection, [part], ids, kept=kept)
     }
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -39,11 +39,9 @@ __all__ = [
     "model_row",
     "part_rows",
     "pattern_row",
-    "role_record",
     "signature_record",
     "signature_row",
     "statistic",
-    "tensor_record",
 ]
 
 Row = dict[str, Any]
@@ -138,18 +136,6 @@ def metric_rows(pattern_id: int, pattern: PatternRecord) -> list[Row]:
 def statistic(values: Sequence[Any]) -> Statistic:
     """The inverse of `metric_rows` for one row: its columns `STATISTIC_COLUMNS`."""
     return Statistic(**join_special(dict(zip(STATISTIC_COLUMNS, values, strict=True))))
-
-
-def role_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> RoleRecord:
-    """The inverse of `part_rows` for one row, with what belongs to the role."""
-    values = {name: row[name] for name in ROLE_FIELDS}
-    return RoleRecord(**values, fit=fit, statistics=tuple(statistics))
-
-
-def tensor_record(row: Mapping[str, Any], fit: FitRecord | None, statistics: Iterable[Statistic]) -> TensorRecord:
-    """The inverse of `part_rows` for one row, with what belongs to the tensor."""
-    values = {name: row[name] for name in TENSOR_FIELDS}
-    return TensorRecord(**values, fit=fit, statistics=tuple(statistics))
 
 
 def layout_row(signature: SignatureRecord) -> Row:

@@ -4,9 +4,9 @@ import datetime as dt
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, RowMapping, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
 from patterndb.connection.engine import Transactions, find_or_insert, upsert
@@ -20,21 +20,9 @@ from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
 __all__ = ["RunStore"]
 
-RUN_COLUMNS = (
-    RUNS.c.run, RUNS.c.status, RUNS.c.request, RUNS.c.started, RUNS.c.finished, RUNS.c.exit_code, RUNS.c.request_key,
-    RUNS.c.seconds, RUNS.c.stopped_by, RUNS.c.error, RUNS.c.heartbeat,
-)  # fmt: skip
-INVOCATION_COLUMNS = {
-    field.name: RUNS.c["user_name" if field.name == "user" else field.name] for field in fields(Invocation)
-}
-MODEL_COLUMNS = (
-    RUN_MODELS.c.key, RUN_MODELS.c.status, RUN_MODELS.c.error, RUN_MODELS.c.hint, RUN_MODELS.c.pattern_key,
-)  # fmt: skip
-STAGE_COLUMNS = (
-    STAGES.c.stage, STAGES.c.key, STAGES.c.status, STAGES.c.is_reused, STAGES.c.seconds, STAGES.c.error,
-)  # fmt: skip
 LATEST_FIRST = (RUNS.c.sequence.desc(), RUNS.c.id.desc())
 LAST_ACTIVITY = func.coalesce(RUNS.c.finished, RUNS.c.heartbeat, RUNS.c.started)
+Record = TypeVar("Record", StageRecord, RunModelRecord, RunRecord, Invocation)
 MOST_NAMED = 500
 """Runs that are asked for by their numbers; of more, all since the oldest are read."""
 MOST_SUGGESTED = 1_000
@@ -209,21 +197,19 @@ def _read_models(connection: Connection, runs: Sequence[RowMapping]) -> Mapping[
     found = connection.execute(query.where(of_these).order_by(STAGES.c.id)).mappings().all()
     require_rows(connection, STAGES, found)
     for row in found:
-        stages[row["run_model_id"]].append(StageRecord(**_values(row, STAGE_COLUMNS)))
+        stages[row["run_model_id"]].append(_record(StageRecord, row))
     models: dict[int, list[RunModelRecord]] = defaultdict(list)
     query = select(RUN_MODELS).select_from(RUN_MODELS.join(RUNS))
     found = connection.execute(query.where(of_these).order_by(RUN_MODELS.c.position)).mappings().all()
     require_rows(connection, RUN_MODELS, found)
     for row in found:
-        model = RunModelRecord(**_values(row, MODEL_COLUMNS), stages=tuple(stages[row["id"]]))
-        models[row["run_id"]].append(model)
+        models[row["run_id"]].append(_record(RunModelRecord, row, stages=tuple(stages[row["id"]])))
     return models
 
 
 def _run_record(row: RowMapping, status: str, models: Sequence[RunModelRecord]) -> RunRecord:
-    values = _values(row, RUN_COLUMNS) | {"status": status}
     at_work = tuple(Activity(**each) for each in row["at_work"] or ())
-    return RunRecord(**values, at_work=at_work, invocation=_invocation(row), models=tuple(models))
+    return _record(RunRecord, row, status=status, at_work=at_work, invocation=_invocation(row), models=tuple(models))
 
 
 def _status(row: RowMapping, now: dt.datetime) -> str:
@@ -234,14 +220,13 @@ def _status(row: RowMapping, now: dt.datetime) -> str:
 
 
 def _invocation(row: RowMapping) -> Invocation:
-    values = {name: row[column.name] for name, column in INVOCATION_COLUMNS.items()}
-    return Invocation(**values | {"versions": values["versions"] or {}})
+    return _record(Invocation, row, user=row["user_name"], versions=row["versions"] or {})
 
 
 def _invocation_row(invocation: Invocation) -> dict[str, Any]:
-    return {column.name: getattr(invocation, name) for name, column in INVOCATION_COLUMNS.items()} | {
-        "versions": dict(invocation.versions)
-    }
+    """`user` is a word of SQL."""
+    values = {each.name: getattr(invocation, each.name) for each in fields(invocation)}
+    return {"user_name": values.pop("user"), **values, "versions": dict(invocation.versions)}
 
 
 def _now(connection: Connection) -> dt.datetime:
@@ -258,9 +243,10 @@ def _next_in_sequence(connection: Connection) -> int:
     return int(connection.scalar(select(func.coalesce(func.max(RUNS.c.sequence), 0))) or 0) + 1
 
 
-def _values(row: RowMapping, columns: Sequence[Column[Any]]) -> dict[str, Any]:
-    """The fields of a record, which are called as the columns."""
-    return {column.name: row[column.name] for column in columns}
+def _record(kind: type[Record], row: RowMapping, **values: Any) -> Record:
+    """The record with these values; its other fields are called as their columns."""
+    own = {each.name: row[each.name] for each in fields(kind) if each.name not in values}
+    return kind(**own, **values)
 
 
 def _not_run(run: str, known: Iterable[str] = ()) -> NotMinedError:
