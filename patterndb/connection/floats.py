@@ -6,8 +6,6 @@ nearly every row, means that NULL is None and nothing else.
 """
 
 import math
-import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +25,6 @@ __all__ = [
     "unpack_arrays",
 ]
 
-MISSING = re.compile("0+")
 NAMES = {"nan": math.nan, "+inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 
 
@@ -95,42 +92,41 @@ def from_json(value: Any) -> Any:
 
 def pack(values: Sequence[float | None]) -> bytes:
     """One bit a value (1 where it is there, most significant first), then all as little-endian float64."""
-    num_bytes = (len(values) + 7) // 8
-    mask = "".join("0" if value is None else "1" for value in values).ljust(8 * num_bytes, "0")
-    floats = (0.0 if value is None else value for value in values)
-    return int(mask or "0", 2).to_bytes(num_bytes, "big") + struct.pack(f"<{len(values)}d", *floats)
+    present = np.array([value is not None for value in values], dtype=bool)
+    return _packed(present, np.array(values, dtype=np.float64))
 
 
 def unpack(blob: bytes, length: int) -> tuple[float | None, ...]:
     """The inverse of `pack` for `length` values."""
-    num_bytes = (length + 7) // 8
-    # As text: shifting a long integer for every value would cost the square of their number.
-    mask = f"{int.from_bytes(blob[:num_bytes], 'big'):0{8 * num_bytes}b}"
-    floats: list[float | None] = list(struct.unpack(f"<{length}d", blob[num_bytes:]))
-    # What a model lacks are whole roles: values are missing in long runs.
-    for missing in MISSING.finditer(mask, 0, length):
-        floats[missing.start() : missing.end()] = [None] * len(missing[0])
-    return tuple(floats)
+    present, floats = (each[0].tolist() for each in _unpacked([blob], length))
+    return tuple(value if is_there else None for is_there, value in zip(present, floats, strict=True))
 
 
 def pack_array(values: npt.NDArray[np.float64]) -> bytes:
     """`pack` of an array (N,), NaN for what is None."""
-    present = ~np.isnan(values)
+    return _packed(~np.isnan(values), values)
+
+
+def _packed(present: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> bytes:
     return np.packbits(present).tobytes() + np.where(present, values, 0.0).astype("<f8").tobytes()
 
 
 def unpack_arrays(blobs: Sequence[bytes], length: int) -> npt.NDArray[np.float64]:
     """`unpack_array` of many, (blobs, N)."""
+    present, values = _unpacked(blobs, length)
+    values[~present] = np.nan
+    return values
+
+
+def _unpacked(blobs: Sequence[bytes], length: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Which values are there, and all values, (blobs, N) each."""
     num_bytes = (length + 7) // 8
     rows = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), num_bytes + 8 * length)
-    missing = np.unpackbits(rows[:, :num_bytes], axis=1, count=length) == 0
-    values = rows[:, num_bytes:].copy().view("<f8")
-    values[missing] = np.nan
-    return values
+    present = np.unpackbits(rows[:, :num_bytes], axis=1, count=length).astype(bool)
+    return present, rows[:, num_bytes:].copy().view("<f8")
 
 
 def unpack_array(blob: bytes, length: int) -> npt.NDArray[np.float64]:
     """`unpack` as an array (N,), NaN for None: for thousands of signatures."""
-    num_bytes = (length + 7) // 8
-    present = np.unpackbits(np.frombuffer(blob, dtype=np.uint8, count=num_bytes), count=length)
-    return np.where(present, np.frombuffer(blob, dtype="<f8", offset=num_bytes), np.nan)
+    found: npt.NDArray[np.float64] = unpack_arrays([blob], length)[0]
+    return found
