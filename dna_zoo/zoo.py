@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dna_zoo.home import DATABASE_NAME, database_url, home_folder
@@ -60,9 +59,7 @@ class Zoo(Mapping[str, Pattern]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

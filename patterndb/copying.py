@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, text, tuple_
+from sqlalchemy import Connection, RowMapping, Table, func, insert, select, text, tuple_
 
 from dna_zoo.errors import StoreError
 from dna_zoo.files import whole_file
@@ -91,19 +91,12 @@ def _copy_table(table: Table, old: Transactions, new: Transactions) -> int:
         last = connection.execute(select(*keys).order_by(*(key.desc() for key in keys)).limit(1)).first()
         count = connection.scalar(select(func.count()).select_from(table)) or 0
     _require_beginning(table, old, last, count)
-    while True:
-        query = select(table).order_by(*keys).limit(ROWS)
-        if last is not None:
-            query = query.where(tuple_(*keys) > tuple_(*last))
-        with old._reading() as connection:
-            some = connection.execute(query).mappings().all()
-        if not some:
-            break
+    for some in _pieces(table, old, last):
         named = [{column.key: row[column] for column in table.columns} for row in some]
         with new._writing() as connection:
             connection.execute(insert(table), named)
             _count_on(connection, table)
-        written, last = written + len(some), tuple(some[-1][key] for key in keys)
+        written += len(some)
     return written
 
 
@@ -138,13 +131,15 @@ def _digest(database: Transactions) -> str:
     found = hashlib.sha256()
     for table in METADATA.sorted_tables:
         found.update(table.name.encode())
-        for row in _rows(table, database):
-            found.update(row)
+        for some in _pieces(table, database):
+            for row in some:
+                found.update(json.dumps([_plain(row[column]) for column in table.columns], sort_keys=True).encode())
     return found.hexdigest()
 
 
-def _rows(table: Table, database: Transactions) -> Iterator[bytes]:
-    keys, last = list(table.primary_key.columns), None
+def _pieces(table: Table, database: Transactions, last: Sequence[Any] | None = None) -> Iterator[Sequence[RowMapping]]:
+    """The rows behind those of the key `last`, or all, in the order of their keys, some at a time."""
+    keys = list(table.primary_key.columns)
     while True:
         query = select(table).order_by(*keys).limit(ROWS)
         if last is not None:
@@ -153,8 +148,7 @@ def _rows(table: Table, database: Transactions) -> Iterator[bytes]:
             some = connection.execute(query).mappings().all()
         if not some:
             return
-        for row in some:
-            yield json.dumps([_plain(row[column]) for column in table.columns], sort_keys=True).encode()
+        yield some
         last = tuple(some[-1][key] for key in keys)
 
 

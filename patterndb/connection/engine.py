@@ -33,8 +33,6 @@ from patterndb.connection.places import NO_ROOM, UNWRITABLE, explain, require_di
 from patterndb.connection.retry import Patience
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.engine import ExceptionContext
 
@@ -320,9 +318,7 @@ class Transactions:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
