@@ -124,8 +124,7 @@ class CodeFiles:
         return self._rows
 
     def bounds(self, query: Query, by: Criterion) -> Vector:
-        """Of every row what `Query.weights` or `Query.kind` says, the latter by the first byte of each statistic."""
-        measure = getattr(query, by)
+        """Of every row what `Query.bound` says, the latter by the first byte of each statistic."""
         jobs = [
             (each, slice(start, start + ROWS_READ))
             for each in self._segments
@@ -134,7 +133,7 @@ class CodeFiles:
 
         def work(some: Sequence[tuple["_Segment", slice]]) -> list[Vector]:
             read = (segment.read(rows, MEASURES[by]) for segment, rows in some)
-            return [measure(rows) for coded in read for rows in coded.pieces(ROWS_AT_A_TIME)]
+            return [query.bound(rows, by) for coded in read for rows in coded.pieces(ROWS_AT_A_TIME)]
 
         workers = os.cpu_count() or 1
         share = max(-(-len(jobs) // (4 * workers)), 1)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patterndb.neighbours.row_distances import Layout
-from patterndb.similarity import beyond_chance
+from patterndb.similarity import Criterion, beyond_chance
 
 __all__ = ["PARTS", "Coded", "Part", "Query", "Rows", "dimensions_of", "encode"]
 
@@ -141,6 +141,10 @@ class Query:
         self._filled = np.where(self._present, values, 0.0)
         self._keys = values[layout.parts["keys"]]
         self._shared: dict[tuple[int, str], tuple[npt.NDArray[np.bool_], _Shared]] = {}
+
+    def bound(self, coded: Coded, by: Criterion) -> Vector:
+        """`weights` or `kind`."""
+        return self.weights(coded) if by == "weights" else self.kind(coded)
 
     def weights(self, coded: Coded) -> Vector:
         """(N,): no row's distance of weights is smaller; infinite where it cannot be compared."""

@@ -67,9 +67,7 @@ class Found(NamedTuple):
 class Bounds(Protocol):
     """Patterns, and distances that theirs are not below, (patterns,) each; infinite for what cannot be compared."""
 
-    def weights(self) -> tuple[Ids, Vector]: ...
-
-    def kind(self) -> tuple[Ids, Vector]: ...
+    def of(self, by: Criterion) -> tuple[Ids, Vector]: ...
 
 
 class CodedBounds:
@@ -79,15 +77,13 @@ class CodedBounds:
         self._ids: Ids = files.rows()["id"][places]
         self._files, self._places, self._query = files, places, query
 
-    def weights(self) -> tuple[Ids, Vector]:
-        """By the fingerprint alone."""
-        return self._ids, self._files.bounds(self._query, "weights")[self._places]
-
-    def kind(self) -> tuple[Ids, Vector]:
-        """By the statistics alone: all of them roughly, and the nearest by all that is known of them."""
-        found = self._files.bounds(self._query, "kind")[self._places]
-        nearest = np.sort(np.argpartition(found, CLOSER)[:CLOSER]) if len(found) > CLOSER else np.arange(len(found))
-        found[nearest] = self._files.closer_kind(self._query, self._places[nearest])
+    def of(self, by: Criterion) -> tuple[Ids, Vector]:
+        """By the fingerprint alone, or by the statistics alone: all of them roughly, and the nearest by all that is
+        known of them."""
+        found = self._files.bounds(self._query, by)[self._places]
+        if by == "kind":
+            nearest = np.sort(np.argpartition(found, CLOSER)[:CLOSER]) if len(found) > CLOSER else np.arange(len(found))
+            found[nearest] = self._files.closer_kind(self._query, self._places[nearest])
         return self._ids, found
 
 
@@ -97,19 +93,12 @@ class CandidateBounds:
     def __init__(self, read: Callable[[Criterion], Coded | None], query: Query) -> None:
         self._read, self._query = read, query
 
-    def weights(self) -> tuple[Ids, Vector]:
-        """By the fingerprint alone."""
-        return self._of("weights", self._query.weights)
-
-    def kind(self) -> tuple[Ids, Vector]:
-        """By the statistics alone."""
-        return self._of("kind", self._query.kind)
-
-    def _of(self, by: Criterion, measure: Callable[[Coded], Vector]) -> tuple[Ids, Vector]:
+    def of(self, by: Criterion) -> tuple[Ids, Vector]:
+        """By the fingerprint alone, or by the statistics alone."""
         coded = self._read(by)
         if coded is None:
             return np.empty(0, dtype=np.int64), np.empty(0)
-        return coded.rows["id"].astype(np.int64), measure(coded)
+        return coded.rows["id"].astype(np.int64), self._query.bound(coded, by)
 
 
 class ExactBounds:
@@ -118,20 +107,11 @@ class ExactBounds:
     def __init__(self, ids: Ids, own: Own, read: Read) -> None:
         self._ids, self._own, self._read = ids, own, read
 
-    def weights(self) -> tuple[Ids, Vector]:
+    def of(self, by: Criterion) -> tuple[Ids, Vector]:
         """What cannot be compared is infinitely far."""
-        ids, found = self._measured()
-        return ids, (1 - SLACK) * np.where(np.isnan(found.weights), np.inf, found.weights)
-
-    def kind(self) -> tuple[Ids, Vector]:
-        """Likewise."""
-        ids, found = self._measured()
-        return ids, (1 - SLACK) * np.where(np.isnan(found.kind), np.inf, found.kind)
-
-    def _measured(self) -> tuple[Ids, Distances]:
-        ids = self._ids
-        ids = ids[ids != self._own.pattern_id]
-        return ids, _distances(ids, self._own, self._read)
+        ids = self._ids[self._ids != self._own.pattern_id]
+        found: Vector = getattr(_distances(ids, self._own, self._read), by)
+        return ids, (1 - SLACK) * np.where(np.isnan(found), np.inf, found)
 
 
 def find_nearest(own: Own, bounds: Sequence[Bounds], read: Read, top_k: int, by: Criterion) -> list[Found]:
@@ -159,9 +139,9 @@ def _of_relatives(found: Distances) -> Vector:
     return np.where(found.weights <= RELATED, found.weights, np.nan)
 
 
-def _joined(bounds: Sequence[Bounds], measure: str) -> tuple[Ids, Vector]:
+def _joined(bounds: Sequence[Bounds], by: Criterion) -> tuple[Ids, Vector]:
     """All patterns and their bounds."""
-    found = [getattr(each, measure)() for each in bounds]
+    found = [each.of(by) for each in bounds]
     ids = np.concatenate([np.empty(0, dtype=np.int64), *(ids for ids, _ in found)])
     return ids, np.concatenate([np.empty(0), *(least for _, least in found)])
 
