@@ -10,7 +10,7 @@ from dna_zoo.errors import DnaZooError, NotMinedError, OutputError
 from patterndb.records import FitRecord, PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.dna.dna import Dna
-from pipeline.kept.artifacts import artifact_file
+from pipeline.dna.mined import mined_dna
 from pipeline.lineage.mined import find_weights
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import StageKeys, stage_keys
@@ -60,13 +60,13 @@ def find_model(database: PatternDatabase, key: str, *, home: Path, budget: float
     """The model as it was last mined, or as it was last mined with `budget`.
 
     Raises `NotMinedError` where it was not, `FetchError` where the weights are not here any more, `OutputError` for
-    files that no model can be rebuilt of, and `DnaFileError` for a DNA that cannot be read.
+    files that no model can be rebuilt of, and `DnaFileError` for a DNA that is not there or cannot be read.
     """
     pattern = database.load_pattern(key)
     if budget is not None and _budget(pattern) != budget:
         pattern = _of_budget(database, key, budget)
     summary = next(each for each in database.patterns() if each.pattern_key == pattern.pattern_key)
-    dna = Dna.load(_dna_path(pattern, home))
+    dna = mined_dna(pattern, database, home)
     files = find_weights(summary, database, home=home)
     _require_whole(files, key)
     return MinedModel(pattern=pattern, dna=dna, files=files, home=home)
@@ -104,20 +104,6 @@ def _of_budget(database: PatternDatabase, key: str, budget: float) -> PatternRec
 
 def _budget(pattern: PatternRecord) -> float:
     return float(pattern.settings["fit"]["budget"])
-
-
-def _dna_path(pattern: PatternRecord, home: Path) -> Path:
-    found = [artifact_file(each, home) for each in pattern.artifacts if each.kind == "checkpoint"]
-    if not found:
-        raise NotMinedError(
-            f"{pattern.model.key!r} has no DNA: it has no matrices to fit.", hint="Rebuild a model that has some."
-        )
-    if not found[0].is_file():
-        raise NotMinedError(
-            f"The DNA of {pattern.model.key!r} is not in this home folder ({str(found[0])!r}).",
-            hint=f"Mine it again: `dna-zoo mine {pattern.model.key}`; or name its home with `--home`.",
-        )
-    return found[0]
 
 
 def _require_whole(files: WeightFiles, key: str) -> None:

@@ -16,7 +16,7 @@ from dna_zoo.errors import JoinError
 from library.models import Loaded
 from library.surgery.transplantation import Resample
 from pipeline.dna.dna import Dna, DnaTensor
-from pipeline.kept.artifacts import artifact_file
+from pipeline.dna.mined import mined_dna
 
 if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
@@ -27,17 +27,10 @@ __all__ = ["resampled", "resampler"]
 def resampler(database: "PatternDatabase", key: str, loaded: Loaded, *, home: Path) -> Resample:
     """Of the model `loaded`, which was mined as `key`: a tensor and a shape -> the tensor at that shape.
 
-    Raises `JoinError` where the DNA is not in this home folder.
+    Raises `DnaFileError` where the DNA is not in this home folder.
     """
-    pattern = database.load_pattern(key)
-    kept = next((each for each in pattern.artifacts if each.kind == "checkpoint"), None)
-    path = artifact_file(kept, home) if kept else None
-    if path is None or not path.exists():
-        raise JoinError(
-            f"The DNA of {key!r} is not in this home folder.",
-            hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {key}`.",
-        )
-    dna, stored = Dna.load(path), _stored_names(loaded)
+    pattern = database.load_pattern(key, with_tensors=False)
+    dna, stored = mined_dna(pattern, database, home), _stored_names(loaded)
     return lambda name, tensor, shape: resampled(dna, stored.get(tensor.data_ptr(), name), tensor, shape)
 
 
