@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dna_zoo.errors import DnaZooError, OutputError
+
 __all__ = [
     "NO_ROOM",
     "file_sha256",
@@ -16,6 +18,7 @@ __all__ = [
     "may_be_written",
     "remove_unfinished",
     "whole_file",
+    "whole_output",
 ]
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -50,6 +53,19 @@ def file_sha256(path: Path) -> str:
     """The sha256 of the file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def whole_output(path: Path, kind: type[DnaZooError] = OutputError) -> Iterator[Path]:
+    """`whole_file` for a file that a person asked for. Raises an error of that kind where it cannot be written."""
+    try:
+        with whole_file(path) as made:
+            yield made
+    except OSError as error:
+        raise kind(
+            f"Cannot write {str(path)!r}: {error.strerror or error}.",
+            hint="Check that the folder exists, that you may write there, and that the disk has room.",
+        ) from error
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, func, insert, select, text, tuple_
 
 from dna_zoo.errors import StoreError
-from dna_zoo.files import whole_file
+from dna_zoo.files import whole_output
 from patterndb.connection.engine import Transactions, masked, parse_url
 from patterndb.store import PatternDatabase
 from patterndb.tables import METADATA
@@ -46,15 +46,8 @@ def back_up(url: str, path: Path, *, on_table: OnTable = lambda table, rows: Non
     """
     if os.path.lexists(path):
         raise StoreError(f"{str(path)!r} is there already.", hint="Name another file for the backup.")
-    try:
-        with whole_file(path) as made:
-            copied = copy_database(url, f"sqlite:///{made}", on_table=on_table)
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}.",
-            hint="Check that the folder exists, that you may write there, and that the disk has room.",
-        ) from error
-    return copied
+    with whole_output(path, StoreError) as made:
+        return copy_database(url, f"sqlite:///{made}", on_table=on_table)
 
 
 def copy_database(source: str, target: str, *, on_table: OnTable = lambda table, rows: None) -> Copied:

@@ -9,7 +9,6 @@ import typer
 from cli.options import flag
 from cli.output import Output
 from cli.session import session_of
-from dna_zoo.errors import SettingsError
 
 if TYPE_CHECKING:
     from explorer.style import ThemeName
@@ -55,11 +54,12 @@ def dashboard(
 ) -> None:
     """Show the database in a page that only this machine can see, and that changes nothing; Ctrl-C ends it."""
     from explorer.dashboard.run import require_extra, save_dashboard, serve_dashboard
+    from explorer.page.file import require_page
     from explorer.source import Source
 
     require_extra()
-    if export is not None and export.suffix.lower() not in (".html", ".htm"):
-        raise SettingsError(f"{export.name!r} is no name of an HTML file.", hint="Name a file that ends in .html.")
+    if export is not None:
+        require_page(export, force=force)
     session = session_of(context)
     output = session.output()
     begin = state.partition("#")[2] or state

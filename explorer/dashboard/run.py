@@ -1,12 +1,12 @@
 """The dashboard from outside: serve it until somebody stops it, or write one state of it to a file."""
 
-import os
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from dna_zoo.errors import OutputError, SettingsError
+from dna_zoo.errors import SettingsError
+from explorer.page.file import require_page, write_page
 from explorer.source import Source
 from explorer.style import ThemeName
 
@@ -59,28 +59,14 @@ def save_dashboard(
 ) -> None:
     """Write what that state shows as one HTML file; the file is whole or not there.
 
-    Raises `SettingsError` for a file that is there unless `force`, and without the extra; `OutputError` if it cannot
-    be written.
+    Raises what `write_page` does, and `SettingsError` without the extra.
     """
     require_extra()
-    if os.path.lexists(path) and not (force and path.is_file()):
-        hint = "Replace it with --force, or name another file." if path.is_file() else "Name another file."
-        raise SettingsError(f"{str(path)!r} is there already.", hint=hint)
+    require_page(path, force=force)
     from explorer.dashboard.app import theme_of
     from explorer.dashboard.board import Board
     from explorer.dashboard.saved import saved_page
     from explorer.dashboard.state import State
 
     shown = State.from_hash(state)
-    text = saved_page(shown, Board(source=source), theme or theme_of(shown, None))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}.",
-            hint="Check that the directory exists, that you may write there, and that the disk has room.",
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_page(saved_page(shown, Board(source=source), theme or theme_of(shown, None)), path, force=force)

@@ -1,9 +1,9 @@
-"""The explorer as a file on the disk: there when it is complete, and nothing replaced without a word."""
+"""A page as a file on the disk: there when it is complete, and nothing replaced without a word."""
 
 from pathlib import Path
 
-from dna_zoo.errors import OutputError, SettingsError
-from dna_zoo.files import whole_file
+from dna_zoo.errors import SettingsError
+from dna_zoo.files import whole_output
 from patterndb.exports.files import require_writable
 
 __all__ = ["require_page", "write_page"]
@@ -15,14 +15,8 @@ def write_page(html: str, path: Path, *, force: bool = False) -> None:
     """Raises `SettingsError` for a name that no browser opens as a page, and for a file that is there unless `force`;
     `OutputError` if the file cannot be written."""
     require_page(path, force=force)
-    try:
-        with whole_file(path) as made:
-            made.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}.",
-            hint="Check that the folder exists, that you may write there, and that the disk has room.",
-        ) from error
+    with whole_output(path) as made:
+        made.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 
 def require_page(path: Path, *, force: bool) -> None:

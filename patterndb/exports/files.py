@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dna_zoo.errors import SettingsError, StoreError
-from dna_zoo.files import whole_file
+from dna_zoo.files import whole_output
 from dna_zoo.text import printable
 from patterndb.exports.columns import PAPER_COLUMNS, READING_COLUMNS
 from patterndb.exports.latex import TEXT_WIDTH, latex_table
@@ -84,14 +84,8 @@ def write_pieces(
     require_format(path)
     require_writable(path, force=force)
     counted = _Counted(pieces)
-    try:
-        with whole_file(path) as made:
-            WRITERS[path.suffix.lower()](counted, made, _Wanted(table=table, columns=columns, width=width))
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}.",
-            hint="Check that the directory exists, that you may write there, and that the disk has room.",
-        ) from error
+    with whole_output(path, StoreError) as made:
+        WRITERS[path.suffix.lower()](counted, made, _Wanted(table=table, columns=columns, width=width))
     return counted.rows
 
 
