@@ -205,12 +205,11 @@ def _fit_cells(fit: FitRecord | None) -> tuple[str, ...]:
     """R2, that of the means, that of the null that keeps them, the gain beyond it, SVD R2, bits per weight."""
     if fit is None:
         return (fixed(None),) * 6
-    is_old = fit.gain_beyond_means is None
     return (
         fixed(fit.r2),
         fixed(fit.additive_r2),
-        fixed(fit.null_r2 if is_old else fit.means_null_r2),
-        signed(fit.gain if is_old else fit.gain_beyond_means, 3),
+        fixed(fit.strictest_null_r2),
+        signed(fit.strictest_gain, 3),
         fixed(fit.svd_r2),
         fixed(fit.bits_per_weight, 2),
     )

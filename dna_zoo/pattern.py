@@ -89,7 +89,7 @@ class Pattern:
 
     def __repr__(self) -> str:
         fit = self.fit
-        null = None if fit is None else fit.null_r2 if fit.means_null_r2 is None else fit.means_null_r2
+        null = None if fit is None else fit.strictest_null_r2
         fitted = "not fitted" if fit is None else f"R² {fit.r2:.3f} (null {'-' if null is None else f'{null:.3f}'})"
         return f"<Pattern of {self.key}: {self.model.num_weights:,} weights, {self.pattern_class}, {fitted}>"
 

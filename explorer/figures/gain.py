@@ -112,20 +112,15 @@ def _listed(nulls: set[int]) -> str:
 def _points(model: str, tensors: Sequence[TensorRecord]) -> list[GainPoint]:
     groups: dict[tuple[str, int | None, float | None], list[FitRecord]] = defaultdict(list)
     for tensor in tensors:
-        if tensor.fit is not None and _null(tensor.fit) is not None:
+        if tensor.fit is not None and tensor.fit.strictest_null_r2 is not None:
             groups[tensor.role, tensor.block, tensor.depth].append(tensor.fit)
     return [_pooled(model, *place, fits) for place, fits in groups.items()]
-
-
-def _null(fit: FitRecord) -> float | None:
-    """Of the null that keeps the means; old fits have the other alone."""
-    return fit.null_r2 if fit.means_null_r2 is None else fit.means_null_r2
 
 
 def _pooled(model: str, role: str, block: int | None, depth: float | None, fits: Sequence[FitRecord]) -> GainPoint:
     weights = [fit.num_weights for fit in fits]
     r2 = float(np.average([fit.r2 for fit in fits], weights=weights))
-    null = float(np.average([_null(fit) or 0.0 for fit in fits], weights=weights))
+    null = float(np.average([fit.strictest_null_r2 or 0.0 for fit in fits], weights=weights))
     std = fits[0].means_null_r2_std if len(fits) == 1 else None
     return GainPoint(
         model=model,

@@ -65,11 +65,10 @@ def role_rows(pattern: PatternRecord) -> Rows:
 def _fit_cells(fit: FitRecord | None) -> list[str]:
     if fit is None:
         return ["–"] * 5
-    null = fit.null_r2 if fit.means_null_r2 is None else fit.means_null_r2
-    gain = fit.gain if fit.gain_beyond_means is None else fit.gain_beyond_means
     return [
-        *(_number(each) for each in (fit.r2, null)),
-        _number(gain, "+"),
+        _number(fit.r2),
+        _number(fit.strictest_null_r2),
+        _number(fit.strictest_gain, "+"),
         _number(fit.svd_r2),
         f"{fit.bits_per_weight:.2f}",
     ]

@@ -125,6 +125,16 @@ class FitRecord:
     steps: Annotated[int, "Optimiser steps of the fit."]
     seconds: Annotated[float, "Time of the fit in seconds."]
 
+    @property
+    def strictest_null_r2(self) -> float | None:
+        """Of the null that keeps the means; fits of older versions have the other alone."""
+        return self.null_r2 if self.means_null_r2 is None else self.means_null_r2
+
+    @property
+    def strictest_gain(self) -> float | None:
+        """Over that null."""
+        return self.gain if self.gain_beyond_means is None else self.gain_beyond_means
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRecord:

@@ -73,9 +73,8 @@ def _points_link(state: State, chosen: int) -> html.A:
 def _fit_words(fit: FitRecord | None) -> str:
     if fit is None:
         return "Nothing was fitted: mine it again with a fit to see its DNA."
-    null = fit.null_r2 if fit.means_null_r2 is None else fit.means_null_r2
-    bits = fixed(fit.bits_per_weight, 2)
-    return f"R² {fixed(fit.r2)}, null {fixed(null)}, SVD {fixed(fit.svd_r2)}, at {bits} bits a weight"
+    null, bits = fixed(fit.strictest_null_r2), fixed(fit.bits_per_weight, 2)
+    return f"R² {fixed(fit.r2)}, null {null}, SVD {fixed(fit.svd_r2)}, at {bits} bits a weight"
 
 
 def models_table(state: State, board: Board) -> Table:
