@@ -3,9 +3,10 @@
 R = rows (of the sample), C = columns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,14 @@ from pipeline.nulls import Place, null_rng, sample_rng, shuffle
 from pipeline.order import CanonicalOrder, canonicalise, seriate_tensor
 from zoo.tensors import Role
 
-__all__ = ["MOST_ROWS", "MatrixSample", "block_means", "sample_of"]
+__all__ = ["MOST_ROWS", "MatrixSample", "block_means", "means_between", "sample_of"]
 
 MOST_ROWS = 4096
 """As many as the analysis looks at by default."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,11 +84,16 @@ def block_means(matrix: Float32, most: int) -> tuple[Float64, tuple[int, int]]:
     The last block of a side may be smaller.
     """
     rows, cols = (-(-length // most) for length in matrix.shape)
-    starts = (np.arange(0, length, step) for length, step in zip(matrix.shape, (rows, cols), strict=True))
-    row_starts, col_starts = starts
-    sums = np.add.reduceat(np.add.reduceat(matrix, row_starts, axis=0, dtype=np.float64), col_starts, axis=1)
-    counts = np.diff([*row_starts, matrix.shape[0]])[:, None] * np.diff([*col_starts, matrix.shape[1]])
-    return np.asarray(sums / counts, dtype=np.float64), (rows, cols)
+    edges = ([*range(0, length, step), length] for length, step in zip(matrix.shape, (rows, cols), strict=True))
+    return means_between(matrix, *edges), (rows, cols)
+
+
+def means_between(
+    values: npt.NDArray[Any], row_edges: Sequence[int] | Indices, col_edges: Sequence[int] | Indices
+) -> Float64:
+    """Means of the blocks of a matrix (R, C) that lie between these edges, the first 0 and the last its length."""
+    sums = np.add.reduceat(np.add.reduceat(values, row_edges[:-1], axis=0, dtype=np.float64), col_edges[:-1], axis=1)
+    return np.asarray(sums / np.outer(np.diff(row_edges), np.diff(col_edges)), dtype=np.float64)
 
 
 def _place(matrix: MinedMatrix) -> Place:

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from explorer.lettering import headline, size_of
 from explorer.pages import page_of
 from explorer.panels import axes_for, split_axes
+from explorer.samples import means_between
 from explorer.source import MinedMatrix, Source
 from explorer.style import ACCENT, NULL, SEQUENTIAL, colour_of
 from explorer.view import View
@@ -212,10 +213,8 @@ def _density(scaled: Float32) -> Curve:
 
 def _tiles(values: Float32) -> Float64:
     """Means over at most TILES times TILES tiles of nearly equal size."""
-    starts = [np.unique(np.linspace(0, size, min(size, TILES) + 1).astype(int))[:-1] for size in values.shape]
-    sums = np.add.reduceat(np.add.reduceat(values, starts[0], axis=0, dtype=np.float64), starts[1], axis=1)
-    sizes = [np.diff(np.append(each, size)).astype(np.float64) for each, size in zip(starts, values.shape, strict=True)]
-    return np.asarray(sums / np.outer(*sizes), dtype=np.float64)
+    edges = (np.unique(np.linspace(0, size, min(size, TILES) + 1).astype(int)) for size in values.shape)
+    return means_between(values, *edges)
 
 
 def _by_magnitude(magnitudes: Float32, errors: Mapping[str, Float32]) -> dict[str, Curve]:

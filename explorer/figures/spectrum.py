@@ -14,7 +14,7 @@ import numpy.typing as npt
 from explorer.lettering import headline, legend_above, log_ticks
 from explorer.pages import page_of, plotly_diverging
 from explorer.panels import axes_for, figure_of, split_axes
-from explorer.samples import MatrixSample, sample_of
+from explorer.samples import MatrixSample, means_between, sample_of
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of, diverging
 from explorer.view import View
@@ -172,8 +172,8 @@ def spectrum_of(canonical: Float32, in_file_order: Float32, nulls: list[Float32]
         "shape": shape,
         "row_edges": row_edges,
         "col_edges": col_edges,
-        "canonical": _binned(strengths[0], row_edges, col_edges),
-        "in_file_order": _binned(strengths[1], row_edges, col_edges),
+        "canonical": means_between(strengths[0], row_edges, col_edges),
+        "in_file_order": means_between(strengths[1], row_edges, col_edges),
         "radial": radial,
         "counts": counts,
         "ring_canonical": means[0],
@@ -217,11 +217,6 @@ def _bin_edges(length: int) -> Edges:
     """0, 1, 2, 3, 4, and then ever wider, up to the length."""
     edges = np.unique(np.round(np.geomspace(1, length, max(int(8 * np.log2(max(length, 2))) // 2, 2))).astype(np.intp))
     return np.concatenate([[0], edges]).astype(np.intp)
-
-
-def _binned(strength: Float64, rows: Edges, cols: Edges) -> Float64:
-    sums = np.add.reduceat(np.add.reduceat(strength, rows[:-1], axis=0), cols[:-1], axis=1)
-    return np.asarray(sums / (np.diff(rows)[:, None] * np.diff(cols)), dtype=np.float64)
 
 
 def _peaks(strength: Float64, expected: Float64, threshold: float) -> tuple[tuple[Peak, ...], int]:
