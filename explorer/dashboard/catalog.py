@@ -1,12 +1,13 @@
 """All mined models in short, as they are at one moment: what filters choose from."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from explorer.dashboard.state import FACETS, State
 from patterndb.records import PatternSummary, RoleRecord
+from patterndb.settings import flat
 
 __all__ = ["UNKNOWN", "Catalog", "Difference"]
 
@@ -70,11 +71,11 @@ class Catalog:
 
     def differences(self, patterns: Sequence[PatternSummary]) -> tuple[Difference, ...]:
         """The settings in which these models do not agree, so that their numbers do not compare outright."""
-        flat = [dict(_flat(self.settings.get(pattern.model.key, {}))) for pattern in patterns]
-        for each, pattern in zip(flat, patterns, strict=True):
+        settings = [dict(flat(self.settings.get(pattern.model.key, {}))) for pattern in patterns]
+        for each, pattern in zip(settings, patterns, strict=True):
             each["signature version"] = pattern.signature_version
-        names = sorted({name for each in flat for name in each})
-        found = ((name, Counter(str(each.get(name, "-")) for each in flat)) for name in names)
+        names = sorted({name for each in settings for name in each if IRRELEVANT.isdisjoint(name.split("."))})
+        found = ((name, Counter(str(each.get(name, "-")) for each in settings)) for name in names)
         return tuple(
             Difference(name=name, values=tuple(counts.most_common())) for name, counts in found if len(counts) > 1
         )
@@ -86,13 +87,3 @@ LABELS: Mapping[str, Callable[[PatternSummary], Any]] = {
     "architectures": lambda pattern: pattern.model.architecture,
     "classes": lambda pattern: pattern.pattern_class,
 }
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if name in IRRELEVANT:
-            continue
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -14,6 +14,7 @@ from patterndb.exports.columns import WITH_STATISTICS, require_columns, require_
 from patterndb.patterns.reading import read_entries, read_part_statistics, read_roles, read_summaries, read_tensors
 from patterndb.patterns.store import PatternStore
 from patterndb.patterns.which import NEWEST_FIRST
+from patterndb.settings import flat
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUN_MODELS, RUNS
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class ExportStore(PatternStore):
             for piece in batches(ids, IDS_PER_QUERY):
                 text = cast(PATTERNS.c.settings, Text)
                 settings |= set(connection.scalars(select(text).where(PATTERNS.c.id.in_(piece)).group_by(text)))
-            flat = [dict(_flat(json.loads(each))) for each in settings]
+            flat = [dict(flat(json.loads(each))) for each in settings]
         names = dict.fromkeys(name for each in flat for name in each)
         found = {name: {json.dumps(each.get(name)) for each in flat} for name in names}
         return {
@@ -142,15 +143,6 @@ class ExportStore(PatternStore):
             and not name.startswith(NO_FINDINGS)
             and (name.startswith(OF_SIGNATURES) or not signatures_only)
         }
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots, and values."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _newest_of_each(connection: Connection, query: Select[Any]) -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from patterndb.multiplicity import q_values
 from patterndb.records import FitRecord, PatternRecord, RoleRecord, RunRecord, Statistic, TensorRecord
+from patterndb.settings import flat
 
 __all__ = ["KINDS", "TOLERANCE", "Difference", "Differences", "Kind", "compare_runs"]
 
@@ -123,7 +124,7 @@ class _Numbers:
 def _of_patterns(a: PatternRecord, b: PatternRecord, numbers: _Numbers) -> Iterator[Difference]:
     """Everything in two patterns: first what was told, then what was found."""
     yield from numbers.between("weights", "", {"sha256": a.model.sha256}, {"sha256": b.model.sha256})
-    yield from numbers.between("setting", "", dict(_flat(a.settings)), dict(_flat(b.settings)))
+    yield from numbers.between("setting", "", dict(flat(a.settings)), dict(flat(b.settings)))
     yield from numbers.between(
         "version", "", *({name: each.provenance.get(name) for name in VERSIONS} for each in (a, b))
     )
@@ -196,12 +197,3 @@ def _verdicts(family: Sequence[tuple[str, Statistic]]) -> Mapping[str, str | Non
         f"{where}\n{each.name}": None if q is None else "beyond chance" if q <= BEYOND_CHANCE else "no evidence"
         for (where, each), q in zip(family, adjusted, strict=True)
     }
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots -> values that are no mappings."""
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _flat(each, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, value
