@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["View"]
+__all__ = ["View", "p_text", "three"]
+
+
+def three(value: float | None) -> str:
+    """A number of a sentence, with three digits behind the point."""
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def p_text(value: float | None) -> str:
+    """p or q in a sentence: three digits, smaller ones as a bound."""
+    return "<0.001" if value is not None and value < 0.001 else three(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

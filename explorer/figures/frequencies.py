@@ -10,7 +10,7 @@ from explorer.pages import page_of
 from explorer.panels import axes_for
 from explorer.source import Source
 from explorer.style import ACCENT, NULL, colour_of, marker_of
-from explorer.view import View
+from explorer.view import View, three
 from pipeline.dna.dna import DnaTensor
 from pipeline.fit.networks import SeparableDna, Siren
 
@@ -58,7 +58,7 @@ def frequencies_view(source: Source, model: str, tensor: str) -> FrequenciesView
             f"{cols:,}, {found.contents.settings.dna_type}): whole cycles from the first row or column to the last, "
             f"and the amplitude in units of the weights, to first order. "
             + (f"Before training, units have up to {start:.1f} cycles (shaded). " if start else "")
-            + f"R² of this DNA is {_three(found.r2)}, that of shuffled copies {_three(found.null_r2)}; the DNA of "
+            + f"R² of this DNA is {three(found.r2)}, that of shuffled copies {three(found.null_r2)}; the DNA of "
             f"shuffled copies is not kept, so their units are not drawn."
         ),
         alt=(
@@ -73,10 +73,6 @@ def frequencies_view(source: Source, model: str, tensor: str) -> FrequenciesView
         units_found=units,
         start=start,
     )
-
-
-def _three(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
 
 
 def _of(unit: "pd.Series[float]") -> str:

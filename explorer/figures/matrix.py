@@ -12,7 +12,7 @@ from explorer.panels import axes_for, figure_of, split_axes
 from explorer.samples import MOST_ROWS, block_means, sample_of
 from explorer.source import MinedMatrix, Source
 from explorer.style import diverging
-from explorer.view import View
+from explorer.view import View, three
 from pipeline.analyse.sampling import random_rows
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def matrix_view(source: Source, model: str, tensor: str, *, most_cells: int = MO
             f"{tensor} of {model} ({rows:,} x {cols:,}{sampled}), each cell the mean of {block[0]} x {block[1]} "
             f"weights: in the order of the file, in canonical order, a shuffled copy put into canonical order (the "
             f"null), what the DNA says, and what it leaves. Colours are the same in all, centred at 0, and end at the "
-            f"{CLIPPED:.0f}th percentile. R² of the DNA {_three(matrix.dna.r2)}, of that of shuffled copies "
-            f"{_three(matrix.dna.null_r2)}."
+            f"{CLIPPED:.0f}th percentile. R² of the DNA {three(matrix.dna.r2)}, of that of shuffled copies "
+            f"{three(matrix.dna.null_r2)}."
         ),
         alt=(
             f"Means of large blocks ({COARSE} x {COARSE} of them) have a standard deviation of "
             f"{coarse['canonical']:.3g} in canonical order, {coarse['null']:.3g} in the null ({ratio:.2f} times it), "
-            f"and {coarse['file order']:.3g} in file order. The DNA has R² {_three(matrix.dna.r2)}, that of shuffled "
-            f"copies {_three(matrix.dna.null_r2)}."
+            f"and {coarse['file order']:.3g} in file order. The DNA has R² {three(matrix.dna.r2)}, that of shuffled "
+            f"copies {three(matrix.dna.null_r2)}."
         ),
         n=used * cols,
         units={name.replace(" ", "_"): "weights" for name in panels},
@@ -99,10 +99,6 @@ def matrix_view(source: Source, model: str, tensor: str, *, most_cells: int = MO
         r2=matrix.dna.r2,
         null_r2=matrix.dna.null_r2,
     )
-
-
-def _three(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
 
 
 def _panels(matrix: MinedMatrix, most: int) -> tuple[dict[str, Float64], tuple[int, int], int]:
@@ -167,7 +163,7 @@ def _key(axes: "Axes", image: "AxesImage", view: MatrixView) -> None:
     inner.set_in_layout(False)
     size = view.block[0] * view.block[1]
     words = f"mean of {view.block[0]} x {view.block[1]}\nweights" if size > 1 else "weight"
-    words += f"\n\nR² of the DNA {_three(view.r2)}\nof its null {_three(view.null_r2)}"
+    words += f"\n\nR² of the DNA {three(view.r2)}\nof its null {three(view.null_r2)}"
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="top", fontsize="small").set_in_layout(False)
 
 

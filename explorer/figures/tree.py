@@ -14,7 +14,7 @@ from explorer.pages import inert, page_of
 from explorer.panels import axes_for, figure_of
 from explorer.source import Source
 from explorer.style import NULL, colour_of, marker_of
-from explorer.view import View
+from explorer.view import View, p_text
 from patterndb.records import RELATED
 from pipeline.analyse.taxonomy import LevelAgreement
 
@@ -99,13 +99,9 @@ def _agreement(levels: Sequence[LevelAgreement]) -> str:
     return "; ".join(
         f"{each.level} {each.note}"
         if each.adjusted_rand is None
-        else f"{each.level} adjusted Rand {each.adjusted_rand:.2f}, p {_small(each.p)}, q {_small(each.q)}"
+        else f"{each.level} adjusted Rand {each.adjusted_rand:.2f}, p {p_text(each.p)}, q {p_text(each.q)}"
         for each in levels
     )
-
-
-def _small(value: float | None) -> str:
-    return "unknown" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _alt(levels: Sequence[LevelAgreement], leaves: Leaves) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from explorer.leaves import entries_of
 from explorer.source import Source
+from explorer.view import p_text
 from patterndb.records import PatternRecord
 from pipeline.analyse.questions import QuestionsAnswered, ask
 from pipeline.analyse.sentences import ALPHA, Sentence, judge, sentences_of
@@ -56,7 +57,7 @@ def catalog_sentences(catalog: Catalog) -> tuple[Sentence, ...]:
         Sentence(
             text=(
                 f"The tree of the models agrees with their declared {each.level}: adjusted Rand "
-                f"{each.adjusted_rand:.2f} (0 by chance), q {_q(each.q)}, n = {each.num_lineages} lineages, "
+                f"{each.adjusted_rand:.2f} (0 by chance), q {p_text(each.q)}, n = {each.num_lineages} lineages, "
                 f"{each.num_models} models."
             ),
             q=each.q,
@@ -67,7 +68,7 @@ def catalog_sentences(catalog: Catalog) -> tuple[Sentence, ...]:
     )
     answers = (
         Sentence(
-            text=f"{each.question} Yes: {each.sentence} (q {_q(each.q)}, n = {each.lineages} lineages)",
+            text=f"{each.question} Yes: {each.sentence} (q {p_text(each.q)}, n = {each.lineages} lineages)",
             q=each.q,
             n=each.lineages,
         )
@@ -102,7 +103,3 @@ def _shared(claim: str, told: Sequence[tuple[str, Sentence]], models: Sequence[s
         n=min(sizes),
         claim=claim,
     )
-
-
-def _q(q: float) -> str:
-    return "<0.001" if q < 0.001 else f"{q:.3f}"
