@@ -138,15 +138,12 @@ class Board:
     def comparison(self, a: str, b: str) -> Comparison | Failure:
         """Two models side by side; a failure where their signatures do not compare."""
 
-        def find() -> Comparison | Failure:
-            try:
-                entries = self._signatures((a, b))
-                left, right = (self.pattern(key) for key in (a, b))
-                return compare(left, right, all_distances(entries).each_once())
-            except DnaZooError as error:
-                return Failure(message=error.message, hint=error.hint)
+        def find() -> Comparison:
+            entries = self._signatures((a, b))
+            left, right = (self.pattern(key) for key in (a, b))
+            return compare(left, right, all_distances(entries).each_once())
 
-        return self._once("comparison", find, a, b)
+        return self._once("comparison", lambda: _or_failure(find), a, b)
 
     def _signatures(self, keys: tuple[str, ...]) -> list[SignatureEntry]:
         """Of these models, in that order."""
@@ -156,14 +153,7 @@ class Board:
 
     def taxonomy(self, keys: tuple[str, ...]) -> Taxonomy | Failure:
         """Of these models; a failure where signatures do not compare."""
-
-        def find() -> Taxonomy | Failure:
-            try:
-                return classify(self._signatures(keys))
-            except DnaZooError as error:
-                return Failure(message=error.message, hint=error.hint)
-
-        return self._once("taxonomy", find, keys)
+        return self._once("taxonomy", lambda: _or_failure(lambda: classify(self._signatures(keys))), keys)
 
     def has_picture(self, request: Request) -> bool:
         """Whether `picture` answers at once."""
@@ -173,7 +163,8 @@ class Board:
 
     def picture(self, request: Request) -> Picture | Failure:
         """The picture, made once; a failure where what it needs is not there."""
-        return self._keep("picture", self._picture_key(request), lambda: self._draw(request))
+        key = self._picture_key(request)
+        return self._keep("picture", key, lambda: _or_failure(lambda: self._draw(request)))
 
     def _picture_key(self, request: Request) -> Hashable:
         """Changes with the patterns that the picture is about: other models may be mined meanwhile."""
@@ -182,16 +173,13 @@ class Board:
         keys = {pattern.model.key: pattern.pattern_key for pattern in self.catalog().patterns}
         return ("picture", request, tuple(keys.get(model) for model in request.models))
 
-    def _draw(self, request: Request) -> Picture | Failure:
+    def _draw(self, request: Request) -> Picture:
         known = set(self.catalog().keys)
-        try:
-            for model in request.models:
-                if model not in known:
-                    self.source.database.load_pattern(model, with_tensors=False)  # Raises, naming near misses.
-            view = make_view(self.source, request.kind, request.models, tensor=request.tensor or None)
-            return Picture(view=view, figure=request.figure_kind.page(view))
-        except DnaZooError as error:
-            return Failure(message=error.message, hint=error.hint)
+        for model in request.models:
+            if model not in known:
+                self.source.database.load_pattern(model, with_tensors=False)  # Raises, naming near misses.
+        view = make_view(self.source, request.kind, request.models, tensor=request.tensor or None)
+        return Picture(view=view, figure=request.figure_kind.page(view))
 
     def _once(self, what: str, find: Callable[[], T], *key: Hashable) -> T:
         """What `find` gives for the database as it is, found by one thread alone."""
@@ -211,3 +199,11 @@ class Board:
                 while len(self._kept) > MOST_KEPT:
                     self._kept.popitem(last=False)
             return found
+
+
+def _or_failure(find: Callable[[], T]) -> T | Failure:
+    """What it finds, or why there is nothing."""
+    try:
+        return find()
+    except DnaZooError as error:
+        return Failure(message=error.message, hint=error.hint)

@@ -9,11 +9,10 @@ from dna_zoo.text import printable
 from explorer.dashboard.board import Board
 from explorer.dashboard.numbers import count, duration
 from patterndb.records import RunModelRecord, RunRecord
+from patterndb.runs.remaining import STAGES
 
 __all__ = ["draw_progress", "stage_of"]
 
-STAGES = ("fetch", "extract", "order", "fit", "analyse", "persist")
-"""In the order of the chain; a model is in the one after the last that is done."""
 MOST_SHOWN = 8
 
 
@@ -51,7 +50,7 @@ def _line(model: RunModelRecord) -> html.Li:
 
 
 def stage_of(model: RunModelRecord) -> str:
-    """The stage that a pending model is in."""
+    """The stage that a pending model is in: the one after the last that is done."""
     done = {stage.stage for stage in model.stages if stage.status == "done"}
     following = [stage for stage in STAGES if stage not in done]
     number = len(STAGES) - len(following)

@@ -27,6 +27,9 @@ class Measured:
     q: float | None
 
 
+OF_STATISTIC = ("name", "null", "value", "null_mean", "z", "p")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """One statistic over several models."""
@@ -43,19 +46,10 @@ class Summary:
 def measured_rows(statistics: Mapping[str, Sequence[Statistic]]) -> tuple[Measured, ...]:
     """- `statistics`: by model key."""
     return tuple(
-        Measured(
-            model=key,
-            name=each.name,
-            null=each.null,
-            value=each.value,
-            null_mean=each.null_mean,
-            z=each.z,
-            p=each.p,
-            q=q,
-        )
+        Measured(model=key, q=q, **{name: getattr(each, name) for name in OF_STATISTIC})
         for key in sorted(statistics)
         for each, q in zip(statistics[key], q_values([one.p for one in statistics[key]]), strict=True)
-    )  # fmt: skip
+    )
 
 
 def summarise(rows: Iterable[Measured]) -> list[Summary]:

@@ -15,12 +15,11 @@ from dash import dcc, html
 from dna_zoo.text import printable
 from explorer.dashboard.numbers import cell_text, count, is_missing
 from explorer.dashboard.state import State
+from patterndb.exports.files import csv_text
 
 __all__ = ["PAGE_ROWS", "Column", "Table", "as_csv", "draw_table"]
 
 PAGE_ROWS = 25
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for a formula."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +173,4 @@ def as_csv(table: Table, state: State) -> str:
 def _safe(value: Any) -> Any:
     if is_missing(value):
         return ""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return csv_text(value)

@@ -21,7 +21,7 @@ from patterndb.exports.latex import TEXT_WIDTH, latex_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SUFFIXES", "as_csv", "require_format", "require_writable", "write_pieces", "write_table"]
+__all__ = ["SUFFIXES", "as_csv", "csv_text", "require_format", "require_writable", "write_pieces", "write_table"]
 
 
 def require_format(path: Path) -> None:
@@ -112,11 +112,11 @@ def as_csv(frame: "pd.DataFrame", *, header: bool = True) -> str:
     """The frame as CSV, in which no text is a formula or has a line break."""
     safe = frame.copy()
     for name in safe.select_dtypes(include=["object", "string"]):
-        safe[name] = safe[name].map(_csv_text)
+        safe[name] = safe[name].map(csv_text)
     return safe.to_csv(index=False, header=header, lineterminator="\n")
 
 
-def _csv_text(value: Any) -> Any:
+def csv_text(value: Any) -> Any:
     """The text on one line, and no formula (OWASP, CSV injection); anything else as it is."""
     if not isinstance(value, str):
         return value
