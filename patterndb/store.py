@@ -39,8 +39,11 @@ class PatternDatabase(NeighbourStore, ExportStore, ModelStore, NeedStore, RunSto
     @survives_restarts
     def _make_ready(self, create: bool) -> None:
         """See to the schema. A migration is one transaction: one that was broken off has done nothing."""
-        if create:
-            schema.prepare(self._engine)
-        else:
+        is_empty = create and self.path is not None and not self.path.exists()
+        if not is_empty:
             with self._reading() as connection:
-                schema.require_head(connection)
+                is_empty = create and schema.is_empty(connection)
+                if not is_empty:
+                    schema.require_head(connection)
+        if is_empty:
+            schema.create(self._engine.url)

@@ -6,20 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, Engine, inspect, text
+from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from dna_zoo.errors import DnaZooError, SchemaVersionError, StoreError
+from dna_zoo.errors import SchemaVersionError, StoreError
 from patterndb.connection.engine import (
     IMMEDIATE,
-    UNREADABLE,
     Transactions,
-    file_of,
     make_engine,
     masked,
     parse_url,
     translate,
-    unreadable,
 )
 from patterndb.neighbours.vectors import PREFIX
 
@@ -30,11 +27,12 @@ __all__ = [
     "AUTOGENERATE_PLUGINS",
     "alembic_config",
     "check",
+    "create",
     "current",
     "head",
+    "is_empty",
     "migration_connection",
     "migrations_path",
-    "prepare",
     "require_head",
     "upgrade",
 ]
@@ -82,8 +80,7 @@ def upgrade(url: str) -> str:
 
     All migrations happen in one transaction: a process killed in the middle leaves the old schema.
     """
-    with migration_connection(parse_url(url)) as connection:
-        _migrate(connection)
+    create(parse_url(url))
     return head()
 
 
@@ -112,28 +109,15 @@ def check(url: str) -> tuple[str, ...]:
     return tuple(str(difference) for difference in differences) + broken
 
 
-def prepare(engine: Engine) -> None:
-    """Make sure that `engine`'s database has this version's schema: an empty one, or none at all, is given it.
+def is_empty(connection: Connection) -> bool:
+    """Whether there is nothing in the database, of whoever."""
+    return _read_revision(connection) is None and not inspect(connection).get_table_names()
 
-    Any other revision raises `SchemaVersionError`.
-    """
-    path = file_of(engine.url)
-    is_empty = path is not None and not path.exists()
-    if not is_empty:
-        try:
-            with engine.connect() as connection:
-                is_empty = _read_revision(connection) is None and not inspect(connection).get_table_names()
-                if not is_empty:
-                    require_head(connection)
-        except SQLAlchemyError as error:
-            raise translate(error, engine.url) from error
-        except UNREADABLE as error:
-            if path is None or isinstance(error, DnaZooError):
-                raise
-            raise unreadable(error, engine.url) from error
-    if is_empty:
-        with migration_connection(engine.url) as connection:
-            _migrate(connection)
+
+def create(url: URL) -> None:
+    """Give an empty database, or none at all, this version's schema; bring an older one to it."""
+    with migration_connection(url) as connection:
+        _migrate(connection)
 
 
 def _require_known(revision: str, url: URL) -> None:
