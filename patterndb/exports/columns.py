@@ -16,7 +16,6 @@ __all__ = [
     "TABLES",
     "WITH_STATISTICS",
     "Column",
-    "column_meaning",
     "require_columns",
     "require_table",
 ]
@@ -164,16 +163,6 @@ PAPER_COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 MOST_NAMED = 12
 """Columns that an error names; a table with statistics has hundreds."""
-
-
-def column_meaning(table: str, column: str) -> str:
-    """What the column means; raises `KeyError` for one that nobody has written down."""
-    meanings = COLUMN_MEANINGS[table]
-    if column in meanings:
-        return meanings[column]
-    _, dot, suffix = column.rpartition(".")
-    key = f"<statistic>{dot}{suffix}"
-    return meanings[key] if key in meanings else meanings["<statistic>"]
 
 
 def require_table(table: str) -> None:
