@@ -53,90 +53,34 @@ class FigureKind:
         return found
 
 
+_ROWS: tuple[tuple[str, Subject, str], ...] = (
+    (
+        "spectrum",
+        "tensor",
+        "the cosine transform in canonical and in file order, by frequency, with peaks above the null",
+    ),
+    (
+        "singular-values",
+        "tensor",
+        "singular values beside Marchenko-Pastur's law, a null, and the power law of the tail",
+    ),
+    ("reconstruction", "tensor", "a matrix as its DNA says it, in nine panels, beside SVD, means and the null"),
+    ("similarity", "models", "distances of models by weights and by kind, in the order of their tree"),
+    ("tree", "models", "the tree that the distances make, with what is declared of each model"),
+    ("gain", "models", "gain over the null by role and depth"),
+    ("rate", "model", "what a DNA holds for its bits, beside SVD, the DCT, the null and the bound"),
+    ("training", "model", "training curves of the fit beside those of its null"),
+    ("class-scores", "models", "how well each class fits each model"),
+    ("questions", "models", "what the labels of models have to do with their weights: effects with intervals"),
+    ("matrix", "tensor", "a matrix in file and canonical order, beside its null, its DNA and what the DNA leaves"),
+    ("frequencies", "tensor", "what the DNA oscillates with, and how much of each frequency is in the weights"),
+    ("layer-spectra", "model", "energy in eight bands of frequency over the null, for every matrix by role and layer"),
+    ("manifold", "model", "weights by row, column and depth in space, canonical order beside file order"),
+    ("tensor-map", "models", "matrices that have like statistics near each other, with trustworthiness and its null"),
+    ("model-map", "models", "models that have like statistics near each other, with trustworthiness and its null"),
+)
 KINDS: Mapping[str, FigureKind] = {
-    kind.name: kind
-    for kind in (
-        FigureKind(
-            name="spectrum",
-            subject="tensor",
-            summary="the cosine transform in canonical and in file order, by frequency, with peaks above the null",
-        ),
-        FigureKind(
-            name="singular-values",
-            subject="tensor",
-            summary="singular values beside Marchenko-Pastur's law, a null, and the power law of the tail",
-        ),
-        FigureKind(
-            name="reconstruction",
-            subject="tensor",
-            summary="a matrix as its DNA says it, in nine panels, beside SVD, means and the null",
-        ),
-        FigureKind(
-            name="similarity",
-            subject="models",
-            summary="distances of models by weights and by kind, in the order of their tree",
-        ),
-        FigureKind(
-            name="tree",
-            subject="models",
-            summary="the tree that the distances make, with what is declared of each model",
-        ),
-        FigureKind(
-            name="gain",
-            subject="models",
-            summary="gain over the null by role and depth",
-        ),
-        FigureKind(
-            name="rate",
-            subject="model",
-            summary="what a DNA holds for its bits, beside SVD, the DCT, the null and the bound",
-        ),
-        FigureKind(
-            name="training",
-            subject="model",
-            summary="training curves of the fit beside those of its null",
-        ),
-        FigureKind(
-            name="class-scores",
-            subject="models",
-            summary="how well each class fits each model",
-        ),
-        FigureKind(
-            name="questions",
-            subject="models",
-            summary="what the labels of models have to do with their weights: effects with intervals",
-        ),
-        FigureKind(
-            name="matrix",
-            subject="tensor",
-            summary="a matrix in file and canonical order, beside its null, its DNA and what the DNA leaves",
-        ),
-        FigureKind(
-            name="frequencies",
-            subject="tensor",
-            summary="what the DNA oscillates with, and how much of each frequency is in the weights",
-        ),
-        FigureKind(
-            name="layer-spectra",
-            subject="model",
-            summary="energy in eight bands of frequency over the null, for every matrix by role and layer",
-        ),
-        FigureKind(
-            name="manifold",
-            subject="model",
-            summary="weights by row, column and depth in space, canonical order beside file order",
-        ),
-        FigureKind(
-            name="tensor-map",
-            subject="models",
-            summary="matrices that have like statistics near each other, with trustworthiness and its null",
-        ),
-        FigureKind(
-            name="model-map",
-            subject="models",
-            summary="models that have like statistics near each other, with trustworthiness and its null",
-        ),
-    )
+    name: FigureKind(name=name, subject=subject, summary=summary) for name, subject, summary in _ROWS
 }
 
 
