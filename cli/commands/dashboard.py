@@ -1,8 +1,7 @@
 """`dna-zoo dashboard`: a page on this machine that shows the database, or one view of it as a file."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,24 +9,13 @@ from cli.options import flag
 from cli.output import Output
 from cli.session import session_of
 
-if TYPE_CHECKING:
-    from explorer.style import ThemeName
-
-__all__ = ["EXAMPLES", "Theme", "dashboard"]
+__all__ = ["EXAMPLES", "dashboard"]
 
 EXAMPLES = (
     "dna-zoo dashboard",
     "dna-zoo dashboard --port 0 --open",
     "dna-zoo dashboard --export models.html --state 'tab=models&model=minilm-l6'",
 )
-
-
-class Theme(StrEnum):
-    """Colours of the page."""
-
-    AUTO = "auto"
-    LIGHT = "light"
-    DARK = "dark"
 
 
 def dashboard(
@@ -49,7 +37,9 @@ def dashboard(
             help="View to begin with, or to write: what stands after # in the page's address.",
         ),
     ] = "",
-    theme: Annotated[Theme | None, typer.Option("--theme", help="Colours; default: the browser's.")] = None,
+    theme: Annotated[
+        Literal["auto", "light", "dark"] | None, typer.Option("--theme", help="Colours; default: the browser's.")
+    ] = None,
     force: Annotated[bool, flag("--force", help="Replace the file of `--export` if it is there.")] = False,
 ) -> None:
     """Show the database in a page that only this machine can see, and that changes nothing; Ctrl-C ends it."""
@@ -64,12 +54,11 @@ def dashboard(
     output = session.output()
     begin = state.partition("#")[2] or state
     if theme is not None:
-        begin += f"&theme={theme.value}"
+        begin += f"&theme={theme}"
     with session.database() as database:
         source = Source(database=database, home=session.home)
         if export is not None:
-            chosen = None if theme in (None, Theme.AUTO) else cast("ThemeName", str(theme))
-            save_dashboard(source, export, state=begin, theme=chosen, force=force)
+            save_dashboard(source, export, state=begin, theme=None if theme == "auto" else theme, force=force)
             output.note(f"Wrote {export}.")
             return
         serve_dashboard(

@@ -1,8 +1,7 @@
 """`dna-zoo similar`: the models nearest to one."""
 
 from collections.abc import Iterable
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import RenderableType
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from patterndb.store import PatternDatabase
     from pipeline.lineage import Lineage
 
-__all__ = ["EXAMPLES", "Criterion", "similar"]
+__all__ = ["EXAMPLES", "similar"]
 
 EXAMPLES = (
     "dna-zoo similar minilm-l6",
@@ -30,25 +29,17 @@ EXAMPLES = (
 )
 
 
-class Criterion(StrEnum):
-    """What models are ranked by."""
-
-    WEIGHTS = "weights"
-    KIND = "kind"
-    LINEAGE = "lineage"
-
-
 def similar(
     context: typer.Context,
     key: ModelArgument,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, metavar="N", help="How many models to show.")] = 5,
     by: Annotated[
-        Criterion,
+        Literal["weights", "kind", "lineage"],
         typer.Option(
             "--by",
             help="Weights: relatives, then those of a kind. Kind: whoever's weights. Lineage: a test on weights.",
         ),
-    ] = Criterion.WEIGHTS,
+    ] = "weights",
     shortlist: Annotated[
         int,
         typer.Option(
@@ -65,10 +56,10 @@ def similar(
     output = session.output(output_format)
     relatives: list[tuple[Neighbour, Lineage]] = []
     with session.database() as database:
-        count = shortlist if by is Criterion.LINEAGE else top_k
-        neighbours = database.get_similar_models(key, count, by="kind" if by is Criterion.KIND else "weights")
+        count = shortlist if by == "lineage" else top_k
+        neighbours = database.get_similar_models(key, count, by="kind" if by == "kind" else "weights")
         partial = database.partial_models()
-        if by is Criterion.LINEAGE:
+        if by == "lineage":
             relatives = _ranked(key, neighbours, database, session)[:top_k]
             neighbours = tuple(neighbour for neighbour, _ in relatives)
         shown = [key, *(neighbour.model for neighbour in neighbours)]
