@@ -5,11 +5,13 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from cli.documents import differences_document
 from cli.numbers import UNKNOWN
+from cli.output import Output
 from cli.tables import Column, Columns, escaped, table_of
 from patterndb.runs.differences import KINDS, Difference, Differences
 
-__all__ = ["draw_differences"]
+__all__ = ["show_differences"]
 
 MOST_ROWS = 40
 """Rows that are shown; JSON has all."""
@@ -23,7 +25,16 @@ COLUMNS: Columns[Difference] = (
 )
 
 
-def draw_differences(found: Differences) -> Iterator[RenderableType]:
+def show_differences(found: Differences, output: Output) -> None:
+    """Print them."""
+    output.result(
+        lambda: differences_document(found),
+        bare=(f"{each.model} {each.kind} {each.where} {each.name}" for each in found.found),
+        draw=lambda: _draw(found),
+    )
+
+
+def _draw(found: Differences) -> Iterator[RenderableType]:
     """How many of each kind, then the differences themselves: those of whole models first."""
     yield f"A [bold cyan]{escaped(found.a)}[/bold cyan]   B [bold cyan]{escaped(found.b)}[/bold cyan]"
     for side, only in (("A", found.only_a), ("B", found.only_b)):

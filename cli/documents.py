@@ -302,14 +302,12 @@ def tune_document(found: "TuneResult", best: int | None, command: str | None) ->
 def library_document(found: "SharedPattern") -> Document:
     """`library list`: one pattern in short."""
     return {
-        "name": found.name,
-        "selection": found.selection,
+        **_fields(found, ("name", "selection")),
         "lineages": len(found.lineages),
         "parts": len(found.parts),
         "tested": len(found.tested),
         "explaining": len(found.holding),
-        "verdict": found.verdict,
-        "combined": found.combined,
+        **_fields(found, ("verdict", "combined")),
     }
 
 
@@ -317,18 +315,13 @@ def shared_pattern_document(found: "SharedPattern") -> Document:
     """`library show`: one pattern and all its parts."""
     return {
         **library_document(found),
-        "lineages": found.lineages,
-        "left_out": found.left_out,
+        **_fields(found, ("lineages", "left_out")),
         "draws": found.num_draws,
         "parts": [
             {
-                "subject": key.subject,
-                "term": key.term,
+                **key._asdict(),
                 "lineages": part.lineages,
-                "explained": part.evidence and part.evidence.explained,
-                "null": part.evidence and part.evidence.null,
-                "p": part.evidence and part.evidence.p,
-                "q": part.evidence and part.evidence.q,
+                **_fields(part.evidence, ("explained", "null", "p", "q")),
                 "used": part.is_used,
             }
             for key, part in found.parts.items()
@@ -341,11 +334,8 @@ def combination_document(found: "Combination", out: Path | None) -> Document:
     match = found.alignment.match
     rows = zip(found.aligned.shares, found.aligned.scores, found.unaligned.scores, strict=True)
     return {
-        "a": found.a,
-        "b": found.b,
-        "share": found.share,
-        "loss": found.score.loss,
-        "accuracy": found.score.accuracy,
+        **_fields(found, ("a", "b", "share")),
+        **_fields(found.score, ("loss", "accuracy")),
         "task": found.task.name,
         "groups": len(found.alignment.groups),
         "cosine": match.after,
@@ -355,8 +345,7 @@ def combination_document(found: "Combination", out: Path | None) -> Document:
         "line": [
             {
                 "share": share,
-                "loss": one.loss,
-                "accuracy": one.accuracy,
+                **_fields(one, ("loss", "accuracy")),
                 "loss_unaligned": two.loss,
                 "accuracy_unaligned": two.accuracy,
             }
@@ -370,8 +359,7 @@ def transplant_document(found: "Transplant", out: Path) -> Document:
     """`transplant`."""
     match = None if found.alignment is None else found.alignment.match
     return {
-        "donor": found.donor,
-        "host": found.host,
+        **_fields(found, ("donor", "host")),
         "layers": [{"donor": one, "host": other} for one, other in found.pairs],
         "task": found.task.name,
         "steps": found.steps,

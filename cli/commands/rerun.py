@@ -6,8 +6,7 @@ import typer
 
 from cli import errors
 from cli.completion import run_names
-from cli.differences import draw_differences
-from cli.documents import differences_document
+from cli.differences import show_differences
 from cli.options import FormatOption, OfflineOption, ToleranceOption
 from cli.output import Format
 from cli.progress import progress
@@ -41,9 +40,5 @@ def rerun(
         record = database.run(run)
         with progress(session.verbosity) as on_event:
             found = repeat(record, database=database, home=session.home, on_event=on_event, tolerance=tolerance)
-    output.result(
-        lambda: differences_document(found),
-        bare=(f"{each.model} {each.kind} {each.where} {each.name}" for each in found.found),
-        draw=lambda: draw_differences(found),
-    )
+    show_differences(found, output)
     return errors.DONE if found.are_equal else errors.FAILED

@@ -10,8 +10,8 @@ from rich.console import RenderableType
 
 from cli import errors
 from cli.completion import run_names
-from cli.differences import draw_differences
-from cli.documents import differences_document, run_document
+from cli.differences import show_differences
+from cli.documents import run_document
 from cli.numbers import UNKNOWN, duration, moment
 from cli.options import FormatOption, ToleranceOption, flag
 from cli.output import Format, Output
@@ -121,11 +121,7 @@ def _compare(database: "PatternDatabase", a: str, b: str, tolerance: float, outp
         lambda key: database.load_pattern(key, run=two.run),
         tolerance=tolerance,
     )
-    output.result(
-        lambda: differences_document(found),
-        bare=(f"{each.model} {each.kind} {each.where} {each.name}" for each in found.found),
-        draw=lambda: draw_differences(found),
-    )
+    show_differences(found, output)
     return errors.DONE
 
 
