@@ -14,9 +14,8 @@ from patterndb.records import PatternRecord, TensorRecord
 from patterndb.store import PatternDatabase
 from pipeline.dna.dna import Dna, DnaTensor
 from pipeline.dna.mined import mined_dna
-from pipeline.fit.prepare import ordinals_of
 from pipeline.lineage.mined import find_weights
-from pipeline.nulls import NULLS, NullKind, Place, null_rng
+from pipeline.nulls import NULLS, NullKind, Place, null_rng, ordinals_of
 from pipeline.order import CanonicalOrder, canonicalise, seriate_tensor
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import Role, TensorSpec

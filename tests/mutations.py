@@ -139,7 +139,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the null of a fit is the tensor itself",
         "pipeline/fit/prepare.py",
-        "return DRAWN_BY[kind](matrix, rng)",
+        "return DRAWN_BY[kind](matrix, null_rng(kind, draw, seed=seed, **place_of(spec, ordinal)))",
         "return matrix",
         _FIT,
     ),

@@ -48,7 +48,7 @@ ROOMS = {
     "persist": set(),
     "stage_keys": {"weights", "fit", "analyse"},
     "chain": {"fetch", "weights", "fit", "dna", "analyse", "persist", "stage_keys"},
-    "runs": {"fetch", "weights", "fit", "chain", "stage_keys"},
+    "runs": {"fetch", "weights", "fit", "persist", "chain", "stage_keys"},
     **{name: set() for name in SHARED},
 }
 """Room (a package or module of `pipeline`) -> rooms that it may import beside `SHARED`."""

@@ -336,7 +336,7 @@ def _from_nvfp4(
 ) -> Array:
     """code (block's scale) (scale of all); compressed-tensors stores one over the latter, and divides by it."""
     packed, blocks = np.moveaxis(codes, axis, -1), np.moveaxis(scales, axis, -1)
-    values = FP4[np.stack([packed & 15, packed >> 4], axis=-1)].reshape(*blocks.shape, NV_BLOCK)
+    values: Array = FP4[np.stack([packed & 15, packed >> 4], axis=-1)].reshape(*blocks.shape, NV_BLOCK)
     of_all = whole.reshape(() if whole.size == 1 else (-1, 1, 1)).astype(np.float32)
     values = values * (blocks / of_all if divides else blocks * of_all)[..., None]
     values = values.reshape(*packed.shape[:-1], -1) * (1 if gains is None else gains)
