@@ -69,9 +69,9 @@ class StoredModel:
     def tensor(self, name: str) -> torch.Tensor:
         """The values in the shape and the number format of the file; a tensor of its own."""
         tensor = self.tensors[name]
+        whole = torch.from_numpy(np.array(tensor.exact())).reshape(tensor.header.shape)
         if tensor.header.dtype not in FLOATING:
-            return torch.from_numpy(np.array(tensor.array())).reshape(tensor.header.shape)
-        whole = torch.from_numpy(np.array(tensor.array(), dtype=np.float32)).reshape(tensor.header.shape)
+            return whole
         whole = whole.to(self.type_of(name))
         for layout, source in self.parts.get(name, ()):
             if source in self.matrices:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors.torch import save_file
@@ -20,9 +20,12 @@ BESIDE = (
     "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model", "chat_template*",
     "preprocessor_config.json", "processor_config.json", "image_processor*.json", "feature_extractor*.json",
     "video_preprocessor_config.json", "normalizer.json", "generation_config.json", "modules.json",
-    "config_sentence_transformers.json", "sentence_bert_config.json", "1_Pooling/config.json",
+    "config_sentence_transformers.json", "sentence_bert_config.json",
 )  # fmt: skip
 """Files beside the weights that make inputs or outputs of the model, by their patterns. None of them is code."""
+MODULES = "modules.json"
+"""Of sentence-transformers: what comes behind the transformer, each in a folder of its own."""
+OF_A_MODULE = ("config.json", "*.safetensors", "*.bin")
 QUANTISED = ("quantization_config", "compression_config")
 
 
@@ -61,13 +64,28 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def copy_beside(source: Path, folder: Path) -> None:
-    """Copy the files that make inputs and outputs, links followed."""
-    for pattern in BESIDE:
-        for found in sorted(source.glob(pattern)):
-            if found.is_file() and not found.name.endswith((".safetensors", ".bin", ".py")):
-                target = folder / found.relative_to(source)
-                target.parent.mkdir(exist_ok=True)
-                shutil.copyfile(found, target)
+    """Copy the files that make inputs and outputs, links followed, and the modules behind a transformer."""
+    beside = {found for pattern in BESIDE for found in source.glob(pattern)}
+    plain = {found for found in beside if not found.name.endswith((".safetensors", ".bin", ".py"))}
+    modules = {found for module in _modules(source) for pattern in OF_A_MODULE for found in module.glob(pattern)}
+    for found in sorted(plain | modules):
+        if found.is_file():
+            target = folder / found.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found, target)
+
+
+def _modules(source: Path) -> Iterator[Path]:
+    """The folders of the modules that are not the transformer itself, as far as they lie in this folder."""
+    try:
+        entries = json.loads((source / MODULES).read_bytes())
+        named = [str(entry["path"]) for entry in entries]
+    except (OSError, ValueError, TypeError, LookupError):
+        return
+    for name in named:
+        path = PurePosixPath(name)
+        if path.parts and not path.is_absolute() and ".." not in path.parts:
+            yield source / path
 
 
 def _write_weights(folder: Path, model: StoredModel) -> None:

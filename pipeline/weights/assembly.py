@@ -24,7 +24,7 @@ class TensorFile(Protocol):
 
     def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]: ...
 
-    def array(self, header: TensorHeader) -> Array: ...
+    def array(self, header: TensorHeader, *, exact: bool = False) -> Array: ...
 
     def entry(self, header: TensorHeader, index: int) -> Array: ...
 
@@ -50,6 +50,10 @@ class StoredTensor:
     def array(self) -> Array:
         """All values in the tensor's shape: float32, or the integers that are stored."""
         return self.file.array(self.header) if self.index is None else self.file.entry(self.header, self.index)
+
+    def exact(self) -> Array:
+        """As `array` of the whole, but float64 where that is stored: all that a copy of it has to hold."""
+        return self.file.array(self.header, exact=True)
 
     def chunks(self, size: int) -> Iterator[Float32]:
         """The values as float32, flat and in order, `size` at a time; not to be written to."""
@@ -79,6 +83,10 @@ class DerivedTensor:
     def array(self) -> Float32:
         values = np.asarray(self.make(*(part.array() for part in self.parts)), dtype=np.float32)
         return values.reshape(self.header.shape)
+
+    def exact(self) -> Float32:
+        """As `array`: what is computed is float32."""
+        return self.array()
 
     def chunks(self, size: int) -> Iterator[Float32]:
         flat = np.ascontiguousarray(self.array()).reshape(-1)

@@ -38,8 +38,9 @@ class GgufFile:
         self.schemes = {name: f"gguf {kind.lower()}" for name, kind in kinds.items() if kind not in _PLAIN}
         """Of the tensors that are quantised."""
 
-    def array(self, header: TensorHeader) -> Array:
-        """All values in the header's shape, float32."""
+    def array(self, header: TensorHeader, *, exact: bool = False) -> Array:
+        """All values in the header's shape, float32, also where `exact` ones are asked for: quantised values are no
+        plain numbers, and no model is written of such a file."""
         return self._dequantised(header, self._tensors[header.name].data).reshape(header.shape)
 
     def entry(self, header: TensorHeader, index: int) -> Array:

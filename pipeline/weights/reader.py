@@ -92,8 +92,8 @@ class _Renamed:
     def chunks(self, header: TensorHeader, size: int) -> Iterator[Float32]:
         return self.file.chunks(replace(header, name=self.name), size)
 
-    def array(self, header: TensorHeader) -> Array:
-        return self.file.array(replace(header, name=self.name))
+    def array(self, header: TensorHeader, *, exact: bool = False) -> Array:
+        return self.file.array(replace(header, name=self.name), exact=exact)
 
     def entry(self, header: TensorHeader, index: int) -> Array:
         return self.file.entry(replace(header, name=self.name), index)

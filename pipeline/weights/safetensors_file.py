@@ -72,12 +72,16 @@ class SafetensorsFile:
             raise self._damaged(f"{name!r} has the shape {list(shape)}")
         return TensorHeader(name=name, shape=shape, dtype=entry["dtype"])
 
-    def array(self, header: TensorHeader) -> Array:
-        """All values in the header's shape: integers as they are stored, all else as float32."""
-        if header.dtype in FLOATING:
+    def array(self, header: TensorHeader, *, exact: bool = False) -> Array:
+        """All values in the header's shape: integers as they are stored, all else as float32.
+
+        - `exact`: float64 stays as it is stored, too.
+        """
+        if header.dtype in FLOATING and not (exact and header.dtype == "F64"):
             parts = [*self.chunks(header, max(prod(header.shape), 1))]
             return np.concatenate([np.empty(0, np.float32), *parts]).reshape(header.shape)
-        (stored,) = self._stored(header, max(prod(header.shape), 1)) if prod(header.shape) else (np.empty(0),)
+        size, dtype = prod(header.shape), np.dtype(_STORED[header.dtype])
+        (stored,) = self._stored(header, size) if size else (np.empty(0, dtype),)
         return stored.reshape(header.shape)
 
     def entry(self, header: TensorHeader, index: int) -> Array:

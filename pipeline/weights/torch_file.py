@@ -64,10 +64,14 @@ class TorchFile:
         self.shared = _shared(self._tensors)
         """Name -> first name with the same storage, shape and strides."""
 
-    def array(self, header: TensorHeader) -> Array:
-        """All values in the header's shape: integers as they are stored, all else as float32; not to be written to."""
+    def array(self, header: TensorHeader, *, exact: bool = False) -> Array:
+        """All values in the header's shape: integers as they are stored, all else as float32; not to be written to.
+
+        - `exact`: float64 stays as it is stored, too.
+        """
         tensor = self._dense(header)
-        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+        is_kept = not tensor.is_floating_point() or (exact and header.dtype == "F64")
+        return np.asarray((tensor if is_kept else tensor.float()).numpy())
 
     def entry(self, header: TensorHeader, index: int) -> Array:
         """One entry along the first axis of the header's shape, as `array` gives them."""
