@@ -19,7 +19,17 @@ from zoo.config import text_in
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Builder", "Kind", "Loaded", "kind_of", "open_model", "quiet", "read_config", "require_transformers"]
+__all__ = [
+    "Builder",
+    "Kind",
+    "Loaded",
+    "first_line",
+    "kind_of",
+    "open_model",
+    "quiet",
+    "read_config",
+    "require_transformers",
+]
 
 Kind = Literal["encoder", "masked-lm", "decoder", "classifier", "seq2seq"]
 """What a model gives, and so what is compared: vectors, predictions of masked tokens, of next tokens, labels, or next
@@ -68,7 +78,7 @@ class Builder:
                     None, config=self.config, state_dict=tensors, output_loading_info=True, dtype=torch.float32
                 )
             except Exception as error:
-                raise self._refusal(_first_line(error)) from error
+                raise self._refusal(first_line(error)) from error
         lost = {name for name in info["missing_keys"] if not name.endswith(("position_ids", "token_type_ids"))}
         if len(lost) >= len(list(model.parameters())) / 2:
             raise self._refusal("its class does not know the names of the tensors")
@@ -80,7 +90,7 @@ class Builder:
         try:
             model = self.model_class(self.config)
         except Exception as error:
-            raise self._refusal(_first_line(error)) from error
+            raise self._refusal(first_line(error)) from error
         found: PreTrainedModel = model.eval()
         return found
 
@@ -100,7 +110,7 @@ class Builder:
                     dtype=torch.float32,
                 )
             except Exception as error:
-                raise self._refusal(_first_line(error)) from error
+                raise self._refusal(first_line(error)) from error
         if missing := [*report["missing_keys"], *report["mismatched_keys"]]:
             raise UnbuildableModelError(
                 f"The weights of {self.key!r} lack {len(missing)} tensors of its class, {missing[0]!r} among them.",
@@ -155,7 +165,8 @@ def read_config(source: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception of others says, in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
 

@@ -9,7 +9,7 @@
 
 The vector of an input is the mean over its tokens (positions, patches) of the last hidden state. KL is from the
 original to the other model, in nats a prediction. Predictions are compared at `MOST_VALUES` logits at most, at
-positions that are evenly spread over the inputs.
+positions that are evenly spread over the inputs; padding is never one.
 """
 
 import math
@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dna_zoo.errors import UnbuildableModelError
 from library.evaluate.inputs import Batch, Inputs
 from library.evaluate.measures import agreement, cosine, divergence, linear_cka, rank_correlation
-from library.models import Kind, kind_of
+from library.models import Kind, first_line, kind_of
 
 __all__ = ["Behaviour", "compare", "run"]
 
@@ -48,12 +49,12 @@ class Behaviour:
 
 @torch.no_grad()
 def run(model: Any, inputs: Inputs) -> Behaviour:
-    """Run the model on all inputs."""
+    """Run the model on all inputs. Raises `UnbuildableModelError` for one that does not run on these alone."""
     kind = kind_of(model)
     vectors, logits, losses = [], [], []
     every = _stride(model, inputs)
     for batch in inputs.batches:
-        output = model(**batch.arguments, output_hidden_states=kind in ("encoder", "masked-lm"), return_dict=True)
+        output = _output(model, kind, batch, inputs.source)
         if kind in ("encoder", "masked-lm"):
             vectors.append(_pooled(_last_hidden(output), batch))
         if kind != "encoder":
@@ -67,6 +68,26 @@ def run(model: Any, inputs: Inputs) -> Behaviour:
         logits=torch.cat(logits) if logits else None,
     )
     return Behaviour(kind=kind, vectors=found.vectors, logits=found.logits, own=_own(found, losses, inputs))
+
+
+def _output(model: Any, kind: Kind, batch: Batch, source: str) -> Any:
+    """What the model gives for a batch, with all that is read of it."""
+    try:
+        found = model(**batch.arguments, output_hidden_states=kind in ("encoder", "masked-lm"), return_dict=True)
+    # Whatever code of transformers does on arguments that are not all it needs, or on tokens that it has no rows for.
+    except Exception as error:
+        raise _refusal(model, source, first_line(error)) from error
+    wanted = ("logits",) if kind != "encoder" else ("last_hidden_state", "hidden_states")
+    if all(getattr(found, name, None) is None for name in wanted):
+        raise _refusal(model, source, f"it gives no {' and no '.join(wanted)}")
+    return found
+
+
+def _refusal(model: Any, source: str, reason: str) -> UnbuildableModelError:
+    return UnbuildableModelError(
+        f"{type(model).__name__} cannot be run on {source} ({reason}).",
+        hint="Evaluate a model that takes texts, pictures or sounds alone, with the tokenizer it was trained with.",
+    )
 
 
 def _own(found: Behaviour, losses: list[Tensor], inputs: Inputs) -> dict[str, float]:
@@ -117,9 +138,10 @@ def _pooled(hidden: Tensor, batch: Batch) -> Tensor:
 
 def _predictions(kind: Kind, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
     """The predictions that count (P, V), and what they should be, where that is known."""
-    targets = batch.targets
+    targets, mask = batch.targets, batch.arguments.get("attention_mask")
     if targets is None:
-        return logits.flatten(0, -2), None
+        has_padding = mask is not None and mask.shape == logits.shape[:-1]
+        return logits[mask == 1] if has_padding else logits.flatten(0, -2), None
     if kind == "decoder":
         logits, targets = logits[:, :-1], targets[:, 1:]
     counts = targets != IGNORED

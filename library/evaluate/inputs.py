@@ -121,6 +121,11 @@ def _batch(kind: Kind, tokens: Tensor, mask: Tensor, tokenizer: Any, generator: 
     if kind == "decoder":
         return Batch(arguments=arguments, targets=targets)
     if kind == "masked-lm":
+        if tokenizer.mask_token_id is None:
+            raise SettingsError(
+                "The tokenizer has no token that hides others, and the model predicts hidden ones.",
+                hint="Put the tokenizer that the model was trained with beside its weights.",
+            )
         hidden = (torch.rand(tokens.shape, generator=generator) < MASKED_SHARE) & (mask == 1)
         for special in tokenizer.all_special_ids:
             hidden &= tokens != special

@@ -7,12 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    CLIPConfig,
+    CLIPModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from dna_zoo.errors import SettingsError, UnbuildableModelError
 from library.evaluate.behaviour import compare, run
-from library.evaluate.choice import GivenInputs, choose_inputs
+from library.evaluate.choice import GivenInputs, choose_inputs, load_tokenizer
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
-from library.models import Builder, kind_of
+from library.evaluate.inputs import text_inputs
+from library.models import Builder, Kind, kind_of
 from library.rebuild.matrices import Request
 from library.rebuild.source import MinedModel
 from tests.support.rebuilding import SPECIMENS, mined
@@ -77,6 +86,36 @@ def test_padding_does_not_enter_a_vector(tmp_path: Path) -> None:
         assert found.vectors is not None
         vectors.append(found.vectors[0])
     assert torch.allclose(vectors[0], vectors[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "classifier"])
+def test_padding_is_no_prediction(kind: Kind) -> None:
+    """A token beside padding counts once, whatever the longest text is."""
+    sizes = {"vocab_size": 100, "num_labels": 3}
+    config = {
+        "seq2seq": T5Config(**sizes, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2),
+        "classifier": BertConfig(
+            **sizes, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+        ),
+    }[kind]
+    made = {"seq2seq": T5ForConditionalGeneration, "classifier": BertForTokenClassification}[kind](config).eval()
+    tokenizer = load_tokenizer(SPECIMENS / "bert-a")
+    texts = ["ab", "a longer text than that"]
+    found = run(made, text_inputs(kind, texts, tokenizer, longest=64, source="texts"))
+    assert found.kind == kind and found.logits is not None
+    assert len(found.logits) == sum(len(tokenizer(text)["input_ids"]) for text in texts)
+
+
+def test_a_model_that_needs_more_than_texts_is_refused() -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = CLIPConfig(
+        text_config={**sizes, "vocab_size": 300}, vision_config={**sizes, "image_size": 16, "patch_size": 8}
+    )
+    made = CLIPModel(config).eval()
+    inputs = choose_inputs(made, SPECIMENS / "bert-a", GivenInputs())
+    with pytest.raises(UnbuildableModelError, match="CLIPModel cannot be run on graded pairs") as caught:
+        run(made, inputs)
+    assert "takes texts, pictures or sounds alone" in caught.value.hint
 
 
 def test_every_code_has_at_most_the_bits_of_the_dna(found: Evaluation) -> None:
