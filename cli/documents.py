@@ -22,6 +22,7 @@ from patterndb.records import (
 from zoo.cards import ModelCard
 
 if TYPE_CHECKING:
+    from library.initialise import Initialisation
     from library.patterns.records import SharedPattern
     from library.surgery import Combination, Transplant
     from patterndb.comparison import Comparison
@@ -38,6 +39,7 @@ __all__ = [
     "combination_document",
     "comparison_document",
     "differences_document",
+    "initialisation_document",
     "library_document",
     "mine_document",
     "mine_plan_document",
@@ -326,6 +328,18 @@ def shared_pattern_document(found: "SharedPattern") -> Document:
             }
             for key, part in found.parts.items()
         ],
+    }
+
+
+def initialisation_document(found: "Initialisation", pattern: str, seed: int, folder: Path) -> Document:
+    """`init`."""
+    return {
+        "folder": str(folder.absolute()),
+        "pattern": pattern,
+        "seed": seed,
+        "tensors": [{"name": name, "terms": terms} for name, terms in found.terms.items()],
+        "untested": found.untested,
+        "default": found.default,
     }
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "OfflineOption",
     "QuietOption",
     "RunOption",
+    "SeedOption",
     "TextsOption",
     "TierOption",
     "ToleranceOption",
@@ -88,6 +89,9 @@ ToleranceOption = Annotated[
         callback=finite,
         help="How far apart two numbers may be, relatively, and still be the same.",
     ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=2**63 - 1, metavar="N", help="Random seed: the same gives the same bits.")
 ]
 OfflineOption = Annotated[bool, flag("--offline", help="Send no network requests: use the cache and the paths given.")]
 DatabaseOption = Annotated[

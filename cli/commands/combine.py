@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from cli.completion import mined_keys
 from cli.documents import combination_document
 from cli.numbers import fixed
-from cli.options import ForceOption, FormatOption, TextsOption, finite, flag
+from cli.options import ForceOption, FormatOption, SeedOption, TextsOption, finite, flag
 from cli.output import Format
 from cli.session import session_of
 from cli.surgery import opened
@@ -50,7 +50,7 @@ def combine(
         bool, flag("--no-rotations", help="Permute and flip dimensions within heads, do not rotate them.")
     ] = False,
     texts: TextsOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     force: ForceOption = False,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
@@ -64,6 +64,7 @@ def combine(
     from library.surgery.combination import CURVE, LINE
     from library.surgery.writing import write_model
 
+    out = None if out is None else out.expanduser()
     with ExitStack() as stack:
         folder = stack.enter_context(new_folder(out, force=force)) if out is not None else None
         first, second = opened(session, a, b)

@@ -10,11 +10,12 @@ from rich.console import RenderableType
 from cli.completion import mined_keys
 from cli.documents import library_document, shared_pattern_document
 from cli.numbers import UNKNOWN, count, fixed
-from cli.options import FormatOption, flag
-from cli.output import Format
+from cli.options import FormatOption, SeedOption, flag
+from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import session_of
 from cli.tables import Column, Columns, escaped, make_facts, table_of
+from dna_zoo.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from library.patterns.records import Key, Part, SharedPattern
@@ -26,6 +27,8 @@ EXAMPLES = (
     "dna-zoo library build mine --where modality=text,architecture=decoder",
     "dna-zoo library show text-encoder",
     "dna-zoo library combine text-encoder mine --weights 0.7 0.3 --name both",
+    "dna-zoo library export both both.safetensors",
+    "dna-zoo library import both.safetensors --name theirs",
 )
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the pattern in the library.")]
 ForceOption = Annotated[bool, flag("--force", help="Replace the pattern that has this name.")]
@@ -59,8 +62,9 @@ def build(
         ),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", min=1, metavar="N", help="Shuffled copies of each lineage.")] = 19,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     force: ForceOption = False,
+    output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Build a pattern from mined models, and test it on each lineage that is left out."""
     from dna_zoo.errors import SettingsError
@@ -85,7 +89,8 @@ def build(
             on_event=on_event,
         )  # fmt: skip
     shelf.save(found, replace=force)
-    output = session.output()
+    output = session.output(output_format)
+    _tell(found, output)
     output.note(f"{name}: {count(len(found.parts))} parts from {count(len(found.lineages))} lineages. {found.verdict}")
     output.hint(f"Next: dna-zoo library show {name}")
 
@@ -95,15 +100,20 @@ def list_(context: typer.Context, output_format: FormatOption = Format.TABLE) ->
     from library.patterns.store import Library
 
     session = session_of(context)
-    shelf = Library(session.home)
-    found = [shelf.load(name) for name in shelf.names]
-    session.output(output_format).result(
+    output, shelf = session.output(output_format), Library(session.home)
+    found = []
+    for name in shelf.names:
+        try:
+            found.append(shelf.load(name))
+        except DamagedFileError as error:  # It hides none of the others.
+            output.warning(f"{error.message} {error.hint}")
+    output.result(
         lambda: [library_document(each) for each in found],
-        bare=shelf.names,
+        bare=(each.name for each in found),
         draw=lambda: [table_of(found, PATTERNS)] if found else [],
     )
-    if not found:
-        session.output(output_format).note("The library is empty: build a pattern with `dna-zoo library build`.")
+    if not shelf.names:
+        output.note("The library is empty: build a pattern with `dna-zoo library build`.")
 
 
 def show(context: typer.Context, name: NameArgument, output_format: FormatOption = Format.TABLE) -> None:
@@ -112,11 +122,8 @@ def show(context: typer.Context, name: NameArgument, output_format: FormatOption
 
     session = session_of(context)
     found = Library(session.home).load(name)
-    session.output(output_format).result(
-        lambda: shared_pattern_document(found),
-        bare=(f"{key.subject} {key.term}" for key in found.parts),
-        draw=lambda: _draw(found),
-    )
+    output = session.output(output_format)
+    output.result(lambda: shared_pattern_document(found), bare=_parts(found), draw=lambda: _draw(found))
 
 
 def combine(
@@ -129,28 +136,32 @@ def combine(
         0.5,
     ),
     force: ForceOption = False,
+    output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Combine two patterns into their weighted mean."""
     from library.patterns.build import combine as combine_patterns
     from library.patterns.store import Library
 
     session = session_of(context)
-    shelf = Library(session.home)
+    output, shelf = session.output(output_format), Library(session.home)
+    shelf.require_free(name, replace=force)
     found = combine_patterns(name, [shelf.load(a), shelf.load(b)], weights)
     shelf.save(found, replace=force)
-    session.output().note(f"{name}: {count(len(found.parts))} parts. {found.verdict}")
+    _tell(found, output)
+    output.note(f"{name}: {count(len(found.parts))} parts. {found.verdict}")
 
 
 def export(
     context: typer.Context,
     name: NameArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The safetensors file to write.")],
+    force: Annotated[bool, flag("--force", help="Replace the file if it holds a pattern.")] = False,
 ) -> None:
     """Write a pattern to one safetensors file, to hand to others."""
-    from library.patterns.store import Library, write_pattern
+    from library.patterns.store import Library, export_pattern
 
     session = session_of(context)
-    write_pattern(Library(session.home).load(name), file)
+    export_pattern(Library(session.home).load(name), file.expanduser(), replace=force)
     session.output().note(f"{name} is in {file}.")
 
 
@@ -166,7 +177,7 @@ def import_(
     from library.patterns.store import Library, read_pattern
 
     session = session_of(context)
-    found = read_pattern(file)
+    found = read_pattern(file.expanduser())
     found = replace(found, name=name) if name else found
     path = Library(session.home).save(found, replace=force)
     session.output().note(f"{found.name} is in the library, at {path}.")
@@ -181,6 +192,15 @@ PATTERNS: "Columns[SharedPattern]" = (
     ),
     Column("From", lambda each: escaped(_origin(each)), shrinks=True, optional=1),
 )
+
+
+def _tell(pattern: "SharedPattern", output: Output) -> None:
+    """What was made, for programs and pipes; people are told in a sentence, and have `show` for the table."""
+    output.result(lambda: shared_pattern_document(pattern), bare=_parts(pattern), draw=lambda: [])
+
+
+def _parts(pattern: "SharedPattern") -> Iterator[str]:
+    return (f"{key.subject} {key.term}" for key in pattern.parts)
 
 
 def _origin(pattern: "SharedPattern") -> str:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from cli.documents import transplant_document
 from cli.numbers import fixed
-from cli.options import ForceOption, FormatOption, TextsOption, flag
+from cli.options import ForceOption, FormatOption, SeedOption, TextsOption, flag
 from cli.output import Format
 from cli.session import session_of
 from cli.surgery import donor_dna, opened
@@ -46,7 +46,7 @@ def transplant(
         int, typer.Option("--steps", min=0, metavar="N", help="Steps of the fine-tune of all weights.")
     ] = 100,
     texts: TextsOption = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     force: ForceOption = False,
     output_format: FormatOption = Format.TABLE,
 ) -> None:
@@ -61,6 +61,7 @@ def transplant(
     from library.surgery.writing import write_model
 
     (a, donor_layers), (b, host_layers) = parse_layers(source), parse_layers(target)
+    out = out.expanduser()
     with new_folder(out, force=force) as folder:
         donor, host = opened(session, a, b)
         found = transplanted(

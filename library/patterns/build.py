@@ -1,5 +1,6 @@
 """Build a shared pattern from what was measured in lineages, and combine patterns."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -56,19 +57,23 @@ def combine(name: str, patterns: Sequence[SharedPattern], weights: Sequence[floa
 
     Parts that explain nothing stay out. Raises `SettingsError` for weights that are no weights, or one too few.
     """
-    if len(weights) != len(patterns) or min(weights, default=0.0) < 0 or sum(weights) <= 0:
+    is_finite = all(map(math.isfinite, weights))
+    if len(weights) != len(patterns) or not is_finite or min(weights, default=0.0) < 0 or sum(weights) <= 0:
         raise SettingsError(
             f"{len(patterns)} patterns cannot be combined with the weights {', '.join(map(str, weights)) or 'none'}.",
-            hint="Give one weight for each pattern, none of them negative, such as `--weights 0.7 0.3`.",
+            hint="Give one finite weight for each pattern, none of them negative, such as `--weights 0.7 0.3`.",
         )
     shares = [weight / sum(weights) for weight in weights]
     keys = sorted({key for pattern in patterns for key, part in pattern.parts.items() if part.is_used})
     lineages = {lineage.name: lineage for pattern in patterns for lineage in pattern.lineages}
+    combined: dict[str, float] = {}
+    for pattern, share in zip(patterns, shares, strict=True):
+        combined[pattern.name] = combined.get(pattern.name, 0.0) + float(share)
     return SharedPattern(
         name=name,
         parts={key: part for key in keys if (part := _mixed(key, patterns, shares)) is not None},
         lineages=tuple(lineages.values()),
-        combined={pattern.name: float(share) for pattern, share in zip(patterns, shares, strict=True)},
+        combined=combined,
     )
 
 
@@ -81,6 +86,11 @@ def _mixed(key: Key, patterns: Sequence[SharedPattern], shares: Sequence[float])
     if not own:
         return None
     values = np.average([part.values for part, _ in own], axis=0, weights=[share for _, share in own])
-    return replace(
-        own[0][0], values=values.astype(np.float32), lineages=sum(part.lineages for part, _ in own), evidence=None
-    )
+    return replace(own[0][0], values=values.astype(np.float32), lineages=_lineages(own, patterns), evidence=None)
+
+
+def _lineages(own: Sequence[tuple[Part, float]], patterns: Sequence[SharedPattern]) -> int:
+    """How many lineages a part of a combination may have: those of its patterns, each once, as far as it is known."""
+    known = {lineage.name for pattern in patterns for lineage in pattern.lineages}
+    most = sum(part.lineages for part, _ in own)
+    return max(max(part.lineages for part, _ in own), min(most, len(known) or most))

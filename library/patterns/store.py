@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dna_zoo.errors import DamagedFileError, LibraryError, SettingsError, did_you_mean
+from dna_zoo.errors import DamagedFileError, LibraryError, OutputError, SettingsError, did_you_mean
 from dna_zoo.files import whole_file
 from library.patterns.records import DEPTHS, Evidence, Key, Lineage, Part, SharedPattern
 
-__all__ = ["FORMAT", "Library", "read_pattern", "write_pattern"]
+__all__ = ["FORMAT", "Library", "export_pattern", "read_pattern", "write_pattern"]
 
 FORMAT = "dna-zoo shared pattern 1"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -68,18 +68,47 @@ class Library:
             )
 
 
+def export_pattern(pattern: SharedPattern, path: Path, *, replace: bool = False) -> None:
+    """Write a file to hand to others. Raises `OutputError` if there is one at `path`, unless `replace` and it is a
+    pattern, or it cannot be written."""
+    if path.exists() or path.is_symlink():
+        if not replace:
+            raise OutputError(
+                f"{str(path)!r} is there already.", hint="Name another file, or replace it with `--force`."
+            )
+        if not _is_pattern(path):
+            raise OutputError(f"{str(path)!r} holds no shared pattern, and is not replaced.", hint="Name another file.")
+    write_pattern(pattern, path)
+
+
+def _is_pattern(path: Path) -> bool:
+    try:
+        read_pattern(path)
+    except (DamagedFileError, OSError):
+        return False
+    return True
+
+
 def write_pattern(pattern: SharedPattern, path: Path) -> None:
-    """The file is there whole or not at all."""
+    """The file is there whole or not at all. Raises `OutputError` where it cannot be written."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     tensors = {f"{key.subject} {key.term}": np.ascontiguousarray(part.values) for key, part in pattern.parts.items()}
     about = json.dumps(_document(pattern), sort_keys=True, allow_nan=False)
     # One entry: safetensors writes several in an order that changes from run to run.
     metadata = {ENTRY: json.dumps({"format": FORMAT, "sha256": _digest(tensors, about), "pattern": about})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as made:
-        # A file without tensors could not be told from a damaged one by other readers.
-        save_file(tensors or {" ": np.zeros(1, dtype=np.float32)}, made, metadata=metadata)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as made:
+            # A file without tensors could not be told from a damaged one by other readers.
+            save_file(tensors or {" ": np.zeros(1, dtype=np.float32)}, made, metadata=metadata)
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise OutputError(
+            f"{str(path)!r} cannot be written ({reason.rstrip('.')}).",
+            hint="Check the permissions and the space of that disk, or name another place.",
+        ) from error
 
 
 def read_pattern(path: Path) -> SharedPattern:

@@ -33,6 +33,7 @@ DOCUMENTS = {
     "tune": ("tune", "SOME", "--trials", "1", "--dna-type", "spectral"),
     "library list": ("library", "list"),
     "library show": ("library", "show", "some"),
+    "init": ("init", "SPECIMEN", "--pattern", "some", "--out", "OUT"),
     "combine": ("combine", "SPECIMEN", "SPECIMEN"),
     "transplant": ("transplant", "--from", "SPECIMEN:0", "--to", "SPECIMEN:0", "--steps", "0", "--out", "OUT"),
     "db current": ("db", "current"),

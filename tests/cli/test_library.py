@@ -32,6 +32,39 @@ def test_two_patterns_are_combined_and_listed(invoke: Invoke) -> None:
     assert "not measured" in invoke("library", "show", "both").stdout
 
 
+def test_a_damaged_pattern_hides_no_other(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "part.safetensors"
+    assert invoke("library", "export", "some", str(path)).exit_code == 0
+    assert invoke("library", "import", str(path), "--name", "broken").exit_code == 0
+    broken = next(path for path in tmp_path.rglob("broken.safetensors"))
+    broken.write_bytes(broken.read_bytes()[:-1])
+    listed = invoke("library", "list", "--format", "quiet")
+    assert listed.exit_code == 0 and "some" in listed.stdout.split() and "broken" not in listed.stdout.split()
+    assert "broken.safetensors' is not a whole shared pattern" in listed.stderr
+
+
+def test_an_export_replaces_nothing_that_is_there(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_text("years of work")
+    for force in ((), ("--force",)):
+        result = invoke("library", "export", "some", str(path), *force)
+        assert result.exit_code == 1 and path.read_text() == "years of work"
+    assert "holds no shared pattern" in result.stderr
+    path = tmp_path / "some.safetensors"
+    assert [invoke("library", "export", "some", str(path)).exit_code for _ in range(2)] == [0, 1]
+    assert invoke("library", "export", "some", str(path), "--force").exit_code == 0
+    (tmp_path / "file").touch()
+    unwritable = invoke("library", "export", "some", str(tmp_path / "file" / "some.safetensors"))
+    assert unwritable.exit_code == 1 and "cannot be written" in unwritable.stderr
+
+
+def test_a_combination_is_of_each_pattern_once(invoke: Invoke, ask: Callable[..., Any]) -> None:
+    made = ask("library", "combine", "some", "some", "--weights", "0.7", "0.3", "--name", "again")
+    assert made == ask("library", "show", "again")
+    assert made["combined"] == {"some": pytest.approx(1)}
+    assert [part["lineages"] for part in made["parts"]] == [3]
+
+
 def test_the_table_says_what_each_part_explains(invoke: Invoke) -> None:
     shown = invoke("library", "show", "some").stdout
     assert "alpha (alpha, beta)" in shown and "1 of 1 tested parts explain" in shown and "0.500" in shown
@@ -46,6 +79,9 @@ def test_the_table_says_what_each_part_explains(invoke: Invoke) -> None:
         (("build", "own", "--models", "alpah"), "alpha"),
         (("build", "some", "--where", "modality=text"), "already"),
         (("show", "sone"), "Did you mean 'some'?"),
+        (("combine", "some", "some", "--name", "both", "--weights", "nan", "1"), "finite weight"),
+        (("combine", "some", "some", "--name", "both", "--weights", "inf", "1"), "finite weight"),
+        (("build", "own", "--where", "modality=text", "--seed", "-1"), "--seed"),
     ],
 )
 def test_a_wrong_call_has_two_sentences(invoke: Invoke, arguments: tuple[str, ...], said: str) -> None:
