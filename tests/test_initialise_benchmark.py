@@ -53,6 +53,37 @@ def test_the_page_has_one_row_for_a_training_set_and_marks_what_the_interval_lea
     assert cells[1]["pattern"] == "–" and cells[1]["unit scale"].startswith("**-0.305")
 
 
+def test_a_pattern_is_held_against_the_best_scale_that_was_run() -> None:
+    starts = {
+        "default": curves(1.0, 1.2, 1.1),
+        "unit scale": curves(0.8, 1.0, 0.9),
+        "transformers": curves(2.0, 2.2, 2.1),
+        "pattern": curves(0.7, 0.91, 0.8),
+    }
+    rows = compare({"bert": {"300": starts}, "convnext": SEEN["convnext"]})
+    found = next(row for row in rows if (row.problem, row.start) == ("bert", "pattern"))
+    assert found.scale == "unit scale" and found.beyond_scale is not None and found.beyond is None
+    assert abs(found.beyond_scale - 0.29 / 3) < 1e-12
+    alone = next(row for row in rows if (row.problem, row.start) == ("convnext", "pattern"))
+    assert alone.scale is None and alone.beyond_scale is None
+    *_, first, second = page_table(rows)
+    assert first.endswith(" (unit scale) |") and second.endswith("| – |")
+
+
+def test_bold_is_what_stands_among_all_tests_of_the_table() -> None:
+    """A gain whose interval leaves out 0 is one of many; the same trainings in two rows are one test."""
+    alone = {"default": curves(1.0, 1.2, 1.1), "pattern": curves(0.8, 1.1, 0.98)}
+    others = {f"start {i}": curves(1.0 + i / 9, 1.2 - i / 7, 1.1) for i in range(1, 30)}
+    (row,) = [row for row in compare({"bert": {"300": alone}}) if row.start == "pattern"]
+    assert row.p is not None and 0.04 < row.p < 0.05 and row.gain > row.interval
+    (*_, line) = page_table(compare({"bert": {"300": alone}}))
+    assert "**" in line
+    many = compare({"bert": {"300": {**alone, **others}}, "other": {"300": alone}})
+    assert not any("**" in each for each in page_table(many))
+    said = " ".join(page_lines(many, {}))
+    assert "Of 30 gains" in said and "1 have an interval that leaves out 0" in said and "0 have q" in said
+
+
 def test_targets_are_narrower_and_shallower_than_their_sources() -> None:
     for problem in PROBLEMS.values():
         source, target = new_source(problem, seed=0), new_target(problem, seed=0)

@@ -10,10 +10,14 @@ import numpy.typing as npt
 from scipy.stats import t
 
 from benchmarks.initialise.problems import CONFIRMATION, PROBLEMS
+from patterndb.multiplicity import q_values
 
 __all__ = ["Comparison", "compare", "draw", "page_lines", "page_table", "table"]
 
 BASE, PATTERN, CONTROL = "default", "pattern", "shuffled pattern"
+SCALES = (BASE, "transformers", "unit scale")
+"""Starts that are a scale and nothing else."""
+ALPHA = 0.05
 OKABE_ITO = ("#000000", "#0072B2", "#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
 Float64 = npt.NDArray[np.float64]
 Curves = Mapping[str, Any]
@@ -38,6 +42,16 @@ class Comparison:
     beyond: float | None = None
     """Of the pattern: how far its test loss at the end is below that of the pattern of shuffled models."""
     beyond_interval: float | None = None
+    scale: str | None = None
+    """Of the pattern: the scale that is best by this very loss, which is to the pattern's disadvantage; None where the
+    default alone was run."""
+    beyond_scale: float | None = None
+    """How far the pattern's test loss at the end is below that of `scale`."""
+    beyond_scale_interval: float | None = None
+    p: float | None = None
+    """Of the gain, two-sided; of one training there is none."""
+    beyond_p: float | None = None
+    beyond_scale_p: float | None = None
     steps: int | None
     """Until the mean test loss is at most the default's at the end; None where it never is."""
 
@@ -64,8 +78,12 @@ def _comparison(problem: str, size: int, start: str, curves: Curves, starts: Map
     loss, accuracy = np.array(curves["loss"]), np.array(curves["accuracy"])
     base = starts[BASE]
     base_loss = np.array(base["loss"])
-    has_control = start == PATTERN and CONTROL in starts
-    beyond = _paired(np.array(starts[CONTROL]["loss"])[:, -1] - loss[:, -1]) if has_control else (None, None)
+    last = {name: np.array(each["loss"])[:, -1] for name, each in starts.items()}
+    control = last.get(CONTROL) if start == PATTERN else None
+    beyond = None if control is None else control - last[start]
+    scales = [name for name in SCALES if name in starts]
+    scale = min(scales, key=lambda name: float(last[name].mean())) if start == PATTERN and len(scales) > 1 else None
+    beyond_scale = None if scale is None else last[scale] - last[start]
     gain, interval = _paired(base_loss[:, -1] - loss[:, -1])
     accuracy_gain, accuracy_interval = _paired(accuracy[:, -1] - np.array(base["accuracy"])[:, -1])
     reached = np.flatnonzero(loss.mean(axis=0) <= base_loss[:, -1].mean())
@@ -80,8 +98,14 @@ def _comparison(problem: str, size: int, start: str, curves: Curves, starts: Map
         interval=interval,
         accuracy_gain=accuracy_gain,
         accuracy_interval=accuracy_interval,
-        beyond=beyond[0],
-        beyond_interval=beyond[1],
+        beyond=None if beyond is None else _paired(beyond)[0],
+        beyond_interval=None if beyond is None else _paired(beyond)[1],
+        scale=scale,
+        beyond_scale=None if beyond_scale is None else _paired(beyond_scale)[0],
+        beyond_scale_interval=None if beyond_scale is None else _paired(beyond_scale)[1],
+        p=None if start == BASE else _p_value(base_loss[:, -1] - loss[:, -1]),
+        beyond_p=None if beyond is None else _p_value(beyond),
+        beyond_scale_p=None if beyond_scale is None else _p_value(beyond_scale),
         steps=int(curves["steps"][reached[0]]) if len(reached) else None,
     )
 
@@ -91,6 +115,24 @@ def _paired(differences: Float64) -> tuple[float, float]:
     count = len(differences)
     error = float(differences.std(ddof=1)) / np.sqrt(count) if count > 1 else float("nan")
     return float(differences.mean()), float(t.ppf(0.975, count - 1) * error) if count > 1 else float("nan")
+
+
+def _p_value(differences: Float64) -> float | None:
+    """Of Student's t, two-sided; None where it cannot be had."""
+    mean, error = float(differences.mean()), float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    return float(2 * t.sf(abs(mean) / error * np.sqrt(len(differences)), len(differences) - 1)) if error else None
+
+
+def _tests(rows: Sequence[Comparison]) -> dict[tuple[float, float], float]:
+    """Gain and p of each test of the table -> its q over all of them. Rows may share trainings, which count once."""
+    found = {
+        (gain, p)
+        for row in rows
+        for gain, p in ((row.gain, row.p), (row.beyond, row.beyond_p), (row.beyond_scale, row.beyond_scale_p))
+        if gain is not None and p is not None
+    }
+    tests = sorted(found)
+    return {test: q for test, q in zip(tests, q_values([p for _, p in tests]), strict=True) if q is not None}
 
 
 def table(rows: Sequence[Comparison]) -> Iterator[str]:
@@ -121,18 +163,35 @@ def table(rows: Sequence[Comparison]) -> Iterator[str]:
 
 
 def page_table(rows: Sequence[Comparison]) -> Iterator[str]:
-    """Markdown, one row for each training set: gains of the test loss over the default start; bold where the interval
-    is on one side of 0."""
+    """Markdown, one row for each training set: gains of the test loss over the default start; bold where q over all
+    tests of the table is at most `ALPHA`."""
+    tests = _tests(rows)
+
+    def cell(gain: float | None, interval: float | None, p: float | None) -> str:
+        is_bold = gain is not None and p is not None and tests[gain, p] <= ALPHA
+        return _gain(gain, interval, is_bold=is_bold)
+
     starts = list(dict.fromkeys(row.start for row in rows if row.start != BASE))
-    headings = ("model", "training set", "seeds", "default's loss", *starts, "pattern beyond shuffled")
+    headings = (
+        "model",
+        "training set",
+        "seeds",
+        "default's loss",
+        *starts,
+        "pattern beyond shuffled",
+        "beyond the best scale",
+    )
     yield f"| {' | '.join(headings)} |"
     yield "|---" * len(headings) + "|"
     for problem, size in dict.fromkeys((row.problem, row.size) for row in rows):
         own = {row.start: row for row in rows if (row.problem, row.size) == (problem, size)}
         pattern = own.get(PATTERN)
-        beyond = _gain(pattern.beyond, pattern.beyond_interval) if pattern else "–"
-        gains = [_gain(own[start].gain, own[start].interval) if start in own else "–" for start in starts]
-        cells = (problem, f"{size:,}", str(own[BASE].seeds), f"{own[BASE].loss:.3f}", *gains, beyond)
+        beyond = cell(pattern.beyond, pattern.beyond_interval, pattern.beyond_p) if pattern else "–"
+        scale = cell(pattern.beyond_scale, pattern.beyond_scale_interval, pattern.beyond_scale_p) if pattern else "–"
+        scale += f" ({pattern.scale})" if pattern and pattern.scale else ""
+        each = (own.get(start) for start in starts)
+        gains = [cell(row.gain, row.interval, row.p) if row else "–" for row in each]
+        cells = (problem, f"{size:,}", str(own[BASE].seeds), f"{own[BASE].loss:.3f}", *gains, beyond, scale)
         yield f"| {' | '.join(cells)} |"
 
 
@@ -140,12 +199,23 @@ def page_lines(rows: Sequence[Comparison], texts: Mapping[str, Mapping[str, Any]
     """What stands in docs/using.md: the table, the sizes of the texts, and how the confirmation ended."""
     yield from page_table(rows)
     yield ""
+    yield from _multiplicity(rows)
+    yield ""
     for name, text in texts.items():
         length = f"{text['train']:,} characters to learn from, {text['held_out']:,} held out"
         yield f"Text *{name}* ({text['source']}): {length}; by the frequency of"
         yield f"characters alone the loss is {text['blind']:.3f}."
         yield ""
     yield from _confirmation({row.problem: row for row in rows if row.start == PATTERN})
+
+
+def _multiplicity(rows: Sequence[Comparison]) -> Iterator[str]:
+    """How many tests stand in the table, and how many of them would be passed by chance."""
+    tests = _tests(rows)
+    passed, found = sum(p < ALPHA for _, p in tests), sum(q <= ALPHA for q in tests.values())
+    yield f"Of {len(tests)} gains, those of the same trainings counted once, {passed} have an interval that leaves out"
+    chance = f"if nothing helped or harmed, {ALPHA * len(tests):.0f} would"
+    yield f"0; {chance}. {found} have q ≤ {ALPHA:g}, and are in bold."
 
 
 def _confirmation(patterns: Mapping[str, Comparison]) -> Iterator[str]:
@@ -162,11 +232,12 @@ def _confirmation(patterns: Mapping[str, Comparison]) -> Iterator[str]:
     yield f"{'' if has_structure else 'not '}seen to help."
 
 
-def _gain(gain: float | None, interval: float | None) -> str:
+def _gain(gain: float | None, interval: float | None, *, is_bold: bool | None = None) -> str:
+    """Bold, where it is not said, if the interval leaves out 0."""
     if gain is None or interval is None:
         return "–"
     text = f"{gain:+.3f} ± {interval:.3f}"
-    return f"**{text}**" if abs(gain) > interval else text
+    return f"**{text}**" if (abs(gain) > interval if is_bold is None else is_bold) else text
 
 
 def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) -> None:
