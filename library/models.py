@@ -56,7 +56,8 @@ class Builder:
         model_type = text_in(plain, "model_type")
         try:
             settings = {name: value for name, value in plain.items() if name != "model_type"}
-            made = transformers.AutoConfig.for_model(model_type, **settings)
+            with quiet():
+                made = transformers.AutoConfig.for_model(model_type, **settings)
         except Exception as error:
             known = f"{model_type!r} is not known to it" if model_type else "its config.json names no model type"
             raise UnbuildableModelError(

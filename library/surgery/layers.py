@@ -21,6 +21,10 @@ SETTINGS = (
 """Settings, each under all its names, that give tensors of one shape another meaning."""
 
 
+MOST_LAYERS = 10_000
+"""No model has so many; a range with a digit too much is not written out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One block."""
@@ -56,7 +60,10 @@ def parse_layers(text: str) -> tuple[str, tuple[int, ...]]:
     try:
         for piece in layers.split(","):
             first, _, last = piece.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            numbers = range(int(first), int(last or first) + 1)
+            if numbers.stop > MOST_LAYERS:
+                raise ValueError(piece)
+            found += numbers
     except ValueError:
         found = []
     if not (model and colon and found):

@@ -1,6 +1,8 @@
 """A rebuilt model beside the original and other codes: known answers, equal bits, and models that cannot be built."""
 
 import json
+import logging
+import logging.handlers
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +166,15 @@ def test_a_model_that_transformers_cannot_build(config: dict[str, object], says:
     with pytest.raises(UnbuildableModelError, match=says) as raised:
         Builder.of("odd", config)
     assert raised.value.hint
+
+
+def test_a_config_is_taken_without_messages_of_transformers() -> None:
+    """Its tokens at the ends are outside of its vocabulary, which transformers warns of."""
+    logger, said = logging.getLogger("transformers"), logging.handlers.BufferingHandler(100)
+    logger.addHandler(said)
+    Builder.of("tiny", {"model_type": "gpt2", "vocab_size": 10, "architectures": ["GPT2LMHeadModel"]})
+    logger.removeHandler(said)
+    assert said.buffer == []
 
 
 def test_weights_of_another_class_are_refused() -> None:

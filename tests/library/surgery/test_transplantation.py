@@ -99,6 +99,6 @@ def test_other_width_is_resampled_and_the_embeddings_stay_out_of_it() -> None:
 def test_layers_are_read_as_numbers_and_ranges() -> None:
     assert parse_layers("a:0") == ("a", (0,))
     assert parse_layers("./some/dir:1,4-6") == ("./some/dir", (1, 4, 5, 6))
-    for wrong in ("a", "a:", ":1", "a:x", "a:3-1"):
+    for wrong in ("a", "a:", ":1", "a:x", "a:3-1", "a:0-99999999999"):
         with pytest.raises(JoinError, match="names no layers"):
             parse_layers(wrong)
