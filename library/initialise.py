@@ -69,6 +69,12 @@ def initialise_(
             target.store(VECTOR_TERM.apply(view, used[key].at(view.spec.depth), _rng(seed, view.spec)))
             found[view.spec.name] = (VECTOR_TERM.name,)
     if not found:
+        if pattern.tested and not pattern.holding:
+            raise LibraryError(
+                f"Nothing of the pattern {pattern.name!r} is used here: what was tested of it explains nothing of a"
+                " left-out lineage.",
+                hint=f"Build one from other models; `dna-zoo library show {pattern.name}` tells of each part.",
+            )
         raise LibraryError(
             f"No part of the pattern {pattern.name!r} fits a role of this model.",
             hint="Build one from models of the same kind: `dna-zoo library build NAME --where ...`.",

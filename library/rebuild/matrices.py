@@ -140,7 +140,12 @@ class RebuiltMatrices(Mapping[str, Float32]):
 def _chosen(names: tuple[str, ...], patterns: tuple[str, ...]) -> tuple[str, ...]:
     """The names that one of the patterns is of."""
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(_is_like(name, pattern) for name in names):
             near = did_you_mean(pattern, names) or f"The first of its matrices is {names[0]!r}."
             raise SettingsError(f"`--tensors` is {pattern!r}, and no matrix of the DNA is called so.", hint=near)
-    return tuple(name for name in names if not patterns or any(fnmatchcase(name, each) for each in patterns))
+    return tuple(name for name in names if not patterns or any(_is_like(name, each) for each in patterns))
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Whether the pattern is the name, whose brackets mean themselves then (`weight[query]`), or is of it."""
+    return name == pattern or fnmatchcase(name, pattern)

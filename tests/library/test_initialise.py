@@ -86,7 +86,7 @@ def test_the_model_still_runs_and_tied_weights_stay_tied() -> None:
 def test_what_explains_nothing_is_left_at_its_start() -> None:
     model, before = bert(0), state(bert(0))
     pattern = pattern_of({Key("attention_query", "scale"): [3.0]}, explained=-0.1)
-    with pytest.raises(LibraryError, match="No part of the pattern 'some' fits"):
+    with pytest.raises(LibraryError, match="Nothing of the pattern 'some' is used here: what was tested"):
         initialise_(model, pattern, generator())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

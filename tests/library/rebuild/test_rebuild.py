@@ -165,6 +165,15 @@ def test_only_what_is_asked_for_is_replaced(model: Callable[..., MinedModel], tm
     assert not (tmp_path / "other").exists()
 
 
+def test_a_part_of_a_fused_projection_is_asked_for_by_its_name(
+    model: Callable[..., MinedModel], tmp_path: Path
+) -> None:
+    """Its brackets are no pattern."""
+    name = "transformer.h.0.attn.c_attn.weight[query]"
+    written = rebuild(model("gpt2-a"), tmp_path / "out", Request(tensors=(name,)))
+    assert [each.name for each in written.tensors] == [name]
+
+
 def test_the_folder_has_a_card_a_report_and_the_tokenizer(model: Callable[..., MinedModel], tmp_path: Path) -> None:
     written = rebuild(model(), tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
