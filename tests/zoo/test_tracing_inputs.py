@@ -21,6 +21,9 @@ from zoo.tracing.sizes import LAYERS, shrink
         ("blip_2_qformer", {"query_embeds", "encoder_hidden_states"}),
         ("luke", {"entity_ids", "entity_position_ids"}),
         ("longformer", {"global_attention_mask"}),
+        ("flava", {"input_ids", "pixel_values"}),  # Idefics' mask of images beside texts means another thing to it.
+        ("seggpt", {"pixel_values", "prompt_pixel_values"}),  # Two pictures are one of twice the height.
+        ("sam", {"pixel_values"}),  # Sizes of its parts follow from each other.
         ("video_llava", {"pixel_values", "pixel_values_videos"}),  # Its error counts numbers, and not places.
     ],
 )

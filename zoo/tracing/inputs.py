@@ -60,9 +60,17 @@ class Needs:
 
 def make_inputs(model: nn.Module, config: Any) -> Iterator[Inputs]:
     """Inputs by what the model's `forward` takes, the most complete first."""
-    needs = Needs(model, config)
+    needs, least = Needs(model, config), []
     for found in _candidates(needs):
-        yield _completed(needs, found)
+        try:
+            whole, required = _completed(needs, found), _completed(needs, found, companions={})
+        except KeyError:  # Something is made like an input that this candidate leaves out.
+            continue
+        yield whole
+        if whole.keys() != required.keys():
+            least.append(required)
+    # A companion of one model means something else to another, which runs without it.
+    yield from least
 
 
 def _candidates(needs: Needs) -> Iterator[Inputs]:
@@ -188,6 +196,8 @@ def _sides(needs: Needs, *names: str) -> tuple[int, int]:
 def _images(needs: Needs) -> Iterator[Tensor]:
     height, width = _sides(needs, "image_size", "img_size")
     channels = needs.channels
+    if "prompt_pixel_values" in needs.names:
+        yield needs.noise(2, channels, height // 2, width)  # The other half is a picture with its answer.
     yield needs.noise(2, channels, height, width)
     if height < 64:
         yield needs.noise(2, channels, 64, 64)
@@ -252,10 +262,10 @@ def all_parts(config: Any) -> list[Any]:
     return [config, *(sub for part in parts for sub in all_parts(part))]
 
 
-def _completed(needs: Needs, inputs: Inputs) -> Inputs:
-    """With all that `forward` requires, as far as it is known how to make it."""
+def _completed(needs: Needs, inputs: Inputs, companions: Mapping[str, tuple[str, ...]] | None = None) -> Inputs:
+    """With all that `forward` requires, as far as it is known how to make it, and what some models want beside it."""
     wanted = [name for name in needs.required if name not in inputs and name not in MADE]
-    for companion, reasons in COMPANIONS.items():
+    for companion, reasons in (COMPANIONS if companions is None else companions).items():
         if companion in needs.names and companion not in inputs and any(reason in inputs for reason in reasons):
             wanted.append(companion)
     for name in wanted:

@@ -191,6 +191,12 @@ def _agree(own: dict[str, Any]) -> None:
     if isinstance(own.get("width_coefficient"), float) and own.get("hidden_dim") == WIDTH:
         # EfficientNet's last convolution has 1,280 channels times this, whatever is said of the others.
         own["width_coefficient"] = WIDTH / 1280
+    if all(isinstance(own.get(name), int) for name in ("image_embedding_size", "image_size", "patch_size")):
+        own["image_embedding_size"] = own["image_size"] // own["patch_size"]
+    seen, asked = own.get("vision_config"), own.get("prompt_encoder_config")
+    if seen is not None and asked is not None and hasattr(seen, "output_channels") and hasattr(asked, "hidden_size"):
+        # What is asked is added to what is seen, and so are waves and their opposites.
+        seen.__dict__ |= {"output_channels": asked.hidden_size, "num_pos_feats": asked.hidden_size // 2}
     if all(isinstance(own.get(name), int) for name in ("patch_dim", "num_channels", "patch_size")):
         own["patch_dim"] = own["num_channels"] * own["patch_size"] ** 2
     if isinstance(own.get("pixel_shuffle_ratio"), float) and own.get("intermediate_size") == HIDDEN:
