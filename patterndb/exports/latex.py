@@ -19,6 +19,8 @@ TEXT_WIDTH = 12.1
 """Centimetres: the lines of the class `article`."""
 MOST_ROWS = 40
 """A table with more rows goes over several pages."""
+LAST_LATIN = "\u017f"
+"""The last letter that pdfLaTeX sets without more packages."""
 POINTS_PER_CM = 72.27 / 2.54
 SIZES = (("normalsize", 10.0, 6), ("small", 9.25, 5), ("footnotesize", 8.5, 4), ("scriptsize", 7.97, 3))
 """Font size: its command, how wide its letters are, and the points left and right of a column.
@@ -74,8 +76,9 @@ class _Set:
 
 
 def escape_latex(text: str) -> str:
-    """The text as LaTeX sets it; a character at a time, so that no escape is escaped again."""
-    return "".join(LATEX.get(character, character) for character in text)
+    """The text as LaTeX sets it; a character at a time, so that no escape is escaped again. Two hyphens stay two: LaTeX
+    would make a dash of them, and another name of the name."""
+    return "".join(LATEX.get(character, character) for character in text).replace("--", "-{}-").replace("--", "-{}-")
 
 
 def heading(name: str) -> str:
@@ -119,7 +122,7 @@ def _column(place: int, right: bool, chosen: _Set) -> str:
 def _short(table: str, columns: str, chosen: _Set, lines: Sequence[str]) -> str:
     """On one page, where LaTeX has room for it."""
     return (
-        f"{_needs(chosen)}"
+        f"{_needs(chosen, lines)}"
         "\\begin{table}\n"
         "  \\centering\n"
         f"  \\caption{{{CAPTIONS[table]}}}\n"
@@ -139,7 +142,7 @@ def _short(table: str, columns: str, chosen: _Set, lines: Sequence[str]) -> str:
 def _long(table: str, columns: str, chosen: _Set, lines: Sequence[str]) -> str:
     """Over several pages, with the headings on each."""
     return (
-        f"{_needs(chosen, 'longtable')}"
+        f"{_needs(chosen, lines, 'longtable')}"
         f"{{\\{chosen.size}\\setlength{{\\tabcolsep}}{{{chosen.gap}pt}}\n"
         f"  \\begin{{longtable}}{{{columns}}}\n"
         f"    \\caption{{{CAPTIONS[table]}}}\\label{{tab:dna-zoo-{table}}} \\\\\n"
@@ -153,10 +156,13 @@ def _long(table: str, columns: str, chosen: _Set, lines: Sequence[str]) -> str:
     )
 
 
-def _needs(chosen: _Set, *more: str) -> str:
-    """What the preamble must have."""
+def _needs(chosen: _Set, lines: Sequence[str], *more: str) -> str:
+    """What the preamble must have, and which LaTeX can set the letters."""
     packages = ("booktabs", *more, *(("array",) if chosen.widths else ()))
-    return "".join(f"% Needs \\usepackage{{{package}}} in the preamble.\n" for package in packages)
+    needed = [f"% Needs \\usepackage{{{package}}} in the preamble.\n" for package in packages]
+    if any(character > LAST_LATIN for line in lines for character in line):
+        needed.append("% Needs XeLaTeX or LuaLaTeX, and a font with these letters: pdfLaTeX knows them not.\n")
+    return "".join(needed)
 
 
 # The cells.

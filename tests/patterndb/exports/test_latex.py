@@ -10,7 +10,7 @@ import pytest
 
 from dna_zoo.errors import SettingsError
 from patterndb.exports.columns import COLUMNS, TABLES
-from patterndb.exports.latex import MOST_ROWS, POINTS_PER_CM, heading, latex_table
+from patterndb.exports.latex import MOST_ROWS, POINTS_PER_CM, escape_latex, heading, latex_table
 
 NAMES = ("model", "weights", "fit_r2", "mse")
 IS_NUMBER = (False, True, True, True)
@@ -64,6 +64,16 @@ def test_a_narrower_page_gets_smaller_letters_and_then_broken_texts() -> None:
 def test_what_cannot_fit_is_an_error_that_says_how_wide_it_is() -> None:
     with pytest.raises(SettingsError, match=r"at least \d\.\d cm wide, and the page has 3\.0 cm"):
         made([ROW], 3)
+
+
+def test_hyphens_of_a_name_make_no_dash() -> None:
+    assert escape_latex("a--b---c-d") == "a-{}-b-{}-{}-c-d"
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("modèle", False), ("模型", True)])
+def test_letters_that_not_every_latex_sets_are_told(name: str, is_told: bool) -> None:
+    text = latex_table("catalog", ["model"], [False], [(name,)], 12)
+    assert ("XeLaTeX" in text.split("\\begin")[0]) is is_told and name in text
 
 
 def test_a_table_without_rows_has_its_headings() -> None:
