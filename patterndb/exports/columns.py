@@ -172,10 +172,17 @@ def require_table(table: str) -> None:
 
 
 def require_columns(table: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `SettingsError` for a name that is none of the columns `known` of the table."""
+    """Raise `SettingsError` for a name that is none of the columns `known` of the table, for one that comes twice (not
+    every format can hold that), and where there is none."""
+    if not names:
+        raise SettingsError(
+            "No column is named.", hint=f"`dna-zoo export --list --table {table}` says which there are."
+        )
     for name in names:
         if name not in known:
             parts = [each for each in known if name.lower() in each.lower()][:MOST_NAMED]
             hint = f"Columns with that in their name: {', '.join(parts)}." if parts else did_you_mean(name, known)
             hint = hint or f"`dna-zoo export --list --table {table}` says which it has."
             raise SettingsError(f"The table {table!r} has no column {name!r}.", hint=hint)
+        if names.count(name) > 1:
+            raise SettingsError(f"The column {name!r} is named more than once.", hint="Name each column once.")

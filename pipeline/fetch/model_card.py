@@ -4,6 +4,7 @@ Nothing is guessed: a fact that none of them states is None, and the model is le
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -163,6 +164,8 @@ def _metadata(card: Path) -> dict[Any, Any]:
     """The YAML at the head of a model card; empty where there is no card, no head, or a damaged one."""
     from huggingface_hub import ModelCard
 
+    for name in ("repocard", "repocard_data"):  # They warn of what a stranger left out, whatever `-q` says.
+        logging.getLogger(f"huggingface_hub.{name}").setLevel(logging.ERROR)
     try:
         if not card.is_file():
             return {}

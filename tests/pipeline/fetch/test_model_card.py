@@ -71,6 +71,14 @@ def test_bytes_that_are_no_text_declare_nothing(tmp_path: Path) -> None:
     assert describe({}, tmp_path / "README.md", ())["licence"] is None
 
 
+@pytest.mark.parametrize("text", ["# A title alone\n", "---\nmodel-index: [1]\n---\n"])
+def test_nothing_is_printed_of_a_card_without_a_sound_head(
+    text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    describe({}, written(tmp_path, text), ())
+    assert capfd.readouterr() == ("", "")
+
+
 def test_no_card_declares_nothing(tmp_path: Path) -> None:
     assert describe({}, tmp_path / "README.md", ())["parents"] == ()
 
