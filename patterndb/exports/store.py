@@ -133,9 +133,9 @@ class ExportStore(PatternStore):
             for piece in batches(ids, IDS_PER_QUERY):
                 text = cast(PATTERNS.c.settings, Text)
                 settings |= set(connection.scalars(select(text).where(PATTERNS.c.id.in_(piece)).group_by(text)))
-            flat = [dict(flat(json.loads(each))) for each in settings]
-        names = dict.fromkeys(name for each in flat for name in each)
-        found = {name: {json.dumps(each.get(name)) for each in flat} for name in names}
+            known = [dict(flat(json.loads(each))) for each in settings]
+        names = dict.fromkeys(name for each in known for name in each)
+        found = {name: {json.dumps(each.get(name)) for each in known} for name in names}
         return {
             name: tuple(json.loads(value) for value in sorted(values))
             for name, values in sorted(found.items())
