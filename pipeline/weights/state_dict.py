@@ -160,6 +160,6 @@ def _is_average(key: str) -> bool:
 
 def _unwrapped(tensors: dict[str, Any]) -> dict[str, Any]:
     """The names without what wrappers put before all of them."""
-    while prefix := next((each for each in WRAPPERS if all(name.startswith(each) for name in tensors)), ""):
+    while tensors and (prefix := next((w for w in WRAPPERS if all(name.startswith(w) for name in tensors)), "")):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors

@@ -289,6 +289,12 @@ def test_a_file_of_one_set_of_weights_has_none_to_choose(tmp_path: Path) -> None
     assert "Leave --state-dict away" in caught.value.hint
 
 
+def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
+    save_file({}, tmp_path / "model.safetensors")
+    with pytest.raises(DnaZooError, match="no trained weights"):
+        read(tmp_path, tmp_path / "home")
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "safetensors, shards", "bin, shards"])
 def test_what_wrappers_put_before_names_is_no_part_of_them_in_every_container(tmp_path: Path, kind: str) -> None:
     save_flat({f"_orig_mod.module.{name}": value for name, value in model().items()}, tmp_path, kind)
