@@ -27,7 +27,7 @@ from tests.support.symmetries import KINDS, copy_with, make_model, outputs, perm
 pytestmark = pytest.mark.slow
 
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
-RUN = settings(max_examples=2, derandomize=True, deadline=None, database=None)
+RUN = settings(max_examples=2, derandomize=True, database=None)
 CHEAP = MineSettings(
     fit=FitSettings(epochs=1, hidden_dim=2, rank=1, num_nulls=0), analysis=AnalysisSettings(num_nulls=2)
 )

@@ -62,7 +62,7 @@ def test_every_symmetry_of_the_axes_leaves_the_canonical_matrix_equal(axis: Axis
         np.testing.assert_array_equal(canonical(copy, row_axis, col_axis), canonical(matrix, row_axis, col_axis))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(2, 30), st.integers(2, 30), st.sampled_from(AXES), st.sampled_from(AXES), seeds)
 def test_any_shape_and_any_redrawing(rows: int, cols: int, row_axis: Axis, col_axis: Axis, seed: int) -> None:
     matrix = gaussian(rows, cols, seed)
@@ -81,7 +81,7 @@ def test_long_axes_are_cut_the_same_way_whatever_their_order(rows: int, row_axis
 
 
 @pytest.mark.usefixtures("short_chains")
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(7, 60), st.integers(7, 60), seeds)
 def test_two_long_axes(rows: int, cols: int, seed: int) -> None:
     matrix = gaussian(rows, cols, seed)

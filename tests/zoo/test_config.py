@@ -89,7 +89,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(config=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8), kind=st.sampled_from(KINDS))
 @pytest.mark.slow
 def test_no_configuration_is_a_traceback(config: dict[str, Any], kind: str) -> None:

@@ -43,7 +43,7 @@ def test_the_explained_share_agrees_with_sklearn() -> None:
     assert cluster_rows(matrix).explained == pytest.approx(expected, rel=0.05)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_clusters_do_not_depend_on_the_order_of_the_rows(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def differences(first: SignatureRecord, second: SignatureRecord) -> np.ndarray:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=3)
+@settings(max_examples=3)
 @given(st.integers(0, 2**31))
 def test_a_permuted_copy_has_the_same_signature(seed: int) -> None:
     model = trained_model(seed)

@@ -48,7 +48,7 @@ def hidden(values: npt.NDArray[np.floating], seed: int = 0) -> npt.NDArray[np.fl
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=4)
+@settings(max_examples=4)
 @given(st.integers(0, 2**31))
 def test_a_permuted_copy_has_the_same_numbers(seed: int) -> None:
     model = {spec: values for spec, values in trained_model(seed).items() if spec.block != 1}

@@ -54,7 +54,7 @@ def test_rounding_of_the_gram_matrix_is_no_singular_value() -> None:
     assert np.count_nonzero(singular_values(low_rank)) <= 2
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(2, 20), st.integers(2, 20))
 def test_singular_values_do_not_depend_on_order_or_sign(seed: int, rows: int, cols: int) -> None:
     rng = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ def test_no_split_of_whole_ranks_between_two_matrices_is_better(ranks: tuple[int
     assert explained([parts(wide), parts(tall)], budget) >= best - 1e-9
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0, 300), st.integers(0, 1000))
 def test_svd_agrees_with_linear_programming(budget: float, seed: int) -> None:
     """With fractional ranks the best split is a linear programme: at most a whole of each singular direction."""
@@ -132,7 +132,7 @@ def test_coefficients_are_those_of_the_cosine_transform_by_its_definition() -> N
     np.testing.assert_allclose([energy for _, energy in found], np.sort(squares.ravel())[::-1], rtol=1e-3, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(2, 40), st.integers(2, 60), st.integers(0, 1000))
 def test_coefficients_are_all_there_largest_first(rows: int, cols: int, seed: int) -> None:
     matrix = gaussian(rows, cols, seed)
@@ -178,7 +178,7 @@ def test_the_best_of_two_codes_is_the_hull_over_both() -> None:
     assert best_of([[(1, 3), (1, -5)], []]) == ((1.0, 3.0),) and best_of([]) == ()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.floats(0, 200))
 def test_the_best_of_codes_is_never_below_one_of_them(seed: int, budget: float) -> None:
     rng = np.random.default_rng(seed)

@@ -70,7 +70,7 @@ def test_weights_are_whole_steps_with_a_scale_for_each_output() -> None:
     assert codes.codes.tolist() == [[[127, 63], [-64, 32], [0, -126]]]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.floats(1e-6, 1e6), st.sampled_from([4, 8, 16]))
 def test_no_weight_is_clipped_however_its_scale_is_rounded(largest: float, bits: int) -> None:
     net = siren()

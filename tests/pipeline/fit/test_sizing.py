@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +32,6 @@ def num_parameters(kind: DnaType, size: NetworkSize, in_dim: int) -> int:
     return count_parameters(network(kind, size, in_dim)) + MOMENTS
 
 
-@hypothesis.settings(deadline=None)
 @given(kinds, layers, st.integers(1, 4), st.integers(100, 20_000))
 def test_a_chosen_shape_is_the_widest_within_its_budget(
     kind: DnaType, num_layers: int | None, in_dim: int, budget: int

@@ -121,7 +121,7 @@ def test_file_cut_short_after_it_was_opened(tmp_path: Path) -> None:
     file.close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(position=st.integers(0, len(SOUND) - 40), value=st.integers(1, 255))
 def test_no_flipped_header_byte_gets_another_error_out(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int
