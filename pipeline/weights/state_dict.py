@@ -136,7 +136,8 @@ def _apart(key: str, tensors: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
 
 
 def _has_axes(tensor: Any) -> bool:
-    return len(getattr(tensor, "header", tensor).shape) > 0
+    # A nested tensor of torch has no shape, and says how many axes it has.
+    return (len(tensor.header.shape) if hasattr(tensor, "header") else tensor.dim()) > 0
 
 
 def _chosen(sizes: Mapping[str, int]) -> str:

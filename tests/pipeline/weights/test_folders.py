@@ -311,6 +311,14 @@ def test_towers_of_one_form_are_no_average_and_raw_weights(tmp_path: Path) -> No
     assert len(found.specs) == 2 * len(model()) and not any("is read, and not" in note for note in found.notes)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_tensor_of_several_shapes_is_named(tmp_path: Path) -> None:
+    nested = torch.nested.nested_tensor([torch.ones(4, 8), torch.ones(1, 8)])
+    torch.save(model() | {"odd.weight": nested}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(PartialModelError, match=r"'odd\.weight' \(stored as nested\)"):
+        read(tmp_path, tmp_path / "home")
+
+
 def test_smaller_sets_of_weights_are_named_too(tmp_path: Path) -> None:
     held = {"backbone": model(), "metrics": model(3), "head": {"out.weight": torch.ones(2, 8)}}
     torch.save(held | {"upscaler": {"up.weight": torch.ones(8, 3)}, "stepOptimizer": model(5)}, tmp_path / "net.pth")
