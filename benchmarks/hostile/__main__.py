@@ -105,7 +105,7 @@ def judged(tasks: Sequence[tuple[str, int, int]]) -> Iterator[Found]:
 
 def start() -> "subprocess.Popen[str]":
     """A worker that reads inputs from its pipe."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.hostile.judge"]
+    command = [sys.executable, "-B", "-W", "ignore", "-m", "benchmarks.hostile.judge"]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
