@@ -241,7 +241,10 @@ def _gain(gain: float | None, interval: float | None, *, is_bold: bool | None = 
 
 
 def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) -> None:
-    """Test loss by steps, a panel for each problem and size, with bands of the 95 % interval of the mean."""
+    """Test loss by steps, a panel for each problem and size, with bands of the 95 % interval of the mean.
+
+    A start has one colour in all panels, and one legend names those of any.
+    """
     import matplotlib
 
     matplotlib.use("svg")
@@ -249,12 +252,15 @@ def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) ->
 
     plt.rcParams["svg.hashsalt"] = "initialise"
     most = max(map(len, found.values()))
+    names = dict.fromkeys(name for sizes in found.values() for starts in sizes.values() for name in starts)
+    colours = dict(zip(names, OKABE_ITO, strict=False))
     chart, axes = plt.subplots(len(found), most, figsize=(3.4 * most, 2.6 * len(found)), squeeze=False)
     for row, (problem, sizes) in zip(axes, found.items(), strict=True):
         for panel in row[len(sizes) :]:
             panel.axis("off")
         for panel, (size, starts) in zip(row, sizes.items(), strict=False):
-            for colour, (name, curves) in zip(OKABE_ITO, starts.items(), strict=False):
+            for name, curves in starts.items():
+                colour = colours[name]
                 loss = np.array(curves["loss"])
                 bands = np.array([_paired(column) for column in loss.T])
                 panel.plot(curves["steps"], bands[:, 0], color=colour, label=name, linewidth=1)
@@ -263,7 +269,8 @@ def draw(found: Mapping[str, Mapping[str, Mapping[str, Curves]]], path: Path) ->
                 )
             unit = "characters" if PROBLEMS[problem.split(",")[0]].is_text else "pictures"
             panel.set(title=f"{problem}, {int(size):,} {unit}", xlabel="steps", ylabel="test loss", yscale="log")
-    axes[0][0].legend(fontsize=6)
+    lines = {line.get_label(): line for panel in axes.flat for line in panel.get_lines()}
+    chart.legend([lines[name] for name in names], names, loc="upper right")
     chart.tight_layout()
     chart.savefig(path, metadata={"Date": None, "Creator": None})
     plt.close(chart)
