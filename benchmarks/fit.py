@@ -42,8 +42,8 @@ from pipeline.fit.prepare import prepare
 from pipeline.fit.problem import Problem, generator_for
 from pipeline.fit.sizing import NetworkSize, choose_size, step_size
 from pipeline.fit.trainer import Trainer
+from pipeline.machine.parallel import one_thread_each
 from pipeline.order import canonicalise, seriate
-from pipeline.parallel import one_thread_each
 from pipeline.settings import PRESETS, DnaType, FitSettings, preset
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader

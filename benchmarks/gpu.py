@@ -46,7 +46,6 @@ from benchmarks.parts.random_models import RandomModel, bert_model, write_model,
 from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
 from benchmarks.parts.time_limit import OutOfTimeError, end_after, time_limit
 from patterndb.store import PatternDatabase
-from pipeline.devices import exact_products, resolve_device
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.fit.capturing import side_stream
@@ -56,6 +55,7 @@ from pipeline.fit.prepare import prepare
 from pipeline.fit.problem import generator_for
 from pipeline.fit.sizing import NetworkSize
 from pipeline.fit.trainer import Trainer
+from pipeline.machine.devices import exact_products, resolve_device
 from pipeline.nulls import ordinals_of
 from pipeline.runs.runner import mine
 from pipeline.settings import FitSettings, MineSettings, preset

@@ -45,7 +45,7 @@ from pipeline.fit.stage import FitResult, clear_networks, fit
 from pipeline.kept.artifacts import ArtifactStore
 from pipeline.kept.provenance import versions
 from pipeline.kept.stages import DIGESTS, Finished, StageStore, content_key
-from pipeline.memory import give_back
+from pipeline.machine.memory import give_back
 from pipeline.order import (
     ORDER_FILE,
     CanonicalOrder,

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 
 from pipeline.analyse.measures.host import ANALYSE_VERSION
 from pipeline.analyse.signature import SIGNATURE_VERSION
-from pipeline.devices import device_key
 from pipeline.fit.stage import fit_version
 from pipeline.kept.stages import content_key
+from pipeline.machine.devices import device_key
 from pipeline.order import ORDER_VERSION
 from pipeline.settings import MineSettings
 from pipeline.weights.files import WeightFiles

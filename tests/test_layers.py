@@ -25,13 +25,11 @@ SHARED = {
     "additive",
     "arrays",
     "decomposition",
-    "devices",
     "events",
     "kept",
-    "memory",
+    "machine",
     "nulls",
     "order",
-    "parallel",
     "settings",
 }
 """What any room of the pipeline may import; these import no other room."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.devices import give_back_cached
+from pipeline.machine.devices import give_back_cached
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:

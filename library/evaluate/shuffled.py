@@ -23,7 +23,6 @@ from safetensors import SafetensorError
 from dna_zoo.errors import DnaFileError
 from library.rebuild.rounded import rounded_dna
 from library.rebuild.source import MinedModel
-from pipeline.devices import resolve_device
 from pipeline.dna.decoder import build_network
 from pipeline.dna.dna import Dna, DnaTensor
 from pipeline.dna.file import DNA_FILE, SHUFFLED_FILE, write_dna
@@ -38,6 +37,7 @@ from pipeline.fit.split import LEVELS
 from pipeline.fit.stage import SPLIT_FILE, clear_networks, fit, fit_version
 from pipeline.kept.sealed import save_json
 from pipeline.kept.stages import StageStore, content_key
+from pipeline.machine.devices import resolve_device
 from pipeline.nulls import ordinals_of
 from pipeline.order import (
     ORDER_FILE,

@@ -18,7 +18,7 @@ from pipeline.analyse.measures.versions import Found, Measures, Version, which_m
 from pipeline.analyse.sampling import NUM_SAMPLES, random_rows
 from pipeline.analyse.statistics.spectra import FEWEST_PLACES, measure_places
 from pipeline.arrays import Float32, Float64, Indices
-from pipeline.memory import give_back
+from pipeline.machine.memory import give_back
 from pipeline.nulls import (
     NULLS,
     NullKind,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dna_zoo.errors import SettingsError
 from pipeline.arrays import Float64
-from pipeline.devices import SHARE_OF_FREE, free_bytes, give_back_cached
+from pipeline.machine.devices import SHARE_OF_FREE, free_bytes, give_back_cached
 
 __all__ = ["STACK_BYTES", "halved_if_too_large", "most_in_a_stack", "read", "version_bytes"]
 

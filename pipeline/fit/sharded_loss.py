@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.parallel import num_cores
+from pipeline.machine.parallel import num_cores
 
 __all__ = ["Found", "add_up", "differentiated", "side_by_side", "with_gradients"]
 

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.devices import SHARE_OF_FREE
 from pipeline.fit.footprint import slot_bytes
 from pipeline.fit.sizing import NetworkSize, choose_size
+from pipeline.machine.devices import SHARE_OF_FREE
 from pipeline.settings import FitSettings, Scope
 from zoo.tensors import TensorSpec
 

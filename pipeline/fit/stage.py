@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from cattrs import structure
 
-from pipeline.devices import exact_products, free_bytes, has_bf16
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fit.baselines import ROUNDED_BITS
 from pipeline.fit.prepare import Loader, allowance_of
@@ -24,8 +23,9 @@ from pipeline.fit.stacks import Stack, plan_stacks
 from pipeline.fit.training import Trained, Work
 from pipeline.fit.versions import bought_means
 from pipeline.kept.sealed import load_json, load_tensors, save_json
+from pipeline.machine.devices import exact_products, free_bytes, has_bf16
+from pipeline.machine.parallel import num_cores, run_parallel
 from pipeline.nulls import ordinals_of
-from pipeline.parallel import num_cores, run_parallel
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 

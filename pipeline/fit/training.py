@@ -12,7 +12,6 @@ import torch
 
 from dna_zoo.errors import SettingsError
 from pipeline.arrays import Float32
-from pipeline.devices import give_back_cached
 from pipeline.fit.footprint import stack_bytes
 from pipeline.fit.prepare import Loader, place_tag, prepare
 from pipeline.fit.problem import generator_for
@@ -23,6 +22,7 @@ from pipeline.fit.trained import TrainedStack
 from pipeline.fit.trainer import Trainer, TrainResult
 from pipeline.fit.training_metrics import TrainingMetrics
 from pipeline.kept.sealed import load_json, load_tensors, save_json, save_tensors
+from pipeline.machine.devices import give_back_cached
 from pipeline.settings import FitSettings
 from zoo.tensors import TensorSpec
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.files import file_sha256, whole_file
-from pipeline.memory import measured_peak
+from pipeline.machine.memory import measured_peak
 
 __all__ = ["COST", "DIGESTS", "RESULT", "Finished", "StageStore", "content_key", "write_json"]
 

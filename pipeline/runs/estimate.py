@@ -22,12 +22,12 @@ from scipy.optimize import nnls
 from dna_zoo.errors import DnaZooError
 from patterndb.records import StageCost
 from patterndb.store import PatternDatabase
-from pipeline.devices import device_key, resolve_device
 from pipeline.fetch.plan import plan
 from pipeline.fetch.request import FetchPlan, ModelRequest
 from pipeline.fetch.stage import find_fetched
 from pipeline.fit.stage import resolve_precision
 from pipeline.kept.stages import COST, RESULT, StageStore
+from pipeline.machine.devices import device_key, resolve_device
 from pipeline.settings import MineSettings
 from pipeline.stage_keys import stage_keys
 from pipeline.weights.files import WeightFiles

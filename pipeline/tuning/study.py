@@ -23,11 +23,11 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors.numpy import save_file
 
 from dna_zoo.errors import DnaZooError, ExtractError, SettingsError
-from pipeline.devices import resolve_device
 from pipeline.events import Event, OnEvent, ignore
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.kept.stages import content_key
+from pipeline.machine.devices import resolve_device
 from pipeline.order import canonicalise, raw_order, seriate_tensor
 from pipeline.settings import FitSettings
 from pipeline.tuning.space import space_of, values_of

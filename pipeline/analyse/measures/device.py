@@ -26,10 +26,10 @@ from pipeline.arrays import Float32, Float64
 from pipeline.dense.ordering import in_order
 from pipeline.dense.spectrum import decompose, singular_values
 from pipeline.dense.stacks import STACK_BYTES, halved_if_too_large, most_in_a_stack, read
-from pipeline.devices import exact_products, give_back_cached
+from pipeline.machine.devices import exact_products, give_back_cached
+from pipeline.machine.parallel import num_cores
 from pipeline.nulls import NullKind
 from pipeline.order import NUM_FEATURES
-from pipeline.parallel import num_cores
 from zoo.tensors import TensorSpec
 
 __all__ = ["OnDevice", "numbers_of"]

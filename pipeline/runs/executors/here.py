@@ -4,8 +4,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from patterndb.store import PatternDatabase
-from pipeline.devices import resolve_device
 from pipeline.events import OnEvent
+from pipeline.machine.devices import resolve_device
 from pipeline.runs.executors.one_model import mine_model
 from pipeline.runs.executors.work import Outcome, PlannedModel, Work
 from pipeline.settings import MineSettings

@@ -21,7 +21,7 @@ from typing import Any
 from dna_zoo.errors import DnaZooError
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent
-from pipeline.parallel import num_cores
+from pipeline.machine.parallel import num_cores
 from pipeline.runs.executors.here import InThisProcess
 from pipeline.runs.executors.lost import LostWorkers
 from pipeline.runs.executors.shares import Share, shares_of, visible_gpus

@@ -17,7 +17,7 @@ from dna_zoo.text import printable, without_secrets
 from patterndb.connection.engine import file_of, parse_url
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent
-from pipeline.parallel import num_cores
+from pipeline.machine.parallel import num_cores
 from pipeline.runs.executors.here import InThisProcess
 from pipeline.runs.executors.lost import LostWorkers
 from pipeline.runs.executors.mailbox import Mailbox

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import ClusterError, SettingsError
-from pipeline.parallel import num_cores
+from pipeline.machine.parallel import num_cores
 
 __all__ = ["connect", "even_if_lost", "import_ray", "joined", "parse_address", "reason_of"]
 

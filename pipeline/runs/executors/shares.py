@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.parallel import CORES
+from pipeline.machine.parallel import CORES
 
 __all__ = ["Share", "shares_of", "take_share", "visible_gpus"]
 

@@ -10,7 +10,7 @@ import pytest
 from dna_zoo.errors import UnknownModelError
 from patterndb.records import StageCost
 from pipeline.fetch.request import ModelRequest
-from pipeline.memory import measured_peak
+from pipeline.machine.memory import measured_peak
 from pipeline.runs.estimate import (
     STAGES,
     CostTable,

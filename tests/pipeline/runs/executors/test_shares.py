@@ -4,7 +4,7 @@ import pytest
 
 from dna_zoo.errors import SettingsError
 from pipeline.events import Event
-from pipeline.parallel import CORES, num_cores
+from pipeline.machine.parallel import CORES, num_cores
 from pipeline.runs.executors import throttle
 from pipeline.runs.executors.choose import choose
 from pipeline.runs.executors.here import InThisProcess

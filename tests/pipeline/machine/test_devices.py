@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from dna_zoo.errors import SettingsError
-from pipeline.devices import device_key, exact_products, has_bf16, resolve_device
 from pipeline.fit.footprint import slot_bytes, stack_bytes
 from pipeline.fit.stacks import plan_stacks
 from pipeline.fit.stage import resolve_precision
 from pipeline.fit.trainer import Trainer
+from pipeline.machine.devices import device_key, exact_products, has_bf16, resolve_device
 from pipeline.settings import PRESETS, DnaType, MineSettings, preset
 from tests.support.fitting import fit_matrices, gaussian, quick
 from tests.support.memory import peak_of_fit

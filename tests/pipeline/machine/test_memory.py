@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.memory import give_back
+from pipeline.machine.memory import give_back
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from pipeline.parallel import num_cores, one_thread_each, run_parallel
+from pipeline.machine.parallel import num_cores, one_thread_each, run_parallel
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
