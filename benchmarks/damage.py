@@ -29,7 +29,7 @@ from dna_zoo.errors import DnaZooError
 from patterndb.checking import damages
 from patterndb.store import PatternDatabase
 
-__all__ = ["Found", "damage_copies"]
+__all__ = ["Found", "answer_of", "damage_copies", "reads"]
 
 PAGE, COMMAND = Path(__file__).parents[1] / "docs" / "reliability.md", "python -m benchmarks.damage --page"
 PAGE_START = 64
@@ -78,7 +78,7 @@ def damage_copies(path: Path, *, flips: int, seed: int) -> Found:
         with PatternDatabase.open(f"sqlite:///{whole}", create=False) as database:
             asked = reads(*(database.model_keys() * 2)[:2])
         found = Found(of_questions={name: Counter() for name in asked})
-        right = {name: _answer(whole, read) for name, read in asked.items()}
+        right = {name: answer_of(whole, read) for name, read in asked.items()}
         for place, changed in _changed(content, flips, seed):
             _judge(Path(folder) / "copy.db", changed, place, asked, right, found)
     return found
@@ -104,7 +104,8 @@ def _changed(content: bytes, flips: int, seed: int) -> Iterator[tuple[int, bytes
         yield place, bytes(changed)
 
 
-def _answer(path: Path, read: Read) -> str | DnaZooError:
+def answer_of(path: Path, read: Read) -> str | DnaZooError:
+    """What a question gives, written out; the error where it is one of ours."""
     try:
         with PatternDatabase.open(f"sqlite:///{path}", create=False) as database:
             return repr(read(database))
@@ -123,7 +124,7 @@ def _judge(
     for name, read in asked.items():
         path.write_bytes(content)
         try:
-            answer = _answer(path, read)
+            answer = answer_of(path, read)
         except Exception as error:  # Whatever it is, it must not come.
             kind, said = "another exception", repr(error)[:100]
         else:

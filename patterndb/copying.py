@@ -63,6 +63,8 @@ def copy_database(source: str, target: str, *, on_table: OnTable = lambda table,
     with PatternDatabase.open(source, create=False) as old, PatternDatabase.open(target) as new:
         rows, new_rows = {}, 0
         for table in METADATA.sorted_tables:
+            with old._reading(table):
+                pass  # A row that is lost is missing in both, and digests would agree.
             written = _copy_table(table, old, new)
             new_rows += written
             rows[table.name] = _count(table, new)

@@ -28,7 +28,7 @@ from patterndb.connection.retry import survives_restarts
 from patterndb.patterns import rows
 from patterndb.patterns.digests import MODEL_FIT, SUMMARY, keep_digests, read_parts, require_row
 from patterndb.patterns.reading import chosen_columns, chosen_settings
-from patterndb.patterns.which import NEWEST_FIRST, not_mined, ranked
+from patterndb.patterns.which import LISTED, NEWEST_FIRST, not_mined, ranked
 from patterndb.records import ArtifactRecord, ModelEntry, StageCost
 from patterndb.row_digests import keep_row_digests, require_rows
 from patterndb.tables import ARTIFACTS, FITS, MODEL_NOTES, MODEL_TAGS, MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
@@ -116,7 +116,7 @@ class ModelStore(Transactions):
         direction = order.desc() if descending else order
         query, places = _listed(ranked())
         query = query.where(places.c.place == 1, *_conditions(which or ModelFilter()))
-        with self._reading() as connection:
+        with self._reading(*LISTED, MODEL_TAGS, MODEL_NOTES) as connection:
             query = query.order_by(order.is_(None), direction, MODELS.c.key).limit(limit)
             return _entries(connection, connection.execute(query).mappings().all())
 
@@ -125,7 +125,7 @@ class ModelStore(Transactions):
         """Every pattern that is kept under the key, the newest first. Raises `NotMinedError` if there is none."""
         query, _ = _listed(ranked([key]))
         query = query.where(MODELS.c.key == key).order_by(*NEWEST_FIRST)
-        with self._reading() as connection:
+        with self._reading(*LISTED, MODEL_TAGS, MODEL_NOTES) as connection:
             _require(connection, key)
             return _entries(connection, connection.execute(query).mappings().all())
 

@@ -51,7 +51,7 @@ class NeedStore(Transactions):
             and_(may_go_on, ~exists().where(own, RUN_MODELS.c.status == "done")),
             RUNS.c.finished.is_(None),
         )
-        with self._reading() as connection:
+        with self._reading(PATTERNS, RUNS, RUN_MODELS, STAGES) as connection:
             return Needs(
                 stages=frozenset((stage, key) for stage, key in connection.execute(needed)),
                 known_stages=frozenset((stage, key) for stage, key in connection.execute(stages)),
@@ -64,5 +64,5 @@ class NeedStore(Transactions):
         """Every file that a pattern speaks of, once for each path and content, by path."""
         columns = [ARTIFACTS.c[each.name] for each in fields(ArtifactRecord)]
         query = select(*columns).distinct().order_by(ARTIFACTS.c.path, ARTIFACTS.c.sha256)
-        with self._reading() as connection:
+        with self._reading(ARTIFACTS) as connection:
             return tuple(ArtifactRecord(**row) for row in connection.execute(query).mappings())

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from patterndb.connection.engine import Transactions
 from patterndb.connection.retry import survives_restarts
 from patterndb.patterns.reading import read_labels, read_roles
-from patterndb.patterns.which import CURRENT
+from patterndb.patterns.which import CURRENT, LISTED
 from patterndb.records import RoleRecord
 from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, STAGES
 
@@ -50,14 +50,14 @@ class OverviewStore(Transactions):
     @survives_restarts
     def settings(self) -> Mapping[str, Mapping[str, Any]]:
         """Model key -> settings of its current pattern."""
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             return {row["key"]: row["settings"] for row in read_labels(connection, CURRENT).values()}
 
     @survives_restarts
     def roles(self) -> Mapping[str, tuple[RoleRecord, ...]]:
         """Model key -> its roles in the order of its current pattern, with their fits and without statistics."""
         found: dict[str, list[RoleRecord]] = defaultdict(list)
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             for entry in read_roles(connection, CURRENT):
                 found[entry.model].append(entry.role)
         return {key: tuple(roles) for key, roles in found.items()}

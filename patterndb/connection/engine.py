@@ -47,6 +47,7 @@ __all__ = [
     "make_engine",
     "masked",
     "parse_url",
+    "require_whole",
     "translate",
     "unreadable",
     "upsert",
@@ -276,8 +277,10 @@ class Transactions:
         return file_of(self._engine.url)
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, *whole: Table) -> Iterator[Connection]:
         """A transaction that only reads, and sees one state of the database.
+
+        - `whole`: tables of which a list of all rows is made, see `require_whole`.
 
         Raises `StoreError` for a SQLite file that is not there.
         """
@@ -292,6 +295,7 @@ class Transactions:
             try:
                 with engine.connect() as connection:
                     self.is_known_to_answer = True
+                    require_whole(connection, *whole)
                     yield connection
             except DataError as error:
                 raise _not_taken(error.orig or error) from error
@@ -384,6 +388,21 @@ def unreadable(error: Exception, url: URL) -> StoreError:
         f"A row of {masked(url)} cannot be read ({type(error).__name__}).",
         hint="Restore the database from a backup; `dna-zoo db check` names all damage. If it finds none: a bug.",
     )
+
+
+def require_whole(connection: Connection, *tables: Table) -> None:
+    """Raise `DamagedRowsError` where a table in a SQLite file, or an index of it, has lost rows.
+
+    A row that is gone has no digest that could miss it: a list would be shorter and not say so. SQLite holds every row
+    of the table against every index, in microseconds a row. A server looks after its own pages.
+    """
+    for table in tables if connection.dialect.name == "sqlite" else ():
+        found = connection.exec_driver_sql(f"PRAGMA integrity_check('{table.name}')").scalars().all()
+        if found != ["ok"]:
+            raise DamagedRowsError(
+                f"{masked(connection.engine.url)} is damaged: rows of the table {table.name} may be missing.",
+                hint="Restore the database from a backup; `dna-zoo db check` names all damage.",
+            )
 
 
 def _is_lost(error: SQLAlchemyError) -> bool:

@@ -13,7 +13,7 @@ from patterndb.connection.retry import survives_restarts
 from patterndb.exports.columns import WITH_STATISTICS, require_columns, require_table
 from patterndb.patterns.reading import read_entries, read_part_statistics, read_roles, read_summaries, read_tensors
 from patterndb.patterns.store import PatternStore
-from patterndb.patterns.which import NEWEST_FIRST
+from patterndb.patterns.which import LISTED, NEWEST_FIRST
 from patterndb.settings import flat
 from patterndb.tables import METRICS, MODELS, PATTERNS, RUN_MODELS, RUNS
 
@@ -66,7 +66,7 @@ class ExportStore(PatternStore):
         - `columns`: those to have, in this order; all where None are given. Raises `SettingsError` for an unknown one.
         """
         require_table(table)
-        with self._reading() as connection:
+        with self._reading(*(LISTED if keys is None else ())) as connection:
             for frame in self._pieces(connection, table, partial(self._selected, connection, keys, run)):
                 if columns is not None:
                     require_columns(table, columns, list(frame.columns))

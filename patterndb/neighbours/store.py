@@ -54,7 +54,7 @@ from patterndb.neighbours.vectors import Vectors, drop_others, enable, is_there
 from patterndb.patterns.digests import SIGNATURE, read_parts
 from patterndb.patterns.reading import read_entries
 from patterndb.patterns.store import PatternStore
-from patterndb.patterns.which import CURRENT, IS_CURRENT, SIGNED
+from patterndb.patterns.which import CURRENT, IS_CURRENT, LISTED, SIGNED
 from patterndb.records import Neighbour, PairDistances, SignatureEntry, SignatureRecord
 from patterndb.similarity import Criterion, Distances, align, all_distances, nearest, place
 from patterndb.tables import MODELS, PAIR_SAMPLES, PATTERNS, SIGNATURE_LAYOUTS, SIGNATURES
@@ -174,7 +174,7 @@ class NeighbourStore(PatternStore):
 
     def _entries(self, version: str) -> tuple[SignatureEntry, ...]:
         """The current signatures of this version."""
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             return read_entries(connection, PATTERNS.c.id.in_(CURRENT), version=version)
 
     def _require_one_version(self, signature: SignatureRecord) -> None:

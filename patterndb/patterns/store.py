@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from dna_zoo.errors import StoreError
 from patterndb.connection.batches import batches
-from patterndb.connection.engine import Transactions
+from patterndb.connection.engine import Transactions, require_whole
 from patterndb.connection.retry import survives_restarts
 from patterndb.patterns import rows
 from patterndb.patterns.digests import ARTIFACT_ROWS, FINDINGS, SUMMARY, TENSOR_STATISTICS, damaged_parts, require_row
@@ -26,6 +26,7 @@ from patterndb.patterns.which import (
     CURRENT,
     DESCRIBED,
     IS_CURRENT,
+    LISTED,
     NEWEST_FIRST,
     called_in_run,
     is_among,
@@ -88,6 +89,7 @@ class PatternStore(Transactions):
             rows = (connection.execute(query.where(way)).mappings().first() for way in ways)
             found = next((row for row in rows if row is not None), None)
             if found is None:
+                require_whole(connection, *LISTED)
                 raise no_pattern(name, run, read_keys(connection))
             require_row(connection, SUMMARY, found)
             require_row(connection, FINDINGS, found)
@@ -119,7 +121,7 @@ class PatternStore(Transactions):
     @survives_restarts
     def model_keys(self) -> tuple[str, ...]:
         """The keys of all mined models, sorted."""
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             return read_keys(connection)
 
     @survives_restarts
@@ -133,7 +135,7 @@ class PatternStore(Transactions):
     def current_models(self) -> tuple[ModelRecord, ...]:
         """What every mined model is, by key, and nothing of what was found in it."""
         query = select(*SUMMARY_COLUMNS).select_from(DESCRIBED)
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             found = connection.execute(query.where(PATTERNS.c.id.in_(CURRENT))).mappings().all()
             for row in found:
                 require_row(connection, SUMMARY, row)
@@ -142,7 +144,7 @@ class PatternStore(Transactions):
     @survives_restarts
     def patterns(self) -> tuple[PatternSummary, ...]:
         """Every pattern in short, by model key, the current one of each key first."""
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             return read_summaries(connection)
 
     @survives_restarts
@@ -154,7 +156,7 @@ class PatternStore(Transactions):
         - `ids`: those of the rows of other patterns, in place of the current ones;
         - `keys`: those of these models alone.
         """
-        with self._reading() as connection:
+        with self._reading(*(LISTED if keys is None and ids is None else ())) as connection:
             if keys is None:
                 return read_entries(connection, is_among(PATTERNS.c.id, ids), with_nulls=with_nulls)
             return tuple(
@@ -166,7 +168,7 @@ class PatternStore(Transactions):
     @survives_restarts
     def model_statistics(self, pattern_keys: Sequence[str] | None = None) -> Mapping[str, tuple[Statistic, ...]]:
         """Pattern key -> statistics of the model as a whole, for every model key's current pattern, or for these."""
-        with self._reading() as connection:
+        with self._reading(*(LISTED if pattern_keys is None else ())) as connection:
             if pattern_keys is None:
                 return read_model_statistics(connection, CURRENT)
             found: dict[str, tuple[Statistic, ...]] = {}
@@ -178,6 +180,6 @@ class PatternStore(Transactions):
     @survives_restarts
     def tensors(self) -> tuple[TensorEntry, ...]:
         """Every tensor of every model key's current pattern, by key and in the order of the pattern."""
-        with self._reading() as connection:
+        with self._reading(*LISTED) as connection:
             kept = {row["id"]: row["digests"] for row in read_labels(connection, CURRENT).values()}
             return read_tensors(connection, read_statistics(connection, [TENSOR_STATISTICS], CURRENT, kept))

@@ -6,12 +6,14 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, Subquery, Table, func, or_, select, tuple_
 
 from dna_zoo.errors import NotMinedError, did_you_mean
+from patterndb.connection.engine import require_whole
 from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, SIGNATURE_LAYOUTS, SIGNATURES
 
 __all__ = [
     "CURRENT",
     "DESCRIBED",
     "IS_CURRENT",
+    "LISTED",
     "NEWEST_FIRST",
     "OTHER_MODELS",
     "OTHER_PATTERNS",
@@ -37,6 +39,8 @@ def columns_of(table: Table, names: Sequence[str]) -> list[Column[Any]]:
 DESCRIBED = PATTERNS.join(MODELS).join(RUNS)
 # Plus 0: else SQLite goes by way of the index on `layout_id`, and where that is damaged, models are missing unseen.
 SIGNED = DESCRIBED.join(SIGNATURES).join(SIGNATURE_LAYOUTS, SIGNATURES.c.layout_id + 0 == SIGNATURE_LAYOUTS.c.id)
+LISTED = (MODELS, PATTERNS, RUNS)
+"""Tables of which every list of models is made."""
 NEWEST_FIRST = (PATTERNS.c.confirmed_at.desc(), PATTERNS.c.id.desc())
 RANK = func.row_number().over(partition_by=MODELS.c.key, order_by=NEWEST_FIRST).label("place")
 """1 for the current pattern of a model key."""
@@ -96,7 +100,8 @@ def read_keys(connection: Connection) -> tuple[str, ...]:
 
 
 def not_mined(connection: Connection, name: str) -> NotMinedError:
-    """The error for a key without a pattern in the database."""
+    """The error for a key without a pattern in the database. Raises `DamagedRowsError` where it may have been lost."""
+    require_whole(connection, *LISTED)
     return no_pattern(name, None, read_keys(connection))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
 
 from dna_zoo.errors import NotMinedError, StoreError, did_you_mean
-from patterndb.connection.engine import Transactions, find_or_insert, upsert
+from patterndb.connection.engine import Transactions, find_or_insert, require_whole, upsert
 from patterndb.connection.retry import survives_restarts
 from patterndb.patterns.digests import SUMMARY, keep_digests, read_parts
 from patterndb.patterns.writing import newest_time
@@ -127,7 +127,7 @@ class RunStore(Transactions):
         asked = [LAST_ACTIVITY >= since] if since else []
         if statuses:
             asked.append(RUNS.c.status.in_({"running" if each == "lost" else each for each in statuses}))
-        with self._reading() as connection:
+        with self._reading(RUNS) as connection:
             return _read_runs(connection, *asked, statuses=statuses, limit=limit)
 
     @survives_restarts
@@ -137,6 +137,8 @@ class RunStore(Transactions):
             found = _read_runs(connection, RUNS.c.run == run) or _read_runs(
                 connection, RUNS.c.request_key == run, limit=1
             )
+            if not found:
+                require_whole(connection, RUNS)
         if not found:
             raise _not_run(run, self.run_names(MOST_SUGGESTED))
         return found[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.damage import damage_copies
+from benchmarks.damage import answer_of, damage_copies, reads
 from dna_zoo.errors import DamagedRowsError, DnaZooError
 from patterndb.checking import damages
 from patterndb.patterns.digests import NUM_BYTES, PARTS
@@ -51,6 +51,31 @@ def test_whatever_byte_is_flipped_answers_are_right_or_two_sentences(whole: Path
     assert found.wrong == []
     assert found.counts.total() == 10 * FLIPS == found.counts["the same answer"] + found.counts["two sentences"]
     assert found.counts["two sentences"] > FLIPS // 2
+
+
+@pytest.mark.slow
+def test_a_page_that_loses_a_row_makes_no_list_shorter(whole: Path, path: Path) -> None:
+    """The number of cells of a page, and where its cells are, of what lists of models are made of."""
+    tables = ("models", "patterns", "runs", "signatures")
+    connection = sqlite3.connect(path)
+    pages = connection.execute(f"SELECT rootpage FROM sqlite_master WHERE tbl_name IN {tables} AND rootpage").fetchall()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    lists = {name: read for name, read in reads("alpha", "beta").items() if name not in ("show", "load")}
+    whole_lists = {name: answer_of(whole, read) for name, read in lists.items()}
+    content = path.read_bytes()
+    for (page,) in pages:
+        for byte in (
+            4,
+            9,
+            13,
+        ):  # Of the header: cells; of the array that follows: places of a leaf's and a node's cells.
+            changed = bytearray(content)
+            changed[(page - 1) * size + byte] ^= 1
+            path.write_bytes(changed)
+            for name, read in lists.items():
+                found = answer_of(path, read)
+                assert found == whole_lists[name] or isinstance(found, DnaZooError), (page, byte, name)
 
 
 OF_ALPHA = "WHERE pattern_id = (SELECT p.id FROM patterns p JOIN models m ON m.id = p.model_id WHERE key = 'alpha')"

@@ -215,7 +215,8 @@ class TestPatterns:
         save_patterns(database, *(make_pattern(key, run=key) for key in "bcde"))
         with counting_queries(database) as long:
             ask()
-        assert len(short) == len(long) <= 6
+        # Three of them look whether the file has lost rows.
+        assert len(short) == len(long) <= 9
 
     def test_signatures_are_those_of_current_patterns(self, database: PatternDatabase) -> None:
         patterns = [make_pattern("b"), make_pattern("a", seed=1), make_pattern("a", seed=2)]
@@ -367,7 +368,8 @@ class TestQuestions:
         assert {key: database.get_similar_models(key, top_k=2) for key in ("alpha", "beta")} | {"new": ()} == found
         with counting_queries(database) as fewer:
             database.get_similar_to_each(["alpha", "new"], top_k=2)
-        assert len(statements) == len(fewer) <= 16
+        # Six of them look whether the file has lost rows, three of each version.
+        assert len(statements) == len(fewer) <= 22
         with pytest.raises(NotMinedError, match="no pattern of 'bta'"):
             database.get_similar_to_each(["alpha", "bta"])
 
