@@ -104,7 +104,6 @@ def chosen_settings(row: RowMapping) -> ChosenSettings:
 SUMMARY_COLUMNS = (PATTERNS.c.id, PATTERNS.c.digests, *SUMMARY.columns)
 """Without provenance and clusters: JSON that would be parsed for every pattern and thrown away."""
 PATTERN_COLUMNS = (*SUMMARY_COLUMNS, *FINDINGS.columns)
-FITS_OF = (MODEL_FIT, ROLE_FITS, TENSOR_FITS)
 STATISTICS = (MODEL_STATISTICS, ROLE_STATISTICS, TENSOR_STATISTICS)
 """Of the model, of its roles, of its tensors."""
 Kept = Mapping[int, Any]

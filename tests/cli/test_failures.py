@@ -63,12 +63,6 @@ def test_an_unknown_card_ends_with_1_and_near_misses(invoke: Invoke) -> None:
     assert "Did you mean 'minilm-l6'" in result.stderr
 
 
-ENDS_WITHOUT_TORCH = """
-import sys
-from cli.main import app
-code = app(standalone_mode=False)
-print("torch" in sys.modules, code)
-"""
 ABSENT = [
     (("mine", "./absent"), "There is no file or directory './absent'."),
     (("mine", "--weights", "minilm-l6=/absent"), "There is no file or directory '/absent'."),

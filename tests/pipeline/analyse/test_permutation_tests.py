@@ -9,8 +9,6 @@ import pytest
 
 from pipeline.analyse.permutation_tests import Labellings, blocks_of_lineages, deal_labels, labels_needed, least_p
 
-ONE_BLOCK = np.zeros(6, dtype=np.intp)
-
 
 def deal(codes: list[int], blocks: list[int] | None = None, limit: int = 999) -> Labellings:
     places = np.array(blocks or [0] * len(codes), dtype=np.intp)

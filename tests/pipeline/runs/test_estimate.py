@@ -27,8 +27,6 @@ from tests.support.tiny_models import make_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
 
-needs_linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells resident pages so")
-
 
 @pytest.fixture(scope="module")
 def mined(tmp_path_factory: pytest.TempPathFactory) -> Path:
