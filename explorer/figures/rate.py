@@ -16,8 +16,7 @@ from explorer.style import ACCENT, NULL, colour_of
 from explorer.view import View
 from patterndb.records import FitRecord
 from pipeline.fit.baselines import SVD_WIDTHS, Baseline, explained
-from pipeline.fit.bound import gaussian_bound
-from pipeline.fit.report import STORED_BITS, TensorFit
+from pipeline.fit.report import STORED_BITS, TensorFit, ceiling
 from pipeline.fit.sizing import MOMENTS
 
 if TYPE_CHECKING:
@@ -126,17 +125,13 @@ def _curves(fits: Sequence[TensorFit], bits: Float64) -> dict[str, Float64]:
     """What other codes reach, best split between the tensors: of these, and of the first draw of their null."""
     weights = sum(fit.num_weights for fit in fits)
     found = {
-        "bound": np.array([_bound(fits, each * weights) for each in bits]),
+        "bound": np.array([ceiling(fits, each * weights) for each in bits]),
         **codes_at(fits, [fit.baseline for fit in fits], bits * weights),
     }
     if all(fit.null_baselines for fit in fits):
         of_null = codes_at(fits, [fit.null_baselines[0] for fit in fits], bits * weights)
         found |= {f"{name} of the null": curve for name, curve in of_null.items()}
     return found
-
-
-def _bound(fits: Sequence[TensorFit], bits: float) -> float:
-    return gaussian_bound([fit.std**2 for fit in fits], [fit.num_weights for fit in fits], bits)
 
 
 def codes_at(fits: Sequence[TensorFit], baselines: Sequence[Baseline], bits: Float64) -> dict[str, Float64]:

@@ -24,6 +24,7 @@ __all__ = [
     "Quantised",
     "RatePoint",
     "TensorFit",
+    "ceiling",
     "psnr",
     "rate_point",
     "report",
@@ -153,7 +154,7 @@ def report(fits: Sequence[TensorFit], settings: FitSettings, cost: FitCost) -> F
         sampled_weights=errors.points if is_sampled else None,
         **_comparisons(fits, r2, parameters, sst),
         **_at_bits(fits, ROUNDED_BITS),
-        ceiling_r2=_ceiling(fits, bits * weights),
+        ceiling_r2=ceiling(fits, bits * weights),
         mse=mse,
         rmse=math.sqrt(mse),
         mae=errors.sae / weights,
@@ -220,11 +221,12 @@ def rate_point(fits: Sequence[TensorFit], width: int) -> RatePoint | None:
         bits_per_weight=bits,
         r2=1 - math.fsum(part.sse for part in parts) / sst,
         null_r2=_mean(nulls),
-        ceiling_r2=_ceiling(fits, bits * weights),
+        ceiling_r2=ceiling(fits, bits * weights),
     )
 
 
-def _ceiling(fits: Sequence[TensorFit], bits: float) -> float:
+def ceiling(fits: Sequence[TensorFit], bits: float) -> float:
+    """R2 of the Gaussian bound of these tensors together at so many bits in all."""
     return gaussian_bound([fit.std**2 for fit in fits], [fit.num_weights for fit in fits], bits)
 
 
