@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
+from benchmarks.population.symmetries import permutation
 from patterndb.records import PatternRecord
 from pipeline.fetch.stage import fetch
 from pipeline.order import canonicalise, seriate_tensor
@@ -22,7 +23,7 @@ from pipeline.settings import AnalysisSettings, FitSettings, MineSettings
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from tests.support.mining import database_of, mine_into, request
-from tests.support.symmetries import KINDS, copy_with, make_model, outputs, permutation
+from tests.support.symmetries import KINDS, copy_with, make_model, outputs
 
 pytestmark = pytest.mark.slow
 

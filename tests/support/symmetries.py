@@ -1,24 +1,19 @@
-"""Tiny networks of each kind, what to run them on, and the script beside the specimens that draws copies of them.
+"""Tiny networks of each kind, and what to run them on.
 
 Transformers are 2 layers of width 16 to 32; every parameter and every batch statistic has a value of its own, so that
 none is where its symmetry could not be seen (norms all one, biases all zero).
 """
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 import transformers
 
-__all__ = ["KINDS", "Kind", "copy_with", "make_model", "outputs", "permutation"]
+__all__ = ["KINDS", "Kind", "copy_with", "make_model", "outputs"]
 
-SCRIPTS = Path(__file__).parents[2] / "data" / "specimens"
 State = Mapping[str, torch.Tensor]
 
 
@@ -127,15 +122,6 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
 }
-
-
-def permutation() -> ModuleType:
-    """The script that draws copies; scripts beside the specimens are no package and import each other by bare name."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        return importlib.import_module("permutation")
-    finally:
-        sys.path.remove(str(SCRIPTS))
 
 
 def make_model(kind: str, seed: int = 0) -> transformers.PreTrainedModel:

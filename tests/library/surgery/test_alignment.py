@@ -9,9 +9,10 @@ import torch
 import transformers
 from torch import Tensor
 
+from benchmarks.population.symmetries import permutation
 from library.surgery.alignment import Alignment, align, trace_network, values_of
 from library.surgery.matching import match
-from tests.support.symmetries import copy_with, make_model, outputs, permutation
+from tests.support.symmetries import copy_with, make_model, outputs
 from zoo.tracing.build import TinyModel
 from zoo.tracing.derive import Kind
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.population.symmetries import permutation
 from dna_zoo.errors import JoinError, SettingsError, UnbuildableModelError
 from library.surgery import Loaded, combine, open_model, task_of
 from library.surgery.alignment import values_of
 from library.surgery.tasks import score
-from tests.support.symmetries import copy_with, permutation
+from tests.support.symmetries import copy_with
 
 pytestmark = pytest.mark.slow
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from benchmarks.population.symmetries import permutation
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.lineage import Lineage, ModelWeights
@@ -22,7 +23,7 @@ from pipeline.lineage.projections import attention_tests, feed_forward_tests
 from pipeline.lineage.records import Matrix
 from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
-from tests.support.symmetries import KINDS, copy_with, make_model, permutation
+from tests.support.symmetries import KINDS, copy_with, make_model
 from zoo.tensors import Role, TensorSpec
 
 pytestmark = pytest.mark.slow
