@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.parts.catalogs import mined_pattern, save_copies
+from benchmarks.parts.database_commands import seconds_of
 from benchmarks.parts.random_models import bert_model, write_model
 from benchmarks.parts.scaffold import make_parser, write_results
 from benchmarks.parts.scale_page import write_page
@@ -211,13 +212,6 @@ def by_pairs(names: Sequence[str], options: argparse.Namespace) -> Growth:
         min(seconds_of(both_distances, names, values[:count]) for _ in range(options.repetitions)) for count in counts
     ]
     return Growth.of(counts, found)
-
-
-def seconds_of(run: Callable[..., object], *arguments: object) -> float:
-    """Of one call."""
-    started = time.perf_counter()
-    run(*arguments)
-    return time.perf_counter() - started
 
 
 def find_taxonomy(database: PatternDatabase) -> None:

@@ -21,9 +21,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from benchmarks.initialise.networks import NETWORKS
 from benchmarks.population.architectures import CONTEXT, new_model
-from benchmarks.population.lessons import text_called
+from benchmarks.population.lessons import images_called, text_called
 from data.specimens.corpora import MASK, unigram_loss
-from data.specimens.digits import Images, digits, shifted
+from data.specimens.digits import shifted
 
 __all__ = [
     "CONFIRMATION",
@@ -195,7 +195,7 @@ def draw_batch(problem: Problem, *, is_source: bool, size: int | None, seed: int
         start = int(torch.randint(len(text) - length, (1,), generator=torch.Generator().manual_seed(seed)))
         part = text[start : start + length]
         return lambda generator: _text_batch(part, problem, generator)
-    images = _images("digits-rotated" if is_source else "digits", NETWORKS[problem.architecture].image_side)
+    images = images_called("digits-rotated" if is_source else "digits", NETWORKS[problem.architecture].image_side)
     order = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(seed))[:size]
     pixels, labels = images.train[order], images.train_labels[order]
 
@@ -217,7 +217,7 @@ def score(problem: Problem, model: PreTrainedModel) -> Score:
         if problem.architecture == "gpt2":
             logits, labels = logits[:, :-1], labels[:, 1:]
     else:
-        images = _images("digits", NETWORKS[problem.architecture].image_side)
+        images = images_called("digits", NETWORKS[problem.architecture].image_side)
         logits, labels = model(pixel_values=images.held_out).logits, images.held_out_labels
     logits, labels = logits.flatten(0, -2), labels.flatten()
     is_asked = labels != -100
@@ -260,8 +260,3 @@ def _test_text(data: str, architecture: str) -> tuple[torch.Tensor, torch.Tensor
     starts = torch.linspace(0, len(text) - CONTEXT, NUM_WINDOWS, dtype=torch.float64).long()
     ids = text[starts[:, None] + torch.arange(CONTEXT)]
     return (ids, ids) if architecture == "gpt2" else _masked(ids, torch.Generator().manual_seed(0))
-
-
-@cache
-def _images(data: str, side: int) -> Images:
-    return digits(data, side)

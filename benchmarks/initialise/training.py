@@ -1,16 +1,15 @@
 """Training with its curve: AdamW, warm-up, cosine decay, the same budget for every start."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
 
 from benchmarks.initialise.problems import Problem, Score, draw_batch, score
+from benchmarks.population.lessons import share_of_rate
 
 __all__ = ["Curve", "train"]
 
-WARM_UP_STEPS = 30
 MAX_GRADIENT_NORM = 1.0
 NUM_POINTS = 8
 
@@ -48,7 +47,7 @@ def train(
         betas=(0.9, 0.98),
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_rate(step, total))
     every = total if is_source else max(total // NUM_POINTS, 1)
     steps, scores = [0], [score(problem, model)]
     model.train()
@@ -63,9 +62,3 @@ def train(
             scores.append(score(problem, model))
     model.eval()
     return Curve(steps=tuple(steps), scores=tuple(scores))
-
-
-def _rate(step: int, steps: int) -> float:
-    """Share of the peak learning rate: up over the first steps, down to a hundredth along half a cosine."""
-    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
-    return warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)

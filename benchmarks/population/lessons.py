@@ -12,7 +12,18 @@ from benchmarks.population.architectures import CONTEXT, Architecture
 from data.specimens.corpora import MASK, Corpus, licence_texts, python_source, scipy_docstrings
 from data.specimens.digits import Images, digits, shifted
 
-__all__ = ["Batch", "DrawBatch", "distil", "draw_from", "fixed_batch", "mean_loss", "text_called", "train"]
+__all__ = [
+    "Batch",
+    "DrawBatch",
+    "distil",
+    "draw_from",
+    "fixed_batch",
+    "images_called",
+    "mean_loss",
+    "share_of_rate",
+    "text_called",
+    "train",
+]
 
 MASKED_SHARE = 0.3
 TEMPERATURE = 2.0
@@ -30,7 +41,7 @@ def draw_from(architecture: Architecture, data: str, vocabulary: torch.Tensor | 
     - `vocabulary`: int64, id of each character -> its id in another vocabulary.
     """
     if not architecture.is_text:
-        images = _images(data, architecture.image_side)
+        images = images_called(data, architecture.image_side)
         return lambda generator: _image_batch(images, architecture.batch_size, generator)
     text, mask = text_called(data).train, MASK
     if vocabulary is not None:
@@ -98,7 +109,7 @@ def _descend(
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: share_of_rate(step, steps))
     model.train()
     last = math.nan
     for step in range(steps):
@@ -115,7 +126,7 @@ def _descend(
     return last
 
 
-def _rate(step: int, steps: int) -> float:
+def share_of_rate(step: int, steps: int) -> float:
     """Share of the peak learning rate: up over the first steps, down to a hundredth along half a cosine."""
     warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
     return warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
@@ -129,7 +140,8 @@ def text_called(data: str) -> Corpus:
 
 
 @cache
-def _images(data: str, side: int) -> Images:
+def images_called(data: str, side: int) -> Images:
+    """The pictures of the task with this name, made once."""
     return digits(data, side)
 
 
