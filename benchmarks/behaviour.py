@@ -47,6 +47,7 @@ TASK = {"masked-lm": "loss", "decoder": "perplexity", "classifier": "accuracy", 
 """The figure of a kind of model that needs no other model: how good it is at its task."""
 NUM_WINDOWS = 256
 PAGE = Path(__file__).parents[1] / "docs" / "using.md"
+COMMAND = "python -m benchmarks.behaviour --page"
 COLUMNS = ("dna", "svd", "rounding", "means", "shuffled")
 """Of the table in the page."""
 PAGE_RESIDUAL = 2
@@ -69,7 +70,7 @@ def main() -> None:
             write_results(options.out, kept)
     draw(kept["evaluations"], RESULTS / f"{options.out}.svg")
     if options.page:
-        write_figures(PAGE, "python -m benchmarks.behaviour --page", page_lines(kept["evaluations"]))
+        write_figures(PAGE, COMMAND, page_lines(kept["evaluations"]))
 
 
 def parse() -> argparse.Namespace:

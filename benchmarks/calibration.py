@@ -3,6 +3,7 @@
     python -m benchmarks.calibration                     # the tables (some minutes of one core)
     python -m benchmarks.calibration --repeats 2000      # narrower intervals
     python -m benchmarks.calibration --out calibration   # and keep them in results/, with a figure
+    python -m benchmarks.calibration --page              # what is kept, as the table in docs/measurement.md
 
 For each kind of matrix and each statistic: the share of p-values at or below a level, with its exact 95 % interval
 (Clopper and Pearson 1934). A share whose interval lies above its level is marked: there p is too small. Not every kind
@@ -12,6 +13,7 @@ of matrix is a null of every statistic: a mean row is structure to a null that s
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from benchmarks.parts.scaffold import read_results, write_figures
 from pipeline.analyse.aggregation import Measured, TensorAnalysis, pool
 from pipeline.analyse.statistics.products import measure_products
 from pipeline.analyse.tensor import analyse_tensor
@@ -32,11 +35,14 @@ from pipeline.settings import AnalysisSettings
 from zoo.tensors import Axis, Role, TensorSpec
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "measurement.md"
+COMMAND = "python -m benchmarks.calibration --page"
 ROWS, COLS, SAMPLED = 48, 32, 160
 POOLED = 4
 """Matrices in a pooled figure."""
 LEVELS = {"single": (2 / 9, 4 / 9), "pooled": (0.01, 0.05, 0.2)}
 """One matrix with 8 draws has no other p below these."""
+FRACTIONS = {2 / 9: "2/9", 4 / 9: "4/9"}
 GRID = np.linspace(0, 1, 201)
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 Float32 = npt.NDArray[np.float32]
@@ -224,6 +230,33 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(text)
 
 
+def page_lines(kept: Mapping[str, Any]) -> Iterator[str]:
+    """The table of docs/measurement.md: for each null the lowest and the highest share over the kinds it holds for."""
+    held = [row for row in kept["rows"] if row["holds"]]
+    columns = [(figure, level) for figure, levels in LEVELS.items() for level in levels]
+    names = [f"{FRACTIONS.get(level, format(level, 'g'))}, {figure}" for figure, level in columns]
+    yield f"| null | statistics | {' | '.join(names)} |"
+    yield "|---" * (2 + len(columns)) + "|"
+    for null in dict.fromkeys(row["null"] for row in held):
+        own = [row for row in held if row["null"] == null]
+        cells = [
+            _range([row["share"] for row in own if row["figure"] == figure and math.isclose(row["level"], level)])
+            for figure, level in columns
+        ]
+        yield f"| `{null}` | {max(row['statistics'] for row in own)} | {' | '.join(cells)} |"
+    too_often, total = (sum(row[name] for row in held) for name in ("too_often", "statistics"))
+    yield ""
+    yield (
+        f"{kept['repeats']} repeats, {kept['nulls']} nulls. Of {total:,} shares of one statistic {too_often} lie above"
+        f" their level beyond a 95 % interval, where chance gives up to {0.025 * total:.0f}."
+    )
+
+
+def _range(shares_of_kinds: Sequence[float]) -> str:
+    low, high = f"{min(shares_of_kinds):.3f}", f"{max(shares_of_kinds):.3f}"
+    return low if low == high else f"{low}-{high}"
+
+
 def curves(found: Mapping[str, Mapping[tuple[str, str, str], Sequence[float]]]) -> dict[str, list[float]]:
     """Kind and null that holds -> the share of pooled p-values at or below each of `GRID`."""
     drawn = {}
@@ -262,7 +295,11 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=list(MATRICES), choices=list(MATRICES))
     parser.add_argument("--processes", type=int, help="at a time; one for each core if not given")
     parser.add_argument("--out", metavar="NAME", help="keep the table as results/NAME.json and the figure beside it")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the table of what is kept")
     options = parser.parse_args()
+    if options.page:
+        write_figures(PAGE, COMMAND, page_lines(read_results("calibration")))
+        return
     found = measure(options.kinds, options.repeats, options.nulls, options.processes)
     lines = list(rows(found))
     print(table(lines))

@@ -2,6 +2,7 @@
 
     python -m benchmarks.gain_calibration                            # the table: some minutes of one core
     python -m benchmarks.gain_calibration --out gain-calibration     # and keep it in results/
+    python -m benchmarks.gain_calibration --page                     # what is kept, as the table in docs/measurement.md
 
 All matrices of a kind are the tensors of one model, which is fitted as `mine` fits it, with 8 nulls each. R2 of a
 matrix is ranked among those of its nulls (p is two-sided), and z is its distance from them. So is R2 of four matrices
@@ -12,6 +13,7 @@ together, as a role's is. If R2 and its nulls are 9 normal numbers alike, |z| is
 import argparse
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,14 @@ from scipy.stats import t as student
 
 from benchmarks.calibration import MATRICES, POOLED, Float32
 from benchmarks.fidelity import Setup, fit_all
-from benchmarks.parts.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import make_parser, read_results, write_figures, write_results
 from pipeline.analyse.evidence import rank_p
 from pipeline.fit.report import TensorFit
 from pipeline.settings import FitSettings, preset
 from zoo.tensors import Axis, Role, TensorSpec
 
+PAGE = Path(__file__).parents[1] / "docs" / "measurement.md"
+COMMAND = "python -m benchmarks.gain_calibration --page"
 ROWS = 64
 BUDGET = 0.1
 """Of so small a matrix: with a hundredth of its weights no DNA has a rank."""
@@ -115,9 +119,15 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def page_lines(kept: Mapping[str, Any]) -> Sequence[str]:
+    """The table of docs/measurement.md: single matrices."""
+    return table([row for row in kept["rows"] if row["together"] == 1]).splitlines()
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, out=None)
+    parser.add_argument("--page", action="store_true", help="fit nothing: write the table of what is kept")
     parser.add_argument("--matrices", type=int, default=160, help="of each kind")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
@@ -128,6 +138,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Fit, print, keep."""
     options = parse()
+    if options.page:
+        write_figures(PAGE, COMMAND, page_lines(read_results("gain-calibration")))
+        return
     settings = preset("quick", budget=BUDGET, num_nulls=NULLS, epochs=options.epochs)
     found: list[dict[str, Any]] = []
     for kind in options.kinds:

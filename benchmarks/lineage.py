@@ -4,6 +4,7 @@
     python -m benchmarks.lineage --noise                        # specimens under noise, their order kept and redrawn
     python -m benchmarks.lineage --cost                         # seconds and memory at the size of BERT-base
     python -m benchmarks.lineage --cost minilm-l6 PATH ...      # or of these models, each against itself
+    python -m benchmarks.lineage --page population              # what is kept, as tables in docs/lineage.md; or `cost`
 
 `benchmarks/relatedness/lineage.py` says how pairs are chosen and counted. With `--out NAME` the results are kept in
 `benchmarks/results/NAME.json`, where other parts stay as they are.
@@ -21,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.parts.lineage_cost import bert_base_pairs, measure, opened
-from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_results
+from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 from benchmarks.relatedness.gallery import Member, read_members
 from benchmarks.relatedness.lineage import LineageScores, every_pair, lineage_of, score_lineage
+from benchmarks.relatedness.lineage_page import COMMAND, PAGE, TABLES
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.records import CANNOT_SAY, Matrix
@@ -37,6 +39,9 @@ NOISED = (("bert-a", "bert-a"), ("bert-a-permuted", "bert-a"), ("cnn-a", "cnn-a"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Each part asked for."""
     options = parse(arguments)
+    if options.page:
+        write_figures(PAGE, COMMAND.format(options.page), TABLES[options.page](read_results("lineage")[options.page]))
+        return
     found: dict[str, Any] = {"lineage_version": LINEAGE_VERSION, "nulls": options.nulls, "seed": options.seed}
     if options.population:
         scores = population(read_members(options.population), options)
@@ -62,6 +67,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cost", nargs="*", metavar="MODEL", help="keys of the zoo or paths; BERT-base's shapes if none"
     )
+    parser.add_argument("--page", choices=TABLES, help="measure nothing: write the tables of what is kept")
     parser.add_argument("--nulls", type=int, default=199, help="wrong alignments of each pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")

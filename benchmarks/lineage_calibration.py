@@ -2,6 +2,7 @@
 
     python -m benchmarks.lineage_calibration                               # the table: ten minutes of one core
     python -m benchmarks.lineage_calibration --out lineage-calibration     # and keep it in results/
+    python -m benchmarks.lineage_calibration --page                        # what is kept, in docs/lineage.md
 
 Both tests, by roles and by names, on pairs of models with the shapes of a specimen and drawn values, which may have in
 common what models of a kind have in common (`KINDS`), and on pairs of trained networks of an unknown architecture. What
@@ -9,7 +10,7 @@ trained models of known architectures give is in the table of `benchmarks.lineag
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks.calibration import Float32, shares
 from benchmarks.parts.lineage_cost import opened
-from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
+from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 from benchmarks.parts.unknown_networks import new_network, trained, weights_of
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.by_name import compare_by_name
@@ -27,6 +28,9 @@ from zoo.tensors import TensorSpec
 
 SPECIMENS = Path(__file__).parents[1] / "data" / "specimens"
 LEVELS = (0.01, 0.05, 0.2)
+COLUMNS = ("test", "pairs", "n", *(f"p <= {level:g} (95 %)" for level in LEVELS), "highest z", "called related")
+PAGE = Path(__file__).parents[1] / "docs" / "lineage.md"
+COMMAND = "python -m benchmarks.lineage_calibration --page"
 Draw = Callable[[TensorSpec, np.random.Generator, np.random.Generator], Float32]
 """(tensor, randomness of this model, randomness that both models have in common) -> values."""
 
@@ -114,6 +118,13 @@ def rows(repeats: int, trainings: int, nulls: int) -> Iterator[dict[str, Any]]:
     yield row("by name", "trained, of an unknown architecture", found)
 
 
+def table(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The rows in Markdown."""
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"|{'---|' * len(COLUMNS)}"
+    yield from map(line, found)
+
+
 def line(found: Mapping[str, Any]) -> str:
     """A row in Markdown."""
     first = (found["test"], found["pairs"], str(found["tested"]))
@@ -133,14 +144,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--trainings", type=int, default=100, help="pairs of trained networks")
     parser.add_argument("--nulls", type=int, default=199, help="wrong alignments of each pair")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the table of what is kept")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The table, and what is kept."""
     options = parse(arguments)
-    columns = ("test", "pairs", "n", *(f"p <= {level:g} (95 %)" for level in LEVELS), "highest z", "called related")
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    if options.page:
+        write_figures(PAGE, COMMAND, table(read_results("lineage-calibration")["rows"]))
+        return
+    print("\n".join(table(())))
     found = []
     for each in rows(options.repeats, options.trainings, options.nulls):
         found.append(each)

@@ -36,6 +36,7 @@ from library.surgery.tasks import specimen_task
 KINDS = ("bert", "gpt2", "vit", "resnet")
 ROOTS = "abcd"
 PAGE = Path(__file__).parents[1] / "docs" / "using.md"
+COMMAND = "python -m benchmarks.surgery --population FOLDER --page"
 LAYERS = ("aligned", "unaligned", "random", "host's own")
 
 
@@ -53,7 +54,7 @@ def main() -> None:
     lines = [*combine_table(rows["combine"]), "", *transplant_table(rows["transplant"], options.steps)]
     print("\n".join(lines))
     if options.page:
-        write_figures(PAGE, "python -m benchmarks.surgery --population FOLDER --page", lines)
+        write_figures(PAGE, COMMAND, lines)
 
 
 def parse() -> argparse.Namespace:

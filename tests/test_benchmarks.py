@@ -11,12 +11,12 @@ import pytest
 from safetensors.numpy import load_file
 
 import benchmarks
-from benchmarks import hands, ranks
+from benchmarks import hands
 from benchmarks.bench import PARTS, Goal, kept, tell
 from benchmarks.parts.peak_memory import PeakMemory
 from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
 from benchmarks.parts.scaffold import read_results, write_figures, write_results
-from benchmarks.real_models import COMMAND, PAGE, is_among, table
+from benchmarks.real_models import is_among
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch
 from pipeline.weights.inventory import extract
@@ -99,25 +99,9 @@ def test_results_have_no_nan(tmp_path: Path) -> None:
     assert read_results("y", folder=tmp_path) == {}
 
 
-def test_the_readme_has_the_kept_results_of_real_models() -> None:
-    lines = "\n".join(table(read_results("real-models")["rows"]))
-    assert f"<!-- figures: {COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in PAGE.read_text()
-
-
-def test_the_page_has_the_limits_that_ranks_set() -> None:
-    lines = "\n".join(ranks.table(read_results("ranks")["rows"], read_results("real-models")["rows"]))
-    assert f"<!-- figures: {ranks.COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in ranks.PAGE.read_text()
-
-
 def test_no_dna_holds_more_than_its_ranks_can() -> None:
     limits = {row["model"]: row["limit"] for row in read_results("ranks")["rows"]}
     assert all(row["r2"] < limits[row["model"]] for row in read_results("real-models")["rows"])
-
-
-def test_the_page_has_what_a_dna_costs() -> None:
-    found = read_results("hands")
-    lines = "\n".join(hands.page_table(found)) if found else "Not measured with this version yet."
-    assert f"<!-- figures: {hands.COMMAND} -->\n\n{lines}\n\n<!-- end of figures -->" in hands.PAGE.read_text()
 
 
 @pytest.mark.slow

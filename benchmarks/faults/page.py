@@ -6,19 +6,20 @@ from typing import Any
 
 from benchmarks.parts.scaffold import write_figures
 
-__all__ = ["write_page"]
+__all__ = ["COMMAND", "PAGE", "table", "write_page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+COMMAND = "python -m benchmarks.faults --kinds {}"
 Found = Mapping[str, Any]
 
 
 def write_page(found: Found) -> None:
     """Write the table of each kind that the page has marks for, from the results; raises `ValueError` without them."""
     for kind, results in found.items():
-        write_figures(PAGE, f"python -m benchmarks.faults --kinds {kind}", _table(results))
+        write_figures(PAGE, COMMAND.format(kind), table(results))
 
 
-def _table(found: Found) -> Iterator[str]:
+def table(found: Found) -> Iterator[str]:
     """A row for each case."""
     yield "| what was done | tried | as it must be | counted |"
     yield "|---|---|---|---|"

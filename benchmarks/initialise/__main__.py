@@ -40,6 +40,7 @@ __all__ = ["main"]
 SOURCE_SEEDS = {200: 30_000, 100: 20_000, 0: 10_000}
 """First seed of the small models, and all above it -> that of their sources: to confirm, to try out, to report."""
 PAGE = Path(__file__).parents[2] / "docs" / "using.md"
+COMMAND = "python -m benchmarks.initialise --out initialise --page"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out:
         draw(kept["curves"], RESULTS / f"{options.out}.svg")
     if options.page:
-        write_figures(PAGE, "python -m benchmarks.initialise --out initialise --page", page_lines(rows, kept["texts"]))
+        write_figures(PAGE, COMMAND, page_lines(rows, kept["texts"]))
 
 
 def _run_problem(name: str, sizes: Sequence[int], options: argparse.Namespace, kept: dict[str, Any]) -> None:

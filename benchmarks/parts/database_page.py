@@ -3,15 +3,14 @@
 python -m benchmarks.database --page
 """
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.parts.growth import slope
-from benchmarks.parts.scaffold import read_results, write_figures
+from benchmarks.parts.scaffold import filled, read_results, write_figures
 
-__all__ = ["write_page"]
+__all__ = ["COMMAND", "PAGE", "page_lines", "write_page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 COMMAND = "python -m benchmarks.database --page"
@@ -21,18 +20,20 @@ Found = Mapping[str, Any]
 
 def write_page() -> None:
     """Put the figures between the two marks of the page."""
+    write_figures(PAGE, COMMAND, page_lines())
+
+
+def page_lines() -> Iterator[str]:
+    """The figures, from what is kept."""
     found = read_results("database")
-    write_figures(
-        PAGE,
-        COMMAND,
-        [line for part in (_models(found), _rows(found), _upgrades(found), _recall(found)) for line in part],
-    )
+    for part in (_models, _rows, _upgrades, _recall):
+        yield from part(found)
 
 
 def _models(found: Found) -> Iterator[str]:
     """Seconds of each command by the number of models, and their memory at the most."""
     note = f" {found['note'].strip().rstrip('.')}." if found.get("note") else ""
-    yield _filled(
+    yield filled(
         "Seconds of a command as a function in an open database: on the clock (least of three), and in brackets on the",
         "processor, of all threads of the process; the exponent is of these. What the server computes is on the clock",
         "alone. Memory: the peak of the process at the most models. `index`, `taxonomy`, `questions` and whole tables",
@@ -89,7 +90,7 @@ def _upgrades(found: Found) -> Iterator[str]:
     """The same of `db upgrade`."""
     if found.get("upgrade"):
         yield ""
-        yield _filled(
+        yield filled(
             "`db upgrade` from schema 0012, once: it makes a digest of each run and of each model and stage of a run,",
             "seven rows a model.",
         )
@@ -113,12 +114,7 @@ def _recall(found: Found) -> Iterator[str]:
     if found["recall"]:
         shares = ", ".join(f"{share:.3f} of {int(count):,} models" for count, share in found["recall"].items())
         yield ""
-        yield _filled(
+        yield filled(
             "Recall at 10 through pgvector, of what all signatures show (40 models, by weights and by kind):",
             f"{shares}.",
         )
-
-
-def _filled(*sentences: str) -> str:
-    """One paragraph, in lines of the length of the other pages."""
-    return textwrap.fill(" ".join(sentences), width=120, break_long_words=False, break_on_hyphens=False)

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ from pipeline.weights.inventory import extract
 from pipeline.weights.reader import WeightReader
 from zoo.tensors import Role, TensorSpec
 
-__all__ = ["RESULTS", "inner_tensors", "make_parser", "read_matrices", "read_results", "write_figures", "write_results"]
+__all__ = [
+    "RESULTS",
+    "filled",
+    "inner_tensors",
+    "make_parser",
+    "read_figures",
+    "read_matrices",
+    "read_results",
+    "write_figures",
+    "write_results",
+]
 
 RESULTS = Path(__file__).parents[1] / "results"
 END = "<!-- end of figures -->"
@@ -70,14 +81,30 @@ def inner_tensors(specs: Iterable[TensorSpec]) -> list[TensorSpec]:
     return inside or [spec for spec in known if spec.role not in OUTER]
 
 
+def filled(*sentences: str) -> str:
+    """One paragraph, in lines of the length of the pages."""
+    return textwrap.fill(" ".join(sentences), width=120, break_long_words=False, break_on_hyphens=False)
+
+
+def read_figures(page: Path, command: str) -> str:
+    """What stands between the marks that `write_figures` looks for; raises as it does."""
+    return _around_figures(page, command)[1].strip("\n")
+
+
 def write_figures(page: Path, command: str, lines: Iterable[str]) -> None:
     """Put the lines between the marks `<!-- figures: COMMAND -->` and `<!-- end of figures -->` of the page.
 
     Raises `ValueError` if the page does not have each, in this order.
     """
+    before, _, after = _around_figures(page, command)
+    page.write_text("\n".join((before, "", *lines, "", after)))
+
+
+def _around_figures(page: Path, command: str) -> tuple[str, str, str]:
+    """The page up to the first mark, what is between them, and the page from the second one on."""
     begin = f"<!-- figures: {command} -->"
     before, found, rest = page.read_text().partition(begin)
-    _, end, after = rest.partition(END)
+    figures, end, after = rest.partition(END)
     if not (found and end):
         raise ValueError(f"{page.name} has no {begin!r} with {END!r} behind it.")
-    page.write_text("\n".join((f"{before}{begin}", "", *lines, "", f"{END}{after}")))
+    return f"{before}{begin}", figures, f"{END}{after}"

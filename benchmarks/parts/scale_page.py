@@ -7,15 +7,14 @@ Needs `scaling.json` and `floors.json`; takes the largest peak of memory from `a
 
 import math
 import statistics
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.scaffold import read_results, write_figures
+from benchmarks.parts.scaffold import filled, read_results, write_figures
 from zoo.registry import CARDS
 
-__all__ = ["write_page"]
+__all__ = ["COMMAND", "PAGE", "page_lines", "write_page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 COMMAND = "python -m benchmarks.scaling --page"
@@ -28,9 +27,15 @@ Found = Mapping[str, Any]
 
 def write_page() -> None:
     """Put the figures between the two marks of the page."""
+    write_figures(PAGE, COMMAND, page_lines())
+
+
+def page_lines() -> Iterator[str]:
+    """The figures, from what is kept."""
     scaling, floors, peaks = (read_results(name) for name in ("scaling", "floors", "architectures"))
-    lines = (*_mining(scaling, floors), *_memory(peaks), *_database(scaling))
-    write_figures(PAGE, COMMAND, lines)
+    yield from _mining(scaling, floors)
+    yield from _memory(peaks)
+    yield from _database(scaling)
 
 
 def _mining(scaling: Found, floors: Found) -> Iterator[str]:
@@ -38,7 +43,7 @@ def _mining(scaling: Found, floors: Found) -> Iterator[str]:
     reference, cores = floors["options"]["model"], floors["cores"]
     small, mean = CARDS[reference].parameters, statistics.fmean(card.parameters for card in CARDS.values())
     seconds = {stage["stage"]: stage["seconds"] for stage in floors["stages"]}
-    yield _filled(
+    yield filled(
         f"**Mining.** {MODELS:,} models of {mean / 1e6:.0f} M weights, the mean of the zoo's cards,",
         f"at {PRICE} dollars a core-hour. `seconds`: of {reference} ({small / 1e6:.1f} M weights)",
         f"on {cores} cores (`floors.py`). `exponent`: how a stage grows with the weights (`scaling.py`),",
@@ -55,7 +60,7 @@ def _mining(scaling: Found, floors: Found) -> Iterator[str]:
         yield f"| {stage} | {seconds[stage]:.2f} | {_exponent(growth)} | {hours:,.0f} | {hours * PRICE:,.0f} |"
     yield f"| all | | | {total:,.0f} | {total * PRICE:,.0f} |"
     yield ""
-    yield _filled(
+    yield filled(
         f"On 1,000 cores that is {total / 1000:.0f} hours, with one null in the fit and 8 in the analysis.",
         f"With 1 + nulls the fit grows by an exponent of {_exponent(scaling['nulls']['fit'])},",
         f"the analysis by {_exponent(scaling['nulls']['analyse'])}.",
@@ -72,7 +77,7 @@ def _memory(peaks: Found) -> Iterator[str]:
     }
     (analyse, analysed), (fit, fitted) = largest.values()
     yield ""
-    yield _filled(
+    yield filled(
         f"**Memory.** A worker holds at most {analyse / 1024:.2f} GiB in an analysis ({analysed})",
         f"and {fit / 1024:.2f} GiB in a fit ({fitted}), torch's own in it (`architectures.py`,",
         f"{peaks['options']['fit_nulls']} nulls in the fit; each is one more copy):",
@@ -85,17 +90,12 @@ def _database(scaling: Found) -> Iterator[str]:
     one = scaling["database"]
     size, hours = one["bytes"] * MODELS / 1e9, one["seconds"] * MODELS / 3600
     yield ""
-    yield _filled(
+    yield filled(
         f"**Database.** A model of {one['tensors']} tensors adds {one['bytes'] / 1e6:.2f} MB",
         f"and {one['seconds']:.2f} s of one writer (`scaling.py`, SQLite). {MODELS:,} models make {size:,.0f} GB",
         f"and {hours:,.0f} hours of one writer; their signatures of {one['dimensions']:,} dimensions alone",
         f"are {one['dimensions'] * 4 * MODELS / 1e9:.1f} GB in float32.",
     )
-
-
-def _filled(*sentences: str) -> str:
-    """One paragraph, in lines of the length of the other pages."""
-    return textwrap.fill(" ".join(sentences), width=120, break_long_words=False, break_on_hyphens=False)
 
 
 def _exponent(growth: Found) -> str:

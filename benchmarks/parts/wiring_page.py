@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.parts.scaffold import read_results, write_figures
 from zoo.tracing.agreement import NAMES_STAND
 
-__all__ = ["GROUPS", "WORDS", "group_of", "write_page"]
+__all__ = ["COMMAND", "GROUPS", "PAGE", "WORDS", "group_of", "page_lines", "write_page"]
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "wiring.md"
 COMMAND = "python -m benchmarks.wiring --page"
@@ -90,8 +90,15 @@ def group_of(disagreement: str) -> str:
 
 def write_page() -> None:
     """Put the figures between the two marks of the page."""
+    write_figures(PAGE, COMMAND, page_lines())
+
+
+def page_lines() -> Iterator[str]:
+    """The figures, from what is kept."""
     found = read_results("wiring")
-    write_figures(PAGE, COMMAND, [line for part in (_counts(found), _groups(found), _words()) for line in part])
+    yield from _counts(found)
+    yield from _groups(found)
+    yield from _words()
 
 
 def _counts(found: Found) -> Iterator[str]:

@@ -1,0 +1,107 @@
+"""What stands between the marks of a page is what its command writes there from the kept results."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import (
+    behaviour,
+    calibration,
+    damage,
+    direction,
+    floors,
+    gain_calibration,
+    hands,
+    lineage_calibration,
+    ranks,
+    real_models,
+    surgery,
+)
+from benchmarks.faults import page as faults
+from benchmarks.hostile import __main__ as hostile
+from benchmarks.initialise import __main__ as initialise
+from benchmarks.initialise import report
+from benchmarks.parts import database_page, scale_page, wiring_page
+from benchmarks.parts.scaffold import read_figures, read_results
+from benchmarks.relatedness import lineage_page
+
+ROOT = Path(__file__).parents[1]
+LAYOUTS = "python -m benchmarks.layouts --page"
+"""It keeps no results: `tests/test_layouts.py` reads each layout."""
+
+
+def held(lines: Callable[..., Iterable[str]], name: str, *keys: str) -> Callable[[], Iterable[str]]:
+    """The lines of what is kept under a name, or of a part of it."""
+
+    def found() -> Iterable[str]:
+        kept: Any = read_results(name)
+        for key in keys:
+            kept = kept[key]
+        return lines(kept)
+
+    return found
+
+
+def surgery_lines(kept: Mapping[str, Any]) -> Iterable[str]:
+    return [*surgery.combine_table(kept["combine"]), "", *surgery.transplant_table(kept["transplant"], kept["steps"])]
+
+
+def initialise_lines(kept: Mapping[str, Any]) -> Iterable[str]:
+    return report.page_lines(report.compare(kept["curves"]), kept["texts"])
+
+
+def ranks_lines(kept: Mapping[str, Any]) -> Iterable[str]:
+    return ranks.table(kept["rows"], read_results("real-models")["rows"])
+
+
+PAGES: dict[str, tuple[Path, Callable[[], Iterable[str]]]] = {
+    behaviour.COMMAND: (behaviour.PAGE, held(behaviour.page_lines, "behaviour", "evaluations")),
+    calibration.COMMAND: (calibration.PAGE, held(calibration.page_lines, "calibration")),
+    damage.COMMAND: (damage.PAGE, held(damage.page_lines, "damage")),
+    database_page.COMMAND: (database_page.PAGE, database_page.page_lines),
+    floors.COMMAND: (floors.PAGE, held(floors.page, "floors")),
+    floors.STEPS: (floors.PAGE, floors.step_page),
+    gain_calibration.COMMAND: (gain_calibration.PAGE, held(gain_calibration.page_lines, "gain-calibration")),
+    hands.COMMAND: (hands.PAGE, held(hands.page_table, "hands")),
+    hostile.COMMAND: (hostile.PAGE, held(hostile.page_lines, "hostile")),
+    initialise.COMMAND: (initialise.PAGE, held(initialise_lines, "initialise")),
+    lineage_calibration.COMMAND: (
+        lineage_calibration.PAGE,
+        held(lineage_calibration.table, "lineage-calibration", "rows"),
+    ),
+    ranks.COMMAND: (ranks.PAGE, held(ranks_lines, "ranks")),
+    real_models.COMMAND: (real_models.PAGE, held(real_models.table, "real-models", "rows")),
+    scale_page.COMMAND: (scale_page.PAGE, scale_page.page_lines),
+    surgery.COMMAND: (surgery.PAGE, held(surgery_lines, "surgery")),
+    wiring_page.COMMAND: (wiring_page.PAGE, wiring_page.page_lines),
+    **{
+        direction.COMMAND.format(part): (direction.PAGE, held(lines, "direction", part))
+        for part, lines in direction.TABLES.items()
+    },
+    **{
+        lineage_page.COMMAND.format(part): (lineage_page.PAGE, held(lines, "lineage", part))
+        for part, lines in lineage_page.TABLES.items()
+    },
+    **{
+        faults.COMMAND.format(kind): (faults.PAGE, held(faults.table, "faults", kind))
+        for kind in read_results("faults")
+    },
+}
+"""Command -> the page it writes into, and the lines."""
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=[pytest.mark.slow] * (each == floors.STEPS)) for each in PAGES]
+)
+def test_a_page_has_the_kept_figures(command: str) -> None:
+    page, lines = PAGES[command]
+    assert read_figures(page, command) == "\n".join(lines()).strip("\n")
+
+
+def test_all_figures_of_pages_are_held_against_what_is_kept() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"]
+    marks = {mark for page in pages for mark in re.findall(r"<!-- figures: (.+) -->", page.read_text())}
+    assert marks - {LAYOUTS} == {*PAGES}
