@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.layouts import LAYOUTS
+from benchmarks.layouts.__main__ import COMMAND, PAGE, row_of
 from benchmarks.layouts.layout import Layout, Must, try_layout
 from benchmarks.layouts.models import llama, save
+from benchmarks.parts.scaffold import read_figures
+
+ROWS = read_figures(PAGE, COMMAND).splitlines()
+"""Of docs/checkpoints.md."""
 
 
 @pytest.mark.parametrize(
@@ -20,10 +25,13 @@ from benchmarks.layouts.models import llama, save
 def test_it_is_read_as_it_must_be(layout: Layout, tmp_path: Path) -> None:
     outcome = try_layout(layout, tmp_path)
     assert not outcome.wrong, outcome.read
+    assert row_of(outcome) in ROWS
 
 
-def test_their_names_are_their_own() -> None:
-    assert len({(layout.group, layout.name) for layout in LAYOUTS}) == len(LAYOUTS)
+def test_their_names_are_their_own_and_the_page_has_all_of_them() -> None:
+    names = [(layout.group, layout.name) for layout in LAYOUTS]
+    assert len({*names}) == len(names)
+    assert [tuple(row.strip("| ").split(" | ")[:2]) for row in ROWS[2:]] == names
 
 
 MISTAKES = {

@@ -30,7 +30,7 @@ def main() -> int:
     wrong = sum(bool(outcome.wrong) for outcome in outcomes)
     print(f"{len(outcomes)} layouts, {wrong} read otherwise than they must be")
     if arguments.page and not wrong:
-        write_figures(PAGE, COMMAND, _tables(outcomes))
+        write_figures(PAGE, COMMAND, _table(outcomes))
     return min(wrong, 1)
 
 
@@ -38,11 +38,15 @@ def _verdict(outcome: Outcome) -> str:
     return f"WRONG ({outcome.wrong})  {outcome.read}" if outcome.wrong else f"ok  {outcome.read}"
 
 
-def _tables(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield "| group | layout | what is read, or why it is not |"
     yield "|---|---|---|"
-    for outcome in outcomes:
-        yield f"| {outcome.layout.group} | {outcome.layout.name} | {outcome.read.replace('|', '/')} |"
+    yield from map(row_of, outcomes)
+
+
+def row_of(outcome: Outcome) -> str:
+    """A row of the page."""
+    return f"| {outcome.layout.group} | {outcome.layout.name} | {outcome.read.replace('|', '/')} |"
 
 
 if __name__ == "__main__":
