@@ -75,8 +75,19 @@ def _application(
 
 
 def _add(group: typer.Typer, command: Callable[..., Any], lines: tuple[str, ...]) -> None:
-    """Put a command into its group under its own name, without the underscore that keeps it apart from a keyword."""
-    group.command(command.__name__.rstrip("_"), cls=Command, epilog=examples(*lines))(command)
+    """Put a command into its group under its own name."""
+    group.command(_name(command), cls=Command, epilog=examples(*lines))(command)
+
+
+def _add_all(group: typer.Typer, commands: tuple[Callable[..., Any], ...], lines: tuple[str, ...]) -> None:
+    """Put commands into their group; each has its own of the group's examples."""
+    for command in commands:
+        _add(group, command, tuple(line for line in lines if line.split()[2] == _name(command)))
+
+
+def _name(command: Callable[..., Any]) -> str:
+    """Without the underscore that keeps it apart from a keyword."""
+    return command.__name__.rstrip("_")
 
 
 def _add_group(command: Callable[..., Any], lines: tuple[str, ...]) -> typer.Typer:
@@ -113,16 +124,12 @@ _add(app, explore.explore, explore.EXAMPLES)
 _add(app, export.export, export.EXAMPLES)
 _add(app, report.report, report.EXAMPLES)
 _add(app, tune.tune, tune.EXAMPLES)
-_library = _add_group(library.library, library.EXAMPLES)
-_add(_library, library.build, library.EXAMPLES)
-_add(_library, library.list_, library.EXAMPLES)
-_add(_library, library.show, library.EXAMPLES)
-_add(_library, library.combine, library.EXAMPLES)
-_add(_library, library.export, library.EXAMPLES)
-_add(_library, library.import_, library.EXAMPLES)
+_add_all(
+    _add_group(library.library, library.EXAMPLES),
+    (library.build, library.list_, library.show, library.combine, library.export, library.import_),
+    library.EXAMPLES,
+)
 _add(app, init.init, init.EXAMPLES)
 _add(app, combine.combine, combine.EXAMPLES)
 _add(app, transplant.transplant, transplant.EXAMPLES)
-_schema = _add_group(db.db, db.EXAMPLES)
-for _command in (db.upgrade, db.current, db.check, db.index, db.backup, db.copy):
-    _add(_schema, _command, db.EXAMPLES)
+_add_all(_add_group(db.db, db.EXAMPLES), (db.upgrade, db.current, db.check, db.index, db.backup, db.copy), db.EXAMPLES)

@@ -21,6 +21,7 @@ __all__ = ["EXAMPLES", "backup", "check", "copy", "current", "db", "index", "upg
 EXAMPLES = (
     "dna-zoo db upgrade",
     "dna-zoo db upgrade --db postgresql://me@localhost/zoo",
+    "dna-zoo db current",
     "dna-zoo db check --files",
     "dna-zoo db index",
     "dna-zoo db backup ./zoo-2026-11-28.db",
@@ -29,7 +30,7 @@ EXAMPLES = (
 
 
 def db(context: typer.Context) -> None:
-    """Create, upgrade or check the schema of the pattern database."""
+    """Create, upgrade, check and copy the pattern database."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 

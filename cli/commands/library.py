@@ -25,6 +25,7 @@ __all__ = ["EXAMPLES", "build", "combine", "export", "import_", "library", "list
 EXAMPLES = (
     "dna-zoo library build text-encoder",
     "dna-zoo library build mine --where modality=text,architecture=decoder",
+    "dna-zoo library list",
     "dna-zoo library show text-encoder",
     "dna-zoo library combine text-encoder mine --weights 0.7 0.3 --name both",
     "dna-zoo library export both both.safetensors",

@@ -225,7 +225,7 @@ def prune(
     days: Annotated[
         float,
         typer.Option(
-            min=0, max=MOST_DAYS, callback=finite, metavar="N", help="Leave what may go on alone for so many days."
+            min=0, max=MOST_DAYS, callback=finite, metavar="N", help="Keep unfinished work of the last N days."
         ),
     ] = 7,
     output_format: FormatOption = Format.TABLE,

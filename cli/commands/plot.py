@@ -76,7 +76,9 @@ def plot(
         ),
     ] = "icml",
     theme: Annotated[str, typer.Option("--theme", metavar="light|dark", help="Colours of paper and ink.")] = "light",
-    dpi: Annotated[int, typer.Option("--dpi", metavar="N", help="Dots an inch of what is no line.")] = 300,
+    dpi: Annotated[
+        int, typer.Option("--dpi", metavar="N", help="Dots per inch of .png, and of images in .pdf and .svg.")
+    ] = 300,
     all_of: Annotated[
         str | None,
         typer.Option(

@@ -15,7 +15,7 @@ __all__ = ["EXAMPLES", "report"]
 EXAMPLES = (
     "dna-zoo report --out report",
     "dna-zoo report minilm-l6 bert-base --out two-models",
-    "dna-zoo report 3f2a9c1d4e5b --out run --force",
+    "dna-zoo report 20261128-221503-9f3a1c --out run --force",
 )
 
 
@@ -30,9 +30,7 @@ def report(
             autocompletion=mined_keys,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to make.", show_default=False)] = Path(
-        "report"
-    ),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to make.")] = Path("report"),
     force: Annotated[bool, flag("--force", help="Replace the folder if it holds a report.")] = False,
 ) -> None:
     """Write what was found as a page without scripts and as Markdown, with figures, data, methods and citation."""

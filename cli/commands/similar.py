@@ -37,7 +37,8 @@ def similar(
         Literal["weights", "kind", "lineage"],
         typer.Option(
             "--by",
-            help="Weights: relatives, then those of a kind. Kind: whoever's weights. Lineage: a test on weights.",
+            help="weights: relatives first, then models of a kind. kind: how alike the statistics are."
+            " lineage: a test on the weights.",
         ),
     ] = "weights",
     shortlist: Annotated[
