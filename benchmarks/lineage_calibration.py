@@ -2,16 +2,18 @@
 
     python -m benchmarks.lineage_calibration                               # the table: ten minutes of one core
     python -m benchmarks.lineage_calibration --out lineage-calibration     # and keep it in results/
+    python -m benchmarks.lineage_calibration --population FOLDER --out lineage-calibration    # and trained models
     python -m benchmarks.lineage_calibration --page                        # what is kept, in docs/lineage.md
 
 Both tests, by roles and by names, on pairs of models with the shapes of a specimen and drawn values, which may have in
-common what models of a kind have in common (`KINDS`), and on pairs of trained networks of an unknown architecture. What
-trained models of known architectures give is in the table of `benchmarks.lineage --population`.
+common what models of a kind have in common (`KINDS`), and on pairs of trained networks of an unknown architecture. With
+`--population`, which `benchmarks.population` made, also on trained models of one known architecture and another root.
 """
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from benchmarks.calibration import Float32, shares
 from benchmarks.parts.lineage_cost import opened
 from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
 from benchmarks.parts.unknown_networks import new_network, trained, weights_of
+from benchmarks.relatedness.gallery import Member, read_members
+from benchmarks.relatedness.lineage import members_weights
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.by_name import compare_by_name
 from pipeline.lineage.compare import compare_by_role
@@ -91,6 +95,25 @@ def trained_pairs(repeats: int) -> Iterator[tuple[ModelWeights, ModelWeights]]:
         yield tuple(weights_of(trained(new_network(seed), seed=seed)) for seed in (2 * pair, 2 * pair + 1))  # type: ignore[misc]
 
 
+def population_pairs(members: Sequence[Member], repeats: int) -> Iterator[tuple[Member, Member]]:
+    """Unrelated pairs of these members of one architecture, shuffled copies left out; drawn without replacement."""
+    whole = [member for member in members if member.relation != "shuffled"]
+    pairs = [(a, b) for a, b in combinations(whole, 2) if not a.is_related(b)]
+    chosen = np.random.default_rng(0).choice(len(pairs), min(repeats, len(pairs)), replace=False)
+    return (pairs[place] for place in sorted(chosen))
+
+
+def population_rows(folder: Path, home: Path, repeats: int, nulls: int) -> Iterator[dict[str, Any]]:
+    """Both tests on trained models of each architecture."""
+    members = read_members(folder)
+    for architecture in dict.fromkeys(member.architecture for member in members):
+        own = [member for member in members if member.architecture == architecture]
+        pairs = [(members_weights(a, home), members_weights(b, home)) for a, b in population_pairs(own, repeats)]
+        for test, compare in (("by role", compare_by_role), ("by name", compare_by_name)):
+            found = [compare(a, b, num_nulls=nulls, seed=seed) for seed, (a, b) in enumerate(pairs)]
+            yield row(test, f"trained, {architecture}", found)
+
+
 def row(test: str, kind: str, found: Sequence[Lineage]) -> dict[str, Any]:
     """Shares of p at or below each level."""
     tested = [each for each in found if each.p is not None]
@@ -141,7 +164,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, out=None)
     parser.add_argument("--repeats", type=int, default=400, help="pairs of each kind")
-    parser.add_argument("--trainings", type=int, default=100, help="pairs of trained networks")
+    parser.add_argument("--trainings", type=int, default=100, help="pairs of trained networks, of each architecture")
+    parser.add_argument("--population", type=Path, help="folder that benchmarks.population made")
     parser.add_argument("--nulls", type=int, default=199, help="wrong alignments of each pair")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--page", action="store_true", help="measure nothing: write the table of what is kept")
@@ -156,7 +180,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     print("\n".join(table(())))
     found = []
-    for each in rows(options.repeats, options.trainings, options.nulls):
+    every = [rows(options.repeats, options.trainings, options.nulls)]
+    if options.population:
+        home = options.population.with_name(f"{options.population.name}-mined")
+        every.append(population_rows(options.population, home, options.trainings, options.nulls))
+    for each in chain.from_iterable(every):
         found.append(each)
         print(line(each), flush=True)
     if options.out:

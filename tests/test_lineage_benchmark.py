@@ -132,6 +132,13 @@ def test_the_direction_is_measured_on_known_descent(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_p_is_measured_where_nothing_is_shared(tmp_path: Path) -> None:
-    lineage_calibration.main(f"--repeats 3 --trainings 2 --nulls 19 --out p --results {tmp_path}".split())
+    members = [each for each in plan(("opt",), num_roots=2) if each.relation in ("root", "permuted", "shuffled")]
+    make_all(members, tmp_path / "population", max_steps=2)
+    numbers = f"--repeats 3 --trainings 2 --nulls 19 --population {tmp_path / 'population'}"
+    lineage_calibration.main(f"{numbers} --out p --results {tmp_path}".split())
     rows = json.loads((tmp_path / "p.json").read_text())["rows"]
-    assert [row["tested"] for row in rows] == [3] * 10 + [2] and not any(row["called related"] for row in rows)
+    assert [row["tested"] for row in rows] == [3] * 10 + [2] * 3 and not any(row["called related"] for row in rows)
+    assert [(row["test"], row["pairs"]) for row in rows[-2:]] == [
+        ("by role", "trained, opt"),
+        ("by name", "trained, opt"),
+    ]
