@@ -2,19 +2,21 @@
 
     python -m benchmarks.rate             # MiniLM-L6's encoder matrices, three budgets, in canonical and file order
     python -m benchmarks.rate --layers 0 --budgets 0.01 --orders seriated
+    python -m benchmarks.rate --page      # what is kept, as the table in docs/fit.md
 
 Each budget is trained once; its weights are then rounded to each width, and so are those of its null. SVD has factors
 of 8, 6, 4 and 3 bits, and spends what the DNA's order costs on ranks, bought where they explain most over all tensors.
-`best` is the width at which SVD's R2 is largest, `free` what SVD has there with the bits of the networks alone, as if
-the order cost the DNA nothing; `R2` and `gain` behind it are the DNA's over SVD's there, pooled. The
-results also have `ratio`, the median over the tensors of the DNA's R2 over SVD's, each tensor with its own bits.
+`best` is the width at which SVD's R2 is largest; `R2` and `gain` behind it are the DNA's over SVD's there, pooled.
+SVD's null has the width that is best for it, as in the report of a fit. `free` is what SVD has with the bits of the
+networks alone, as if the order cost the DNA nothing. The results also have `ratio`, the median over the tensors of the
+DNA's R2 over SVD's, each tensor with its own bits.
 Prints the table, writes it to `benchmarks/results/OUT.json`, and draws it to `benchmarks/results/OUT.svg` (by
 matplotlib, which the `test` extra brings).
 """
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.parts.scaffold import inner_tensors, make_parser, read_matrices, write_results
+from benchmarks.parts.scaffold import (
+    inner_tensors,
+    make_parser,
+    read_matrices,
+    read_results,
+    write_figures,
+    write_results,
+)
 from pipeline.fit.baselines import SVD_WIDTHS, Baseline, explained
 from pipeline.fit.report import RatePoint, TensorFit, rate_point, report
 from pipeline.fit.sizing import MOMENTS
@@ -31,6 +40,10 @@ from pipeline.order import CanonicalOrder, canonicalise, raw_order, seriate_tens
 from pipeline.settings import FitSettings, preset
 from zoo.tensors import TensorSpec
 
+PAGE = Path(__file__).parents[1] / "docs" / "fit.md"
+COMMAND = "python -m benchmarks.rate --page"
+PAGE_ROWS = ((0.01, 8), (0.01, 6), (0.01, 4), (0.0025, 8))
+"""Budget and bits of a number."""
 FULL_WIDTH = 32
 WIDTHS = (16, 8, 6, 4)
 Float32 = npt.NDArray[np.float32]
@@ -39,6 +52,9 @@ Float32 = npt.NDArray[np.float32]
 def main() -> None:
     """Every order and budget asked for."""
     options = parse()
+    if options.page:
+        write_figures(PAGE, COMMAND, page_lines(read_results(options.out)["rows"]))
+        return
     by_spec = read_matrices(options.model, lambda spec: not options.layers or spec.block in options.layers)
     specs = inner_tensors(by_spec)
     matrices = {spec.name: by_spec[spec] for spec in specs}
@@ -76,6 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=preset("quick").epochs)
     parser.add_argument("--nulls", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--page", action="store_true", help="fit nothing: write the table of what is kept")
     return parser.parse_args()
 
 
@@ -134,29 +151,38 @@ def point_of(fits: Sequence[TensorFit], width: int, settings: FitSettings, resul
     singles = [at_width([fit], width, settings, result) for fit in fits]
     losses = [1 - fit.errors.sse / fit.sst - single.r2 for fit, single in zip(fits, singles, strict=True)]
     row = {"width": width, **asdict(point), "gain": None if point.null_r2 is None else point.r2 - point.null_r2}
-    for svd_width in SVD_WIDTHS:
-        svd, svd_null = svd_r2(fits, svd_width, point.network_bits)
+    found = {svd_width: svd_r2(fits, svd_width, point.network_bits) for svd_width in SVD_WIDTHS}
+    for svd_width, (svd, nulls) in found.items():
         ratios = [
             single.r2 / svd_r2([fit], svd_width, single.network_bits)[0]
             for fit, single in zip(fits, singles, strict=True)
         ]
         row |= {
             f"svd_{svd_width}bit_r2": svd,
-            f"svd_{svd_width}bit_gain": svd - svd_null,
+            f"svd_{svd_width}bit_gain": svd - mean(nulls),
             f"svd_{svd_width}bit_ratio": float(np.median(ratios)),
         }
-    best = max(SVD_WIDTHS, key=lambda svd_width: row[f"svd_{svd_width}bit_r2"])
     networks = point.network_bits - sum(fit.order_bits for fit in fits)
-    free, free_null = svd_r2(fits, best, networks)
+    best, null = best_of_widths(found)
+    free, free_null = best_of_widths({svd_width: svd_r2(fits, svd_width, networks) for svd_width in SVD_WIDTHS})
     pooled = {
-        "r2_ratio": row["r2"] / row[f"svd_{best}bit_r2"],
+        "svd_r2": best,
+        "svd_gain": best - null,
+        "r2_ratio": row["r2"] / best,
         "svd_free_r2": free,
         "svd_free_gain": free - free_null,
         "order_share": 1 - networks / point.network_bits,
     }
     if row["gain"] is not None:
-        pooled["gain_ratio"] = row["gain"] / row[f"svd_{best}bit_gain"]
-    return row | {"svd_best_width": best, **pooled, "most_lost": max(losses)}
+        pooled["gain_ratio"] = row["gain"] / pooled["svd_gain"]
+    best_width = max(SVD_WIDTHS, key=lambda svd_width: found[svd_width][0])
+    return row | {"svd_best_width": best_width, **pooled, "most_lost": max(losses)}
+
+
+def best_of_widths(found: Mapping[int, tuple[float, Sequence[float]]]) -> tuple[float, float]:
+    """R2 at SVD's best width, and the mean of the same on the shuffled copies, each of which has its own best one."""
+    draws = zip(*(nulls for _, nulls in found.values()), strict=True)
+    return max(svd for svd, _ in found.values()), mean([max(draw) for draw in draws])
 
 
 def at_width(fits: Sequence[TensorFit], width: int, settings: FitSettings, result: FitResult) -> RatePoint:
@@ -175,14 +201,19 @@ def at_width(fits: Sequence[TensorFit], width: int, settings: FitSettings, resul
     )
 
 
-def svd_r2(fits: Sequence[TensorFit], width: int, bits: float) -> tuple[float, float]:
-    """R2 of truncated SVD with that many bits in all, and the mean of the same on the shuffled copies."""
+def mean(values: Sequence[float]) -> float:
+    """0 of nothing."""
+    return float(np.mean(values)) if values else 0.0
+
+
+def svd_r2(fits: Sequence[TensorFit], width: int, bits: float) -> tuple[float, list[float]]:
+    """R2 of truncated SVD with that many bits in all, and the same of each of the shuffled copies."""
 
     def held(baselines: Sequence[Baseline]) -> float:
         return explained([each.svd_bits[width] for each in baselines], bits) / sum(each.energy for each in baselines)
 
     nulls = [held(draw) for draw in zip(*(fit.null_baselines for fit in fits), strict=True)]
-    return held([fit.baseline for fit in fits]), float(np.mean(nulls)) if nulls else 0.0
+    return held([fit.baseline for fit in fits]), nulls
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -193,6 +224,22 @@ def line(row: Mapping[str, Any]) -> str:
     null = f"{row['null_r2'] or 0:8.4f}{row['gain'] or 0:8.4f}"
     start = f"{row['width']:5}{row['bits_per_weight']:8.4f}{row['r2']:8.4f}{null}"
     return f"{start}{svd}{row['ceiling_r2']:8.4f}{row['most_lost']:10.4f}"
+
+
+def page_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The table of docs/fit.md: all tensors together."""
+    yield (
+        "| budget, bits of a number | bits per weight | of them the order | DNA | SVD | SVD without the order | bound "
+        "| DNA / SVD |"
+    )
+    yield "|---" * 8 + "|"
+    for budget, width in PAGE_ROWS:
+        (own,) = (row for row in rows if (row["role"], row["budget"], row["width"]) == ("all", budget, width))
+        pairs = [f"{own[f'{code}r2']:.3f} ({own[f'{code}gain']:.3f})" for code in ("", "svd_", "svd_free_")]
+        yield (
+            f"| {100 * budget:g} %, {width} | {own['bits_per_weight']:.3f} | {100 * own['order_share']:.0f} % "
+            f"| {' | '.join(pairs)} | {own['ceiling_r2']:.3f} | {own['r2_ratio']:.2f} ({own['gain_ratio']:.2f}) |"
+        )
 
 
 def draw(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:

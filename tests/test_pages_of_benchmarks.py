@@ -17,6 +17,7 @@ from benchmarks import (
     hands,
     lineage_calibration,
     ranks,
+    rate,
     real_models,
     surgery,
 )
@@ -73,6 +74,7 @@ PAGES: dict[str, tuple[Path, Callable[[], Iterable[str]]]] = {
         held(lineage_calibration.table, "lineage-calibration", "rows"),
     ),
     ranks.COMMAND: (ranks.PAGE, held(ranks_lines, "ranks")),
+    rate.COMMAND: (rate.PAGE, held(rate.page_lines, "rate", "rows")),
     real_models.COMMAND: (real_models.PAGE, held(real_models.table, "real-models", "rows")),
     scale_page.COMMAND: (scale_page.PAGE, scale_page.page_lines),
     surgery.COMMAND: (surgery.PAGE, held(surgery_lines, "surgery")),
