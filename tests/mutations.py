@@ -131,9 +131,9 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "odd moments stay where signs are free",
-        "pipeline/analyse/signature.py",
-        "[item for item in members if not (dimension.odd and item.is_sign_free)]",
-        "list(members)",
+        "pipeline/analyse/tensor.py",
+        "if not (name in ODD_MOMENTS and is_sign_free(spec))",
+        "if name",
         _SIGNATURE,
     ),
     Mutation(

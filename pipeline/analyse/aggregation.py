@@ -111,10 +111,6 @@ class TensorAnalysis:
         return self.rows_used < self.spec.rows
 
     @property
-    def is_sign_free(self) -> bool:
-        return is_sign_free(self.spec)
-
-    @property
     def statistics(self) -> tuple[Statistic, ...]:
         return tuple(item.statistic for item in self.measured)
 

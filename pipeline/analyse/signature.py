@@ -54,15 +54,11 @@ BLOCK_BOUND = "lipschitz.log_block_bound"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """How one statistic enters: which effect of it, from `centre` in units of `scale`.
-
-    `odd` if it changes sign with the weights.
-    """
+    """How one statistic enters: which effect of it, from `centre` in units of `scale`."""
 
     effect: Effect
     scale: float
     centre: float = 0.0
-    odd: bool = False
 
     def place(self, effect: float) -> float:
         """A pooled effect as a value of the signature, rounded to float32."""
@@ -84,8 +80,8 @@ UPPER_SIGMAS = (95, 98, 100)
 """Percentiles of the singular values that differ by factors rather than by amounts."""
 VALUE_DIMENSIONS: Mapping[str, Dimension] = {
     "distribution.log_rms": Dimension(effect=as_is, scale=0.3, centre=-1.0),
-    "distribution.mean": Dimension(effect=as_is, scale=0.3, odd=True),
-    "distribution.skewness": Dimension(effect=_squashed, scale=1.0, odd=True),
+    "distribution.mean": Dimension(effect=as_is, scale=0.3),
+    "distribution.skewness": Dimension(effect=_squashed, scale=1.0),
     "distribution.kurtosis": Dimension(effect=_squashed, scale=1.0),
     "distribution.near_zero": Dimension(effect=as_is, scale=0.2),
     **{
@@ -171,8 +167,7 @@ def make_signature(
                 blocks = [(bound, 1.0) for depth, bound in bounds if third in (WHOLE, _third(depth))]
                 pooled.append((aggregate_measured(blocks), dimension))
                 continue
-            eligible = [item for item in members if not (dimension.odd and item.is_sign_free)]
-            pooled.append((pool(eligible, statistic, dimension.effect), dimension))
+            pooled.append((pool(members, statistic, dimension.effect), dimension))
     tests = [item.statistic if item is not None else None for item, _ in pooled]
     untested = (None,) * len(FINGERPRINT_NAMES)
     return SignatureRecord(

@@ -40,6 +40,9 @@ __all__ = ["Loader", "Task", "analyse_matrices", "analyse_tensor", "analyse_vect
 
 DESCRIPTIONS = {"distribution.log_rms", "distribution.mean", "distribution.std", "heavy_tail.log_norm"}
 """Statistics that their null shares by construction: reported without one."""
+ODD_MOMENTS = {"distribution.mean", "distribution.skewness"}
+"""They change sign with the weights: left out where signs are arbitrary. Of a vector with both signs they would be
+rounding, and of a canonical matrix what its signs were set to."""
 
 Loader = Callable[[TensorSpec, Rows], Float32]
 
@@ -191,7 +194,7 @@ def _together(parts: _Parts, task: Task, found: Sequence[Found], samples: Sequen
                     _measured(name, value, kind, draws), samples=tuple(sample.statistics[name] for sample in samples)
                 )
                 for kind, own in zip(NULLS, itself, strict=True)
-                for name, value in own.statistics.items()
+                for name, value in _defined(own.statistics, task.spec).items()
             ),
             *_measure_places(parts.matrix, task),
         ),
@@ -218,8 +221,14 @@ def analyse_vector(
         null = _both_signs(null[: vector.size]) if is_free else null
         for name, value in measure_values(null).items():
             draws[name].append(value)
-    measured = tuple(_measured(name, value, "gaussian", draws) for name, value in measure_values(values).items())
+    found = _defined(measure_values(values), spec)
+    measured = tuple(_measured(name, value, "gaussian", draws) for name, value in found.items())
     return TensorAnalysis(spec=spec, rows_used=spec.rows, measured=measured)
+
+
+def _defined(statistics: Mapping[str, float], spec: TensorSpec) -> Mapping[str, float]:
+    """Those that mean something for such a tensor."""
+    return {name: value for name, value in statistics.items() if not (name in ODD_MOMENTS and is_sign_free(spec))}
 
 
 def _both_signs(values: Float32) -> Float32:

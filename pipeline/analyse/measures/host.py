@@ -30,7 +30,7 @@ __all__ = [
     "put_in_order",
 ]
 
-ANALYSE_VERSION = "7"
+ANALYSE_VERSION = "8"
 """Of the whole analysis: it is raised when a statistic comes, goes or means something else."""
 JUDGED_BEYOND_MEANS = (
     "spectra.low_share",

@@ -55,8 +55,7 @@ def test_a_permuted_copy_has_the_same_numbers(seed: int) -> None:
     original, copy = analysed(model, num_nulls=2), analysed(permuted(model, seed + 1), num_nulls=2)
     for ours, theirs in zip(original.tensors, copy.tensors, strict=True):
         for left, right in zip(ours.statistics, theirs.statistics, strict=True):
-            if left.name not in ("distribution.mean", "distribution.skewness") or not ours.is_sign_free:
-                assert left.value == pytest.approx(right.value, abs=1e-6, nan_ok=True), (ours.spec.name, left.name)
+            assert left.value == pytest.approx(right.value, abs=1e-6, nan_ok=True), (ours.spec.name, left.name)
 
 
 def test_a_rerun_gives_the_same_bits() -> None:
@@ -230,6 +229,21 @@ def test_signs_of_a_bias_do_not_matter() -> None:
     flipped = rng.permutation(bias * rng.choice([-1, 1], 40).astype(np.float32))
     first, second = (analyse_vector(values, spec, settings=QUICK, seed=0) for values in (bias, flipped))
     np.testing.assert_equal(first, second)
+
+
+def test_which_side_arbitrary_signs_lean_to_is_not_measured() -> None:
+    rng = np.random.default_rng(0)
+    specs = (
+        matrix_spec("bias", 1, 40, role=Role.BIAS),
+        matrix_spec("query", 40, 30, role=Role.ATTENTION_QUERY, row_axis=Axis.ATTENTION),
+        matrix_spec("ffn", 40, 30, role=Role.FFN_IN),
+    )
+    values = [rng.standard_normal((spec.rows, spec.cols), dtype=np.float32) for spec in specs]
+    bias = analyse_vector(values[0], specs[0], settings=QUICK, seed=0)
+    query, ffn = (analyse_tensor(*each, settings=QUICK, seed=0) for each in zip(values[1:], specs[1:], strict=True))
+    for name in ("distribution.mean", "distribution.skewness"):
+        assert bias.get(name) is None and query.get(name) is None and ffn.get(name) is not None
+    assert bias.get("distribution.kurtosis") is not None
 
 
 def test_signs_of_a_norm_do_matter() -> None:
