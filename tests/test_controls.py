@@ -25,7 +25,8 @@ def test_a_place_that_is_gone_or_twice_there_is_refused() -> None:
 
 def test_the_notes_tell_of_every_mutation_and_none_survived() -> None:
     rows = [line for line in NOTES.splitlines() if re.match(r"\| \d", line)]
-    assert [row.split(" | ")[1] for row in rows] == [mutation.title for mutation in MUTATIONS]
+    told = [tuple(row.split(" | ")[1:3]) for row in rows]
+    assert told == [(mutation.title, f"`{mutation.path}`") for mutation in MUTATIONS]
     assert all("`test_" in row for row in rows)
 
 
