@@ -39,8 +39,10 @@ __all__ = [
 
 NUM_RECOMBINATIONS = 9_999
 """Where there are more, so many are drawn; then no p is below 2 / (this + 1)."""
-TOLERANCE = 1e-12
-"""Sums that differ by less than this share of the largest are ties: they are added up in different orders."""
+ROUNDING = 1e-7
+"""Figures tie that differ by less than this, or this share of the largest where that is above 1: they are of float32
+matrices, and where a null changes nothing (orthogonal rows stay so when they are turned) only rounding tells it apart.
+What chance does to a statistic is far above, also in matrices of millions of weights."""
 
 
 def rank_p(value: float, draws: Sequence[float]) -> float | None:
@@ -48,8 +50,9 @@ def rank_p(value: float, draws: Sequence[float]) -> float | None:
     finite = [draw for draw in draws if math.isfinite(draw)]
     if not finite or not math.isfinite(value):
         return None
-    above = 1 + sum(draw >= value for draw in finite)
-    below = 1 + sum(draw <= value for draw in finite)
+    slack = _slack((value, *finite))
+    above = 1 + sum(draw >= value - slack for draw in finite)
+    below = 1 + sum(draw <= value + slack for draw in finite)
     return min(1.0, 2 * min(above, below) / (len(finite) + 1))
 
 
@@ -66,9 +69,14 @@ def recombination_p(weights: Sequence[float], items: Sequence[Sequence[float]]) 
         return None
     arrays = [weight * np.asarray(each, dtype=np.float64) for weight, each in zip(weights, items, strict=True)]
     sums = _every_sum(arrays) if math.prod(sizes) <= NUM_RECOMBINATIONS + 1 else _drawn_sums(arrays, sizes)
-    slack = TOLERANCE * float(np.abs(sums).max())
+    slack = _slack(sums)
     above, below = int(np.sum(sums >= sums[0] - slack)), int(np.sum(sums <= sums[0] + slack))
     return min(1.0, 2 * min(above, below) / len(sums))
+
+
+def _slack(figures: Sequence[float] | Float64) -> float:
+    """By how much two of them may differ and still be ties."""
+    return ROUNDING * max(1.0, float(np.abs(figures).max()))
 
 
 def smallest_p(num_draws: int, num_tensors: int = 1) -> float:
@@ -114,7 +122,7 @@ def compare_with_null(name: str, value: float, draws: Sequence[float], kind: str
     """A value of one tensor and the draws of its null.
 
     `z` is in standard deviations of the draws (n - 1 in the denominator), None with fewer than two draws or a null
-    without spread. `p` is `rank_p`. Draws that are not finite are left out.
+    without spread beyond rounding. `p` is `rank_p`. Draws that are not finite are left out.
     """
     finite = [draw for draw in draws if math.isfinite(draw)]
     if kind is None or not finite or not math.isfinite(value):
@@ -154,7 +162,7 @@ def _tested(
 ) -> Statistic:
     """A value beside the mean and standard deviation of its null."""
     mean, std = moments
-    z = (value - mean) / std if std else None
+    z = (value - mean) / std if std and std > _slack((value, mean)) else None
     return Statistic(name=name, value=value, null=kind, num_nulls=num_nulls, null_mean=mean, null_std=std, z=z, p=p)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.linalg import hadamard
 from scipy.stats import binomtest
 
 from pipeline.additive import additive_model
@@ -197,6 +198,20 @@ def test_heavy_tails_are_not_extreme_beyond_the_means() -> None:
         )
         p_values.append(rank_p(value, draws))
     assert_calibrated(np.array(p_values), (2 / 9, 4 / 9))
+
+
+def test_what_a_null_leaves_as_it_is_has_no_evidence_in_its_rounding() -> None:
+    """Rows that are orthogonal stay so when they are turned."""
+    rng, basis = np.random.default_rng(0), hadamard(32).astype(np.float32)
+    specs = [matrix_spec(f"basis.{number}", 32, 32) for number in range(6)]
+    found = [
+        analyse_tensor(canonical(basis[rng.permutation(32)], spec), spec, settings=AnalysisSettings(), seed=number)
+        for number, spec in enumerate(specs)
+    ]
+    pooled = pool(found, "clusters.explained")
+    assert pooled is not None and pooled.statistic.p == 1.0 and pooled.statistic.z is None
+    single = found[0].get("clusters.explained")
+    assert single is not None and single.statistic.p == 1.0 and single.statistic.z is None
 
 
 def test_recombining_gives_p_that_can_speak() -> None:
