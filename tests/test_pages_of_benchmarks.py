@@ -22,6 +22,7 @@ from benchmarks import (
     surgery,
 )
 from benchmarks.faults import page as faults
+from benchmarks.golden import GOLDEN, read
 from benchmarks.hostile import __main__ as hostile
 from benchmarks.initialise import __main__ as initialise
 from benchmarks.initialise import report
@@ -107,3 +108,21 @@ def test_all_figures_of_pages_are_held_against_what_is_kept() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"]
     marks = {mark for page in pages for mark in re.findall(r"<!-- figures: (.+) -->", page.read_text())}
     assert marks - {LAYOUTS} == {*PAGES}
+
+
+def test_the_page_on_numbers_has_the_traces_of_the_golden_results() -> None:
+    """They are of whole models, so that no benchmark has them."""
+    found = read(GOLDEN)["statistics"]
+
+    def told(model: str, name: str, field: str) -> str:
+        value = found[f"{model}/model/{name}/{field}"]
+        return f"{value:.4f}" if field == "p" and value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+    page = (ROOT / "docs" / "measurement.md").read_text()
+    for name in ("products.query_key_trace_size", "products.output_value_trace_size"):
+        cells = (told("minilm-l6", name, field) for field in ("value", "null_mean", "p"))
+        assert f"| `{name}` | {' | '.join(cells)} |" in page
+    name = "products.query_key_trace"
+    values = [found[f"{model}/model/{name}/value"] for model in ("bert-a", "bert-b", "bert-untrained")]
+    p = [told(model, name, "p") for model in ("bert-a", "bert-untrained")]
+    assert "| `{}` | {:.3f}, {:.3f}; {:.3f} | | {}; {} |".format(name, *values, *p) in page
