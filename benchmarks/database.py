@@ -32,11 +32,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.parts.bulk import fill
-from benchmarks.parts.database_commands import seconds_of
-from benchmarks.parts.database_page import write_page
-from benchmarks.parts.growth import slope
-from benchmarks.parts.older import take_back
+from benchmarks.parts.database.bulk import fill
+from benchmarks.parts.database.commands import seconds_of
+from benchmarks.parts.database.growth import slope
+from benchmarks.parts.database.older import take_back
+from benchmarks.parts.database.page import write_page
 from benchmarks.parts.scaffold import make_parser, read_results, write_results
 from patterndb.checking import damages
 from patterndb.connection.schema import upgrade
@@ -69,7 +69,9 @@ def main() -> None:
         return
     found = read_results(options.out) or {"models": {}, "rows": {}, "recall": {}}
     found["note"] = options.note or found.get("note", "")
-    from benchmarks.parts.catalogs import mined_pattern  # Not in the processes that are measured: it needs torch.
+    from benchmarks.parts.database.catalogs import (
+        mined_pattern,  # Not in the processes that are measured: it needs torch.
+    )
 
     names = mined_pattern(layers=1).signature.names
     with engines(options.engines) as urls:
@@ -181,7 +183,7 @@ def empty(url: str | None, folder: Path | None) -> Iterator[str]:
 
 def in_a_process(command: str, url: str) -> dict[str, float]:
     """What `measure` gives."""
-    arguments = [sys.executable, "-m", "benchmarks.parts.database_commands", command, url]
+    arguments = [sys.executable, "-m", "benchmarks.parts.database.commands", command, url]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures

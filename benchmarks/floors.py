@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.parts.gpu_analysis import count_operations
+from benchmarks.parts.gpu.analysis import count_operations
 from benchmarks.parts.random_models import write_model, zoo_model
 from benchmarks.parts.scaffold import make_parser, read_results, write_figures, write_results
 from patterndb.store import PatternDatabase

@@ -39,12 +39,12 @@ from typing import Any
 import torch
 
 from benchmarks.floors import H100, pointwise_step
-from benchmarks.parts.gpu_analysis import compare_analyses
-from benchmarks.parts.gpu_watch import peak_bytes, reset_peak, tell_waits, timed, waits_of
-from benchmarks.parts.host_reads import HostReads
+from benchmarks.parts.gpu.analysis import compare_analyses
+from benchmarks.parts.gpu.host_reads import HostReads
+from benchmarks.parts.gpu.time_limit import OutOfTimeError, end_after, time_limit
+from benchmarks.parts.gpu.watch import peak_bytes, reset_peak, tell_waits, timed, waits_of
 from benchmarks.parts.random_models import RandomModel, bert_model, write_model, zoo_model
 from benchmarks.parts.scaffold import RESULTS, make_parser, write_results
-from benchmarks.parts.time_limit import OutOfTimeError, end_after, time_limit
 from patterndb.store import PatternDatabase
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch

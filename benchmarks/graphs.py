@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sqlalchemy import Connection, text
 
 from benchmarks.database import empty, engines
-from benchmarks.parts.catalogs import mined_pattern
-from benchmarks.parts.drawn_models import draw_models
+from benchmarks.parts.database.catalogs import mined_pattern
+from benchmarks.parts.database.drawn_models import draw_models
 from benchmarks.parts.scaffold import make_parser, write_results
 from patterndb.bulk import Field, copy_rows
 from patterndb.connection.batches import batches

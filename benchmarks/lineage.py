@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.parts.lineage_cost import bert_base_pairs, measure, opened
 from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
+from benchmarks.relatedness.cost import bert_base_pairs, measure, opened
 from benchmarks.relatedness.gallery import Member, read_members
 from benchmarks.relatedness.lineage import LineageScores, every_pair, lineage_of, score_lineage
 from benchmarks.relatedness.lineage_page import COMMAND, PAGE, TABLES

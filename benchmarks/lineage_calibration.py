@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibration import Float32, shares
-from benchmarks.parts.lineage_cost import opened
 from benchmarks.parts.scaffold import RESULTS, make_parser, read_results, write_figures, write_results
-from benchmarks.parts.unknown_networks import new_network, trained, weights_of
+from benchmarks.relatedness.cost import opened
 from benchmarks.relatedness.gallery import Member, read_members
 from benchmarks.relatedness.lineage import members_weights
+from benchmarks.relatedness.unknown_networks import new_network, trained, weights_of
 from pipeline.lineage import LINEAGE_VERSION, Lineage, ModelWeights
 from pipeline.lineage.by_name import compare_by_name
 from pipeline.lineage.compare import compare_by_role

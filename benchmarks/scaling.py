@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.parts.catalogs import mined_pattern, save_copies
-from benchmarks.parts.database_commands import seconds_of
+from benchmarks.parts.database.catalogs import mined_pattern, save_copies
+from benchmarks.parts.database.commands import seconds_of
+from benchmarks.parts.database.scale_page import write_page
 from benchmarks.parts.random_models import bert_model, write_model
 from benchmarks.parts.scaffold import make_parser, write_results
-from benchmarks.parts.scale_page import write_page
 from patterndb.similarity import align, kind_distances, weights_distances
 from patterndb.store import PatternDatabase
 from pipeline.analyse.lineage_groups import find_related, group_lineages

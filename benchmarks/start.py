@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.catalogs import mined_pattern, save_copies
+from benchmarks.parts.database.catalogs import mined_pattern, save_copies
 from patterndb.store import PatternDatabase
 
 RESULTS = Path(__file__).parent / "results"

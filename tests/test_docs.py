@@ -14,7 +14,7 @@ import typer
 import typer.main
 from sqlalchemy import CheckConstraint
 
-from benchmarks.parts.gpu_tolerances import SIGNATURE_TOLERANCE
+from benchmarks.parts.gpu.tolerances import SIGNATURE_TOLERANCE
 from cli.main import app
 from explorer.kinds import KINDS
 from patterndb.records import FitRecord

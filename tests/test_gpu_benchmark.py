@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.parts import gpu_analysis
+from benchmarks.parts.gpu import analysis as gpu_analysis
 from benchmarks.parts.scaffold import read_results
 from dna_zoo.errors import SettingsError
 from pipeline.settings import AnalysisSettings

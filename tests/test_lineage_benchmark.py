@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import direction, lineage, lineage_calibration
-from benchmarks.parts.lineage_cost import measure
 from benchmarks.population.__main__ import make_all
 from benchmarks.population.members import RELATIONS, Relation, plan
+from benchmarks.relatedness.cost import measure
 from benchmarks.relatedness.gallery import Member
 from benchmarks.relatedness.lineage import every_pair, exact_interval, score_lineage
 from pipeline.lineage import Lineage, Verdict

@@ -26,7 +26,9 @@ from benchmarks.golden import GOLDEN, read
 from benchmarks.hostile import __main__ as hostile
 from benchmarks.initialise import __main__ as initialise
 from benchmarks.initialise import report
-from benchmarks.parts import database_page, scale_page, wiring_page
+from benchmarks.parts import wiring_page
+from benchmarks.parts.database import page as database_page
+from benchmarks.parts.database import scale_page
 from benchmarks.parts.scaffold import read_figures, read_results
 from benchmarks.relatedness import lineage_page
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.parts.host_reads import READS, HostReads
+from benchmarks.parts.gpu.host_reads import READS, HostReads
 
 __all__ = ["META", "HostReads", "allow_capturable", "capturing", "meta_device", "recorder"]
 

@@ -1,6 +1,6 @@
 """A short layout for signatures as `drawn_models` of the benchmarks draws them: enough for every part."""
 
-from benchmarks.parts.drawn_models import DrawnModel, draw_models
+from benchmarks.parts.database.drawn_models import DrawnModel, draw_models
 
 __all__ = ["NAMES", "DrawnModel", "draw_short"]
 

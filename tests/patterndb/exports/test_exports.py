@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.parts.bulk import fill
+from benchmarks.parts.database.bulk import fill
 from dna_zoo.errors import NotMinedError, SettingsError
 from patterndb.exports import pairs
 from patterndb.exports import store as exports

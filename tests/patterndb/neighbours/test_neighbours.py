@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, event, text
 
-from benchmarks.parts.bulk import fill
-from benchmarks.parts.drawn_models import draw_models
+from benchmarks.parts.database.bulk import fill
+from benchmarks.parts.database.drawn_models import draw_models
 from patterndb.connection import schema
 from patterndb.neighbours import code_files, pair_sample, search, vectors
 from patterndb.neighbours.row_distances import Layout, row_distances

@@ -17,7 +17,7 @@ import torch
 
 import pipeline.analyse.measures.device as device_module
 import pipeline.analyse.stage as stage_module
-from benchmarks.parts.gpu_tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
+from benchmarks.parts.gpu.tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
 from pipeline.analyse.measures.choose import measures_on
 from pipeline.analyse.measures.device import OnDevice, numbers_of
 from pipeline.analyse.measures.host import TOLERANCES, OnHost

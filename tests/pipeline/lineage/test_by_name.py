@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.lineage_calibration import KINDS, drawn_pairs
-from benchmarks.parts.unknown_networks import Network, new_network, trained, weights_of
+from benchmarks.relatedness.unknown_networks import Network, new_network, trained, weights_of
 from pipeline.lineage import Lineage, ModelWeights
 from pipeline.lineage.by_name import compare_by_name
 from pipeline.lineage.compare import compare_by_role, compare_weights

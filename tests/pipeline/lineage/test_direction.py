@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.parts.scaffold import read_results
-from benchmarks.parts.unknown_networks import Network, new_network, weights_of
+from benchmarks.relatedness.unknown_networks import Network, new_network, weights_of
 from pipeline.lineage.compare import compare_weights
 from pipeline.lineage.direction import HELD_OUT, WRONG_AT_MOST, find_older
 from pipeline.lineage.records import Matrix

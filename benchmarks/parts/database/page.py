@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts.growth import slope
+from benchmarks.parts.database.growth import slope
 from benchmarks.parts.scaffold import filled, read_results, write_figures
 
 __all__ = ["COMMAND", "PAGE", "page_lines", "write_page"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[3] / "docs" / "scale.md"
 COMMAND = "python -m benchmarks.database --page"
 TITLES = {"sqlite": "SQLite", "postgresql": "PostgreSQL with pgvector"}
 Found = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """What comparing two models costs: seconds and peak memory, each pair in a process of its own.
 
-    python -m benchmarks.parts.lineage_cost PATH PATH    # one pair: JSON
+    python -m benchmarks.relatedness.cost PATH PATH    # one pair: JSON
 
 `benchmarks.lineage --cost` runs it on every pair it wants measured. Everything that `dna-zoo compare` does for the
 weights is in the time: digests, a look for NaN, the comparison.
@@ -50,7 +50,7 @@ def main() -> None:
 
 def measure(first: str, second: str) -> dict[str, Any]:
     """What one comparison took, in a new process."""
-    command = [sys.executable, "-m", "benchmarks.parts.lineage_cost", first, second]
+    command = [sys.executable, "-m", "benchmarks.relatedness.cost", first, second]
     found: dict[str, Any] = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     return found
 

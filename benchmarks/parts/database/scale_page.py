@@ -16,7 +16,7 @@ from zoo.registry import CARDS
 
 __all__ = ["COMMAND", "PAGE", "page_lines", "write_page"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[3] / "docs" / "scale.md"
 COMMAND = "python -m benchmarks.scaling --page"
 MODELS = 100_000
 PRICE = 0.04

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import select, text
 
-from benchmarks.parts.bulk import AT_A_TIME, write_many
+from benchmarks.parts.database.bulk import AT_A_TIME, write_many
 from patterndb.connection.batches import batches
 from patterndb.patterns.rows import Row
 from patterndb.row_digests import TABLES

@@ -1,4 +1,4 @@
-"""One command on one database, measured in this process: `python -m benchmarks.parts.database_commands COMMAND URL`.
+"""One command on one database, measured in this process: `python -m benchmarks.parts.database.commands COMMAND URL`.
 
 Started by `benchmarks.database`; nothing is imported that the command itself does not need.
 """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Table, text
 
-from benchmarks.parts.drawn_models import DrawnModel, draw_models
+from benchmarks.parts.database.drawn_models import DrawnModel, draw_models
 from patterndb.connection.engine import find_or_insert
 from patterndb.connection.floats import pack_array
 from patterndb.patterns import rows

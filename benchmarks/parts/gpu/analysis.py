@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.parts.gpu_tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
-from benchmarks.parts.gpu_watch import peak_bytes, reset_peak, tell_waits, waits_of
+from benchmarks.parts.gpu.tolerances import SIGNATURE_TOLERANCE, largest_differences, tolerance_of
+from benchmarks.parts.gpu.watch import peak_bytes, reset_peak, tell_waits, waits_of
 from benchmarks.parts.random_models import RandomModel, write_model
 from pipeline.analyse.measures.device import OnDevice, numbers_of
 from pipeline.analyse.measures.host import OnHost
