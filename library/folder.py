@@ -1,6 +1,7 @@
 """A folder that is there when it is complete, and not before: it is made beside its place and renamed."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ __all__ = ["new_folder"]
 
 MODEL_FILE = "config.json"
 """A folder is replaced only if it holds a model: `--force` on the wrong path must not delete a home."""
+REPLACED = ".replaced"
+"""How the name of a folder ends that is out of the way of the one in its place."""
 
 
 @contextmanager
@@ -22,10 +25,11 @@ def new_folder(path: Path, *, force: bool = False, marker: str = MODEL_FILE) -> 
     which has the file `marker`: a model's by default.
     """
     path = path.absolute()
-    _require_free(path, force=force, marker=marker)
     made = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(made, ignore_errors=True)
     try:
+        _put_back(path)
+        _require_free(path, force=force, marker=marker)
+        shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         yield made
         _require_free(path, force=force, marker=marker)
@@ -50,15 +54,25 @@ def _require_free(path: Path, *, force: bool, marker: str) -> None:
 
 
 def _put_in_place(made: Path, path: Path) -> None:
-    """Rename; what was there is out of the way first, and put back if that fails."""
+    """Rename; what was there is out of the way first, and put back if that fails or is interrupted."""
     if not path.exists():
         made.rename(path)
         return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(old)
     try:
+        path.rename(made.with_name(f"{made.name}{REPLACED}"))
         made.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        _put_back(path)
+
+
+def _put_back(path: Path) -> None:
+    """Give its place back to what was out of the way of a new folder when that failed, or the process was ended; remove
+    it where the new one is there."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+{re.escape(REPLACED)}")
+    for old in [each for each in path.parent.glob(".*") if name.fullmatch(each.name)]:
+        if not path.exists():
+            old.rename(path)
+        elif old.is_symlink():
+            old.unlink()
+        else:
+            shutil.rmtree(old, ignore_errors=True)

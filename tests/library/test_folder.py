@@ -1,6 +1,7 @@
 """A folder is there when it is complete: nothing of one that failed or was killed, nothing overwritten unasked."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,48 @@ def test_a_model_is_there_until_the_one_in_its_place_is_complete(tmp_path: Path)
     make_model(tmp_path / "out")
     with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out", force=True):
         raise ZeroDivisionError
+    assert (tmp_path / "out" / "config.json").read_text() == "old"
+
+
+def ends_between_renames(end: Callable[[], None]) -> Callable[[Path, Path], Path]:
+    """`Path.rename` that calls `end` once what was there is out of the way."""
+    rename = Path.rename
+
+    def renamed(self: Path, target: Path) -> Path:
+        found = rename(self, target)
+        if self.name == "out":
+            end()
+        return found
+
+    return renamed
+
+
+def test_a_model_is_put_back_if_the_command_is_interrupted_as_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    make_model(tmp_path / "out")
+    monkeypatch.setattr(Path, "rename", ends_between_renames(interrupt))
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out", force=True) as folder:
+        (folder / "config.json").write_text("new")
+    assert (tmp_path / "out" / "config.json").read_text() == "old" and names(tmp_path) == ["out"]
+
+
+def test_a_model_is_put_back_by_the_next_call_if_the_process_was_killed_as_it_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_model(tmp_path / "out")
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Path, "rename", ends_between_renames(lambda: os._exit(9)))
+        with new_folder(tmp_path / "out", force=True) as folder:
+            (folder / "config.json").write_text("new")
+    os.waitpid(child, 0)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputError, match="is there already"), new_folder(tmp_path / "out"):
+        raise AssertionError
     assert (tmp_path / "out" / "config.json").read_text() == "old"
 
 
