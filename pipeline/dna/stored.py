@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoo.layout import Layout
 
-__all__ = ["DTYPES", "is_covered", "part_of", "place"]
+__all__ = ["DTYPES", "is_covered", "place"]
 
 DTYPES = {
     "F64": torch.float64,
@@ -22,33 +22,26 @@ DTYPES = {
 
 def place(matrix: Tensor, layout: Layout, whole: Tensor) -> None:
     """Write a matrix (R, C) where it lies in its stored tensor, rounded to the dtype of that."""
-    part_of(whole, layout, len(matrix), matrix.shape[1]).copy_(matrix.reshape(_shape(matrix, layout)))
+    part = _part_of(whole, layout)
+    part.copy_(matrix.reshape(part.shape))
 
 
-def part_of(whole: Tensor, layout: Layout, rows: int, cols: int) -> Tensor:
-    """The part of a stored tensor, contiguous, that is the matrix (rows, cols), as a view of it: (rows, cols), or
-    (runs, rows of a run, cols) where its rows alternate with others."""
+def _part_of(whole: Tensor, layout: Layout) -> Tensor:
+    """The part of a stored tensor, contiguous, that is a matrix, as a view of it: of any shape with the values of the
+    matrix in their order, or (runs, rows of a run, columns) where its rows alternate with others."""
     stack: Tensor = whole.unflatten(0, (layout.entries, -1)) if layout.entries else whole  # type: ignore[no-untyped-call]
     part = whole if layout.entry is None else stack[layout.entry]
     if layout.transposed or layout.row_slice:
         part = part if part.ndim == 2 else part.squeeze()
     if layout.transposed:
-        part = part.T
+        part = part.permute(*reversed(range(part.ndim)))
     if not layout.row_slice:
-        return part if part.shape == (rows, cols) else part.view(rows, cols)
+        return part
     start, stop = layout.row_slice
     if layout.row_period is None:
         return part[start:stop]
     runs: Tensor = part.unflatten(0, (-1, layout.row_period))  # type: ignore[no-untyped-call]
     return runs[:, start:stop]
-
-
-def _shape(matrix: Tensor, layout: Layout) -> tuple[int, ...]:
-    rows, cols = matrix.shape
-    if layout.row_slice is None or layout.row_period is None:
-        return rows, cols
-    length = layout.row_slice[1] - layout.row_slice[0]
-    return rows // length, length, cols
 
 
 def is_covered(parts: Iterable[tuple[Layout, int]], shape: tuple[int, ...]) -> bool:

@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.dna.dna import Dna
+from pipeline.dna.stored import place
 from pipeline.settings import DnaType, Scope
+from pipeline.weights.reader import WeightReader
 from tests.support.dnas import BRIEF, SPECIMENS, Fitted, fit_files, r2_of
 from tests.support.weight_files import files_of
+from zoo.tensors import Role, TensorSpec
 
 NAMES = sorted(path.parent.name for path in SPECIMENS.glob("*/model.safetensors"))
 QUICK = {("gpt2-a", "separable", "tensor"), ("cnn-a", "separable", "model"), ("gpt2-a", "hierarchical", "tensor")}
@@ -108,14 +111,26 @@ def test_a_fused_projection_by_head_is_put_together_as_stored(tmp_path: Path) ->
     whole = fitted.dna.state_dict()[name]
     assert whole.shape == (72, 24)
     by_head = whole.view(3, 3, 8, 24)
-    for place, tensor in enumerate(fitted.dna.tensors):
-        assert torch.equal(by_head[:, place].reshape(24, 24), tensor.matrix())
+    for number, tensor in enumerate(fitted.dna.tensors):
+        assert torch.equal(by_head[:, number].reshape(24, 24), tensor.matrix())
         assert torch.equal(
-            part_in_file(fitted, tensor.name), values(72, 24).view(3, 3, 8, 24)[:, place].reshape(24, 24)
+            part_in_file(fitted, tensor.name), values(72, 24).view(3, 3, 8, 24)[:, number].reshape(24, 24)
         )
         assert r2_of(part_in_file(fitted, tensor.name), tensor.matrix(), tensor) == pytest.approx(
             tensor.r2, abs=R2_TOLERANCE
         )
+
+
+def test_a_projection_with_an_axis_of_heads_is_put_back_where_it_was_read(tmp_path: Path) -> None:
+    """As XLNet has its queries: (inputs, heads, dimensions of a head)."""
+    save_file({"q": values(24, 3, 8)}, tmp_path / "model.safetensors")
+    spec = TensorSpec(
+        name="q", tensor="q", dtype="F32", rows=24, cols=24, role=Role.ATTENTION_QUERY, depth=None, transposed=True
+    )
+    whole = torch.empty(24, 3, 8)
+    with WeightReader(files_of(tmp_path / "model.safetensors")) as reader:
+        place(torch.from_numpy(reader.matrix(spec)), reader.layout(spec), whole)
+    assert torch.equal(whole, values(24, 3, 8))
 
 
 @pytest.mark.parametrize(("kind", "shape"), [("mixtral", (4, 40, 24)), ("gpt_oss", (4, 24, 40))])
