@@ -41,7 +41,8 @@ def parts_of(dna: Dna) -> Parts:
 class StoredModel:
     """All tensors of a model under the names that its class knows, with the matrices that are replaced.
 
-    What was quantised, or stored as a product, comes as plain numbers; experts come in the stacks of the files.
+    What was quantised comes as plain numbers, experts in the stacks of the files, and what is stored as lengths and
+    directions (weight norm) as these, which the class has as its parameters.
     """
 
     reader: WeightReader
@@ -56,27 +57,54 @@ class StoredModel:
         for name, tensor in self.reader.tensors.items():
             layout = tensor.layout if isinstance(tensor, DerivedTensor) else None
             whole = layout.tensor if layout else name
-            found.setdefault(whole, self.reader.stored[whole] if layout else tensor)
+            for part, each in self._split.get(name, {whole: self.reader.stored[whole] if layout else tensor}).items():
+                found.setdefault(part, each)
         return found
 
     @cached_property
     def replaced(self) -> frozenset[str]:
         """Stored tensors that are not as in the files, second copies among them."""
-        return frozenset(
-            tensor for tensor, parts in self.parts.items() if any(name in self.matrices for _, name in parts)
-        )
+        names = {tensor for tensor, parts in self.parts.items() if any(name in self.matrices for _, name in parts)}
+        return frozenset(part for name in names for part in self._split.get(name, (name,)))
+
+    @cached_property
+    def _split(self) -> dict[str, dict[str, Tensor]]:
+        """Tensors of the model that are written as their parts -> these by name."""
+        return {
+            name: {part.header.name: part for part in tensor.parts}
+            for name, tensor in self.reader.tensors.items()
+            if isinstance(tensor, DerivedTensor) and tensor.split
+        }
+
+    @cached_property
+    def _whole_of(self) -> dict[str, str]:
+        """Name of a part -> the tensor that it is a part of."""
+        return {part: name for name, parts in self._split.items() for part in parts}
 
     def tensor(self, name: str) -> torch.Tensor:
         """The values in the shape and the number format of the file; a tensor of its own."""
         tensor = self.tensors[name]
-        whole = torch.from_numpy(np.array(tensor.exact())).reshape(tensor.header.shape)
+        if name in self._whole_of and name in self.replaced:
+            return self._part(name).to(self.type_of(name))
+        whole = _values(tensor)
         if tensor.header.dtype not in FLOATING:
             return whole
-        whole = whole.to(self.type_of(name))
+        return self._with_matrices(name, whole.to(self.type_of(name)))
+
+    def _with_matrices(self, name: str, whole: torch.Tensor) -> torch.Tensor:
+        """The tensor, with what stands for its matrices put into it."""
         for layout, source in self.parts.get(name, ()):
             if source in self.matrices:
                 place(torch.from_numpy(np.ascontiguousarray(self.matrices[source])), layout, whole)
         return whole
+
+    def _part(self, name: str) -> torch.Tensor:
+        """A part of a tensor that is replaced, float."""
+        whole = self._whole_of[name]
+        tensor = self.reader.tensors[whole]
+        assert isinstance(tensor, DerivedTensor) and tensor.split is not None
+        arrays = tensor.split(self._with_matrices(whole, _values(tensor)).numpy())
+        return torch.from_numpy(np.ascontiguousarray(arrays[list(self._split[whole]).index(name)]))
 
     def type_of(self, name: str) -> torch.dtype:
         """The format in which a floating tensor is kept: that of the file; of what was quantised, the model's."""
@@ -97,6 +125,11 @@ class StoredModel:
         if tensor.header.dtype not in FLOATING:
             return int(tensor.array().nbytes)
         return prod(tensor.header.shape) * self.type_of(name).itemsize
+
+
+def _values(tensor: Tensor) -> torch.Tensor:
+    """All that a copy of it has to hold, in its shape."""
+    return torch.from_numpy(np.array(tensor.exact())).reshape(tensor.header.shape)
 
 
 def _torch_type(name: str) -> torch.dtype:

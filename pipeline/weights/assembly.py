@@ -75,6 +75,8 @@ class DerivedTensor:
     """Whether an entry along the first axis is made of the parts' entries there; a part of one value is for all."""
     layout: Layout | None = None
     """Where a matrix lies in the one stored tensor that it is cut from; None where it is computed."""
+    split: Callable[[Array], tuple[Array, ...]] | None = None
+    """From values of this tensor to parts that make them; None where nothing that a model loads is made of parts."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -114,6 +116,8 @@ class Recipe:
     scheme: str | None = None
     is_by_entry: bool = False
     """Whether an entry along the first axis is made of the parts' entries there; a part of one value is for all."""
+    split: Callable[[Array], tuple[Array, ...]] | None = None
+    """From values to arrays of the parts, in order, where a model loads these."""
 
 
 def entry(tensor: Tensor, index: int) -> Tensor:
@@ -152,6 +156,7 @@ def assemble(tensors: Tensors, find: Callable[[str, Tensors], Recipe | None]) ->
             scheme=scheme,
             drops=recipe.drops,
             is_by_entry=recipe.is_by_entry,
+            split=recipe.split,
         )
         used.update(recipe.parts, recipe.drops)
     targets = {tensor.header.name for tensor in made.values()}

@@ -4,6 +4,7 @@ Names are those of `torch.nn.utils`: of the older hooks (`weight_g` and `weight_
 `weight_mask`) and of `torch.nn.utils.parametrizations` (`parametrizations.weight.original0` and the like).
 """
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -35,7 +36,13 @@ def _weight_norm(name: str, tensors: Tensors) -> Recipe | None:
         target, partner = _in_use(stem), tensors.get(stem + directions)
         # RWKV calls its mixing vectors `time_mix_g` and `time_mix_v`: a weight norm is of a weight.
         if target.endswith("weight") and partner and _is_length(tensors[name], partner):
-            return Recipe(target=target, shape=partner.header.shape, parts=(name, stem + directions), make=_with_length)
+            return Recipe(
+                target=target,
+                shape=partner.header.shape,
+                parts=(name, stem + directions),
+                make=_with_length,
+                split=partial(_length_and_direction, shape=tensors[name].header.shape),
+            )
     return None
 
 
@@ -47,9 +54,19 @@ def _is_length(gain: Tensor, direction: Tensor) -> bool:
 
 
 def _with_length(gain: Array, direction: Array) -> Array:
-    axes = tuple(axis for axis in range(direction.ndim) if gain.ndim == 0 or gain.shape[axis] == 1)
-    norms = np.sqrt(np.square(direction, dtype=np.float64).sum(axis=axes, keepdims=True))
+    norms = _lengths(direction, gain.shape)
     return np.asarray(gain * (direction / np.where(norms > 0, norms, 1.0)))
+
+
+def _length_and_direction(weight: Array, *, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """What `_with_length` makes the weight of: its lengths in this shape, and the weight itself."""
+    return _lengths(weight, shape).reshape(shape), weight
+
+
+def _lengths(direction: Array, shape: tuple[int, ...]) -> Array:
+    """Norms over all axes along which lengths of this shape have one entry; as many axes as the direction."""
+    axes = tuple(axis for axis in range(direction.ndim) if not shape or shape[axis] == 1)
+    return np.asarray(np.sqrt(np.square(direction, dtype=np.float64).sum(axis=axes, keepdims=True)))
 
 
 def _spectral_norm(name: str, tensors: Tensors) -> Recipe | None:

@@ -106,6 +106,18 @@ def test_transformers_loads_it_with_every_name_known(
     assert len(changed) > 5 and not kept & set(changed)
 
 
+def test_what_is_stored_as_lengths_and_directions_is_loaded(tmp_path: Path) -> None:
+    """The convolution of positions of a wav2vec 2: its class has no parameter that is called as the weight in use."""
+    path = make_tiny_checkpoint("wav2vec2-base", tmp_path / "wav2vec2-base", seed=0)
+    found = mined(tmp_path / "home", path.parent)
+    rebuild(found, tmp_path / "out")
+    model, info = transformers.Wav2Vec2ForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    convolution = model.wav2vec2.encoder.pos_conv_embed.conv
+    expected = found.dna["wav2vec2.encoder.pos_conv_embed.conv.weight"].matrix()
+    assert torch.allclose(convolution.weight, expected, atol=1e-6)
+
+
 def test_tied_weights_stay_tied(model: Callable[..., MinedModel], tmp_path: Path) -> None:
     """Also where the file holds both: the tiny decoder's head is a copy of its token table."""
     path = make_tiny_checkpoint("distilgpt2", tmp_path / "distilgpt2", seed=0)
