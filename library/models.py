@@ -23,8 +23,8 @@ __all__ = [
     "Builder",
     "Kind",
     "Loaded",
-    "first_line",
     "kind_of",
+    "one_line",
     "open_model",
     "quiet",
     "read_config",
@@ -35,6 +35,9 @@ Kind = Literal["encoder", "masked-lm", "decoder", "classifier", "seq2seq"]
 """What a model gives, and so what is compared: vectors, predictions of masked tokens, of next tokens, labels, or next
 tokens of a decoder that hears or reads another sequence."""
 FORBIDDEN = ("auto_map", "trust_remote_code")
+NO_JSON = ("Infinity", "-Infinity", "NaN")
+LONGEST = 160
+"""Characters of what an exception of others says."""
 SEED = 0
 """Of weights that the files do not hold: they are the same in every model that is built."""
 
@@ -52,16 +55,21 @@ class Builder:
         """The class that a `config.json` names. Raises `UnbuildableModelError` where the installed transformers has
         none, and `SettingsError` where transformers is not installed."""
         transformers = require_transformers()
-        plain = {name: value for name, value in config.items() if name not in FORBIDDEN}
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        plain = {name: _with_floats(value) for name, value in config.items() if name not in FORBIDDEN}
         model_type = text_in(plain, "model_type")
         try:
             settings = {name: value for name, value in plain.items() if name != "model_type"}
             with quiet():
                 made = transformers.AutoConfig.for_model(model_type, **settings)
         except Exception as error:
-            known = f"{model_type!r} is not known to it" if model_type else "its config.json names no model type"
+            reason = (
+                one_line(error).rstrip(".") if model_type in CONFIG_MAPPING else f"{model_type!r} is not known to it"
+            )
+            reason = reason if model_type else "its config.json names no model type"
             raise UnbuildableModelError(
-                f"transformers cannot build {key!r}: {known if isinstance(error, ValueError) else error}.",
+                f"transformers cannot build {key!r}: {reason}.",
                 hint="Give a model whose class is in transformers; DNA and weights can be looked at without it.",
             ) from error
         return cls(key=key, model_class=_class_of(key, transformers, plain, made), config=made)
@@ -79,7 +87,7 @@ class Builder:
                     None, config=self.config, state_dict=tensors, output_loading_info=True, dtype=torch.float32
                 )
             except Exception as error:
-                raise self._refusal(first_line(error)) from error
+                raise self._refusal(one_line(error)) from error
         lost = {name for name in info["missing_keys"] if not name.endswith(("position_ids", "token_type_ids"))}
         if len(lost) >= len(list(model.parameters())) / 2:
             raise self._refusal("its class does not know the names of the tensors")
@@ -91,7 +99,7 @@ class Builder:
         try:
             model = self.model_class(self.config)
         except Exception as error:
-            raise self._refusal(first_line(error)) from error
+            raise self._refusal(one_line(error)) from error
         found: PreTrainedModel = model.eval()
         return found
 
@@ -111,7 +119,7 @@ class Builder:
                     dtype=torch.float32,
                 )
             except Exception as error:
-                raise self._refusal(first_line(error)) from error
+                raise self._refusal(one_line(error)) from error
         if missing := [*report["missing_keys"], *report["mismatched_keys"]]:
             raise UnbuildableModelError(
                 f"The weights of {self.key!r} lack {len(missing)} tensors of its class, {missing[0]!r} among them.",
@@ -166,10 +174,19 @@ def read_config(source: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def first_line(error: Exception) -> str:
-    """What an exception of others says, in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
+def one_line(error: Exception) -> str:
+    """What an exception of others says, in one line, cut where it is long."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said if len(said) <= LONGEST else f'{said[:LONGEST]}...'}"
+
+
+def _with_floats(value: Any) -> Any:
+    """A setting with infinities and NaN as numbers: JSON has none, and transformers writes `{"__float__": "NaN"}`."""
+    if isinstance(value, Mapping):
+        if set(value) == {"__float__"} and value["__float__"] in NO_JSON:
+            return float(value["__float__"])
+        return {name: _with_floats(each) for name, each in value.items()}
+    return [_with_floats(each) for each in value] if isinstance(value, list) else value
 
 
 def _class_of(key: str, transformers: Any, config: Mapping[str, Any], made: Any) -> Any:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from dna_zoo.errors import UnbuildableModelError
 from library.evaluate.inputs import Batch, Inputs
 from library.evaluate.measures import agreement, cosine, divergence, linear_cka, rank_correlation
-from library.models import Kind, first_line, kind_of
+from library.models import SEED, Kind, kind_of, one_line
 
 __all__ = ["Behaviour", "compare", "run"]
 
@@ -49,7 +49,16 @@ class Behaviour:
 
 @torch.no_grad()
 def run(model: Any, inputs: Inputs) -> Behaviour:
-    """Run the model on all inputs. Raises `UnbuildableModelError` for one that does not run on these alone."""
+    """Run the model on all inputs. Raises `UnbuildableModelError` for one that does not run on these alone.
+
+    What a model draws as it runs, as masked autoencoders draw which patches they see, is the same in every call.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return _run(model, inputs)
+
+
+def _run(model: Any, inputs: Inputs) -> Behaviour:
     kind = kind_of(model)
     vectors, logits, losses = [], [], []
     every = _stride(model, inputs)
@@ -76,7 +85,7 @@ def _output(model: Any, kind: Kind, batch: Batch, source: str) -> Any:
         found = model(**batch.arguments, output_hidden_states=kind in ("encoder", "masked-lm"), return_dict=True)
     # Whatever code of transformers does on arguments that are not all it needs, or on tokens that it has no rows for.
     except Exception as error:
-        raise _refusal(model, source, first_line(error)) from error
+        raise _refusal(model, source, one_line(error)) from error
     wanted = ("logits",) if kind != "encoder" else ("last_hidden_state", "hidden_states")
     if all(getattr(found, name, None) is None for name in wanted):
         raise _refusal(model, source, f"it gives no {' and no '.join(wanted)}")

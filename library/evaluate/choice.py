@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,29 @@ def choose_inputs(model: Any, folder: Path, given: GivenInputs) -> Inputs:
 def _texts(model: Any, folder: Path, path: Path | None) -> Inputs:
     kind: Kind = kind_of(model)
     tokenizer = load_tokenizer(folder)
-    longest = min(
-        (value for name in POSITIONS if isinstance(value := getattr(model.config, name, None), int)), default=512
-    )
-    longest = min(longest, tokenizer.model_max_length) - 2  # RoBERTa counts positions from two on.
+    grades = None
     if path is not None:
-        return text_inputs(kind, read_texts(path), tokenizer, longest=longest, source=str(path))
-    if kind == "encoder":
-        sentences, grades = graded_pairs()
-        return text_inputs(
-            kind, sentences, tokenizer, longest=longest, source="graded pairs of sentences", grades=grades
-        )
-    return text_inputs(kind, shipped_texts(), tokenizer, longest=longest, source="texts that come with dna-zoo")
+        texts, source = read_texts(path), str(path)
+    elif kind == "encoder":
+        (texts, grades), source = graded_pairs(), "graded pairs of sentences"
+    else:
+        texts, source = shipped_texts(), "texts that come with dna-zoo"
+    return text_inputs(
+        kind,
+        texts,
+        tokenizer,
+        longest=_longest(model.config, tokenizer),
+        source=source,
+        grades=grades,
+        has_decoder=kind in ("encoder", "seq2seq") and "decoder_input_ids" in signature(model.forward).parameters,
+    )
+
+
+def _longest(config: Any, tokenizer: Any) -> int:
+    """Tokens that the model has places for. XLNet, which takes any number, says that it has -1."""
+    known = [getattr(config, name, None) for name in POSITIONS]
+    places = min((each for each in known if isinstance(each, int) and each > 0), default=512)
+    return max(min(places, tokenizer.model_max_length) - 2, 1)  # RoBERTa counts positions from two on.
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -5,7 +5,7 @@ The shipped texts, and the pairs of sentences with a grade of how alike they are
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,19 @@ def read_texts(path: Path) -> list[str]:
 
 
 def text_inputs(
-    kind: Kind, texts: Sequence[str], tokenizer: Any, *, longest: int, source: str, grades: Tensor | None = None
+    kind: Kind,
+    texts: Sequence[str],
+    tokenizer: Any,
+    *,
+    longest: int,
+    source: str,
+    grades: Tensor | None = None,
+    has_decoder: bool = False,
 ) -> Inputs:
     """Texts as token ids.
 
-    - `longest`: tokens that the model takes; a text is cut to that, and to `LONGEST`.
+    - `longest`: tokens that the model takes; a text is cut to that, and to `LONGEST`;
+    - `has_decoder`: whether the model has a decoder beside its encoder, which then reads the same text.
     """
     length = min(longest, LONGEST)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -98,7 +106,10 @@ def text_inputs(
     batches = []
     for start in range(0, len(ids), BATCH):
         tokens, mask = _padded(ids[start : start + BATCH], pad)
-        batches.append(_batch(kind, tokens, mask, tokenizer, generator))
+        batch = _batch(kind, tokens, mask, tokenizer, generator)
+        if has_decoder:
+            batch = replace(batch, arguments={**batch.arguments, "decoder_input_ids": tokens})
+        batches.append(batch)
     return Inputs(batches=tuple(batches), source=source, grades=grades)
 
 
@@ -131,6 +142,4 @@ def _batch(kind: Kind, tokens: Tensor, mask: Tensor, tokenizer: Any, generator: 
             hidden &= tokens != special
         masked = tokens.masked_fill(hidden, tokenizer.mask_token_id)
         return Batch(arguments={**arguments, "input_ids": masked}, targets=tokens.masked_fill(~hidden, IGNORED))
-    if kind == "seq2seq":
-        return Batch(arguments={**arguments, "decoder_input_ids": tokens}, targets=None)
     return Batch(arguments=arguments)

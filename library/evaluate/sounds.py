@@ -6,6 +6,7 @@ models are, not how well either understands.
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from dna_zoo.errors import SettingsError
 from library.evaluate.inputs import Batch, Inputs
+from library.models import kind_of
 
 __all__ = ["RATE", "read_sounds", "sound_inputs", "synthetic_sounds"]
 
@@ -78,15 +80,16 @@ def sound_inputs(sounds: Sequence[Float32], model: Any, processor: Any | None, *
     """Sounds as the model takes them: log-mel features of a speech-to-text model, or samples; one sound a batch.
 
     The decoder of a speech-to-text model is given what the model itself says first (greedy), so that models are
-    compared on what follows the same beginning.
+    compared on what follows the same beginning; one without a head, which says nothing, its start alone.
     """
     name = model.main_input_name
     extract = processor or _feature_extractor(model)
+    has_decoder = "decoder_input_ids" in signature(model.forward).parameters
     batches = []
     for sound in sounds:
         values = torch.as_tensor(np.asarray(extract(sound, sampling_rate=RATE, return_tensors="pt")[name]))
         arguments = {name: _fitted(values, model)}
-        if getattr(model.config, "is_encoder_decoder", False):
+        if has_decoder:
             arguments["decoder_input_ids"] = _said(model, arguments)
         batches.append(Batch(arguments=arguments))
     return Inputs(batches=tuple(batches), source=source)
@@ -118,7 +121,11 @@ def _said(model: Any, arguments: dict[str, Tensor]) -> Tensor:
     start = getattr(model.config, "decoder_start_token_id", None) or 0
     most = getattr(model.config, "max_target_positions", NUM_TOKENS)
     tokens = torch.tensor([[start]])
-    while tokens.shape[1] < min(NUM_TOKENS, most):
-        logits = model(**arguments, decoder_input_ids=tokens, return_dict=True).logits
+    most = min(NUM_TOKENS, most) if kind_of(model) == "seq2seq" else 1
+    while tokens.shape[1] < most:
+        try:
+            logits = model(**arguments, decoder_input_ids=tokens, return_dict=True).logits
+        except Exception:  # Why it does not run on sounds is told when it is run.
+            break
         tokens = torch.cat([tokens, logits[:, -1:].argmax(dim=-1)], dim=1)
     return tokens

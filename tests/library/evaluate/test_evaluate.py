@@ -14,8 +14,17 @@ from transformers import (
     BertForTokenClassification,
     CLIPConfig,
     CLIPModel,
+    Mamba2Config,
     T5Config,
     T5ForConditionalGeneration,
+    T5Model,
+    ViTMAEConfig,
+    ViTMAEModel,
+    WhisperConfig,
+    WhisperForAudioClassification,
+    WhisperModel,
+    XLNetConfig,
+    XLNetLMHeadModel,
 )
 
 from dna_zoo.errors import SettingsError, UnbuildableModelError
@@ -23,6 +32,8 @@ from library.evaluate.behaviour import compare, run
 from library.evaluate.choice import GivenInputs, choose_inputs, load_tokenizer
 from library.evaluate.evaluate import CODES, Evaluation, evaluate
 from library.evaluate.inputs import text_inputs
+from library.evaluate.pictures import digit_pictures, picture_inputs
+from library.evaluate.sounds import sound_inputs, synthetic_sounds
 from library.models import Builder, Kind, kind_of
 from library.rebuild.matrices import Request
 from library.rebuild.source import MinedModel
@@ -103,7 +114,8 @@ def test_padding_is_no_prediction(kind: Kind) -> None:
     made = {"seq2seq": T5ForConditionalGeneration, "classifier": BertForTokenClassification}[kind](config).eval()
     tokenizer = load_tokenizer(SPECIMENS / "bert-a")
     texts = ["ab", "a longer text than that"]
-    found = run(made, text_inputs(kind, texts, tokenizer, longest=64, source="texts"))
+    inputs = text_inputs(kind, texts, tokenizer, longest=64, source="texts", has_decoder=kind == "seq2seq")
+    found = run(made, inputs)
     assert found.kind == kind and found.logits is not None
     assert len(found.logits) == sum(len(tokenizer(text)["input_ids"]) for text in texts)
 
@@ -118,6 +130,46 @@ def test_a_model_that_needs_more_than_texts_is_refused() -> None:
     with pytest.raises(UnbuildableModelError, match="CLIPModel cannot be run on graded pairs") as caught:
         run(made, inputs)
     assert "takes texts, pictures or sounds alone" in caught.value.hint
+
+
+def test_what_a_model_draws_as_it_runs_is_the_same_every_time() -> None:
+    """A masked autoencoder sees a quarter of the patches, drawn anew by every call."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    made = ViTMAEModel(ViTMAEConfig(**sizes, image_size=16, patch_size=4)).eval()
+    inputs = picture_inputs(digit_pictures()[:8], made.config, None, source="digits")
+    state = torch.get_rng_state()
+    found = compare(run(made, inputs), run(made, inputs))
+    assert found["cosine"] == pytest.approx(1) and torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_decoder_without_a_head_reads_the_text_of_its_encoder(tmp_path: Path) -> None:
+    made = T5Model(T5Config(vocab_size=300, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).eval()
+    found = run(made, choose_inputs(made, SPECIMENS / "bert-a", GivenInputs()))
+    assert found.kind == "encoder" and found.vectors is not None and set(found.own) == {"spearman"}
+
+
+def test_a_speech_model_without_a_head_starts_its_decoder() -> None:
+    sizes = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    config = WhisperConfig(
+        **sizes,
+        **heads,
+        vocab_size=40,
+        num_mel_bins=8,
+        max_source_positions=50,
+        max_target_positions=16,
+        pad_token_id=0,
+    )
+    config.decoder_start_token_id = 1
+    for made, kind in ((WhisperModel(config), "encoder"), (WhisperForAudioClassification(config), "classifier")):
+        found = run(made.eval(), sound_inputs(synthetic_sounds(2), made, None, source="sounds"))
+        assert found.kind == kind and len(found.vectors if kind == "encoder" else found.logits) == 2
+
+
+def test_a_model_with_places_for_any_number_of_tokens_reads_texts() -> None:
+    made = XLNetLMHeadModel(XLNetConfig(vocab_size=300, d_model=8, n_layer=1, n_head=2, d_inner=8)).eval()
+    inputs = choose_inputs(made, SPECIMENS / "bert-a", GivenInputs())
+    assert min(len(batch.arguments["input_ids"][0]) for batch in inputs.batches) > 10
 
 
 def test_every_code_has_at_most_the_bits_of_the_dna(found: Evaluation) -> None:
@@ -160,12 +212,20 @@ def test_speech_is_compared_at_what_the_decoder_says(tmp_path: Path) -> None:
         ({"model_type": "nosuch"}, "'nosuch' is not known to it"),
         ({}, "names no model type"),
         ({"model_type": "bert", "architectures": ["NoSuchModel"], "hidden_size": "wide"}, "cannot build"),
+        ({"model_type": "t5", "feed_forward_proj": "no-such"}, "ValueError: `feed_forward_proj`"),
     ],
 )
 def test_a_model_that_transformers_cannot_build(config: dict[str, object], says: str) -> None:
     with pytest.raises(UnbuildableModelError, match=says) as raised:
         Builder.of("odd", config)
     assert raised.value.hint
+
+
+def test_a_config_with_a_number_that_json_does_not_have_is_taken() -> None:
+    """Mamba 2's steps have no upper limit, and so has its config.json."""
+    written = json.loads(Mamba2Config(num_heads=4, head_dim=4, hidden_size=8).to_json_string())
+    assert written["time_step_limit"][1] == {"__float__": "Infinity"}
+    assert Builder.of("mamba", written).config.time_step_limit[1] == float("inf")
 
 
 def test_a_config_is_taken_without_messages_of_transformers() -> None:
