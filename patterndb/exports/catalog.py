@@ -208,6 +208,8 @@ def roles_frame(pattern: PatternRecord) -> pd.DataFrame:
     places = {(key, position): position for position in range(len(roles))}
     statistics = _statistic_columns([_bare_statistics(key, [role.statistics for role in roles])], places)
     known = pd.DataFrame([_role_row(role) for role in roles])
+    # What no role has, as a null that was not drawn, is a number all the same.
+    known = known.astype({name: each.dtype for name, each in COLUMNS["roles"].items() if name in known})
     return pd.concat([known, statistics], axis=1).set_index("role") if roles else known
 
 

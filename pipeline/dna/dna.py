@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from math import prod
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["Dna", "DnaTensor"]
 
 Coordinates = Tensor | npt.ArrayLike
+FRAME_TYPES = {
+    "role": "string",
+    "block": "Int64",
+    "depth": "float64",
+    **dict.fromkeys(("rows", "cols"), "int64"),
+    **dict.fromkeys(("r2", "null_r2", "means_null_r2"), "float64"),
+}
+"""Column of `Dna.frame` -> its type."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -157,12 +166,13 @@ class DnaTensor:
 
         `resample` of its own shape is `canonical()`. What is included is said at `evaluate`.
         """
-        if len(shape) != 2 or min(shape) < 1:
-            raise SettingsError(f"`shape` is {shape}.", hint="Give rows and columns, each at least 1.")
-        if tuple(shape) == self.shape:
+        lengths = _lengths(shape)
+        if lengths == self.shape:
             return self.canonical()
-        rows, cols = (axis_samples(length, self.decoder.is_separable) for length in shape)
-        return self._evaluated(rows if shape[0] > 1 else torch.zeros(1), cols if shape[1] > 1 else torch.zeros(1), None)
+        rows, cols = (
+            axis_samples(length, self.decoder.is_separable) if length > 1 else torch.zeros(1) for length in lengths
+        )
+        return self._evaluated(rows, cols, None)
 
     def _evaluated(self, rows: Tensor, cols: Tensor, depth: float | None) -> Tensor:
         """Values (M, N) at coordinates (M,) and (N,)."""
@@ -254,7 +264,7 @@ class Dna(Mapping[str, DnaTensor]):
 
     def __getitem__(self, name: str) -> DnaTensor:
         if name not in self._by_name:
-            near = did_you_mean(name, self._by_name)
+            near = did_you_mean(str(name), self._by_name)
             raise UnknownTensorError(f"The DNA has no tensor {name!r}.", hint=near or "`list(dna)` names them.")
         return self._by_name[name]
 
@@ -347,19 +357,21 @@ class Dna(Mapping[str, DnaTensor]):
         """A row for each tensor: what it is, and how much of it the DNA holds, beside its nulls."""
         import pandas as pd
 
-        return pd.DataFrame(
-            {
-                "role": tensor.role.value,
-                "block": tensor.spec.block,
-                "depth": tensor.depth,
-                "rows": tensor.shape[0],
-                "cols": tensor.shape[1],
-                "r2": tensor.r2,
-                "null_r2": tensor.null_r2,
-                "means_null_r2": tensor.means_null_r2,
-            }
+        rows = [
+            (
+                tensor.role.value,
+                tensor.spec.block,
+                tensor.depth,
+                *tensor.shape,
+                tensor.r2,
+                tensor.null_r2,
+                tensor.means_null_r2,
+            )
             for tensor in self.tensors
-        ).set_index(pd.Index(list(self), name="tensor"))
+        ]
+        found = pd.DataFrame(rows, columns=list(FRAME_TYPES))
+        # What no tensor has keeps its type: a block of a CNN, figures of a file of an older version.
+        return found.astype(FRAME_TYPES).set_index(pd.Index(list(self), name="tensor"))
 
     def __repr__(self) -> str:
         weights = sum(prod(tensor.shape) for tensor in self.tensors)
@@ -377,11 +389,29 @@ def _fitted(r2: float | None, null_r2: float | None) -> str:
     return f"R² {known} (null {'not known' if null_r2 is None else f'{null_r2:.3f}'})"
 
 
+def _lengths(shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns as plain numbers; raises `SettingsError` for anything but two whole numbers from 1 on."""
+    try:
+        rows, cols = (index(length) for length in shape)
+    except (TypeError, ValueError):
+        rows, cols = 0, 0
+    if min(rows, cols) < 1:
+        raise SettingsError(f"`shape` is {shape!r}.", hint="Give rows and columns, whole numbers of at least 1.")
+    return rows, cols
+
+
 def _checked(values: Coordinates, name: str) -> Tensor:
-    """Coordinates as float32, in their shape; raises `SettingsError` outside [-1, 1]."""
-    found = (
-        values.detach().cpu().float() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, np.float32))
-    )
+    """Coordinates as float32, in their shape; raises `SettingsError` outside [-1, 1], and for what is no array."""
+    try:
+        found = (
+            values.detach().cpu().float()
+            if isinstance(values, Tensor)
+            else torch.from_numpy(np.array(values, np.float32))
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SettingsError(
+            f"`{name}` is no array of numbers ({type(error).__name__}).", hint="Give numbers, an array or a tensor."
+        ) from error
     if not bool((found.abs() <= 1).all()):
         raise SettingsError(
             f"`{name}` holds coordinates outside [-1, 1].", hint="-1 is the first row or column, 1 the last."

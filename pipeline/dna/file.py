@@ -34,7 +34,7 @@ from pipeline.settings import FitSettings
 from zoo.layout import Layout
 from zoo.tensors import TensorSpec
 
-__all__ = ["DNA_FILE", "FORMAT", "SHUFFLED_FILE", "is_whole", "read_dna", "write_dna"]
+__all__ = ["DNA_FILE", "FORMAT", "SHUFFLED_FILE", "is_whole", "read_dna", "unreadable", "write_dna"]
 
 DNA_FILE, SHUFFLED_FILE = "dna.safetensors", "shuffled.safetensors"
 FORMAT = 3
@@ -60,9 +60,7 @@ def read_dna(path: Path) -> DnaContents:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DnaFileError(
-            f"{str(path)!r} cannot be read ({error.strerror or error}).", hint="Check the path and its permissions."
-        ) from error
+        raise unreadable(path, error) from error
     try:
         arrays: Arrays = load(data)
         length = int.from_bytes(data[:8], "little")
@@ -70,6 +68,13 @@ def read_dna(path: Path) -> DnaContents:
     except (SafetensorError, ValueError, TypeError) as error:
         raise DnaFileError(f"{str(path)!r} is damaged, or no file of DNA ({error}).", hint=AGAIN) from error
     return _contents_of(path, metadata, arrays)
+
+
+def unreadable(path: Path, error: OSError) -> DnaFileError:
+    """What is said of a file that cannot be opened."""
+    return DnaFileError(
+        f"{str(path)!r} cannot be read ({error.strerror or error}).", hint="Check the path and its permissions."
+    )
 
 
 def is_whole(path: Path) -> bool:

@@ -12,6 +12,7 @@ import torch
 
 from dna_zoo.errors import DnaFileError
 from pipeline.dna.contents import DnaContents
+from pipeline.dna.file import unreadable
 from pipeline.dna.make import dna_contents
 from pipeline.order import ORDER_FILE, CanonicalOrder, raw_order, read_orders
 from pipeline.settings import FitSettings
@@ -33,6 +34,8 @@ def read_networks(path: Path) -> tuple[FitSettings, tuple[Mapping[str, Any], ...
         return FitSettings(**data["settings"]), tuple(data["networks"])
     except DnaFileError:
         raise
+    except OSError as error:
+        raise unreadable(path, error) from error
     except Exception as error:  # The reader has a dozen ways to say that the file is not its own.
         raise DnaFileError(
             f"{str(path)!r} is damaged, or no file of DNA ({type(error).__name__}).", hint=AGAIN

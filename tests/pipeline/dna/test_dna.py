@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import replace
+from inspect import unwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from dna_zoo.errors import SettingsError, UnknownTensorError
-from pipeline.dna.dna import Dna, DnaTensor
+from pipeline.dna.dna import FRAME_TYPES, Dna, DnaTensor
 from pipeline.dna.frequencies import FREQUENCY_COLUMNS
 from pipeline.fit.networks import SeparableDna, SpectralDna
 from pipeline.order import canonicalise
@@ -69,6 +71,9 @@ def test_any_coordinates_come_in_any_form_and_shape(dnas: dict[tuple[DnaType, Sc
     for bad in (1.01, -2.0, math.nan):
         with pytest.raises(SettingsError, match=r"`cols` holds coordinates outside \[-1, 1\]"):
             tensor.evaluate(0, [0, bad])
+    for bad in ("a", [[0, 1], [2]], torch.zeros(2, device="meta")):
+        with pytest.raises(SettingsError, match="`rows` is no array of numbers"):
+            tensor.evaluate(bad, 0)
 
 
 def test_twice_the_resolution_has_the_samples_and_what_is_between(dnas: dict[tuple[DnaType, Scope], Dna]) -> None:
@@ -79,8 +84,13 @@ def test_twice_the_resolution_has_the_samples_and_what_is_between(dnas: dict[tup
             scale = float(tensor.canonical().abs().max())
             assert torch.allclose(fine[::2, ::2], tensor.canonical(), atol=1e-4 * scale)
             assert tensor.resample((5, 1)).shape == (5, 1)
+    assert tensor.resample((np.int64(3), 4)).shape == (3, 4)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2.5, 3), (math.nan, 2), (5,), 5, "ab", (None, 2)])
+def test_what_is_no_resolution_is_refused(dnas: dict[tuple[DnaType, Scope], Dna], shape: Any) -> None:
     with pytest.raises(SettingsError, match="`shape` is"):
-        tensor.resample((0, 4))
+        unwrap(DnaTensor.resample)(dnas["separable", "tensor"][NAME], shape)
 
 
 def test_means_are_in_the_values_and_interpolated(dnas: dict[tuple[DnaType, Scope], Dna]) -> None:
@@ -160,6 +170,8 @@ def test_a_dna_is_a_mapping_that_helps_with_names(dnas: dict[tuple[DnaType, Scop
     with pytest.raises(UnknownTensorError, match="has no tensor") as caught:
         dna[NAME.removesuffix(".weight")]
     assert NAME in caught.value.hint
+    with pytest.raises(UnknownTensorError, match="has no tensor 3"):
+        unwrap(Dna.__getitem__)(dna, 3)
     with pytest.raises(UnknownTensorError, match="does not hold all of a stored tensor"):
         dna.stored("nothing")
 
@@ -171,3 +183,13 @@ def test_it_says_in_a_line_what_it_is(dnas: dict[tuple[DnaType, Scope], Dna]) ->
     assert "\n" not in repr(dna) and "<table" in dna._repr_html_() and NAME in dna._repr_html_()
     frame = dna.frame()
     assert list(frame.index) == list(dna) and frame.loc[NAME, "role"] == "ffn_in"
+
+
+def test_columns_of_the_frame_have_their_types_where_no_tensor_has_a_value(
+    dnas: dict[tuple[DnaType, Scope], Dna],
+) -> None:
+    contents = dnas["separable", "tensor"].contents
+    bare = [replace(each, r2=None, spec=replace(each.spec, block=None, depth=None)) for each in contents.tensors]
+    for tensors in (contents.tensors, tuple(bare), ()):
+        frame = Dna(contents=replace(contents, tensors=tensors)).frame()
+        assert {name: str(kind) for name, kind in frame.dtypes.items()} == FRAME_TYPES
