@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from dna_zoo.errors import DnaFileError
-from dna_zoo.home import DATABASE_NAME
+from dna_zoo.home import DATABASE_NAME, sqlite_url
 from pipeline.dna.dna import Dna, DnaTensor
-from pipeline.dna.file import DNA_FILE
+from pipeline.dna.file import DNA_FILE, unreadable
 
 __all__ = ["Dna", "DnaTensor", "load_dna"]
 
@@ -21,16 +21,20 @@ def load_dna(path_or_key: str | Path, *, database: str | Path | None = None, hom
     a key that is not in the database, `StoreError` where there is no database.
     """
     path = Path(path_or_key).expanduser()
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if is_folder:
         return Dna.load(_in_folder(path))
-    if path.exists() or path.suffix in (".safetensors", ".pt"):
+    if is_there or path.suffix in (".safetensors", ".pt"):
         return Dna.load(path)
     # A file needs no database, nor what reads one.
     from dna_zoo.zoo import locate
     from dna_zoo.zoo import open as open_zoo
 
     url, folder = locate(database, home)
-    if database is None and url == f"sqlite:///{folder / DATABASE_NAME}" and not (folder / DATABASE_NAME).exists():
+    if database is None and url == sqlite_url(folder / DATABASE_NAME) and not (folder / DATABASE_NAME).exists():
         found = _among_runs(str(path_or_key), folder)
         if found is not None:
             return Dna.load(found)

@@ -4,7 +4,7 @@ and for Python."""
 import os
 from pathlib import Path
 
-__all__ = ["DATABASE_NAME", "artifacts_url", "database_url", "default_home", "home_folder"]
+__all__ = ["DATABASE_NAME", "artifacts_url", "database_url", "default_home", "home_folder", "sqlite_url"]
 
 DATABASE_NAME = "dna-zoo.db"
 
@@ -30,4 +30,10 @@ def artifacts_url(given: str | Path | None = None) -> str | None:
 
 def database_url(given: str | None, home: Path) -> str:
     """The database's URL, password and all: as given, else DNA_ZOO_DB, else the SQLite file in the home folder."""
-    return given or os.environ.get("DNA_ZOO_DB") or f"sqlite:///{home / DATABASE_NAME}"
+    return given or os.environ.get("DNA_ZOO_DB") or sqlite_url(home / DATABASE_NAME)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, also where its path has signs that mean something in a URL."""
+    # A question mark would end the path, and another file would be made; a % would be the first of three signs.
+    return f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}"

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from dna_zoo.home import DATABASE_NAME, database_url, home_folder
+from dna_zoo.home import DATABASE_NAME, database_url, home_folder, sqlite_url
 from dna_zoo.pattern import Pattern
 from patterndb.comparison import Comparison
 from patterndb.connection.engine import without_password
@@ -47,7 +47,7 @@ def locate(path_or_url: str | Path | None, home: str | Path | None) -> tuple[str
     path = Path(path_or_url).expanduser()
     if path.is_dir():
         path = path / DATABASE_NAME
-    return f"sqlite:///{path}", home_folder(home) if home else path.parent
+    return sqlite_url(path), home_folder(home) if home else path.parent
 
 
 class Zoo(Mapping[str, Pattern]):

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, func, insert, select, text
 
 from dna_zoo.errors import StoreError
 from dna_zoo.files import whole_output
+from dna_zoo.home import sqlite_url
 from patterndb.connection.engine import Transactions, masked, parse_url
 from patterndb.store import PatternDatabase
 from patterndb.tables import METADATA
@@ -47,7 +48,7 @@ def back_up(url: str, path: Path, *, on_table: OnTable = lambda table, rows: Non
     if os.path.lexists(path):
         raise StoreError(f"{str(path)!r} is there already.", hint="Name another file for the backup.")
     with whole_output(path, StoreError) as made:
-        return copy_database(url, f"sqlite:///{made}", on_table=on_table)
+        return copy_database(url, sqlite_url(made), on_table=on_table)
 
 
 def copy_database(source: str, target: str, *, on_table: OnTable = lambda table, rows: None) -> Copied:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dna_zoo.errors import NotMinedError, SettingsError
+from dna_zoo.home import DATABASE_NAME, sqlite_url
 from patterndb.records import RunRecord
 from patterndb.runs.differences import TOLERANCE, Differences, compare_runs
 from patterndb.store import PatternDatabase
@@ -39,7 +40,7 @@ def rerun(
     version of dna-zoo that this one cannot repeat.
     """
     requests, settings = requests_of(run, database), settings_of(run.request)
-    with _scratch(home) as folder, PatternDatabase.open(f"sqlite:///{folder / 'dna-zoo.db'}") as found:
+    with _scratch(home) as folder, PatternDatabase.open(sqlite_url(folder / DATABASE_NAME)) as found:
         again = mine(requests, settings, database=found, home=folder, on_event=on_event)
         return compare_runs(
             run,

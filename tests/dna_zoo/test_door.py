@@ -1,5 +1,6 @@
 """The Python door: opens what was mined, mines, gives frames and DNA, and creates nothing by accident."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,21 @@ def test_what_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["what?now", "100%25", "a#b"])
+def test_a_home_may_have_any_name(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question mark ends the path of a URL: the database was made beside the home, named as its first half."""
+    place = tmp_path / name
+    monkeypatch.delenv("DNA_ZOO_DB", raising=False)
+    shutil.copytree(home, place, symlinks=True)
+    for opened in (dna_zoo.open(place), dna_zoo.open(place / "dna-zoo.db"), dna_zoo.open(home=place)):
+        with opened as zoo:
+            assert list(zoo) == ["gpt2-a"] and zoo["gpt2-a"].dna().model == "gpt2-a"
+    (place / "dna-zoo.db").unlink()
+    assert dna_zoo.load_dna("gpt2-a", home=place).model == "gpt2-a"
+    dna_zoo.mine(SPECIMENS / "gpt2-a", home=place, nulls=2, **BRIEF)
+    assert (place / "dna-zoo.db").is_file() and [each.name for each in tmp_path.iterdir()] == [name]
+
+
 def test_a_zoo_is_a_mapping_that_helps_with_names(zoo: dna_zoo.Zoo) -> None:
     assert "gpt2-a" in zoo and "gpt2" not in zoo and len(zoo) == 1 and zoo.get("gpt2") is None
     with pytest.raises(NotMinedError) as caught:
@@ -123,6 +139,13 @@ def test_a_pattern_says_in_a_line_what_was_found(zoo: dna_zoo.Zoo) -> None:
     assert "\n" not in repr(pattern) and "attention_query" in pattern._repr_html_()
 
 
+def test_numbers_that_no_role_has_are_numbers_in_its_frame(home: Path, tmp_path: Path) -> None:
+    (pattern,) = dna_zoo.mine(SPECIMENS / "gpt2-a", home=tmp_path, nulls=0, **BRIEF)
+    found = pattern.roles[["tensors", "fit_r2", "fit_null_r2", "fit_means_null_r2", "fit_null_r2_std", "fit_num_nulls"]]
+    assert [str(kind) for kind in found.dtypes] == ["Int64", *["float64"] * 4, "Int64"]
+    assert "object" not in {str(kind) for kind in pattern.roles.dtypes} and "<table" in pattern._repr_html_()
+
+
 def test_a_frame_that_is_changed_changes_nothing_else(zoo: dna_zoo.Zoo) -> None:
     pattern = zoo["gpt2-a"]
     frame = pattern.roles
@@ -141,6 +164,8 @@ def test_a_dna_comes_by_key_by_file_and_by_folder(home: Path, monkeypatch: pytes
         assert dna_zoo.load_dna(asked).reported == by_key.reported
     with pytest.raises(DnaFileError, match="holds no"):
         dna_zoo.load_dna(home / "runs")
+    with pytest.raises(DnaFileError, match="cannot be read"):
+        dna_zoo.load_dna("a" * 5000)
 
 
 def test_a_key_needs_no_database_where_there_is_none(home: Path, tmp_path: Path) -> None:
