@@ -23,7 +23,7 @@ from dna_zoo.errors import (
 )
 from dna_zoo.files import NO_ROOM
 
-__all__ = ["client_errors", "disk_errors", "rate_limit_error"]
+__all__ = ["client_errors", "disk_errors", "no_hub_error", "rate_limit_error"]
 
 _TOKEN_HINT = "Accept its terms on the model's page and set HF_TOKEN, or give the file with --weights KEY=PATH."
 _OFFLINE_HINT = "Connect to the network, or give the file with --weights KEY=PATH."
@@ -89,6 +89,14 @@ def _from_status(error: BaseException, response: Any, repo: str, revision: str |
     if status == 429:
         return rate_limit_error(response, endpoint)
     return FetchError(f"{endpoint} answered HTTP {status} for {repo!r}.", hint="Try again later.")
+
+
+def no_hub_error(endpoint: str) -> FetchError:
+    """The error for a server that says what no hub says."""
+    return FetchError(
+        f"{endpoint} does not answer like a Hugging Face Hub.",
+        hint="Check HF_ENDPOINT, or the proxy between here and the hub.",
+    )
 
 
 def rate_limit_error(response: Any, endpoint: str) -> RateLimitError:

@@ -8,15 +8,15 @@ translated.
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dna_zoo.errors import DiskFullError, FetchError, IncompleteDownloadError
+from dna_zoo.errors import DiskFullError, IncompleteDownloadError
 from dna_zoo.text import plain_address
-from pipeline.fetch.errors import client_errors, rate_limit_error
+from pipeline.fetch.answers import LARGEST_ANSWER, watched_answers
+from pipeline.fetch.errors import client_errors, no_hub_error
 
 __all__ = [
     "HubFile",
@@ -39,6 +39,8 @@ _REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]*\w)?/\w(?:[\w.-]{0,94}\w)?"
 _HEX = frozenset("0123456789abcdef")
 SILENCE = 10.0
 """Seconds that a server may say nothing: asked for a list of files, the client itself would wait for ever."""
+LARGEST_LIST = 64 << 20
+"""Bytes of the list of a repository's files; one of 100,000 files has 10 MB."""
 _MAX_RESTARTS: Final = 2
 _SPARE_BYTES: Final = 1 << 20  # For links, locks and records beside the files.
 
@@ -104,7 +106,7 @@ def head(repo: str, name: str, revision: str | None) -> HubFile | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    with client_errors(repo, revision, shown_endpoint()):
+    with client_errors(repo, revision, shown_endpoint()), watched_answers(shown_endpoint(), most=LARGEST_ANSWER):
         url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint())
         try:
             metadata = get_hf_file_metadata(url, endpoint=endpoint(), timeout=SILENCE)
@@ -113,10 +115,7 @@ def head(repo: str, name: str, revision: str | None) -> HubFile | None:
                 return None
             raise
     if metadata.commit_hash is None or metadata.etag is None:
-        raise FetchError(
-            f"{shown_endpoint()} does not answer like a Hugging Face Hub.",
-            hint="Check HF_ENDPOINT, or the proxy between here and the hub.",
-        )
+        raise no_hub_error(shown_endpoint())
     return HubFile(repo=repo, name=name, revision=metadata.commit_hash, etag=metadata.etag, num_bytes=metadata.size)
 
 
@@ -124,9 +123,11 @@ def list_files(repo: str, revision: str | None) -> tuple[str, tuple[str, ...]]:
     """Ask for the names of all files of a commit; the commit, 40 hex, and the names."""
     from huggingface_hub import HfApi
 
-    with client_errors(repo, revision, shown_endpoint()):
+    with client_errors(repo, revision, shown_endpoint()), watched_answers(shown_endpoint(), most=LARGEST_LIST):
         info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision or "main", timeout=SILENCE)
-    return str(info.sha), tuple(file.rfilename for file in info.siblings or ())
+    if info.sha is None or not is_hex(info.sha, 40):
+        raise no_hub_error(shown_endpoint())
+    return info.sha, tuple(file.rfilename for file in info.siblings or ())
 
 
 def _is_plain_404(error: Any) -> bool:
@@ -134,11 +135,17 @@ def _is_plain_404(error: Any) -> bool:
     return error.response.status_code == 404 and "X-Error-Code" not in error.response.headers
 
 
-def download(repo: str, name: str, revision: str, on_bytes: Callable[[int], None]) -> Path:
-    """Bring the file into the cache and say where it is; nothing half-written stays behind when that fails."""
+def download(repo: str, name: str, revision: str, on_bytes: Callable[[int], None], *, most: int | None = None) -> Path:
+    """Bring the file into the cache and say where it is; nothing half-written stays behind when that fails.
+
+    - `most`: bytes that the file has as it was announced; a server that sends more is left. None where it did not say.
+    """
     from huggingface_hub import hf_hub_download
 
-    with client_errors(repo, revision, shown_endpoint(), downloading=name), _no_waiting_out_of_rate_limits():
+    with (
+        client_errors(repo, revision, shown_endpoint(), downloading=name),
+        watched_answers(shown_endpoint(), most=most),
+    ):
         path = hf_hub_download(
             repo,
             name,
@@ -201,21 +208,3 @@ def _progress_class(on_bytes: Callable[[int], None], name: str) -> Any:
             pass
 
     return Progress
-
-
-@contextmanager
-def _no_waiting_out_of_rate_limits() -> Iterator[None]:
-    """Raise on the first 429: the client would sleep through `Retry-After`, an hour if it says so, up to five times."""
-    from huggingface_hub import get_session
-
-    def refuse(response: Any) -> None:
-        if response.status_code == 429:
-            raise rate_limit_error(response, shown_endpoint())
-
-    client = get_session()
-    hooks = client.event_hooks
-    client.event_hooks = {**hooks, "response": [*hooks.get("response", []), refuse]}
-    try:
-        yield
-    finally:
-        client.event_hooks = hooks

@@ -6,7 +6,7 @@ from dna_zoo.errors import FetchError, UnknownModelError
 from pipeline.fetch import hub
 from pipeline.fetch.records import load_components, load_revision, store_components, store_revision
 from pipeline.weights.components import MODULES, PIPELINE, component_names
-from pipeline.weights.files import WEIGHT_NAMES
+from pipeline.weights.files import LARGEST_CONFIG, WEIGHT_NAMES
 from pipeline.weights.folders import is_weights
 
 __all__ = ["find_hub_components"]
@@ -36,7 +36,7 @@ def _ask(repo: str, revision: str | None, home: Path) -> tuple[str, ...]:
     try:
         commit, files = hub.list_files(repo, revision)
         indexes = [name for name in (PIPELINE, MODULES) if name in files]
-        paths = [hub.download(repo, name, commit, lambda num_bytes: None) for name in indexes]
+        paths = [hub.download(repo, name, commit, lambda num_bytes: None, most=LARGEST_CONFIG) for name in indexes]
     except (FetchError, UnknownModelError):
         return ()
     with_weights = {_folder(name) for name in files if is_weights(PurePosixPath(name).name)}

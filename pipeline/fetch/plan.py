@@ -32,6 +32,7 @@ from pipeline.weights.files import (
     CONFIG_NAME,
     DIFFUSION_NAMES,
     INDEX_SUFFIX,
+    LARGEST_CONFIG,
     WEIGHT_NAMES,
     WEIGHT_SUFFIXES,
 )
@@ -42,6 +43,8 @@ from zoo.registry import find_card, near_misses, unknown_model
 __all__ = ["checked_key", "expand", "expand_all", "key_of", "plan", "require_known", "source_of"]
 
 _STATE = re.compile(r"(?:checkpoint|epoch|step)[-_]?\d+$")
+LARGEST_INDEX = 64 << 20
+"""Bytes of an index of shards; one of 90,000 tensors has 9 MB."""
 _GENERIC_STEMS = {"model", "pytorch_model", "weights"}
 
 
@@ -359,7 +362,7 @@ def _with_config(cached: FetchPlan, source: _Source) -> FetchPlan:
         return cached
     try:
         return replace(
-            cached, origin="hub", config=_plan_file(cached.repo, source.folder + CONFIG_NAME, cached.revision)
+            cached, origin="hub", config=_plan_config(cached.repo, source.folder + CONFIG_NAME, cached.revision)
         )
     except (FetchError, UnknownModelError):
         return cached
@@ -371,7 +374,7 @@ def _plan_hub(source: _Source) -> FetchPlan:
     except UnknownModelError as error:
         raise UnknownModelError(error.message, hint=near_misses(source.request.name) or error.hint) from error
     if _is_index(Path(first.name)):
-        index = hub.download(source.repo, first.name, first.revision, lambda num_bytes: None)
+        index = hub.download(source.repo, first.name, first.revision, lambda num_bytes: None, most=LARGEST_INDEX)
         weights = tuple(_require_on_hub(source, source.folder + name, first.revision) for name in shard_names(index))
     else:
         weights = (_planned(first, source.sha256_of(first.name)),)
@@ -381,8 +384,8 @@ def _plan_hub(source: _Source) -> FetchPlan:
         revision=first.revision,
         origin="hub",
         weights=weights,
-        config=_plan_file(source.repo, source.folder + CONFIG_NAME, first.revision),
-        adapter=_plan_file(source.repo, source.folder + ADAPTER_CONFIG, first.revision)
+        config=_plan_config(source.repo, source.folder + CONFIG_NAME, first.revision),
+        adapter=_plan_config(source.repo, source.folder + ADAPTER_CONFIG, first.revision)
         if _is_adapter(first.name)
         else None,
         card=source.card,
@@ -403,6 +406,16 @@ def _first_on_hub(source: _Source) -> hub.HubFile:
 def _plan_file(repo: str, name: str, revision: str) -> PlannedFile | None:
     found = hub.head(repo, name, revision)
     return _planned(found) if found else None
+
+
+def _plan_config(repo: str, name: str, revision: str) -> PlannedFile | None:
+    found = _plan_file(repo, name, revision)
+    if found and (found.num_bytes or 0) > LARGEST_CONFIG:
+        raise DamagedFileError(
+            f"{name!r} of {repo!r} has {found.num_bytes:,} bytes; a config has at most {LARGEST_CONFIG:,}.",
+            hint="Give another revision, or the weights alone with --weights KEY=PATH.",
+        )
+    return found
 
 
 def _require_on_hub(source: _Source, name: str, revision: str) -> PlannedFile:

@@ -134,7 +134,9 @@ def _download_missing(planned: FetchPlan, home: Path, on_event: OnEvent) -> dict
         for file in planned.missing:
             # Another process may have brought it while we waited.
             if hub.cached_path(planned.repo, file.name, planned.revision) is None:
-                fresh[file.name] = hub.download(planned.repo, file.name, planned.revision, on_bytes)
+                fresh[file.name] = hub.download(
+                    planned.repo, file.name, planned.revision, on_bytes, most=file.num_bytes
+                )
     return fresh
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "CONFIG_NAME",
     "DIFFUSION_NAMES",
     "INDEX_SUFFIX",
+    "LARGEST_CONFIG",
     "WEIGHT_NAMES",
     "WEIGHT_SUFFIXES",
     "Origin",

@@ -4,10 +4,12 @@
 `hub.fault` breaks the answers, `hub.requests` lists what was asked.
 """
 
+import gzip
 import hashlib
 import json
 import re
 import threading
+import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,10 +18,14 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Fault", "LoopbackHub", "Repository"]
+__all__ = ["BOMB", "Fault", "LoopbackHub", "Repository"]
 
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 _API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>revision|tree)/(?P<revision>[^/]+)")
+
+OUT = "../../../../escaped"
+"""From where the cache keeps what it calls by checksums and commits, out of it."""
+BOMB = 1 << 29
 
 
 class Fault(StrEnum):
@@ -49,6 +55,16 @@ class Fault(StrEnum):
     """Nothing is found and no X-Error-Code says why."""
     NOT_A_HUB = "not a hub"
     """200 without the Hub's headers: a proxy's own page."""
+    PACKED = "packed"
+    """JSON comes with Content-Encoding: gzip, as from the Hub."""
+    CHECKSUM_LEADS_OUT = "checksum leads out"
+    """The checksum is a path out of the cache."""
+    COMMIT_LEADS_OUT = "commit leads out"
+    """The commit is a path out of the cache."""
+    LONGER_BODY = "longer body"
+    """GET sends more bytes than HEAD announced."""
+    BOMB = "bomb"
+    """JSON comes with Content-Encoding: gzip, and has half a gigabyte when unpacked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +115,12 @@ class LoopbackHub:
     def environment(self, hf_home: Path) -> dict[str, str]:
         """The variables that send the client here, with its cache under `hf_home`."""
         return {"HF_ENDPOINT": self.url, "HF_HOME": str(hf_home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+
+
+def _bomb() -> bytes:
+    """Zeros, packed a little at a time."""
+    packer, piece = zlib.compressobj(wbits=16 + zlib.MAX_WBITS), bytes(1 << 20)
+    return b"".join(packer.compress(piece) for _ in range(BOMB >> 20)) + packer.flush()
 
 
 def _handler_of(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
@@ -169,16 +191,21 @@ class _Handler(BaseHTTPRequestHandler):
         found = self._find(repo, revision)
         if found is None:
             return
-        commit = {"X-Repo-Commit": found.commit}
+        commit = {"X-Repo-Commit": self._commit(found)}
         if name not in found.files:
             self._send(404, b"", {**commit, "X-Error-Code": "EntryNotFound"})
             return
         body, etag = found.files[name], found.etag(name)
+        if self.hub.fault is Fault.CHECKSUM_LEADS_OUT:
+            etag = OUT
         headers = {**commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
         if not name.endswith(".json"):
             size = 10**15 if self.hub.fault is Fault.HUGE else len(body)
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(size)}
         self._send_file(name, body, headers)
+
+    def _commit(self, found: Repository) -> str:
+        return OUT if self.hub.fault is Fault.COMMIT_LEADS_OUT else found.commit
 
     def _send_file(self, name: str, body: bytes, headers: dict[str, str]) -> None:
         fault, is_get = self.hub.fault, self.command == "GET"
@@ -188,6 +215,11 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:half] + bytes([body[half] ^ 1]) + body[half + 1 :]
         if is_get and is_weights and fault is Fault.SHORT_BODY:
             body = body[:half]
+        if is_get and fault is Fault.LONGER_BODY:
+            body = 2 * body
+        if is_get and not is_weights and fault in (Fault.PACKED, Fault.BOMB):
+            self._send_packed(body)
+            return
         if is_get and is_weights and fault in (Fault.BROKEN_OFF, Fault.BROKEN_OFF_ONCE):
             self.hub.fault = fault if fault is Fault.BROKEN_OFF else None
             self._send(200, body, headers, cut=half)
@@ -212,10 +244,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._json([{"type": "file", "path": n, "size": s, "oid": found.etag(n)} for n, s in sizes])
         else:
             siblings = [{"rfilename": n, "size": s, "blobId": found.etag(n)} for n, s in sizes]
-            self._json({"_id": repo, "id": repo, "sha": found.commit, "siblings": siblings})
+            self._json({"_id": repo, "id": repo, "sha": self._commit(found), "siblings": siblings})
 
     def _json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+        body = json.dumps(value).encode()
+        if self.hub.fault in (Fault.PACKED, Fault.BOMB):
+            self._send_packed(body)
+        else:
+            self._send(200, body, {"Content-Type": "application/json"})
+
+    def _send_packed(self, body: bytes) -> None:
+        body = gzip.compress(body) if self.hub.fault is Fault.PACKED else _bomb()
+        self._send(200, body, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
         """The answer; with `cut` the connection closes after that many bytes of an announced body."""

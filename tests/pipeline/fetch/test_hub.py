@@ -8,14 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
-import numpy as np
 import pytest
-from huggingface_hub.utils import _detect_agent, validate_repo_id
-from safetensors.numpy import save
+from huggingface_hub.utils import validate_repo_id
 
 from dna_zoo.errors import (
     DamagedFileError,
@@ -33,43 +30,14 @@ from pipeline.events import Event
 from pipeline.fetch import hub as hub_client
 from pipeline.fetch.request import ModelRequest
 from pipeline.fetch.stage import fetch, plan
+from tests.pipeline.fetch.conftest import COMMIT, FILES, REPO, weights
 from tests.support.loopback_hub import Fault, LoopbackHub
 from zoo.registry import find_card
 
 pytestmark = pytest.mark.slow
 
-REPO = "someone/some-model"
 REQUEST = ModelRequest(name=REPO)
-COMMIT = "c" * 40
 SECONDS_WITHOUT_RETRIES = 5.0
-
-
-def weights(seed: int = 0, rows: int = 200) -> bytes:
-    values = np.random.default_rng(seed).standard_normal((rows, 50), dtype=np.float32)
-    return save({f"layer.{seed}.weight": values})
-
-
-FILES = {"model.safetensors": weights(), "config.json": b'{"model_type": "bert"}', "README.md": b"not wanted"}
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    # The client asks the public Hub, once a process, for a list it puts in its user agent: not from here.
-    monkeypatch.setattr(_detect_agent, "_registry", {"standardEnvVars": [], "harnesses": {}})
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    with LoopbackHub() as hub:
-        hub.add(REPO, FILES, COMMIT)
-        for name, value in hub.environment(tmp_path / "hf").items():
-            monkeypatch.setenv(name, value)
-        yield hub
-        huggingface_hub.close_session()
 
 
 def assert_clean(tmp_path: Path) -> None:
