@@ -64,6 +64,8 @@ class Removed:
     patterns: int
     artifacts: tuple[ArtifactRecord, ...]
     """Their files, which lie on disks still; none that another pattern has too."""
+    urls: tuple[str, ...]
+    """Where files of theirs lie elsewhere, sorted; none that another pattern names. Another database may name them."""
 
 
 NULL_R2 = func.coalesce(FITS.c.means_null_r2, FITS.c.null_r2)
@@ -229,11 +231,8 @@ class ModelStore(Transactions):
 
         Raises `NotMinedError` if there is none.
         """
-        own = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.key == key)
         with self._writing() as connection:
-            _require(connection, key)
-            ids = tuple(connection.scalars(own))
-            artifacts = _own_artifacts(connection, ids)
+            ids, removed = _removal(connection, key)
             keys = select(PATTERNS.c.pattern_key).where(PATTERNS.c.id.in_(ids))
             ended = tuple(connection.scalars(select(RUN_MODELS.c.id).where(RUN_MODELS.c.pattern_key.in_(keys))))
             connection.execute(update(RUN_MODELS).where(RUN_MODELS.c.id.in_(ended)).values(pattern_key=None))
@@ -241,15 +240,13 @@ class ModelStore(Transactions):
             connection.execute(delete(PATTERNS).where(PATTERNS.c.id.in_(ids)))
             for table in (MODELS, MODEL_TAGS, MODEL_NOTES):
                 connection.execute(delete(table).where(table.c.key == key))
-        return Removed(key=key, patterns=len(ids), artifacts=artifacts)
+        return removed
 
     @survives_restarts
-    def artifacts_of(self, key: str) -> tuple[ArtifactRecord, ...]:
-        """The files that `remove_model` would leave to nobody. Raises `NotMinedError` if there is no such model."""
-        own = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.key == key)
+    def removal_of(self, key: str) -> Removed:
+        """What `remove_model` would take out. Raises `NotMinedError` if there is no such model."""
         with self._reading() as connection:
-            _require(connection, key)
-            return _own_artifacts(connection, tuple(connection.scalars(own)))
+            return _removal(connection, key)[1]
 
 
 def _listed(places: Subquery) -> tuple[Select[Any], Subquery]:
@@ -391,10 +388,19 @@ def _rename_patterns(connection: Connection, old: str, new: str) -> None:
         keep_row_digests(connection, RUN_MODELS, RUN_MODELS.c.id.in_(ended))
 
 
-def _own_artifacts(connection: Connection, ids: Sequence[int]) -> tuple[ArtifactRecord, ...]:
-    """The files of these patterns that no other has."""
+def _removal(connection: Connection, key: str) -> tuple[tuple[int, ...], Removed]:
+    """The patterns of the key, and what goes with them. Raises `NotMinedError` for a key without a pattern."""
+    _require(connection, key)
+    own = select(PATTERNS.c.id).select_from(PATTERNS.join(MODELS)).where(MODELS.c.key == key)
+    ids = tuple(connection.scalars(own))
     columns = [ARTIFACTS.c[name] for name in rows.ARTIFACT_FIELDS]
-    others = select(ARTIFACTS.c.path).where(ARTIFACTS.c.pattern_id.not_in(ids))
-    query = select(*columns).where(ARTIFACTS.c.pattern_id.in_(ids), ARTIFACTS.c.path.not_in(others))
-    found = connection.execute(query.order_by(ARTIFACTS.c.path)).mappings()
-    return tuple({row["path"]: ArtifactRecord(**row) for row in found}.values())
+    query = select(*columns).where(_are_of_these_alone(ids, ARTIFACTS.c.path)).order_by(ARTIFACTS.c.path)
+    artifacts = {row["path"]: ArtifactRecord(**row) for row in connection.execute(query).mappings()}
+    urls = connection.scalars(select(ARTIFACTS.c.url).where(_are_of_these_alone(ids, ARTIFACTS.c.url)))
+    return ids, Removed(key=key, patterns=len(ids), artifacts=tuple(artifacts.values()), urls=tuple(sorted(set(urls))))
+
+
+def _are_of_these_alone(ids: Sequence[int], column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a file is of one of these patterns, and its value of the column is that of no other pattern's."""
+    others = select(column).where(ARTIFACTS.c.pattern_id.not_in(ids), column.is_not(None))
+    return and_(ARTIFACTS.c.pattern_id.in_(ids), column.is_not(None), column.not_in(others))

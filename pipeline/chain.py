@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cattrs import Converter
-from filelock import FileLock
 from safetensors import SafetensorError
 
 from dna_zoo.files import remove_unfinished
@@ -43,6 +42,7 @@ from pipeline.fit.model_report import FitReports, FittedModel, report_model
 from pipeline.fit.report import TensorFit
 from pipeline.fit.stage import FitResult, clear_networks, fit
 from pipeline.kept.artifacts import ArtifactStore
+from pipeline.kept.locks import mining
 from pipeline.kept.provenance import versions
 from pipeline.kept.stages import DIGESTS, Finished, StageStore, content_key
 from pipeline.machine.memory import give_back
@@ -99,9 +99,7 @@ class Chain:
             files = fetch(self.request, home=self.home, on_event=self.on_event)
         self._record("fetch", files.digest, time.perf_counter() - started, is_reused=files.origin != "hub")
         self._tell_of_other_weights(files.digest)
-        lock = self.home / "locks" / f"{files.digest}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock), WeightReader(files) as reader:
+        with mining(self.home, files.digest), WeightReader(files) as reader:
             extracted = self._extract(reader)
             inventory = _converter.structure(extracted.result, Inventory)
             notes = (*inventory.notes, *_lies(files, inventory))

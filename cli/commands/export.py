@@ -122,7 +122,7 @@ def _chosen(database: "PatternDatabase", models: Sequence[str], where: str) -> l
     if not labels:
         return list(models) or None
     for key in models:
-        database.artifacts_of(key)  # Raises for one that is not there, as without labels.
+        database.removal_of(key)  # Raises for one that is not there, as without labels.
     found = [each.model.key for each in database.models() if describes(labels, each.model)]
     chosen = [key for key in models if key in found] if models else found
     if not chosen:

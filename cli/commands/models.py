@@ -11,13 +11,14 @@ from cli.completion import mined_keys
 from cli.documents import model_entry_document
 from cli.numbers import UNKNOWN, byte_size, count, fixed, moment, signed
 from cli.options import FormatOption, ModelArgument, TierOption, finite, flag
-from cli.output import Format
+from cli.output import Format, Output
 from cli.session import session_of
 from cli.tables import Column, Columns, escaped, table_of
 from dna_zoo.errors import SettingsError, did_you_mean
 from patterndb.records import ModelEntry
 
 if TYPE_CHECKING:
+    from patterndb.models import Removed
     from pipeline.runs.prune import Unneeded
 
 __all__ = [
@@ -198,25 +199,50 @@ def rm(
     context: typer.Context,
     keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Mined models.", autocompletion=mined_keys)],
     dry_run: Annotated[bool, flag("--dry-run", help="Only say what would be taken away.")] = False,
+    output_format: FormatOption = Format.TABLE,
 ) -> None:
-    """Take models out of the database, with all their versions, tags, notes and the files of their runs."""
-    from pipeline.runs.prune import delete_artifacts
+    """Take models out of the database, with their versions, tags, notes and files; files at URLs of artifacts stay."""
+    from pipeline.runs.prune import remove
 
     session = session_of(context)
-    output = session.output()
+    output = session.output(output_format)
+    found: list[tuple[Removed, int]] = []
     with session.database() as database:
-        for key in keys:
-            database.artifacts_of(key)  # Raises for one that is not there, before anything is taken away.
-        for key in dict.fromkeys(keys):
-            if dry_run:
-                kept, artifacts = len(database.model_versions(key)), database.artifacts_of(key)
-                size = byte_size(sum(each.num_bytes for each in artifacts))
-                output.note(f"{key}: {_patterns(kept)} and {size} of files would be taken away.")
-                continue
-            removed = database.remove_model(key)
-            freed = delete_artifacts(removed.artifacts, session.home)
-            output.note(f"{key}: {_patterns(removed.patterns)} taken away, {byte_size(freed)} freed.")
+        # All of them before anything is taken away: one that is not there raises.
+        would = [database.removal_of(key) for key in dict.fromkeys(keys)]
+        for each in would:
+            size = sum(artifact.num_bytes for artifact in each.artifacts)
+            found.append((each, size) if dry_run else remove(database, each.key, session.home))
+            _tell_removed(*found[-1], output, dry_run=dry_run)
+    output.result(
+        lambda: [_removed_document(*each, dry_run=dry_run) for each in found],
+        bare=(url for each, _ in found for url in each.urls),
+        draw=lambda: (),
+    )
     output.hint("Next: dna-zoo models prune, for the stages that nothing needs any more.")
+    if any(each.urls for each, _ in found):
+        output.hint("`--format quiet` prints the URLs of what stays, and nothing else.")
+
+
+def _tell_removed(removed: "Removed", num_bytes: int, output: Output, *, dry_run: bool) -> None:
+    """What went, and what stays elsewhere."""
+    patterns, size = _patterns(removed.patterns), byte_size(num_bytes)
+    went = f"{patterns} and {size} of files would be taken away" if dry_run else f"{patterns} taken away, {size} freed"
+    output.note(f"{removed.key}: {went}.")
+    if removed.urls:
+        stores = ", ".join(sorted({url.partition("/sha256/")[0] for url in removed.urls}))
+        files = f"{count(len(removed.urls))} file{'s' * (len(removed.urls) != 1)}"
+        output.note(f"{removed.key}: {files} at {stores} stay: another database may need them.")
+
+
+def _removed_document(removed: "Removed", num_bytes: int, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "model": removed.key,
+        "deleted": not dry_run,
+        "patterns": removed.patterns,
+        "num_bytes": num_bytes,
+        "left": list(removed.urls),
+    }
 
 
 def prune(
@@ -231,14 +257,13 @@ def prune(
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Show stages and runs on this disk that nothing needs, and delete them if asked to."""
-    from pipeline.runs.prune import delete, find_unneeded
+    from pipeline.runs.prune import find_unneeded
+    from pipeline.runs.prune import prune as prune_home
 
     session = session_of(context)
     output = session.output(output_format)
     with session.database() as database:
-        found = find_unneeded(database, session.home, days=days)
-    if deletes:
-        delete(found, session.home)
+        found = (prune_home if deletes else find_unneeded)(database, session.home, days=days)
     total = sum(each.num_bytes for each in found)
     output.result(
         lambda: {"deleted": deletes, "num_bytes": total, "found": found},

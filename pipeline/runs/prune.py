@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from dna_zoo.errors import StoreError
+from patterndb.models import Removed
 from patterndb.records import ArtifactRecord
 from patterndb.store import PatternDatabase
+from pipeline.kept.locks import not_mined, nothing_mined
 from pipeline.kept.stages import RESULT
 
-__all__ = ["DAYS", "Unneeded", "delete", "delete_artifacts", "find_unneeded", "freed_bytes"]
+__all__ = ["DAYS", "Unneeded", "delete_artifacts", "find_unneeded", "freed_bytes", "prune", "remove"]
 
 STAGES = ("extract", "order", "fit", "analyse")
 """Those that are recorded; what comparisons and the library keep is small, and keyed by weights alone."""
@@ -57,17 +57,38 @@ def find_unneeded(database: PatternDatabase, home: Path, *, days: float = DAYS) 
     return tuple(sorted((*stages, *runs), key=lambda each: (-each.num_bytes, each.name)))
 
 
-def delete(found: Sequence[Unneeded], home: Path) -> None:
-    """Delete the folders. Raises `StoreError` while a model is mined in this home, or where a folder stays."""
-    _require_idle(home)
-    for each in found:
-        try:
-            # A stage counts as done by this file: what is deleted in part must not.
-            (each.path / RESULT).unlink(missing_ok=True)
-            shutil.rmtree(each.path)
-        except OSError as error:
-            hint = "Check that you may write there, and run the command again."
-            raise StoreError(f"{str(each.path)!r} cannot be deleted ({error.strerror}).", hint=hint) from error
+def prune(database: PatternDatabase, home: Path, *, days: float = DAYS) -> tuple[Unneeded, ...]:
+    """Delete what `find_unneeded` finds, while nobody mines in the home: a run may come to need what it did not.
+
+    Raises `StoreError` while a model is mined in this home, or where a folder stays.
+    """
+    with nothing_mined(home):
+        found = find_unneeded(database, home, days=days)
+        for each in found:
+            _delete(each)
+    return found
+
+
+def _delete(found: Unneeded) -> None:
+    try:
+        # A stage counts as done by this file: what is deleted in part must not.
+        (found.path / RESULT).unlink(missing_ok=True)
+        shutil.rmtree(found.path)
+    except OSError as error:
+        hint = "Check that you may write there, and run the command again."
+        raise StoreError(f"{str(found.path)!r} cannot be deleted ({error.strerror}).", hint=hint) from error
+
+
+def remove(database: PatternDatabase, key: str, home: Path) -> tuple[Removed, int]:
+    """Take a model out of the database, and its files out of the folders of its runs; the bytes that this freed.
+
+    Files at URLs stay: another database may have them too. Raises `NotMinedError` if there is no such model, and
+    `StoreError` while it is mined in this home: what that has written belongs to the rows that would go.
+    """
+    digests = {sha256 for _, sha256 in database.origins([key]).get(key, ())}
+    with not_mined(home, digests):
+        removed = database.remove_model(key)
+        return removed, delete_artifacts(removed.artifacts, home)
 
 
 def delete_artifacts(artifacts: Sequence[ArtifactRecord], home: Path) -> int:
@@ -111,14 +132,3 @@ def _folders(path: Path) -> list[Path]:
 def _touched(folder: Path) -> float:
     """When something in the folder was last written."""
     return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
-
-
-def _require_idle(home: Path) -> None:
-    """Raise `StoreError` if a model is being mined."""
-    for path in sorted((home / "locks").glob("*.lock")):
-        try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout as error:
-            hint = "Run the command again when it is done: see `dna-zoo runs`."
-            raise StoreError("A model is being mined in this home just now.", hint=hint) from error

@@ -23,6 +23,7 @@ DOCUMENTS = {
     "show": ("show", "alpha"),
     "mine --dry-run": ("mine", "SOME", "--dry-run"),
     "models": ("models",),
+    "models rm": ("models", "rm", "alpha", "--dry-run"),
     "models prune": ("models", "prune"),
     "compare": ("compare", "alpha", "beta"),
     "similar": ("similar", "alpha", "--by", "lineage"),

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from patterndb.store import PatternDatabase
 from tests.cli.conftest import MODELS, Invoke
 
 
@@ -56,6 +58,18 @@ def test_a_removed_model_is_gone_with_its_files(
     assert "alpha: 1 pattern taken away, 0.1 kB freed." in invoke("models", "rm", "alpha").stderr
     assert not path.parent.exists() and "alpha" not in [each["model"] for each in ask("models")]
     assert invoke("models", "rm", "alpha").exit_code == 1
+
+
+def test_files_of_a_removed_model_at_a_url_stay_and_are_named(invoke: Invoke, environment: dict[str, str]) -> None:
+    url = "s3://zoo/sha256/ab/abcd"
+    with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
+        pattern = database.load_pattern("alpha")
+        elsewhere = tuple(replace(each, url=url) for each in pattern.artifacts)
+        database.save_pattern(replace(pattern, artifacts=elsewhere))
+    said = "alpha: 1 file at s3://zoo stay: another database may need them."
+    assert said in invoke("models", "rm", "alpha", "--dry-run").stderr
+    assert invoke("models", "rm", "alpha", "beta", "--format", "quiet").stdout == f"{url}\n"
+    assert "stay" not in invoke("models", "rm", "gamma").stderr
 
 
 def test_nothing_is_removed_where_one_of_the_names_is_of_no_model(invoke: Invoke, ask: Callable[..., Any]) -> None:

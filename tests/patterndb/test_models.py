@@ -6,7 +6,7 @@ import pytest
 
 from dna_zoo.errors import NotMinedError, SettingsError
 from patterndb.models import ModelFilter
-from patterndb.records import ArtifactRecord
+from patterndb.records import ArtifactRecord, PatternRecord
 from patterndb.store import PatternDatabase
 from tests.support.patterns import make_pattern, save_patterns
 
@@ -154,9 +154,20 @@ class TestRemove:
         alpha, beta = (make_pattern(key) for key in ("alpha", "beta"))
         patterns = [replace(p, artifacts=(*p.artifacts, shared)) for p in (alpha, beta)]
         save_patterns(database, *patterns)
-        assert database.artifacts_of("alpha") == alpha.artifacts
+        assert database.removal_of("alpha").artifacts == alpha.artifacts
         assert database.remove_model("alpha").artifacts == alpha.artifacts
         assert database.remove_model("beta").artifacts == (*beta.artifacts, shared)
+
+    def test_a_url_that_another_pattern_names_too_is_not_given_away(self, database: PatternDatabase) -> None:
+        def kept(key: str, *names: str) -> PatternRecord:
+            files = (ArtifactRecord(kind="log", path=f"{key}/{name}", sha256="0" * 64, num_bytes=1) for name in names)
+            artifacts = (replace(each, url=f"s3://zoo/sha256/{each.path[-1:]}") for each in files)
+            return replace(make_pattern(key), artifacts=(*make_pattern(key).artifacts, *artifacts))
+
+        save_patterns(database, kept("alpha", "a", "s"), kept("beta", "b", "s"))
+        assert database.removal_of("alpha").urls == ("s3://zoo/sha256/a",)
+        assert database.remove_model("alpha").urls == ("s3://zoo/sha256/a",)
+        assert database.remove_model("beta").urls == ("s3://zoo/sha256/b", "s3://zoo/sha256/s")
 
 
 class TestMixedSettings:

@@ -58,7 +58,7 @@ def test_both_versions_are_kept_with_their_files_and_it_is_said(folder: Path, tm
         assert [each.is_current for each in versions] == [True, False] and versions[0].versions == 2
         keys = {database.run(each.run).request_key for each in versions}
         assert len(keys) == 1, "the request is the same"
-        artifacts = database.artifacts_of("model")
+        artifacts = database.removal_of("model").artifacts
         assert len(artifacts) == 6 and len({each.path for each in artifacts}) == 6 and are_intact(artifacts, home)
         pattern = database.load_pattern("model")
         assert pattern.provenance["source"] == str(folder)

@@ -2,22 +2,25 @@
 
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from dna_zoo.errors import StoreError
 from patterndb.records import ArtifactRecord
-from patterndb.store import PatternDatabase
 from pipeline.events import Event
+from pipeline.kept.locks import nothing_mined
 from pipeline.kept.stages import StageStore
-from pipeline.runs.prune import delete, delete_artifacts, find_unneeded
+from pipeline.runs.prune import delete_artifacts, find_unneeded, prune, remove
 from tests.support.mining import STAGES, database_of, endings, mine_into, request
 from tests.support.tiny_models import make_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
+
+SECONDS = 60
+"""More than anything here takes."""
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +39,6 @@ def home(mined: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def remove(database: PatternDatabase, key: str, home: Path) -> int:
-    return delete_artifacts(database.remove_model(key).artifacts, home)
-
-
 def test_of_mined_models_everything_is_needed(home: Path) -> None:
     with database_of(home) as database:
         assert find_unneeded(database, home, days=0) == ()
@@ -47,13 +46,13 @@ def test_of_mined_models_everything_is_needed(home: Path) -> None:
 
 def test_a_removed_model_frees_its_stages_and_its_run_and_the_other_is_not_mined_again(mined: Path, home: Path) -> None:
     with database_of(home) as database:
-        freed = remove(database, "one", home)
+        _, freed = remove(database, "one", home)
         found = find_unneeded(database, home)
         assert sorted(each.name.split()[0] for each in found if each.kind == "stage") == sorted(STAGES[1:5])
         assert len([each for each in found if each.kind == "run"]) == 1 and freed > 0
         assert [each.num_bytes for each in found] == sorted((each.num_bytes for each in found), reverse=True)
         assert all(each.path.is_dir() for each in found), "finding deletes nothing"
-        delete(found, home)
+        assert prune(database, home) == found
         assert not any(each.path.exists() for each in found) and find_unneeded(database, home) == ()
     events: list[Event] = []
     mine_into(home, [request(mined / "two", "two")], on_event=events.append)
@@ -98,13 +97,37 @@ def test_a_file_with_another_name_frees_nothing(home: Path) -> None:
     assert fit.num_bytes - less.num_bytes == (fit.path / "result.json").stat().st_size
 
 
-def test_nothing_is_deleted_while_a_model_is_mined(home: Path) -> None:
+def test_nothing_is_deleted_and_removed_while_a_model_is_mined(mined: Path, home: Path) -> None:
+    def try_both(event: Event) -> None:
+        if event.stage == "fit" and event.kind == "start":
+            with database_of(home) as database, pytest.raises(StoreError, match="in this home just now"):
+                prune(database, home, days=0)
+            with database_of(home) as database, pytest.raises(StoreError, match="in this home just now"):
+                remove(database, "one", home)
+            with database_of(home) as database:
+                remove(database, "two", home)
+            tried.append(event)
+
+    tried: list[Event] = []
+    mine_into(home, [request(mined / "one", "one")], on_event=try_both)
     with database_of(home) as database:
-        remove(database, "one", home)
-        found = find_unneeded(database, home)
-        with FileLock(next((home / "locks").glob("*.lock"))), pytest.raises(StoreError, match="being mined"):
-            delete(found, home)
-    assert all(each.path.is_dir() for each in found)
+        assert tried and database.model_keys() == ("one",) and find_unneeded(database, home) != ()
+
+
+def test_a_model_is_not_begun_while_folders_are_deleted(mined: Path, home: Path) -> None:
+    events: list[Event] = []
+    mining = threading.Thread(
+        target=mine_into, args=(home, [request(mined / "one", "one")]), kwargs={"on_event": events.append}
+    )
+    with nothing_mined(home):
+        mining.start()
+        until = time.monotonic() + SECONDS
+        while not any(each.stage == "fetch" for each in events) and time.monotonic() < until:
+            time.sleep(0.01)
+        mining.join(0.5)
+        assert mining.is_alive() and {each.stage for each in events} <= {"mine", "fetch"}
+    mining.join(SECONDS)
+    assert set(endings(events).values()) == {"reused"}
 
 
 def test_a_path_that_leads_out_of_the_runs_is_never_deleted(tmp_path: Path) -> None:
