@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,20 @@ def test_interrupted_and_then_with_a_killed_worker_two_processes_find_what_one_f
     log = next((tmp_path / "runs").rglob("run.log")).read_text()
     done = {key: log.count(f"{key}: extract done") for key in ("bert", "gpt")}
     assert max(done.values()) == 1, done  # The first call may have ended while the second model was being read.
+
+
+def test_a_worker_that_is_told_to_end_as_it_ends_says_nothing() -> None:
+    """What it says would stand in the log of the run."""
+    code = (
+        "import atexit, os, signal, socket\n"
+        "from pipeline.runs.executors.worker import serve\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "ours, theirs = socket.socketpair()\n"
+        "ours.close()\n"
+        "serve(theirs.detach())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout + ended.stderr) == (0, "")
 
 
 def test_a_model_that_kills_every_worker_is_given_up_and_the_others_are_not(
