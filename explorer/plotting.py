@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError, SettingsError, did_you_mean
 from dna_zoo.files import whole_file
-from explorer.file_names import file_name
+from explorer.file_names import default_name, file_name
 from explorer.kinds import KINDS, FigureKind, find_kind
 from explorer.panels import figure_of
 from explorer.source import Source
@@ -118,8 +117,7 @@ def draw(view: View, *, axes: "Axes | None" = None) -> "Axes":
 
 def file_of(kind: str, models: Sequence[str], suffix: str = ".png") -> Path:
     """What a figure's file is called where nobody says it: `KIND-MODEL.png`."""
-    names = [re.sub(r"[^\w.-]+", "-", each) for each in models]
-    return Path("-".join([kind, *names[:3], *(["and-more"] if len(names) > 3 else [])]) + suffix)
+    return Path(default_name(kind, models) + suffix)
 
 
 def write_view(view: View, path: Path, look: Look | None = None, *, force: bool = False) -> tuple[Path, Path, Path]:

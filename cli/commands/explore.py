@@ -10,6 +10,7 @@ from cli.numbers import count
 from cli.options import FormatOption, flag
 from cli.output import Format
 from cli.session import session_of
+from cli.tables import escaped
 from dna_zoo.errors import SettingsError
 
 __all__ = ["EXAMPLES", "explore"]
@@ -47,6 +48,7 @@ def explore(
     output_format: FormatOption = Format.TABLE,
 ) -> None:
     """Write a page that shows the weights of models in space. It opens offline, and sends nothing anywhere."""
+    from explorer.file_names import default_name
     from explorer.page.file import require_page, write_page
     from explorer.page.scene import scene_view
     from explorer.page.write import explorer_html
@@ -57,7 +59,7 @@ def explore(
     if theme not in ("auto", "light", "dark"):
         raise SettingsError(f"There is no theme {theme!r}.", hint="Choose auto, light or dark.")
     session = session_of(context)
-    path = (out or Path(f"explore-{'-'.join(each.replace('/', '-') for each in models)}.html")).expanduser()
+    path = (out or Path(f"{default_name('explore', models)}.html")).expanduser()
     require_page(path, force=force)
     with session.database() as database:
         source = Source(database=database, home=session.home)
@@ -69,6 +71,6 @@ def explore(
     output.result(
         lambda: {**view.words(), "file": str(path), "bytes": len(html.encode()), "weights": total},
         bare=(str(path),),
-        draw=lambda: [f"{path}: {count(view.n)} of {count(total)} weights, {len(html) / 1e6:.1f} MB"],
+        draw=lambda: [f"{escaped(str(path))}: {count(view.n)} of {count(total)} weights, {len(html) / 1e6:.1f} MB"],
     )
     output.hint("Open it in a browser; the address keeps what you see, so that a link shows it again.")

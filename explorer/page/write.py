@@ -25,6 +25,7 @@ MODULES = (
 )
 """In the order in which they use each other: each imports those before it alone."""
 _IMPORT = re.compile(r"^import\s[^;]*;\n", re.MULTILINE)
+_PART = re.compile(r"\{\{(\w+)\}\}")
 _EXPORT = re.compile(r"^export (?=const |function |class |async )", re.MULTILINE)
 
 
@@ -45,17 +46,18 @@ def explorer_html(view: SceneView, *, theme: Literal["auto", "light", "dark"] = 
         f"default-src 'none'; script-src '{_digest(script)}'; style-src 'unsafe-inline'; img-src data: blob:; "
         "media-src blob:; base-uri 'none'; form-action 'none'"
     )
-    return (
-        read_asset("page.html")
-        .replace("{{policy}}", escape(policy))
-        .replace("{{theme}}", theme)
-        .replace("{{title}}", escape(view.title))
-        .replace("{{caption}}", escape(view.caption))
-        .replace("{{alt}}", escape(view.alt))
-        .replace("{{style}}", read_asset("page.css"))
-        .replace("{{script}}", script)
-        .replace("{{scene}}", scene_json(view))
-    )
+    parts = {
+        "policy": escape(policy),
+        "theme": theme,
+        "title": escape(view.title),
+        "caption": escape(view.caption),
+        "alt": escape(view.alt),
+        "style": read_asset("page.css"),
+        "script": script,
+        "scene": scene_json(view),
+    }
+    # In one pass: what stands in double braces in a part is none of ours.
+    return _PART.sub(lambda found: parts[found[1]], read_asset("page.html"))
 
 
 def _digest(script: str) -> str:

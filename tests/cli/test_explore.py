@@ -29,6 +29,12 @@ def test_a_page_is_written_and_described(mined_home: Path, tmp_path: Path) -> No
     assert found["models"] == ["vit-a"] and found["file"] == str(page)
 
 
+def test_the_name_of_a_page_is_no_markup(mined_home: Path, tmp_path: Path) -> None:
+    page = tmp_path / "a [bold]b.html"
+    code, told, _ = explore(mined_home, "vit-a", "--out", str(page), "--points", "100")
+    assert code == 0 and "a [bold]b.html" in " ".join(told.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from dna_zoo.errors import DnaFileError, NotMinedError
-from explorer.file_names import file_name
+from explorer.file_names import default_name, file_name
 from explorer.plotting import Look
 from explorer.run_folder import draw_run_folder, draw_run_folders
 from explorer.source import Source
@@ -87,3 +87,10 @@ def test_a_file_name_leaves_no_folder_and_is_its_own(name: str) -> None:
     made = file_name(name)
     assert "/" not in made and made.isprintable() and not made.startswith(".") and len(made) < 100
     assert made != file_name(name + "!") and file_name("plain-1.weight") == "plain-1.weight"
+
+
+@pytest.mark.parametrize("name", ["é" * 300, "[/x] <b>\n", "../../etc/x", "模" * 100])
+def test_a_file_that_nobody_named_can_be_written(name: str, tmp_path: Path) -> None:
+    made = default_name("explore", [name, name, name, name])
+    (tmp_path / f"{made}.html").write_text("")
+    assert made.startswith("explore-") and made.isprintable() and "[" not in made

@@ -9,6 +9,7 @@ from explorer.page.scene import scene_view
 from explorer.page.write import explorer_html
 from explorer.points import interleave, sample_places
 from explorer.source import Source
+from tests.explorer.page.scenes import made_scene
 
 MODEL = "gpt2-a"
 
@@ -88,3 +89,10 @@ def test_a_page_has_the_same_bytes_again_and_is_small(source: Source) -> None:
     assert first == again and len(first.encode()) < 8_000_000
     document = scene_document(scene_view(source, [MODEL], num_points=100))
     assert document["settings"] == {"num_points": 100, "seed": 0, "difference": False}
+
+
+def test_a_name_that_looks_like_a_part_of_the_page_stays_a_name() -> None:
+    name = "{{script}} {{scene}} {{style}} {{title}}"
+    usual, page = (explorer_html(made_scene(key)) for key in ("a", name))
+    assert f"<title>The weights of {name}</title>" in page
+    assert len(page) - len(usual) < 20 * len(name)
