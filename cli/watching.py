@@ -113,7 +113,7 @@ def _at_work(record: RunRecord, times: Any) -> Table:
     rows = [
         (
             escaped(each.model),
-            each.stage,
+            escaped(each.stage),
             f"{each.done / each.total:.0%}" if each.total else "",
             duration(round(each.seconds)),
         )

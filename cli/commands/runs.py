@@ -148,7 +148,7 @@ def _list(records: Sequence[RunRecord], session: Session, output: Output) -> Non
 def _draw_list(records: Sequence[RunRecord], folders: Mapping[str, Path]) -> Iterator[RenderableType]:
     """One row a run, and where their files are."""
     columns: Columns[RunRecord] = (
-        Column("Run", lambda run: run.run, style="cyan"),
+        Column("Run", lambda run: escaped(run.run), style="cyan"),
         Column("Status", lambda run: _styled(run.status)),
         Column("Started (UTC)", lambda run: moment(run.started)),
         Column("Last heard (UTC)", lambda run: moment(run.last_activity), optional=4),
@@ -177,13 +177,13 @@ def _took(record: RunRecord) -> str:
 def _styled(status: str) -> str:
     """The status in its colour."""
     style = STATUS_STYLES.get(status, "dim")
-    return f"[{style}]{status}[/{style}]"
+    return f"[{style}]{escaped(status)}[/{style}]"
 
 
 def _draw_run(record: RunRecord, folder: Path) -> Iterator[RenderableType]:
     """The run, where its files are, its models with their stages, and why the failed ones failed."""
     times = f"{moment(record.started)} UTC, took {_took(record)}"
-    yield f"[bold cyan]{record.run}[/bold cyan]  {_styled(record.status)}  {times}, {summary(record)}"
+    yield f"[bold cyan]{escaped(record.run)}[/bold cyan]  {_styled(record.status)}  {times}, {summary(record)}"
     yield from (f"[dim]{line}[/dim]" for line in _process_lines(record))
     yield f"[dim]Files: {escaped(str(folder))}{'' if folder.is_dir() else ' (missing)'}[/dim]"
     if record.error:
@@ -210,9 +210,9 @@ def _process_lines(record: RunRecord) -> Iterator[str]:
         yield f"Stopped by {escaped(record.stopped_by)}"
     if record.status in ("running", "lost"):
         yield f"Last heard of {moment(record.last_activity)} UTC" + "".join(
-            f"; {escaped(each.model)}: {each.stage} at work" for each in record.at_work
+            f"; {escaped(each.model)}: {escaped(each.stage)} at work" for each in record.at_work
         )
-    yield f"Request {record.request_key}"
+    yield f"Request {escaped(record.request_key or UNKNOWN)}"
 
 
 STAGE_COLUMNS: Columns[Any] = (
@@ -233,6 +233,7 @@ def _stage_rows(model: RunModelRecord) -> Iterator[tuple[str, ...] | None]:
         yield (*first, *[UNKNOWN] * 5)
     for stage in model.stages:
         reused = {True: "reused", False: "computed", None: UNKNOWN}[stage.is_reused]
-        yield (*first, stage.stage, _styled(stage.status), reused, duration(stage.seconds), stage.key[:12])
+        told = (escaped(stage.stage), _styled(stage.status), reused, duration(stage.seconds), escaped(stage.key[:12]))
+        yield (*first, *told)
         first = ("", "")
     yield None

@@ -105,6 +105,18 @@ def test_one_run_says_who_called_it_and_what_ended_it(invoke: Invoke, environmen
         assert words in text
 
 
+def test_names_of_a_strangers_runs_and_stages_are_no_markup(invoke: Invoke, environment: dict[str, str]) -> None:
+    with PatternDatabase.open(f"sqlite:///{environment['DNA_ZOO_HOME']}/dna-zoo.db") as database:
+        database.start_run("[/x]", {}, request_key="[bold]k")
+        database.set_run_models("[/x]", ["alpha"])
+        stage = StageRecord(stage="[/y]", key="[/z]", status="done", seconds=1.0)
+        database.finish_model("[/x]", RunModelRecord(key="alpha", status="done", stages=(stage,)))
+        database.finish_run("[/x]", "done", 0)
+    assert "[/x]" in invoke("runs").stdout
+    told = invoke("runs", "[/x]").stdout
+    assert all(name in told for name in ("[/x]", "[/y]", "[/z]", "[bold]k"))
+
+
 def test_a_run_whose_process_is_gone_is_shown_as_lost(ask: Callable[..., Any], environment: dict[str, str]) -> None:
     gone = Invocation(machine=this_process().machine, pid=2**22 + 1, process_start="1")
     with open_database(environment) as database:
