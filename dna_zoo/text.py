@@ -1,8 +1,9 @@
 """Text from strangers: names, licences, paths and messages may hold what steers a terminal or breaks a database."""
 
 import re
+import shlex
 
-__all__ = ["is_printable", "plain_address", "printable", "printable_json", "without_secrets"]
+__all__ = ["is_printable", "markdown", "plain_address", "printable", "printable_json", "shell_word", "without_secrets"]
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1 controls: escape sequences, NUL, line breaks.
@@ -22,6 +23,8 @@ _SECRETS = re.compile(
 """An authority with a user, parameters of a URL but for those that are harmless, and words that say that they are
 secret. A password may hold whatever cuts a URL in two: rather too much is hidden than too little. Each repetition has
 an end, so that a long text costs no square of its length."""
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
+_LINKS = re.compile(r"(?i)\b(https?|ftp|mailto|www)([:.])")
 _ADDRESS = re.compile(r"[a-z]+://(?:[\w.-]+|\[[\da-f:]+\])(?::\d{1,5})?(?:/[\w.~/-]*)?", re.ASCII | re.IGNORECASE)
 """An address in which nothing can be a password: a scheme, a host, a port and a path."""
 
@@ -44,6 +47,16 @@ def printable(text: str, *, longest: int | None = None, keep: str = "") -> str:
 def printable_json(text: str) -> str:
     r"""JSON with each unsafe character in its texts as JSON's own escape (`\u009b`), which means the same."""
     return _UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+
+
+def markdown(text: str) -> str:
+    """The text for Markdown: no emphasis, link, heading, table or HTML begins in it."""
+    return _LINKS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", printable(text)))
+
+
+def shell_word(name: str) -> str:
+    """A name within a command that a person may copy: quoted where a shell would do something with it."""
+    return shlex.quote(printable(name))
 
 
 def _escape(character: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from dna_zoo.text import markdown
 from library.folder import new_folder
 from library.initialise import Initialisation, initialise_
 from library.models import Builder, quiet, read_config
@@ -36,9 +37,10 @@ def make_model(
 
 
 def _card(pattern: SharedPattern, found: Initialisation, seed: int) -> str:
-    lines = [f"- `{name}`: {', '.join(terms)}" for name, terms in found.terms.items()]
-    kept = "\n".join(f"- `{name}`" for name in found.default) or "- none"
+    lines = [f"- {markdown(name)}: {', '.join(terms)}" for name, terms in found.terms.items()]
+    kept = "\n".join(f"- {markdown(name)}" for name in found.default) or "- none"
     return (
-        f"# Not trained\n\nStarted by dna-zoo from the pattern `{pattern.name}` (seed {seed}). {pattern.verdict}\n\n"
+        f"# Not trained\n\nStarted by dna-zoo from the pattern {markdown(pattern.name)} (seed {seed})."
+        f" {markdown(pattern.verdict)}\n\n"
         f"## Set\n\n{chr(10).join(lines)}\n\n## At their default start\n\n{kept}\n"
     )

@@ -1,11 +1,12 @@
 """Text from strangers."""
 
 import json
+import shlex
 import time
 
 import pytest
 
-from dna_zoo.text import is_printable, plain_address, printable, printable_json, without_secrets
+from dna_zoo.text import is_printable, plain_address, printable, printable_json, shell_word, without_secrets
 
 UNSAFE = ["\x1b[31m", "a\x00", "\x9b2J", "two\nlines", "\r", "\u202eabc", "\u2028", "\ud800"]
 
@@ -20,6 +21,12 @@ def test_what_steers_a_terminal_is_escaped(text: str) -> None:
 @pytest.mark.parametrize("text", ["encoder.layer.0", "Größe", "模型", "עברית", "naïve ∞", "a\\b", "[x]", ""])
 def test_what_people_write_stays(text: str) -> None:
     assert is_printable(text) and printable(text) == text
+
+
+@pytest.mark.parametrize("name", ["a; rm -rf ~", "$(id)", "`id`", "a b", "it's", "*", "\x1b[31m", ""])
+def test_a_name_in_a_command_is_one_word_of_it(name: str) -> None:
+    assert shlex.split(f"dna-zoo show {shell_word(name)}") == ["dna-zoo", "show", printable(name)]
+    assert shell_word("org/model-1.5") == "org/model-1.5"
 
 
 def test_a_long_text_is_cut() -> None:

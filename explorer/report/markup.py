@@ -5,13 +5,11 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from dna_zoo.text import printable
+from dna_zoo.text import markdown, printable
 from explorer.style import THEMES
 
-__all__ = ["as_html", "as_name", "inline_svg", "markdown", "markdown_row"]
+__all__ = ["as_html", "as_name", "inline_svg", "markdown_row"]
 
-_MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
-_LINKS = re.compile(r"(?i)\b(https?|ftp|mailto|www)([:.])")
 _CODE = re.compile(r"`([^`<>]+)`")
 _IDS = re.compile(r'(\bid="|\bxlink:href="#|\bhref="#|url\(#)')
 
@@ -24,11 +22,6 @@ def as_html(text: str) -> Markup:
 def as_name(text: str) -> Markup:
     """A name within a sentence: its direction ends where it ends."""
     return Markup("<bdi>{}</bdi>").format(printable(text))
-
-
-def markdown(text: str) -> str:
-    """The text for Markdown: no emphasis, link, heading, table or HTML begins in it."""
-    return _LINKS.sub(r"\1\\\2", _MARKS.sub(r"\\\1", printable(text)))
 
 
 def markdown_row(cells: Iterable[str]) -> str:

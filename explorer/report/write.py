@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from dna_zoo.text import markdown
 from explorer.report.contents import Report, gather
-from explorer.report.markup import as_html, as_name, inline_svg, markdown, markdown_row
+from explorer.report.markup import as_html, as_name, inline_svg, markdown_row
 from explorer.report.methods import BIBTEX, CITATION
 from explorer.source import Source
 from explorer.style import THEMES, require_libraries

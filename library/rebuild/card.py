@@ -1,8 +1,10 @@
 """The card of a rebuilt model: what was replaced, by how much, and how well that stands for it."""
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from dna_zoo.text import markdown, printable
 from patterndb.records import ModelRecord
 
 if TYPE_CHECKING:
@@ -19,9 +21,9 @@ def card_of(rebuilt: "Rebuilt", model: ModelRecord) -> str:
 def _front(model: ModelRecord) -> Iterator[str]:
     yield "---"
     if model.licence:
-        yield f"license: {model.licence}"
+        yield f"license: {json.dumps(printable(model.licence))}"
     if model.repo:
-        yield f"base_model: {model.repo}"
+        yield f"base_model: {json.dumps(printable(model.repo))}"
     yield "library_name: transformers"
     yield "tags:"
     yield "- dna-zoo"
@@ -29,14 +31,15 @@ def _front(model: ModelRecord) -> Iterator[str]:
 
 
 def _body(rebuilt: "Rebuilt", model: ModelRecord) -> Iterator[str]:
-    request, origin = rebuilt.request, f" (`{model.repo}`, commit `{model.revision}`)" if model.repo else ""
+    request, name = rebuilt.request, markdown(rebuilt.model)
+    origin = f" ({markdown(model.repo)}, commit {markdown(str(model.revision))})" if model.repo else ""
     numbers = "float32" if request.bits is None else f"{request.bits} bits"
-    yield f"# {rebuilt.model}, rebuilt from its DNA"
+    yield f"# {name}, rebuilt from its DNA"
     yield ""
     yield (
-        f"The matrices of `{rebuilt.model}`{origin} are replaced by what small coordinate networks, trained on them by"
+        f"The matrices of {name}{origin} are replaced by what small coordinate networks, trained on them by"
         f" dna-zoo, say they are. It is a lossy copy: expect it to work worse than the original, or not at all"
-        f" (`dna-zoo evaluate {rebuilt.model}` measures it)."
+        f" (`dna-zoo evaluate` measures it)."
     )
     yield ""
     yield f"- Replaced: {len(rebuilt.tensors)} matrices, {rebuilt.num_weights:,} weights."

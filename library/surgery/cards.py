@@ -1,5 +1,6 @@
 """What stands in the card of a model that surgery has made."""
 
+from dna_zoo.text import markdown
 from library.surgery.combination import Combination
 from library.surgery.tasks import Score
 from library.surgery.transplantation import Transplant
@@ -9,13 +10,14 @@ __all__ = ["combination_card", "transplant_card"]
 
 def combination_card(found: Combination) -> str:
     """Markdown: the models, the shares, and the losses along both lines."""
+    a, b = markdown(found.a), markdown(found.b)
     rows = zip(found.aligned.shares, found.aligned.scores, found.unaligned.scores, strict=True)
     table = [f"| {share:g} | {_score(one)} | {_score(two)} |" for share, one, two in rows]
     return "\n".join(
         [
-            f"# {1 - found.share:g} of {found.a}, {found.share:g} of {found.b}",
+            f"# {1 - found.share:g} of {a}, {found.share:g} of {b}",
             "",
-            f"The weights of two models, averaged after {found.b} had been aligned with {found.a} (`dna-zoo combine`).",
+            f"The weights of two models, averaged after {b} had been aligned with {a} (`dna-zoo combine`).",
             "",
             f"Held-out loss on {found.task.name}: {_score(found.score)}. Along the line between the two:",
             "",
@@ -31,14 +33,15 @@ def combination_card(found: Combination) -> str:
 
 def transplant_card(found: Transplant) -> str:
     """Markdown: which layers are whose, and what they are worth beside others in the same places."""
-    pairs = ", ".join(f"layer {one} of {found.donor} as layer {other}" for one, other in found.pairs)
+    donor, host = markdown(found.donor), markdown(found.host)
+    pairs = ", ".join(f"layer {one} of {donor} as layer {other}" for one, other in found.pairs)
     table = [f"| {each.layers} | {_score(each.before)} | {_score(each.after)} |" for each in found.variants]
     changed = f" {len(found.resampled)} tensors were resampled." if found.resampled else ""
     how = "aligned with the host first" if found.alignment is not None else "as they are"
     tuned = f"fine-tuned for {found.steps} steps" if found.steps else "not trained any further"
     return "\n".join(
         [
-            f"# {found.host} with layers of {found.donor}",
+            f"# {host} with layers of {donor}",
             "",
             f"{pairs[:1].upper()}{pairs[1:]}, {how} (`dna-zoo transplant`); {tuned}.{changed}",
             "",

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from dna_zoo.errors import NotMinedError, OutputError
+from dna_zoo.text import markdown
 from explorer.report import write_report
 from explorer.report.contents import gather, named_patterns
 from explorer.report.findings import ModelFindings, shared_sentences
-from explorer.report.markup import as_html, inline_svg, markdown
+from explorer.report.markup import as_html, inline_svg
 from explorer.source import Source
 from patterndb.records import Statistic
 from patterndb.store import PatternDatabase

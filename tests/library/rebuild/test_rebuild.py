@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import yaml
 from safetensors.torch import load_file
 from transformers import AutoModel
 
 from dna_zoo.errors import NotMinedError, OutputError, SettingsError, WeightsChangedError
+from library.rebuild.card import card_of
 from library.rebuild.matrices import Request
 from library.rebuild.rebuild import REPORT_FILE, rebuild
 from library.rebuild.rounded import dna_bits
@@ -193,6 +196,17 @@ def test_the_folder_has_a_card_a_report_and_the_tokenizer(model: Callable[..., M
     report = json.loads((tmp_path / "out" / REPORT_FILE).read_text())
     assert report["r2"] == written.r2 and len(report["tensors"]) == len(written.tensors)
     assert (tmp_path / "out" / "tokenizer.json").exists()
+
+
+def test_names_in_the_card_are_neither_markdown_nor_front_matter(
+    model: Callable[..., MinedModel], tmp_path: Path
+) -> None:
+    written = replace(rebuild(model(), tmp_path / "out"), model="<b> [x](y)")
+    record = replace(model().pattern.model, licence="x: [\ntags: z", repo="a/b # c", revision="`r`")
+    card = card_of(written, record)
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["license"] == "x: [\\x0atags: z" and front["base_model"] == "a/b # c" and front["tags"] == ["dna-zoo"]
+    assert r"# \<b\> \[x\](y), rebuilt" in card and r"commit \`r\`" in card
 
 
 def test_a_folder_that_is_there_is_kept(model: Callable[..., MinedModel], tmp_path: Path) -> None:
