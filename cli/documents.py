@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.whereabouts import Whereabouts
+from dna_zoo.text import shell_word
 from patterndb.multiplicity import q_values
 from patterndb.records import (
     ModelEntry,
@@ -92,7 +93,7 @@ def pattern_document(pattern: PatternRecord, whereabouts: Whereabouts) -> Docume
         **_fields(model, ACCOUNT_KEYS),
         **{key: pattern.provenance.get(key) for key in READING_KEYS},
         "run": pattern.run,
-        "repeat": {"command": whereabouts.command, "rerun": f"dna-zoo rerun {pattern.run}"},
+        "repeat": {"command": whereabouts.command, "rerun": f"dna-zoo rerun {shell_word(pattern.run)}"},
         **_fields(whereabouts, ("found", "source", "same_files", "versions", "folder", "files")),
         **_fields(pattern, ("pattern_key", "pattern_class", "class_scores", "class_margin", "fit")),
         "roles": [_role_document(role) for role in pattern.roles],

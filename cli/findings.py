@@ -21,6 +21,7 @@ from cli.numbers import (
 )
 from cli.tables import Column, Columns, Table, escaped, make_facts, make_table, table_of
 from cli.whereabouts import FileState, Whereabouts
+from dna_zoo.text import shell_word
 from patterndb.multiplicity import q_values
 from patterndb.records import (
     RELATED,
@@ -383,7 +384,7 @@ def _whereabouts_facts(whereabouts: Whereabouts, run: str) -> Iterator[tuple[str
     if whereabouts.folder:
         yield "Files", f"{escaped(whereabouts.folder)}: {', '.join(_file_text(file) for file in whereabouts.files)}"
     if whereabouts.command:
-        yield "Repeat", f"{escaped(whereabouts.command)}, or dna-zoo rerun {escaped(run)}"
+        yield "Repeat", f"{escaped(whereabouts.command)}, or dna-zoo rerun {escaped(shell_word(run))}"
     if dna := next((file.url for file in whereabouts.files if file.kind == "checkpoint" and file.url), None):
         yield "DNA by URL", escaped(dna)
 

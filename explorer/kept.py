@@ -7,6 +7,7 @@ from typing import Any
 from cattrs import structure
 
 from dna_zoo.errors import DnaFileError
+from dna_zoo.text import shell_word
 from explorer.source import Source
 from patterndb.records import PatternRecord
 from pipeline.fit.report import TensorFit
@@ -61,5 +62,5 @@ def kept_history(source: Source, model: str) -> Sequence[Mapping[str, Any]]:
 def _gone(what: str, model: str) -> DnaFileError:
     return DnaFileError(
         f"{what} of {model!r} {'are' if what.startswith('The curves') else 'is'} not in this home folder.",
-        hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {model}`.",
+        hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {shell_word(model)}`.",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dna_zoo.errors import DnaFileError, OutputError
+from dna_zoo.text import shell_word
 from explorer.file_names import file_name
 from explorer.plotting import Look, Plotted, default_tensor, plotted
 from explorer.source import Source
@@ -59,7 +60,7 @@ def _folder_of(pattern: PatternRecord, home: Path) -> Path:
         key = pattern.model.key
         raise DnaFileError(
             f"The run's folder of {key!r} is not in this home folder.",
-            hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {key}`.",
+            hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {shell_word(key)}`.",
         )
     return folder
 

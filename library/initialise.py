@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dna_zoo.errors import LibraryError
+from dna_zoo.text import shell_word
 from library.live import LiveTensors
 from library.patterns.measure import num_heads_of
 from library.patterns.records import Key, Part, SharedPattern
@@ -73,7 +74,8 @@ def initialise_(
             raise LibraryError(
                 f"Nothing of the pattern {pattern.name!r} is used here: what was tested of it explains nothing of a"
                 " left-out lineage.",
-                hint=f"Build one from other models; `dna-zoo library show {pattern.name}` tells of each part.",
+                hint=f"Build one from other models; `dna-zoo library show {shell_word(pattern.name)}` tells of each"
+                " part.",
             )
         raise LibraryError(
             f"No part of the pattern {pattern.name!r} fits a role of this model.",

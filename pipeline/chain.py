@@ -24,6 +24,7 @@ from cattrs import Converter
 from safetensors import SafetensorError
 
 from dna_zoo.files import remove_unfinished
+from dna_zoo.text import shell_word
 from patterndb.records import ArtifactRecord, ModelRecord, PatternRecord, StageRecord
 from patterndb.store import PatternDatabase
 from pipeline.analyse.findings import Findings, findings_of
@@ -129,7 +130,7 @@ class Chain:
         known = {sha256 for _, sha256 in self.database.origins([self.key]).get(self.key, ())}
         if known and digest not in known:
             older = "the older one stays" if len(known) == 1 else f"the {len(known)} older ones stay"
-            message = f"Other weights than before: {older}, see `dna-zoo models versions {self.key}`."
+            message = f"Other weights than before: {older}, see `dna-zoo models versions {shell_word(self.key)}`."
             self.tell("note", "fetch", message=message)
 
     def _keys(self, reader: WeightReader) -> StageKeys:

@@ -16,6 +16,7 @@ from cli.progress import progress
 from cli.session import session_of
 from cli.tables import Column, Columns, escaped, make_facts, table_of
 from dna_zoo.errors import DamagedFileError
+from dna_zoo.text import shell_word
 
 if TYPE_CHECKING:
     from library.patterns.records import Key, Part, SharedPattern
@@ -93,7 +94,7 @@ def build(
     output = session.output(output_format)
     _tell(found, output)
     output.note(f"{name}: {count(len(found.parts))} parts from {count(len(found.lineages))} lineages. {found.verdict}")
-    output.hint(f"Next: dna-zoo library show {name}")
+    output.hint(f"Next: dna-zoo library show {shell_word(name)}")
 
 
 def list_(context: typer.Context, output_format: FormatOption = Format.TABLE) -> None:

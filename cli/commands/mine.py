@@ -18,6 +18,7 @@ from cli.session import offline_mode, session_of
 from cli.signals import ended_in_order
 from cli.watching import summary
 from cli.whereabouts import find_pattern, run_folder
+from dna_zoo.text import shell_word
 from patterndb.records import Neighbour, PatternRecord, RunRecord
 from pipeline.settings import AdapterUse, make_settings
 
@@ -222,8 +223,8 @@ def _tell(run: RunRecord, database: "PatternDatabase", home: Path, output: Outpu
         if model.status == "failed":
             output.error(f"{model.key}: {model.error}", model.hint or "")
     if done:
-        key = done[0]
-        output.hint(f"Next: dna-zoo show {key}, dna-zoo similar {key}, dna-zoo taxonomy, dna-zoo export catalog.csv")
+        word = shell_word(done[0])
+        output.hint(f"Next: dna-zoo show {word}, dna-zoo similar {word}, dna-zoo taxonomy, dna-zoo export catalog.csv")
 
 
 def _draw_folders(run: RunRecord, database: "PatternDatabase", home: Path, output: Output) -> None:

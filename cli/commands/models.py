@@ -15,6 +15,7 @@ from cli.output import Format, Output
 from cli.session import session_of
 from cli.tables import Column, Columns, escaped, table_of
 from dna_zoo.errors import SettingsError, did_you_mean
+from dna_zoo.text import shell_word
 from patterndb.records import ModelEntry
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def rename(
         database.rename_model(old, checked_key(new))
     output = session.output()
     output.note(f"{old} is {new} now.")
-    output.hint(f"Mine it again under this name with `dna-zoo mine --local PATH --name {new}`.")
+    output.hint(f"Mine it again under this name with `dna-zoo mine --local PATH --name {shell_word(new)}`.")
 
 
 def rm(

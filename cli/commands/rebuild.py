@@ -12,6 +12,7 @@ from cli.options import FormatOption, ModelArgument, flag
 from cli.output import Format
 from cli.session import session_of
 from cli.tables import Column, Columns, escaped, make_facts, table_of
+from dna_zoo.text import shell_word
 
 if TYPE_CHECKING:
     from library.rebuild.rebuild import Rebuilt, RoleOfRebuilt
@@ -80,7 +81,7 @@ def rebuild(
         model = find_model(database, key, home=session.home, budget=budget)
         found = write(model, out.expanduser(), request, force=force)
     output.result(lambda: summary_of(found), bare=(found.folder,), draw=lambda: _draw(found))
-    output.hint(f"Load it: AutoModel.from_pretrained({str(out)!r}). Next: dna-zoo evaluate {key}")
+    output.hint(f"Load it: AutoModel.from_pretrained({str(out)!r}). Next: dna-zoo evaluate {shell_word(key)}")
 
 
 def _draw(found: "Rebuilt") -> Iterator[RenderableType]:

@@ -8,6 +8,7 @@ from cli.options import FormatOption, ModelArgument, RunOption
 from cli.output import Format
 from cli.session import session_of
 from cli.whereabouts import find_pattern
+from dna_zoo.text import shell_word
 
 __all__ = ["EXAMPLES", "show"]
 
@@ -32,4 +33,7 @@ def show(
         bare=(pattern.pattern_class,),
         draw=lambda: draw_pattern(pattern, whereabouts),
     )
-    output.hint(f"Next: dna-zoo similar {key}, dna-zoo compare {key} OTHER, dna-zoo export tensors.csv --table tensors")
+    word = shell_word(key)
+    output.hint(
+        f"Next: dna-zoo similar {word}, dna-zoo compare {word} OTHER, dna-zoo export tensors.csv --table tensors"
+    )

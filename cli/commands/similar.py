@@ -13,6 +13,7 @@ from cli.options import FormatOption, ModelArgument
 from cli.output import Format
 from cli.progress import progress
 from cli.session import Session, session_of
+from dna_zoo.text import shell_word
 from patterndb.records import Neighbour
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def similar(
     )
     output.mixed(mixed)
     if neighbours:
-        output.hint(f"Next: dna-zoo compare {key} {neighbours[0].model}")
+        output.hint(f"Next: dna-zoo compare {shell_word(key)} {shell_word(neighbours[0].model)}")
     else:
         output.note(f"{key} is the only model in this database: mine another one to compare it with.")
 

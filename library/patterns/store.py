@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from dna_zoo.errors import DamagedFileError, LibraryError, OutputError, SettingsError, did_you_mean
 from dna_zoo.files import whole_file
+from dna_zoo.text import shell_word
 from library.patterns.records import DEPTHS, Evidence, Key, Lineage, Part, SharedPattern
 
 __all__ = ["FORMAT", "Library", "export_pattern", "read_pattern", "write_pattern"]
@@ -49,7 +50,8 @@ class Library:
             near = did_you_mean(name, self.names)
             raise LibraryError(
                 f"There is no pattern {name!r} in the library.",
-                hint=near or f"Build it with `dna-zoo library build {name}`, or see `dna-zoo library list`.",
+                hint=near
+                or f"Build it with `dna-zoo library build {shell_word(name)}`, or see `dna-zoo library list`.",
             )
         return read_pattern(path)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from dna_zoo.errors import NotMinedError, SettingsError
+from dna_zoo.text import shell_word
 from library.rebuild.source import MinedModel
 from pipeline.dna.contents import KeptNetwork
 from pipeline.dna.decoder import build_network
@@ -64,7 +65,7 @@ def dna_bits(model: MinedModel, bits: int | None) -> dict[str, float]:
         if fit.bits_per_weight_8bit is None:
             raise NotMinedError(
                 f"{model.key!r} was mined by a version that did not count the bits of a rounded DNA.",
-                hint=f"Mine it again: `dna-zoo mine {model.key} --force`.",
+                hint=f"Mine it again: `dna-zoo mine {shell_word(model.key)} --force`.",
             )
         if tensor.network not in more:
             more[tensor.network] = _more_bits(model.dna, model.dna.contents.networks[tensor.network], bits)

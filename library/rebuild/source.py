@@ -7,6 +7,7 @@ from pathlib import Path
 from cattrs import structure
 
 from dna_zoo.errors import DnaZooError, NotMinedError, OutputError
+from dna_zoo.text import shell_word
 from patterndb.records import FitRecord, PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.dna.dna import Dna
@@ -98,7 +99,7 @@ def _of_budget(database: PatternDatabase, key: str, budget: float) -> PatternRec
     known = ", ".join(f"{each:g}" for each in sorted({_budget(each) for each in _versions(database, key)}))
     raise NotMinedError(
         f"{key!r} was not mined with a budget of {budget:g}; it was with {known}.",
-        hint=f"Mine it so: `dna-zoo mine {key} --budget {budget:g}`.",
+        hint=f"Mine it so: `dna-zoo mine {shell_word(key)} --budget {budget:g}`.",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, Subquery, Table, func, or_, select, tuple_
 
 from dna_zoo.errors import NotMinedError, did_you_mean
+from dna_zoo.text import shell_word
 from patterndb.connection.engine import require_whole
 from patterndb.tables import MODELS, PATTERNS, RUN_MODELS, RUNS, SIGNATURE_LAYOUTS, SIGNATURES
 
@@ -109,5 +110,5 @@ def no_pattern(name: str, run: str | None, keys: Sequence[str]) -> NotMinedError
     """The error for a key without a pattern, with the keys that look like it."""
     where = "this database" if run is None else f"run {run!r}"
     near = "" if name in keys else did_you_mean(name, keys)
-    hint = near or f"Mine it first: `dna-zoo mine {name}`."
+    hint = near or f"Mine it first: `dna-zoo mine {shell_word(name)}`."
     return NotMinedError(f"There is no pattern of {name!r} in {where}.", hint=hint)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dna_zoo.errors import DnaFileError
+from dna_zoo.text import shell_word
 from patterndb.records import PatternRecord
 from patterndb.store import PatternDatabase
 from pipeline.dna.dna import Dna
@@ -26,13 +27,14 @@ def mined_dna(pattern: PatternRecord, database: PatternDatabase, home: Path) -> 
         )
     if kept is None:
         raise DnaFileError(
-            f"The database does not say where the DNA of {key!r} is.", hint=f"Mine it again: `dna-zoo mine {key}`."
+            f"The database does not say where the DNA of {key!r} is.",
+            hint=f"Mine it again: `dna-zoo mine {shell_word(key)}`.",
         )
     path = artifact_file(kept, home)
     if not path.exists():
         raise DnaFileError(
             f"The DNA of {key!r} is not in this home folder ({str(path)!r} is not there).",
-            hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {key}`.",
+            hint=f"Name the home folder that it was mined in, or mine it again: `dna-zoo mine {shell_word(key)}`.",
         )
     return Dna.load(path, order=_order_of(pattern, database, home) if path.suffix == ".pt" else None)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from cattrs import Converter
 
 from dna_zoo.errors import DnaZooError, FetchError, NotMinedError, StoreError, WeightsChangedError
+from dna_zoo.text import shell_word
 from patterndb.records import PatternSummary
 from patterndb.store import PatternDatabase
 from pipeline.events import Event, OnEvent, ignore
@@ -48,7 +49,7 @@ def find_weights(pattern: PatternSummary, database: PatternDatabase, *, home: Pa
             return files
         problem = WeightsChangedError(
             f"The weights of {pattern.model.key!r} have changed since they were mined.",
-            hint=f"Mine them again: `dna-zoo mine {request.name}`.",
+            hint=f"Mine them again: `dna-zoo mine {shell_word(request.name)}`.",
         )
     if isinstance(problem, WeightsChangedError):
         raise problem
@@ -138,7 +139,7 @@ class MinedLineage:
     def _pattern(self, key: str) -> PatternSummary:
         if key not in self.patterns:
             self.database.load_pattern(key)  # Raises, naming near misses.
-            raise NotMinedError(f"{key!r} has no current pattern.", hint=f"Mine it: `dna-zoo mine {key}`.")
+            raise NotMinedError(f"{key!r} has no current pattern.", hint=f"Mine it: `dna-zoo mine {shell_word(key)}`.")
         return self.patterns[key]
 
     @contextmanager

@@ -45,6 +45,8 @@ def test_a_renamed_model_is_shown_under_its_new_name_alone(invoke: Invoke, ask: 
     refused = invoke("models", "rename", "omega", "beta")
     assert refused.exit_code == 2 and "a model 'beta' already" in refused.stderr
     assert invoke("models", "rename", "omega", " ").exit_code == 2
+    assert "`dna-zoo mine --local PATH --name 'a; b'`" in invoke("models", "rename", "omega", "a; b").stderr
+    assert "Next: dna-zoo similar 'a; b'" in invoke("show", "a; b").stderr
 
 
 def test_a_removed_model_is_gone_with_its_files(
