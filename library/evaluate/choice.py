@@ -86,7 +86,7 @@ def _longest(config: Any, tokenizer: Any) -> int:
     """Tokens that the model has places for. XLNet, which takes any number, says that it has -1."""
     known = [getattr(config, name, None) for name in POSITIONS]
     places = min((each for each in known if isinstance(each, int) and each > 0), default=512)
-    return max(min(places, tokenizer.model_max_length) - 2, 1)  # RoBERTa counts positions from two on.
+    return max(min(places, int(tokenizer.model_max_length)) - 2, 1)  # RoBERTa counts positions from two on.
 
 
 def load_tokenizer(folder: Path) -> Any:
