@@ -150,15 +150,16 @@ def _draw_list(records: Sequence[RunRecord], folders: Mapping[str, Path]) -> Ite
     columns: Columns[RunRecord] = (
         Column("Run", lambda run: escaped(run.run), style="cyan"),
         Column("Status", lambda run: _styled(run.status)),
-        Column("Started (UTC)", lambda run: moment(run.started)),
-        Column("Last heard (UTC)", lambda run: moment(run.last_activity), optional=4),
+        # The name of a run says when it started, too.
+        Column("Started (UTC)", lambda run: moment(run.started), optional=1),
+        Column("Last heard (UTC)", lambda run: moment(run.last_activity), optional=5),
         Column("Took", lambda run: _took(run), right=True),
-        Column("Host", lambda run: escaped(run.invocation.host or "") or UNKNOWN, optional=3, shrinks=True),
-        Column("Exit", lambda run: UNKNOWN if run.exit_code is None else str(run.exit_code), right=True, optional=3),
-        Column("Done", lambda run: str(run.counts["done"]), right=True, optional=2),
-        Column("Reused", lambda run: str(run.counts["reused"]), right=True, optional=2),
-        Column("Failed", lambda run: str(run.counts["failed"]), right=True, optional=2),
-        Column("Files", lambda run: "there" if folders[run.run].is_dir() else "[dim]missing[/dim]", optional=1),
+        Column("Host", lambda run: escaped(run.invocation.host or "") or UNKNOWN, optional=4, shrinks=True),
+        Column("Exit", lambda run: UNKNOWN if run.exit_code is None else str(run.exit_code), right=True, optional=4),
+        Column("Done", lambda run: str(run.counts["done"]), right=True, optional=3),
+        Column("Reused", lambda run: str(run.counts["reused"]), right=True, optional=3),
+        Column("Failed", lambda run: str(run.counts["failed"]), right=True, optional=3),
+        Column("Files", lambda run: "there" if folders[run.run].is_dir() else "[dim]missing[/dim]", optional=2),
         Column("Models", lambda run: escaped(" ".join(model.key for model in run.models)), shrinks=True),
     )
     yield table_of(records, columns)

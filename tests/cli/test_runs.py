@@ -117,6 +117,16 @@ def test_names_of_a_strangers_runs_and_stages_are_no_markup(invoke: Invoke, envi
     assert all(name in told for name in ("[/x]", "[/y]", "[/z]", "[bold]k"))
 
 
+def test_a_run_that_was_interrupted_after_hours_keeps_to_80_columns(
+    invoke: Invoke, environment: dict[str, str]
+) -> None:
+    with open_database(environment) as database:
+        database.start_run("20261130-034938-9e6432", {})
+        database.finish_run("20261130-034938-9e6432", "interrupted", 130, seconds=13 * 3600.0)
+    lines = invoke("runs", COLUMNS="80").stdout.splitlines()
+    assert max(map(len, lines)) <= 80 and all(each in lines[2] for each in ("9e6432  interrupted", "13 h 00 min"))
+
+
 def test_a_run_whose_process_is_gone_is_shown_as_lost(ask: Callable[..., Any], environment: dict[str, str]) -> None:
     gone = Invocation(machine=this_process().machine, pid=2**22 + 1, process_start="1")
     with open_database(environment) as database:
