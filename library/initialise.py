@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dna_zoo.errors import LibraryError
+from dna_zoo.errors import LibraryError, SettingsError
 from dna_zoo.text import shell_word
 from library.live import LiveTensors
 from library.patterns.measure import num_heads_of
@@ -40,16 +40,20 @@ def initialise_(
 ) -> Initialisation:
     """Set the parameters of `model`, of any width and depth, in place, and say what was set.
 
-    Roles come from the names and shapes of its parameters and from `model.config`, if it has one. A matrix that no
+    Roles come from the names and shapes of its parameters and from `model.config`, if it has one (of transformers, a
+    mapping, a dataclass, or any object with settings). A matrix that no
     used part of the pattern speaks of keeps its values, and so does the scale of one whose scale is not in it. The same
     generator state gives the same weights.
 
+    - `generator`: on any device; one number is drawn of it.
     - `terms`: names of the terms to use; all where not given.
 
-    Raises `LibraryError` if no part of the pattern fits.
+    Raises `LibraryError` if no part of the pattern fits or the model has no values yet, and `SettingsError` for a term
+    that there is not.
     """
+    _require_terms(terms or ())
     used = {key: part for key, part in pattern.parts.items() if part.is_used and (terms is None or key.term in terms)}
-    seed = int(torch.randint(2**62, (1,), generator=generator))
+    seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
     target = LiveTensors(model)
     found: dict[str, tuple[str, ...]] = {}
     views = {}
@@ -88,6 +92,15 @@ def initialise_(
         untested=tuple(sorted(named - tested)),
         default=tuple(spec.name for spec in target.specs if spec.kind == "weight" and spec.name not in found),
     )
+
+
+def _require_terms(names: Collection[str]) -> None:
+    known = (*(term.name for term in MATRIX_TERMS), PRODUCTS, VECTOR_TERM.name)
+    if isinstance(names, str) or not set(names) <= {*known}:
+        raise SettingsError(
+            f"`terms` is {names!r}, and not all of it are names of terms.",
+            hint=f"Give a list of some of {', '.join(known)}.",
+        )
 
 
 def _shaped(view: View, used: Mapping[Key, Part], rng: np.random.Generator) -> tuple[View, tuple[str, ...]]:

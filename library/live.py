@@ -1,33 +1,40 @@
 """The parameters of a live module as matrix views, to read and to write."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from dna_zoo.errors import LibraryError
 from library.patterns.measure import ModelTensors
 from library.patterns.views import View, matrix_views
+from pipeline.dna.stored import DTYPES
 from zoo.roles import describe_tensors
 from zoo.tensors import TensorHeader, TensorSpec
 
 __all__ = ["LiveTensors"]
 
-DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class LiveTensors:
-    """The parameters of a module that is in memory. What is stored through it changes the module."""
+    """The parameters of a module that is in memory. What is stored through it changes the module.
+
+    Raises `LibraryError` for a module whose parameters have no values yet.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        config: Any = getattr(model, "config", None)
-        self.config: Mapping[str, Any] = config.to_dict() if config is not None else {}
+        _require_values(model)
+        self.config = _settings_of(getattr(model, "config", None))
         self._state: dict[str, torch.Tensor] = dict(model.state_dict())
         trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         headers = [
-            TensorHeader(name=name, shape=tuple(value.shape), dtype=DTYPES.get(value.dtype, "I64"))
+            TensorHeader(name=name, shape=tuple(value.shape), dtype=NAMES.get(value.dtype, "I64"))
             for name, value in self._state.items()
             if name in trained
         ]
@@ -77,3 +84,23 @@ class LiveTensors:
             return value
         period = spec.row_period or len(value)
         return value.view(-1, period, value.shape[-1])[:, slice(*spec.row_slice)]
+
+
+def _require_values(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter) or parameter.is_meta:
+            raise LibraryError(
+                f"{name!r} of the model has no values yet, so nothing can be written into it.",
+                hint="Give the model memory first: run it once, or build it outside of `torch.device('meta')`.",
+            )
+
+
+def _settings_of(config: Any) -> dict[str, Any]:
+    """The settings of a configuration, whatever a library keeps them in; none where it keeps none."""
+    if callable(getattr(config, "to_dict", None)) and not isinstance(config, type):
+        return dict(config.to_dict())
+    if isinstance(config, Mapping):
+        return dict(config)
+    if is_dataclass(config) and not isinstance(config, type):
+        return asdict(config)
+    return dict(getattr(config, "__dict__", {})) if not isinstance(config, type) else {}

@@ -1,7 +1,9 @@
 """A live model starts from a pattern: it gets what the pattern says, at its own width and depth, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM
 
-from dna_zoo.errors import DnaZooError, LibraryError
+from dna_zoo.errors import DnaZooError, LibraryError, SettingsError
 from library.initialise import initialise_
 from library.live import LiveTensors
 from library.new_model import make_model
@@ -101,6 +103,49 @@ def test_single_terms_can_be_chosen() -> None:
     pattern = build([bert(seed) for seed in range(2)], num_draws=1)
     found = initialise_(bert(4), pattern, generator(), terms={"vectors"})
     assert set(found.terms.values()) == {("vectors",)}
+
+
+@pytest.mark.parametrize("terms", ["scale", ["scale", "nosuch"]])
+def test_terms_that_there_are_not_are_named(terms: Collection[str]) -> None:
+    with pytest.raises(SettingsError, match="not all of it are names of terms") as caught:
+        initialise_(bert(0), pattern_of({PRODUCT: [0.4, 0.0]}), generator(), terms=terms)
+    assert "spectrum" in caught.value.hint
+
+
+@dataclass
+class Settings:
+    """As a library without transformers keeps them."""
+
+    n_head: int = 4
+
+
+@pytest.mark.parametrize("settings", [Settings(), SimpleNamespace(n_head=4), {"n_head": 4}, None, Settings])
+def test_settings_come_as_any_library_keeps_them(settings: Any) -> None:
+    """Those that say how many heads there are give what transformers' own give."""
+    models = [gpt2(0), gpt2(0)]
+    own, other = nn.Module(), nn.Module()
+    own.transformer, other.transformer = (model.transformer for model in models)
+    own.config, other.config = models[0].config, settings
+    pattern = pattern_of({PRODUCT: [0.4, 0.2]})
+    for module in (own, other):
+        initialise_(module, pattern, generator())
+    same = all(torch.equal(value, other.state_dict()[name]) for name, value in own.state_dict().items())
+    assert own.config.n_head == 4 and same == (settings is not None and settings is not Settings)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_a_model_keeps_its_dtype(dtype: torch.dtype) -> None:
+    model = bert(0).to(dtype)
+    found = initialise_(model, pattern_of({Key("ffn_in", "scale"): [1.0]}), generator())
+    assert found.terms and {parameter.dtype for parameter in model.parameters()} == {dtype}
+
+
+def test_a_model_without_values_is_refused() -> None:
+    with torch.device("meta"):
+        model = bert(0)
+    for each in (model, nn.LazyLinear(4)):
+        with pytest.raises(LibraryError, match="has no values yet"):
+            initialise_(each, pattern_of({PRODUCT: [0.4, 0.0]}), generator())
 
 
 @pytest.fixture
