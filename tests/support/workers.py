@@ -36,11 +36,12 @@ def environment() -> dict[str, str]:
 
 
 def start_mining(
-    folders: Sequence[Path], home: Path, url: str, *options: str, without: Sequence[str] = ()
+    folders: Sequence[Path], home: Path, url: str, *options: str, without: Sequence[str] = (), **variables: str
 ) -> subprocess.Popen[str]:
     """Mine the folders, under their names.
 
     - `without`: packages that this interpreter finds as little as if they were not installed.
+    - `variables`: of its environment, beside those of this process.
     """
     begin = f"import sys; sys.modules.update(dict.fromkeys({list(without)!r})); {START}"
     local = [word for folder in folders for word in ("--local", str(folder), "--name", folder.name)]
@@ -49,7 +50,7 @@ def start_mining(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=environment() | variables,
         cwd=home.parent,
         start_new_session=True,
         preexec_fn=_hear_signals,

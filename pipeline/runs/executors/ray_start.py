@@ -79,14 +79,19 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         try:
             where = stack.enter_context(_own_cluster(num_cpus) if address == LOCAL else _other_cluster(address))
-            with warnings.catch_warnings(), _same_signals():
+            with warnings.catch_warnings(), _same_signals(), _command_untold(ray):
                 warnings.simplefilter("ignore")
                 connect(ray, where | quiet)
             _hush(ray)
         except ImportError as error:  # The client is an extra of Ray's.
             hint = "Install it with `pip install 'ray[client]'`, or give HOST:PORT on a machine of the cluster."
             raise SettingsError("`ray://` needs Ray's client, which is not installed.", hint=hint) from error
-        except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            if _is_about_a_token(error):
+                raise SettingsError(
+                    f"The Ray cluster at {address!r} asks for a token, and this machine has told no right one.",
+                    hint="Set RAY_AUTH_MODE=token, and keep the cluster's token here as Ray's documentation says.",
+                ) from error
             hint = "Check the address, and that the cluster runs: `ray status`. Ray must be the same version on both."
             raise SettingsError(f"No Ray cluster can be used at {address!r}: {reason_of(error)}.", hint=hint) from error
         stack.enter_context(_quiet_threads())
@@ -141,6 +146,28 @@ def _quiet_threads() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+@contextlib.contextmanager
+def _command_untold(ray: Any) -> Iterator[None]:
+    """Within it Ray tells a cluster no command line: it would be kept there, password of the database and all, and be
+    shown to everybody who may look at the cluster. No setting of Ray's does it."""
+    utils = ray._private.utils
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: "dna-zoo"
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
+
+
+def _is_about_a_token(error: BaseException | None) -> bool:
+    """Whether Ray says, somewhere in what an error was raised from, that a token is missing or wrong."""
+    while error is not None:
+        if type(error).__name__ == "AuthenticationError" or "AuthenticationError" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _hush(ray: Any) -> None:
