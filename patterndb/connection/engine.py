@@ -349,6 +349,8 @@ def translate(error: SQLAlchemyError, url: URL) -> StoreError:
     text = str(cause).strip() or type(cause).__name__
     # The first line, without a full stop and without credentials.
     reason = without_secrets(text.splitlines()[0]).rstrip(".")
+    if url.username and CUTTING.search(url.username):  # A server says which role it does not know.
+        reason = reason.replace(url.username, "***")
     where, path = masked(url), file_of(url)
     if path is None and _is_lost(error):
         hint = "Check that the server runs, and the host, user, password and database in `--db`."

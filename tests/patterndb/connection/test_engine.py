@@ -1,6 +1,7 @@
 """Transactions, on SQLite and on PostgreSQL."""
 
 import datetime as dt
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -176,3 +177,11 @@ def test_no_secret_of_an_unusual_url_is_shown(url: str) -> None:
 @pytest.mark.parametrize("url", ["sqlite:////tmp/a@b.db", "postgresql://me@h:5432/d?sslmode=require", "nonsense"])
 def test_what_is_no_secret_is_shown(url: str) -> None:
     assert without_password(url) == url
+
+
+@pytest.mark.postgres
+def test_a_server_that_repeats_a_cut_password_as_a_role_is_not_quoted(postgres_url: str) -> None:
+    url = re.sub("//[^@/]*@", "//me?hunter2@", postgres_url, count=1)
+    with pytest.raises(StoreError) as caught, PatternDatabase.open(url):
+        pass
+    assert "hunter2" not in caught.value.message + caught.value.hint and "does not exist" in caught.value.message
