@@ -4,6 +4,7 @@
     python -m benchmarks.population --out /tmp/population --only bert gpt2 vit resnet --num-roots 7 \\
         --relations root fine-tuned distilled shuffled            # once, some minutes
     python -m benchmarks.questions --population /tmp/population   # small trained models as well: those of these kinds
+    python -m benchmarks.questions --page                         # what is kept, as the table in docs/measurement.md
 
 Power is the share of catalogs in which the test of a question has p <= 0.05. Beside it stand the two tests that it
 replaces: an analysis of variance of distances over all dimensions (Anderson 2001), and the nearest neighbour of another
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from benchmarks.parts.scaffold import make_parser, write_results
+from benchmarks.parts.scaffold import filled, make_parser, read_results, write_figures, write_results
 from benchmarks.relatedness.gallery import Member, read_members, signature_of
 from patterndb.similarity import align
 from pipeline.analyse.lineage_groups import leave_out_fingerprint
@@ -36,6 +37,9 @@ LEVELS = (0.01, 0.05, 0.2)
 LABELLINGS = 499
 DIMENSIONS, FACTORS = 300, 6
 PER_LABEL = (4, 6, 8, 12, 20)
+POWER = 0.8
+PAGE = Path(__file__).parents[1] / "docs" / "measurement.md"
+COMMAND = "python -m benchmarks.questions --page"
 
 
 # Simulated catalogs.
@@ -248,6 +252,34 @@ def table(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def page_lines(kept: Mapping[str, Any]) -> Iterator[str]:
+    """The table of docs/measurement.md: from how many lineages on a difference is found, and how often one that is not
+    there."""
+    yield f"| the labels differ in | d | lineages, of {', '.join(map(str, PER_LABEL))} |"
+    yield "|---|---|---|"
+    tried = [(each["difference"], each["d"]) for each in kept["simulated_power"]]
+    for difference, d in dict.fromkeys(tried):
+        shares = {
+            each["per_label"]: each["test"]
+            for each in kept["simulated_power"]
+            if (each["difference"], each["d"]) == (difference, d)
+        }
+        found = min((count for count in shares if shares[count] >= POWER), default="more")
+        yield f"| {difference} | {d:g} | {found} |"
+    nulls = (*kept["simulated_nulls"], *kept["trained_nulls"])
+    means = [float(np.mean([each["test"] for each in nulls if each["level"] == level])) for level in LEVELS]
+    rates = ", ".join(f"{level:g} in {100 * mean:.1f} %" for level, mean in zip(LEVELS, means, strict=True))
+    trained = kept["trained_power"]
+    least = max((each["per_family"] for each in trained if each["test"] < 1), default=0)
+    first = min(each["per_family"] for each in trained if each["per_family"] > least)
+    yield ""
+    yield filled(
+        f"Where labels mean nothing ({6 * kept['repeats']} catalogs of each kind), p is at or below {rates}.",
+        f"On small trained models every question has p <= 0.05 in {kept['repeats']} of {kept['repeats']} catalogs",
+        f"from {first} lineages of each of four families on; there the family decides the label.",
+    )
+
+
 def signatures(members: Sequence[Member], home: Path) -> Float64:
     """The statistics (members, dimensions) that questions are about; mined unless `home` has them."""
     mined = [signature_of(member, home, AnalysisSettings(num_nulls=2), 0) for member in members]
@@ -257,6 +289,9 @@ def signatures(members: Sequence[Member], home: Path) -> Float64:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print everything."""
     options = parse(arguments)
+    if options.page:
+        write_figures(PAGE, COMMAND, page_lines(read_results("questions")))
+        return
     parts = {
         "simulated_power": lambda: simulated_power(options.repeats),
         "simulated_nulls": lambda: simulated_nulls(6 * options.repeats),
@@ -280,6 +315,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, out="questions")
     parser.add_argument("--population", type=Path, help="folder that benchmarks.population made")
     parser.add_argument("--home", type=Path, help="where mined signatures are kept; beside the population if not given")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the table of what is kept")
     parser.add_argument("--repeats", type=int, default=40, help="catalogs behind each power; six times as many nulls")
     return parser.parse_args(arguments)
 
