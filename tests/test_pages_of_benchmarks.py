@@ -130,3 +130,31 @@ def test_the_page_on_numbers_has_the_traces_of_the_golden_results() -> None:
     values = [found[f"{model}/model/{name}/value"] for model in ("bert-a", "bert-b", "bert-untrained")]
     p = [told(model, name, "p") for model in ("bert-a", "bert-untrained")]
     assert "| `{}` | {:.3f}, {:.3f}; {:.3f} | | {}; {} |".format(name, *values, *p) in page
+
+
+PLANTED = {
+    "Fourier, Hadamard or DCT basis": ("fourier basis", "hadamard basis", "dct basis"),
+    "identity; permutation": ("identity", "permutation"),
+    "block diagonal; banded": ("block diagonal", "banded"),
+    "ternary grid; half pruned": ("ternary grid", "half pruned"),
+    "low rank in one head of four": ("low rank in one head",),
+    "two groups of like rows; eight": ("two groups of rows", "eight groups of rows"),
+}
+"""Rows of the page that are of several kinds, or call one otherwise."""
+
+
+def test_the_page_on_numbers_has_what_the_statistics_see() -> None:
+    shares: Any = {(row["kind"], row["strength"]): row["shares"] for row in read_results("power")}  # type: ignore[index]
+    section = (
+        (ROOT / "docs" / "measurement.md").read_text().split("\n| structure | from | seen by |\n|---|---|---|\n")[1]
+    )
+    told = [line.strip("| ").split(" | ") for line in section.split("\n\n")[0].splitlines()]
+    seen = set()
+    for name, strengths, by in told:
+        kinds = PLANTED.get(name, (name[0].lower() + name[1:],))
+        for kind, first in zip(kinds, map(float, strengths.split("; ") * len(kinds)), strict=False):
+            seen.add(kind)
+            assert all(shares[kind, first][statistic] >= 0.8 for statistic in re.findall("`(.+?)`", by.split(";")[0]))
+            weaker = [found for (other, strength), found in shares.items() if other == kind and strength < first]
+            assert all(share < 0.8 for found in weaker for share in found.values()), kind
+    assert seen == {kind for kind, _ in shares}
