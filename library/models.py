@@ -24,6 +24,7 @@ __all__ = [
     "Kind",
     "Loaded",
     "kind_of",
+    "known_names",
     "one_line",
     "open_model",
     "quiet",
@@ -156,6 +157,17 @@ def open_model(folder: Path, *, name: str | None = None) -> Loaded:
     """
     name = name or folder.name
     return Loaded(name=name, folder=folder, model=Builder.of(name, read_config(folder, name)).opened(folder))
+
+
+def known_names(key: str, config: Mapping[str, Any]) -> frozenset[str]:
+    """What the class that a configuration names calls its tensors; empty where there is none, or no transformers."""
+    try:
+        builder = Builder.of(key, config)
+        with torch.device("meta"):
+            return frozenset(builder.model_class(builder.config).state_dict())
+    # Whatever code of transformers does with the configuration of a stranger.
+    except Exception:
+        return frozenset()
 
 
 def read_config(source: Path, name: str) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class DerivedTensor:
     """Whether an entry along the first axis is made of the parts' entries there; a part of one value is for all."""
     layout: Layout | None = None
     """Where a matrix lies in the one stored tensor that it is cut from; None where it is computed."""
+    cut: "tuple[Tensor, Layout] | None" = None
+    """The stack that it is one entry of, computed itself or not, and where it lies there."""
     split: Callable[[Array], tuple[Array, ...]] | None = None
     """From values of this tensor to parts that make them; None where nothing that a model loads is made of parts."""
 

@@ -72,7 +72,7 @@ def unstack(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         stack = next(((match["module"] + end, match["name"]) for match, end in matches if match), None)
         experts = _experts(*stack, tensor, config) if stack else [(name, tensor)]
         if (flat := FLAT.match(name)) and (count := _declared_count(tensor.header, config)):
-            experts = _experts(flat["module"], flat["name"], _in_three(tensor, count), config, tensor.header.shape)
+            experts = _experts(flat["module"], flat["name"], _in_three(tensor, count), config, tensor)
         found.update(experts)
     return found
 
@@ -111,11 +111,11 @@ def _rows_of(place: int, rows: int, count: int, kind: str) -> slice:
 
 
 def _experts(
-    module: str, stack: str, tensor: Tensor, config: Mapping[str, Any], flat: tuple[int, ...] | None = None
+    module: str, stack: str, tensor: Tensor, config: Mapping[str, Any], flat: Tensor | None = None
 ) -> Iterator[tuple[str, Tensor]]:
     """Each part of each expert; the bias of gate and up lies as their rows do.
 
-    - `flat`: the shape of the stack in the file, where that has two dimensions.
+    - `flat`: the stack as the file has it, where that has two dimensions.
     """
     count, *shape = tensor.header.shape
     known = {**config, **part_of(config, "text_config")}
@@ -136,10 +136,21 @@ def _experts(
             name = f"{module}.{number}.{part}.{'bias' if is_bias else 'weight'}"
             header = TensorHeader(name=name, shape=(rows, *inputs), dtype="F32")
             make = partial(_chosen_rows, rows=pick, is_turned=is_turned)
-            is_cut = isinstance(tensor, StoredTensor) and not is_bias
-            layout = _layout(tensor.header, number, pick, is_turned=is_turned) if is_cut else None
-            layout = replace(layout, shape=flat, entries=count) if layout and flat else layout
-            yield name, DerivedTensor(header=header, parts=(own,), make=make, scheme=tensor.scheme, layout=layout)
+            place_there = _layout(tensor.header, number, pick, is_turned=is_turned)
+            if flat:
+                place_there = replace(place_there, shape=flat.header.shape, entries=count)
+            is_stored = isinstance(tensor, StoredTensor) and not is_bias
+            yield (
+                name,
+                DerivedTensor(
+                    header=header,
+                    parts=(own,),
+                    make=make,
+                    scheme=tensor.scheme,
+                    layout=place_there if is_stored else None,
+                    cut=(flat or tensor, place_there),
+                ),
+            )
 
 
 def _chosen_rows(stored: Array, *, rows: slice, is_turned: bool) -> Array:
