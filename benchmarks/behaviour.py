@@ -12,8 +12,12 @@ bits.
 Prints tables, writes `benchmarks/results/OUT.json` after each model, and draws a figure beside it where matplotlib is
 installed: solid lines over budgets, dashed ones over residuals. `--add` goes on with what is kept there: a model that
 was run with the same budgets and residuals is left as it is, one that was run with others is run again. `--page` puts
-the smallest and the largest budget and the residual of 2 bits into docs/using.md, and for every budget and residual
-for how many specimens the DNA is nearer to the original than each other code; `--models --add --page` does that alone.
+tables into docs/using.md; `--page NAME` one of them, and `--models --add --page` does that alone:
+
+- `codes`: two specimens at the smallest budget, with every code;
+- `residuals`: the DNA and plain rounding of one specimen, with each residual and with a larger DNA;
+- `specimens`: every model at the smallest and the largest budget and with the residual of 2 bits, and for every budget
+  and residual for how many specimens the DNA is nearer to the original than each other code.
 """
 
 import argparse
@@ -51,7 +55,14 @@ COMMAND = "python -m benchmarks.behaviour --page"
 COLUMNS = ("dna", "svd", "rounding", "means", "shuffled")
 """Of the table in the page."""
 PAGE_RESIDUAL = 2
-"""Bits of the residual that the page shows."""
+"""Bits of the residual that the page shows of every model."""
+WITH_CODES = ("bert-a", "cnn-a")
+"""The specimens of which the page has every code: one that a DNA serves better than others do, and one that it does
+not."""
+WITH_RESIDUALS = "gpt2-a"
+"""The specimen of which the page has every residual."""
+LARGER_BUDGET = 0.15
+"""Of the DNA that stands beside those with a residual: it takes about as many bits as one with a residual of 1 bit."""
 
 
 def main() -> None:
@@ -69,8 +80,8 @@ def main() -> None:
             kept["evaluations"] = replaced(kept["evaluations"], name, [asdict(each) for each in found])
             write_results(options.out, kept)
     draw(kept["evaluations"], RESULTS / f"{options.out}.svg")
-    if options.page:
-        write_figures(PAGE, COMMAND, page_lines(kept["evaluations"]))
+    for name in TABLES if options.page == [] else options.page or ():
+        write_figures(PAGE, command_of(name), TABLES[name](kept["evaluations"]))
 
 
 def parse() -> argparse.Namespace:
@@ -83,7 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-shuffled", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--add", action="store_true", help="models to what is kept under this name")
-    parser.add_argument("--page", action="store_true", help="put the table into docs/using.md")
+    parser.add_argument("--page", nargs="*", choices=TABLES, help="put these tables, or all, into docs/using.md")
     return parser.parse_args()
 
 
@@ -169,11 +180,65 @@ def show(found: Evaluation) -> None:
             print(f"{point.budget:>8g}  {CODES[each.code]:<24}{size}{figures}", flush=True)
 
 
-def page_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What stands in docs/using.md: the table, and the counts over the specimens."""
+def command_of(name: str) -> str:
+    """The command that puts one of `TABLES` into the page, as the page has it."""
+    return f"python -m benchmarks.behaviour --page {name}"
+
+
+def codes_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Markdown, a row for each code: two specimens at the smallest budget, beside the originals."""
+    models = [next(row for row in rows if (row["model"], row["residual_bits"]) == (name, None)) for name in WITH_CODES]
+    tasks = [TASK[row["kind"]] for row in models]
+    heads = [
+        (f"{row['model']}: bits a weight", "R²", "KL", "agreement", task)
+        for row, task in zip(models, tasks, strict=True)
+    ]
+    yield _line("", *(head for own in heads for head in own))
+    yield "|---" * (1 + sum(map(len, heads))) + "|"
+    originals = [("", "1", "0", "1", f"{row['original'][task]:.3g}") for row, task in zip(models, tasks, strict=True)]
+    yield _line("the original's", *(cell for own in originals for cell in own))
+    points = [{each["code"]: each for each in row["points"][0]["measured"]} for row in models]
+    for code, words in CODES.items():
+        cells = [
+            cell
+            for found, task in zip(points, tasks, strict=True)
+            for cell in (*_size(found, code), *(_figure(found, code, name) for name in ("kl", "agreement", task)))
+        ]
+        yield _line(words, *cells)
+
+
+def residuals_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Markdown: the DNA and plain rounding of one specimen with as many bits; each residual, and a larger DNA."""
+    own = [row for row in rows if row["model"] == WITH_RESIDUALS]
+    task = TASK[own[0]["kind"]]
+    yield _line("", "bits a weight", "R²", "KL", task)
+    yield "|---" * 5 + "|"
+    yield _line("the original's", "", "1", "0", f"{own[0]['original'][task]:.3g}")
+    points = [
+        (f"DNA, residual of {_bits_of(row['residual_bits'])}", row["points"][0]) for row in own if row["residual_bits"]
+    ]
+    larger = (point for row in own if not row["residual_bits"] for point in row["points"])
+    points += [(f"DNA of budget {LARGER_BUDGET:g}", each) for each in larger if each["budget"] == LARGER_BUDGET]
+    for words, point in points:
+        found = {each["code"]: each for each in point["measured"]}
+        for said, code in ((words, "dna"), (CODES["rounding"], "rounding")):
+            yield _line(said, *_size(found, code), *(_figure(found, code, name) for name in ("kl", task)))
+
+
+def specimens_tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The table of every model, and the counts over the specimens."""
     yield from page_table(rows)
     yield ""
     yield from counts_table(rows)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _size(found: "_Codes", code: str) -> tuple[str, str]:
+    """Bits a weight and R2 of a code; no sign before a 0."""
+    return f"{found[code]['bits_per_weight']:.3f}", f"{found[code]['r2']:.3f}".replace("-0.000", "0.000")
 
 
 def counts_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -181,14 +246,14 @@ def counts_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     code of as many bits, and of which than rounding, which is the best of the others at most sizes."""
     others = {"svd": "SVD", "rounding": "rounding", "means": "the means", "shuffled": "shuffled"}
     heads = ("budget", "residual", "bits a weight", "specimens", *(f"nearer than {words}" for words in others.values()))
-    yield f"| {' | '.join((*heads, 'these nearer than rounding'))} |"
+    yield _line(*heads, "these nearer than rounding")
     yield "|---" * (len(heads) + 1) + "|"
     for (budget, residual), points in sorted(_points_of(rows).items()):
         sizes = [each["dna"]["bits_per_weight"] for each in points.values()]
         about = (f"{budget:g}", _bits_of(residual), f"{min(sizes):.2f} to {max(sizes):.2f}")
         counts = [_count(points, code) for code in others]
         names = ", ".join(name for name, found in points.items() if _is_nearer(found, "rounding"))
-        yield f"| {' | '.join((*about, str(len(points)), *counts, names or '–'))} |"
+        yield _line(*about, str(len(points)), *counts, names or "–")
 
 
 _Codes = Mapping[str, Mapping[str, Any]]
@@ -222,7 +287,7 @@ def page_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     the smallest and the largest budget, and the residual of the page."""
     words = ["DNA", "SVD", "rounding", "means", "shuffled"]
     heads = ("model", "task", "original", "residual", "bits a weight", "R²", *words, *(f"KL: {each}" for each in words))
-    yield f"| {' | '.join(heads)} |"
+    yield _line(*heads)
     yield "|---" * len(heads) + "|"
     for row in rows:
         task, residual = TASK[row["kind"]], row["residual_bits"]
@@ -231,9 +296,17 @@ def page_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for point in [row["points"][0], *row["points"][1:][-1:]]:
             found = {each["code"]: each for each in point["measured"]}
             about = (row["model"], task, f"{row['original'][task]:.3g}", _bits_of(residual))
-            size = (f"{found['dna']['bits_per_weight']:.3f}", f"{found['dna']['r2']:.3f}")
+            size = _size(found, "dna")
             figures = [_figure(found, code, name) for name in (task, "kl") for code in COLUMNS]
-            yield f"| {' | '.join((*about, *size, *figures))} |"
+            yield _line(*about, *size, *figures)
+
+
+TABLES: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], Iterator[str]]] = {
+    "codes": codes_table,
+    "residuals": residuals_table,
+    "specimens": specimens_tables,
+}
+"""What `--page` puts into the page, each where the page names its command."""
 
 
 def _bits_of(residual: int | None) -> str:

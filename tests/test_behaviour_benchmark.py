@@ -6,10 +6,22 @@ from typing import Any
 
 import pytest
 
-from benchmarks.behaviour import COLUMNS, counts_table, draw, everything, is_done, page_lines, page_table, replaced
+from benchmarks.behaviour import (
+    COLUMNS,
+    LARGER_BUDGET,
+    PAGE,
+    TABLES,
+    WITH_RESIDUALS,
+    command_of,
+    counts_table,
+    draw,
+    everything,
+    is_done,
+    page_table,
+    replaced,
+    residuals_table,
+)
 from benchmarks.parts.scaffold import read_results
-
-ROOT = Path(__file__).parents[1]
 
 
 def evaluation(model: str, *budgets: float, kind: str = "masked-lm", residual: int | None = None) -> dict[str, Any]:
@@ -83,9 +95,25 @@ def test_the_page_counts_for_how_many_specimens_the_dna_is_nearer() -> None:
     ]
 
 
-def test_the_page_has_the_kept_results() -> None:
-    lines = "\n".join(page_lines(read_results("behaviour")["evaluations"]))
-    assert lines in (ROOT / "docs" / "using.md").read_text()
+def test_a_residual_stands_beside_rounding_and_a_larger_dna() -> None:
+    rows = [evaluation(WITH_RESIDUALS, 0.01, LARGER_BUDGET), evaluation("other", 0.01, residual=1)]
+    rows += [evaluation(WITH_RESIDUALS, 0.01, residual=bits) for bits in (1, 2)]
+    _, _, _, *lines = residuals_table(rows)
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")][:2] for line in lines]
+    assert cells == [
+        ["DNA, residual of 1 bit", "0.010"],
+        ["plain rounding", "0.010"],
+        ["DNA, residual of 2 bits", "0.010"],
+        ["plain rounding", "0.010"],
+        ["DNA of budget 0.15", "0.150"],
+        ["plain rounding", "0.150"],
+    ]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_page_has_the_kept_results(name: str) -> None:
+    lines = "\n".join(TABLES[name](read_results("behaviour")["evaluations"]))
+    assert f"<!-- figures: {command_of(name)} -->\n\n{lines}\n\n<!-- end of figures -->" in PAGE.read_text()
 
 
 @pytest.mark.slow
