@@ -112,6 +112,18 @@ class SharedPattern:
             return "A combination: how much of a lineage it explains was not measured."
         if not self.tested:
             return f"Not tested: {len(self.lineages)} lineages are too few to leave one out (at least 3)."
-        if not self.holding:
-            return "It explains nothing of a left-out lineage beyond its null."
-        return f"{len(self.holding)} of {len(self.tested)} tested parts explain left-out lineages."
+        found = f"{len(self.holding)} of {len(self.tested)} tested parts explain left-out lineages."
+        found = found if self.holding else "It explains nothing of a left-out lineage beyond its null."
+        if self.least_p <= ALPHA / 2:
+            return found
+        copies = f"{self.num_draws} shuffled {'copy' if self.num_draws == 1 else 'copies'}"
+        return (
+            f"{found} With {copies} of each lineage (`--draws`) p of what a shuffle changes is at least"
+            f" {self.least_p:.3f}, too much beside the other tests."
+        )
+
+    @property
+    def least_p(self) -> float:
+        """The smallest p that a part has which every lineage has and a shuffle changes: of one recombination among all
+        of `library.patterns.evidence`."""
+        return 1 / (self.num_draws + 1) ** len(self.lineages) if self.num_draws else 1.0

@@ -76,3 +76,16 @@ def test_a_planted_product_holds_and_canonical_forms_of_noise_stay_out() -> None
 def test_two_lineages_are_not_tested_and_the_pattern_says_so() -> None:
     pattern = build([bert(seed, width=16, depth=1) for seed in range(2)], num_draws=2)
     assert pattern.tested == () and "too few" in pattern.verdict
+
+
+def test_a_pattern_with_too_few_draws_says_that_nothing_could_be_found() -> None:
+    models = [bert(seed, width=16, depth=1) for seed in range(3)]
+    for model in models:
+        for layer in model.bert.encoder.layer:
+            with torch.no_grad():
+                layer.attention.self.key.weight.copy_(layer.attention.self.query.weight)
+    few, many = (build(models, num_draws=num_draws) for num_draws in (2, 9))
+    part = Key("query_key", "products")
+    assert not few.parts[part].is_used and many.parts[part].is_used
+    assert few.least_p == pytest.approx(1 / 27) and "With 2 shuffled copies of each lineage" in few.verdict
+    assert many.least_p == pytest.approx(0.001) and "shuffled" not in many.verdict
