@@ -51,7 +51,6 @@ TASK = {"masked-lm": "loss", "decoder": "perplexity", "classifier": "accuracy", 
 """The figure of a kind of model that needs no other model: how good it is at its task."""
 NUM_WINDOWS = 256
 PAGE = Path(__file__).parents[1] / "docs" / "using.md"
-COMMAND = "python -m benchmarks.behaviour --page"
 COLUMNS = ("dna", "svd", "rounding", "means", "shuffled")
 """Of the table in the page."""
 PAGE_RESIDUAL = 2

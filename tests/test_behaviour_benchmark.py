@@ -9,10 +9,7 @@ import pytest
 from benchmarks.behaviour import (
     COLUMNS,
     LARGER_BUDGET,
-    PAGE,
-    TABLES,
     WITH_RESIDUALS,
-    command_of,
     counts_table,
     draw,
     everything,
@@ -21,7 +18,6 @@ from benchmarks.behaviour import (
     replaced,
     residuals_table,
 )
-from benchmarks.parts.scaffold import read_results
 
 
 def evaluation(model: str, *budgets: float, kind: str = "masked-lm", residual: int | None = None) -> dict[str, Any]:
@@ -108,12 +104,6 @@ def test_a_residual_stands_beside_rounding_and_a_larger_dna() -> None:
         ["DNA of budget 0.15", "0.150"],
         ["plain rounding", "0.150"],
     ]
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_the_page_has_the_kept_results(name: str) -> None:
-    lines = "\n".join(TABLES[name](read_results("behaviour")["evaluations"]))
-    assert f"<!-- figures: {command_of(name)} -->\n\n{lines}\n\n<!-- end of figures -->" in PAGE.read_text()
 
 
 @pytest.mark.slow

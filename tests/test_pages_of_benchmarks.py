@@ -63,7 +63,6 @@ def ranks_lines(kept: Mapping[str, Any]) -> Iterable[str]:
 
 
 PAGES: dict[str, tuple[Path, Callable[[], Iterable[str]]]] = {
-    behaviour.COMMAND: (behaviour.PAGE, held(behaviour.page_lines, "behaviour", "evaluations")),
     calibration.COMMAND: (calibration.PAGE, held(calibration.page_lines, "calibration")),
     damage.COMMAND: (damage.PAGE, held(damage.page_lines, "damage")),
     database_page.COMMAND: (database_page.PAGE, database_page.page_lines),
@@ -84,6 +83,10 @@ PAGES: dict[str, tuple[Path, Callable[[], Iterable[str]]]] = {
     scale_page.COMMAND: (scale_page.PAGE, scale_page.page_lines),
     surgery.COMMAND: (surgery.PAGE, held(surgery_lines, "surgery")),
     wiring_page.COMMAND: (wiring_page.PAGE, wiring_page.page_lines),
+    **{
+        behaviour.command_of(name): (behaviour.PAGE, held(lines, "behaviour", "evaluations"))
+        for name, lines in behaviour.TABLES.items()
+    },
     **{
         direction.COMMAND.format(part): (direction.PAGE, held(lines, "direction", part))
         for part, lines in direction.TABLES.items()
