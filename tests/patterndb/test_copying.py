@@ -1,6 +1,9 @@
 """Copies of a database: the same rows on the other side, whatever the engines, or nothing said to be done."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from patterndb.store import PatternDatabase
 from tests.support.patterns import make_pattern, save_patterns
 
 MODELS = ("alpha", "beta", "gamma")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -73,6 +77,32 @@ def test_a_copy_that_was_broken_off_goes_on(source: str, tmp_path: Path, monkeyp
     assert 0 < found.new_rows < sum(found.rows.values())
     assert_same(source, target)
     assert copy_database(source, target).new_rows == 0
+
+
+KILLED = """
+import os, signal, sys
+from patterndb import copying
+copying.ROWS = 7
+def kill(table, rows):
+    if table == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+copying.copy_database(sys.argv[1], sys.argv[2], on_table=kill)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_a_copy_that_is_killed_again_and_again_goes_on(
+    engine: str, source: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    made = request.getfixturevalue("create_postgres")() if engine == "postgres" else ""
+    target = made or f"sqlite:///{tmp_path / 'target.db'}"
+    for table in ("models", "models", "patterns", "tensor_patterns", "metrics"):
+        words = [sys.executable, "-c", KILLED, source, target, table]
+        assert subprocess.run(words, check=False, cwd=ROOT).returncode == -signal.SIGKILL
+    found = copy_database(source, target)
+    assert 0 < found.new_rows < sum(found.rows.values())
+    assert_same(source, target)
 
 
 @pytest.mark.slow
