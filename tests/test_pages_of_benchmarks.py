@@ -117,6 +117,17 @@ def test_all_figures_of_pages_are_held_against_what_is_kept() -> None:
     assert marks - {LAYOUTS} == {*PAGES}
 
 
+def test_the_page_on_fits_has_the_medians_of_the_readme() -> None:
+    rows = read_results("real-models")["rows"]
+    real, every = (
+        [f"{real_models.middle(rows, models, key):.2f}" for key in ("r2_to_svd", "gain_to_svd")]
+        for models in (real_models.REAL, real_models.MODELS)
+    )
+    page = " ".join(ranks.PAGE.read_text().split())
+    assert "holds {} times SVD's R2 and {} times its gain, median over the four real models".format(*real) in page
+    assert "over all ten it is {} and {}".format(*every) in page
+
+
 def test_the_page_on_numbers_has_the_traces_of_the_golden_results() -> None:
     """They are of whole models, so that no benchmark has them."""
     found = read(GOLDEN)["statistics"]
