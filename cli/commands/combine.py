@@ -14,6 +14,7 @@ from cli.numbers import fixed
 from cli.options import ForceOption, FormatOption, SeedOption, TextsOption, finite, flag
 from cli.output import Format
 from cli.session import session_of
+from cli.signals import ended_in_order
 from cli.surgery import opened
 from cli.tables import Column, escaped, make_facts, make_table
 
@@ -65,7 +66,7 @@ def combine(
     from library.surgery.writing import write_model
 
     out = None if out is None else out.expanduser()
-    with ExitStack() as stack:
+    with ended_in_order(), ExitStack() as stack:
         folder = stack.enter_context(new_folder(out, force=force)) if out is not None else None
         first, second = opened(session, a, b)
         found = combined(

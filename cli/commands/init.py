@@ -12,6 +12,7 @@ from cli.numbers import count
 from cli.options import FormatOption, SeedOption, flag
 from cli.output import Format
 from cli.session import session_of
+from cli.signals import ended_in_order
 from cli.tables import Column, escaped, make_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def init(
 
     session = session_of(context)
     output, folder = session.output(output_format), out.expanduser()
-    found = make_model(source.expanduser(), Library(session.home).load(pattern), folder, seed=seed, force=force)
+    with ended_in_order():
+        found = make_model(source.expanduser(), Library(session.home).load(pattern), folder, seed=seed, force=force)
     output.result(
         lambda: initialisation_document(found, pattern, seed, folder),
         bare=(folder.absolute(),),

@@ -14,6 +14,7 @@ from cli.options import FormatOption, SeedOption, flag
 from cli.output import Format, Output
 from cli.progress import progress
 from cli.session import session_of
+from cli.signals import ended_in_order
 from cli.tables import Column, Columns, escaped, make_facts, table_of
 from dna_zoo.errors import DamagedFileError
 from dna_zoo.text import shell_word
@@ -85,7 +86,7 @@ def build(
     session = session_of(context)
     shelf = Library(session.home)
     shelf.require_free(name, replace=force)
-    with session.database() as database, progress(session.verbosity) as on_event:
+    with ended_in_order(), session.database() as database, progress(session.verbosity) as on_event:
         found = build_from_mined(
             name, database, home=session.home, keys=models or (), where=clause or "", num_draws=draws, seed=seed,
             on_event=on_event,

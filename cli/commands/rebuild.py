@@ -11,6 +11,7 @@ from cli.numbers import count, fixed
 from cli.options import FormatOption, ModelArgument, flag
 from cli.output import Format
 from cli.session import session_of
+from cli.signals import ended_in_order
 from cli.tables import Column, Columns, escaped, make_facts, table_of
 from dna_zoo.text import shell_word
 
@@ -77,7 +78,7 @@ def rebuild(
     session = session_of(context)
     output = session.output(output_format)
     request = Request(tensors=tuple(tensors or ()), bits=bits, residual_bits=residual_bits)
-    with session.database() as database:
+    with ended_in_order(), session.database() as database:
         model = find_model(database, key, home=session.home, budget=budget)
         found = write(model, out.expanduser(), request, force=force)
     output.result(lambda: summary_of(found), bare=(found.folder,), draw=lambda: _draw(found))

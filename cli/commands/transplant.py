@@ -12,6 +12,7 @@ from cli.numbers import fixed
 from cli.options import ForceOption, FormatOption, SeedOption, TextsOption, flag
 from cli.output import Format
 from cli.session import session_of
+from cli.signals import ended_in_order
 from cli.surgery import donor_dna, opened
 from cli.tables import Column, escaped, make_facts, make_table
 
@@ -62,7 +63,7 @@ def transplant(
 
     (a, donor_layers), (b, host_layers) = parse_layers(source), parse_layers(target)
     out = out.expanduser()
-    with new_folder(out, force=force) as folder:
+    with ended_in_order(), new_folder(out, force=force) as folder:
         donor, host = opened(session, a, b)
         found = transplanted(
             donor,

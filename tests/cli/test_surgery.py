@@ -1,13 +1,15 @@
 """`combine` and `transplant`: what they write, and that nothing is left of what fails."""
 
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, Start
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +33,18 @@ def load(folder: Path) -> Any:
     import transformers
 
     return transformers.AutoModelForImageClassification.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_of_a_command_that_is_ended_nothing_is_left(sent: signal.Signals, start: Start, tmp_path: Path) -> None:
+    """As a scheduler ends a job, or a terminal that is closed."""
+    process, began = start("combine", A, A, "--out", str(tmp_path / "both")), time.monotonic()
+    while not list(tmp_path.glob(".both.*")) and time.monotonic() - began < 120:
+        time.sleep(0.02)
+    process.send_signal(sent)
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout, stderr.splitlines()[0]) == (130, "", "Interrupted.")
+    assert not [each for each in tmp_path.iterdir() if "both" in each.name]
 
 
 def test_combine_writes_a_model_that_loads(invoke: Invoke, tmp_path: Path, other: str) -> None:
