@@ -105,7 +105,7 @@ def _statistics(files: WeightFiles, settings: AnalysisSettings, seed: int) -> An
 def _scales() -> list[list[Any]]:
     """What turns statistics into dimensions."""
     return [
-        [name, dimension.effect.__name__, dimension.scale, dimension.centre, dimension.odd]
+        [name, dimension.effect.__name__, dimension.scale, dimension.centre]
         for name, dimension in sorted((MATRIX_DIMENSIONS | {BLOCK_BOUND: BLOCK_DIMENSION}).items())
     ]
 

@@ -37,7 +37,7 @@ def _models(found: Found) -> Iterator[str]:
         "Seconds of a command as a function in an open database: on the clock (least of three), and in brackets on the",
         "processor, of all threads of the process; the exponent is of these. What the server computes is on the clock",
         "alone. Memory: the peak of the process at the most models. `index`, `taxonomy`, `questions` and whole tables",
-        f"ran once. `similar, from a shell` is the command with its start and its imports. {_load(found)}{note}",
+        f"ran once. `similar, from a shell` is the command with its start and its imports. {_load(found, "models", "rows")}{note}",
     )
     for engine, sizes in found["models"].items():
         counts = sorted(map(int, sizes))
@@ -54,11 +54,11 @@ def _commands(sizes: Found) -> list[str]:
     return list(dict.fromkeys(name for figures in sizes.values() for name in figures if name != "load"))
 
 
-def _load(found: Found) -> str:
-    """How busy the machine was before each size was measured."""
+def _load(found: Found, *kinds: str) -> str:
+    """How busy the machine was before each size of these was measured."""
     loads = [
         figures["load"]
-        for kind in ("models", "rows")
+        for kind in kinds
         for sizes in found[kind].values()
         for figures in sizes.values()
         if "load" in figures
@@ -92,7 +92,7 @@ def _upgrades(found: Found) -> Iterator[str]:
         yield ""
         yield filled(
             "`db upgrade` from schema 0012, once: it makes a digest of each run and of each model and stage of a run,",
-            "seven rows a model.",
+            f"seven rows a model. {_load(found, 'upgrade')}",
         )
         yield from _tables(found["upgrade"], "", " models")
 
