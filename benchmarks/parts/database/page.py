@@ -37,7 +37,8 @@ def _models(found: Found) -> Iterator[str]:
         "Seconds of a command as a function in an open database: on the clock (least of three), and in brackets on the",
         "processor, of all threads of the process; the exponent is of these. What the server computes is on the clock",
         "alone. Memory: the peak of the process at the most models. `index`, `taxonomy`, `questions` and whole tables",
-        f"ran once. `similar, from a shell` is the command with its start and its imports. {_load(found, "models", "rows")}{note}",
+        "ran once. `similar, from a shell` is the command with its start and its imports. "
+        f"{_load(found, 'models', 'rows')}{note}",
     )
     for engine, sizes in found["models"].items():
         counts = sorted(map(int, sizes))
