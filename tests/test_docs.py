@@ -150,7 +150,7 @@ def test_the_glossary_tells_the_criteria_of_the_classes() -> None:
 
 
 def test_the_page_on_numbers_states_the_tolerances_of_a_gpu() -> None:
-    section = PAGES["docs/measurement.md"].split("## On a GPU")[1].split("\n## ")[0]
+    section = PAGES["docs/scale.md"].split("## On a GPU")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(?:\*\.)?(\w+)(?:\.\*)?` \|.*\| (\S+) \|$", section, re.MULTILINE)
     assert {name: float(size) for name, size in rows} == {name.strip("."): size for name, size in TOLERANCES.items()}
     assert f"further away than {SIGNATURE_TOLERANCE:.0e}".replace("e-05", "e-5") in section
