@@ -36,7 +36,7 @@ def nothing_mined(home: Path) -> Iterator[None]:
             raise StoreError("A model is being mined in this home just now.", hint=BUSY_HINT) from error
         except OSError as error:
             hint = "Check that you may write there, and that the disk has room."
-            raise StoreError(f"{str(home)!r} cannot be locked ({error.strerror}).", hint=hint) from error
+            raise StoreError(f"{str(home)!r} cannot be written ({error.strerror}).", hint=hint) from error
         yield
 
 
@@ -51,6 +51,8 @@ def not_mined(home: Path, digests: set[str]) -> Iterator[None]:
                     held.enter_context(FileLock(path, timeout=0))
                 except Timeout as error:
                     raise StoreError("The model is being mined in this home just now.", hint=BUSY_HINT) from error
+                except OSError:  # Who cannot lock it cannot write here: what follows says so.
+                    continue
         yield
 
 
