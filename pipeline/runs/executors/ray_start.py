@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 from dna_zoo.errors import ClusterError, SettingsError
 from pipeline.machine.parallel import num_cores
 
-__all__ = ["connect", "even_if_lost", "import_ray", "joined", "parse_address", "reason_of"]
+__all__ = ["connect", "even_if_lost", "import_ray", "joined", "parse_address", "quiet_threads", "reason_of"]
 
 LOCAL = "local"
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -28,6 +29,10 @@ ANSWER = 10
 """Seconds to wait for a cluster to take a connection."""
 ATTEMPTS = 3
 """To be let in by a server for clients."""
+CLIENT = ("ray", "grpc")
+"""Packages whose threads a client of a cluster has."""
+ENDING = 1.0
+"""Seconds that such threads are given to end with their connection; they look at it every 0.2 s."""
 LONGEST_TEMPORARY = 40
 """Characters: Ray makes sockets far below its folder, and their paths may have 107."""
 QUIET = {
@@ -94,7 +99,7 @@ def joined(address: str, *, num_cpus: int | None = None) -> Iterator[Any]:
                 ) from error
             hint = "Check the address, and that the cluster runs: `ray status`. Ray must be the same version on both."
             raise SettingsError(f"No Ray cluster can be used at {address!r}: {reason_of(error)}.", hint=hint) from error
-        stack.enter_context(_quiet_threads())
+        stack.enter_context(quiet_threads())
         try:
             yield ray
         except Exception as error:
@@ -132,19 +137,23 @@ def _is_of_a_lost_cluster(ray: Any, error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet_threads() -> Iterator[None]:
-    """Keep what ends a thread of Ray's off the terminal: the calls that wait for it raise the same."""
-    before = threading.excepthook
+def quiet_threads() -> Iterator[None]:
+    """Keep what ends a thread of Ray's, or of its connection's, off the terminal: the calls that wait for it raise the
+    same. A connection that is closed may end the thread that watches it a moment later, so those are waited for."""
+    before, known = threading.excepthook, set(threading.enumerate())
 
     def tell(ended: threading.ExceptHookArgs) -> None:
         modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(ended.exc_traceback)]
-        if not any(module.partition(".")[0] == "ray" for module in modules):
+        if not any(module.partition(".")[0] in CLIENT for module in modules):
             before(ended)
 
     threading.excepthook = tell
     try:
         yield
     finally:
+        last = time.monotonic() + ENDING
+        for thread in set(threading.enumerate()) - known:
+            thread.join(max(0.0, last - time.monotonic()))
         threading.excepthook = before
 
 

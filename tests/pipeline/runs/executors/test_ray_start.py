@@ -1,8 +1,10 @@
 """A server for Ray's clients that gives up on one is asked again, and what it says in the end is told."""
 
+import threading
+
 import pytest
 
-from pipeline.runs.executors.ray_start import ATTEMPTS, connect, reason_of
+from pipeline.runs.executors.ray_start import ATTEMPTS, connect, quiet_threads, reason_of
 
 REPORT = """Initialization failure from server:
 Traceback (most recent call last):
@@ -45,3 +47,22 @@ def test_the_reason_is_where_ray_says_it() -> None:
         reason_of(ConnectionRefusedError("[Errno 111] Connection refused.\nmore")) == "[Errno 111] Connection refused"
     )
     assert reason_of(OSError()) == "OSError"
+
+
+def test_a_connection_that_is_closed_ends_its_thread_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    grpc = pytest.importorskip("grpc")
+    told: list[threading.ExceptHookArgs] = []
+    before, threading.excepthook = threading.excepthook, told.append
+    try:
+        with quiet_threads():
+            for _ in range(20):  # Half of them are closed while their thread begins.
+                channel = grpc.insecure_channel("127.0.0.1:1")
+                channel.subscribe(lambda state: None)
+                channel.close()
+        assert told == []
+        with quiet_threads():
+            threading.Thread(target=lambda: 1 / 0).start()
+        assert [each.exc_type for each in told] == [ZeroDivisionError]
+    finally:
+        threading.excepthook = before
+    assert "Traceback" not in capfd.readouterr().err
