@@ -41,7 +41,7 @@ install: $(VENV)/.installed ## make .venv and install dna-zoo into it
 mine: $(VENV)/.demo ## mine MiniLM-L6 and the specimens, and print the findings
 	@benchmarks/demo.sh $(BIN)/dna-zoo
 
-test: $(VENV)/.browser ## run all tests, on every core (about 15 minutes on two)
+test: $(VENV)/.browser ## run all tests, on every core (about 12 minutes on two)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.dev ## run the tests without real models, PostgreSQL, browsers and long fits (at most 90 seconds)
